@@ -1,0 +1,1 @@
+"""Pure: a learner's history -> model inputs."""

@@ -1,0 +1,1 @@
+"""What became of the answers, and what changed."""

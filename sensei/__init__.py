@@ -1,0 +1,1 @@
+"""The ground all rooms share: settings, contracts, the log, the bundle."""

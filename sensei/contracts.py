@@ -1,0 +1,106 @@
+"""The data contract: columns, event kinds and model inputs, defined once.
+
+The expectation suites, the model signatures and the API schema derive from what stands here.
+"""
+
+from dataclasses import dataclass
+
+LEARNING_KINDS = (
+    "quiz_complete",
+    "practice_attempt",
+    "resource_view",
+    "video_view",
+    "text_read",
+)
+"""Kinds that may be targets and fill topic slots."""
+
+RESPONSE_KINDS = ("recommendation_accepted", "feedback_recommendation")
+"""Kinds that answer a recommendation: never targets, never topic slots."""
+
+KINDS = LEARNING_KINDS + RESPONSE_KINDS
+"""All event kinds; the code of a kind is its position here."""
+
+ATTEMPT_KINDS = ("quiz_complete", "practice_attempt")
+"""Kinds whose score says whether the learner succeeded."""
+
+LEVELS = ("easy", "medium", "hard")
+"""Quiz difficulties; the code of a level is its position here."""
+
+PASS_SCORE = 0.6
+"""A score at or above it is a success."""
+
+WELL_PASSED_SCORE = 0.85
+"""A score at or above it moves the staircase label one level up."""
+
+SUGGESTED_SUCCESS = (0.70, 0.85)
+"""Range of expected success in which a quiz is neither dull nor discouraging."""
+
+MAX_FUTURE_MINUTES = 5
+"""An event further in the future than this is refused."""
+
+CONTRACT_COLUMNS = (
+    "event_id",
+    "user_id",
+    "interaction_type",
+    "topic_id",
+    "score",
+    "duration_seconds",
+    "timestamp",
+    "metadata",
+)
+"""Columns of a file or a request; `event_id`, `score`, `duration_seconds`, `metadata` may be absent."""
+
+REQUIRED_COLUMNS = ("user_id", "interaction_type", "topic_id", "timestamp")
+
+METADATA_KEYS = ("item_id", "difficulty", "format", "rating", "helpful", "prediction_id")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One model input: what it is, in which unit and range, and how it is computed."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    formula: str
+
+    @property
+    def is_id(self) -> bool:
+        """Whether the value is a code that the model embeds."""
+        return self.unit in ("topic slot", "kind code")
+
+
+_LOG = 30.0  # log1p of any count or of any number of seconds stays below it
+
+RECOMMENDATION_INPUTS = (
+    Input("last_topic_1", "topic slot", 0, 1e6, "slot of the last learning event's topic; 0 none"),
+    Input("last_topic_2", "topic slot", 0, 1e6, "slot of the topic one learning event earlier"),
+    Input("last_topic_3", "topic slot", 0, 1e6, "slot of the topic two learning events earlier"),
+    Input("last_topic_4", "topic slot", 0, 1e6, "slot of the topic three learning events earlier"),
+    Input("last_topic_5", "topic slot", 0, 1e6, "slot of the topic four learning events earlier"),
+    Input("most_frequent_topic", "topic slot", 0, 1e6, "topic of most learning events, first to reach it"),
+    Input("last_kind", "kind code", 0, len(KINDS), "1 + kind of the last learning event; 0 none"),
+    Input("log_events", "log events", 0, _LOG, "log1p(learning events)"),
+    Input("mean_score", "fraction", 0, 1, "mean of all scores; 0.5 without one"),
+    Input("mean_score_last_5", "fraction", 0, 1, "mean of the last five scores; 0.5 without one"),
+    Input("log_topic_events", "log events", 0, _LOG, "log1p(learning events on the last topic)"),
+    Input("topic_mean_score_last_5", "fraction", 0, 1, "mean of the last topic's last five scores; 0.5 without one"),
+    Input("topic_last_score", "fraction", 0, 1, "last score on the last topic; 0.5 without one"),
+    Input("log_topic_streak", "log events", 0, _LOG, "log1p(learning events in a row on the last topic)"),
+    Input("log_topics", "log topics", 0, _LOG, "log1p(distinct topics touched)"),
+    Input("log_events_per_active_day", "log events/day", 0, _LOG, "log1p(learning events / UTC days with one)"),
+    Input("topic_pass_share_last_3", "fraction", 0, 1, "share of the last topic's last three scores at or above 0.7; 0 without one"),
+    Input("log_seconds_since_last", "log s", 0, _LOG, "log1p(now - last learning event); 0 without one"),
+    Input("log_topic_seconds", "log s", 0, _LOG, "log1p(known durations on the last topic)"),
+    Input("log_accepted", "log events", 0, _LOG, "log1p(accepted recommendations)"),
+)
+"""The twenty inputs of the recommendation model, in the order of the vector."""
+
+DIFFICULTY_INPUTS = (
+    Input("proficiency_logit", "logit", -8, 8, "logit((passes + 4 (topic pass rate + learner's mean residual)) / (attempts + 4))"),
+    Input("log_attempts", "log attempts", 0, _LOG, "log1p(scored attempts on the topic)"),
+    Input("score_trend", "fraction", -1, 1, "recent weighted mean score on the topic - its long-run mean; 0 below two attempts"),
+    Input("log_seconds_since_attempt", "log s", -1, _LOG, "log1p(now - last scored attempt on the topic); -1 never"),
+)
+"""The four inputs of the difficulty model, in the order of the vector."""

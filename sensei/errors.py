@@ -1,0 +1,33 @@
+"""The project's errors: what was expected, what came, and what to do next."""
+
+
+class SenseiError(Exception):
+    """Base of every error a person is meant to read; the message is one sentence with the next step."""
+
+
+class InvalidInput(SenseiError):
+    """A row, file, option or request does not meet the data contract."""
+
+
+class ConflictingEvent(SenseiError):
+    """The same (user_id, event_id) was appended before with another payload."""
+
+
+class DataRefused(SenseiError):
+    """Validation stopped a run: too many bad rows, or a broken column."""
+
+
+class NotEnoughData(SenseiError):
+    """The log is too small or too one-sided to train or to evaluate."""
+
+
+class IncompatibleBundle(SenseiError):
+    """A bundle's format, fold version or digest does not fit this software."""
+
+
+class ParityFailed(SenseiError):
+    """The exported model does not answer as the Keras model it was made from."""
+
+
+class StorageUnavailable(SenseiError):
+    """The database or SENSEI_HOME cannot be read or written."""

@@ -1,0 +1,77 @@
+"""One frozen settings object; built by flows, command line and service only."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting of the project, read from `SENSEI_*` environment variables."""
+
+    model_config = SettingsConfigDict(env_prefix="SENSEI_", frozen=True, extra="ignore")
+
+    home: Path = Field(Path("var"), description="Everything a run writes lies under it")
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite under home")
+    mlflow_tracking_uri: str = Field("", description="MLflow tracking; empty: SQLite under home")
+    seed: int = Field(0, description="Seed of every random choice")
+    max_quarantined_share: float = Field(
+        0.05, ge=0, le=1, description="A larger share of bad rows stops a run before training"
+    )
+    promotion_margin: float = Field(
+        0.0, ge=0, description="The gain over the champion that the lower bound must exceed"
+    )
+    drift_days: int = Field(7, ge=1, description="Length of the windows a drift report compares")
+    kept_reports: int = Field(20, ge=1, description="HTML reports kept of each kind")
+    service_host: str = Field("127.0.0.1", description="Address the service listens on")
+    service_port: int = Field(8000, description="Port of the service")
+    prefect_port: int = Field(4200, description="Port of the Prefect server")
+    mlflow_port: int = Field(5001, description="Port of the MLflow UI")
+    evidently_port: int = Field(8001, description="Port of the Evidently UI")
+
+    @property
+    def root(self) -> Path:
+        """`home` as an absolute path."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def log_url(self) -> str:
+        """The log's SQLAlchemy URL."""
+        return self.database_url or f"sqlite:///{self.root / 'sensei.db'}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking URI."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def bundles(self) -> Path:
+        """Folder of the bundles, one subfolder a digest."""
+        return self.root / "bundles"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of what runs hand from step to step."""
+        return self.root / "runs"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of Data Docs and drift reports."""
+        return self.root / "reports"
+
+    def environment(self) -> dict[str, str]:
+        """Variables that keep every library quiet, offline and inside `home`."""
+        return {
+            "SENSEI_HOME": str(self.root),
+            "BENTOML_DO_NOT_TRACK": "True",
+            "BENTOML_HOME": str(self.root / "bentoml"),
+            "DO_NOT_TRACK": "true",
+            "GX_ANALYTICS_ENABLED": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "PREFECT_HOME": str(self.root / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
