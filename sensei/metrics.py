@@ -1,0 +1,186 @@
+"""How good a ranking or a probability is: pure NumPy, a value per row first.
+
+A ranking metric is a mean over rows of a value in [0, 1]; keeping the rows lets the same numbers
+feed the table, the slices, the learner bootstrap and the gate.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.integer]
+
+CALIBRATION_BINS = 15
+"""Equal-count bins of the calibration error."""
+
+_SMALLEST = 1e-7  # probabilities are float32: closer to 0 or 1 than this they carry no information
+
+
+def ranks(scores: NDArray[np.floating], target: Ints, masked: Ints | None = None) -> Floats:
+    """Rank each row's target among all topics, ties broken against the model.
+
+    Args:
+        scores: (n, T), higher is better; column i belongs to slot i + 1. NaN is the worst score.
+        target: (n,), slot of the topic that came; 0 where it has no slot.
+        masked: (n,), slot that may not be recommended in that row; 0 for none.
+
+    Returns:
+        (n,), 1 is best; infinity where the target has no slot or is masked.
+    """
+    column = np.maximum(np.asarray(target, np.int64) - 1, 0)[:, None]
+    beaten = scores < np.take_along_axis(scores, column, axis=1)
+    rank: Floats = (scores.shape[1] - np.count_nonzero(beaten, axis=1)).astype(np.float64)
+    lost = np.asarray(target) <= 0
+    if masked is not None:
+        hidden = np.maximum(np.asarray(masked, np.int64) - 1, 0)[:, None]
+        counted = ~np.take_along_axis(beaten, hidden, axis=1)[:, 0] & (np.asarray(masked) > 0)
+        rank -= counted
+        lost = lost | ((np.asarray(masked) > 0) & (hidden == column)[:, 0])
+    rank[lost] = np.inf
+    return rank
+
+
+def hit_rate_at_k(rank: Floats, k: int) -> Floats:
+    """1 for each row whose target is among the first k, else 0; its mean is HR@k."""
+    return (rank <= k).astype(np.float64)
+
+
+def ndcg_at_k(rank: Floats, k: int) -> Floats:
+    """Normalised discounted cumulative gain of one relevant topic.
+
+    It is 1 / log2(rank + 1) up to k, else 0. The ideal gain of one relevant topic is
+    1, so the discount is the value itself.
+    Source: Jarvelin & Kekalainen 2002, TOIS 20(4).
+    """
+    return np.where(rank <= k, 1.0 / np.log2(rank + 1.0), 0.0)
+
+
+def mrr(rank: Floats) -> Floats:
+    """Reciprocal rank of each row, 0 where the target cannot be ranked; its mean is MRR."""
+    return np.divide(1.0, rank)
+
+
+def accuracy(label: Ints, probability: NDArray[np.floating]) -> Floats:
+    """1 for each row whose outcome lies on the side of 0.5 that the probability names."""
+    right: Floats = ((np.asarray(probability) >= 0.5) == (np.asarray(label) > 0)).astype(np.float64)
+    return right
+
+
+def log_loss(label: Ints, probability: NDArray[np.floating]) -> Floats:
+    """-log of the probability given to what happened, in nats; finite: clipped at 1e-7."""
+    p = np.clip(np.asarray(probability, np.float64), _SMALLEST, 1.0 - _SMALLEST)
+    return -np.where(np.asarray(label) > 0, np.log(p), np.log1p(-p))
+
+
+def brier(label: Ints, probability: NDArray[np.floating]) -> Floats:
+    """Squared error of the probability, in [0, 1]. Source: Brier 1950."""
+    return (np.asarray(probability, np.float64) - np.asarray(label)) ** 2
+
+
+def auc(label: Ints, probability: NDArray[np.floating], weight: Floats | None = None) -> float:
+    """Probability that a success is scored above a failure, ties counting one half.
+
+    Args:
+        label: (n,), 1 success, 0 failure.
+        probability: (n,), any monotone score.
+        weight: (n,), how often each row counts; by default once.
+
+    Returns:
+        In [0, 1]; NaN where only one side is present.
+    """
+    w = np.ones(len(label)) if weight is None else weight
+    _, group = np.unique(probability, return_inverse=True)
+    wins = np.bincount(group, w * (np.asarray(label) > 0))
+    losses = np.bincount(group, w * (np.asarray(label) <= 0))
+    below = np.cumsum(losses) - losses / 2
+    pairs = wins.sum() * losses.sum()
+    return float((wins * below).sum() / pairs) if pairs > 0 else float("nan")
+
+
+def calibration_error(
+    label: Ints, probability: NDArray[np.floating], bins: int = CALIBRATION_BINS
+) -> float:
+    """Expected calibration error: |mean probability - share of successes|, mean over bins by rows.
+
+    Bins hold equal counts; equal probabilities stay in one bin, so that the order of rows changes
+    nothing.
+    Source: Naeini et al. 2015 (AAAI); equal-count bins as in Nguyen & O'Connor 2015.
+
+    Returns:
+        In [0, 1]; NaN without rows.
+    """
+    bin_of, filled = calibration_bins(probability, bins)
+    if len(filled) == 0:
+        return float("nan")
+    gap = np.bincount(bin_of, np.asarray(probability, np.float64) - np.asarray(label))
+    return float(np.abs(gap).sum() / len(bin_of))
+
+
+def calibration_bins(
+    probability: NDArray[np.floating], bins: int = CALIBRATION_BINS
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Assign rows to equal-count bins by probability.
+
+    Returns:
+        (n,) bin of each row, and the sorted numbers of the bins that hold a row.
+    """
+    p = np.asarray(probability, np.float64)
+    position = np.searchsorted(np.sort(p), p, side="left").astype(np.int64)
+    bin_of = position * bins // max(len(p), 1)
+    return bin_of, np.unique(bin_of)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def resamples(learners: int, samples: int, seed: int) -> Iterator[Floats]:
+    """Yield, resample by resample, how often each learner occurs: (learners,) summing to it.
+
+    One resample at a time, so that memory does not grow with their number.
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(samples):
+        drawn = rng.integers(0, learners, size=learners)
+        yield np.bincount(drawn, minlength=learners).astype(np.float64)
+
+
+def learner_bootstrap(value: Floats, learner: Ints, seed: int, samples: int = 1000) -> Interval:
+    """Mean of per-row values with an interval from resampling learners, not rows.
+
+    A learner's rows depend on each other; resampling rows would give intervals that are too narrow.
+
+    Args:
+        value: (n,), per-row metric.
+        learner: (n,), code of each row's learner.
+        seed: seed of the resampling.
+        samples: number of resamples.
+
+    Returns:
+        Mean over rows and the 2.5 and 97.5 percentiles of the resampled means; NaN without rows.
+
+    Source: Field & Welsh 2007 (cluster bootstrap), JRSS B 69(3).
+    """
+    if len(value) == 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    _, code = np.unique(learner, return_inverse=True)
+    total = np.bincount(code, value)
+    count = np.bincount(code).astype(np.float64)
+    means = [(w @ total) / (w @ count) for w in resamples(len(total), samples, seed)]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return Interval(float(total.sum() / count.sum()), float(low), float(high))
+
+
+def paired_learner_bootstrap(
+    first: Floats, second: Floats, learner: Ints, seed: int, samples: int = 1000
+) -> Interval:
+    """Mean difference first - second on the same rows, learners resampled for both at once."""
+    return learner_bootstrap(np.asarray(first) - np.asarray(second), learner, seed, samples)
