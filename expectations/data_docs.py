@@ -1,0 +1,96 @@
+"""Data Docs: Great Expectations' validation page, offline and without learners.
+
+Its own site loads stylesheets and scripts from elsewhere and shows unexpected values. Here its
+renderer fills a page of ours, which holds all it needs, from results that hold counts only.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+COUNTS = frozenset(
+    {
+        "element_count",
+        "missing_count",
+        "missing_percent",
+        "observed_value",
+        "unexpected_count",
+        "unexpected_percent",
+        "unexpected_percent_nonmissing",
+        "unexpected_percent_total",
+    }
+)
+"""All that a page keeps of a result: no values, no rows."""
+
+
+def write(
+    results: Sequence[Any],
+    name: str,
+    notes: Sequence[str],
+    as_of: datetime,
+    folder: Path,
+    kept: int,
+) -> Path:
+    """Write the page of one validation and remove the oldest pages of that suite.
+
+    Args:
+        results: validation results of Great Expectations; their details are removed from them.
+        name: the suite's name; the page is `NAME-<as_of>.html`.
+        notes: warnings and counts in words, shown first; they must name no learner.
+        as_of: moment up to which the log was read.
+        folder: where pages lie; made where absent.
+        kept: pages of this suite that remain, the new one included.
+
+    Returns:
+        The page's path.
+    """
+    for result in results:
+        _keep_counts(result)
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / f"{name}-{as_of:%Y%m%dT%H%M%S}.html"
+    page.write_text(_render(results, name, notes, as_of), "utf-8")
+    pages = sorted(folder.glob(f"{name}-*.html"), key=lambda p: (p.stat().st_mtime_ns, p.name))
+    for old in pages[: max(len(pages) - kept, 0)]:
+        old.unlink()
+    return page
+
+
+def _render(results: Sequence[Any], name: str, notes: Sequence[str], as_of: datetime) -> str:
+    """Render results into one self-contained page."""
+    from great_expectations.core import ExpectationSuiteValidationResult
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view import DefaultJinjaPageView
+
+    passed = sum(bool(r.success) for r in results)
+    document = ValidationResultsPageRenderer().render(
+        ExpectationSuiteValidationResult(
+            success=passed == len(results),
+            suite_name=name,
+            results=list(results),
+            statistics={
+                "evaluated_expectations": len(results),
+                "successful_expectations": passed,
+                "unsuccessful_expectations": len(results) - passed,
+                "success_percent": 100 * passed / max(len(results), 1),
+            },
+            meta={"run_id": {"run_name": None, "run_time": as_of.isoformat()}},
+        )
+    )
+    view = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent))
+    page = {
+        **document.to_json_dict(),
+        "page_title": f"Validation of {name} up to {as_of:%Y-%m-%d %H:%M} UTC",
+        "notes": list(notes),
+    }
+    return str(view._get_template("data_docs_page.j2").render(page))
+
+
+def _keep_counts(result: Any) -> None:
+    """Remove values, rows and tracebacks from a result in place."""
+    result.result = {k: v for k, v in (result.result or {}).items() if k in COUNTS}
+    result.exception_info = {
+        "raised_exception": False,
+        "exception_message": None,
+        "exception_traceback": None,
+    }

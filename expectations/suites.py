@@ -1,0 +1,101 @@
+"""The expectation suites as files: Great Expectations' own JSON, with words for a person beside it.
+
+Each expectation's `meta` says what role it plays and how its failure reads:
+
+- `role`: `column` (a broken one stops a run at once), `row` (a failing row is quarantined),
+  `run` and `topics` (warnings about the log as a whole), `input` (model inputs);
+- `field`, `expected`, `got` (instead of the value, where that must not be shown), `next`: the
+  parts of the sentence `field: expected X, got Y; do Z`.
+"""
+
+import json
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NewType
+
+import pandas as pd
+
+Rule = dict[str, Any]
+"""One expectation of a suite file: `type`, `kwargs`, `severity`, `meta`."""
+
+Suite = NewType("Suite", list[Rule])
+
+FOLDER = Path(__file__).parent
+
+
+def load(name: str) -> Suite:
+    """Read one suite file.
+
+    Args:
+        name: `interactions` or `features`.
+
+    Returns:
+        Its rules, in the order of the file.
+    """
+    return Suite(json.loads((FOLDER / f"{name}.json").read_text("utf-8"))["expectations"])
+
+
+def with_roles(suite: Suite, roles: Collection[str]) -> Suite:
+    """Keep the rules whose role is one of `roles`."""
+    return Suite([rule for rule in suite if rule["meta"]["role"] in roles])
+
+
+def describe(rule: Rule) -> str:
+    """Name a rule as a person looks it up in the suite: type and column."""
+    column = rule["kwargs"].get("column")
+    return f"{rule['type']}({column})" if column else str(rule["type"])
+
+
+def sentence(rule: Rule, got: str, parameters: dict[str, Any], advice: str = "") -> str:
+    """Say in one sentence what was expected, what came, and what to do next.
+
+    Args:
+        rule: the rule that failed.
+        got: what came, in words.
+        parameters: the run's values for `$PARAMETER` in the rule's kwargs and words.
+        advice: what to do next, where the value allows something better than the rule's own.
+    """
+    meta = rule["meta"]
+    expected = meta["expected"].format(**parameters)
+    return f"{meta['field']}: expected {expected}, got {got}; {advice or meta['next']}"
+
+
+def run(
+    rules: Suite, frame: pd.DataFrame, parameters: dict[str, Any], detail: str = "BOOLEAN_ONLY"
+) -> list[Any]:
+    """Run rules as one suite of Great Expectations, quietly and in memory.
+
+    Args:
+        rules: expectations, each (type, column) at most once.
+        frame: what they are about.
+        parameters: values for their `$PARAMETER`s.
+        detail: result format; `BOOLEAN_ONLY` looks for no rows and costs a third of `COMPLETE`.
+
+    Returns:
+        One validation result per rule, in order.
+    """
+    if not rules:
+        return []
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    suite = gx.ExpectationSuite(name="suite", expectations=[dict(rule) for rule in rules])
+    asset = context.data_sources.add_pandas("log").add_dataframe_asset("frame")
+    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
+    found = batch.validate(suite, result_format=detail, expectation_parameters=parameters)
+    by_rule = {
+        (r.expectation_config.type, r.expectation_config.kwargs.get("column")): r
+        for r in found.results
+    }
+    return [by_rule[rule["type"], rule["kwargs"].get("column")] for rule in rules]
+
+
+def raised(result: Any) -> bool:
+    """Whether an expectation could not be computed, rather than failed."""
+    info = result.exception_info or {}
+    nested = [value for value in info.values() if isinstance(value, dict)]
+    return any(i.get("raised_exception") for i in (info, *nested))
