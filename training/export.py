@@ -1,0 +1,139 @@
+"""From a Keras model to the LiteRT file that serving runs, and the proof that both agree."""
+
+import tempfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, Input
+from sensei.errors import ParityFailed
+from sensei.litert import Runner
+from sensei.native_stderr import without_lines
+
+if TYPE_CHECKING:
+    import keras
+
+Rows = Mapping[str, NDArray[np.float32]]
+
+MAX_ROWS = 10_000
+"""Held-out rows on which parity is checked."""
+
+_CHUNK = 1_000  # Keras answers a thousand rows at a time: memory stays flat with many topics
+
+_IMPORT_NOISE = (b"absl::InitializeLog()", b"port.cc", b"cudart_stub.cc")
+_CONVERTER_NOISE = (
+    *_IMPORT_NOISE,
+    b"tf_tfl_flatbuffer_helpers.cc",
+    b"reader.cc",
+    b"loader.cc",
+    b"mlir_graph_optimization_pass.cc",
+    b"single_machine.cc",
+    b"devices.cc",
+    b"flatbuffer_export.cc",
+)
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow without its greetings on stderr, which no setting silences."""
+    with without_lines(*_IMPORT_NOISE):
+        import tensorflow
+    return tensorflow
+
+
+def to_litert(model: "keras.Model") -> bytes:
+    """Convert a model with named inputs and outputs; the names survive.
+
+    Args:
+        model: built as `keras.Model({name: input, ...}, {name: output, ...})`.
+
+    Returns:
+        The LiteRT file, float32 throughout, any batch size.
+    """
+    tensorflow = import_tensorflow()
+    with tempfile.TemporaryDirectory() as folder, without_lines(*_CONVERTER_NOISE):
+        model.export(folder, format="tf_saved_model", verbose=False)
+        content: bytes = tensorflow.lite.TFLiteConverter.from_saved_model(folder).convert()
+    return content
+
+
+def check_parity(
+    model: "keras.Model", litert: bytes, inputs: Rows, tolerance: float = 1e-5
+) -> float:
+    """Hold the exported model against Keras, both in batches and row by row as serving calls it.
+
+    Args:
+        model: the Keras model.
+        litert: its export.
+        inputs: name -> (n, width) held-out rows; the first 10,000 are used, and extremes added.
+        tolerance: largest difference allowed in any output.
+
+    Returns:
+        The largest difference seen, in [0, tolerance].
+
+    Raises:
+        ParityFailed: the difference is larger, or an answer is not a finite number.
+    """
+    rows = {name: np.ascontiguousarray(inputs[name][:MAX_ROWS], np.float32) for name in model.input}
+    edge = extremes(rows)
+    rows = {name: np.concatenate([rows[name], edge[name]]) for name in rows}
+    runner = Runner(litert)
+    count = len(next(iter(rows.values())))
+    worst = 0.0
+    for start in range(0, count, _CHUNK):
+        chunk = {name: values[start : start + _CHUNK] for name, values in rows.items()}
+        expected = {name: np.asarray(y) for name, y in model(chunk, training=False).items()}
+        singles = [
+            runner({name: values[row : row + 1] for name, values in chunk.items()})
+            for row in range(min(_CHUNK, count - start))
+        ]
+        together = {name: np.concatenate([one[name] for one in singles]) for name in singles[0]}
+        worst = max(worst, _gap(expected, runner(chunk)), _gap(expected, together))
+    if worst > tolerance:
+        raise ParityFailed(
+            f"export of {model.name}: expected answers within {tolerance:g} of Keras, got "
+            f"{worst:g} on {count} rows; the version is not to be served, keep the champion"
+        )
+    return worst
+
+
+def _gap(expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]) -> float:
+    """Largest absolute difference; infinite where an answer is missing or not finite."""
+    if expected.keys() != got.keys():
+        return float("inf")
+    gaps = [np.abs(expected[name] - got[name]).max() for name in expected]
+    return float(max(gaps)) if np.isfinite(gaps).all() else float("inf")
+
+
+def extremes(rows: Rows) -> dict[str, NDArray[np.float32]]:
+    """Rows at the edges of the contract: zeros, all low, all high, each input high alone.
+
+    A slot is 0 (unknown) at its low end and the largest that the rows hold at its high end:
+    serving maps every topic to a slot of the vocabulary or to 0.
+
+    Args:
+        rows: name -> (n, width) rows that show the slots in use.
+
+    Returns:
+        Name -> (m, width), the same m for all names.
+    """
+    edges = {name: _edges(_contract(values.shape[1]), values) for name, values in rows.items()}
+    count = max(len(edge) for edge in edges.values())
+    return {name: np.resize(edge, (count, edge.shape[1])) for name, edge in edges.items()}
+
+
+def _contract(width: int) -> tuple[Input, ...]:
+    for inputs in (RECOMMENDATION_INPUTS, DIFFICULTY_INPUTS):
+        if len(inputs) == width:
+            return inputs
+    return tuple(Input(f"slot_{i}", "topic slot", 0, 0, "") for i in range(width))
+
+
+def _edges(contract: tuple[Input, ...], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    seen = values.max(axis=0, initial=0)
+    low = np.array([i.low for i in contract], np.float32)
+    high = np.array([s if i.is_id else i.high for i, s in zip(contract, seen, strict=True)])
+    zeros = np.zeros_like(low)
+    alone = np.where(np.eye(len(contract), dtype=bool), high, zeros)
+    return np.vstack([zeros, low, high, alone]).astype(np.float32)
