@@ -1,0 +1,310 @@
+"""Inputs of many targets at once: the fold of `features.history`, compiled, in one pass."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.compilation import compiled
+from features.events import Events, encode
+from features.history import (
+    ATTEMPTS,
+    EVENTS,
+    LEARNER_WIDTH,
+    LEARNING,
+    PASSES,
+    PRACTICE,
+    QUIZ,
+    RING_EVENTS,
+    RING_WIDTH,
+    ROW_WIDTH,
+    T_EVENTS,
+    advance,
+    pass_rate,
+    read_difficulty,
+    read_recommendation,
+)
+from features.levels import (
+    LEVEL_BINS,
+    Columns,
+    Counts,
+    counts_by_code,
+    is_scored,
+    level_bins,
+    level_taken,
+    recount,
+)
+from features.statistics import Statistics
+from sensei.contracts import DIFFICULTY_INPUTS, PASS_SCORE, RECOMMENDATION_INPUTS
+
+__all__ = ["Events", "Examples", "encode", "examples"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """n targets in the order of `Events`, with the inputs as of just before each.
+
+    Attributes:
+        events: The log they were made from.
+        topic_slots: (T + 1,) slot of each of the events' topics, then 0.
+        event: (n,) place of the target in `events`.
+        recommendation: (n, 20) float32, see `contracts.RECOMMENDATION_INPUTS`.
+        difficulty: (n, 4) float32, see `contracts.DIFFICULTY_INPUTS`.
+        level: (n,) level taken, a code of `contracts.LEVELS`; -1 where the target is no attempt.
+        passed: (n,) 1 passed, 0 failed, -1 no scored attempt.
+        previous: (n,) the learner's earlier learning events.
+    """
+
+    events: Events
+    topic_slots: NDArray[np.int32]
+    event: NDArray[np.int64]
+    recommendation: NDArray[np.float32]
+    difficulty: NDArray[np.float32]
+    level: NDArray[np.int8]
+    passed: NDArray[np.int8]
+    previous: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.event)
+
+    def take(self, chosen: NDArray[Any]) -> "Examples":
+        """The examples of a mask or of positions."""
+        names = ("event", "recommendation", "difficulty", "level", "passed", "previous")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    @cached_property
+    def learner(self) -> NDArray[np.int32]:
+        """(n,) place of the learner in `events.user_ids`."""
+        place = np.searchsorted(self.events.offsets, self.event, side="right") - 1
+        return place.astype(np.int32)
+
+    @cached_property
+    def time(self) -> NDArray[np.int64]:
+        """(n,) the target's timestamp, microseconds since the epoch."""
+        return self.events.time[self.event]
+
+    @cached_property
+    def target(self) -> NDArray[np.int32]:
+        """(n,) slot of the target's topic; 0 where the vocabulary lacks it."""
+        return self.topic_slots[self.events.topic[self.event]]
+
+    @cached_property
+    def topic_id(self) -> NDArray[np.int64]:
+        """(n,) the target's topic id."""
+        return self.events.topic_ids[self.events.topic[self.event]]
+
+    @cached_property
+    def score(self) -> NDArray[np.float32]:
+        """(n,) the target's score, NaN without one."""
+        return self.events.score[self.event].astype(np.float32)
+
+    @cached_property
+    def last_topic(self) -> NDArray[np.int32]:
+        """(n,) slot of the last topic before the target; 0 none or unknown."""
+        return self.recommendation[:, 0].astype(np.int32)
+
+    @cached_property
+    def last_topic_id(self) -> NDArray[np.int64]:
+        """(n,) id of the last topic before the target, also one without a slot; -1 none."""
+        learning = np.flatnonzero(self.events.kind < LEARNING)
+        before = learning[np.searchsorted(learning, self.event) - 1]
+        ids = self.events.topic_ids[self.events.topic[before]]
+        return np.where(self.previous > 0, ids, -1)
+
+
+class State(NamedTuple):
+    """A learner's state as one event sees it; see `features.history`."""
+
+    learner: NDArray[np.float64]
+    last_row: NDArray[np.float64]
+    row: NDArray[np.float64]
+    ring: NDArray[np.float64]
+
+
+class Rows(NamedTuple):
+    """The columns of the examples that the pass writes."""
+
+    event: NDArray[np.int64]
+    recommendation: NDArray[np.float32]
+    difficulty: NDArray[np.float32]
+    level: NDArray[np.int8]
+    passed: NDArray[np.int8]
+    previous: NDArray[np.int32]
+
+
+def examples(
+    events: Events,
+    statistics: Statistics,
+    targets: NDArray[np.bool_],
+    left_out: NDArray[np.bool_],
+) -> Examples:
+    """Inputs of the targets, from all events before each.
+
+    Args:
+        events: The encoded log; all history, also before the first target.
+        statistics: Corpus tables up to the training cutoff.
+        targets: (n_events,) which events are targets; only learning events become examples.
+        left_out: (n_events,) which events are inside `statistics`. An example among them reads
+            statistics without all of its learner's events so marked, exactly.
+
+    Returns:
+        The examples, in the order of the events.
+    """
+    wanted = targets & (events.kind < LEARNING)
+    count = int(np.count_nonzero(wanted))
+    rows = Rows(
+        event=np.flatnonzero(wanted),
+        recommendation=np.zeros((count, len(RECOMMENDATION_INPUTS)), np.float32),
+        difficulty=np.zeros((count, len(DIFFICULTY_INPUTS)), np.float32),
+        level=np.full(count, -1, np.int8),
+        passed=np.full(count, -1, np.int8),
+        previous=np.zeros(count, np.int32),
+    )
+    slots = np.append(statistics.slots_of(events.topic_ids), 0).astype(np.int32)
+    compiled(fold)(
+        Columns(*(getattr(events, name) for name in Columns._fields)),
+        events.offsets,
+        slots,
+        counts_by_code(statistics, slots[:-1], events.item_ids),
+        counts_by_code(statistics, slots[:-1], events.item_ids),
+        wanted,
+        np.ascontiguousarray(left_out),
+        rows,
+    )
+    return Examples(events=events, topic_slots=slots, **rows._asdict())
+
+
+def fold(
+    columns: Columns,
+    offsets: NDArray[np.int64],
+    slots: NDArray[np.int32],
+    counts: Counts,
+    without: Counts,
+    wanted: NDArray[np.bool_],
+    left_out: NDArray[np.bool_],
+    rows: Rows,
+) -> None:
+    """Fold every learner's events and write a row for each event wanted.
+
+    Args:
+        columns: The events, sorted by learner and time.
+        offsets: (L + 1,) where each learner starts.
+        slots: (T + 1,) slot of each topic code.
+        counts: The statistics by code.
+        without: The same, in arrays of its own; changed while a learner is folded.
+        wanted: (n,) which events become rows.
+        left_out: (n,) which events are inside the statistics.
+        rows: Written in place.
+    """
+    table = np.zeros((max(1, len(slots) - 1), ROW_WIDTH))
+    touched = np.empty(len(table), np.int32)
+    learner = np.zeros(LEARNER_WIDTH)
+    ring = np.zeros(RING_EVENTS * RING_WIDTH)
+    levels, levels_without = np.zeros((2, LEVEL_BINS), np.int8)
+    level_bins(counts.level_mass, levels)
+    place = 0
+    for person in range(len(offsets) - 1):
+        start, stop = offsets[person], offsets[person + 1]
+        if recount(columns, start, stop, left_out, without, -1) > 0:
+            level_bins(without.level_mass, levels_without)
+        else:
+            levels_without[:] = levels
+        learner[:] = 0.0
+        expected = expected_without = 0.0
+        last = known = 0
+        for index in range(start, stop):
+            topic = columns.topic[index]
+            state = State(learner, table[last], table[topic], ring)
+            if wanted[index]:
+                if left_out[index]:
+                    read(
+                        columns,
+                        index,
+                        state,
+                        slots,
+                        without,
+                        levels_without,
+                        expected_without,
+                        rows,
+                        place,
+                    )
+                else:
+                    read(columns, index, state, slots, counts, levels, expected, rows, place)
+                place += 1
+            if is_scored(columns, index):
+                expected += topic_rate(counts, topic)
+                expected_without += topic_rate(without, topic)
+            if columns.kind[index] < LEARNING:
+                last = topic
+                touched[known] = topic
+                known += table[topic, T_EVENTS] == 0
+            advance(
+                learner,
+                table[topic],
+                ring,
+                columns.kind[index],
+                topic,
+                columns.score[index],
+                columns.duration[index],
+                columns.time[index],
+            )
+        for index in range(known):
+            table[touched[index]] = 0.0
+        recount(columns, start, stop, left_out, without, 1)
+
+
+def read(
+    columns: Columns,
+    index: int,
+    state: State,
+    slots: NDArray[np.int32],
+    counts: Counts,
+    levels: NDArray[np.int8],
+    expected: float,
+    rows: Rows,
+    place: int,
+) -> None:
+    """Write the row of one target.
+
+    Args:
+        columns: The events.
+        index: The target.
+        state: The learner's state before it.
+        slots: Slot of each topic code.
+        counts: The statistics that the target may see.
+        levels: Level of each step of failure rates, under the same statistics.
+        expected: Passes expected of the learner's earlier attempts, under the same statistics.
+        rows: Written in place.
+        place: Which row.
+    """
+    now = float(columns.time[index])
+    if columns.duration[index] > 0:
+        now -= 1e6 * columns.duration[index]
+    learner = state.learner
+    read_recommendation(rows.recommendation[place], learner, state.last_row, state.ring, slots, now)
+    read_difficulty(
+        rows.difficulty[place],
+        state.row,
+        topic_rate(counts, columns.topic[index]),
+        learner[PASSES] - expected,
+        learner[ATTEMPTS],
+        now,
+    )
+    rows.previous[place] = learner[EVENTS]
+    kind = columns.kind[index]
+    if kind in (QUIZ, PRACTICE):
+        rows.level[place] = level_taken(columns, index, counts, levels)
+    if is_scored(columns, index):
+        rows.passed[place] = columns.score[index] >= PASS_SCORE
+
+
+def topic_rate(counts: Counts, topic: int) -> float:
+    """The topic's shrunk pass rate under these counts."""
+    return pass_rate(
+        counts.topic_attempts[topic],
+        counts.topic_passes[topic],
+        counts.totals[0],
+        counts.totals[1],
+    )

@@ -1,0 +1,178 @@
+"""The encoded log: events as columns of numbers, learner by learner, in the order of time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.compilation import compiled
+from sensei.contracts import KINDS, LEVELS
+
+
+@dataclass(frozen=True)
+class Events:
+    """n events of L learners, sorted by learner, timestamp and event_id.
+
+    Attributes:
+        user_ids: (L,) text, ascending.
+        offsets: (L + 1,) learner l owns the events `offsets[l]:offsets[l + 1]`.
+        kind: (n,) code of the kind, see `contracts.KINDS`.
+        topic: (n,) place in `topic_ids`.
+        topic_ids: (T,) ascending.
+        item: (n,) place in `item_ids`; -1 absent.
+        item_ids: (I,) text, ascending.
+        score: (n,) fraction; NaN absent.
+        duration: (n,) seconds; NaN absent.
+        time: (n,) microseconds since the epoch, UTC.
+        level: (n,) code of `metadata.difficulty`, see `contracts.LEVELS`; -1 absent.
+        row: (n,) position of each event in the frame it came from.
+    """
+
+    user_ids: NDArray[np.object_]
+    offsets: NDArray[np.int64]
+    kind: NDArray[np.int8]
+    topic: NDArray[np.int32]
+    topic_ids: NDArray[np.int64]
+    item: NDArray[np.int32]
+    item_ids: NDArray[np.object_]
+    score: NDArray[np.float64]
+    duration: NDArray[np.float64]
+    time: NDArray[np.int64]
+    level: NDArray[np.int8]
+    row: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
+def encode(frame: pd.DataFrame) -> Events:
+    """Encode and sort a frame of interactions.
+
+    Args:
+        frame: Interactions in any row order; see the data contract. Columns `event_id`, `user_id`,
+            `interaction_type`, `topic_id`, `score`, `duration_seconds`, `timestamp`, and where
+            present `item_id` and `difficulty`.
+
+    Returns:
+        The same events whatever the order of the rows, except for `row`.
+    """
+    learner, user_ids = _text_codes(frame["user_id"])
+    topic, topic_ids = _topic_codes(frame["topic_id"].to_numpy(np.int64))
+    time = frame["timestamp"].dt.as_unit("us").astype("int64").to_numpy()
+    order, offsets = _order(learner, len(user_ids), time, frame["event_id"])
+    item: NDArray[np.int32] = np.full(len(frame), -1, np.int32)
+    item_ids: NDArray[np.object_] = np.empty(0, object)
+    if "item_id" in frame:
+        item, item_ids = _text_codes(frame["item_id"])
+    return Events(
+        user_ids=user_ids,
+        offsets=offsets,
+        kind=_fixed_codes(frame["interaction_type"], KINDS)[order],
+        topic=topic[order],
+        topic_ids=topic_ids,
+        item=item[order],
+        item_ids=item_ids,
+        score=frame["score"].to_numpy(np.float64)[order],
+        duration=frame["duration_seconds"].to_numpy(np.float64)[order],
+        time=time[order],
+        level=(
+            _fixed_codes(frame["difficulty"], LEVELS)[order]
+            if "difficulty" in frame
+            else np.full(len(frame), -1, np.int8)
+        ),
+        row=order,
+    )
+
+
+def _text_codes(column: "pd.Series[Any]") -> tuple[NDArray[np.int32], NDArray[np.object_]]:
+    """Codes of a text column in the ascending order of the texts that occur; -1 for null."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        raw: NDArray[Any] = column.cat.codes.to_numpy()
+        names = column.cat.categories.to_numpy(object)
+    else:
+        encoded = pa.array(column, pa.large_string(), from_pandas=True).dictionary_encode()
+        raw = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        names = encoded.dictionary.to_numpy(zero_copy_only=False)
+    occurs = np.bincount(raw + 1, minlength=len(names) + 1)[1:] > 0
+    return _ranked(raw, names, np.flatnonzero(occurs))
+
+
+def _topic_codes(ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    raw, names = pd.factorize(ids)
+    return _ranked(raw, names, np.arange(len(names)))
+
+
+def _ranked(raw: NDArray[Any], names: NDArray[Any], kept: NDArray[np.intp]) -> tuple[Any, Any]:
+    kept = kept[np.argsort(names[kept], kind="stable")]
+    rank = np.full(len(names) + 1, -1, np.int32)
+    rank[kept] = np.arange(len(kept), dtype=np.int32)
+    return rank[raw], names[kept]
+
+
+def _fixed_codes(column: "pd.Series[Any]", names: tuple[str, ...]) -> NDArray[np.int8]:
+    """Codes of a column whose values are known beforehand; -1 for null."""
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return np.asarray(pd.Categorical(column, categories=names).codes, np.int8)
+    place = {name: code for code, name in enumerate(names)}
+    codes = [place.get(name, -1) for name in column.cat.categories] + [-1]
+    return np.array(codes, np.int8)[column.cat.codes.to_numpy()]
+
+
+def _order(
+    learner: NDArray[np.int32], learners: int, time: NDArray[np.int64], event_id: "pd.Series[Any]"
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the rows by (learner, time, event_id), and where each learner starts."""
+    order = np.arange(len(time))
+    if (time[1:] < time[:-1]).any():
+        order = np.argsort(time, kind="stable")
+    order, offsets = compiled(group)(learner, order, learners)
+    in_order = time[order]
+    tied = in_order[1:] == in_order[:-1]
+    tied[offsets[1:-1][offsets[1:-1] < len(time)] - 1] = False
+    if tied.any():
+        _order_ties(order, tied, event_id)
+    return order, offsets
+
+
+def _order_ties(
+    order: NDArray[np.int64], tied: NDArray[np.bool_], event_id: "pd.Series[Any]"
+) -> None:
+    """Order the rows of one learner and one time by event_id, in place; others never compared."""
+    after = np.append(False, tied)
+    places = np.flatnonzero(after | np.append(tied, False))
+    run = np.cumsum(~after[places]) - 1
+    ids = pa.array(event_id.to_numpy(object)[order[places]], pa.large_string())
+    ascending = pc.sort_indices(ids).to_numpy().astype(np.int64)
+    grouped, _ = compiled(group)(run.astype(np.int32), ascending, int(run[-1]) + 1)
+    order[places] = order[places][grouped]
+
+
+def group(
+    code: NDArray[np.int32], order: NDArray[np.int64], groups: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Counting sort: bring rows of one code together, keeping their order within a code.
+
+    Args:
+        code: (n,) code of each row, 0 to `groups` - 1.
+        order: (n,) rows in the order to keep.
+        groups: Number of codes.
+
+    Returns:
+        Rows by code, and (groups + 1,) where each code starts.
+    """
+    start = np.zeros(groups + 1, np.int64)
+    for index in range(len(code)):
+        start[code[index] + 1] += 1
+    for index in range(groups):
+        start[index + 1] += start[index]
+    place = start[:-1].copy()
+    grouped = np.empty(len(order), np.int64)
+    for index in range(len(order)):
+        row = order[index]
+        grouped[place[code[row]]] = row
+        place[code[row]] += 1
+    return grouped, start

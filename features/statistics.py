@@ -1,0 +1,134 @@
+"""Corpus tables: what all learners together did, up to the training cutoff."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.history import LEARNING, PRACTICE, QUIZ, pass_rate
+from sensei.contracts import PASS_SCORE
+
+if TYPE_CHECKING:
+    from features.batch import Events
+
+
+class Slots(dict[int, int]):
+    """Slot of each topic id; 0 for an id without one, without remembering it."""
+
+    def __missing__(self, topic_id: int) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counts by topic and by item over the events a model may learn from.
+
+    Slot s of the vocabulary is `topic_ids[s - 1]`; slot 0 means none or unknown.
+
+    Attributes:
+        topic_ids: (T,) int64, ascending.
+        topic_events: (T,) learning events.
+        topic_attempts: (T,) scored attempts.
+        topic_passes: (T,) passed attempts.
+        plain_attempts: (T,) scored attempts that name no item.
+        plain_passes: (T,) passed attempts that name no item.
+        item_ids: (I,) text, ascending.
+        item_attempts: (I,) scored attempts.
+        item_passes: (I,) passed attempts.
+        trained_until: () int64, microseconds since the epoch of the last event counted; -1 none.
+    """
+
+    topic_ids: NDArray[np.int64]
+    topic_events: NDArray[np.int64]
+    topic_attempts: NDArray[np.int64]
+    topic_passes: NDArray[np.int64]
+    plain_attempts: NDArray[np.int64]
+    plain_passes: NDArray[np.int64]
+    item_ids: NDArray[np.str_]
+    item_attempts: NDArray[np.int64]
+    item_passes: NDArray[np.int64]
+    trained_until: NDArray[np.int64]
+
+    @cached_property
+    def slots(self) -> Slots:
+        """Slot of each topic id, 0 for an unknown one."""
+        return Slots((topic, slot) for slot, topic in enumerate(self.topic_ids.tolist(), 1))
+
+    def slot_of(self, topic_id: int) -> int:
+        """Slot of a topic id; 0 for an unknown one."""
+        return self.slots[topic_id]
+
+    def slots_of(self, topic_ids: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Slot of each of many topic ids; 0 for an unknown one."""
+        place = np.searchsorted(self.topic_ids, topic_ids)
+        known = np.isin(topic_ids, self.topic_ids)
+        return np.where(known, place + 1, 0).astype(np.int32)
+
+    @cached_property
+    def _rates(self) -> list[float]:
+        counts = zip(self.topic_attempts.tolist(), self.topic_passes.tolist(), strict=True)
+        everywhere = float(self.topic_attempts.sum()), float(self.topic_passes.sum())
+        return [pass_rate(a, p, *everywhere) for a, p in [(0, 0), *counts]]
+
+    def pass_rate(self, topic_id: int) -> float:
+        """The topic's pass rate, shrunk towards the rate of all topics; in (0, 1)."""
+        return self._rates[self.slots[topic_id]]
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The tables by name, as a bundle stores them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Statistics":
+        """The reverse of `to_arrays`."""
+        return cls(**{field.name: np.asarray(arrays[field.name]) for field in fields(cls)})
+
+
+def fit(events: "Events", mask: NDArray[np.bool_], extra_topics: Iterable[int] = ()) -> Statistics:
+    """Count the events of a mask.
+
+    Args:
+        events: The encoded log.
+        mask: (n,) bool, the events that may be used: those up to the training cutoff.
+        extra_topics: Topic ids to keep a slot for though nobody touched them yet.
+
+    Returns:
+        Statistics whose vocabulary is the topics of the learning events used, and the extra ones.
+    """
+    used = mask & (events.kind < LEARNING)
+    events_by_topic = _count(events.topic[used], len(events.topic_ids))
+    ids = np.union1d(
+        events.topic_ids[events_by_topic > 0], np.fromiter(extra_topics, np.int64)
+    ).astype(np.int64)
+    scored = used & ((events.kind == QUIZ) | (events.kind == PRACTICE)) & ~np.isnan(events.score)
+    passed = scored & (events.score >= PASS_SCORE)
+    plain = events.item < 0
+
+    def by_topic(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        counts = np.zeros(len(ids), np.int64)
+        counts[np.isin(ids, events.topic_ids)] = _count(
+            events.topic[chosen], len(events.topic_ids)
+        )[np.isin(events.topic_ids, ids)]
+        return counts
+
+    items = _count(events.item[scored & ~plain], len(events.item_ids))
+    known = items > 0
+    return Statistics(
+        topic_ids=ids,
+        topic_events=by_topic(used),
+        topic_attempts=by_topic(scored),
+        topic_passes=by_topic(passed),
+        plain_attempts=by_topic(scored & plain),
+        plain_passes=by_topic(passed & plain),
+        item_ids=events.item_ids[known].astype(np.str_),
+        item_attempts=items[known],
+        item_passes=_count(events.item[passed & ~plain], len(events.item_ids))[known],
+        trained_until=np.array(events.time[mask].max() if mask.any() else -1, np.int64),
+    )
+
+
+def _count(codes: NDArray[Any], size: int) -> NDArray[np.int64]:
+    return np.bincount(codes, minlength=size).astype(np.int64)

@@ -1,0 +1,26 @@
+"""A learner's observed format preference: what he chooses, not how he learns best."""
+
+
+def detect_learning_style(
+    video_views: int, text_reads: int, practice_attempts: int, quiz_attempts: int
+) -> str:
+    """Name the format a learner turns to.
+
+    Args:
+        video_views: Events of kind `video_view`.
+        text_reads: Events of kind `text_read`.
+        practice_attempts: Events of kind `practice_attempt`.
+        quiz_attempts: Events of kind `quiz_complete`.
+
+    Returns:
+        "visual" with more than twice as many videos as texts, else "kinesthetic" with more
+        practice than quizzes, else "mixed"; so "mixed" for a learner without events.
+
+    Source:
+        The mission's rule. It claims no learning gain: studies found none (Pashler et al. 2008).
+    """
+    if video_views > 2 * text_reads:
+        return "visual"
+    if practice_attempts > quiz_attempts:
+        return "kinesthetic"
+    return "mixed"
