@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from expectations import data_docs
+from expectations.data_docs import Page
 from expectations.quarantine import EXAMPLES, Facts, Validated, bad_rows
 from expectations.suites import Rule, Suite, describe, load, raised, run, sentence, with_roles
 from sensei.contracts import (
@@ -66,7 +66,7 @@ def validate_interactions(
     """
     parameters = _parameters(known_topics, previous, as_of)
     suite = load("interactions")
-    page = _Page("interactions", as_of, docs_folder, kept)
+    page = Page("interactions", as_of, docs_folder, kept)
     columns = with_roles(suite, {"column"})
     shapes = run(columns, frame.head(_HEAD), parameters)
     _refuse_broken(columns, shapes, page, frame)
@@ -124,21 +124,10 @@ def validate_features(
     broken = [rule for rule, result in zip(rules, results, strict=True) if not result.success]
     notes = [_broken_input(rule, columns[rule["kwargs"]["column"]]) for rule in broken]
     rows = ", ".join(f"{len(matrix):,} rows of {model}" for model, matrix in matrices.items())
-    page = _Page("features", as_of, docs_folder, kept).write(results, [*notes, f"{rows} read"])
+    page = Page("features", as_of, docs_folder, kept).write(results, [*notes, f"{rows} read"])
     if notes:
         raise DataRefused(f"{notes[0]}; all expectations: {page}")
     return page
-
-
-class _Page:
-    """Where a validation is written, whatever its outcome."""
-
-    def __init__(self, name: str, as_of: datetime, folder: Path, kept: int) -> None:
-        self.name, self.as_of, self.folder, self.kept = name, as_of, folder, kept
-
-    def write(self, results: Sequence[Any], notes: Sequence[str]) -> Path:
-        """Write the page and return its path."""
-        return data_docs.write(results, self.name, notes, self.as_of, self.folder, self.kept)
 
 
 def _parameters(
@@ -158,9 +147,9 @@ def _parameters(
 def _view(frame: pd.DataFrame) -> pd.DataFrame:
     """Show the suite what it needs, cheaply: no copy, and one hash in place of two id columns.
 
-    Great Expectations hashes every frame it is given; text costs most of that. `event_key` is a
-    64-bit hash of (user_id, event_id), null where either is: two events in 1 M collide by chance
-    with p = 3e-8, and what looks repeated is compared in full afterwards.
+    Great Expectations hashes every frame it is given; text costs most of that. `user_id+event_id`
+    is a 64-bit hash of the pair, null where either is: two events in 1 M collide by chance with
+    p = 3e-8, and what looks repeated is compared in full afterwards.
     """
     columns = {name: frame[name].array for name in _VIEW}
     view = pd.DataFrame(columns, index=pd.RangeIndex(len(frame)), copy=False)
@@ -171,11 +160,11 @@ def _view(frame: pd.DataFrame) -> pd.DataFrame:
     odd = np.uint64(0x9E3779B97F4A7C15)  # an odd factor keeps (a, b) and (b, a) apart
     key = pd.Series(events ^ (names[codes] * odd) if len(names) else events, view.index)
     absent = frame["event_id"].isna().to_numpy() | (codes < 0)
-    view["event_key"] = key.astype("UInt64").mask(absent) if absent.any() else key
+    view["user_id+event_id"] = key.astype("UInt64").mask(absent) if absent.any() else key
     return view
 
 
-def _refuse_broken(rules: Suite, results: Sequence[Any], page: "_Page", head: pd.DataFrame) -> None:
+def _refuse_broken(rules: Suite, results: Sequence[Any], page: Page, head: pd.DataFrame) -> None:
     """Raise DataRefused for the first column that is missing or of another type."""
     for rule, result in zip(rules, results, strict=True):
         if result.success:
@@ -190,9 +179,7 @@ def _refuse_broken(rules: Suite, results: Sequence[Any], page: "_Page", head: pd
         raise DataRefused(f"{said}; {describe(rule)} in {page.write(results, [said])}")
 
 
-def _refuse_empty(
-    rules: Suite, results: Sequence[Any], page: "_Page", shown: Sequence[Any]
-) -> None:
+def _refuse_empty(rules: Suite, results: Sequence[Any], page: Page, shown: Sequence[Any]) -> None:
     """Raise DataRefused where a required column holds nothing, or a rule could not be applied."""
     for rule, result in zip(rules, results, strict=True):
         found = result.result or {}
@@ -241,7 +228,7 @@ def _warnings(rules: Suite, results: Sequence[Any], parameters: dict[str, Any]) 
         if rule["meta"]["role"] == "topics":
             topics = sorted(set(found["unexpected_list"]))
             some = ", ".join(map(str, topics[:EXAMPLES])) + ", ..." * (len(topics) > EXAMPLES)
-            got = f"{found['unexpected_percent']:.1f} % of rows on {len(topics)} others ({some})"
+            got = f"{found['unexpected_percent']:.1f} % of rows on others ({some})"
         said.append(sentence(rule, got, parameters))
     return said
 

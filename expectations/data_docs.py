@@ -5,6 +5,7 @@ renderer fills a page of ours, which holds all it needs, from results that hold 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,36 +25,42 @@ COUNTS = frozenset(
 """All that a page keeps of a result: no values, no rows."""
 
 
-def write(
-    results: Sequence[Any],
-    name: str,
-    notes: Sequence[str],
-    as_of: datetime,
-    folder: Path,
-    kept: int,
-) -> Path:
-    """Write the page of one validation and remove the oldest pages of that suite.
+@dataclass(frozen=True)
+class Page:
+    """Where the outcome of one validation is written, good or bad.
 
-    Args:
-        results: validation results of Great Expectations; their details are removed from them.
+    Attributes:
         name: the suite's name; the page is `NAME-<as_of>.html`.
-        notes: warnings and counts in words, shown first; they must name no learner.
         as_of: moment up to which the log was read.
         folder: where pages lie; made where absent.
         kept: pages of this suite that remain, the new one included.
-
-    Returns:
-        The page's path.
     """
-    for result in results:
-        _keep_counts(result)
-    folder.mkdir(parents=True, exist_ok=True)
-    page = folder / f"{name}-{as_of:%Y%m%dT%H%M%S}.html"
-    page.write_text(_render(results, name, notes, as_of), "utf-8")
-    pages = sorted(folder.glob(f"{name}-*.html"), key=lambda p: (p.stat().st_mtime_ns, p.name))
-    for old in pages[: max(len(pages) - kept, 0)]:
-        old.unlink()
-    return page
+
+    name: str
+    as_of: datetime
+    folder: Path
+    kept: int
+
+    def write(self, results: Sequence[Any], notes: Sequence[str]) -> Path:
+        """Write the page and remove the oldest pages of its suite.
+
+        Args:
+            results: validation results of Great Expectations; their details are removed from them.
+            notes: warnings and counts in words, shown first; they must name no learner.
+
+        Returns:
+            The page's path.
+        """
+        for result in results:
+            _keep_counts(result)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        page = self.folder / f"{self.name}-{self.as_of:%Y%m%dT%H%M%S}.html"
+        page.write_text(_render(results, self.name, notes, self.as_of), "utf-8")
+        pages = self.folder.glob(f"{self.name}-*.html")
+        newest_first = sorted(pages, key=lambda p: p.stat().st_mtime_ns, reverse=True)
+        for old in newest_first[self.kept :]:
+            old.unlink()
+        return page
 
 
 def _render(results: Sequence[Any], name: str, notes: Sequence[str], as_of: datetime) -> str:
@@ -74,7 +81,10 @@ def _render(results: Sequence[Any], name: str, notes: Sequence[str], as_of: date
                 "unsuccessful_expectations": len(results) - passed,
                 "success_percent": 100 * passed / max(len(results), 1),
             },
-            meta={"run_id": {"run_name": None, "run_time": as_of.isoformat()}},
+            meta={
+                "run_id": {"run_name": None, "run_time": as_of.isoformat()},
+                "batch_spec": {"data_asset_name": name},
+            },
         )
     )
     view = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent))
@@ -88,7 +98,10 @@ def _render(results: Sequence[Any], name: str, notes: Sequence[str], as_of: date
 
 def _keep_counts(result: Any) -> None:
     """Remove values, rows and tracebacks from a result in place."""
-    result.result = {k: v for k, v in (result.result or {}).items() if k in COUNTS}
+    kept = {k: v for k, v in (result.result or {}).items() if k in COUNTS}
+    if result.success and not kept and "column_values" in result.expectation_config.type:
+        kept = {"unexpected_count": 0, "unexpected_percent": 0.0}  # a bare verdict says as much
+    result.result = kept
     result.exception_info = {
         "raised_exception": False,
         "exception_message": None,
