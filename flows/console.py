@@ -1,0 +1,94 @@
+"""What a person sees in the terminal while a command works."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+console = Console(highlight=False)
+QUIET_SECONDS = 8.0
+
+
+class _StepHandler(logging.Handler):
+    """Shows the messages that our own flows log; Prefect's own chatter stays in its UI."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(level=logging.INFO)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = Path(record.pathname).parent.name == "flows"
+        if ours or record.levelno >= logging.WARNING:
+            self._say(record.getMessage())
+
+
+class _Ticker:
+    """Says every few seconds that the last step still runs, so that nothing is silent."""
+
+    def __init__(self) -> None:
+        self._started = self._spoke = time.monotonic()
+        self._doing = "starting"
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def say(self, message: str) -> None:
+        now = time.monotonic()
+        console.print(f"[dim]{now - self._started:5.0f} s[/dim]  {message}")
+        self._spoke, self._doing = now, message.split(":")[0]
+
+    def _watch(self) -> None:
+        while not self._done.wait(1.0):
+            now = time.monotonic()
+            if now - self._spoke > QUIET_SECONDS:
+                console.print(f"[dim]{now - self._started:5.0f} s  ... {self._doing}[/dim]")
+                self._spoke = now
+
+    def __enter__(self) -> "_Ticker":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+@contextmanager
+def run_progress() -> Iterator[Callable[[str], None]]:
+    """Show the steps of the flows that run inside, with elapsed seconds.
+
+    Yields:
+        A function that shows one more message.
+    """
+    loggers = [logging.getLogger(name) for name in ("prefect.flow_runs", "prefect.task_runs")]
+    with _Ticker() as ticker:
+        handler = _StepHandler(ticker.say)
+        for logger in loggers:
+            logger.addHandler(handler)
+        try:
+            yield ticker.say
+        finally:
+            for logger in loggers:
+                logger.removeHandler(handler)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work whose size is known.
+
+    Yields:
+        A function of (done, total).
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

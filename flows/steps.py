@@ -1,0 +1,227 @@
+"""The tasks that flows are made of: each calls one room and says what it did."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from prefect import get_run_logger, task
+
+from expectations.checkpoint import validate_features, validate_interactions
+from expectations.quarantine import Facts, refuse
+from features.batch import Events, encode
+from sensei import curriculum
+from sensei.errors import NotEnoughData, SenseiError, StorageUnavailable
+from sensei.log import Log, open_log
+from sensei.settings import Settings
+from training.candidates import Candidates, Prepared, prepare, train_candidates
+from training.evaluate import Chosen, Measured, choose, measure
+from training.splits import Split, split_by_learner, split_by_time, within
+
+ROOT = Path(__file__).resolve().parents[1]
+PREVIOUS_RUN = "previous_run"
+
+
+def _passing_fault(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether a retry may help: storage may come back, a refused log stays refused."""
+    try:
+        state.result()
+    except StorageUnavailable:
+        return True
+    except SenseiError:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+io_task = task(retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_passing_fault)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a run reads: the log up to `as_of` (excluded, UTC), at one revision, by one code."""
+
+    as_of: datetime
+    revision: str
+    code: str
+
+    @property
+    def key(self) -> str:
+        """Name of the folder and of the cache entries of this moment."""
+        text = f"{self.as_of.isoformat()} {self.revision} {self.code}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Where the valid rows are, and what validation said."""
+
+    path: Path
+    read: int
+    bad: int
+    reasons: dict[str, int]
+    warnings: tuple[str, ...]
+    docs: Path
+
+
+@cache
+def code_digest() -> str:
+    """Digest of every source file that a cached result depends on."""
+    rooms = ("sensei", "expectations", "flows")
+    files = sorted(p for room in rooms for p in (ROOT / room).rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for path in files:
+        if path.suffix in (".py", ".json"):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@io_task.with_options(name="read the moment")
+def read_moment(settings: Settings, as_of: datetime | None) -> Moment:
+    """Fix what this run reads; the window ends after the log's last event unless told."""
+    log = open_log(settings.log_url)
+    last = log.last_event()
+    if last is None:
+        raise NotEnoughData(
+            "log: expected interactions to train on, got none; "
+            "run `sensei import FILE` or `sensei simulate` first"
+        )
+    end = as_of.astimezone(UTC) if as_of else last + timedelta(microseconds=1)
+    return Moment(end, str(log.log_revision()), code_digest())
+
+
+def _cache_key(step: str) -> Any:
+    return lambda _context, given: f"{step}-{given['moment'].key}"
+
+
+@io_task.with_options(name="extract", persist_result=True, cache_key_fn=_cache_key("extract"))
+def extract(settings: Settings, moment: Moment) -> Path:
+    """Write the valid interactions up to the moment into a Parquet file."""
+    frame = open_log(settings.log_url).read(until=moment.as_of)
+    folder = settings.runs / moment.key
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "interactions.parquet"
+    frame.to_parquet(path, index=False)
+    get_run_logger().info("Extract: %s interactions up to %s", f"{len(frame):,}", moment.as_of)
+    return path
+
+
+@io_task.with_options(name="validate", persist_result=True, cache_key_fn=_cache_key("validate"))
+def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
+    """Hold the rows against the suite; quarantine the bad ones; stop where they are too many."""
+    logger = get_run_logger()
+    logger.info("Validate: Great Expectations reads the rows")
+    log = open_log(settings.log_url)
+    known = log.get_fact(PREVIOUS_RUN)
+    frame = pd.read_parquet(extracted)
+    validated = validate_interactions(
+        frame,
+        curriculum.topic_ids(log.engine),
+        Facts.from_json(known) if known else None,
+        moment.as_of,
+        settings.reports / "data_docs",
+        settings.kept_reports,
+    )
+    refuse(validated, settings.max_quarantined_share)
+    _quarantine(log, validated.bad)
+    log.set_fact(PREVIOUS_RUN, validated.statistics.to_json())
+    path = extracted.with_name("valid.parquet")
+    validated.good.to_parquet(path, index=False)
+    reasons = Counter(validated.bad["expectation"].tolist())
+    for warning in validated.warnings:
+        logger.info("Validate: note: %s", warning)
+    logger.info(
+        "Validate: %s rows good, %s quarantined", f"{len(validated.good):,}", len(validated.bad)
+    )
+    return Validation(
+        path, len(frame), len(validated.bad), dict(reasons), validated.warnings, validated.docs
+    )
+
+
+def _quarantine(log: Log, bad: pd.DataFrame) -> None:
+    """Take bad rows out of the valid interactions, each with its reason."""
+    stored = bad[bad["interaction_id"].notna()]
+    for expectation, rows in stored.groupby("expectation"):
+        reasons = dict(zip(rows["interaction_id"].astype(int), rows["reason"], strict=True))
+        log.quarantine_interactions(reasons, str(expectation))
+
+
+@dataclass(frozen=True)
+class Features:
+    """The encoded log, the part of each event, and the examples of every part."""
+
+    events: Events
+    split: Split
+    prepared: Prepared
+    docs: Path
+
+
+@task(name="features")
+def build_features(
+    settings: Settings, moment: Moment, validation: Validation, window_days: int, split: str
+) -> Features:
+    """Fold every learner's history into as-of inputs; targets lie inside the window."""
+    logger = get_run_logger()
+    frame = pd.read_parquet(validation.path)
+    events = encode(frame)
+    end = int(moment.as_of.timestamp() * 1e6)
+    start = end - window_days * 86_400_000_000
+    parts = (
+        split_by_time(events, start, end)
+        if split == "time"
+        else within(split_by_learner(events), events, start, end)
+    )
+    catalogue = curriculum.topic_ids(open_log(settings.log_url).engine)
+    prepared = prepare(events, parts, catalogue)
+    docs = validate_features(
+        {"recommendation": prepared.train.recommendation, "difficulty": prepared.train.difficulty},
+        moment.as_of,
+        settings.reports / "data_docs",
+        settings.kept_reports,
+    )
+    counts = [f"{len(p):,}" for p in (prepared.train, prepared.validate, prepared.test)]
+    logger.info("Features: %s training, %s validation, %s test targets", *counts)
+    if prepared.no_success:
+        logger.info("Features: no difficulty model: %s", prepared.no_success)
+    return Features(events, parts, prepared, docs)
+
+
+@task(name="train")
+def train(features: Features, seed: int) -> Candidates:
+    """Fit the reference networks and count the baselines."""
+    logger = get_run_logger()
+    logger.info("Train: loading TensorFlow")
+
+    def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
+        logger.info("Train: %s, epoch %d: validation loss %.4f", name, epoch, logs["val_loss"])
+
+    return train_candidates(features.prepared, seed, progress=progress)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The choice made on validation, and the test part opened once after it."""
+
+    chosen: Chosen
+    validated: Measured
+    tested: Measured
+
+
+@task(name="evaluate")
+def evaluate(features: Features, candidates: Candidates) -> Evidence:
+    """Choose on the validation part, then measure everything on the test part."""
+    prepared = features.prepared
+    get_run_logger().info("Evaluate: ranking all topics for %s targets", f"{len(prepared.test):,}")
+    validated = measure(candidates, prepared, prepared.validate)
+    chosen = choose(candidates, validated)
+    tested = measure(candidates, prepared, prepared.test)
+    get_run_logger().info(
+        "Evaluate: chosen on validation: %s and %s", chosen.recommendation, chosen.difficulty
+    )
+    return Evidence(chosen, validated, tested)

@@ -1,0 +1,127 @@
+"""Champion and challenger on the same later events: the evidence that the gate decides on."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.batch import Events, Examples, examples
+from features.statistics import Statistics
+from sensei import metrics
+from sensei.bundle import Bundle
+from training.evaluate import Chosen, Measured
+from training.gate import Decision, PerLearner, decide
+from training.scores import (
+    RecommendationScores,
+    SuccessScores,
+    score_recommendation,
+    score_success,
+)
+
+
+def decide_all(
+    champion: Bundle | None,
+    events: Events,
+    test: Examples,
+    tested: Measured,
+    chosen: Chosen,
+    margin: float,
+    seed: int,
+) -> dict[str, Decision]:
+    """Decide for each model whether the chosen candidate replaces the champion.
+
+    Args:
+        champion: What serves now; None before the first promotion.
+        events: The encoded log.
+        test: Targets of the test part.
+        tested: The candidates' scores on exactly these targets.
+        chosen: Names of the challengers.
+        margin: The lower bound of the gain must exceed it.
+        seed: Seed of the resampling.
+
+    Returns:
+        `recommendation` and, where one was trained, `difficulty` -> decision.
+    """
+    decisions = {
+        "recommendation": _decide_recommendation(
+            champion, events, test, tested.next_topic[chosen.recommendation], margin, seed
+        )
+    }
+    if chosen.difficulty:
+        decisions["difficulty"] = _decide_success(
+            champion, events, test, tested.success[chosen.difficulty], margin, seed
+        )
+    return decisions
+
+
+def _decide_recommendation(
+    champion: Bundle | None,
+    events: Events,
+    test: Examples,
+    challenger: RecommendationScores,
+    margin: float,
+    seed: int,
+) -> Decision:
+    if champion is None or "recommendation" not in champion.manifest.models:
+        return decide(None, _ndcg(challenger, np.ones(len(test), bool)), margin, seed)
+    entry = champion.manifest.models["recommendation"]
+    rows = _read_with(champion.statistics["recommendation"], events, test)
+    scores = score_recommendation(
+        lambda part: champion.recommend(part.recommendation), rows, len(entry.topic_ids)
+    )
+    later = test.time >= _microseconds(entry.trained_until)
+    return decide(_ndcg(scores, later), _ndcg(challenger, later), margin, seed)
+
+
+def _decide_success(
+    champion: Bundle | None,
+    events: Events,
+    test: Examples,
+    challenger: SuccessScores,
+    margin: float,
+    seed: int,
+) -> Decision:
+    later = np.ones(len(challenger.learner), bool)
+    if champion is None or "difficulty" not in champion.manifest.models:
+        return decide(None, _loss(challenger, later), margin, seed)
+    entry = champion.manifest.models["difficulty"]
+    rows = _read_with(champion.statistics["difficulty"], events, test)
+    later = test.time[test.passed >= 0] >= _microseconds(entry.trained_until)
+    return decide(
+        _loss(score_success(_success_of(champion), rows), later),
+        _loss(challenger, later),
+        margin,
+        seed,
+    )
+
+
+def _success_of(bundle: Bundle):  # type: ignore[no-untyped-def]
+    def predict(rows: Examples) -> NDArray[np.floating]:
+        slots = rows.target[:, None].astype(np.float32)
+        return bundle.difficulty({"inputs": rows.difficulty, "topic": slots})["success"]
+
+    return predict
+
+
+def _read_with(arrays: Mapping[str, NDArray[np.generic]], events: Events, test: Examples) -> Examples:
+    """The same targets with the inputs that the champion would have been given."""
+    targets = np.zeros(len(events.time), bool)
+    targets[test.event] = True
+    statistics = Statistics.from_arrays(dict(arrays))
+    return examples(events, statistics, targets, np.zeros(len(events.time), bool))
+
+
+def _ndcg(scores: RecommendationScores, later: NDArray[np.bool_]) -> PerLearner:
+    used = later & scores.is_new
+    gain = metrics.ndcg_at_k(scores.new_rank[used], 5)
+    return PerLearner.of("NDCG@5 on new topics", True, gain, scores.learner[used])
+
+
+def _loss(scores: SuccessScores, later: NDArray[np.bool_]) -> PerLearner:
+    loss = metrics.log_loss(scores.passed, scores.probability)[later]
+    return PerLearner.of("log loss", False, loss, scores.learner[later])
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1e6)
