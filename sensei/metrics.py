@@ -184,3 +184,16 @@ def paired_learner_bootstrap(
 ) -> Interval:
     """Mean difference first - second on the same rows, learners resampled for both at once."""
     return learner_bootstrap(np.asarray(first) - np.asarray(second), learner, seed, samples)
+
+
+def auc_bootstrap(
+    label: Ints, probability: NDArray[np.floating], learner: Ints, seed: int, samples: int = 200
+) -> Interval:
+    """AUC with an interval from resampling learners; NaN where only one side is present."""
+    _, code = np.unique(learner, return_inverse=True)
+    _, group = np.unique(probability, return_inverse=True)  # sorts once, not once a resample
+    count = int(code.max()) + 1 if len(code) else 0
+    drawn = [auc(label, group, w[code]) for w in resamples(count, samples, seed)] if count else []
+    known = [a for a in drawn if not np.isnan(a)]
+    low, high = np.percentile(known, (2.5, 97.5)) if known else (float("nan"), float("nan"))
+    return Interval(auc(label, group), float(low), float(high))

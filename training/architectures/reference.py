@@ -1,0 +1,100 @@
+"""The two reference architectures as the design gives them, scaler and embeddings inside."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS, Input
+from training.architectures import Model, Tensor, slots
+
+TOPIC_DIMENSIONS = 32
+KIND_DIMENSIONS = 4
+
+_SILENT = 1e12  # variance that scales an input to nothing
+
+
+def recommendation(inputs: NDArray[np.float32], topics: int) -> Model:
+    """Build the untrained recommendation network: 20 -> 128 -> 64 -> 32 -> softmax over topics.
+
+    Args:
+        inputs: (n, 20) training rows, from which the scaler is fitted.
+        topics: number of topics with a slot.
+
+    Returns:
+        Model of {"inputs": (n, 20)} to {"probability": (n, topics)}; column i is slot i + 1.
+    """
+    import keras
+
+    given = keras.Input((len(RECOMMENDATION_INPUTS),), name="inputs")
+    h = keras.layers.Concatenate()(
+        [
+            *_embedded(given, topics),
+            _scaled(given, inputs, RECOMMENDATION_INPUTS),
+        ]
+    )
+    h = keras.layers.Dense(128, activation="relu")(h)
+    h = keras.layers.Dropout(0.3)(h)
+    h = keras.layers.Dense(64, activation="relu")(h)
+    h = keras.layers.Dropout(0.3)(h)
+    h = keras.layers.Dense(32, activation="relu")(h)
+    out = keras.layers.Dense(topics, activation="softmax", name="probability")(h)
+    return keras.Model({"inputs": given}, {"probability": out}, name="reference_recommendation")
+
+
+def difficulty(inputs: NDArray[np.float32]) -> Model:
+    """Build the untrained difficulty network: 4 -> 32 -> 16 -> softmax(3), sigmoid(3) for success.
+
+    Args:
+        inputs: (n, 4) training rows, from which the scaler is fitted.
+
+    Returns:
+        Model of {"inputs": (n, 4)} to {"difficulty": (n, 3) softmax over levels, "success": (n, 3)
+        probability of a pass at each level}.
+    """
+    import keras
+
+    given = keras.Input((len(DIFFICULTY_INPUTS),), name="inputs")
+    h = _scaled(given, inputs, DIFFICULTY_INPUTS)
+    h = keras.layers.Dense(32, activation="relu")(h)
+    h = keras.layers.Dense(16, activation="relu")(h)
+    level = keras.layers.Dense(len(LEVELS), activation="softmax", name="difficulty")(h)
+    success = keras.layers.Dense(len(LEVELS), activation="sigmoid", name="success")(h)
+    outputs = {"difficulty": level, "success": success}
+    return keras.Model({"inputs": given}, outputs, name="reference_difficulty")
+
+
+def _embedded(given: Tensor, topics: int) -> list[Tensor]:
+    """Topic slots share one table: a topic means the same wherever it stands in the vector."""
+    import keras
+
+    topic_columns = _columns(RECOMMENDATION_INPUTS, "topic slot")
+    kind_columns = _columns(RECOMMENDATION_INPUTS, "kind code")
+    topic = keras.layers.Embedding(topics + 1, TOPIC_DIMENSIONS, name="topic")
+    kind = keras.layers.Embedding(len(KINDS) + 1, KIND_DIMENSIONS, name="kind")
+    return [
+        keras.layers.Flatten()(topic(slots(keras.ops.take(given, topic_columns, axis=1), topics))),
+        keras.layers.Flatten()(
+            kind(slots(keras.ops.take(given, kind_columns, axis=1), len(KINDS)))
+        ),
+    ]
+
+
+def _scaled(given: Tensor, inputs: NDArray[np.float32], contract: tuple[Input, ...]) -> Tensor:
+    """Scale the plain inputs to mean 0 and variance 1, and to within 5 deviations.
+
+    An input that never varied in training is silenced: its weights were never fitted, and dividing
+    by a variance
+    of nothing would let its first other value drown all the rest.
+    """
+    import keras
+
+    columns = [i for i, each in enumerate(contract) if not each.is_id]
+    plain = np.asarray(inputs[:, columns], np.float64)
+    variance = plain.var(axis=0)
+    layer = keras.layers.Normalization(
+        mean=plain.mean(axis=0), variance=np.where(variance < 1e-8, _SILENT, variance)
+    )
+    return keras.ops.clip(layer(keras.ops.take(given, columns, axis=1)), -5.0, 5.0)
+
+
+def _columns(contract: tuple[Input, ...], unit: str) -> list[int]:
+    return [i for i, each in enumerate(contract) if each.unit == unit]

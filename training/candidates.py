@@ -1,0 +1,254 @@
+"""The models that compete in one run: the reference networks and the counting baselines."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from features import statistics as corpus
+from features.batch import Events, Examples, examples
+from features.statistics import Statistics
+from sensei.contracts import ATTEMPT_KINDS, KINDS
+from sensei.errors import NotEnoughData
+from training import baselines
+from training.architectures import Model, reference
+from training.fit import EPOCHS, Arrays, Curves, Progress, fit_difficulty, fit_recommendation
+from training.scores import level_taken
+from training.splits import CONTEXT, TEST, TRAIN, VALIDATE, Split
+
+MIN_TARGETS = 20
+"""Fewer training targets, or scored attempts, teach nothing that could be measured."""
+
+ModelProgress = Callable[[str, int, Mapping[str, float]], None]
+"""Called after each epoch: model name, epoch from 1, its metrics."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained model and how it came about.
+
+    Attributes:
+        name: unique among the candidates for one job.
+        kind: `network` or `counting`.
+        model: Keras model with named inputs and outputs.
+        curves: metric -> value per epoch; empty for a counting model.
+        description: what it does, in one sentence.
+    """
+
+    name: str
+    kind: str
+    model: Model
+    description: str
+    curves: Curves = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Examples of the three parts, and the statistics they were read with.
+
+    Attributes:
+        statistics: corpus tables of the events known in training.
+        train: targets to learn from; the learner's own events are left out of their statistics.
+        validate: targets to choose by.
+        test: targets to open once, after the choice.
+        no_success: why no difficulty model can be trained; empty where one can.
+    """
+
+    statistics: Statistics
+    train: Examples
+    validate: Examples
+    test: Examples
+    no_success: str
+
+    @property
+    def topics(self) -> int:
+        """Number of topics with a slot."""
+        return len(self.statistics.topic_ids)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All candidates by name; `difficulty` is empty where `Prepared.no_success` says why."""
+
+    recommendation: dict[str, Candidate]
+    difficulty: dict[str, Candidate]
+
+
+def prepare(events: Events, split: Split, extra_topics: Iterable[int] = ()) -> Prepared:
+    """Fit the statistics and read the examples of every part, in one pass over all history.
+
+    Args:
+        events: the encoded log.
+        split: the part of each event.
+        extra_topics: topics of the catalogue that get a slot though nobody met them yet.
+
+    Raises:
+        NotEnoughData: one learner, one topic, or a part without targets.
+    """
+    _check(events, split)
+    tables = corpus.fit(events, split.known, extra_topics)
+    rows = examples(events, tables, split.part != CONTEXT, split.known)
+    part = split.part[rows.event]
+    train, validate, test = (rows.take(part == p) for p in (TRAIN, VALIDATE, TEST))
+    return Prepared(tables, train, validate, test, _no_success(events, train, validate))
+
+
+def train_candidates(
+    prepared: Prepared,
+    seed: int,
+    epochs: int = EPOCHS,
+    progress: ModelProgress | None = None,
+) -> Candidates:
+    """Train the reference networks and count the baselines.
+
+    Args:
+        prepared: examples of the training and validation parts.
+        seed: the same seed gives the same weights.
+        epochs: at most so many for each network.
+        progress: called after each epoch.
+    """
+    recommendation = {c.name: c for c in _counting(prepared)}
+    network = _reference_recommendation(prepared, seed, epochs, _named(progress, "recommendation"))
+    recommendation[network.name] = network
+    if prepared.no_success:
+        return Candidates(recommendation, {})
+    difficulty = {c.name: c for c in _counting_success(prepared)}
+    network = _reference_difficulty(prepared, seed, epochs, _named(progress, "difficulty"))
+    difficulty[network.name] = network
+    return Candidates(recommendation, difficulty)
+
+
+def _check(events: Events, split: Split) -> None:
+    learners, topics = len(events.user_ids), len(np.unique(events.topic[split.part != CONTEXT]))
+    if learners < 2:
+        raise NotEnoughData(
+            f"user_id: expected at least two learners, got {learners}; import more learners"
+        )
+    if topics < 2:
+        raise NotEnoughData(
+            f"topic_id: expected learning events on at least two topics, got {topics}; "
+            "there is nothing to choose from until more topics are studied"
+        )
+    needed = {"training": (TRAIN, MIN_TARGETS), "validation": (VALIDATE, 1), "test": (TEST, 1)}
+    for name, (part, least) in needed.items():
+        count = int(np.count_nonzero(split.part == part))
+        if count < least:
+            raise NotEnoughData(
+                f"events: expected at least {least} learning events in the {name} part, "
+                f"got {count}; import more events or choose another split"
+            )
+
+
+def _no_success(events: Events, train: Examples, validate: Examples) -> str:
+    """Why success cannot be learned from this log; empty where it can."""
+    attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
+    if not attempt.any():
+        return "no quiz or practice attempt in the log"
+    if np.isnan(events.score[attempt]).all():
+        return "no attempt carries a score"
+    outcome = train.passed[train.passed >= 0]
+    if len(outcome) < MIN_TARGETS:
+        return f"{len(outcome)} scored attempts in the training part, {MIN_TARGETS} needed"
+    if outcome.min() == outcome.max():
+        return "every attempt of the training part was " + ("passed" if outcome[0] else "failed")
+    if not (validate.passed >= 0).any():
+        return "no scored attempt in the validation part"
+    return ""
+
+
+def _counting(prepared: Prepared) -> list[Candidate]:
+    inputs, target, topics = prepared.train.recommendation, prepared.train.target, prepared.topics
+    return [
+        Candidate(
+            "most_popular",
+            "counting",
+            baselines.most_popular(target, topics),
+            "What all learners study most, the same for everybody.",
+        ),
+        Candidate(
+            "repeat_last",
+            "counting",
+            baselines.repeat_last(target, topics),
+            "The learner's last topic again, then what all study most.",
+        ),
+        Candidate(
+            "markov_1",
+            "counting",
+            baselines.markov_1(inputs, target, topics),
+            "What followed the learner's last topic most often.",
+        ),
+        Candidate(
+            "markov_2",
+            "counting",
+            baselines.markov_2(inputs, target, topics),
+            "What followed the learner's last two topics most often, backed off to the last one.",
+        ),
+    ]
+
+
+def _reference_recommendation(
+    prepared: Prepared, seed: int, epochs: int, progress: Progress | None
+) -> Candidate:
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    train, validate = prepared.train, prepared.validate
+    model = reference.recommendation(train.recommendation, prepared.topics)
+    curves = fit_recommendation(
+        model,
+        (train.recommendation, train.target),
+        (validate.recommendation, validate.target),
+        seed,
+        epochs,
+        progress,
+    )
+    description = "Network of 128, 64 and 32 units on the twenty inputs, topic ids embedded inside."
+    return Candidate("reference", "network", model, description, curves)
+
+
+def _counting_success(prepared: Prepared) -> list[Candidate]:
+    rows = prepared.train.take(prepared.train.passed >= 0)
+    return [
+        Candidate(
+            "global_mean",
+            "counting",
+            baselines.global_mean(rows.passed),
+            "The share of all attempts that were passed.",
+        ),
+        Candidate(
+            "topic_mean",
+            "counting",
+            baselines.topic_mean(rows.target, rows.passed, prepared.topics),
+            "The share of attempts on the topic that were passed.",
+        ),
+        Candidate(
+            "proficiency",
+            "counting",
+            baselines.proficiency(),
+            "The learner's own share of passes on the topic, shrunk towards what is usual.",
+        ),
+    ]
+
+
+def _reference_difficulty(
+    prepared: Prepared, seed: int, epochs: int, progress: Progress | None
+) -> Candidate:
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    train, validate = (_attempts(part) for part in (prepared.train, prepared.validate))
+    model = reference.difficulty(train["inputs"])
+    curves = fit_difficulty(model, train, validate, seed, epochs, progress)
+    description = "Network of 32 and 16 units on the four inputs: success at each level."
+    return Candidate("reference", "network", model, description, curves)
+
+
+def _attempts(rows: Examples) -> Arrays:
+    scored = rows.take(rows.passed >= 0)
+    return {"inputs": scored.difficulty, "level": level_taken(scored), "score": scored.score}
+
+
+def _named(progress: ModelProgress | None, name: str) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda epoch, logs: progress(name, epoch, logs)

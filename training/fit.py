@@ -1,0 +1,155 @@
+"""Fit a network: Adam, cross-entropy, early stopping; the same seed gives the same weights."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensei.contracts import LEVELS, PASS_SCORE, WELL_PASSED_SCORE
+from training.architectures import Model
+
+BATCH = 32
+EPOCHS = 100
+PATIENCE = 10
+
+STEPS_PER_CALL = 32
+"""Batches run in one call of the compiled step: the same mathematics, half the time."""
+
+Curves = dict[str, list[float]]
+"""Metric name -> value per epoch."""
+
+Progress = Callable[[int, Mapping[str, float]], None]
+"""Called after each epoch with its number, from 1, and its metrics."""
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def fit_recommendation(
+    model: Model,
+    train: tuple[NDArray[np.float32], NDArray[np.int32]],
+    validate: tuple[NDArray[np.float32], NDArray[np.int32]],
+    seed: int,
+    epochs: int = EPOCHS,
+    progress: Progress | None = None,
+) -> Curves:
+    """Fit a recommendation network in place on the rows whose target has a slot.
+
+    Args:
+        model: {"inputs"} -> {"probability"}.
+        train: (n, 20) inputs and (n,) target slots; slot 0 (no such topic) teaches nothing and is
+            left out.
+        validate: the same of the validation part.
+        seed: seed of shuffling and dropout.
+        epochs: at most so many.
+        progress: called after each epoch.
+
+    Returns:
+        Curves; the weights are those of the best epoch.
+    """
+    model.compile(
+        optimizer="adam",
+        # the sparse form of categorical cross-entropy: the same loss without n x topics of zeros
+        loss={"probability": "sparse_categorical_crossentropy"},
+        steps_per_execution=STEPS_PER_CALL,
+    )
+    data = [
+        ({"inputs": inputs[target > 0]}, {"probability": target[target > 0] - 1})
+        for inputs, target in (train, validate)
+    ]
+    return _fit(model, data[0], data[1], seed, epochs, progress)
+
+
+def fit_difficulty(
+    model: Model,
+    train: Arrays,
+    validate: Arrays,
+    seed: int,
+    epochs: int = EPOCHS,
+    progress: Progress | None = None,
+) -> Curves:
+    """Fit a difficulty network in place: the staircase label, and success at the level taken only.
+
+    What would have happened at the other two levels is unknown, so the success head learns from one
+    of its three
+    outputs per row.
+
+    Args:
+        model: {"inputs", perhaps "topic"} -> {"success", "difficulty"}.
+        train: the model's inputs by name, `level` (n,) taken, `score` (n,) in [0, 1].
+        validate: the same of the validation part.
+        seed: seed of shuffling.
+        epochs: at most so many.
+        progress: called after each epoch.
+
+    Returns:
+        Curves; the weights are those of the best epoch.
+    """
+    import keras
+
+    taken = keras.Input((len(LEVELS),), name="level")
+    answers = model.output
+    success = keras.layers.Dot(axes=1, name="taken")([answers["success"], taken])
+    trainer = keras.Model(
+        {**model.input, "level": taken}, {"difficulty": answers["difficulty"], "taken": success}
+    )
+    trainer.compile(
+        optimizer="adam",
+        loss={"difficulty": "sparse_categorical_crossentropy", "taken": "binary_crossentropy"},
+        steps_per_execution=STEPS_PER_CALL,
+    )
+    return _fit(trainer, _success_data(train), _success_data(validate), seed, epochs, progress)
+
+
+def staircase(level: NDArray[np.int8], score: NDArray[np.floating]) -> NDArray[np.int32]:
+    """Level to suggest next: one up after a score >= 0.85, the same after a pass, else one down.
+
+    Args:
+        level: (n,) level taken.
+        score: (n,) in [0, 1].
+
+    Returns:
+        (n,) level in 0..2; the ends of the staircase hold.
+    """
+    step = np.where(score >= WELL_PASSED_SCORE, 1, np.where(score >= PASS_SCORE, 0, -1))
+    return np.clip(level.astype(np.int32) + step, 0, len(LEVELS) - 1).astype(np.int32)
+
+
+def _success_data(arrays: Arrays) -> tuple[Arrays, Arrays]:
+    level, score = arrays["level"], arrays["score"]
+    inputs = {name: a for name, a in arrays.items() if name not in ("level", "score")}
+    inputs["level"] = np.eye(len(LEVELS), dtype=np.float32)[level]
+    passed = (score >= PASS_SCORE).astype(np.float32)[:, None]
+    return inputs, {"difficulty": staircase(level, score), "taken": passed}
+
+
+def _fit(
+    model: Model,
+    train: tuple[Arrays, Arrays],
+    validate: tuple[Arrays, Arrays],
+    seed: int,
+    epochs: int,
+    progress: Progress | None,
+) -> Curves:
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    callbacks = [
+        keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True),
+        keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=3),
+    ]
+    if progress is not None:
+        callbacks.append(
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: progress(epoch + 1, dict(logs or {}))
+            )
+        )
+    history = model.fit(
+        *train,
+        validation_data=validate,
+        batch_size=BATCH,
+        epochs=epochs,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    return {name: [float(v) for v in values] for name, values in history.history.items()}
