@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,12 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.batch import Events, Examples, encode
-from sensei import metrics
 from sensei.errors import InvalidInput
 from training.baselines import most_frequent_scores, popularity
 from training.candidates import Candidates, ModelProgress, Prepared, prepare, train_candidates
 from training.fit import EPOCHS
+from training.intervals import recommendation_intervals, success_intervals
 from training.scores import (
+    MODES,
     RecommendationScores,
     SuccessScores,
     recommendation_predictor,
@@ -27,7 +27,6 @@ from training.scores import (
 )
 from training.splits import Split, split_by_column, split_by_learner, split_by_time
 
-MODES = ("all", "new")
 COLUMN = "column:"
 METADATA = "metadata."
 
@@ -211,57 +210,13 @@ def _data(
 
 
 def _intervals(tested: Measured, chosen: Chosen, seed: int) -> dict[str, Any]:
-    """Intervals of the leading figures, and of the chosen model's gain over each other one."""
-    out: dict[str, Any] = {"next_topic": {}, "success": {}, "gain": {"new": {}, "log_loss": {}}}
-    for mode in MODES:
-        out["next_topic"][mode] = {
-            name: {
-                "hr_at_1": _interval(metrics.hit_rate_at_k(rank, 1), learner, seed),
-                "ndcg_at_5": _interval(metrics.ndcg_at_k(rank, 5), learner, seed),
-            }
-            for name, (rank, learner) in ((n, s.of(mode)) for n, s in tested.next_topic.items())
-        }
-    for name, s in tested.success.items():
-        area = metrics.auc_bootstrap(s.passed, s.probability, s.learner, seed)
-        loss = metrics.log_loss(s.passed, s.probability)
-        out["success"][name] = {"auc": asdict(area), "log_loss": _interval(loss, s.learner, seed)}
-    gain, loss_of = _gain_functions(tested)
-    for name in tested.next_topic.keys() - {chosen.recommendation}:
-        out["gain"]["new"][name] = asdict(gain(chosen.recommendation, name, seed))
-    if chosen.difficulty:
-        for name in tested.success.keys() - {chosen.difficulty}:
-            out["gain"]["log_loss"][name] = asdict(loss_of(chosen.difficulty, name, seed))
-    return out
-
-
-Paired = Callable[[str, str, int], metrics.Interval]
-
-
-def _gain_functions(tested: Measured) -> tuple[Paired, Paired]:
-    """Paired differences, above 0 where the first is better: NDCG@5 on NEW, log loss saved."""
-
-    def ndcg(first: str, second: str, seed: int) -> metrics.Interval:
-        (a, learner), (b, _) = (tested.next_topic[n].of("new") for n in (first, second))
-        return metrics.paired_learner_bootstrap(
-            metrics.ndcg_at_k(a, 5), metrics.ndcg_at_k(b, 5), learner, seed
-        )
-
-    def log_loss(first: str, second: str, seed: int) -> metrics.Interval:
-        a, b = tested.success[first], tested.success[second]
-        return metrics.paired_learner_bootstrap(
-            metrics.log_loss(b.passed, b.probability),
-            metrics.log_loss(a.passed, a.probability),
-            a.learner,
-            seed,
-        )
-
-    return ndcg, log_loss
-
-
-def _interval(
-    value: NDArray[np.float64], learner: NDArray[np.int32], seed: int
-) -> dict[str, float]:
-    return asdict(metrics.learner_bootstrap(value, learner, seed))
+    success = {}
+    if chosen.difficulty and tested.success:
+        success = success_intervals(tested.success, chosen.difficulty, seed)
+    return {
+        "next_topic": recommendation_intervals(tested.next_topic, chosen.recommendation, seed),
+        "success": success,
+    }
 
 
 def _plain(value: Any) -> Any:

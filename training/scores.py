@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from features.batch import Examples
 from sensei import metrics
+from sensei.contracts import LEVELS
 from sensei.errors import NotEnoughData
 from training.architectures import Model
 
@@ -17,7 +18,10 @@ Predict = Callable[[Examples], NDArray[np.floating]]
 CHUNK_CELLS = 2**22
 """Scores held at a time (16 MB), however many targets and topics there are."""
 
-MEDIUM = 1
+MODES = ("all", "new")
+"""Every target; targets that differ from the learner's last topic, which is masked."""
+
+MEDIUM = LEVELS.index("medium")
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +49,7 @@ class RecommendationScores:
         return self.new_rank[self.is_new], self.learner[self.is_new]
 
     def table(self, mode: str, chosen: NDArray[np.bool_] | None = None) -> dict[str, float]:
-        """Means over the targets of a mode, `all` or `new`, or over the slice `chosen` (n,) of them.
+        """Means over the targets of a mode, `all` or `new`, or over the slice `chosen` of them.
 
         Returns:
             hr_at_1, hr_at_3, hr_at_5, ndcg_at_5, mrr in [0, 1], NaN without targets, and n.

@@ -80,7 +80,7 @@ def _cut(moments: NDArray[np.int64], share: float) -> int:
     if len(moments) == 0 or moments[0] == moments[-1]:
         raise NotEnoughData(
             "timestamp: expected learning events at three or more different times, got fewer; "
-            " import more events or split by learner"
+            "import more events or split by learner"
         )
     cut = moments[int(len(moments) * (1 - share))]
     return int(cut if cut > moments[0] else moments[moments > moments[0]][0])
@@ -125,8 +125,8 @@ def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object
     for needed, name in ((TRAIN, "train"), (TEST, "test")):
         if not (part == needed).any():
             raise InvalidInput(
-                f"split column: expected rows that say train and rows that say test, "
-                f"got none for {name} among {', '.join(map(repr, unique[:5]))}; name another column or split by learner"
+                "split column: expected rows that say train and rows that say test, got none for "
+                f"{name} among {', '.join(map(repr, unique[:5]))}; name another column"
             )
     if not (part == VALIDATE).any():
         learner = _learner(events)
@@ -135,6 +135,20 @@ def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object
         _take_validation(events.user_ids, of_learner)
         part[(part == TRAIN) & (of_learner[learner] == VALIDATE)] = VALIDATE
     return _whole_learners(events, part, "column")
+
+
+def within(split: Split, events: Events, start: int, end: int) -> Split:
+    """Keep as targets only the events of a window; history before it stays.
+
+    Args:
+        split: parts made without a window.
+        events: the events that were split.
+        start: first moment of a target, microseconds since the epoch.
+        end: first moment that is no target any more (half-open); nothing after it is known either.
+    """
+    inside = (events.time >= start) & (events.time < end)
+    part = np.where(inside, split.part, CONTEXT).astype(np.int8)
+    return Split(part, split.known & (events.time < end), split.kind)
 
 
 def _whole_learners(events: Events, part: NDArray[np.int8], kind: str) -> Split:
