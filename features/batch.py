@@ -22,19 +22,21 @@ from features.history import (
     ROW_WIDTH,
     T_EVENTS,
     advance,
-    pass_rate,
     read_difficulty,
     read_recommendation,
 )
 from features.levels import (
+    EVERYBODY,
     LEVEL_BINS,
+    WITHOUT,
     Columns,
     Counts,
     counts_by_code,
-    is_scored,
     level_bins,
     level_taken,
+    rate_of,
     recount,
+    task_of,
 )
 from features.statistics import Statistics
 from sensei.contracts import DIFFICULTY_INPUTS, PASS_SCORE, RECOMMENDATION_INPUTS
@@ -114,15 +116,6 @@ class Examples:
         return np.where(self.previous > 0, ids, -1)
 
 
-class State(NamedTuple):
-    """A learner's state as one event sees it; see `features.history`."""
-
-    learner: NDArray[np.float64]
-    last_row: NDArray[np.float64]
-    row: NDArray[np.float64]
-    ring: NDArray[np.float64]
-
-
 class Rows(NamedTuple):
     """The columns of the examples that the pass writes."""
 
@@ -168,7 +161,6 @@ def examples(
         events.offsets,
         slots,
         counts_by_code(statistics, slots[:-1], events.item_ids),
-        counts_by_code(statistics, slots[:-1], events.item_ids),
         wanted,
         np.ascontiguousarray(left_out),
         rows,
@@ -181,7 +173,6 @@ def fold(
     offsets: NDArray[np.int64],
     slots: NDArray[np.int32],
     counts: Counts,
-    without: Counts,
     wanted: NDArray[np.bool_],
     left_out: NDArray[np.bool_],
     rows: Rows,
@@ -192,119 +183,75 @@ def fold(
         columns: The events, sorted by learner and time.
         offsets: (L + 1,) where each learner starts.
         slots: (T + 1,) slot of each topic code.
-        counts: The statistics by code.
-        without: The same, in arrays of its own; changed while a learner is folded.
+        counts: The statistics by code; a learner is taken out and put back in turn.
         wanted: (n,) which events become rows.
         left_out: (n,) which events are inside the statistics.
         rows: Written in place.
     """
-    table = np.zeros((max(1, len(slots) - 1), ROW_WIDTH))
-    touched = np.empty(len(table), np.int32)
+    # Arrays taken out of their tuples here: inside the loop each access would count references.
+    kinds, topics, items, scores, durations, times, given = columns
+    _, recommendation, difficulty, level, passed, previous = rows
+    by_topic, by_task, mass = counts
+    table = np.zeros((len(slots), ROW_WIDTH))
+    touched = np.empty(len(slots), np.int32)
     learner = np.zeros(LEARNER_WIDTH)
     ring = np.zeros(RING_EVENTS * RING_WIDTH)
-    levels, levels_without = np.zeros((2, LEVEL_BINS), np.int8)
-    level_bins(counts.level_mass, levels)
+    levels = np.zeros((2, LEVEL_BINS), np.int8)
+    level_bins(mass, levels, EVERYBODY)
+    expected = np.zeros(2)
     place = 0
     for person in range(len(offsets) - 1):
         start, stop = offsets[person], offsets[person + 1]
-        if recount(columns, start, stop, left_out, without, -1) > 0:
-            level_bins(without.level_mass, levels_without)
-        else:
-            levels_without[:] = levels
-        learner[:] = 0.0
-        expected = expected_without = 0.0
+        recount(columns, start, stop, left_out, counts, -1)
+        level_bins(mass, levels, WITHOUT)
+        clear(learner)
+        clear(expected)
         last = known = 0
         for index in range(start, stop):
-            topic = columns.topic[index]
-            state = State(learner, table[last], table[topic], ring)
+            kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
+            attempt = kind in (QUIZ, PRACTICE)
+            scored = attempt and not np.isnan(score)
+            row = table[topic]
             if wanted[index]:
-                if left_out[index]:
-                    read(
-                        columns,
-                        index,
-                        state,
-                        slots,
-                        without,
-                        levels_without,
-                        expected_without,
-                        rows,
-                        place,
+                side = WITHOUT if left_out[index] else EVERYBODY
+                now = start_of(time, durations[index])
+                read_recommendation(recommendation[place], learner, table[last], ring, slots, now)
+                read_difficulty(
+                    difficulty[place],
+                    row,
+                    rate_of(by_topic, side, topic),
+                    learner[PASSES] - expected[side],
+                    learner[ATTEMPTS],
+                    now,
+                )
+                previous[place] = learner[EVENTS]
+                if attempt:
+                    task = task_of(by_topic, by_task, items[index], topic)
+                    level[place] = level_taken(
+                        by_topic, by_task, levels, side, topic, task, given[index]
                     )
-                else:
-                    read(columns, index, state, slots, counts, levels, expected, rows, place)
+                if scored:
+                    passed[place] = score >= PASS_SCORE
                 place += 1
-            if is_scored(columns, index):
-                expected += topic_rate(counts, topic)
-                expected_without += topic_rate(without, topic)
-            if columns.kind[index] < LEARNING:
+            if scored:
+                expected[EVERYBODY] += rate_of(by_topic, EVERYBODY, topic)
+                expected[WITHOUT] += rate_of(by_topic, WITHOUT, topic)
+            if kind < LEARNING:
                 last = topic
                 touched[known] = topic
-                known += table[topic, T_EVENTS] == 0
-            advance(
-                learner,
-                table[topic],
-                ring,
-                columns.kind[index],
-                topic,
-                columns.score[index],
-                columns.duration[index],
-                columns.time[index],
-            )
+                known += row[T_EVENTS] == 0
+            advance(learner, row, ring, kind, topic, score, durations[index], time)
         for index in range(known):
-            table[touched[index]] = 0.0
-        recount(columns, start, stop, left_out, without, 1)
+            clear(table[touched[index]])
+        recount(columns, start, stop, left_out, counts, 1)
 
 
-def read(
-    columns: Columns,
-    index: int,
-    state: State,
-    slots: NDArray[np.int32],
-    counts: Counts,
-    levels: NDArray[np.int8],
-    expected: float,
-    rows: Rows,
-    place: int,
-) -> None:
-    """Write the row of one target.
-
-    Args:
-        columns: The events.
-        index: The target.
-        state: The learner's state before it.
-        slots: Slot of each topic code.
-        counts: The statistics that the target may see.
-        levels: Level of each step of failure rates, under the same statistics.
-        expected: Passes expected of the learner's earlier attempts, under the same statistics.
-        rows: Written in place.
-        place: Which row.
-    """
-    now = float(columns.time[index])
-    if columns.duration[index] > 0:
-        now -= 1e6 * columns.duration[index]
-    learner = state.learner
-    read_recommendation(rows.recommendation[place], learner, state.last_row, state.ring, slots, now)
-    read_difficulty(
-        rows.difficulty[place],
-        state.row,
-        topic_rate(counts, columns.topic[index]),
-        learner[PASSES] - expected,
-        learner[ATTEMPTS],
-        now,
-    )
-    rows.previous[place] = learner[EVENTS]
-    kind = columns.kind[index]
-    if kind in (QUIZ, PRACTICE):
-        rows.level[place] = level_taken(columns, index, counts, levels)
-    if is_scored(columns, index):
-        rows.passed[place] = columns.score[index] >= PASS_SCORE
+def start_of(time: int, duration: float) -> float:
+    """When an event that ended at `time` (us) began; `time` where its duration is unknown."""
+    return time - 1e6 * duration if duration > 0 else float(time)
 
 
-def topic_rate(counts: Counts, topic: int) -> float:
-    """The topic's shrunk pass rate under these counts."""
-    return pass_rate(
-        counts.topic_attempts[topic],
-        counts.topic_passes[topic],
-        counts.totals[0],
-        counts.totals[1],
-    )
+def clear(numbers: NDArray[np.float64]) -> None:
+    """Set every number to 0."""
+    for index in range(len(numbers)):
+        numbers[index] = 0.0

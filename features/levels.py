@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history import PRACTICE, QUIZ
+from features.history import PRACTICE, QUIZ, pass_rate
 from features.statistics import Statistics
 from sensei.contracts import PASS_SCORE
 
 LEVEL_BINS = 256
+EVERYBODY, WITHOUT = 0, 1  # halves of the counts
 
 
 class Columns(NamedTuple):
@@ -32,63 +33,46 @@ class Columns(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Scored attempts and passes in the statistics; whole numbers, so taking out is exact.
+    """Scored attempts and passes in the statistics, of everybody and without one learner.
 
-    The last of the topics' places stands for topics outside the statistics. Tasks are the events'
-    items, then their topics.
+    Whole numbers throughout, so that taking out and putting back is exact.
+
+    Attributes:
+        by_topic: (2, T + 1, 2) attempts and passes of each topic, then of all topics; first of
+            everybody, then without the learner taken out.
+        by_task: (2, I + T, 2) the same of each item, then of each topic's attempts without an item.
+        level_mass: (2, `LEVEL_BINS`) attempts on the tasks of each step of failure rates.
     """
 
-    topic_attempts: NDArray[np.float64]
-    topic_passes: NDArray[np.float64]
-    task_attempts: NDArray[np.float64]
-    task_passes: NDArray[np.float64]
+    by_topic: NDArray[np.float64]
+    by_task: NDArray[np.float64]
     level_mass: NDArray[np.float64]
-    totals: NDArray[np.float64]
 
 
 def counts_by_code(
     statistics: Statistics, slots: NDArray[np.int32], item_ids: NDArray[np.object_]
 ) -> Counts:
-    """The statistics, by the codes of the events.
+    """The statistics, by the codes of the events; nobody is taken out yet.
 
     Args:
         statistics: Corpus tables.
         slots: (T,) slot of each of the events' topics, 0 unknown.
         item_ids: (I,) the events' items.
-
-    Returns:
-        Arrays of their own: changing them leaves the statistics as they are.
     """
-
-    def of_topics(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.append(0, counts)[slots].astype(np.float64)
-
-    items = _places(statistics.item_ids, item_ids)
-
-    def of_items(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.append(counts, 0)[items].astype(np.float64)
-
-    attempts = np.append(statistics.item_attempts, statistics.plain_attempts)
-    passes = np.append(statistics.item_passes, statistics.plain_passes)
-    bins = failure_bin(attempts, passes)
+    topics = np.stack([statistics.topic_attempts, statistics.topic_passes], axis=1)
+    items = np.stack([statistics.item_attempts, statistics.item_passes], axis=1)
+    plain = np.stack([statistics.plain_attempts, statistics.plain_passes], axis=1)
+    nothing = np.zeros((1, 2), np.int64)
+    place = {text: index for index, text in enumerate(statistics.item_ids.tolist())}
+    places = np.fromiter((place.get(text, -1) for text in item_ids), np.int64, len(item_ids))
+    by_topic = np.vstack([np.vstack([nothing, topics])[slots], topics.sum(0, keepdims=True)])
+    by_task = np.vstack([np.vstack([items, nothing])[places], np.vstack([nothing, plain])[slots]])
+    tasks = np.vstack([items, plain]).astype(np.float64)
+    bins = failure_bin(tasks[:, 0], tasks[:, 1]).astype(np.int64)
+    mass = np.bincount(bins, tasks[:, 0], LEVEL_BINS)
     return Counts(
-        topic_attempts=of_topics(statistics.topic_attempts),
-        topic_passes=of_topics(statistics.topic_passes),
-        task_attempts=np.append(
-            of_items(statistics.item_attempts), of_topics(statistics.plain_attempts)
-        ),
-        task_passes=np.append(of_items(statistics.item_passes), of_topics(statistics.plain_passes)),
-        level_mass=np.bincount(bins.astype(np.int64), attempts, LEVEL_BINS).astype(np.float64),
-        totals=np.array(
-            [statistics.topic_attempts.sum(), statistics.topic_passes.sum()], np.float64
-        ),
+        *(np.stack([part, part]).astype(np.float64) for part in (by_topic, by_task, mass))
     )
-
-
-def _places(known: NDArray[np.str_], wanted: NDArray[np.object_]) -> NDArray[np.int64]:
-    """Place of each wanted text among the known, -1 for the others."""
-    place = {text: index for index, text in enumerate(known.tolist())}
-    return np.fromiter((place.get(text, -1) for text in wanted), np.int64, len(wanted))
 
 
 def failure_bin(attempts: Any, passes: Any) -> Any:
@@ -96,10 +80,22 @@ def failure_bin(attempts: Any, passes: Any) -> Any:
     return LEVEL_BINS * (attempts - passes + 1.0) // (attempts + 2.0)
 
 
-def is_scored(columns: Columns, index: int) -> bool:
-    """Whether the event is an attempt with a score."""
-    kind = columns.kind[index]
-    return kind in (QUIZ, PRACTICE) and not np.isnan(columns.score[index])
+def rate_of(by_topic: NDArray[np.float64], side: int, topic: int) -> float:
+    """A topic's shrunk pass rate, by everybody or without the learner taken out."""
+    overall = by_topic.shape[1] - 1
+    return pass_rate(
+        by_topic[side, topic, 0],
+        by_topic[side, topic, 1],
+        by_topic[side, overall, 0],
+        by_topic[side, overall, 1],
+    )
+
+
+def task_of(
+    by_topic: NDArray[np.float64], by_task: NDArray[np.float64], item: int, topic: int
+) -> int:
+    """Place of an attempt's task: its item, or, without one, its topic."""
+    return item if item >= 0 else by_task.shape[1] - by_topic.shape[1] + 1 + topic
 
 
 def recount(
@@ -109,7 +105,7 @@ def recount(
     chosen: NDArray[np.bool_],
     counts: Counts,
     sign: int,
-) -> int:
+) -> None:
     """Take a learner's scored attempts out of the counts, or put them back.
 
     Args:
@@ -117,62 +113,67 @@ def recount(
         start: The learner's first event.
         stop: The event after his last.
         chosen: Which events are inside the counts.
-        counts: Changed in place.
+        counts: The half without the learner is changed in place.
         sign: -1 takes out, 1 puts back.
-
-    Returns:
-        Scored attempts taken or put.
     """
-    changed = 0
-    items = len(counts.task_attempts) - len(counts.topic_attempts)
+    kinds, topics, items, scores, _, _, _ = columns
+    by_topic, by_task, mass = counts
+    overall = by_topic.shape[1] - 1
     for index in range(start, stop):
-        if chosen[index] and is_scored(columns, index):
-            changed += 1
-            passed = sign if columns.score[index] >= PASS_SCORE else 0
-            topic, item = columns.topic[index], columns.item[index]
-            task = item if item >= 0 else items + topic
-            attempts, passes = counts.task_attempts[task], counts.task_passes[task]
-            counts.level_mass[int(failure_bin(attempts, passes))] -= attempts
-            attempts, passes = attempts + sign, passes + passed
-            counts.level_mass[int(failure_bin(attempts, passes))] += attempts
-            counts.task_attempts[task], counts.task_passes[task] = attempts, passes
-            counts.topic_attempts[topic] += sign
-            counts.topic_passes[topic] += passed
-            counts.totals[0] += sign
-            counts.totals[1] += passed
-    return changed
+        if chosen[index] and kinds[index] in (QUIZ, PRACTICE) and not np.isnan(scores[index]):
+            passed = sign if scores[index] >= PASS_SCORE else 0
+            topic = topics[index]
+            task = task_of(by_topic, by_task, items[index], topic)
+            attempts, passes = by_task[WITHOUT, task, 0], by_task[WITHOUT, task, 1]
+            mass[WITHOUT, int(failure_bin(attempts, passes))] -= attempts
+            attempts += sign
+            passes += passed
+            mass[WITHOUT, int(failure_bin(attempts, passes))] += attempts
+            by_task[WITHOUT, task, 0] = attempts
+            by_task[WITHOUT, task, 1] = passes
+            by_topic[WITHOUT, topic, 0] += sign
+            by_topic[WITHOUT, topic, 1] += passed
+            by_topic[WITHOUT, overall, 0] += sign
+            by_topic[WITHOUT, overall, 1] += passed
 
 
-def level_bins(mass: NDArray[np.float64], levels: NDArray[np.int8]) -> None:
+def level_bins(mass: NDArray[np.float64], levels: NDArray[np.int8], side: int) -> None:
     """Write the level of each step of failure rates: thirds of the attempts.
 
     Args:
-        mass: (`LEVEL_BINS`,) attempts on the tasks of each step.
-        levels: (`LEVEL_BINS`,) written: the third in which the middle of a step's attempts lies, so
-            that a log whose tasks all fail alike has medium ones only. Medium without attempts.
+        mass: (2, `LEVEL_BINS`) attempts on the tasks of each step.
+        levels: (2, `LEVEL_BINS`) written: the third in which the middle of a step's attempts lies,
+            so that a log whose tasks all fail alike has medium ones only. Medium without attempts.
+        side: Which half.
     """
-    total = mass.sum()
-    below = 0.0
+    total = below = 0.0
     for index in range(LEVEL_BINS):
-        middle = below + mass[index] / 2
-        levels[index] = min(2, int(3 * middle / total)) if total > 0 else 1
-        below += mass[index]
+        total += mass[side, index]
+    for index in range(LEVEL_BINS):
+        middle = below + mass[side, index] / 2
+        levels[side, index] = min(2, int(3 * middle / total)) if total > 0 else 1
+        below += mass[side, index]
 
 
-def level_taken(columns: Columns, index: int, counts: Counts, levels: NDArray[np.int8]) -> int:
-    """The level of an attempt: as its event says, else the tertile of its item, else its topic.
+def level_taken(
+    by_topic: NDArray[np.float64],
+    by_task: NDArray[np.float64],
+    levels: NDArray[np.int8],
+    side: int,
+    topic: int,
+    task: int,
+    given: int,
+) -> int:
+    """The level of an attempt: as its event says, else the tertile of its task, else its topic.
 
     Returns:
         Code of a level; medium where nobody tried the item or the topic.
     """
-    if columns.level[index] >= 0:
-        return columns.level[index]  # type: ignore[no-any-return]
-    topic, item = columns.topic[index], columns.item[index]
-    items = len(counts.task_attempts) - len(counts.topic_attempts)
-    task = item if item >= 0 else items + topic
-    attempts, passes = counts.task_attempts[task], counts.task_passes[task]
+    if given >= 0:
+        return given
+    attempts, passes = by_task[side, task, 0], by_task[side, task, 1]
     if attempts < 1:
-        attempts, passes = counts.topic_attempts[topic], counts.topic_passes[topic]
+        attempts, passes = by_topic[side, topic, 0], by_topic[side, topic, 1]
     if attempts < 1:
         return 1
-    return levels[int(failure_bin(attempts, passes))]  # type: ignore[no-any-return]
+    return levels[side, int(failure_bin(attempts, passes))]  # type: ignore[no-any-return]
