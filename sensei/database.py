@@ -1,0 +1,170 @@
+"""The database behind the log: engine, migrations, and its errors in words."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
+
+from sensei.errors import StorageUnavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_MILLISECONDS = 2000  # a writer waits this long for another one, then the caller is told
+
+
+def connect(url: str) -> Engine:
+    """An engine for SQLite or PostgreSQL; opens no connection yet."""
+    parsed = make_url(url)
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if not is_sqlite(parsed):
+        return create_engine(parsed, pool_pre_ping=True)
+    engine = create_engine(parsed)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def is_sqlite(url: URL) -> bool:
+    """Whether the URL names an SQLite file."""
+    return url.get_backend_name() == "sqlite"
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by guessing
+    for pragma in (
+        f"busy_timeout = {BUSY_MILLISECONDS}",
+        "page_size = 8192",  # a third more rows a second than 4096; counts for a new file only
+        "journal_mode = WAL",
+        "synchronous = FULL",  # acknowledged means durable
+        "cache_size = -64000",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes its lock at once: upgrading a read lock later can fail without waiting.
+    immediate = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction that writes nothing.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    with storage(engine), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction that is committed at the end, or rolled back on any error.
+
+    Raises:
+        StorageUnavailable: the database cannot be written.
+    """
+    with storage(engine), engine.connect().execution_options(writes=True) as connection:
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def storage(engine: Engine) -> Iterator[None]:
+    """Say a database's own errors in one sentence with the next step."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error, psycopg.Error, OSError) as error:
+        raise unavailable(engine.url, error) from error
+
+
+def unavailable(url: URL, error: BaseException) -> StorageUnavailable:
+    """The error to raise for a database error."""
+    said = str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]
+    steps = {
+        "full": "free some space, then repeat",
+        "No space": "free some space, then repeat",
+        "readonly": "make the file and its folder writable, or choose another SENSEI_HOME",
+        "ermission denied": "make the file and its folder writable, or choose another SENSEI_HOME",
+        "unable to open": "make its folder writable, or choose another SENSEI_HOME",
+        "locked": "another process is writing: repeat in a moment",
+        "no such table": "run `sensei db upgrade`",
+        "does not exist": "run `sensei db upgrade`",
+        "not a database": "it is no SQLite file: move it away or choose another SENSEI_HOME",
+    }
+    step = next(
+        (step for word, step in steps.items() if word in said[0]), "check SENSEI_DATABASE_URL"
+    )
+    return StorageUnavailable(
+        f"database: expected {url.render_as_string()} to answer, got {said[0]!r}; {step}"
+    )
+
+
+def arrow_url(url: URL) -> str:
+    """The URL as connectorx spells it; a socket folder stands where the host would."""
+    if is_sqlite(url):
+        return "sqlite://" + quote(str(Path(url.database or "").resolve()))
+    folder = url.query.get("host")
+    who = quote(url.username or "", safe="")
+    if url.password:
+        who += ":" + quote(str(url.password), safe="")
+    host = quote(str(folder), safe="") if folder else str(url.host or "localhost")
+    port = f":{url.port}" if url.port else ""
+    return f"postgresql://{who}@{host}{port}/{quote(url.database or '', safe='')}"
+
+
+def upgrade(url: str) -> None:
+    """Bring the database to the newest migration; makes it, and its folder, where absent.
+
+    Raises:
+        StorageUnavailable: it cannot be made or written.
+    """
+    engine = connect(url)
+    with storage(engine):
+        if is_sqlite(engine.url) and engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    config = _config()
+    try:
+        with writing(engine) as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def check(engine: Engine) -> None:
+    """Hold that the database is at the newest migration.
+
+    Raises:
+        StorageUnavailable: it is absent, older, or newer than this software.
+    """
+    database = engine.url.database
+    if is_sqlite(engine.url) and database and not Path(database).exists():
+        raise StorageUnavailable(
+            f"database: expected a file at {database}, got none; run `sensei db upgrade`"
+        )
+    with reading(engine) as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if current != head:
+        raise StorageUnavailable(
+            f"database: expected migration {head}, got {current or 'none'}; run `sensei db upgrade`"
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config

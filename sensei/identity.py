@@ -1,0 +1,87 @@
+"""Event ids for rows that came without one: the same row gets the same id each time."""
+
+import hashlib
+import uuid
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+NAMESPACE = uuid.UUID("6f1d3c52-1b0a-5c0e-9a55-3d7c8a4b6e21")
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+class Occurrences:
+    """Counts identical rows, so that the n-th of them gets an id of its own.
+
+    Holds 8 bytes a row; one object serves one file, or one batch that is complete in itself.
+    """
+
+    def __init__(self) -> None:
+        self._seen: Hashes = np.zeros(0, np.uint64)
+
+    def ordinals(self, hashes: Hashes) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """For each row (n,) how many rows of the same hash came before it."""
+        order = np.argsort(hashes, kind="stable")
+        ordered = hashes[order]
+        first = np.searchsorted(ordered, ordered, side="left")
+        before = np.searchsorted(self._seen, ordered, side="right")
+        before -= np.searchsorted(self._seen, ordered, side="left")
+        ordinals = np.empty(len(hashes), np.int64)
+        ordinals[order] = np.arange(len(hashes)) - first + before
+        self._seen = np.sort(np.concatenate([self._seen, ordered]), kind="stable")
+        return ordinals
+
+
+def event_ids(table: pa.Table, occurrences: Occurrences) -> pa.Array:
+    """UUIDv5 of each canonical row and of its ordinal among identical rows.
+
+    Args:
+        table: checked rows (`sensei.checking.CANONICAL`); their event ids are not read.
+        occurrences: what was seen earlier in the same file; updated.
+
+    Returns:
+        (n,) text of 36 characters.
+    """
+    names = _names(table)
+    digests = [hashlib.sha1(name + b"0", usedforsecurity=False).digest() for name in names]
+    raw = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 20)[:, :16].copy()
+    ordinals = occurrences.ordinals(raw[:, :8].copy().view(np.uint64).ravel())
+    for row in np.flatnonzero(ordinals):
+        name = names[row] + str(ordinals[row]).encode()
+        digest = hashlib.sha1(name, usedforsecurity=False).digest()
+        raw[row] = np.frombuffer(digest[:16], np.uint8)
+    return _uuid5_text(raw)
+
+
+def _names(table: pa.Table) -> list[bytes]:
+    """Namespace and canonical text of each row; floats by their bits, times in microseconds."""
+    bits = pc.add(table["score"].combine_chunks(), 0.0)
+    parts = [
+        table["user_id"],
+        table["interaction_type"],
+        table["topic_id"],
+        pa.chunked_array([bits]).combine_chunks().view(pa.int64()),
+        table["duration_seconds"],
+        table["timestamp"].cast(pa.int64()),
+        table["metadata"],
+    ]
+    texts = [pc.fill_null(part.cast(pa.string()), "") for part in parts]
+    joined = pc.binary_join_element_wise(*texts, "", "\x1f").cast(pa.binary())
+    return [NAMESPACE.bytes + name for name in joined.to_pylist()]
+
+
+def _uuid5_text(raw: np.ndarray[Any, np.dtype[np.uint8]]) -> pa.Array:
+    """(n, 16) bytes as UUIDs of version 5, written as text without a Python loop."""
+    raw[:, 6] = (raw[:, 6] & 0x0F) | 0x50
+    raw[:, 8] = (raw[:, 8] & 0x3F) | 0x80
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    text = np.full((len(raw), 36), ord("-"), np.uint8)
+    places = [place for place in range(36) if place not in (8, 13, 18, 23)]
+    text[:, places[0::2]] = digits[raw >> 4]
+    text[:, places[1::2]] = digits[raw & 0x0F]
+    offsets = np.arange(0, 36 * len(raw) + 1, 36, dtype=np.int32)
+    return pa.StringArray.from_buffers(
+        len(raw), pa.py_buffer(offsets), pa.py_buffer(text.tobytes())
+    )

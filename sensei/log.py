@@ -1,0 +1,256 @@
+"""The log of interactions: the only truth; appended to, read, and never changed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from sensei import appending, database, extraction, frames, quarantine, rules
+from sensei.checking import CANONICAL, BadRow, with_event_ids
+from sensei.errors import ConflictingEvent
+from sensei.identity import Occurrences
+from sensei.interaction import Interaction, parse
+from sensei.tables import Fact, Learner, ServingState, UserInteraction, to_datetime, to_microseconds
+
+FRAME_COLUMNS = ("id", *CANONICAL.names[:-1])
+"""Columns that `Log.read` reads when none are named."""
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What became of appended rows; `conflicts` only where they may be quarantined."""
+
+    inserted: int
+    repeated: int
+    conflicts: tuple[BadRow, ...] = ()
+
+
+class Event(NamedTuple):
+    """One valid interaction of a learner, as serving folds it; time in microseconds since 1970."""
+
+    id: int
+    event_id: str
+    interaction_type: str
+    topic_id: int
+    score: float | None
+    duration_seconds: int | None
+    timestamp: int
+    item_id: str | None
+    difficulty: str | None
+
+
+def open_log(url: str) -> "Log":
+    """Open the log.
+
+    Raises:
+        StorageUnavailable: the database is absent, unreadable, or not at the newest migration.
+    """
+    log = Log(url)
+    database.check(log.engine)
+    return log
+
+
+class Log:
+    """The log and the small tables beside it; `engine` is for rooms with tables of their own."""
+
+    def __init__(self, url: str) -> None:
+        """Open no connection yet; see `open_log`."""
+        self.engine = database.connect(url)
+        self.sqlite = database.is_sqlite(self.engine.url)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+    # Writing
+
+    def append(
+        self, interactions: Iterable[Interaction | Mapping[str, Any]], now: datetime | None = None
+    ) -> Appended:
+        """Append events, all or none; an event that is there already is counted, not repeated.
+
+        Args:
+            interactions: events in the data contract.
+            now: time of receipt; the clock's by default.
+
+        Raises:
+            InvalidInput: an event breaks a rule.
+            ConflictingEvent: an event id is there with another payload.
+            StorageUnavailable: nothing was written.
+        """
+        now = now or datetime.now(UTC)
+        until = rules.latest(now)
+        rows = [
+            _row(each if isinstance(each, Interaction) else parse(each)) for each in interactions
+        ]
+        for row in rows:
+            rules.check_not_future(row["timestamp"], until)
+        table = with_event_ids(pa.Table.from_pylist(rows, CANONICAL), Occurrences())
+        return self._append(table, now, None)
+
+    def append_table(
+        self, table: pa.Table, source: str, bad: Sequence[BadRow] = (), now: datetime | None = None
+    ) -> Appended:
+        """Append checked rows in one transaction; conflicting ones go into quarantine.
+
+        Args:
+            table: rows as `checking.CANONICAL`.
+            source: where they come from, for the quarantine.
+            bad: refused rows to quarantine in the same transaction.
+            now: time of receipt; the clock's by default.
+
+        Raises:
+            StorageUnavailable: nothing was written.
+        """
+        return self._append(table, now or datetime.now(UTC), source, bad)
+
+    def _append(
+        self, table: pa.Table, now: datetime, source: str | None, bad: Sequence[BadRow] = ()
+    ) -> Appended:
+        with database.writing(self.engine) as connection:
+            inserted, conflicts = appending.append(connection, table, now)
+            if source is not None:
+                quarantine.store(connection, [*bad, *conflicts], source, now)
+            elif conflicts:
+                raise ConflictingEvent(conflicts[0].reason)
+        repeated = table.num_rows - inserted - len(conflicts)
+        return Appended(inserted, repeated, tuple(conflicts))
+
+    def quarantine_interactions(
+        self, reasons: Mapping[int, str], expectation: str, source: str = "validation"
+    ) -> int:
+        """Take interactions out of the valid ones.
+
+        Args:
+            reasons: the reason by interaction id.
+            expectation: what they failed.
+            source: who found it.
+
+        Returns:
+            How many were not in quarantine before.
+        """
+        with database.writing(self.engine) as connection:
+            users, count = quarantine.take_out(connection, reasons, expectation, source)
+            appending.raise_revisions(connection, users)
+        return count
+
+    # Reading
+
+    def read(
+        self,
+        until: datetime | None = None,
+        since: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        metadata: bool = False,
+    ) -> pd.DataFrame:
+        """Valid interactions with `since` <= timestamp < `until`, as the frame of `sensei.frames`.
+
+        Args:
+            until: end of the window, not included; none: to the end.
+            since: start of the window, included; none: from the start.
+            columns: columns of the log to read; all that the frame has by default.
+            metadata: also the metadata as JSON text.
+
+        Raises:
+            StorageUnavailable: the database cannot be read.
+        """
+        names = [*(columns or FRAME_COLUMNS), *(["metadata"] if metadata else [])]
+        return frames.from_arrow(self.read_arrow(until, since, names), metadata)
+
+    def read_arrow(
+        self, until: datetime | None, since: datetime | None, columns: Sequence[str]
+    ) -> pa.Table:
+        """Like `read`, as an Arrow table of the columns named."""
+        bounds = [f"timestamp >= {to_microseconds(since)}"] if since else []
+        bounds += [f"timestamp < {to_microseconds(until)}"] if until else []
+        return extraction.read(self.engine, columns, " AND ".join(bounds))
+
+    def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
+        """A learner's valid events with a key above `after_id`, by time, then event id."""
+        names = ", ".join(Event._fields)
+        query = f"SELECT {names} FROM valid_interactions WHERE user_id = ? AND id > ?"
+        with database.reading(self.engine) as connection:
+            cursor = connection.connection.cursor()
+            cursor.execute(self._sql(query), (user_id, after_id))
+            events = [Event._make(row) for row in cursor.fetchall()]
+        # Sorted here: databases differ in how they order text.
+        events.sort(key=lambda event: (event.timestamp, event.event_id))
+        return events
+
+    def revision(self, user_id: str) -> int | None:
+        """How many writes touched a learner; None: never seen."""
+        with database.reading(self.engine) as connection:
+            cursor = connection.connection.cursor()
+            cursor.execute(self._sql("SELECT revision FROM learners WHERE user_id = ?"), (user_id,))
+            row = cursor.fetchone()
+        return None if row is None else int(row[0])
+
+    def log_revision(self) -> int:
+        """A number that grows with every write to any learner's interactions."""
+        return int(self._scalar(select(func.coalesce(func.sum(Learner.revision), 0))))
+
+    def count(self) -> int:
+        """Interactions in the log, quarantined ones included."""
+        return int(self._scalar(select(func.count()).select_from(UserInteraction)))
+
+    def is_empty(self) -> bool:
+        """Whether no interaction was ever appended."""
+        return self._scalar(select(UserInteraction.id).limit(1)) is None
+
+    def last_event(self) -> datetime | None:
+        """The time of the newest valid interaction."""
+        found = self._scalar(text("SELECT MAX(timestamp) FROM valid_interactions"))
+        return None if found is None else to_datetime(found)
+
+    def _scalar(self, query: Any) -> Any:
+        with database.reading(self.engine) as connection:
+            return connection.execute(query).scalar()
+
+    def _sql(self, query: str) -> str:
+        return query if self.sqlite else query.replace("?", "%s")
+
+    # Facts and the serving pointer
+
+    def get_fact(self, name: str) -> Any:
+        """A named value about the database; None where it was never set."""
+        return self._scalar(select(Fact.value).where(Fact.name == name))
+
+    def set_fact(self, name: str, value: Any) -> None:
+        """Set a named value, anything that JSON can hold."""
+        self._replace(Fact(name=name, value=value))
+
+    def pointer(self) -> str | None:
+        """Digest of the bundle that serving must load."""
+        return self._scalar(select(ServingState.bundle).where(ServingState.name == "serving"))
+
+    def set_pointer(self, digest: str) -> None:
+        """Point serving at a bundle."""
+        now = datetime.now(UTC)
+        self._replace(ServingState(name="serving", bundle=digest, updated_at=now))
+
+    def _replace(self, row: Fact | ServingState) -> None:
+        with database.writing(self.engine) as connection, Session(connection) as session:
+            session.merge(row)
+            session.flush()
+
+
+def _row(event: Interaction) -> dict[str, Any]:
+    """An event as a row of `CANONICAL`."""
+    details = rules.check_metadata(event.metadata)
+    return {
+        "event_id": event.event_id,
+        "user_id": event.user_id,
+        "interaction_type": event.interaction_type,
+        "topic_id": event.topic_id,
+        "score": event.score,
+        "duration_seconds": event.duration_seconds,
+        "timestamp": event.timestamp,
+        "item_id": details.item_id,
+        "difficulty": details.difficulty,
+        "metadata": details.text,
+    }
