@@ -1,0 +1,114 @@
+"""The BentoML service: built once per worker from settings, the log and a bundle.
+
+Metrics, access log and tracing of BentoML are off: its metrics keep one series per raw path, so
+per learner, and the other two halve the requests per second.
+"""
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# BentoML reads this once, before it loads a service: `bentoml serve` typed by hand has already
+# read it, so the value it remembers is dropped as well.
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+
+import bentoml
+from bentoml._internal.utils.analytics import usage_stats
+
+from serving.routes import app
+
+if TYPE_CHECKING:
+    from sensei.settings import Settings
+    from serving.engine import Engine, Model
+
+usage_stats.do_not_track.cache_clear()
+
+PACKED = Path(__file__).resolve().parents[1] / "models"
+"""Where a Bento holds the bundle it was built with; absent in a checkout."""
+
+logger = logging.getLogger(__name__)
+
+# The process that watches over the workers imports this module too, and answers nothing: what
+# only workers need is imported inside the functions, which halves the memory of a service.
+
+
+def load_model(bundles: Path, digest: str | None) -> "Model | None":
+    """The bundle that the pointer names, else the one packed into the Bento, else nothing.
+
+    Args:
+        bundles: folder of the bundles.
+        digest: what the serving pointer says; None where nothing was promoted, or nobody can say.
+    """
+    from features.history import FOLD_VERSION
+    from sensei.bundle import Bundle
+    from sensei.errors import IncompatibleBundle
+    from serving.engine import Model
+
+    named = [bundles / digest] if digest else []
+    packed = sorted(PACKED.iterdir()) if PACKED.is_dir() else []
+    for folder in [*named, *packed]:
+        try:
+            bundle = Bundle.load(folder, FOLD_VERSION)
+        except IncompatibleBundle as error:
+            logger.warning("not served: %s", error)
+        else:
+            return Model.of(bundle)
+    return None
+
+
+def build_engine(settings: "Settings") -> "Engine":
+    """The engine as settings, log and bundles stand now; neither of the latter two must exist."""
+    from sensei import curriculum
+    from sensei.errors import StorageUnavailable
+    from sensei.log import open_log
+    from serving.engine import Catalogue, Engine
+    from serving.learners import Learners
+
+    digest: str | None = None
+    titles: dict[int, str] = {}
+    is_new = True
+    try:
+        digest, titles, is_new = _read_log(settings.log_url)
+    except StorageUnavailable as error:
+        logger.warning("serving without the log: %s", error)
+    model = load_model(settings.bundles, digest)
+    if model is None and is_new and not titles:
+        # Ours fits a new platform; the topics of a log from elsewhere bear other numbers.
+        titles = {topic.topic_id: topic.title for topic in curriculum.load_file().topics}
+    learners = Learners(lambda: open_log(settings.log_url), time.monotonic)
+    return Engine(learners, model, Catalogue(titles), lambda: time.time_ns() // 1000)
+
+
+def _read_log(url: str) -> tuple[str | None, dict[int, str], bool]:
+    """The serving pointer, the titles of the topics, and whether the log is empty."""
+    from sensei import curriculum
+    from sensei.database import storage
+    from sensei.log import open_log
+
+    log = open_log(url)
+    try:
+        with storage(log.engine):
+            topics = curriculum.read(log.engine).topics
+        return log.pointer(), {topic.topic_id: topic.title for topic in topics}, log.is_empty()
+    finally:
+        log.close()
+
+
+@bentoml.service(
+    name="sensei",
+    workers=1,
+    http={"host": "127.0.0.1", "port": 8000},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+)
+@bentoml.asgi_app(app, path="/")
+class SenseiService:
+    """Recommendations and quiz difficulties over HTTP; the routes are in `serving.routes`."""
+
+    def __init__(self) -> None:
+        from sensei.settings import Settings
+
+        app.state.engine = build_engine(Settings())

@@ -1,0 +1,192 @@
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from features.history import History
+from sensei.errors import StorageUnavailable
+from sensei.log import Event, Log, open_log
+from serving.learners import RETRY_SECONDS, Learners
+
+Quiz = Callable[..., dict[str, Any]]
+
+
+class CountingLog(Log):
+    """The log, which also says how often events were read, and from which key on."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.reads: list[int] = []
+
+    def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
+        self.reads.append(after_id)
+        return super().read_learner(user_id, after_id)
+
+
+@pytest.fixture
+def counting(url: str) -> CountingLog:
+    return CountingLog(url)
+
+
+@pytest.fixture
+def learners(counting: CountingLog) -> Learners:
+    return Learners(lambda: counting, lambda: 0.0)
+
+
+def state(history: History | None) -> Any:
+    return history and (history.learner, history.ring, history.topics)
+
+
+def refolded(log: Log, user_id: str) -> Any:
+    return state(Learners(lambda: log, lambda: 0.0).history(user_id))
+
+
+def test_a_learner_never_seen_has_no_history(learners: Learners) -> None:
+    assert learners.history("nobody") is None
+
+
+def test_an_unchanged_revision_reads_no_events(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, 0)])
+    learners.history("mia")
+    learners.history("mia")
+    assert counting.reads == [0]
+
+
+def test_a_later_event_advances_the_state_without_reading_the_earlier_ones(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
+    learners.history("mia")
+    counting.append([quiz("mia", 13, 2)])
+    history = learners.history("mia")
+    assert history is not None
+    assert history.last_topic_id == 13
+    assert counting.reads == [0, 2]
+    assert state(history) == refolded(counting, "mia")
+
+
+def test_a_late_event_is_folded_in_its_place(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, 0), quiz("mia", 12, 2)])
+    learners.history("mia")
+    counting.append([quiz("mia", 13, 1)])
+    history = learners.history("mia")
+    assert history is not None
+    assert history.last_topic_id == 12
+    assert state(history) == refolded(counting, "mia")
+
+
+def test_a_quarantined_event_leaves_the_state(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
+    learners.history("mia")
+    newest = counting.read_learner("mia")[-1].id
+    counting.quarantine_interactions({newest: "a test"}, "test")
+    history = learners.history("mia")
+    assert history is not None
+    assert history.last_topic_id == 11
+
+
+def test_a_learner_of_whom_nothing_is_valid_has_an_empty_history(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, 0)])
+    counting.quarantine_interactions({1: "a test"}, "test")
+    history = learners.history("mia")
+    assert history is not None
+    assert history.events == 0
+
+
+def test_a_write_between_two_reads_is_not_lost(url: str, quiz: Quiz) -> None:
+    class Interrupted(CountingLog):
+        def revision(self, user_id: str) -> int | None:
+            revision = super().revision(user_id)
+            if self.interrupt:
+                self.interrupt = False
+                self.append([quiz("mia", 13, 5)])
+                self.quarantine_interactions({1: "a test"}, "test")
+            return revision
+
+        interrupt = False
+
+    log = Interrupted(url)
+    learners = Learners(lambda: log, lambda: 0.0)
+    log.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
+    learners.history("mia")
+    log.append([quiz("mia", 12, 2)])
+    log.interrupt = True
+    learners.history("mia")
+    assert state(learners.history("mia")) == refolded(log, "mia")
+
+
+_NAMES = count()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["append", "quarantine", "ask"]),
+            st.integers(11, 14),
+            st.integers(0, 30),
+        ),
+        max_size=12,
+    )
+)
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_the_cached_state_is_the_refolded_state_whatever_was_written(
+    learners: Learners, counting: CountingLog, quiz: Quiz, steps: list[tuple[str, int, int]]
+) -> None:
+    name = f"learner-{next(_NAMES)}"
+    for position, (step, topic_id, minute) in enumerate(steps):
+        if step == "append":
+            event = quiz(name, topic_id, minute) | {"event_id": f"{name}-{position}"}
+            counting.append([event])
+        elif step == "quarantine" and (events := counting.read_learner(name)):
+            counting.quarantine_interactions({events[minute % len(events)].id: "a test"}, "test")
+        else:
+            assert state(learners.history(name)) == refolded(counting, name)
+    assert state(learners.history(name)) == refolded(counting, name)
+
+
+def test_the_learner_unused_for_longest_is_dropped_first(counting: CountingLog, quiz: Quiz) -> None:
+    learners = Learners(lambda: counting, lambda: 0.0, capacity=2)
+    counting.append([quiz(name, 11, 0) for name in ("mia", "noa", "lea")])
+    for name in ("mia", "noa", "mia", "lea"):
+        learners.history(name)
+    counting.reads.clear()
+    learners.history("mia")
+    assert counting.reads == []
+    learners.history("noa")
+    assert counting.reads == [0]
+
+
+def test_a_log_that_failed_is_left_alone_for_a_moment_then_asked_again(
+    url: str, log: Log, quiz: Quiz
+) -> None:
+    log.append([quiz("mia", 11, 0)])
+    moment, tries = [0.0], []
+
+    def connect() -> Log:
+        tries.append(moment[0])
+        if len(tries) == 1:
+            raise StorageUnavailable("database: down")
+        return open_log(url)
+
+    learners = Learners(connect, lambda: moment[0])
+    for _ in range(3):
+        with pytest.raises(StorageUnavailable):
+            learners.history("mia")
+    assert tries == [0.0]
+    moment[0] = RETRY_SECONDS
+    assert learners.history("mia") is not None
