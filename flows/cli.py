@@ -61,7 +61,9 @@ def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = Fal
 @app.command()
 def run(
     days: Annotated[int, typer.Option(min=1, help="Targets of the last so many days.")] = 90,
-    split: Annotated[str, typer.Option(help="time, or learner where a log knows only order.")] = "time",
+    split: Annotated[
+        str, typer.Option(help="time, or learner where a log knows only order.")
+    ] = "time",
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
 ) -> None:
     """The main job: read the log, train, compare, promote, package, report.
@@ -81,7 +83,9 @@ def run(
 @app.command()
 def train(
     days: Annotated[int, typer.Option(min=1, help="Targets of the last so many days.")] = 90,
-    split: Annotated[str, typer.Option(help="time, or learner where a log knows only order.")] = "time",
+    split: Annotated[
+        str, typer.Option(help="time, or learner where a log knows only order.")
+    ] = "time",
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
     promotion: Annotated[
         str, typer.Option(help="auto: promote what passes the gate; review: leave it to a person.")

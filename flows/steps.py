@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from sensei.errors import NotEnoughData, SenseiError, StorageUnavailable
 from sensei.log import Log, open_log
 from sensei.settings import Settings
 from training.candidates import Candidates, Prepared, prepare, train_candidates
+from training.code_version import code_version
 from training.evaluate import Chosen, Measured, choose, measure
 from training.splits import Split, split_by_learner, split_by_time, within
 
-ROOT = Path(__file__).resolve().parents[1]
 PREVIOUS_RUN = "previous_run"
 
 
@@ -70,18 +69,6 @@ class Validation:
     docs: Path
 
 
-@cache
-def code_digest() -> str:
-    """Digest of every source file that a cached result depends on."""
-    rooms = ("sensei", "expectations", "flows")
-    files = sorted(p for room in rooms for p in (ROOT / room).rglob("*") if p.is_file())
-    digest = hashlib.sha256()
-    for path in files:
-        if path.suffix in (".py", ".json"):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 @io_task.with_options(name="read the moment")
 def read_moment(settings: Settings, as_of: datetime | None) -> Moment:
     """Fix what this run reads; the window ends after the log's last event unless told."""
@@ -93,7 +80,7 @@ def read_moment(settings: Settings, as_of: datetime | None) -> Moment:
             "run `sensei import FILE` or `sensei simulate` first"
         )
     end = as_of.astimezone(UTC) if as_of else last + timedelta(microseconds=1)
-    return Moment(end, str(log.log_revision()), code_digest())
+    return Moment(end, str(log.log_revision()), code_version().digest)
 
 
 def _cache_key(step: str) -> Any:
@@ -119,10 +106,11 @@ def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
     logger.info("Validate: Great Expectations reads the rows")
     log = open_log(settings.log_url)
     known = log.get_fact(PREVIOUS_RUN)
+    catalogue = {topic.topic_id for topic in curriculum.read(log.engine).topics}
     frame = pd.read_parquet(extracted)
     validated = validate_interactions(
         frame,
-        curriculum.topic_ids(log.engine),
+        catalogue,
         Facts.from_json(known) if known else None,
         moment.as_of,
         settings.reports / "data_docs",
@@ -177,8 +165,8 @@ def build_features(
         if split == "time"
         else within(split_by_learner(events), events, start, end)
     )
-    catalogue = curriculum.topic_ids(open_log(settings.log_url).engine)
-    prepared = prepare(events, parts, catalogue)
+    catalogue = curriculum.read(open_log(settings.log_url).engine).topics
+    prepared = prepare(events, parts, (topic.topic_id for topic in catalogue))
     docs = validate_features(
         {"recommendation": prepared.train.recommendation, "difficulty": prepared.train.difficulty},
         moment.as_of,

@@ -1,6 +1,7 @@
 """Champion and challenger on the same later events: the evidence that the gate decides on."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -13,6 +14,7 @@ from sensei.bundle import Bundle
 from training.evaluate import Chosen, Measured
 from training.gate import Decision, PerLearner, decide
 from training.scores import (
+    Predict,
     RecommendationScores,
     SuccessScores,
     score_recommendation,
@@ -87,6 +89,7 @@ def _decide_success(
         return decide(None, _loss(challenger, later), margin, seed)
     entry = champion.manifest.models["difficulty"]
     rows = _read_with(champion.statistics["difficulty"], events, test)
+    rows = replace(rows, level=test.level)  # the level taken is a fact, whoever predicts
     later = test.time[test.passed >= 0] >= _microseconds(entry.trained_until)
     return decide(
         _loss(score_success(_success_of(champion), rows), later),
@@ -96,7 +99,7 @@ def _decide_success(
     )
 
 
-def _success_of(bundle: Bundle):  # type: ignore[no-untyped-def]
+def _success_of(bundle: Bundle) -> Predict:
     def predict(rows: Examples) -> NDArray[np.floating]:
         slots = rows.target[:, None].astype(np.float32)
         return bundle.difficulty({"inputs": rows.difficulty, "topic": slots})["success"]
@@ -104,7 +107,9 @@ def _success_of(bundle: Bundle):  # type: ignore[no-untyped-def]
     return predict
 
 
-def _read_with(arrays: Mapping[str, NDArray[np.generic]], events: Events, test: Examples) -> Examples:
+def _read_with(
+    arrays: Mapping[str, NDArray[np.generic]], events: Events, test: Examples
+) -> Examples:
     """The same targets with the inputs that the champion would have been given."""
     targets = np.zeros(len(events.time), bool)
     targets[test.event] = True

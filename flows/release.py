@@ -1,0 +1,303 @@
+"""The tasks from evidence to what serves: register, decide, promote, package, report drift."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from prefect import get_run_logger, task
+
+from features.batch import examples
+from features.history import FOLD_VERSION
+from flows.package_service import package
+from flows.steps import Evidence, Features, Moment, Validation, io_task
+from monitoring.drift import Drift, drift_report
+from sensei import bundle
+from sensei.bundle import Bundle, Manifest, ModelEntry
+from sensei.contracts import KINDS, RECOMMENDATION_INPUTS
+from sensei.errors import IncompatibleBundle
+from sensei.log import open_log
+from sensei.settings import Settings
+from training import plots
+from training.candidates import Candidate, Candidates
+from training.evaluate import next_topic_table, success_table
+from training.export import check_parity, to_litert
+from training.gate import Decision
+from training.promotion import Move, champion, promote
+from training.registry import Registry
+from training.rematch import decide_all
+from training.tracking import Contest, Dataset, log_candidates
+
+DAY = 86_400_000_000
+DRIFTING = tuple(
+    i.name
+    for i in RECOMMENDATION_INPUTS
+    if not i.is_id
+    and i.name not in ("log_events", "log_topics", "log_topic_seconds", "log_accepted")
+)
+"""Inputs whose distribution stays put while nothing changes: no ids, no totals that only grow."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A chosen candidate as serving will run it."""
+
+    candidate: Candidate
+    litert: bytes
+    parity: float
+
+
+@task(name="export")
+def export(features: Features, candidates: Candidates, evidence: Evidence) -> dict[str, Exported]:
+    """Convert the chosen candidates and hold them against Keras on held-out rows."""
+    rows = features.prepared.test
+    slots = rows.target[:, None].astype(np.float32)
+    held_out = {
+        "recommendation": {"inputs": rows.recommendation},
+        "difficulty": {"inputs": rows.difficulty, "topic": slots},
+    }
+    exported = {}
+    for model, candidate in chosen(candidates, evidence).items():
+        litert = to_litert(candidate.model)
+        parity = check_parity(candidate.model, litert, held_out[model])
+        get_run_logger().info("Export: %s answers within %.1e of Keras", model, parity)
+        exported[model] = Exported(candidate, litert, parity)
+    return exported
+
+
+def chosen(candidates: Candidates, evidence: Evidence) -> dict[str, Candidate]:
+    """Model -> the candidate that was chosen on validation."""
+    found = {"recommendation": candidates.recommendation[evidence.chosen.recommendation]}
+    if evidence.chosen.difficulty:
+        found["difficulty"] = candidates.difficulty[evidence.chosen.difficulty]
+    return found
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The MLflow run, and model -> version."""
+
+    run_id: str
+    versions: dict[str, str]
+
+
+@io_task.with_options(name="register")
+def register(
+    settings: Settings,
+    validation: Validation,
+    features: Features,
+    candidates: Candidates,
+    evidence: Evidence,
+    exported: Mapping[str, Exported],
+    parameters: Mapping[str, Any],
+) -> Registered:
+    """Store the run in MLflow and make the chosen candidates versions."""
+    get_run_logger().info("Register: MLflow stores run, plots and models")
+    registry = Registry(settings.tracking_uri, settings.root / "mlartifacts")
+    dataset = Dataset.of(pd.read_parquet(validation.path), "valid_interactions")
+    contests = _contests(features, candidates, evidence)
+    with TemporaryDirectory() as folder:
+        _draw(Path(folder), candidates, evidence)
+        name = f"train {dataset.last:%Y-%m-%d}"
+        run = log_candidates(registry, name, parameters, dataset, contests, Path(folder))
+    versions = {}
+    for contest in contests:
+        tags = {
+            "candidate": contest.chosen,
+            "parity": f"{exported[contest.model].parity:.1e}",
+            "data_docs": str(validation.docs),
+        }
+        versions[contest.model] = registry.register(
+            contest.model, run.run_id, run.models[contest.model], contest.description, tags
+        )
+        get_run_logger().info("Register: %s version %s", contest.model, versions[contest.model])
+    return Registered(run.run_id, versions)
+
+
+def _contests(features: Features, candidates: Candidates, evidence: Evidence) -> list[Contest]:
+    tables = next_topic_table(evidence.tested)
+    ranking = {
+        name: {f"{mode}_{metric}": v for mode in tables for metric, v in tables[mode][name].items()}
+        for name in tables["all"]
+    }
+    name = evidence.chosen.recommendation
+    contests = [
+        Contest(
+            "recommendation",
+            candidates.recommendation,
+            ranking,
+            name,
+            _words(candidates.recommendation[name], tables["new"], "ndcg_at_5", name, features),
+        )
+    ]
+    if evidence.chosen.difficulty:
+        name, success = evidence.chosen.difficulty, success_table(evidence.tested)
+        words = _words(candidates.difficulty[name], success, "log_loss", name, features)
+        contests.append(Contest("difficulty", candidates.difficulty, success, name, words))
+    return contests
+
+
+def _words(
+    candidate: Candidate,
+    table: Mapping[str, Mapping[str, float]],
+    metric: str,
+    name: str,
+    features: Features,
+) -> str:
+    others = ", ".join(f"{n} {f[metric]:.3f}" for n, f in table.items() if n != name)
+    return (
+        f"**{name}**. {candidate.description}\n\n"
+        f"On the test part ({int(table[name]['n']):,} targets, split by {features.split.kind}) "
+        f"{metric} is {table[name][metric]:.3f}; beside it: {others}."
+    )
+
+
+def _draw(folder: Path, candidates: Candidates, evidence: Evidence) -> None:
+    for model, all_of_it in asdict_shallow(candidates).items():
+        for name, candidate in all_of_it.items():
+            if candidate.curves:
+                path = folder / f"{model}_{name}_curves.png"
+                plots.training_curves(path, f"{model}: {name}", candidate.curves)
+    for mode in ("all", "new"):
+        ranks = {n: s.of(mode)[0] for n, s in evidence.tested.next_topic.items()}
+        plots.hit_rate_by_k(folder / f"hit_rate_{mode}.png", f"Next topic, {mode} targets", ranks)
+    if evidence.tested.success:
+        answers = {n: (s.passed, s.probability) for n, s in evidence.tested.success.items()}
+        plots.reliability(folder / "reliability.png", "Expected and observed success", answers)
+
+
+def asdict_shallow(candidates: Candidates) -> dict[str, dict[str, Candidate]]:
+    """Model -> its candidates by name."""
+    return {"recommendation": candidates.recommendation, "difficulty": candidates.difficulty}
+
+
+@task(name="gate")
+def gate(
+    settings: Settings, features: Features, evidence: Evidence, seed: int
+) -> dict[str, Decision]:
+    """Hold each challenger against the champion on the same later events."""
+    serving = _serving(settings)
+    decisions = decide_all(
+        serving,
+        features.events,
+        features.prepared.test,
+        evidence.tested,
+        evidence.chosen,
+        settings.promotion_margin,
+        seed,
+    )
+    for model, decision in decisions.items():
+        get_run_logger().info("Gate: %s: %s", model, decision.reason)
+    return decisions
+
+
+def _serving(settings: Settings) -> Bundle | None:
+    """The bundle that serves; None where there is none that this code can read."""
+    digest = open_log(settings.log_url).pointer()
+    if digest is None:
+        return None
+    try:
+        return Bundle.load(settings.bundles / digest, FOLD_VERSION)
+    except IncompatibleBundle as error:
+        get_run_logger().warning("Gate: the champion cannot be compared: %s", error)
+        return None
+
+
+@io_task.with_options(name="promote")
+def promote_versions(
+    settings: Settings,
+    features: Features,
+    exported: Mapping[str, Exported],
+    registered: Registered,
+    decisions: Mapping[str, Decision],
+) -> str | None:
+    """Write a bundle of what passed the gate and what is kept; point serving at it.
+
+    Returns:
+        Digest of the bundle; None where nothing passed.
+    """
+    passed = {model for model, decision in decisions.items() if decision.promote}
+    if not passed:
+        return None
+    log = open_log(settings.log_url)
+    serving = _serving(settings)
+    kept = serving.manifest.models if serving else {}
+    entries: dict[Any, ModelEntry] = {m: e for m, e in kept.items() if m not in passed}
+    litert = {m: serving.litert[m] for m in entries} if serving else {}
+    statistics: dict[str, Any] = {m: serving.statistics[m] for m in entries} if serving else {}
+    for model in sorted(passed):
+        entries[model] = _entry(model, exported[model], registered.versions[model], features)
+        litert[model] = exported[model].litert
+        statistics[model] = features.prepared.statistics.to_arrays()
+    now = datetime.now(UTC)
+    manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=now)
+    path = bundle.write(settings.bundles, manifest, litert, statistics)
+    registry = Registry(settings.tracking_uri, settings.root / "mlartifacts")
+    moves = [
+        Move(model, champion(log, model), entry.version, _reason(decisions.get(model)))
+        for model, entry in entries.items()
+    ]
+    promote(log, registry, moves, path.name, "gate", now)
+    get_run_logger().info("Promote: bundle %s serves %s", path.name[:12], " and ".join(entries))
+    return path.name
+
+
+def _reason(decision: Decision | None) -> dict[str, Any]:
+    return {k: v for k, v in asdict(decision).items() if v == v} if decision else {}
+
+
+def _entry(model: Any, exported: Exported, version: str, features: Features) -> ModelEntry:
+    statistics, keras_model = features.prepared.statistics, exported.candidate.model
+    return ModelEntry(
+        name=model,
+        version=version,
+        candidate=exported.candidate.name,
+        inputs={name: int(x.shape[-1]) for name, x in keras_model.input.items()},
+        outputs={name: int(y.shape[-1]) for name, y in keras_model.output.items()},
+        trained_until=datetime.fromtimestamp(features.prepared.trained_until / 1e6, UTC),
+        topic_ids=tuple(int(topic) for topic in statistics.topic_ids),
+    )
+
+
+@io_task.with_options(name="package")
+def package_bundle(settings: Settings, digest: str) -> str:
+    """Build the Bento of a promoted bundle.
+
+    Returns:
+        Its tag.
+    """
+    get_run_logger().info("Package: bentoml build")
+    tag = package(settings.bundles / digest, settings.root / "bentoml")
+    get_run_logger().info("Package: %s", tag)
+    return tag
+
+
+@io_task.with_options(name="drift report")
+def report_drift(settings: Settings, moment: Moment, features: Features) -> Drift:
+    """Compare the last days with the same number of days before, one row a learner."""
+    get_run_logger().info("Drift: Evidently compares the last two windows")
+    end = int(moment.as_of.timestamp() * 1e6)
+    span = settings.drift_days * DAY
+    current = _window(features, end - span, end)
+    reference = _window(features, end - 2 * span, end - span)
+    drift = drift_report(current, reference, settings.reports / "drift", settings.kept_reports)
+    get_run_logger().info("Drift: score %.2f", drift.score)
+    return drift
+
+
+def _window(features: Features, start: int, end: int) -> pd.DataFrame:
+    """Each learner's inputs before his last event of a window, that event's kind, and its score."""
+    events = features.events
+    inside = (events.time >= start) & (events.time < end)
+    nobody = np.zeros(len(events.time), bool)
+    rows = examples(events, features.prepared.statistics, inside, nobody)
+    last = np.flatnonzero(np.append(rows.learner[1:] != rows.learner[:-1], True)[: len(rows)])
+    names = [i.name for i in RECOMMENDATION_INPUTS]
+    frame = pd.DataFrame(rows.recommendation[last], columns=names, dtype=float)[list(DRIFTING)]
+    frame["interaction_type"] = [KINDS[k] for k in events.kind[rows.event[last]]]
+    frame["score"] = events.score[rows.event[last]].astype(float)
+    return frame

@@ -1,0 +1,76 @@
+"""The main flow: from the log to promoted models, packaged, with a drift report."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from prefect import flow
+from prefect.concurrency.sync import concurrency
+from pydantic import Field
+
+from flows import release, steps
+from flows.summary import RunSummary
+from sensei.settings import Settings
+
+
+@flow(name="train-models", description="Log -> validated features -> models -> gate -> Bento.")
+def train_models(
+    window_days: Annotated[
+        int, Field(ge=1, description="Targets of the last so many days; history is never cut")
+    ] = 90,
+    as_of: Annotated[
+        datetime | None, Field(description="End of the window, UTC; empty: the log's last event")
+    ] = None,
+    split: Annotated[
+        Literal["time", "learner"], Field(description="learner: for logs that know only order")
+    ] = "time",
+    seed: Annotated[int, Field(description="Seed of every random choice")] = 0,
+    promotion: Annotated[
+        Literal["auto", "review"], Field(description="review: a person promotes what passed")
+    ] = "auto",
+) -> RunSummary:
+    """Train on the log, promote what is better, package it, report drift.
+
+    Returns:
+        What the run did, in figures and words.
+    """
+    settings = Settings()
+    with concurrency("train", occupy=1):
+        moment = steps.read_moment(settings, as_of)
+        extracted = steps.extract(settings, moment)
+        validation = steps.validate(settings, moment, extracted)
+        features = steps.build_features(settings, moment, validation, window_days, split)
+        candidates = steps.train(features, seed)
+        evidence = steps.evaluate(features, candidates)
+        exported = release.export(features, candidates, evidence)
+        parameters = {
+            "window_days": window_days,
+            "as_of": moment.as_of,
+            "split": split,
+            "seed": seed,
+        }
+        registered = release.register(
+            settings, validation, features, candidates, evidence, exported, parameters
+        )
+        decisions = release.gate(settings, features, evidence, seed)
+        digest = (
+            release.promote_versions(settings, features, exported, registered, decisions)
+            if promotion == "auto"
+            else None
+        )
+        bento = release.package_bundle(settings, digest) if digest else None
+        drift = release.report_drift(settings, moment, features)
+    summary = _summary(
+        settings,
+        window_days,
+        moment,
+        validation,
+        features,
+        evidence,
+        registered,
+        decisions,
+        digest,
+        bento,
+        drift,
+    )
+    publish(summary)
+    return summary
