@@ -1,5 +1,6 @@
 """Inputs of many targets at once: the fold of `features.history`, compiled, in one pass."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -116,6 +117,26 @@ class Examples:
         return np.where(self.previous > 0, ids, -1)
 
 
+class Space(NamedTuple):
+    """Room for one learner's state, used for one after the other.
+
+    Attributes:
+        learner: (`LEARNER_WIDTH`,) see `features.history`.
+        table: (T + 1, `ROW_WIDTH`) a row for each topic code; only those touched are cleared.
+        ring: (`RING_EVENTS` * `RING_WIDTH`,) the last learning events.
+        touched: (T + 1,) the codes of the topics touched.
+        levels: (2, `LEVEL_BINS`) level of each step of failure rates.
+        expected: (2,) passes expected of the learner's attempts so far.
+    """
+
+    learner: NDArray[np.float64]
+    table: NDArray[np.float64]
+    ring: NDArray[np.float64]
+    touched: NDArray[np.int32]
+    levels: NDArray[np.int8]
+    expected: NDArray[np.float64]
+
+
 class Rows(NamedTuple):
     """The columns of the examples that the pass writes."""
 
@@ -156,6 +177,14 @@ def examples(
         previous=np.zeros(count, np.int32),
     )
     slots = np.append(statistics.slots_of(events.topic_ids), 0).astype(np.int32)
+    space = Space(
+        learner=np.zeros(LEARNER_WIDTH),
+        table=np.zeros((len(slots), ROW_WIDTH)),
+        ring=np.zeros(RING_EVENTS * RING_WIDTH),
+        touched=np.zeros(len(slots), np.int32),
+        levels=np.zeros((2, LEVEL_BINS), np.int8),
+        expected=np.zeros(2),
+    )
     compiled(fold)(
         Columns(*(getattr(events, name) for name in Columns._fields)),
         events.offsets,
@@ -163,6 +192,7 @@ def examples(
         counts_by_code(statistics, slots[:-1], events.item_ids),
         wanted,
         np.ascontiguousarray(left_out),
+        space,
         rows,
     )
     return Examples(events=events, topic_slots=slots, **rows._asdict())
@@ -175,6 +205,7 @@ def fold(
     counts: Counts,
     wanted: NDArray[np.bool_],
     left_out: NDArray[np.bool_],
+    space: Space,
     rows: Rows,
 ) -> None:
     """Fold every learner's events and write a row for each event wanted.
@@ -186,31 +217,27 @@ def fold(
         counts: The statistics by code; a learner is taken out and put back in turn.
         wanted: (n,) which events become rows.
         left_out: (n,) which events are inside the statistics.
+        space: Room for one learner's state, zeros.
         rows: Written in place.
     """
     # Arrays taken out of their tuples here: inside the loop each access would count references.
     kinds, topics, items, scores, durations, times, given = columns
     _, recommendation, difficulty, level, passed, previous = rows
     by_topic, by_task, mass = counts
-    table = np.zeros((len(slots), ROW_WIDTH))
-    touched = np.empty(len(slots), np.int32)
-    learner = np.zeros(LEARNER_WIDTH)
-    ring = np.zeros(RING_EVENTS * RING_WIDTH)
-    levels = np.zeros((2, LEVEL_BINS), np.int8)
-    level_bins(mass, levels, EVERYBODY)
-    expected = np.zeros(2)
+    learner, table, ring, touched, levels, expected = space
+    level_bins(mass[EVERYBODY], levels[EVERYBODY])
     place = 0
     for person in range(len(offsets) - 1):
         start, stop = offsets[person], offsets[person + 1]
-        recount(columns, start, stop, left_out, counts, -1)
-        level_bins(mass, levels, WITHOUT)
+        recount(columns, start, stop, left_out, counts, -1.0)
+        level_bins(mass[WITHOUT], levels[WITHOUT])
         clear(learner)
         clear(expected)
         last = known = 0
         for index in range(start, stop):
             kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
             attempt = kind in (QUIZ, PRACTICE)
-            scored = attempt and not np.isnan(score)
+            scored = attempt and not math.isnan(score)
             row = table[topic]
             if wanted[index]:
                 side = WITHOUT if left_out[index] else EVERYBODY
@@ -234,8 +261,8 @@ def fold(
                     passed[place] = score >= PASS_SCORE
                 place += 1
             if scored:
-                expected[EVERYBODY] += rate_of(by_topic, EVERYBODY, topic)
-                expected[WITHOUT] += rate_of(by_topic, WITHOUT, topic)
+                for side in range(2):
+                    expected[side] += rate_of(by_topic, side, topic)
             if kind < LEARNING:
                 last = topic
                 touched[known] = topic
@@ -243,7 +270,7 @@ def fold(
             advance(learner, row, ring, kind, topic, score, durations[index], time)
         for index in range(known):
             clear(table[touched[index]])
-        recount(columns, start, stop, left_out, counts, 1)
+        recount(columns, start, stop, left_out, counts, 1.0)
 
 
 def start_of(time: int, duration: float) -> float:

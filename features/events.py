@@ -129,7 +129,7 @@ def _order(
     order = np.arange(len(time))
     if (time[1:] < time[:-1]).any():
         order = np.argsort(time, kind="stable")
-    order, offsets = compiled(group)(learner, order, learners)
+    order, offsets = _grouped(learner, order, learners)
     in_order = time[order]
     tied = in_order[1:] == in_order[:-1]
     tied[offsets[1:-1][offsets[1:-1] < len(time)] - 1] = False
@@ -147,32 +147,35 @@ def _order_ties(
     run = np.cumsum(~after[places]) - 1
     ids = pa.array(event_id.to_numpy(object)[order[places]], pa.large_string())
     ascending = pc.sort_indices(ids).to_numpy().astype(np.int64)
-    grouped, _ = compiled(group)(run.astype(np.int32), ascending, int(run[-1]) + 1)
+    grouped, _ = _grouped(run.astype(np.int32), ascending, int(run[-1]) + 1)
     order[places] = order[places][grouped]
 
 
-def group(
-    code: NDArray[np.int32], order: NDArray[np.int64], groups: int
+def _grouped(
+    code: NDArray[np.int32], order: NDArray[np.int64], codes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Counting sort: bring rows of one code together, keeping their order within a code.
+    """Rows by code, keeping `order` within a code, and (codes + 1,) where each code starts."""
+    offsets = np.append(0, np.cumsum(np.bincount(code, minlength=codes)))
+    grouped = np.empty_like(order)
+    compiled(group)(code, order, offsets[:-1].copy(), grouped)
+    return grouped, offsets
+
+
+def group(
+    code: NDArray[np.int32],
+    order: NDArray[np.int64],
+    place: NDArray[np.int64],
+    grouped: NDArray[np.int64],
+) -> None:
+    """Counting sort: bring the rows of one code together, keeping their order within a code.
 
     Args:
-        code: (n,) code of each row, 0 to `groups` - 1.
+        code: (n,) code of each row.
         order: (n,) rows in the order to keep.
-        groups: Number of codes.
-
-    Returns:
-        Rows by code, and (groups + 1,) where each code starts.
+        place: (codes,) where each code starts among the grouped; where it ends, afterwards.
+        grouped: (n,) written: the rows by code.
     """
-    start = np.zeros(groups + 1, np.int64)
-    for index in range(len(code)):
-        start[code[index] + 1] += 1
-    for index in range(groups):
-        start[index + 1] += start[index]
-    place = start[:-1].copy()
-    grouped = np.empty(len(order), np.int64)
     for index in range(len(order)):
         row = order[index]
         grouped[place[code[row]]] = row
         place[code[row]] += 1
-    return grouped, start

@@ -7,6 +7,7 @@ its tasks, so that a learner leaves the tertiles at the cost of his own attempts
 The functions are plain Python; `features.batch` compiles them.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,7 +105,7 @@ def recount(
     stop: int,
     chosen: NDArray[np.bool_],
     counts: Counts,
-    sign: int,
+    sign: float,
 ) -> None:
     """Take a learner's scored attempts out of the counts, or put them back.
 
@@ -114,14 +115,14 @@ def recount(
         stop: The event after his last.
         chosen: Which events are inside the counts.
         counts: The half without the learner is changed in place.
-        sign: -1 takes out, 1 puts back.
+        sign: -1.0 takes out, 1.0 puts back.
     """
     kinds, topics, items, scores, _, _, _ = columns
     by_topic, by_task, mass = counts
     overall = by_topic.shape[1] - 1
     for index in range(start, stop):
-        if chosen[index] and kinds[index] in (QUIZ, PRACTICE) and not np.isnan(scores[index]):
-            passed = sign if scores[index] >= PASS_SCORE else 0
+        if chosen[index] and kinds[index] in (QUIZ, PRACTICE) and not math.isnan(scores[index]):
+            passed = sign if scores[index] >= PASS_SCORE else 0.0
             topic = topics[index]
             task = task_of(by_topic, by_task, items[index], topic)
             attempts, passes = by_task[WITHOUT, task, 0], by_task[WITHOUT, task, 1]
@@ -137,22 +138,21 @@ def recount(
             by_topic[WITHOUT, overall, 1] += passed
 
 
-def level_bins(mass: NDArray[np.float64], levels: NDArray[np.int8], side: int) -> None:
+def level_bins(mass: NDArray[np.float64], levels: NDArray[np.int8]) -> None:
     """Write the level of each step of failure rates: thirds of the attempts.
 
     Args:
-        mass: (2, `LEVEL_BINS`) attempts on the tasks of each step.
-        levels: (2, `LEVEL_BINS`) written: the third in which the middle of a step's attempts lies,
+        mass: (`LEVEL_BINS`,) attempts on the tasks of each step.
+        levels: (`LEVEL_BINS`,) written: the third in which the middle of a step's attempts lies,
             so that a log whose tasks all fail alike has medium ones only. Medium without attempts.
-        side: Which half.
     """
     total = below = 0.0
     for index in range(LEVEL_BINS):
-        total += mass[side, index]
+        total += mass[index]
     for index in range(LEVEL_BINS):
-        middle = below + mass[side, index] / 2
-        levels[side, index] = min(2, int(3 * middle / total)) if total > 0 else 1
-        below += mass[side, index]
+        middle = below + mass[index] / 2
+        levels[index] = min(2, int(3 * middle / total)) if total > 0 else 1
+        below += mass[index]
 
 
 def level_taken(
