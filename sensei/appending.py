@@ -64,8 +64,8 @@ def _insert(connection: Connection, table: pa.Table, now: datetime) -> int:
     _begin(connection)
     inserted = 0
     for columns in _chunks(table):
-        cursor.executemany(
-            f"INSERT INTO user_interactions ({_STORED}) VALUES ({values}, {to_microseconds(now)}) "
+        cursor.executemany(  # the columns' names are ours, the values are bound
+            f"INSERT INTO user_interactions ({_STORED}) VALUES ({values}, {to_microseconds(now)}) "  # noqa: S608
             "ON CONFLICT (user_id, event_id) DO NOTHING",
             list(zip(*columns, strict=True)),
         )
@@ -77,7 +77,7 @@ def _copy(connection: Connection, table: pa.Table, now: datetime) -> int:
     cursor: Any = connection.connection.cursor()
     names = ", ".join(CANONICAL.names)
     cursor.execute(
-        "CREATE TEMP TABLE incoming ON COMMIT DROP AS "
+        "CREATE TEMP TABLE incoming ON COMMIT DROP AS "  # noqa: S608
         f"SELECT {names} FROM user_interactions LIMIT 0"
     )
     with cursor.copy(f"COPY incoming ({names}) FROM STDIN") as copy:
@@ -85,7 +85,7 @@ def _copy(connection: Connection, table: pa.Table, now: datetime) -> int:
             for row in zip(*columns, strict=True):
                 copy.write_row(row)
     cursor.execute(
-        f"INSERT INTO user_interactions ({_STORED}) SELECT {names}, {to_microseconds(now)} "
+        f"INSERT INTO user_interactions ({_STORED}) SELECT {names}, {to_microseconds(now)} "  # noqa: S608
         "FROM incoming ON CONFLICT (user_id, event_id) DO NOTHING"
     )
     inserted = int(cursor.rowcount)

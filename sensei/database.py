@@ -76,9 +76,12 @@ def writing(engine: Engine) -> Iterator[Connection]:
     Raises:
         StorageUnavailable: the database cannot be written.
     """
-    with storage(engine), engine.connect().execution_options(writes=True) as connection:
-        with connection.begin():
-            yield connection
+    with (
+        storage(engine),
+        engine.connect().execution_options(writes=True) as connection,
+        connection.begin(),
+    ):
+        yield connection
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def read(engine: Engine, columns: Sequence[str], where: str, large: int = LARGE)
     unknown = set(columns) - set(TYPES)
     if unknown:
         raise ValueError(f"columns: expected the log's, got {sorted(unknown)}; name others")
-    query = f"SELECT {', '.join(columns)} FROM valid_interactions"
+    query = f"SELECT {', '.join(columns)} FROM valid_interactions"  # noqa: S608 - names from TYPES
     if where:
         query += f" WHERE {where}"
     if not database.is_sqlite(engine.url):
@@ -102,7 +102,7 @@ def _connectorx(engine: Engine, query: str) -> pa.Table:
 def _reader(engine: Engine, query: str) -> pa.Table:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.arrow"
-        ended = subprocess.run(
+        ended = subprocess.run(  # noqa: S603 - our own program, no shell
             [sys.executable, "-c", _READER, database.arrow_url(engine.url), query, str(file)],
             capture_output=True,
             text=True,

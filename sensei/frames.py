@@ -64,10 +64,11 @@ def categories(column: pa.ChunkedArray) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, categories=names)
 
 
-def known(column: pa.ChunkedArray, names: tuple[str, ...]) -> pd.Categorical:
-    """Encode text as a category of `names`, in their order; any other text becomes NaN."""
+def known(column: pa.ChunkedArray, names: tuple[str, ...]) -> Any:
+    """Encode text as a pandas category of `names`, in their order; any other text becomes NaN."""
     found = pc.index_in(column.cast(pa.string()), value_set=pa.array(names, pa.string()))
-    return pd.Categorical.from_codes(pc.fill_null(found, -1).to_numpy(), categories=list(names))
+    codes = pc.fill_null(found, -1).to_numpy()
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(names)))
 
 
 def _times(column: pa.ChunkedArray) -> pd.Series:

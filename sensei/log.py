@@ -173,7 +173,7 @@ class Log:
     def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
         """A learner's valid events with a key above `after_id`, by time, then event id."""
         names = ", ".join(Event._fields)
-        query = f"SELECT {names} FROM valid_interactions WHERE user_id = ? AND id > ?"
+        query = f"SELECT {names} FROM valid_interactions WHERE user_id = ? AND id > ?"  # noqa: S608
         with database.reading(self.engine) as connection:
             cursor = connection.connection.cursor()
             cursor.execute(self._sql(query), (user_id, after_id))
@@ -226,7 +226,8 @@ class Log:
 
     def pointer(self) -> str | None:
         """Digest of the bundle that serving must load."""
-        return self._scalar(select(ServingState.bundle).where(ServingState.name == "serving"))
+        found = self._scalar(select(ServingState.bundle).where(ServingState.name == "serving"))
+        return None if found is None else str(found)
 
     def set_pointer(self, digest: str) -> None:
         """Point serving at a bundle."""

@@ -1,0 +1,185 @@
+"""Files of interactions, read batch by batch: CSV, JSON Lines, Parquet."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from sensei.checking import BadRow
+from sensei.contracts import CONTRACT_COLUMNS, REQUIRED_COLUMNS
+from sensei.errors import InvalidInput
+
+BATCH = 50_000
+"""Rows a batch: one transaction each, so that other writers wait a moment only."""
+
+_BLOCK_BYTES = 8 << 20  # of a CSV file: about as many rows
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows with the contract's column names; and lines that are no rows at all."""
+
+    table: pa.Table
+    bytes_read: int
+    bad: list[BadRow] = field(default_factory=list)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file.
+
+    Raises:
+        InvalidInput: there is no such file.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"file: expected a file at {path}, got none; check the path")
+    return path.stat().st_size
+
+
+def read(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+    """Read a file.
+
+    Args:
+        path: its ending says what it is: .csv, .jsonl, .ndjson or .parquet.
+        mapping: a file's column -> the contract's column; an empty one leaves the column out.
+
+    Raises:
+        InvalidInput: the file is absent, broken, or its columns do not fit.
+    """
+    size(path)
+    readers = {".csv": _csv, ".jsonl": _json, ".ndjson": _json, ".parquet": _parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        endings = ", ".join(readers)
+        raise InvalidInput(f"{path.name}: expected an ending of {endings}; convert or rename it")
+    try:
+        yield from reader(path, mapping)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        said = str(error).splitlines()[0]
+        raise InvalidInput(
+            f"{path.name}: expected a whole {path.suffix[1:]} file in UTF-8, got {said!r}; "
+            "write it again, then repeat: rows that were read are not appended twice"
+        ) from error
+
+
+def names(path: Path, given: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """The contract's column of each column to read.
+
+    Raises:
+        InvalidInput: a column is unknown, missing, or named twice.
+    """
+    for theirs, ours in mapping.items():
+        if ours and ours not in CONTRACT_COLUMNS:
+            known = ", ".join(CONTRACT_COLUMNS)
+            raise InvalidInput(f"--map {theirs}={ours}: expected one of {known}, got {ours!r}")
+    ours_of = {theirs: mapping.get(theirs, theirs) for theirs in given}
+    kept = {theirs: ours for theirs, ours in ours_of.items() if ours}
+    unknown = [theirs for theirs, ours in kept.items() if ours not in CONTRACT_COLUMNS]
+    missing = [ours for ours in REQUIRED_COLUMNS if ours not in kept.values()]
+    if missing:
+        step = f"name theirs with `--map THEIRS={missing[0]}`"
+        raise InvalidInput(
+            f"{path.name}: expected columns {', '.join(REQUIRED_COLUMNS)}, "
+            f"got {', '.join(given) or 'none'}; {step}"
+        )
+    if unknown:
+        raise InvalidInput(
+            f"{path.name}: expected columns of the data contract, got also {', '.join(unknown)}; "
+            f"name each with `--map {unknown[0]}=OURS`, or leave it out with `--map {unknown[0]}=`"
+        )
+    if len(set(kept.values())) < len(kept):
+        raise InvalidInput(f"{path.name}: expected each column once, got two; check `--map`")
+    return kept
+
+
+def _parquet(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+    with pyarrow.parquet.ParquetFile(path) as file:
+        kept = names(path, file.schema_arrow.names, mapping)
+        rows = 0
+        for batch in file.iter_batches(BATCH, columns=list(kept)):
+            rows += batch.num_rows
+            table = pa.Table.from_batches([batch])
+            renamed = table.rename_columns([kept[name] for name in table.column_names])
+            yield Part(renamed, size(path) * rows // file.metadata.num_rows)
+
+
+def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        kept = names(path, next(csv.reader(text), []), mapping)
+    bad: list[BadRow] = []
+
+    def refuse(row: Any) -> str:
+        reason = f"line: expected {row.expected_columns} fields, got {row.actual_columns}"
+        bad.append(BadRow({"line": row.text}, f"{reason}; quote or mend it"))
+        return "skip"
+
+    # Everything as text: a type guessed from the first rows breaks on a later one.
+    options = pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(kept, pa.string()),
+        include_columns=list(kept),
+        strings_can_be_null=True,
+        null_values=[""],
+    )
+    with path.open("rb") as file:
+        reader = pyarrow.csv.open_csv(
+            file,
+            read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+            parse_options=pyarrow.csv.ParseOptions(
+                newlines_in_values=True, invalid_row_handler=refuse
+            ),
+            convert_options=options,
+        )
+        for batch in reader:
+            renamed = pa.Table.from_batches([batch]).rename_columns(list(kept.values()))
+            yield Part(renamed, file.tell(), bad.copy())
+            bad.clear()
+
+
+def _json(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+    with path.open("rb") as file:
+        while lines := list(islice(file, BATCH)):
+            yield _json_part(path, mapping, lines, file)
+
+
+def _json_part(path: Path, mapping: Mapping[str, str], lines: list[bytes], file: BinaryIO) -> Part:
+    rows: list[dict[str, Any]] = []
+    bad: list[BadRow] = []
+    for line in lines:
+        try:
+            row = orjson.loads(line) if line.strip() else {}
+        except orjson.JSONDecodeError:
+            row = None
+        if isinstance(row, dict):
+            rows.extend([row] if row else [])
+        else:
+            text = line.decode(errors="replace").strip()
+            reason = f"line: expected a JSON object, got {text[:80]!r}; mend it"
+            bad.append(BadRow({"line": text}, reason))
+    # Keys may differ from row to row; an optional one may be absent from all.
+    given = list(dict.fromkeys(key for row in rows for key in row)) if rows else []
+    kept = names(path, given, mapping) if rows else {}
+    columns = {ours: _column([row.get(key) for row in rows], ours) for key, ours in kept.items()}
+    table = (
+        pa.table(columns) if rows else pa.table({name: pa.nulls(0) for name in CONTRACT_COLUMNS})
+    )
+    return Part(table, file.tell(), bad)
+
+
+def _column(values: list[Any], name: str) -> pa.Array:
+    """Values of one type as they are; mixed ones, and objects, as JSON text."""
+    if name != "metadata":
+        try:
+            return pa.array(values)
+        except (pa.ArrowException, OverflowError):
+            pass
+    texts = [
+        value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+        for value in values
+    ]
+    return pa.array(texts, pa.string())
