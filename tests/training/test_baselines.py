@@ -1,0 +1,132 @@
+"""Counting models on histories whose right answer is known by hand."""
+
+import numpy as np
+import pytest
+
+from features.batch import encode
+from sensei.contracts import RECOMMENDATION_INPUTS
+from training import baselines
+from training.candidates import Prepared, prepare
+from training.continuations import continuation_table, pair_continuations
+from training.splits import split_by_learner
+
+TOPICS = 5
+NAMES = [each.name for each in RECOMMENDATION_INPUTS]
+
+
+def rows(*pairs: tuple[int, int]) -> np.ndarray:
+    """Inputs of learners by (last topic, the one before); no event so far where the last is -1."""
+    out = np.zeros((len(pairs), len(NAMES)), np.float32)
+    for row, (last, before) in zip(out, pairs, strict=True):
+        row[NAMES.index("last_topic_1")] = max(last, 0)
+        row[NAMES.index("last_topic_2")] = before
+        row[NAMES.index("log_events")] = 0.0 if last < 0 else np.log1p(2)
+    return out
+
+
+def answer(model, inputs: np.ndarray) -> np.ndarray:
+    return np.asarray(model({"inputs": inputs})["probability"])
+
+
+SEEN = rows((1, 2), (1, 2), (1, 3), (1, 3), (1, 3), (2, 1), (-1, 0))
+CAME = np.array([4, 4, 5, 5, 5, 3, 2], np.int32)
+
+
+def test_most_popular_is_the_same_for_everybody() -> None:
+    model = baselines.most_popular(CAME, TOPICS)
+    got = answer(model, rows((1, 2), (4, 4)))
+    assert got[0].tolist() == got[1].tolist()
+    assert got[0] * 12 == pytest.approx([1, 2, 2, 3, 4])  # one count added to each
+
+
+def test_repeat_last_puts_the_last_topic_first_then_the_popular() -> None:
+    got = answer(baselines.repeat_last(CAME, TOPICS), rows((1, 2), (-1, 0)))
+    assert np.argsort(-got[0])[:2].tolist() == [0, 4]
+    assert np.argmax(got[1]) == 4
+
+
+def test_markov_1_follows_the_last_topic() -> None:
+    got = answer(baselines.markov_1(SEEN, CAME, TOPICS), rows((1, 0), (2, 0)))
+    assert np.argsort(-got, axis=1)[:, 0].tolist() == [4, 2]
+
+
+def test_markov_1_by_hand() -> None:
+    popular = np.array([1, 2, 2, 3, 4]) / 12
+    got = answer(baselines.markov_1(SEEN, CAME, TOPICS), rows((1, 0)))
+    assert got[0] == pytest.approx((np.array([0, 0, 0, 2, 3]) + 2 * popular) / 7)
+
+
+def test_first_event_has_a_context_of_its_own() -> None:
+    got = answer(baselines.markov_1(SEEN, CAME, TOPICS), rows((-1, 0)))
+    assert np.argmax(got) == 1
+
+
+def test_unknown_topic_falls_back_to_what_is_popular() -> None:
+    model = baselines.markov_2(SEEN, CAME, TOPICS)
+    got = answer(model, rows((0, 0), (77, 1), (5, 5)))
+    popular = np.array([1, 2, 2, 3, 4]) / 12
+    assert got == pytest.approx(np.tile(popular, (3, 1)))
+
+
+def test_markov_2_tells_pairs_apart() -> None:
+    got = answer(baselines.markov_2(SEEN, CAME, TOPICS), rows((1, 2), (1, 3), (1, 4)))
+    assert np.argmax(got, axis=1).tolist() == [3, 4, 4]
+
+
+def test_all_probabilities_sum_to_one(prepared: Prepared) -> None:
+    x, y, topics = prepared.train.recommendation, prepared.train.target, prepared.topics
+    for model in (
+        baselines.most_popular(y, topics),
+        baselines.repeat_last(y, topics),
+        baselines.markov_1(x, y, topics),
+        baselines.markov_2(x, y, topics),
+    ):
+        assert answer(model, prepared.test.recommendation).sum(axis=1) == pytest.approx(1.0)
+
+
+def test_capped_table_keeps_the_most_frequent_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.continuations.TABLE_CELLS", TOPICS)
+    context, popular = np.array([1, 1, 2]), np.full(TOPICS, 0.2)
+    row, table = continuation_table(context, np.array([3, 3, 4], np.int32), popular)
+    assert (row[1], row[2]) == (1, 0)
+    assert table[0] == pytest.approx(popular)
+
+
+def test_colliding_pairs_are_left_to_the_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.continuations.PAIR_PLACES", 2)
+    last, before = np.array([1, 1, 1, 3]), np.array([2, 2, 2, 2])
+    pairs = pair_continuations(last, before, np.array([4, 4, 4, 5], np.int32), TOPICS)
+    kept = pairs.index[pairs.index[:, 0] >= 0]
+    assert kept.tolist() == [[1, 1]]  # the more frequent one keeps the place
+
+
+def test_most_frequent_counts_the_whole_history(frame_of) -> None:
+    walks = [[1, 2, 2, 3, 1, 1], [3, 3, 3, 1, 2, 1]] + [[1, 2, 3] * 10] * 4
+    events = encode(frame_of(walks))
+    made = prepare(events, split_by_learner(events))
+    everything = made.train.events
+    rows_of_first = np.flatnonzero(everything.offsets[1] > made.train.event)
+    assert everything is events
+    for part in (made.train, made.validate, made.test):
+        got = baselines.most_frequent_scores(part, np.full(made.topics, 0.001))
+        for score, event, who in zip(got, part.event, part.learner, strict=True):
+            before = events.topic[events.offsets[who] : event]
+            assert score == pytest.approx(np.bincount(before, minlength=3) + 0.001)
+    assert len(rows_of_first) in (0, 6)
+
+
+def test_topic_mean_is_shrunk_and_known_for_an_unknown_topic() -> None:
+    passed = np.array([1, 1, 1, 0], np.int8)
+    model = baselines.topic_mean(np.array([1, 1, 1, 2], np.int32), passed, 3)
+    given = {"inputs": np.zeros((3, 4), np.float32), "topic": np.array([[1], [2], [9]], np.float32)}
+    got = np.asarray(model(given)["success"])
+    assert got[:, 0] == pytest.approx([(3 + 3) / 7, 3 / 5, 0.75])
+    assert (got[:, :1] == got).all()
+
+
+def test_global_mean_and_proficiency_by_hand() -> None:
+    inputs = np.array([[0.0, 0, 0, -1], [2.0, 0, 0, -1]], np.float32)
+    mean = baselines.global_mean(np.array([1, 0, 1, 1], np.int8))
+    assert np.asarray(mean({"inputs": inputs})["success"]) == pytest.approx(0.75)
+    got = np.asarray(baselines.proficiency()({"inputs": inputs})["success"])
+    assert got[:, 2] == pytest.approx([0.5, 1 / (1 + np.exp(-2))])

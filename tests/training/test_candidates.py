@@ -1,0 +1,98 @@
+"""Small and one-sided logs are trained where they can be, and refused with a reason where not."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.batch import encode
+from sensei.errors import NotEnoughData
+from training.candidates import Candidates, Prepared, prepare, train_candidates
+from training.splits import split_by_learner, split_by_time
+
+
+def prepared_of(frame: pd.DataFrame) -> Prepared:
+    events = encode(frame)
+    return prepare(events, split_by_learner(events))
+
+
+def test_all_models_compete(candidates: Candidates) -> None:
+    assert list(candidates.recommendation) == [
+        "most_popular",
+        "repeat_last",
+        "markov_1",
+        "markov_2",
+        "reference",
+    ]
+    assert list(candidates.difficulty) == ["global_mean", "topic_mean", "proficiency", "reference"]
+
+
+def test_networks_have_curves_and_counting_models_none(candidates: Candidates) -> None:
+    for candidate in (*candidates.recommendation.values(), *candidates.difficulty.values()):
+        assert bool(candidate.curves) == (candidate.kind == "network")
+        assert candidate.description.endswith(".")
+
+
+def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: Path) -> None:
+    import keras
+
+    given = {"inputs": np.ones((2, 20), np.float32)}
+    for name, candidate in candidates.recommendation.items():
+        candidate.model.save(tmp_path / f"{name}.keras")
+        loaded = keras.models.load_model(tmp_path / f"{name}.keras")
+        before, after = (np.asarray(m(given)["probability"]) for m in (candidate.model, loaded))
+        assert (before == after).all()
+
+
+def test_catalogue_topics_have_a_slot_though_nobody_met_them(planted: pd.DataFrame) -> None:
+    events = encode(planted)
+    assert prepare(events, split_by_learner(events), extra_topics=[99]).topics == 7
+
+
+def test_no_score_of_a_learner_enters_his_own_training_rows(planted: pd.DataFrame) -> None:
+    """Flipping one learner's scores changes nothing on his first training row."""
+    events = encode(planted)
+    split = split_by_learner(events)
+    first = prepare(events, split).train
+    who = int(first.learner[0])
+    flipped = planted.copy()
+    mine = flipped["user_id"].astype(str) == events.user_ids[who]
+    flipped.loc[mine, "score"] = 1.0 - flipped.loc[mine, "score"]
+    second = prepare(encode(flipped), split).train
+    start = (first.learner == who) & (first.previous == 0)
+    assert first.difficulty[start] == pytest.approx(second.difficulty[start])
+
+
+def test_recommendation_is_trained_without_any_score(frame_of) -> None:
+    made = prepared_of(frame_of([[1, 2, 3, 4]] * 12))
+    assert made.no_success == "no attempt carries a score"
+    trained = train_candidates(made, seed=0, epochs=1)
+    assert "reference" in trained.recommendation
+    assert trained.difficulty == {}
+
+
+def test_reason_without_success(frame_of) -> None:
+    walks = [[1, 2, 3, 4]] * 12
+    views = prepared_of(frame_of(walks, kind="video_view"))
+    assert views.no_success == "no quiz or practice attempt in the log"
+    passed = prepared_of(frame_of(walks, [[1.0] * 4] * 12))
+    assert passed.no_success == "every attempt of the training part was passed"
+    few = prepared_of(frame_of(walks, [[1.0, np.nan, np.nan, np.nan]] * 12))
+    assert few.no_success.endswith("20 needed")
+
+
+def test_one_learner_is_refused(frame_of) -> None:
+    events = encode(frame_of([[1, 2, 3] * 20]))
+    with pytest.raises(NotEnoughData, match="user_id: expected at least two learners, got 1"):
+        prepare(events, split_by_time(events))
+
+
+def test_one_topic_is_refused(frame_of) -> None:
+    with pytest.raises(NotEnoughData, match=r"topic_id: .* at least two topics, got 1"):
+        prepared_of(frame_of([[5] * 10] * 10))
+
+
+def test_too_few_targets_are_refused(frame_of) -> None:
+    with pytest.raises(NotEnoughData, match="at least 20 learning events in the training part"):
+        prepared_of(frame_of([[1, 2], [2, 1], [1, 2], [2, 1]]))

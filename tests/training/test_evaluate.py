@@ -1,0 +1,121 @@
+"""The protocol end to end, on planted logs, and on slices of real ones where they are at hand."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sensei.errors import InvalidInput
+from training.candidates import Candidates, Prepared
+from training.evaluate import Result, choose, evaluate, measure
+
+RANKING = {"hr_at_1", "hr_at_3", "hr_at_5", "ndcg_at_5", "mrr", "n"}
+SUCCESS = {"auc", "accuracy", "log_loss", "brier", "ece", "n"}
+
+
+@pytest.fixture(scope="module")
+def result(planted: pd.DataFrame) -> Result:
+    return evaluate(planted, "column:metadata.split", seed=0, epochs=30)
+
+
+def test_json_has_the_agreed_form(result: Result) -> None:
+    found = json.loads(result.to_json())
+    assert {"next_topic", "success", "data"} <= found.keys()
+    assert found["next_topic"].keys() == {"all", "new"}
+    models = {"most_popular", "repeat_last", "most_frequent", "markov_1", "markov_2", "reference"}
+    for table in found["next_topic"].values():
+        assert table.keys() == models
+        assert all(figures.keys() == RANKING for figures in table.values())
+    assert found["success"].keys() == {"global_mean", "topic_mean", "proficiency", "reference"}
+    assert all(figures.keys() == SUCCESS for figures in found["success"].values())
+
+
+def test_planted_circle_is_found(result: Result) -> None:
+    new = result.next_topic["new"]
+    assert new["markov_1"]["hr_at_1"] > 0.9
+    assert new["reference"]["hr_at_1"] > 0.9
+    assert new["most_popular"]["hr_at_1"] < 0.5
+    assert result.next_topic["all"]["repeat_last"]["hr_at_1"] < 0.1
+
+
+def test_planted_ease_of_topics_is_found(result: Result) -> None:
+    assert result.success["topic_mean"]["auc"] > 0.7
+    assert result.success["reference"]["auc"] > 0.65
+    assert result.success["global_mean"]["auc"] == 0.5
+
+
+def test_every_model_answers_the_same_targets(result: Result) -> None:
+    assert len({figures["n"] for figures in result.next_topic["all"].values()}) == 1
+    assert result.next_topic["all"]["reference"]["n"] == 10 * 24
+
+
+def test_selected_model_has_no_gain_over_itself(result: Result) -> None:
+    selected = result.data["selected"]["recommendation"]
+    gain = result.intervals["next_topic"]["new"][selected]["gain"]
+    assert (gain["low"], gain["high"]) == (0.0, 0.0)
+
+
+def test_choice_is_the_best_on_validation(candidates: Candidates, prepared: Prepared) -> None:
+    validated = measure(candidates, prepared, prepared.validate)
+    chosen = choose(candidates, validated)
+    best = {n: validated.next_topic[n].table("new")["ndcg_at_5"] for n in candidates.recommendation}
+    loss = {n: s.table()["log_loss"] for n, s in validated.success.items()}
+    assert best[chosen.recommendation] == max(best.values())
+    assert chosen.difficulty is not None
+    assert loss[chosen.difficulty] == min(loss.values())
+
+
+def test_shuffled_targets_score_at_chance(planted: pd.DataFrame) -> None:
+    """The canary: what the protocol finds where there is nothing to find."""
+    rng = np.random.default_rng(5)
+    shuffled = pd.concat([planted.assign(user_id=planted["user_id"].astype(str) + c) for c in "ab"])
+    shuffled = shuffled.assign(
+        event_id=[f"{i:08d}" for i in range(len(shuffled))],
+        user_id=pd.Categorical(shuffled["user_id"]),
+        topic_id=rng.permutation(shuffled["topic_id"].to_numpy()),
+        score=rng.permutation(shuffled["score"].to_numpy()),
+    )
+    result = evaluate(shuffled, "learner", seed=0, epochs=4)
+    for name, figures in result.next_topic["all"].items():
+        assert figures["hr_at_1"] == pytest.approx(1 / 6, abs=0.06), name
+    for name, figures in result.success.items():
+        assert figures["auc"] == pytest.approx(0.5, abs=0.08), name
+
+
+def test_log_without_scores_has_no_success_table_but_a_reason(planted: pd.DataFrame) -> None:
+    result = evaluate(planted.assign(score=np.nan), "time", epochs=1)
+    assert result.success == {}
+    assert result.data["no_success"] == "no attempt carries a score"
+    assert json.loads(result.to_json())["data"]["selected"]["difficulty"] is None
+
+
+@pytest.mark.parametrize("split", ["tme", "column:absent", "column:metadata.absent"])
+def test_unknown_split_is_refused(planted: pd.DataFrame, split: str) -> None:
+    with pytest.raises(InvalidInput, match="split"):
+        evaluate(planted, split)
+
+
+def real_log(name: str) -> Path:
+    folder = Path(os.environ.get("SENSEI_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    if not (folder / name).exists():
+        pytest.skip(f"{name} is not in {folder}; set SENSEI_TEST_DATA to the folder that has it")
+    return folder / name
+
+
+def test_real_log_beats_what_is_popular(planted: pd.DataFrame) -> None:
+    frame = pd.read_parquet(real_log("assist09_skillbuilder.parquet"))
+    frame = frame[frame["user_id"].isin(frame["user_id"].unique()[:150])].reset_index(drop=True)
+    kinds = planted["interaction_type"].cat.categories
+    frame = frame.assign(
+        event_id=[f"{i:08d}" for i in range(len(frame))],
+        user_id=frame["user_id"].astype("category"),
+        interaction_type=pd.Categorical(frame["interaction_type"], categories=kinds),
+        timestamp=pd.to_datetime(frame["timestamp"], utc=True).astype("datetime64[us, UTC]"),
+    )
+    result = evaluate(frame, "column:metadata.split", epochs=2)
+    new = result.next_topic["new"]
+    assert new["markov_2"]["ndcg_at_5"] > 2 * new["most_popular"]["ndcg_at_5"]
+    assert result.success["reference"]["auc"] > 0.6

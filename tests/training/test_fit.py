@@ -1,0 +1,90 @@
+"""Fitting is repeatable and learns only from what happened."""
+
+import numpy as np
+import pytest
+
+from training.architectures import reference
+from training.fit import fit_difficulty, fit_recommendation, staircase
+
+
+def next_in_circle(rows: int, topics: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    inputs = np.zeros((rows, 20), np.float32)
+    inputs[:, 0] = rng.integers(1, topics + 1, rows)
+    inputs[:, 7] = rng.random(rows)
+    return inputs, (inputs[:, 0].astype(np.int32) % topics) + 1
+
+
+def trained(seed: int, epochs: int = 2) -> list[np.ndarray]:
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    data = next_in_circle(400, 5)
+    model = reference.recommendation(data[0], 5)
+    fit_recommendation(model, data, data, seed, epochs)
+    return model.get_weights()
+
+
+def test_same_seed_gives_the_same_weights() -> None:
+    first, second = trained(3), trained(3)
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+
+
+def test_other_seed_gives_other_weights() -> None:
+    assert any((a != b).any() for a, b in zip(trained(3, 1), trained(4, 1), strict=True))
+
+
+def test_progress_is_told_after_each_epoch_and_curves_have_one_value_each() -> None:
+    data = next_in_circle(200, 5)
+    told: list[int] = []
+    model = reference.recommendation(data[0], 5)
+    curves = fit_recommendation(
+        model, data, data, 0, epochs=3, progress=lambda epoch, logs: told.append(epoch)
+    )
+    assert told == [1, 2, 3]
+    assert {"loss", "val_loss"} <= curves.keys()
+    assert {len(values) for values in curves.values()} == {3}
+
+
+def test_network_learns_the_circle() -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    inputs, target = next_in_circle(2000, 5)
+    model = reference.recommendation(inputs, 5)
+    fit_recommendation(model, (inputs, target), (inputs, target), 0, epochs=12)
+    got = np.asarray(model({"inputs": inputs})["probability"]).argmax(axis=1) + 1
+    assert np.mean(got == target) > 0.99
+
+
+def test_target_without_a_slot_teaches_nothing() -> None:
+    inputs, target = next_in_circle(200, 5)
+    target[:50] = 0
+    model = reference.recommendation(inputs, 5)
+    curves = fit_recommendation(model, (inputs, target), (inputs, target), 0, epochs=1)
+    assert np.isfinite(curves["val_loss"]).all()
+
+
+def test_success_is_learned_at_the_level_taken() -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    level = rng.integers(0, 3, 4000).astype(np.int8)
+    score = (rng.random(4000) < np.array([0.9, 0.6, 0.2])[level]).astype(np.float32)
+    data = {
+        "inputs": rng.random((4000, 4)).astype(np.float32),
+        "level": level,
+        "score": score,
+    }
+    model = reference.difficulty(data["inputs"])
+    curves = fit_difficulty(model, data, data, 0, epochs=6)
+    got = np.asarray(model({"inputs": data["inputs"]})["success"]).mean(axis=0)
+    assert got == pytest.approx([0.9, 0.6, 0.2], abs=0.05)
+    assert "val_taken_loss" in curves
+
+
+def test_staircase_goes_up_stays_and_goes_down_within_its_ends() -> None:
+    level = np.array([0, 1, 1, 1, 2, 0], np.int8)
+    score = np.array([0.9, 0.85, 0.6, 0.59, 1.0, 0.0])
+    assert staircase(level, score).tolist() == [1, 2, 1, 0, 2, 0]
