@@ -1,48 +1,26 @@
-"""The command line: every job of the project as a command that says what it does and what comes next."""
+"""The command line: every job as a command that says what it does and what comes next."""
 
 import os
-from collections.abc import Sequence
+import socket
+import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import click
 import typer
-from typer.core import TyperGroup
+from rich.markup import escape
 
 from flows.console import console, progress_bar, run_progress
-from sensei.errors import SenseiError
+from sensei.errors import InvalidInput, SenseiError
 from sensei.settings import Settings
 
-
-class _OneSentence(TyperGroup):
-    """A command group whose errors are one sentence with the next step, exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except SenseiError as error:
-            if ctx.params.get("debug"):
-                raise
-            console.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
-        except (KeyboardInterrupt, click.Abort):
-            console.print("[yellow]stopped[/yellow]; what was acknowledged is kept, repeat at will")
-        except (click.ClickException, click.exceptions.Exit):
-            raise
-        except Exception as error:
-            if ctx.params.get("debug"):
-                raise
-            console.print(
-                f"[red]unexpected {type(error).__name__}:[/red] {error}\n"
-                "Run the same command as `sensei --debug ...` to see where it comes from.",
-                highlight=False,
-                soft_wrap=True,
-            )
-        raise typer.Exit(1)
+ROOT = Path(__file__).resolve().parents[1]
+Split = Literal["time", "learner"]
+Promotion = Literal["auto", "review"]
 
 
 app = typer.Typer(
-    cls=_OneSentence,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Cyber-Sensei's personalisation: what to study next, and how hard.",
@@ -62,7 +40,7 @@ def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = Fal
 def run(
     days: Annotated[int, typer.Option(min=1, help="Targets of the last so many days.")] = 90,
     split: Annotated[
-        str, typer.Option(help="time, or learner where a log knows only order.")
+        Split, typer.Option(help="time, or learner where a log knows only order.")
     ] = "time",
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
 ) -> None:
@@ -84,11 +62,11 @@ def run(
 def train(
     days: Annotated[int, typer.Option(min=1, help="Targets of the last so many days.")] = 90,
     split: Annotated[
-        str, typer.Option(help="time, or learner where a log knows only order.")
+        Split, typer.Option(help="time, or learner where a log knows only order.")
     ] = "time",
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
     promotion: Annotated[
-        str, typer.Option(help="auto: promote what passes the gate; review: leave it to a person.")
+        Promotion, typer.Option(help="auto: what passes the gate; review: a person decides.")
     ] = "auto",
 ) -> None:
     """Train on the log as it is, and promote what passes the gate."""
@@ -100,7 +78,12 @@ def train(
 
 
 def _train(
-    settings: Settings, days: int, split: str, seed: int | None, promotion: str, say: Any
+    settings: Settings,
+    days: int,
+    split: Split,
+    seed: int | None,
+    promotion: Promotion,
+    say: Callable[[str], None],
 ) -> Any:
     say("Starting Prefect's engine: about 20 seconds when no server runs")
     from flows.train_models import train_models
@@ -121,16 +104,17 @@ def import_(
     ] = None,
 ) -> None:
     """Append the interactions of files to the log; bad rows go into quarantine with a reason."""
-    from flows.summary import show_import
+    from flows.demo import open_own_log
+    from flows.summary import command, show_import
     from sensei.importing import import_files
-    from sensei.log import open_log
 
     settings = Settings()
     mapping = _mapping(renamed or [])
-    log = open_log(settings.log_url)
+    log = open_own_log(settings)
     with progress_bar("Importing") as progress:
         imported = import_files(log, files, mapping, progress)
     show_import(console, imported)
+    console.print(f"Next: {command()} run")
 
 
 def _mapping(pairs: Sequence[str]) -> dict[str, str]:
@@ -151,12 +135,11 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Fill an empty log with simulated learners; the database is then marked as a demo."""
-    from flows.demo import simulate_into
-    from sensei.log import open_log
+    from flows.demo import open_own_log, simulate_into
 
     settings = Settings()
     with run_progress() as say:
-        simulate_into(open_log(settings.log_url), learners, days, seed, datetime.now(UTC), say)
+        simulate_into(open_own_log(settings), learners, days, seed, datetime.now(UTC), say)
     console.print("Next: [bold]sensei run[/bold]")
 
 
@@ -165,9 +148,26 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; by default SENSEI_SERVICE_PORT.")] = None,
 ) -> None:
     """Answer over HTTP until Ctrl-C."""
-    from flows.serving import serve_until_interrupted
+    settings = Settings()
+    listen = settings.service_port if port is None else port
+    _check_free(settings.service_host, listen, "SENSEI_SERVICE_PORT or --port")
+    arguments = ["serve", "serving.service:SenseiService", "--working-dir", str(ROOT)]
+    arguments += ["--host", settings.service_host, "--port", str(listen)]
+    console.print(f"Listening on http://{settings.service_host}:{listen} (Ctrl-C ends)")
+    os.execv(sys.executable, [sys.executable, "-m", "bentoml", *arguments])  # noqa: S606
 
-    serve_until_interrupted(Settings(), port, console)
+
+def _check_free(host: str, port: int, setting: str) -> None:
+    """Refuse a port that another program holds, naming the setting that changes it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InvalidInput(
+                f"port: expected a free one, got {port} ({error.strerror}); "
+                f"stop the program that holds it or set {setting}"
+            ) from error
 
 
 @app.command()
@@ -183,11 +183,25 @@ def evaluate(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Measure every model on any log by one protocol, without the database."""
-    from flows.evaluate_log import evaluate_log
-    from flows.summary import show_evaluation
+    from flows.summary import show_evaluation, show_import
+    from sensei.importing import read_frame
+    from training.evaluate import evaluate as run_protocol
 
     with run_progress() as say:
-        result = evaluate_log(file, split, _mapping(renamed or []), seed, out, say)
+        say(f"Read: {file}")
+        frame, imported = read_frame(file, _mapping(renamed or []))
+        say("Train: loading TensorFlow")
+        result = run_protocol(
+            frame,
+            split,
+            seed,
+            progress=lambda name, epoch, logs: say(
+                f"Train: {name}, epoch {epoch}: validation loss {logs['val_loss']:.4f}"
+            ),
+        )
+    if out:
+        out.write_text(result.to_json() + "\n", "utf-8")
+    show_import(console, imported)
     show_evaluation(console, result, out)
 
 
@@ -195,8 +209,11 @@ def evaluate(
 def models() -> None:
     """The registered versions: what answers learners, what waits, how each measured."""
     from flows.summary import show_versions
+    from training.registry import Registry
 
-    show_versions(console, Settings())
+    settings = Settings()
+    registry = Registry(settings.tracking_uri, settings.root / "mlartifacts")
+    show_versions(console, registry.versions())
 
 
 @curriculum_app.command("load")
@@ -204,36 +221,44 @@ def curriculum_load(
     file: Annotated[Path | None, typer.Argument(help="JSON file; none: our own.")] = None,
 ) -> None:
     """Replace the catalogue of topics and resources by a file's."""
+    from flows.demo import open_own_log
     from sensei import curriculum
-    from sensei.log import open_log
 
     catalogue = curriculum.load_file(file)
-    curriculum.store(open_log(Settings().log_url).engine, catalogue)
+    curriculum.store(open_own_log(Settings()).engine, catalogue)
     console.print(f"{len(catalogue.topics)} topics loaded. Next: [bold]sensei run[/bold]")
 
 
 @db_app.command("upgrade")
 def db_upgrade() -> None:
     """Make the database, or bring its tables up to date."""
-    from sensei.log import upgrade
+    from sensei import database
 
-    url = Settings().log_url
-    upgrade(url)
+    database.upgrade(Settings().log_url)
     console.print("The database is up to date.")
 
 
 @db_app.command("copy")
 def db_copy(to: Annotated[str, typer.Option(help="SQLAlchemy URL of the new database.")]) -> None:
     """Copy everything into another, empty database."""
-    from sensei.log import copy_database
+    from sensei.copying import copy_database
 
     copy_database(Settings().log_url, to)
     console.print("Copied. Next: set SENSEI_DATABASE_URL to the new database.")
 
 
 def main() -> None:
-    """Entry point of the `sensei` command."""
+    """Entry point of the `sensei` command: an error is one sentence with the next step."""
     for name, value in Settings().environment().items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    app()
+    try:
+        app()
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        said = str(error)
+        if not isinstance(error, SenseiError):
+            said = f"unexpected {type(error).__name__}: {error}; see where with `sensei --debug`"
+        console.print(f"[red]error:[/red] {escape(said)}", soft_wrap=True)
+        raise SystemExit(1) from error

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sensei import curriculum
+from sensei import curriculum, database, rules
+from sensei.checking import check_table
 from sensei.errors import InvalidInput
-from sensei.log import Log, open_log, upgrade
+from sensei.identity import Occurrences
+from sensei.log import Log, open_log
 from sensei.settings import Settings
 from sensei.simulation import simulate
 
@@ -13,12 +15,21 @@ LEARNERS, DAYS = 300, 60
 """Enough to train on within the minutes that a first run may take."""
 
 
+def open_own_log(settings: Settings) -> Log:
+    """Open the log; our own file under `SENSEI_HOME` is made, or brought up to date, first.
+
+    A database named by `SENSEI_DATABASE_URL` is somebody's: `sensei db upgrade` asks for it.
+    """
+    if not settings.database_url:
+        database.upgrade(settings.log_url)
+    return open_log(settings.log_url)
+
+
 def fill_empty_log(settings: Settings, say: Callable[[str], None]) -> None:
-    """Make the database where it is missing; simulate learners where the log is empty."""
-    upgrade(settings.log_url)
-    log = open_log(settings.log_url)
+    """Simulate learners where the log is empty, and say so."""
+    log = open_own_log(settings)
     if log.is_empty():
-        say("The log is empty: simulating learners (a demo; import your own log to replace it)")
+        say("The log is empty: simulating learners, as a demo")
         simulate_into(log, LEARNERS, DAYS, settings.seed, datetime.now(UTC), say)
 
 
@@ -46,6 +57,8 @@ def simulate_into(
     catalogue = curriculum.load_file(None)
     curriculum.store(log.engine, catalogue)
     log.set_fact("demo", True)
-    table = simulate(learners, days, seed, catalogue, end)
-    appended = log.append_table(table, source="simulation")
+    topics = [topic.model_dump() for topic in catalogue.topics]
+    table = simulate(learners, days, seed, topics, end)
+    rows, _ = check_table(table, rules.latest(end), Occurrences())
+    appended = log.append_table(rows, source="simulation")
     say(f"Simulated {appended.inserted:,} interactions of {learners} learners over {days} days")

@@ -14,7 +14,7 @@ from prefect import get_run_logger, task
 from features.batch import examples
 from features.history import FOLD_VERSION
 from flows.package_service import package
-from flows.steps import Evidence, Features, Moment, Validation, io_task
+from flows.steps import IO, Evidence, Features, Moment, Validation
 from monitoring.drift import Drift, drift_report
 from sensei import bundle
 from sensei.bundle import Bundle, Manifest, ModelEntry
@@ -81,11 +81,16 @@ def chosen(candidates: Candidates, evidence: Evidence) -> dict[str, Candidate]:
 class Registered:
     """The MLflow run, and model -> version."""
 
+    experiment_id: str
     run_id: str
     versions: dict[str, str]
 
+    def page(self, port: int) -> str:
+        """Address of the run's page while `mlflow ui` listens on a port of this machine."""
+        return f"http://127.0.0.1:{port}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
-@io_task.with_options(name="register")
+
+@task(name="register", **IO)
 def register(
     settings: Settings,
     validation: Validation,
@@ -115,7 +120,7 @@ def register(
             contest.model, run.run_id, run.models[contest.model], contest.description, tags
         )
         get_run_logger().info("Register: %s version %s", contest.model, versions[contest.model])
-    return Registered(run.run_id, versions)
+    return Registered(registry.experiment_id, run.run_id, versions)
 
 
 def _contests(features: Features, candidates: Candidates, evidence: Evidence) -> list[Contest]:
@@ -207,7 +212,7 @@ def _serving(settings: Settings) -> Bundle | None:
         return None
 
 
-@io_task.with_options(name="promote")
+@task(name="promote", **IO)
 def promote_versions(
     settings: Settings,
     features: Features,
@@ -258,12 +263,19 @@ def _entry(model: Any, exported: Exported, version: str, features: Features) -> 
         candidate=exported.candidate.name,
         inputs={name: int(x.shape[-1]) for name, x in keras_model.input.items()},
         outputs={name: int(y.shape[-1]) for name, y in keras_model.output.items()},
-        trained_until=datetime.fromtimestamp(features.prepared.trained_until / 1e6, UTC),
+        trained_until=datetime.fromtimestamp(_trained_until(features) / 1e6, UTC),
         topic_ids=tuple(int(topic) for topic in statistics.topic_ids),
     )
 
 
-@io_task.with_options(name="package")
+def _trained_until(features: Features) -> int:
+    """First moment, in microseconds, of which nothing helped to train or to choose a model."""
+    test = features.prepared.test
+    of_everybody = features.split.kind == "time"
+    return int(test.time.min() if of_everybody else features.events.time.max() + 1)
+
+
+@task(name="package", **IO)
 def package_bundle(settings: Settings, digest: str) -> str:
     """Build the Bento of a promoted bundle.
 
@@ -276,7 +288,7 @@ def package_bundle(settings: Settings, digest: str) -> str:
     return tag
 
 
-@io_task.with_options(name="drift report")
+@task(name="drift report", **IO)
 def report_drift(settings: Settings, moment: Moment, features: Features) -> Drift:
     """Compare the last days with the same number of days before, one row a learner."""
     get_run_logger().info("Drift: Evidently compares the last two windows")

@@ -39,7 +39,12 @@ def _passing_fault(_task: Any, _run: Any, state: Any) -> bool:
     return False
 
 
-io_task = task(retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_passing_fault)
+IO: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": [2, 10],
+    "retry_condition_fn": _passing_fault,
+}
+"""Options of every task that reads or writes storage."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Validation:
     docs: Path
 
 
-@io_task.with_options(name="read the moment")
+@task(name="read the moment", **IO)
 def read_moment(settings: Settings, as_of: datetime | None) -> Moment:
     """Fix what this run reads; the window ends after the log's last event unless told."""
     log = open_log(settings.log_url)
@@ -87,7 +92,7 @@ def _cache_key(step: str) -> Any:
     return lambda _context, given: f"{step}-{given['moment'].key}"
 
 
-@io_task.with_options(name="extract", persist_result=True, cache_key_fn=_cache_key("extract"))
+@task(name="extract", **IO, persist_result=True, cache_key_fn=_cache_key("extract"))
 def extract(settings: Settings, moment: Moment) -> Path:
     """Write the valid interactions up to the moment into a Parquet file."""
     frame = open_log(settings.log_url).read(until=moment.as_of)
@@ -99,7 +104,7 @@ def extract(settings: Settings, moment: Moment) -> Path:
     return path
 
 
-@io_task.with_options(name="validate", persist_result=True, cache_key_fn=_cache_key("validate"))
+@task(name="validate", **IO, persist_result=True, cache_key_fn=_cache_key("validate"))
 def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
     """Hold the rows against the suite; quarantine the bad ones; stop where they are too many."""
     logger = get_run_logger()
@@ -148,6 +153,12 @@ class Features:
     split: Split
     prepared: Prepared
     docs: Path
+
+    @property
+    def targets(self) -> dict[str, int]:
+        """Part -> number of targets."""
+        parts = ("train", "validate", "test")
+        return {part: len(getattr(self.prepared, part)) for part in parts}
 
 
 @task(name="features")

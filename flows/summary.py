@@ -91,8 +91,8 @@ def show_summary(console: Console, run: RunSummary) -> None:
     console.rule("[bold]What this run did")
     whose = "simulated learners (a demo)" if run.demo else "learners"
     console.print(
-        f"Read      {run.read:,} interactions of {run.learners:,} {whose} on {run.topics:,} topics, "
-        f"up to {run.as_of:%Y-%m-%d %H:%M} UTC"
+        f"Read      {run.read:,} interactions of {run.learners:,} {whose} on "
+        f"{run.topics:,} topics, up to {run.as_of:%Y-%m-%d %H:%M} UTC"
     )
     why = ", ".join(f"{count:,} by {name}" for name, count in run.reasons.items())
     console.print(
@@ -192,7 +192,6 @@ def show_import(console: Console, imported: Any) -> None:
     )
     for reason, count in imported.reasons.most_common(5):
         console.print(f"  {count:>8,}  {reason}")
-    console.print(f"Next: {command()} run")
 
 
 def show_evaluation(console: Console, result: Any, out: Path | None) -> None:

@@ -8,8 +8,11 @@ from prefect.concurrency.sync import concurrency
 from pydantic import Field
 
 from flows import release, steps
+from flows.artifacts import drift_in_words, publish
 from flows.summary import RunSummary
+from sensei.log import open_log
 from sensei.settings import Settings
+from training.evaluate import next_topic_table, success_table
 
 
 @flow(name="train-models", description="Log -> validated features -> models -> gate -> Bento.")
@@ -59,18 +62,34 @@ def train_models(
         )
         bento = release.package_bundle(settings, digest) if digest else None
         drift = release.report_drift(settings, moment, features)
-    summary = _summary(
-        settings,
-        window_days,
-        moment,
-        validation,
-        features,
-        evidence,
-        registered,
-        decisions,
-        digest,
-        bento,
-        drift,
+    summary = RunSummary(
+        demo=bool(open_log(settings.log_url).get_fact("demo")),
+        as_of=moment.as_of,
+        window_days=window_days,
+        read=validation.read,
+        quarantined=validation.bad,
+        reasons=validation.reasons,
+        learners=len(features.events.user_ids),
+        topics=len(features.events.topic_ids),
+        targets=features.targets,
+        next_topic=next_topic_table(evidence.tested),
+        success=success_table(evidence.tested),
+        no_success=features.prepared.no_success,
+        chosen={model: exported[model].candidate.name for model in exported},
+        versions=registered.versions,
+        promoted={
+            model: digest is not None and decision.promote for model, decision in decisions.items()
+        },
+        decisions={model: decision.reason for model, decision in decisions.items()},
+        bundle=digest,
+        bento=bento,
+        drift=drift_in_words(drift, settings.drift_days),
+        links={
+            "Data Docs": str(validation.docs),
+            "feature docs": str(features.docs),
+            "drift report": str(drift.html or drift.json),
+            "MLflow run": registered.page(settings.mlflow_port),
+        },
     )
     publish(summary)
     return summary

@@ -1,0 +1,62 @@
+"""What a run shows in the Prefect UI: figures beside baselines, decisions, links."""
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
+
+from flows.summary import NAMES, PROBABILITY, RANKING, Figures, RunSummary
+from monitoring.drift import Drift
+
+
+def publish(run: RunSummary) -> None:
+    """Make the artifacts of a training run."""
+    for mode, figures in run.next_topic.items():
+        create_table_artifact(
+            key=f"next-topic-{mode}",
+            table=_rows(figures, RANKING),
+            description=f"Next topic, {mode} targets of the test part; every topic ranked",
+        )
+    if run.success:
+        create_table_artifact(
+            key="success",
+            table=_rows(run.success, PROBABILITY),
+            description="Success of scored attempts of the test part",
+        )
+    create_markdown_artifact(key="run", markdown=_markdown(run), description="What this run did")
+    for title, link in run.links.items():
+        address = link if link.startswith("http") else f"file://{link}"
+        key = title.lower().replace(" ", "-")
+        create_link_artifact(key=key, link=address, link_text=title, description=title)
+
+
+def _rows(figures: Figures, columns: dict[str, str]) -> list[dict[str, str]]:
+    return [
+        {"model": NAMES.get(name, name)} | {h: f"{values[c]:.4f}" for c, h in columns.items()}
+        for name, values in figures.items()
+    ]
+
+
+def _markdown(run: RunSummary) -> str:
+    lines = [
+        f"# Training up to {run.as_of:%Y-%m-%d %H:%M} UTC",
+        f"{run.read:,} rows read, {run.quarantined:,} quarantined; "
+        f"{run.learners:,} learners, {run.topics:,} topics.",
+    ]
+    for model, sentence in run.decisions.items():
+        name = NAMES.get(run.chosen[model], run.chosen[model])
+        lines.append(f"**{model}** version {run.versions[model]} ({name}). {sentence}")
+    if run.no_success:
+        lines.append(f"No difficulty model: {run.no_success}.")
+    lines += [run.drift, f"Bundle `{run.bundle}`, Bento `{run.bento}`."]
+    return "\n\n".join(lines)
+
+
+def drift_in_words(drift: Drift, days: int) -> str:
+    """One sentence about a drift report."""
+    windows = f"the last {days} days ({drift.n_current:,} learners) against the {days} before"
+    if drift.small:
+        return f"Drift     not judged: {windows} ({drift.n_reference:,}) are too few learners."
+    moved = [name for name, column in drift.columns.items() if column.drifted]
+    return f"Drift     {drift.score:.2f} of 1, {windows}: {', '.join(moved) or 'nothing moved'}."
