@@ -132,7 +132,7 @@ def _order(
     order, offsets = _grouped(learner, order, learners)
     in_order = time[order]
     tied = in_order[1:] == in_order[:-1]
-    tied[offsets[1:-1][offsets[1:-1] < len(time)] - 1] = False
+    tied[offsets[1:-1] - 1] = False
     if tied.any():
         _order_ties(order, tied, event_id)
     return order, offsets
@@ -145,7 +145,7 @@ def _order_ties(
     after = np.append(False, tied)
     places = np.flatnonzero(after | np.append(tied, False))
     run = np.cumsum(~after[places]) - 1
-    ids = pa.array(event_id.to_numpy(object)[order[places]], pa.large_string())
+    ids = pa.array(event_id.iloc[order[places]], pa.large_string())
     ascending = pc.sort_indices(ids).to_numpy().astype(np.int64)
     grouped, _ = _grouped(run.astype(np.int32), ascending, int(run[-1]) + 1)
     order[places] = order[places][grouped]

@@ -1,0 +1,57 @@
+import numpy as np
+import pandas as pd
+
+from features.events import encode
+
+ROWS = [
+    ("bob", "text_read", 30, None, None, 2, None, None),
+    ("ann", "quiz_complete", 10, 0.5, 9.0, 5, "b", "hard"),
+    ("ann", "quiz_complete", 30, 1.0, None, 5, "a", None),
+    ("ann", "practice_attempt", 20, 0.0, None, 1, "b", "easy"),
+]
+
+
+def test_events_stand_by_learner_then_time_then_event_id(make_frame):
+    events = encode(make_frame(ROWS))
+    assert events.user_ids.tolist() == ["ann", "bob"]
+    assert events.offsets.tolist() == [0, 3, 4]
+    assert events.row.tolist() == [3, 2, 1, 0]
+    assert events.topic_ids[events.topic].tolist() == [20, 30, 10, 30]
+    assert events.item.tolist() == [1, 0, 1, -1]
+    assert events.level.tolist() == [0, -1, 2, -1]
+    assert events.time.tolist() == [1_000_000, 5_000_000, 5_000_000, 2_000_000]
+
+
+def test_text_columns_encode_as_categories_do(make_frame):
+    frame = make_frame(ROWS)
+    texts = frame.assign(
+        user_id=frame["user_id"].astype(object),
+        interaction_type=frame["interaction_type"].astype(object),
+        difficulty=frame["difficulty"].astype(object),
+        item_id=frame["item_id"].astype("category"),
+    )
+    one, other = encode(frame), encode(texts)
+    for name in ("user_ids", "offsets", "kind", "item", "item_ids", "level", "row"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_unused_categories_make_no_learners(make_frame):
+    assert encode(make_frame(ROWS).iloc[:1]).user_ids.tolist() == ["bob"]
+
+
+def test_items_and_levels_may_be_absent(make_frame):
+    events = encode(make_frame(ROWS).drop(columns=["item_id", "difficulty"]))
+    assert set(events.item.tolist()) == {-1}
+    assert set(events.level.tolist()) == {-1}
+
+
+def test_an_empty_log_has_no_learners(make_frame):
+    events = encode(make_frame([]))
+    assert (len(events), events.offsets.tolist()) == (0, [0])
+
+
+def test_frame_is_left_as_it_was(make_frame):
+    frame = make_frame(ROWS)
+    before = frame.copy(deep=True)
+    encode(frame)
+    pd.testing.assert_frame_equal(frame, before)
