@@ -119,15 +119,19 @@ def bad_rows(
     return bad
 
 
-def by_reason(bad: pd.DataFrame) -> Iterator[tuple[list[int], str, str]]:
+def by_expectation(bad: pd.DataFrame) -> Iterator[tuple[str, dict[int, str]]]:
     """Group bad rows of the log for its quarantine.
 
+    Args:
+        bad: `Validated.bad`.
+
     Yields:
-        The log's keys, their reason, their expectation; rows without a key are left out.
+        An expectation, and the reason by the log's key; rows without a key are left out.
     """
     known = bad[bad["interaction_id"].notna()]
-    for (reason, expectation), rows in known.groupby(["reason", "expectation"], sort=False):
-        yield [int(i) for i in rows["interaction_id"]], str(reason), str(expectation)
+    for expectation, rows in known.groupby("expectation", sort=False):
+        keys = rows["interaction_id"].astype(int)
+        yield str(expectation), dict(zip(keys, rows["reason"], strict=True))
 
 
 def refuse(validated: Validated, max_share: float) -> None:

@@ -79,10 +79,20 @@ def run(
         return []
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    # Without a configuration each context leaves a temporary folder behind for a site of its own.
+    in_memory = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    quiet = DataContextConfig(
+        store_backend_defaults=in_memory,
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    context = gx.get_context(mode="ephemeral", project_config=quiet)
     suite = gx.ExpectationSuite(name="suite", expectations=[dict(rule) for rule in rules])
     asset = context.data_sources.add_pandas("log").add_dataframe_asset("frame")
     batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
