@@ -1,0 +1,192 @@
+"""The curriculum: topics, what they build on, and what there is to read, watch and do."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy import Engine, delete, insert, select
+
+from sensei import tables
+from sensei.errors import InvalidInput
+
+
+class Resource(BaseModel):
+    """Something to read, watch or do about a topic."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resource_id: int = Field(ge=1, description="Unique in the curriculum; the id of its page")
+    kind: Literal["text", "video", "lab"]
+    title: str = Field(min_length=1)
+    url: str = Field(min_length=1, description="Address, or a path below the platform's own")
+    minutes: int | None = Field(None, ge=1)
+
+
+class Topic(BaseModel):
+    """What can be learnt in one or a few sittings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topic_id: int = Field(ge=0, description="The `topic_id` of interactions")
+    slug: str | None = None
+    title: str = Field(min_length=1)
+    domain: str = Field(min_length=1)
+    difficulty: int | None = Field(None, ge=1, le=5, description="1 first steps, 5 expert")
+    minutes: int | None = Field(None, ge=1, description="Study time of a typical learner")
+    prerequisites: tuple[int, ...] = ()
+    summary: str = ""
+    references: tuple[str, ...] = Field((), description="Standards and literature, by name")
+    resources: tuple[Resource, ...] = ()
+
+
+class Curriculum(BaseModel):
+    """Topics in the order in which they are meant to be studied; prerequisites form no circle."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    topics: tuple[Topic, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        _check_unique("topic_id", (topic.topic_id for topic in self.topics))
+        _check_unique("resource_id", (resource.resource_id for _, resource in self.resources))
+        titles = {topic.topic_id: topic.title for topic in self.topics}
+        for topic in self.topics:
+            for prerequisite in topic.prerequisites:
+                if prerequisite not in titles:
+                    raise ValueError(
+                        f"prerequisites: expected topics of this curriculum, got {prerequisite} at "
+                        f"topic {topic.topic_id} ({topic.title}); add the topic or remove it there"
+                    )
+        _check_acyclic(self.topics, titles)
+        return self
+
+    @property
+    def resources(self) -> tuple[tuple[int, Resource], ...]:
+        """All resources as (topic_id, resource)."""
+        return tuple((topic.topic_id, one) for topic in self.topics for one in topic.resources)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains, by first appearance."""
+        return tuple(dict.fromkeys(topic.domain for topic in self.topics))
+
+    def plain(self) -> list[dict[str, Any]]:
+        """Topics as plain values, for `sensei.simulation`, which imports nothing of ours."""
+        wanted = {"topic_id", "domain", "difficulty", "minutes", "prerequisites"}
+        return [topic.model_dump(include=wanted) for topic in self.topics]
+
+
+def load_file(path: Path | None = None) -> Curriculum:
+    """Read and check a curriculum file.
+
+    Args:
+        path: JSON file as `docs/curriculum.md` describes it; our own curriculum without one.
+
+    Returns:
+        The curriculum, its topics in the file's order.
+
+    Raises:
+        InvalidInput: The file cannot be read, is no JSON, or breaks a rule; the message names the
+            field, what was expected and what came.
+    """
+    name = "curriculum.json" if path is None else str(path)
+    source = files("sensei") / "data" / "curriculum.json" if path is None else path
+    try:
+        document = json.loads(source.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InvalidInput(
+            f"{name}: expected a readable file, got {error.strerror}; check the path"
+        ) from None
+    except ValueError as error:
+        raise InvalidInput(f"{name}: expected JSON, got {error}; repair the file") from None
+    try:
+        return Curriculum.model_validate(document)
+    except ValidationError as error:
+        raise InvalidInput(f"{name}: {_sentence(error)}") from None
+
+
+def store(engine: Engine, curriculum: Curriculum) -> None:
+    """Put a curriculum in the place of the stored one, in one transaction.
+
+    Interactions stay untouched: a log may name topics that no catalogue has.
+    """
+    topics = [
+        topic.model_dump(include={"topic_id", "title", "domain", "minutes"})
+        | {"prerequisites": list(topic.prerequisites)}
+        for topic in curriculum.topics
+    ]
+    resources = [
+        one.model_dump(exclude={"resource_id"}) | {"id": one.resource_id, "topic_id": topic_id}
+        for topic_id, one in curriculum.resources
+    ]
+    with engine.begin() as connection:
+        connection.execute(delete(tables.Resource))
+        connection.execute(delete(tables.Topic))
+        connection.execute(insert(tables.Topic), topics)
+        if resources:
+            connection.execute(insert(tables.Resource), resources)
+
+
+def read(engine: Engine) -> Curriculum:
+    """The stored curriculum, topics in ascending `topic_id`; without topics if none was loaded.
+
+    What the database has no column for (slug, difficulty, summary, references) is absent.
+    """
+    with engine.connect() as connection:
+        topics = connection.execute(select(tables.Topic).order_by(tables.Topic.topic_id)).all()
+        found = connection.execute(select(tables.Resource).order_by(tables.Resource.id)).all()
+    resources: dict[int, list[Resource]] = {}
+    for row in found:
+        fields = {"kind": row.kind, "title": row.title, "url": row.url, "minutes": row.minutes}
+        resource = Resource(resource_id=row.id, **fields)
+        resources.setdefault(row.topic_id, []).append(resource)
+    return Curriculum.model_construct(  # was checked when it was loaded, and may be empty
+        name="stored curriculum",
+        topics=tuple(
+            Topic(
+                topic_id=row.topic_id,
+                title=row.title,
+                domain=row.domain,
+                minutes=row.minutes,
+                prerequisites=tuple(row.prerequisites),
+                resources=tuple(resources.get(row.topic_id, ())),
+            )
+            for row in topics
+        ),
+    )
+
+
+def _check_unique(field: str, values: Iterable[int]) -> None:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise ValueError(f"{field}: expected each value once, got {twice[0]} twice; renumber one")
+
+
+def _check_acyclic(topics: tuple[Topic, ...], titles: dict[int, str]) -> None:
+    try:
+        TopologicalSorter({topic.topic_id: topic.prerequisites for topic in topics}).prepare()
+    except CycleError as error:
+        circle = " -> ".join(titles[topic_id] for topic_id in error.args[1])
+        raise ValueError(
+            f"prerequisites: expected no circle, got {circle}; remove one of these prerequisites"
+        ) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first fault as `field: expected X, got Y; do Z`, and how many more there are."""
+    fault = error.errors(include_url=False)[0]
+    more = error.error_count() - 1
+    tail = f" (and {more} more)" if more else ""
+    if "error" in fault.get("ctx", {}):
+        return f"{fault['ctx']['error']}{tail}"  # our own sentence
+    field = ".".join(map(str, fault["loc"])) or "file"
+    expected = fault["msg"][0].lower() + fault["msg"][1:]
+    got = "nothing" if fault["type"] == "missing" else f"{fault['input']!r:.60}"
+    return f"{field}: {expected}, got {got}; see docs/curriculum.md{tail}"
