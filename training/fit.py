@@ -13,6 +13,9 @@ BATCH = 32
 EPOCHS = 100
 PATIENCE = 10
 
+MIN_GAIN = 1e-4
+"""A validation loss lower by less than this is no progress: it would only keep the run going."""
+
 STEPS_PER_CALL = 32
 """Batches run in one call of the compiled step: the same mathematics, half the time."""
 
@@ -135,7 +138,9 @@ def _fit(
 
     keras.utils.set_random_seed(seed)
     callbacks = [
-        keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True),
+        keras.callbacks.EarlyStopping(
+            min_delta=MIN_GAIN, patience=PATIENCE, restore_best_weights=True
+        ),
         keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=3),
     ]
     if progress is not None:

@@ -15,8 +15,8 @@ from training.architectures import Model
 Predict = Callable[[Examples], NDArray[np.floating]]
 """Examples -> (n, T) scores over slots 1..T, or (n, 3) success per level."""
 
-CHUNK_CELLS = 2**22
-"""Scores held at a time (16 MB), however many targets and topics there are."""
+CHUNK_CELLS = 2**20
+"""Scores held at a time (4 MB an array), however many targets and topics there are."""
 
 MODES = ("all", "new")
 """Every target; targets that differ from the learner's last topic, which is masked."""
