@@ -1,12 +1,103 @@
-"""Planted answers that several rooms test with."""
+"""Fixtures that every room may use: a log on each backend, a planted bundle, the real server."""
 
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
+import psutil
 import pytest
+from sqlalchemy import text
 
+from sensei import database
+from sensei.log import Log, open_log
+
+
+def _postgres_binaries() -> Path | None:
+    found = shutil.which("initdb")
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return Path(found).parent if found else places[-1].parent if places else None
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server on a socket of its own, for the session."""
+    binaries = _postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL's binaries are not installed (Debian package postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: a socket's path is at most 107 bytes
+    owner = {}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        try:
+            account = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        owner = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, **owner)
+
+    data, options = str(folder / "data"), f"-k {folder} -c listen_addresses='' -F"
+    run(str(binaries / "initdb"), "-A", "trust", "--no-sync", "-N", "-U", "postgres", "-D", data)
+    control = [str(binaries / "pg_ctl"), "-w", "-D", data, "-l", str(folder / "server.log")]
+    run(*control, "-o", options, "start")
+    try:
+        yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+    finally:
+        run(*control, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A migrated SQLite database."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    database.upgrade(url)
+    return url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_url: str) -> str:
+    """The session's PostgreSQL, emptied and migrated."""
+    engine = database.connect(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    database.upgrade(postgres_url)
+    return postgres_url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def log_url(request: pytest.FixtureRequest) -> str:
+    """A migrated, empty database on each backend in turn."""
+    name = "sqlite_url" if request.param == "sqlite" else "empty_postgres_url"
+    url: str = request.getfixturevalue(name)
+    return url
+
+
+@pytest.fixture
+def log(log_url: str) -> Iterator[Log]:
+    """An empty log on each backend in turn."""
+    opened = open_log(log_url)
+    yield opened
+    opened.close()
+
+
+ROOT = Path(__file__).resolve().parents[1]
 PLANTED_TOPICS = (11, 12, 13, 14)
 
 
@@ -90,3 +181,75 @@ def _litert(inputs: Any, outputs: dict[str, Any], weights: list[Any]) -> bytes:
     model = keras.Model({"inputs": inputs}, outputs)
     model.set_weights(weights)
     return to_litert(model)
+
+
+class Server:
+    """`bentoml serve` in a process of its own, on a free port."""
+
+    def __init__(self, target: str, environment: dict[str, str], cwd: Path, output: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.output = output
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],
+            env=environment,
+            cwd=cwd,
+            stdout=output.open("w"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=60)
+
+    def wait_until_ready(self) -> None:
+        while self.process.poll() is None:
+            try:
+                if self.get("/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+        raise AssertionError(f"the server ended: {self.output.read_text()}")
+
+    def family(self) -> list[psutil.Process]:
+        """The process and its workers."""
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def interrupt(self) -> int:
+        """Ctrl-C, as a terminal sends it to the foreground; gives the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(60)
+
+    def stop(self) -> None:
+        """End what still runs, workers included."""
+        if self.process.poll() is None:
+            family = self.family()
+            for each in family:
+                each.kill()
+            self.process.wait()
+
+
+Serve = Callable[..., AbstractContextManager[Server]]
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
+    """Starts a server, waits until it is ready, and ends it at the end of the block."""
+
+    @contextmanager
+    def start(
+        target: str = "serving.service:SenseiService", cwd: Path = ROOT, **environment: str
+    ) -> Iterator[Server]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "BENTO"))}
+        output = tmp_path_factory.mktemp("server") / "output"
+        server = Server(target, inherited | environment, cwd, output)
+        try:
+            server.wait_until_ready()
+            yield server
+        finally:
+            server.stop()
+
+    return start

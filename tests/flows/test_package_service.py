@@ -1,0 +1,75 @@
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.package_service import ROOMS, ROOT, package
+from sensei.errors import IncompatibleBundle, StorageUnavailable
+
+
+def test_a_folder_without_a_bundle_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    with pytest.raises(IncompatibleBundle, match=r"manifest\.json, got .*; train first"):
+        package(tmp_path, tmp_path / "bentoml")
+    assert not (tmp_path / "bentoml").exists()
+
+
+def test_the_bentofile_includes_the_rooms_that_are_staged() -> None:
+    text = (ROOT / "bentofile.yaml").read_text()
+    assert all(f'"{room}/**"' in text for room in (*ROOMS, "models"))
+
+
+@pytest.mark.slow
+def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, planted_bundle: Path) -> None:
+    store = tmp_path / "bentoml"
+    store.mkdir()
+    (store / "bentos").write_text("a file where a folder must be")
+    with pytest.raises(StorageUnavailable, match="bento: expected"):
+        package(planted_bundle, store)
+
+
+def names(folder: Path) -> set[Path]:
+    """All files below a folder, save what Python compiles."""
+    found = {each.relative_to(folder) for each in folder.rglob("*")}
+    return {each for each in found if "__pycache__" not in each.parts}
+
+
+@pytest.fixture(scope="module")
+def packed(
+    tmp_path_factory: pytest.TempPathFactory, planted_bundle: Path
+) -> Iterator[tuple[Path, Path]]:
+    """A Bento's store, and the folder of the Bento in it."""
+    store = tmp_path_factory.mktemp("bentoml")
+    name, _, version = package(planted_bundle, store).partition(":")
+    assert name == "sensei"
+    yield store, store / "bentos" / name / version
+    shutil.rmtree(store)
+
+
+@pytest.mark.slow
+def test_the_bento_holds_the_bundle_and_needs_no_tensorflow(
+    packed: tuple[Path, Path], planted_bundle: Path
+) -> None:
+    bento = packed[1]
+    inside = bento / "src" / "models" / planted_bundle.name
+    assert names(inside) == names(planted_bundle)
+    requirements = (bento / "env" / "python" / "requirements.txt").read_text()
+    assert "litert" in requirements
+    assert not any(each in requirements for each in ("tensorflow", "keras", "mlflow", "prefect"))
+
+
+@pytest.mark.slow
+def test_the_bento_answers_with_its_bundle_though_there_is_no_log(
+    packed: tuple[Path, Path], tmp_path: Path, serve: Callable[..., Any]
+) -> None:
+    store, bento = packed
+    before = names(bento)
+    with serve(f"sensei:{bento.name}", tmp_path, BENTOML_HOME=str(store)) as server:
+        answer = server.get("/api/user/testuser/recommendations?count=2").json()
+        assert [each["topic_id"] for each in answer["recommendations"]] == [13, 12]
+        assert answer["fallback"] == "log_unreachable"
+        level = server.get("/api/learning/topic/11/difficulty/suggest?username=testuser").json()
+        assert (level["difficulty"], level["model"], level["version"]) == ("medium", "planted", "7")
+        assert server.interrupt() == 0
+    assert names(bento) == before

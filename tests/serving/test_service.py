@@ -1,0 +1,158 @@
+"""The real server over HTTP: one, started for all of these tests."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from sensei import curriculum
+from sensei.database import upgrade
+from sensei.log import Log, open_log
+from serving.service import load_model
+
+NOW = datetime.now(UTC)
+
+
+def attempt(learner: str, topic_id: int, minute: int, score: float = 1.0) -> dict[str, Any]:
+    return {
+        "event_id": f"{minute}-{topic_id}",
+        "user_id": learner,
+        "interaction_type": "practice_attempt",
+        "topic_id": topic_id,
+        "score": score,
+        "timestamp": NOW - timedelta(minutes=60 - minute),
+    }
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, planted_bundle: Path) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    upgrade(f"sqlite:///{home / 'sensei.db'}")
+    shutil.copytree(planted_bundle, home / "bundles" / planted_bundle.name)
+    return home
+
+
+@pytest.fixture(scope="module")
+def log(home: Path, planted_bundle: Path) -> Iterator[Log]:
+    log = open_log(f"sqlite:///{home / 'sensei.db'}")
+    curriculum.store(log.engine, curriculum.load_file())
+    log.set_pointer(planted_bundle.name)
+    yield log
+    log.close()
+
+
+@pytest.fixture(scope="module")
+def server(home: Path, log: Log, serve: Callable[..., Any]) -> Iterator[Any]:
+    with serve(SENSEI_HOME=str(home)) as server:
+        yield server
+
+
+def test_an_event_appended_a_moment_ago_moves_the_next_answer(server: Any, log: Log) -> None:
+    path = "/api/user/mia/recommendations?count=2"
+    assert server.get(path).json()["fallback"] == "unknown_learner"
+    for minute, (topic_id, successor) in enumerate([(11, 12), (13, 14), (12, 13), (14, 11)]):
+        log.append([attempt("mia", topic_id, minute)])
+        answer = server.get(path).json()
+        assert answer["recommendations"][0]["topic_id"] == successor
+        assert answer["fallback"] is None
+
+
+def test_failing_quizzes_lowers_the_suggested_difficulty(server: Any, log: Log) -> None:
+    path = "/api/learning/topic/11/difficulty/suggest?username=lea"
+    log.append([attempt("lea", 11, minute) for minute in range(12)])
+    before = server.get(path).json()
+    log.append([attempt("lea", 11, 20 + minute, 0.0) for minute in range(30)])
+    after = server.get(path).json()
+    assert (before["difficulty"], after["difficulty"]) == ("hard", "easy")
+    assert before["title"] == curriculum.load_file().topics[10].title
+
+
+def test_a_learner_never_seen_and_one_with_any_name_are_answered(server: Any) -> None:
+    for name in ("testuser", "%E5%AD%A6%E7%94%9F", "a%20b", "o'neill;--"):
+        answer = server.get(f"/api/user/{name}/recommendations?count=5")
+        assert answer.status_code == 200
+        assert answer.json()["fallback"] == "unknown_learner"
+        assert len(answer.json()["recommendations"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/api/user/mia/recommendations?count=0", "count"),
+        ("/api/user/mia/recommendations?count=51", "count"),
+        ("/api/user/mia/recommendations?count=many", "count"),
+        ("/api/user/mia/recommendations?cuont=5", "cuont"),
+        ("/api/learning/topic/one/difficulty/suggest?username=mia", "topic_id"),
+        ("/api/learning/topic/1/difficulty/suggest", "username"),
+        ("/api/learning/topic/1/difficulty/suggest?username=", "username"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_sentence(server: Any, path: str, field: str) -> None:
+    answer = server.get(path)
+    assert answer.status_code == 422
+    assert re.fullmatch(rf"{field}: expected .+, got .+; .+", answer.json()["error"])
+
+
+def test_the_page_names_the_version_and_loads_nothing_from_elsewhere(server: Any) -> None:
+    page = server.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "version 7" in page.text
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    assert "<script" not in page.text
+
+
+def test_it_is_alive_and_ready_and_keeps_no_series_per_learner(server: Any) -> None:
+    assert server.get("/livez").status_code == server.get("/readyz").status_code == 200
+    assert server.get("/metrics").status_code == 404
+
+
+def test_it_listens_on_loopback_only(server: Any) -> None:
+    listening = {
+        each.laddr.ip
+        for process in server.family()
+        for each in process.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_nothing_of_the_training_libraries_is_loaded(server: Any) -> None:
+    mapped = {each.path for process in server.family() for each in process.memory_maps()}
+    assert not [path for path in mapped if re.search("tensorflow|numba|llvmlite|mlflow", path)]
+
+
+def test_without_a_log_and_without_a_bundle_it_answers_and_ctrl_c_leaves_no_process(
+    tmp_path: Path, serve: Callable[..., Any]
+) -> None:
+    # The variable makes BentoML print what it would send home, where it would.
+    with serve(SENSEI_HOME=str(tmp_path), __BENTOML_DEBUG_USAGE="true") as server:
+        answer = server.get("/api/user/testuser/recommendations?count=5")
+        assert answer.json()["fallback"] == "no_model"
+        assert [each["topic_id"] for each in answer.json()["recommendations"]] == [1, 2, 3, 4, 5]
+        family = server.family()
+        assert server.interrupt() == 0
+        assert psutil.wait_procs(family, 30)[1] == []
+        with pytest.raises(httpx.ConnectError):
+            server.get("/livez")
+        said = server.output.read_text()
+    assert "sensei db upgrade" in said
+    assert "Tracking" not in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "sensei.db").exists()
+
+
+def test_a_pointer_to_a_bundle_that_is_gone_or_broken_is_not_served(
+    tmp_path: Path, planted_bundle: Path
+) -> None:
+    assert load_model(tmp_path, "0" * 64) is None
+    broken = tmp_path / planted_bundle.name
+    shutil.copytree(planted_bundle, broken)
+    (broken / "recommendation.tflite").write_bytes(b"broken")
+    assert load_model(tmp_path, planted_bundle.name) is None
