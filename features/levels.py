@@ -77,8 +77,8 @@ def counts_by_code(
 
 
 def failure_bin(attempts: Any, passes: Any) -> Any:
-    """Step of a failure rate (numbers or arrays), one failure and one pass added; 0 to 255."""
-    return LEVEL_BINS * (attempts - passes + 1.0) // (attempts + 2.0)
+    """Step of a failure rate, one failure and one pass added: 0 to 255 once cut to an integer."""
+    return LEVEL_BINS * (attempts - passes + 1.0) / (attempts + 2.0)
 
 
 def rate_of(by_topic: NDArray[np.float64], side: int, topic: int) -> float:
