@@ -29,5 +29,9 @@ class ParityFailed(SenseiError):
     """The exported model does not answer as the Keras model it was made from."""
 
 
+class PromotionRefused(SenseiError):
+    """The champion changed since the decision to promote was made."""
+
+
 class StorageUnavailable(SenseiError):
     """The database or SENSEI_HOME cannot be read or written."""

@@ -1,0 +1,115 @@
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+
+from sensei.errors import StorageUnavailable
+from training.registry import Registry
+from training.tracking import log_candidates, synthetic_example
+
+
+def _register(registry, logged, model="recommendation", **tags):
+    return registry.register(model, logged.run_id, logged.models[model], "In words.", tags)
+
+
+def test_a_new_version_is_the_challenger_and_says_what_it_is(registry, logged):
+    version = _register(registry, logged, candidate="reference")
+    assert registry.challenger("recommendation") == version
+    found = registry.client.get_model_version("recommendation", version)
+    assert found.description == "In words."
+    assert found.tags == {"candidate": "reference"}
+    assert found.run_id == logged.run_id
+    assert int(_register(registry, logged)) == int(version) + 1
+
+
+def test_a_model_never_registered_has_no_champion(registry):
+    assert registry.champion("nothing") is None
+    assert registry.challenger("nothing") is None
+    assert not registry.exists("nothing", "1")
+
+
+def test_crowning_moves_the_alias_and_ends_the_challenge(registry, logged):
+    first = _register(registry, logged, "difficulty")
+    registry.crown("difficulty", first)
+    assert registry.champion("difficulty") == first
+    assert registry.challenger("difficulty") is None
+    second = _register(registry, logged, "difficulty")
+    registry.crown("difficulty", first)  # back to an older one: the challenger remains
+    assert registry.challenger("difficulty") == second
+    assert registry.exists("difficulty", second)
+    assert not registry.exists("difficulty", "999")
+
+
+def test_a_version_comes_back_as_the_model_that_was_trained(registry, logged, contests):
+    version = _register(registry, logged)
+    loaded = registry.load("recommendation", version)
+    trained = contests[0].candidates["reference"].model
+    rows = {"inputs": np.random.default_rng(0).random((9, 20), np.float32)}
+    np.testing.assert_array_equal(
+        np.asarray(loaded(rows)["probability"]), np.asarray(trained(rows)["probability"])
+    )
+    assert {name: tensor.shape for name, tensor in loaded.input.items()} == {"inputs": (None, 20)}
+
+
+def test_tags_can_be_added_later(registry, logged):
+    version = _register(registry, logged)
+    registry.tag("recommendation", version, {"bundle": "abc"})
+    assert registry.client.get_model_version("recommendation", version).tags == {"bundle": "abc"}
+
+
+def test_storage_that_cannot_be_written_says_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StorageUnavailable, match="SENSEI_HOME"):
+        Registry(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}", tmp_path)
+
+
+def test_registering_is_quiet(registry, contests, dataset, capfd):
+    run = log_candidates(registry, "quiet", {}, dataset, [contests[1]])
+    _register(registry, run, "difficulty")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def server(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = ["--backend-store-uri", f"sqlite:///{tmp_path / 'm.db'}"]
+    artifacts = ["--artifacts-destination", str(tmp_path / "kept")]
+    address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *store, *artifacts, *address],
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_all_of_it_works_against_a_server(server, tmp_path, contests, dataset):
+    remote = Registry(server, tmp_path / "unused")
+    run = log_candidates(remote, "served", {"seed": 1}, dataset, contests)
+    version = _register(remote, run)
+    remote.crown("recommendation", version)
+    assert remote.champion("recommendation") == version
+    model = remote.load("recommendation", version)
+    assert model(synthetic_example(model))["probability"].shape == (1, 3)
+    assert not (tmp_path / "unused").exists()

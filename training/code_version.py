@@ -1,0 +1,54 @@
+"""Which code made a version: the commit where there is one, and a digest of the sources."""
+
+import hashlib
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PACKAGES = ("sensei", "features", "expectations", "monitoring", "serving", "training", "flows")
+
+_SOURCES = (".py", ".json")
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """The code as it stood.
+
+    Attributes:
+        digest: SHA-256 of all source files and their paths.
+        commit: of the checkout's HEAD; empty outside a checkout. The digest tells whether files
+            were changed since.
+    """
+
+    digest: str
+    commit: str
+
+
+@cache
+def code_version(root: Path = ROOT) -> CodeVersion:
+    """Read the version of the code below `root`; once a process, as its code does not change."""
+    return CodeVersion(_digest(root), _commit(root))
+
+
+def _digest(root: Path) -> str:
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix in _SOURCES and path.is_file():
+                content = path.read_bytes()
+                digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode())
+                digest.update(content)
+    return digest.hexdigest()
+
+
+def _commit(root: Path) -> str:
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return ""
+    asked = [git, "-C", str(root), "rev-parse", "HEAD"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip()

@@ -1,0 +1,157 @@
+"""The registry: which versions there are, and which is champion (MLflow)."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sensei.errors import StorageUnavailable
+from training.export import import_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+EXPERIMENT = "cyber-sensei"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
+
+
+class Registry:
+    """MLflow at one tracking URI: a local database, or a server."""
+
+    def __init__(self, tracking_uri: str, artifacts: Path) -> None:
+        """Connect, and make the experiment where it is absent.
+
+        Args:
+            tracking_uri: `sqlite:///...`, or `http://...` of an `mlflow server`.
+            artifacts: folder for models and plots; a server keeps its own.
+
+        Raises:
+            StorageUnavailable: the URI does not answer.
+        """
+        from mlflow import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        self.tracking_uri = tracking_uri
+        try:
+            self.client = MlflowClient(tracking_uri)
+            self.experiment_id = self._experiment(tracking_uri, artifacts)
+        except Exception as error:  # requests, SQLAlchemy or MLflow, depending on the URI
+            raise StorageUnavailable(
+                f"MLflow: expected {tracking_uri.split('@')[-1]} to answer, got {error}; "
+                "check SENSEI_MLFLOW_TRACKING_URI and that SENSEI_HOME is writable"
+            ) from error
+
+    def _experiment(self, tracking_uri: str, artifacts: Path) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        served = tracking_uri.startswith("http")
+        location = None if served else artifacts.absolute().as_uri()
+        return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+
+    def register(
+        self, model: str, run_id: str, uri: str, description: str, tags: Mapping[str, str]
+    ) -> str:
+        """Make a logged model a version, known as the challenger.
+
+        Args:
+            model: `recommendation` or `difficulty`.
+            run_id: the run that trained it.
+            uri: of the logged model; see `training.tracking.LoggedRun`.
+            description: what a reviewer reads, in words.
+            tags: what a reviewer filters by.
+
+        Returns:
+            The number of the version, as text.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with stored():
+            try:
+                self.client.create_registered_model(model, description=_ABOUT.get(model))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            created = self.client.create_model_version(
+                model,
+                uri,
+                run_id,
+                tags=dict(tags),
+                description=description,
+                model_id=uri.removeprefix("models:/"),
+            )
+            self.client.set_registered_model_alias(model, CHALLENGER, created.version)
+        return str(created.version)
+
+    def champion(self, model: str) -> str | None:
+        """Version that bears the champion alias; the ledger in the database is the truth."""
+        return self._bearer(model, CHAMPION)
+
+    def challenger(self, model: str) -> str | None:
+        """Version that awaits a decision, if any."""
+        return self._bearer(model, CHALLENGER)
+
+    def _bearer(self, model: str, alias: str) -> str | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self.client.get_model_version_by_alias(model, alias).version)
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                return None
+            raise
+
+    def exists(self, model: str, version: str) -> bool:
+        """Whether the registry has such a version."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_model_version(model, version)
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                return False
+            raise
+        return True
+
+    def crown(self, model: str, version: str) -> None:
+        """Move the champion alias; a version that was the challenger is so no longer."""
+        with stored():
+            self.client.set_registered_model_alias(model, CHAMPION, version)
+            if self.challenger(model) == version:
+                self.client.delete_registered_model_alias(model, CHALLENGER)
+
+    def tag(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a version: its bundle, the gate's reason."""
+        with stored():
+            for key, value in tags.items():
+                self.client.set_model_version_tag(model, version, key, value)
+
+    def load(self, model: str, version: str) -> "keras.Model":
+        """A version as the Keras model it was trained as."""
+        import_tensorflow()
+        import mlflow.tensorflow
+
+        mlflow.set_tracking_uri(self.tracking_uri)
+        return mlflow.tensorflow.load_model(f"models:/{model}/{version}")
+
+
+_ABOUT = {
+    "recommendation": "What to study next: probabilities over topics from twenty inputs.",
+    "difficulty": "How hard the next quiz should be: expected success at easy, medium and hard.",
+}
+
+
+@contextmanager
+def stored() -> Iterator[None]:
+    """Say that artifacts could not be written in one sentence with the next step."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(
+            f"MLflow: expected to write its artifacts, got {error.strerror or error}; "
+            "free some space or make SENSEI_HOME writable, then repeat"
+        ) from error
