@@ -4,16 +4,18 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 
-from flows.console import console, progress_bar, run_progress
+from flows.console import console, flow_messages, progress_bar, run_progress
 from sensei.errors import InvalidInput, SenseiError
 from sensei.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.summary import RunSummary
 
 ROOT = Path(__file__).resolve().parents[1]
 Split = Literal["time", "learner"]
@@ -84,16 +86,17 @@ def _train(
     seed: int | None,
     promotion: Promotion,
     say: Callable[[str], None],
-) -> Any:
-    say("Starting Prefect's engine: about 20 seconds when no server runs")
+) -> "RunSummary":
+    say("Prefect: starting its engine, about 20 seconds where no server runs")
     from flows.train_models import train_models
 
-    return train_models(
-        window_days=days,
-        split=split,
-        seed=settings.seed if seed is None else seed,
-        promotion=promotion,
-    )
+    with flow_messages(say):
+        return train_models(
+            window_days=days,
+            split=split,
+            seed=settings.seed if seed is None else seed,
+            promotion=promotion,
+        )
 
 
 @app.command("import")
@@ -135,11 +138,11 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Fill an empty log with simulated learners; the database is then marked as a demo."""
-    from flows.demo import open_own_log, simulate_into
+    from flows.demo import last_midnight, open_own_log, simulate_into
 
     settings = Settings()
     with run_progress() as say:
-        simulate_into(open_own_log(settings), learners, days, seed, datetime.now(UTC), say)
+        simulate_into(open_own_log(settings), learners, days, seed, last_midnight(), say)
     console.print("Next: [bold]sensei run[/bold]")
 
 

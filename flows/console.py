@@ -59,21 +59,27 @@ class _Ticker:
 
 @contextmanager
 def run_progress() -> Iterator[Callable[[str], None]]:
-    """Show the steps of the flows that run inside, with elapsed seconds.
+    """Show steps with elapsed seconds, and that the last one still runs.
 
     Yields:
-        A function that shows one more message.
+        A function that shows one more step.
     """
-    loggers = [logging.getLogger(name) for name in ("prefect.flow_runs", "prefect.task_runs")]
     with _Ticker() as ticker:
-        handler = _StepHandler(ticker.say)
+        yield ticker.say
+
+
+@contextmanager
+def flow_messages(say: Callable[[str], None]) -> Iterator[None]:
+    """Show what our flows log. Prefect must have been imported: it replaces handlers then."""
+    loggers = [logging.getLogger(name) for name in ("prefect.flow_runs", "prefect.task_runs")]
+    handler = _StepHandler(say)
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
         for logger in loggers:
-            logger.addHandler(handler)
-        try:
-            yield ticker.say
-        finally:
-            for logger in loggers:
-                logger.removeHandler(handler)
+            logger.removeHandler(handler)
 
 
 @contextmanager

@@ -30,7 +30,12 @@ def fill_empty_log(settings: Settings, say: Callable[[str], None]) -> None:
     log = open_own_log(settings)
     if log.is_empty():
         say("The log is empty: simulating learners, as a demo")
-        simulate_into(log, LEARNERS, DAYS, settings.seed, datetime.now(UTC), say)
+        simulate_into(log, LEARNERS, DAYS, settings.seed, last_midnight(), say)
+
+
+def last_midnight() -> datetime:
+    """End of the simulated time: equal seeds give equal cohorts all day long."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def simulate_into(

@@ -113,6 +113,7 @@ def register(
     for contest in contests:
         tags = {
             "candidate": contest.chosen,
+            "measured": _measured(contest),
             "parity": f"{exported[contest.model].parity:.1e}",
             "data_docs": str(validation.docs),
         }
@@ -161,8 +162,16 @@ def _words(
     )
 
 
+def _measured(contest: Contest) -> str:
+    """The leading figure of the chosen candidate, as a list of versions shows it."""
+    figures = contest.metrics[contest.chosen]
+    if contest.model == "difficulty":
+        return f"log loss {figures['log_loss']:.4f}, AUC {figures['auc']:.3f}"
+    return f"NDCG@5 {figures['new_ndcg_at_5']:.4f} on new topics, {figures['all_ndcg_at_5']:.4f} on all"
+
+
 def _draw(folder: Path, candidates: Candidates, evidence: Evidence) -> None:
-    for model, all_of_it in asdict_shallow(candidates).items():
+    for model, all_of_it in _by_model(candidates).items():
         for name, candidate in all_of_it.items():
             if candidate.curves:
                 path = folder / f"{model}_{name}_curves.png"
@@ -175,7 +184,7 @@ def _draw(folder: Path, candidates: Candidates, evidence: Evidence) -> None:
         plots.reliability(folder / "reliability.png", "Expected and observed success", answers)
 
 
-def asdict_shallow(candidates: Candidates) -> dict[str, dict[str, Candidate]]:
+def _by_model(candidates: Candidates) -> dict[str, dict[str, Candidate]]:
     """Model -> its candidates by name."""
     return {"recommendation": candidates.recommendation, "difficulty": candidates.difficulty}
 

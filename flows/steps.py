@@ -21,6 +21,7 @@ from sensei.settings import Settings
 from training.candidates import Candidates, Prepared, prepare, train_candidates
 from training.code_version import code_version
 from training.evaluate import Chosen, Measured, choose, measure
+from training.export import import_tensorflow
 from training.splits import Split, split_by_learner, split_by_time, within
 
 PREVIOUS_RUN = "previous_run"
@@ -196,6 +197,7 @@ def train(features: Features, seed: int) -> Candidates:
     """Fit the reference networks and count the baselines."""
     logger = get_run_logger()
     logger.info("Train: loading TensorFlow")
+    import_tensorflow()
 
     def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
         logger.info("Train: %s, epoch %d: validation loss %.4f", name, epoch, logs["val_loss"])

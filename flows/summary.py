@@ -2,14 +2,17 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from sensei.importing import Imported
+from training.evaluate import Result
+from training.registry import Version
 
 NAMES = {
     "most_popular": "most popular",
@@ -184,7 +187,7 @@ def _show_table(
     console.print(table)
 
 
-def show_import(console: Console, imported: Any) -> None:
+def show_import(console: Console, imported: Imported) -> None:
     """Say what became of the rows of imported files."""
     console.print(
         f"{imported.read:,} rows read: {imported.inserted:,} new, {imported.repeated:,} there "
@@ -194,7 +197,7 @@ def show_import(console: Console, imported: Any) -> None:
         console.print(f"  {count:>8,}  {reason}")
 
 
-def show_evaluation(console: Console, result: Any, out: Path | None) -> None:
+def show_evaluation(console: Console, result: Result, out: Path | None) -> None:
     """Show an evaluation's figures."""
     data = result.data
     console.print(
@@ -208,7 +211,7 @@ def show_evaluation(console: Console, result: Any, out: Path | None) -> None:
         console.print(f"Written to {out}")
 
 
-def show_versions(console: Console, versions: list[Any]) -> None:
+def show_versions(console: Console, versions: Sequence[Version]) -> None:
     """Show the registered versions, newest first."""
     if not versions:
         console.print(f"No version yet. Next: {command()} run")
@@ -223,6 +226,6 @@ def show_versions(console: Console, versions: list[Any]) -> None:
             ", ".join(version.aliases) or "-",
             NAMES.get(version.candidate, version.candidate),
             f"{version.created_at:%Y-%m-%d %H:%M}",
-            version.summary,
+            version.measured,
         )
     console.print(table)

@@ -39,6 +39,8 @@ def import_tensorflow() -> Any:
     """Import TensorFlow without its greetings on stderr, which no setting silences."""
     with without_lines(*_IMPORT_NOISE):
         import tensorflow
+
+        tensorflow.config.list_logical_devices()  # the first use greets as well
     return tensorflow
 
 

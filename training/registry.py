@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,27 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version as a person lists it.
+
+    Attributes:
+        model: `recommendation` or `difficulty`.
+        version: its number, as text.
+        aliases: `champion`, `challenger`.
+        candidate: the architecture or baseline it is.
+        created_at: UTC.
+        measured: its leading figure on the test part, in words.
+    """
+
+    model: str
+    version: str
+    aliases: tuple[str, ...]
+    candidate: str
+    created_at: datetime
+    measured: str
 
 
 class Registry:
@@ -104,6 +127,26 @@ class Registry:
             if error.error_code in _ABSENT:
                 return None
             raise
+
+    def versions(self) -> list[Version]:
+        """Every registered version, newest first."""
+        found = []
+        for registered in self.client.search_registered_models():
+            bearers: dict[str, list[str]] = {}
+            for alias, version in registered.aliases.items():
+                bearers.setdefault(str(version), []).append(alias)
+            for entry in self.client.search_model_versions(f"name='{registered.name}'"):
+                found.append(
+                    Version(
+                        registered.name,
+                        str(entry.version),
+                        tuple(sorted(bearers.get(str(entry.version), ()))),
+                        entry.tags.get("candidate", ""),
+                        datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
+                        entry.tags.get("measured", ""),
+                    )
+                )
+        return sorted(found, key=lambda v: v.created_at, reverse=True)
 
     def exists(self, model: str, version: str) -> bool:
         """Whether the registry has such a version."""
