@@ -4,18 +4,18 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-from sqlalchemy import Connection, select, text, tuple_
+from sqlalchemy import Connection, text
 
 from sensei.checking import CANONICAL, BadRow
-from sensei.tables import UserInteraction, to_microseconds
+from sensei.tables import to_microseconds
 
 PAYLOAD = ("interaction_type", "topic_id", "score", "duration_seconds", "timestamp", "metadata")
 """What must be the same where an event id comes a second time."""
 
-_STORED = ", ".join((*CANONICAL.names, "received_at"))
+_NAMES = ", ".join(CANONICAL.names)
 _CHUNK = 20_000  # rows that are Python objects at a time: bounds the memory of an insert
-_KEYS = 5_000  # keys looked up at a time: databases bound the parameters of a statement
 _COPY_FROM = 1_000  # PostgreSQL: from so many rows on, COPY is faster than inserts
 
 
@@ -32,16 +32,29 @@ def append(connection: Connection, table: pa.Table, now: datetime) -> tuple[int,
     """
     if not table.num_rows:
         return 0, []
-    # Rows of a learner side by side: their index entries fall on the same pages.
-    table = table.sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
-    if connection.dialect.name == "postgresql" and table.num_rows >= _COPY_FROM:
-        inserted = _copy(connection, table, now)
+    table = _by_learner(table)
+    staged = connection.dialect.name == "postgresql" and table.num_rows >= _COPY_FROM
+    if staged:
+        _stage(connection, table)
+        inserted = _insert_staged(connection, now)
     else:
         inserted = _insert(connection, table, now)
     if inserted:
         raise_revisions(connection, table["user_id"].unique().to_pylist())
-    conflicts = _conflicts(connection, table) if inserted < table.num_rows else []
+    conflicts = []
+    if inserted < table.num_rows:
+        if not staged:
+            _stage(connection, table)
+        conflicts = _conflicts(connection, table)
+    connection.exec_driver_sql("DROP TABLE IF EXISTS incoming")
     return inserted, conflicts
+
+
+def _by_learner(table: pa.Table) -> pa.Table:
+    """The rows of each learner side by side: their index entries fall on the same pages."""
+    learner = table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    times = table["timestamp"].cast(pa.int64()).to_numpy()
+    return table.take(pa.array(np.lexsort((times, learner))))
 
 
 def raise_revisions(connection: Connection, user_ids: Sequence[str]) -> None:
@@ -58,45 +71,78 @@ def raise_revisions(connection: Connection, user_ids: Sequence[str]) -> None:
 
 
 def _insert(connection: Connection, table: pa.Table, now: datetime) -> int:
-    sign = "?" if connection.dialect.name == "sqlite" else "%s"
-    values = ", ".join([sign] * len(CANONICAL))
-    cursor = connection.connection.cursor()
-    _begin(connection)
-    inserted = 0
-    for columns in _chunks(table):
-        cursor.executemany(  # the columns' names are ours, the values are bound
-            f"INSERT INTO user_interactions ({_STORED}) VALUES ({values}, {to_microseconds(now)}) "  # noqa: S608
-            "ON CONFLICT (user_id, event_id) DO NOTHING",
-            list(zip(*columns, strict=True)),
-        )
-        inserted += cursor.rowcount
-    return inserted
-
-
-def _copy(connection: Connection, table: pa.Table, now: datetime) -> int:
-    cursor: Any = connection.connection.cursor()
-    names = ", ".join(CANONICAL.names)
-    cursor.execute(
-        "CREATE TEMP TABLE incoming ON COMMIT DROP AS "  # noqa: S608
-        f"SELECT {names} FROM user_interactions LIMIT 0"
+    return _execute_many(
+        connection,
+        f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608 - names are ours
+        f"VALUES ({_signs(connection, len(CANONICAL))}, {to_microseconds(now)}) "
+        "ON CONFLICT (user_id, event_id) DO NOTHING",
+        table,
     )
-    with cursor.copy(f"COPY incoming ({names}) FROM STDIN") as copy:
-        for columns in _chunks(table):
-            for row in zip(*columns, strict=True):
-                copy.write_row(row)
-    cursor.execute(
-        f"INSERT INTO user_interactions ({_STORED}) SELECT {names}, {to_microseconds(now)} "  # noqa: S608
-        "FROM incoming ON CONFLICT (user_id, event_id) DO NOTHING"
+
+
+def _stage(connection: Connection, table: pa.Table) -> None:
+    """Put the rows into the temporary table `incoming`, each with its place."""
+    connection.exec_driver_sql(
+        f"CREATE TEMP TABLE incoming AS SELECT id AS place, {_NAMES} "  # noqa: S608
+        "FROM user_interactions LIMIT 0"
     )
-    inserted = int(cursor.rowcount)
-    cursor.execute("DROP TABLE incoming")  # a transaction may append more than once
-    return inserted
+    table = table.add_column(0, "place", pa.array(np.arange(table.num_rows)))
+    if connection.dialect.name == "postgresql":
+        with connection.connection.cursor().copy("COPY incoming FROM STDIN") as copy:
+            for columns in _chunks(table):
+                for row in zip(*columns, strict=True):
+                    copy.write_row(row)
+    else:
+        signs = _signs(connection, len(table.column_names))
+        _execute_many(connection, f"INSERT INTO incoming VALUES ({signs})", table)  # noqa: S608
 
 
-def _begin(connection: Connection) -> None:
-    """Begin now: a raw cursor does not tell SQLAlchemy that work has started."""
+def _insert_staged(connection: Connection, now: datetime) -> int:
+    return connection.exec_driver_sql(
+        f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608
+        f"SELECT {_NAMES}, {to_microseconds(now)} FROM incoming ORDER BY place "
+        "ON CONFLICT (user_id, event_id) DO NOTHING"
+    ).rowcount
+
+
+def _conflicts(connection: Connection, table: pa.Table) -> list[BadRow]:
+    """The staged rows whose event id is in the log with another payload."""
+    other = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
+    differs = " OR ".join(f"new.{name} {other} old.{name}" for name in PAYLOAD)
+    found = connection.exec_driver_sql(
+        "SELECT new.place FROM incoming AS new "  # noqa: S608
+        "JOIN user_interactions AS old "
+        "ON old.user_id = new.user_id AND old.event_id = new.event_id "
+        f"WHERE {differs} ORDER BY new.place"
+    )
+    rows = table.take(pa.array([place for (place,) in found], pa.int64())).to_pylist()
+    return [BadRow(row, _conflict(row["event_id"])) for row in rows]
+
+
+def _conflict(event_id: str) -> str:
+    return (
+        f"event_id: expected the payload that first came with it, got another for {event_id!r}; "
+        "give a new event an id of its own"
+    )
+
+
+def _signs(connection: Connection, count: int) -> str:
+    return ", ".join(["?" if connection.dialect.name == "sqlite" else "%s"] * count)
+
+
+def _execute_many(connection: Connection, statement: str, table: pa.Table) -> int:
+    """Bind the table's rows; returns how many rows were changed.
+
+    The driver's own cursor: SQLAlchemy would make a dict of every row.
+    """
     if not connection.in_transaction():
         connection.begin()
+    cursor = connection.connection.cursor()
+    changed = 0
+    for columns in _chunks(table):
+        cursor.executemany(statement, list(zip(*columns, strict=True)))
+        changed += cursor.rowcount
+    return changed
 
 
 def _chunks(table: pa.Table) -> Iterator[list[list[Any]]]:
@@ -105,34 +151,3 @@ def _chunks(table: pa.Table) -> Iterator[list[list[Any]]]:
     table = table.set_column(table.column_names.index("timestamp"), "timestamp", times)
     for start in range(0, table.num_rows, _CHUNK):
         yield [column.to_pylist() for column in table.slice(start, _CHUNK).columns]
-
-
-def _conflicts(connection: Connection, table: pa.Table) -> list[BadRow]:
-    """The rows whose event id is stored with another payload."""
-    conflicts = []
-    for start in range(0, table.num_rows, _KEYS):
-        rows = table.slice(start, _KEYS).to_pylist()
-        stored = _stored(connection, [(row["user_id"], row["event_id"]) for row in rows])
-        for row in rows:
-            there = stored[row["user_id"], row["event_id"]]
-            different = [name for name in PAYLOAD if row[name] != there[name]]
-            if different:
-                conflicts.append(BadRow(row, _conflict(row["event_id"], different[0])))
-    return conflicts
-
-
-def _stored(
-    connection: Connection, keys: list[tuple[str, str]]
-) -> dict[tuple[str, str], dict[str, Any]]:
-    event = UserInteraction.__table__.c
-    columns = [event[name] for name in ("user_id", "event_id", *PAYLOAD)]
-    query = select(*columns).where(tuple_(event.user_id, event.event_id).in_(keys))
-    found = connection.execute(query).mappings()
-    return {(row["user_id"], row["event_id"]): dict(row) for row in found}
-
-
-def _conflict(event_id: str, field: str) -> str:
-    return (
-        f"event_id: expected the payload first sent as {event_id}, got another {field}; "
-        "give a new event its own id"
-    )

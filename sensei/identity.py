@@ -45,12 +45,13 @@ def event_ids(table: pa.Table, occurrences: Occurrences) -> pa.Array:
         (n,) text of 36 characters.
     """
     names = _names(table)
-    digests = [hashlib.sha1(name + b"0", usedforsecurity=False).digest() for name in names]
+    sha1 = hashlib.sha1
+    digests = [sha1(name + b"0", usedforsecurity=False).digest() for name in names]
     raw = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 20)[:, :16].copy()
     ordinals = occurrences.ordinals(raw[:, :8].copy().view(np.uint64).ravel())
     for row in np.flatnonzero(ordinals):
         name = names[row] + str(ordinals[row]).encode()
-        digest = hashlib.sha1(name, usedforsecurity=False).digest()
+        digest = sha1(name, usedforsecurity=False).digest()
         raw[row] = np.frombuffer(digest[:16], np.uint8)
     return _uuid5_text(raw)
 
@@ -67,9 +68,10 @@ def _names(table: pa.Table) -> list[bytes]:
         table["timestamp"].cast(pa.int64()),
         table["metadata"],
     ]
-    texts = [pc.fill_null(part.cast(pa.string()), "") for part in parts]
-    joined = pc.binary_join_element_wise(*texts, "", "\x1f").cast(pa.binary())
-    return [NAMESPACE.bytes + name for name in joined.to_pylist()]
+    texts = [pc.fill_null(part.cast(pa.string()), "").cast(pa.binary()) for part in parts]
+    space = pa.scalar(NAMESPACE.bytes)
+    joined: list[bytes] = pc.binary_join_element_wise(space, *texts, b"", b"\x1f").to_pylist()
+    return joined
 
 
 def _uuid5_text(raw: np.ndarray[Any, np.dtype[np.uint8]]) -> pa.Array:
