@@ -12,6 +12,7 @@ from sensei.contracts import ATTEMPT_KINDS, KINDS
 from sensei.errors import NotEnoughData
 from training import baselines
 from training.architectures import Model, reference
+from training.export import import_tensorflow
 from training.fit import EPOCHS, Arrays, Curves, Progress, fit_difficulty, fit_recommendation
 from training.scores import level_taken
 from training.splits import CONTEXT, TEST, TRAIN, VALIDATE, Split
@@ -107,6 +108,7 @@ def train_candidates(
         epochs: at most so many for each network.
         progress: called after each epoch.
     """
+    import_tensorflow()  # before Keras does it, loudly
     recommendation = {c.name: c for c in _counting(prepared)}
     network = _reference_recommendation(prepared, seed, epochs, _named(progress, "recommendation"))
     recommendation[network.name] = network
@@ -156,30 +158,26 @@ def _no_success(events: Events, train: Examples, validate: Examples) -> str:
     return ""
 
 
+def _counted(model: Model, description: str) -> Candidate:
+    return Candidate(model.name, "counting", model, description)
+
+
 def _counting(prepared: Prepared) -> list[Candidate]:
     inputs, target, topics = prepared.train.recommendation, prepared.train.target, prepared.topics
     return [
-        Candidate(
-            "most_popular",
-            "counting",
+        _counted(
             baselines.most_popular(target, topics),
             "What all learners study most, the same for everybody.",
         ),
-        Candidate(
-            "repeat_last",
-            "counting",
+        _counted(
             baselines.repeat_last(target, topics),
             "The learner's last topic again, then what all study most.",
         ),
-        Candidate(
-            "markov_1",
-            "counting",
+        _counted(
             baselines.markov_1(inputs, target, topics),
             "What followed the learner's last topic most often.",
         ),
-        Candidate(
-            "markov_2",
-            "counting",
+        _counted(
             baselines.markov_2(inputs, target, topics),
             "What followed the learner's last two topics most often, backed off to the last one.",
         ),
@@ -209,21 +207,15 @@ def _reference_recommendation(
 def _counting_success(prepared: Prepared) -> list[Candidate]:
     rows = prepared.train.take(prepared.train.passed >= 0)
     return [
-        Candidate(
-            "global_mean",
-            "counting",
+        _counted(
             baselines.global_mean(rows.passed),
             "The share of all attempts that were passed.",
         ),
-        Candidate(
-            "topic_mean",
-            "counting",
+        _counted(
             baselines.topic_mean(rows.target, rows.passed, prepared.topics),
             "The share of attempts on the topic that were passed.",
         ),
-        Candidate(
-            "proficiency",
-            "counting",
+        _counted(
             baselines.proficiency(),
             "The learner's own share of passes on the topic, shrunk towards what is usual.",
         ),

@@ -134,3 +134,18 @@ def test_constant_gain_has_a_paired_interval_of_no_width() -> None:
     second, learner = rng.random(50), np.arange(50) // 5
     gain = metrics.paired_learner_bootstrap(second + 0.1, second, learner, seed=0)
     assert (gain.low, gain.high) == pytest.approx((0.1, 0.1))
+
+
+def test_auc_interval_holds_the_auc() -> None:
+    rng = np.random.default_rng(4)
+    label = rng.integers(0, 2, 300)
+    found = metrics.auc_bootstrap(label, label + rng.random(300) * 2, np.arange(300) // 10, seed=0)
+    assert found.low < found.value < found.high
+
+
+def test_metrics_of_no_rows_are_nan() -> None:
+    none = np.array([], float)
+    found = metrics.auc_bootstrap(none.astype(int), none, none.astype(int), seed=0)
+    assert math.isnan(found.value)
+    assert math.isnan(metrics.calibration_error(none.astype(int), none))
+    assert math.isnan(metrics.learner_bootstrap(none, none.astype(int), seed=0).value)

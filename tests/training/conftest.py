@@ -67,4 +67,4 @@ def prepared(planted: pd.DataFrame) -> Prepared:
 
 @pytest.fixture(scope="session")
 def candidates(prepared: Prepared) -> Candidates:
-    return train_candidates(prepared, seed=0, epochs=30)
+    return train_candidates(prepared, seed=0, epochs=3)
