@@ -39,6 +39,7 @@ SHARE_SCORE = 0.7
 RECENT_WEIGHT = 0.3  # of the newest score in the recent mean
 PRIOR_ATTEMPTS = 4.0  # attempts that the prior of a proficiency weighs
 HISTORY_DECAY = 0.1  # a topic's weight falls by exp(-0.1) with each learning event
+MAX_LOGIT = 8.0  # thousands of passes in a row say no more than it
 RING_EVENTS, RING_WIDTH = 100, 4
 RING_TOPIC, RING_KIND, RING_SCORE, RING_TIME = range(4)
 LAST_SCORES = 5
@@ -217,11 +218,10 @@ def read_difficulty(
         attempts: The learner's scored attempts on all topics.
         now: Microseconds since the epoch.
     """
-    prior = rate + surplus / (attempts + PRIOR_ATTEMPTS)
-    prior = min(0.98, max(0.02, prior))
+    prior = min(0.98, max(0.02, rate + surplus / (attempts + PRIOR_ATTEMPTS)))
     won = row[T_PASSES] + PRIOR_ATTEMPTS * prior
     tried = row[T_ATTEMPTS] + PRIOR_ATTEMPTS
-    out[0] = math.log(won / (tried - won))
+    out[0] = min(MAX_LOGIT, max(-MAX_LOGIT, math.log(won / (tried - won))))
     out[1] = math.log(1.0 + row[T_ATTEMPTS])
     out[2] = 0.0
     out[3] = -1.0

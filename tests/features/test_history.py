@@ -122,3 +122,9 @@ def test_topic_ids_beyond_floating_point_stay_exact():
 
 def test_style_counts_the_learners_own_formats():
     assert History.of([("video_view", 1, None, None, 0)]).learning_style() == "visual"
+
+
+@pytest.mark.parametrize(("score", "logit"), [(1.0, 8), (0.0, -8)])
+def test_endless_success_or_failure_stays_in_the_contracts_range(score, logit):
+    history = History.of(("quiz_complete", 10, score, None, time) for time in range(20_000))
+    assert history.difficulty_inputs(10, 0, statistics_of(10))[0] == logit
