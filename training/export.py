@@ -1,5 +1,6 @@
 """From a Keras model to the LiteRT file that serving runs, and the proof that both agree."""
 
+import os
 import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ _CHUNK = 1_000  # Keras answers a thousand rows at a time: memory stays flat wit
 _IMPORT_NOISE = (b"absl::InitializeLog()", b"port.cc", b"cudart_stub.cc")
 _CONVERTER_NOISE = (
     *_IMPORT_NOISE,
+    b"dump_mlir_util.cc",
     b"tf_tfl_flatbuffer_helpers.cc",
     b"reader.cc",
     b"loader.cc",
@@ -36,7 +38,8 @@ _CONVERTER_NOISE = (
 
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow without its greetings on stderr, which no setting silences."""
+    """Import TensorFlow without its greetings on stderr, which no setting silences all of."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, while it is imported
     with without_lines(*_IMPORT_NOISE):
         import tensorflow
 
