@@ -1,10 +1,16 @@
 # The one list of tasks, for people and for CI.
 PYTHON ?= python3.11
 BIN := .venv/bin
-export DO_NOT_TRACK := true
-export PYTHONDONTWRITEBYTECODE :=
+SENSEI_HOME ?= var
 
-.PHONY: run test test-all check bench lock clean
+# Every library quiet, offline, and inside SENSEI_HOME; `sensei` sets the same for itself.
+export SENSEI_HOME
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_HOME ?= $(abspath $(SENSEI_HOME))/prefect
+
+.PHONY: run test test-all check bench server deploy worker mlflow lock clean
 
 run: .venv/ready   ## the main job: log -> models -> report, and what to do next
 	@$(BIN)/sensei run
@@ -21,6 +27,23 @@ check: .venv/ready   ## style, types, direction of imports
 bench: .venv/ready   ## speed and memory against peers, as ratios (LARGE=1 adds 10 M rows)
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b $(if $(LARGE),--large) || exit 1; done
 
+server: .venv/ready   ## the Prefect server with its UI on http://127.0.0.1:4200
+	@$(BIN)/prefect server start --host 127.0.0.1
+
+deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
+
+deploy: .venv/ready   ## work pool, global limit `train` and the deployments, on that server
+	@$(BIN)/prefect work-pool create sensei --type process --overwrite
+	@$(BIN)/prefect gcl inspect train >/dev/null 2>&1 || $(BIN)/prefect gcl create train --limit 1
+	@$(BIN)/prefect --no-prompt deploy --all
+
+worker: .venv/ready   ## run what the server schedules, until Ctrl-C
+	@$(BIN)/prefect worker start --pool sensei
+
+mlflow: .venv/ready   ## MLflow's UI on http://127.0.0.1:5001
+	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5001 \
+	  --backend-store-uri sqlite:///$(abspath $(SENSEI_HOME))/mlflow.db
+
 .venv/ready: requirements.lock pyproject.toml
 	@echo "Making the environment in .venv (about 3 GB, once) ..."
 	@$(PYTHON) -m venv .venv
@@ -30,8 +53,8 @@ bench: .venv/ready   ## speed and memory against peers, as ratios (LARGE=1 adds 
 	@touch $@
 
 lock:   ## resolve the pins again, without index addresses
-	uv pip compile --python-version 3.11 --universal --all-extras --generate-hashes \
+	$(BIN)/uv pip compile --python-version 3.11 --universal --all-extras --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean:   ## remove what runs wrote (SENSEI_HOME) but keep the environment
-	rm -rf var
+	rm -rf "$(SENSEI_HOME)"

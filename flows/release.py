@@ -167,7 +167,8 @@ def _measured(contest: Contest) -> str:
     figures = contest.metrics[contest.chosen]
     if contest.model == "difficulty":
         return f"log loss {figures['log_loss']:.4f}, AUC {figures['auc']:.3f}"
-    return f"NDCG@5 {figures['new_ndcg_at_5']:.4f} on new topics, {figures['all_ndcg_at_5']:.4f} on all"
+    new, every = figures["new_ndcg_at_5"], figures["all_ndcg_at_5"]
+    return f"NDCG@5 {new:.4f} on new topics, {every:.4f} on all"
 
 
 def _draw(folder: Path, candidates: Candidates, evidence: Evidence) -> None:

@@ -12,11 +12,11 @@ import pandas as pd
 from prefect import get_run_logger, task
 
 from expectations.checkpoint import validate_features, validate_interactions
-from expectations.quarantine import Facts, refuse
+from expectations.quarantine import Facts, by_expectation, refuse
 from features.batch import Events, encode
 from sensei import curriculum
 from sensei.errors import NotEnoughData, SenseiError, StorageUnavailable
-from sensei.log import Log, open_log
+from sensei.log import open_log
 from sensei.settings import Settings
 from training.candidates import Candidates, Prepared, prepare, train_candidates
 from training.code_version import code_version
@@ -123,7 +123,8 @@ def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
         settings.kept_reports,
     )
     refuse(validated, settings.max_quarantined_share)
-    _quarantine(log, validated.bad)
+    for expectation, found in by_expectation(validated.bad):
+        log.quarantine_interactions(found, expectation)
     log.set_fact(PREVIOUS_RUN, validated.statistics.to_json())
     path = extracted.with_name("valid.parquet")
     validated.good.to_parquet(path, index=False)
@@ -136,14 +137,6 @@ def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
     return Validation(
         path, len(frame), len(validated.bad), dict(reasons), validated.warnings, validated.docs
     )
-
-
-def _quarantine(log: Log, bad: pd.DataFrame) -> None:
-    """Take bad rows out of the valid interactions, each with its reason."""
-    stored = bad[bad["interaction_id"].notna()]
-    for expectation, rows in stored.groupby("expectation"):
-        reasons = dict(zip(rows["interaction_id"].astype(int), rows["reason"], strict=True))
-        log.quarantine_interactions(reasons, str(expectation))
 
 
 @dataclass(frozen=True)

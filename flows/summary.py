@@ -217,15 +217,14 @@ def show_versions(console: Console, versions: Sequence[Version]) -> None:
         console.print(f"No version yet. Next: {command()} run")
         return
     table = Table(title="Registered versions", title_justify="left")
-    for heading in ("model", "version", "alias", "candidate", "made", "measured on its test part"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("model", "alias", "candidate", "made", "on its test part"):
+        table.add_column(heading, no_wrap=heading == "model")
     for version in versions:
         table.add_row(
-            version.model,
-            version.version,
+            f"{version.model} {version.version}",
             ", ".join(version.aliases) or "-",
             NAMES.get(version.candidate, version.candidate),
-            f"{version.created_at:%Y-%m-%d %H:%M}",
+            f"{version.created_at:%m-%d %H:%M}",
             version.measured,
         )
     console.print(table)
