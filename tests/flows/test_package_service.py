@@ -1,5 +1,9 @@
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,24 @@ def test_the_bentofile_includes_the_rooms_that_are_staged() -> None:
     assert all(f'"{room}/**"' in text for room in (*ROOMS, "models"))
 
 
+def test_the_bentofile_lists_every_requirement_of_ours_that_a_worker_loads() -> None:
+    ours, packed = requirements("pyproject.toml"), requirements("bentofile.yaml")
+    code = (
+        "import sys, serving.service, serving.engine, serving.learners, sensei.log, "
+        "sensei.curriculum; print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    names_of = packages_distributions()
+    loaded_from = {
+        each.lower().replace("_", "-") for name in loaded for each in names_of.get(name, [])
+    }
+    of_bentoml = {re.split(r"[^\w-]", each.lower())[0] for each in requires("bentoml") or []}
+    assert loaded_from & ours <= packed | of_bentoml
+    assert packed <= ours
+
+
 @pytest.mark.slow
 def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, planted_bundle: Path) -> None:
     store = tmp_path / "bentoml"
@@ -27,6 +49,11 @@ def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, planted_bundle: 
     (store / "bentos").write_text("a file where a folder must be")
     with pytest.raises(StorageUnavailable, match="bento: expected"):
         package(planted_bundle, store)
+
+
+def requirements(file: str) -> set[str]:
+    """Names of the packages that a file pins in quotes: "name>=version"."""
+    return set(re.findall(r'"([a-z][a-z-]*)[^">]*[<>]=?\d', (ROOT / file).read_text()))
 
 
 def names(folder: Path) -> set[Path]:
