@@ -63,13 +63,13 @@ def suggest_level(success: Sequence[float]) -> int:
 
     Returns:
         The hardest level whose expected success lies in `SUGGESTED_SUCCESS`, else the level
-        nearest to that range; of two equally near ones the easier.
+        nearest to that range; of equally near ones the hardest that is not too hard, or else
+        the easiest.
     """
     low, high = SUGGESTED_SUCCESS
     distance = [max(low - each, each - high, 0.0) for each in success]
-    if min(distance) == 0.0:
-        return max(level for level, each in enumerate(distance) if each == 0.0)
-    return distance.index(min(distance))
+    nearest = [level for level, each in enumerate(distance) if each == min(distance)]
+    return max((level for level in nearest if success[level] >= low), default=nearest[0])
 
 
 class Engine:
