@@ -1,6 +1,6 @@
 """Moving a database to another one, such as SQLite to PostgreSQL."""
 
-from sqlalchemy import Table, func, insert, select, text
+from sqlalchemy import func, insert, select, text
 
 from sensei import database
 from sensei.errors import InvalidInput
@@ -39,22 +39,16 @@ def copy_database(from_url: str, to_url: str) -> dict[str, int]:
             for chunk in old.execute(select(table)).mappings().partitions(_CHUNK):
                 new.execute(insert(table), [dict(row) for row in chunk])
                 counts[table.name] += len(chunk)
-            if new.dialect.name == "postgresql":
-                new.execute(text(_next_key(table)))
+            if new.dialect.name == "postgresql" and "id" in table.columns:
+                new.execute(text(_next_key(table.name)))
     source.close()
     target.close()
     return counts
 
 
-def _next_key(table: Table) -> str:
+def _next_key(table: str) -> str:
     """PostgreSQL does not notice keys that were given: tell it where to go on."""
-    key = next(iter(table.primary_key.columns)).name
     return (
-        (
-            f"SELECT setval(found, (SELECT MAX({key}) FROM {table.name})) FROM "  # noqa: S608 - our names
-            f"pg_get_serial_sequence('{table.name}', '{key}') AS found "
-            f"WHERE EXISTS (SELECT 1 FROM {table.name})"
-        )
-        if isinstance(key, str) and key == "id"
-        else "SELECT 1"
+        f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), MAX(id)) "  # noqa: S608
+        f"FROM {table} HAVING COUNT(*) > 0"
     )

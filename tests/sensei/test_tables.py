@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensei import database
@@ -24,6 +24,7 @@ def test_upgrading_twice_changes_nothing(log: Log, log_url: str) -> None:
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
+@settings(deadline=None)
 def test_a_moment_survives_storage_to_the_microsecond(moment: datetime) -> None:
     assert to_datetime(to_microseconds(moment)) == moment
 
