@@ -1,7 +1,8 @@
 """The models that compete in one run: the reference networks and the counting baselines."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,17 @@ from training.architectures import Model, reference
 from training.export import import_tensorflow
 from training.fit import EPOCHS, Arrays, Curves, Progress, fit_difficulty, fit_recommendation
 from training.scores import level_taken
-from training.splits import CONTEXT, TEST, TRAIN, VALIDATE, Split
+from training.splits import CONTEXT, TEST, TRAIN, VALIDATE, Split, folds
 
 MIN_TARGETS = 20
 """Fewer training targets, or scored attempts, teach nothing that could be measured."""
 
 ModelProgress = Callable[[str, int, Mapping[str, float]], None]
 """Called after each epoch: model name, epoch from 1, its metrics."""
+
+
+FOLDS = 5
+"""Folds of learners whose training rows are read with the statistics of the others."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Prepared:
 
     Attributes:
         statistics: corpus tables of the events known in training.
-        train: targets to learn from; the learner's own events are left out of their statistics.
+        train: targets to learn from, read with statistics of other learners only.
         validate: targets to choose by.
         test: targets to open once, after the choice.
         no_success: why no difficulty model can be trained; empty where one can.
@@ -76,7 +81,7 @@ class Candidates:
 
 
 def prepare(events: Events, split: Split, extra_topics: Iterable[int] = ()) -> Prepared:
-    """Fit the statistics and read the examples of every part, in one pass over all history.
+    """Fit the statistics and read the examples of every part.
 
     Args:
         events: the encoded log.
@@ -88,10 +93,34 @@ def prepare(events: Events, split: Split, extra_topics: Iterable[int] = ()) -> P
     """
     _check(events, split)
     tables = corpus.fit(events, split.known, extra_topics)
-    rows = examples(events, tables, split.part != CONTEXT, split.known)
-    part = split.part[rows.event]
-    train, validate, test = (rows.take(part == p) for p in (TRAIN, VALIDATE, TEST))
+    nobody = np.zeros(len(events), bool)
+    later = examples(events, tables, split.part > TRAIN, nobody)
+    part = split.part[later.event]
+    validate, test = (later.take(part == p) for p in (VALIDATE, TEST))
+    train = _cross_fitted(events, split, tables)
     return Prepared(tables, train, validate, test, _no_success(events, train, validate))
+
+
+def _cross_fitted(events: Events, split: Split, tables: Statistics) -> Examples:
+    """Training examples, each read with the statistics of the learners outside its own fold.
+
+    Leaving out the one learner alone would tell his outcome: in a topic that each learner attempts
+    once, those who passed would all see a rate a little lower than those who failed, and a network
+    learns exactly that, upside down.
+    """
+    fold = folds(events, FOLDS)
+    nobody = np.zeros(len(events), bool)
+    parts = []
+    for each in range(FOLDS):
+        others = corpus.fit(events, split.known & (fold != each), tables.topic_ids)
+        mine = (split.part == TRAIN) & (fold == each)
+        parts.append(examples(events, others, mine, nobody))
+    order = np.argsort(np.concatenate([p.event for p in parts]))
+    columns = ("event", "recommendation", "difficulty", "level", "passed", "previous")
+    joined: dict[str, Any] = {
+        c: np.concatenate([getattr(p, c) for p in parts])[order] for c in columns
+    }
+    return replace(parts[0], **joined)
 
 
 def train_candidates(

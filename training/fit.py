@@ -60,7 +60,7 @@ def fit_recommendation(
         ({"inputs": inputs[target > 0]}, {"probability": target[target > 0] - 1})
         for inputs, target in (train, validate)
     ]
-    return _fit(model, data[0], data[1], seed, epochs, progress)
+    return _fit(model, data[0], data[1], "val_loss", seed, epochs, progress)
 
 
 def fit_difficulty(
@@ -101,7 +101,9 @@ def fit_difficulty(
         loss={"difficulty": "sparse_categorical_crossentropy", "taken": "binary_crossentropy"},
         steps_per_execution=STEPS_PER_CALL,
     )
-    return _fit(trainer, _success_data(train), _success_data(validate), seed, epochs, progress)
+    data = [_success_data(part) for part in (train, validate)]
+    # success decides between models, so it decides when to stop; the staircase label follows
+    return _fit(trainer, data[0], data[1], "val_taken_loss", seed, epochs, progress)
 
 
 def staircase(level: NDArray[np.int8], score: NDArray[np.floating]) -> NDArray[np.int32]:
@@ -130,6 +132,7 @@ def _fit(
     model: Model,
     train: tuple[Arrays, Arrays],
     validate: tuple[Arrays, Arrays],
+    monitor: str,
     seed: int,
     epochs: int,
     progress: Progress | None,
@@ -139,9 +142,13 @@ def _fit(
     keras.utils.set_random_seed(seed)
     callbacks = [
         keras.callbacks.EarlyStopping(
-            min_delta=MIN_GAIN, patience=PATIENCE, restore_best_weights=True
+            monitor=monitor,
+            mode="min",
+            min_delta=MIN_GAIN,
+            patience=PATIENCE,
+            restore_best_weights=True,
         ),
-        keras.callbacks.ReduceLROnPlateau(factor=0.3, patience=3),
+        keras.callbacks.ReduceLROnPlateau(monitor=monitor, mode="min", factor=0.3, patience=3),
     ]
     if progress is not None:
         callbacks.append(

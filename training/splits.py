@@ -151,6 +151,13 @@ def within(split: Split, events: Events, start: int, end: int) -> Split:
     return Split(part, split.known & (events.time < end), split.kind)
 
 
+def folds(events: Events, count: int) -> NDArray[np.int64]:
+    """(n_events,) fold of each event, 0..count - 1: learners dealt out evenly by a stable hash."""
+    fold_of_learner = np.empty(len(events.user_ids), np.int64)
+    fold_of_learner[_hash_order(events.user_ids, "fold")] = np.arange(len(events.user_ids)) % count
+    return fold_of_learner[_learner(events)]
+
+
 def _whole_learners(events: Events, part: NDArray[np.int8], kind: str) -> Split:
     targets = np.where(_learning(events), part, CONTEXT).astype(np.int8)
     return Split(targets, part == TRAIN, kind)

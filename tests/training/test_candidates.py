@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from features.batch import encode
+from sensei import metrics
 from sensei.errors import NotEnoughData
 from training.candidates import Candidates, Prepared, prepare, train_candidates
 from training.splits import split_by_learner, split_by_time
@@ -96,3 +97,22 @@ def test_one_topic_is_refused(frame_of) -> None:
 def test_too_few_targets_are_refused(frame_of) -> None:
     with pytest.raises(NotEnoughData, match="at least 20 learning events in the training part"):
         prepared_of(frame_of([[1, 2], [2, 1], [1, 2], [2, 1]]))
+
+
+def test_training_inputs_do_not_tell_the_outcome(frame_of) -> None:
+    """Each learner attempts each topic once, at random: nothing is there to be known beforehand.
+
+    With only the learner himself left out of a topic's rate, those who passed see a lower one than
+    those who failed: an AUC of 0 inside the topic.
+    """
+    rng = np.random.default_rng(7)
+    frame = frame_of([[1, 2]] * 400, rng.integers(0, 2, (400, 2)).astype(float).tolist())
+    train = prepared_of(frame).train
+    first = (train.previous == 0) & (train.topic_id == 1)
+    area = metrics.auc(train.passed[first], train.difficulty[first, 0])
+    assert 0.3 < area < 0.7
+
+
+def test_training_rows_are_in_the_order_of_events(prepared: Prepared) -> None:
+    assert (np.diff(prepared.train.event) > 0).all()
+    assert (prepared.train.previous == np.tile(np.arange(24), 29)).all()
