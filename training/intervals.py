@@ -43,7 +43,7 @@ def recommendation_intervals(
 def success_intervals(
     scores: Mapping[str, SuccessScores], chosen: str, seed: int
 ) -> dict[str, Any]:
-    """The same of success models: auc, log_loss, and `gain`, the log loss the chosen one saves."""
+    """The same of success models: auc, log_loss, and `gain`: log loss the chosen one saves."""
     out: dict[str, Any] = {}
     best = metrics.log_loss(scores[chosen].passed, scores[chosen].probability)
     for name, s in scores.items():

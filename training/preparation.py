@@ -1,0 +1,126 @@
+"""From a split log to the examples of its three parts, or the reason why it is too small."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from features import statistics as corpus
+from features.batch import Events, Examples, examples
+from features.statistics import Statistics
+from sensei.contracts import ATTEMPT_KINDS, KINDS
+from sensei.errors import NotEnoughData
+from training.splits import CONTEXT, TEST, TRAIN, VALIDATE, Split, folds
+
+MIN_TARGETS = 20
+"""Fewer training targets, or scored attempts, teach nothing that could be measured."""
+
+
+FOLDS = 5
+"""Folds of learners whose training rows are read with the statistics of the others."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Examples of the three parts, and the statistics they were read with.
+
+    Attributes:
+        statistics: corpus tables of the events known in training.
+        train: targets to learn from, read with statistics of other learners only.
+        validate: targets to choose by.
+        test: targets to open once, after the choice.
+        no_success: why no difficulty model can be trained; empty where one can.
+    """
+
+    statistics: Statistics
+    train: Examples
+    validate: Examples
+    test: Examples
+    no_success: str
+
+    @property
+    def topics(self) -> int:
+        """Number of topics with a slot."""
+        return len(self.statistics.topic_ids)
+
+
+def prepare(events: Events, split: Split, extra_topics: Iterable[int] = ()) -> Prepared:
+    """Fit the statistics and read the examples of every part.
+
+    Args:
+        events: the encoded log.
+        split: the part of each event.
+        extra_topics: topics of the catalogue that get a slot though nobody met them yet.
+
+    Raises:
+        NotEnoughData: one learner, one topic, or a part without targets.
+    """
+    _check(events, split)
+    tables = corpus.fit(events, split.known, extra_topics)
+    nobody = np.zeros(len(events), bool)
+    later = examples(events, tables, split.part > TRAIN, nobody)
+    part = split.part[later.event]
+    validate, test = (later.take(part == p) for p in (VALIDATE, TEST))
+    train = _cross_fitted(events, split, tables)
+    return Prepared(tables, train, validate, test, _no_success(events, train, validate))
+
+
+def _cross_fitted(events: Events, split: Split, tables: Statistics) -> Examples:
+    """Training examples, each read with the statistics of the learners outside its own fold.
+
+    Leaving out the one learner alone would tell his outcome: in a topic that each learner attempts
+    once, those who passed would all see a rate a little lower than those who failed, and a network
+    learns exactly that, upside down.
+    """
+    fold = folds(events, FOLDS)
+    nobody = np.zeros(len(events), bool)
+    parts = []
+    for each in range(FOLDS):
+        others = corpus.fit(events, split.known & (fold != each), tables.topic_ids)
+        mine = (split.part == TRAIN) & (fold == each)
+        parts.append(examples(events, others, mine, nobody))
+    order = np.argsort(np.concatenate([p.event for p in parts]))
+    columns = ("event", "recommendation", "difficulty", "level", "passed", "previous")
+    joined: dict[str, Any] = {
+        c: np.concatenate([getattr(p, c) for p in parts])[order] for c in columns
+    }
+    return replace(parts[0], **joined)
+
+
+def _check(events: Events, split: Split) -> None:
+    learners, topics = len(events.user_ids), len(np.unique(events.topic[split.part != CONTEXT]))
+    if learners < 2:
+        raise NotEnoughData(
+            f"user_id: expected at least two learners, got {learners}; import more learners"
+        )
+    if topics < 2:
+        raise NotEnoughData(
+            f"topic_id: expected learning events on at least two topics, got {topics}; "
+            "there is nothing to choose from until more topics are studied"
+        )
+    needed = {"training": (TRAIN, MIN_TARGETS), "validation": (VALIDATE, 1), "test": (TEST, 1)}
+    for name, (part, least) in needed.items():
+        count = int(np.count_nonzero(split.part == part))
+        if count < least:
+            raise NotEnoughData(
+                f"events: expected at least {least} learning events in the {name} part, "
+                f"got {count}; import more events or choose another split"
+            )
+
+
+def _no_success(events: Events, train: Examples, validate: Examples) -> str:
+    """Why success cannot be learned from this log; empty where it can."""
+    attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
+    if not attempt.any():
+        return "no quiz or practice attempt in the log"
+    if np.isnan(events.score[attempt]).all():
+        return "no attempt carries a score"
+    outcome = train.passed[train.passed >= 0]
+    if len(outcome) < MIN_TARGETS:
+        return f"{len(outcome)} scored attempts in the training part, {MIN_TARGETS} needed"
+    if outcome.min() == outcome.max():
+        return "every attempt of the training part was " + ("passed" if outcome[0] else "failed")
+    if not (validate.passed >= 0).any():
+        return "no scored attempt in the validation part"
+    return ""
