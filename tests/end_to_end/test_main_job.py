@@ -1,0 +1,91 @@
+"""From an empty folder to a champion that answers, in one command, without network."""
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from sensei.bundle import Bundle
+from features.history import FOLD_VERSION
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, sensei) -> Path:
+    home = tmp_path_factory.mktemp("main") / "home"
+    sensei(home, "simulate", "--learners", "60", "--days", "30", "--seed", "3")
+    (home.parent / "first.txt").write_text(sensei(home, "run").stdout)
+    return home
+
+
+@pytest.fixture(scope="module")
+def printed(home) -> str:
+    return (home.parent / "first.txt").read_text()
+
+
+def _one(home: Path, query: str):
+    with sqlite3.connect(home / "sensei.db") as connection:
+        return connection.execute(query).fetchone()[0]
+
+
+def test_no_network_is_needed(isolation, printed):
+    if not isolation:
+        pytest.skip("this system allows no network namespaces")
+    assert "What comes next" in printed
+
+
+def test_summary_says_what_was_read_refused_trained_and_promoted(home, printed):
+    rows = _one(home, "select count(*) from user_interactions")
+    assert f"{rows:,} interactions of 60 simulated learners (a demo)" in printed
+    assert "0 rows, kept in quarantine" in printed
+    for model in ("most popular", "repeat last", "reference network"):
+        assert model in printed
+    assert re.search(r"recommendation: .*version 1, promoted", printed)
+    assert "curl 'http://127.0.0.1:8000/api/user/testuser/recommendations?count=5'" in printed
+
+
+def test_nothing_is_silent_for_ten_seconds(printed):
+    seconds = [int(s) for s in re.findall(r"^ *(\d+) s ", printed, re.MULTILINE)]
+    assert len(seconds) > 10
+    assert max(b - a for a, b in zip(seconds, seconds[1:], strict=False)) <= 10
+
+
+def test_the_pointer_names_a_bundle_that_loads_with_the_registered_versions(home):
+    digest = _one(home, "select bundle from serving_state")
+    bundle = Bundle.load(home / "bundles" / digest, FOLD_VERSION)
+    assert {m: e.version for m, e in bundle.manifest.models.items()} == {
+        "recommendation": "1",
+        "difficulty": "1",
+    }
+    assert _one(home, "select count(*) from promotions where status = 'done'") == 2
+    listed = json.dumps(sorted(p.name for p in (home / "bentoml" / "bentos").rglob("bento.yaml")))
+    assert "bento.yaml" in listed
+
+
+def test_no_learner_is_named_in_reports_or_registry(home):
+    learner = _one(home, "select user_id from user_interactions limit 1").encode()
+    files = [p for d in ("reports", "mlartifacts") for p in (home / d).rglob("*") if p.is_file()]
+    files.append(home / "mlflow.db")
+    assert len(files) > 10
+    assert [p for p in files if learner in p.read_bytes()] == []
+
+
+def test_same_log_again_keeps_the_champion_and_reads_nothing_twice(home, sensei):
+    extracted = sorted((home / "runs").rglob("*.parquet"))
+    before = {p: p.stat().st_mtime_ns for p in extracted}
+    printed = sensei(home, "run").stdout
+    assert "kept back" in printed
+    assert _one(home, "select count(*) from promotions") == 2
+    assert {p: p.stat().st_mtime_ns for p in sorted((home / "runs").rglob("*.parquet"))} == before
+
+
+def test_a_demo_refuses_an_import_in_one_sentence(home, sensei, tmp_path):
+    file = tmp_path / "log.csv"
+    file.write_text("user_id,interaction_type,topic_id,timestamp\nu,text_read,1,2026-01-01\n")
+    done = sensei(home, "import", str(file), ok=False)
+    assert done.returncode == 1
+    assert "set SENSEI_HOME to another folder" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
