@@ -23,7 +23,7 @@ def recommendation_intervals(
 
     Returns:
         mode -> model -> hr_at_1, ndcg_at_5, and `gain`: NDCG@5 of the chosen one minus the model's,
-        paired; each with value, low and high. Two models are tied where the interval of gain holds 0.
+        paired; each with value, low and high. Models are tied where the interval of gain holds 0.
     """
     out: dict[str, Any] = {}
     for mode in MODES:
