@@ -48,7 +48,7 @@ CONTRACT_COLUMNS = (
     "timestamp",
     "metadata",
 )
-"""Columns of a file or a request; `event_id`, `score`, `duration_seconds`, `metadata` may be absent."""
+"""Columns of a file or a request; those not in `REQUIRED_COLUMNS` may be absent."""
 
 REQUIRED_COLUMNS = ("user_id", "interaction_type", "topic_id", "timestamp")
 

@@ -2,7 +2,7 @@
 
 
 class SenseiError(Exception):
-    """Base of every error a person is meant to read; the message is one sentence with the next step."""
+    """Base of every error a person is meant to read: one sentence with the next step."""
 
 
 class InvalidInput(SenseiError):

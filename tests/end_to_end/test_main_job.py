@@ -3,12 +3,13 @@
 import json
 import re
 import sqlite3
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from sensei.bundle import Bundle
 from features.history import FOLD_VERSION
+from sensei.bundle import Bundle
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -50,7 +51,7 @@ def test_summary_says_what_was_read_refused_trained_and_promoted(home, printed):
 def test_nothing_is_silent_for_ten_seconds(printed):
     seconds = [int(s) for s in re.findall(r"^ *(\d+) s ", printed, re.MULTILINE)]
     assert len(seconds) > 10
-    assert max(b - a for a, b in zip(seconds, seconds[1:], strict=False)) <= 10
+    assert max(b - a for a, b in pairwise(seconds)) <= 10
 
 
 def test_the_pointer_names_a_bundle_that_loads_with_the_registered_versions(home):

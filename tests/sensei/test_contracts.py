@@ -20,4 +20,5 @@ def test_data_dictionary_lists_every_kind_and_every_input_as_the_contract_does()
         assert f"`{kind}`" in text
     for inputs in (RECOMMENDATION_INPUTS, DIFFICULTY_INPUTS):
         for n, i in enumerate(inputs, 1):
-            assert f"| {n} | `{i.name}` | {i.unit} | {i.low:g} .. {i.high:g} | {i.formula} |" in text
+            line = f"| {n} | `{i.name}` | {i.unit} | {i.low:g} .. {i.high:g} | {i.formula} |"
+            assert line in text
