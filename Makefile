@@ -34,7 +34,8 @@ deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 
 deploy: .venv/ready   ## work pool, global limit `train` and the deployments, on that server
 	@$(BIN)/prefect work-pool create sensei --type process --overwrite
-	@$(BIN)/prefect gcl inspect train >/dev/null 2>&1 || $(BIN)/prefect gcl create train --limit 1
+	@$(BIN)/prefect gcl inspect train >/dev/null 2>&1 \
+	  || $(BIN)/prefect gcl create train --limit 1
 	@$(BIN)/prefect --no-prompt deploy --all
 
 worker: .venv/ready   ## run what the server schedules, until Ctrl-C

@@ -106,6 +106,7 @@ def show_summary(console: Console, run: RunSummary) -> None:
         f"{run.targets['validate']:,} to choose by, {run.targets['test']:,} opened once at the end"
     )
     show_figures(console, run.next_topic, run.success, run.chosen)
+    _show_comparison(console, run)
     if run.no_success:
         console.print(f"No difficulty model: {run.no_success}.")
     for model, sentence in run.decisions.items():
@@ -118,6 +119,23 @@ def show_summary(console: Console, run: RunSummary) -> None:
     for title, link in run.links.items():
         console.print(f"  {title:<14} {_short(link)}", soft_wrap=True)
     _show_next(console)
+
+
+def _show_comparison(console: Console, run: RunSummary) -> None:
+    """The chosen recommender beside what needs no model, in words."""
+    best = run.chosen["recommendation"]
+    new, every = run.next_topic["new"], run.next_topic["all"]
+    console.print(
+        f"In words: of 100 times that a learner turned to another topic, it stood first "
+        f"{_percent(new[best])} times with {NAMES.get(best, best)}, "
+        f"{_percent(new['most_popular'])} with most popular; counting also the times when he went "
+        f"on with the same, {_percent(every[best])}, against {_percent(every['repeat_last'])} "
+        f"with repeat last."
+    )
+
+
+def _percent(figures: Mapping[str, float]) -> str:
+    return f"{100 * figures['hr_at_1']:.0f}"
 
 
 def _show_next(console: Console) -> None:
@@ -166,8 +184,17 @@ def show_figures(
         )
     if success:
         count = max(int(f["n"]) for f in success.values())
-        title = f"Success of an attempt (lower log loss is better): {count:,}"
+        title = f"Success of an attempt: {count:,}"
         _show_table(console, title, success, PROBABILITY, chosen.get("difficulty"))
+    console.print(f"[dim]{_LEGEND}[/dim]")
+
+
+_LEGEND = (
+    "* chosen on the validation part, before these figures were seen. HR@k: share of targets among "
+    "the first k topics; NDCG@5 and MRR: the same, higher for earlier places. AUC: chance that a "
+    "success is scored above a failure; log loss, Brier, ECE: errors of the probability, lower is "
+    "better."
+)
 
 
 def _show_table(
@@ -181,9 +208,6 @@ def _show_table(
         cells = [f"{values[c]:.3f}" if values[c] == values[c] else "-" for c in columns]
         mark, style = (" *", "bold green") if name == chosen else ("", "")
         table.add_row(NAMES.get(name, name) + mark, *cells, style=style)
-    if chosen:
-        table.caption = "* chosen on the validation part, before these figures were seen"
-        table.caption_justify = "left"
     console.print(table)
 
 

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from prefect import flow
-from prefect.concurrency.sync import concurrency
 from pydantic import Field
 
 from flows import release, steps
 from flows.artifacts import drift_in_words, publish
+from flows.one_at_a_time import one_at_a_time
 from flows.summary import RunSummary
 from sensei.log import open_log
 from sensei.settings import Settings
@@ -37,7 +37,7 @@ def train_models(
         What the run did, in figures and words.
     """
     settings = Settings()
-    with concurrency("train", occupy=1):
+    with one_at_a_time():
         moment = steps.read_moment(settings, as_of)
         extracted = steps.extract(settings, moment)
         validation = steps.validate(settings, moment, extracted)

@@ -1,0 +1,95 @@
+"""Deployments on a real Prefect server: the schedule must make runs, the limit must hold."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PREFECT = Path(sys.executable).with_name("prefect")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = tmp_path_factory.mktemp("prefect")
+    log = (home / "server.log").open("wb")
+    url = f"http://127.0.0.1:{port}/api"
+    environment = os.environ | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_API_URL": url,
+        "DO_NOT_TRACK": "true",
+    }
+    process = subprocess.Popen(
+        [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        env=environment, stdout=log, stderr=log,
+    )  # fmt: skip
+    try:
+        _wait_for(url)
+        done = subprocess.run(
+            ["make", "deploy", f"SENSEI_HOME={home}"],
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+def _wait_for(url: str) -> None:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        try:
+            if httpx.get(f"{url}/health").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.5)
+    pytest.fail("the Prefect server did not answer within 120 s")
+
+
+def _ask(url: str, path: str, body: dict) -> list[dict]:
+    return httpx.post(f"{url}/{path}/filter", json=body, timeout=30).raise_for_status().json()
+
+
+@pytest.mark.timeout(500)
+def test_nightly_is_scheduled_for_two_at_night_over_thirty_days(server):
+    until = time.monotonic() + 60
+    while not (runs := _ask(server, "flow_runs", {})) and time.monotonic() < until:
+        time.sleep(1)
+    deployments = {d["name"]: d for d in _ask(server, "deployments", {})}
+    assert set(deployments) == {"nightly", "manual"}
+    assert deployments["nightly"]["parameters"]["window_days"] == 30
+    assert deployments["manual"]["parameters"]["window_days"] == 90
+    scheduled = [r for r in runs if r["state_type"] == "SCHEDULED"]
+    assert len(scheduled) > 0
+    assert {r["deployment_id"] for r in scheduled} == {deployments["nightly"]["id"]}
+    assert {r["next_scheduled_start_time"][11:16] for r in scheduled} == {"02:00"}
+
+
+@pytest.mark.timeout(500)
+def test_one_limit_holds_for_all_training(server):
+    limits = {limit["name"]: limit for limit in _ask(server, "v2/concurrency_limits", {})}
+    assert limits["train"]["limit"] == 1
+
+
+@pytest.mark.timeout(500)
+def test_a_parameter_out_of_range_is_refused_with_the_reason(server):
+    manual = next(d for d in _ask(server, "deployments", {}) if d["name"] == "manual")
+    answer = httpx.post(
+        f"{server}/deployments/{manual['id']}/create_flow_run",
+        json={"parameters": {"window_days": 0}},
+        timeout=30,
+    )
+    assert answer.status_code in (409, 422)
+    assert "window_days" in answer.text or "minimum" in answer.text
