@@ -54,16 +54,13 @@ class Exported:
 @task(name="export")
 def export(features: Features, candidates: Candidates, evidence: Evidence) -> dict[str, Exported]:
     """Convert the chosen candidates and hold them against Keras on held-out rows."""
-    rows = features.prepared.test
-    slots = rows.target[:, None].astype(np.float32)
-    held_out = {
-        "recommendation": {"inputs": rows.recommendation},
-        "difficulty": {"inputs": rows.difficulty, "topic": slots},
-    }
     exported = {}
     for model, candidate in chosen(candidates, evidence).items():
         litert = to_litert(candidate.model)
-        parity = check_parity(candidate.model, litert, held_out[model])
+        rows = features.parts(model).test
+        inputs = rows.recommendation if model == "recommendation" else rows.difficulty
+        held_out = {"inputs": inputs, "topic": rows.target[:, None].astype(np.float32)}
+        parity = check_parity(candidate.model, litert, held_out)
         get_run_logger().info("Export: %s answers within %.1e of Keras", model, parity)
         exported[model] = Exported(candidate, litert, parity)
     return exported
@@ -157,7 +154,7 @@ def _words(
     others = ", ".join(f"{n} {f[metric]:.3f}" for n, f in table.items() if n != name)
     return (
         f"**{name}**. {candidate.description}\n\n"
-        f"On the test part ({int(table[name]['n']):,} targets, split by {features.split.kind}) "
+        f"On the test part ({int(table[name]['n']):,} targets, split by {features.prepared.kind}) "
         f"{metric} is {table[name][metric]:.3f}; beside it: {others}."
     )
 
@@ -199,7 +196,7 @@ def gate(
     decisions = decide_all(
         serving,
         features.events,
-        features.prepared.test,
+        features.prepared,
         evidence.tested,
         evidence.chosen,
         settings.promotion_margin,
@@ -247,7 +244,7 @@ def promote_versions(
     for model in sorted(passed):
         entries[model] = _entry(model, exported[model], registered.versions[model], features)
         litert[model] = exported[model].litert
-        statistics[model] = features.prepared.statistics.to_arrays()
+        statistics[model] = features.parts(model).statistics.to_arrays()
     now = datetime.now(UTC)
     manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=now)
     path = bundle.write(settings.bundles, manifest, litert, statistics)
@@ -266,23 +263,23 @@ def _reason(decision: Decision | None) -> dict[str, Any]:
 
 
 def _entry(model: Any, exported: Exported, version: str, features: Features) -> ModelEntry:
-    statistics, keras_model = features.prepared.statistics, exported.candidate.model
+    statistics, keras_model = features.parts(model).statistics, exported.candidate.model
     return ModelEntry(
         name=model,
         version=version,
         candidate=exported.candidate.name,
         inputs={name: int(x.shape[-1]) for name, x in keras_model.input.items()},
         outputs={name: int(y.shape[-1]) for name, y in keras_model.output.items()},
-        trained_until=datetime.fromtimestamp(_trained_until(features) / 1e6, UTC),
+        trained_until=datetime.fromtimestamp(_trained_until(features, model) / 1e6, UTC),
         topic_ids=tuple(int(topic) for topic in statistics.topic_ids),
     )
 
 
-def _trained_until(features: Features) -> int:
+def _trained_until(features: Features, model: str) -> int:
     """First moment, in microseconds, of which nothing helped to train or to choose a model."""
-    test = features.prepared.test
-    of_everybody = features.split.kind == "time"
-    return int(test.time.min() if of_everybody else features.events.time.max() + 1)
+    parts = features.parts(model)
+    by_time = parts.kind == "time"
+    return int(parts.test.time.min() if by_time else features.events.time.max() + 1)
 
 
 @task(name="package", **IO)

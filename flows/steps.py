@@ -18,11 +18,12 @@ from sensei import curriculum
 from sensei.errors import NotEnoughData, SenseiError, StorageUnavailable
 from sensei.log import open_log
 from sensei.settings import Settings
-from training.candidates import Candidates, Prepared, prepare, train_candidates
+from training.candidates import Candidates, train_candidates
 from training.code_version import code_version
 from training.evaluate import Chosen, Measured, choose, measure
 from training.export import import_tensorflow
-from training.splits import Split, split_by_learner, split_by_time, within
+from training.preparation import Parts, Prepared, prepare
+from training.splits import split_by_learner, split_by_time, within
 
 PREVIOUS_RUN = "previous_run"
 
@@ -141,18 +142,16 @@ def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
 
 @dataclass(frozen=True)
 class Features:
-    """The encoded log, the part of each event, and the examples of every part."""
+    """The encoded log, and the examples of every part."""
 
     events: Events
-    split: Split
     prepared: Prepared
     docs: Path
 
-    @property
-    def targets(self) -> dict[str, int]:
-        """Part -> number of targets."""
-        parts = ("train", "validate", "test")
-        return {part: len(getattr(self.prepared, part)) for part in parts}
+    def parts(self, model: str) -> Parts:
+        """Targets and statistics of a model, `recommendation` or `difficulty`."""
+        attempts = self.prepared.attempts if model == "difficulty" else None
+        return attempts or self.prepared
 
 
 @task(name="features")
@@ -165,24 +164,26 @@ def build_features(
     events = encode(frame)
     end = int(moment.as_of.timestamp() * 1e6)
     start = end - window_days * 86_400_000_000
-    parts = (
+    parts_of = (
         split_by_time(events, start, end)
         if split == "time"
         else within(split_by_learner(events), events, start, end)
     )
     catalogue = curriculum.read(open_log(settings.log_url).engine).topics
-    prepared = prepare(events, parts, (topic.topic_id for topic in catalogue))
+    prepared = prepare(events, parts_of, (topic.topic_id for topic in catalogue))
     docs = validate_features(
         {"recommendation": prepared.train.recommendation, "difficulty": prepared.train.difficulty},
         moment.as_of,
         settings.reports / "data_docs",
         settings.kept_reports,
     )
-    counts = [f"{len(p):,}" for p in (prepared.train, prepared.validate, prepared.test)]
-    logger.info("Features: %s training, %s validation, %s test targets", *counts)
+    for what, parts in (("targets", prepared), ("scored attempts", prepared.attempts)):
+        if parts:
+            counts = ", ".join(f"{count:,} {part}" for part, count in parts.counts.items())
+            logger.info("Features: %s: %s", what, counts)
     if prepared.no_success:
         logger.info("Features: no difficulty model: %s", prepared.no_success)
-    return Features(events, parts, prepared, docs)
+    return Features(events, prepared, docs)
 
 
 @task(name="train")
@@ -212,9 +213,9 @@ def evaluate(features: Features, candidates: Candidates) -> Evidence:
     """Choose on the validation part, then measure everything on the test part."""
     prepared = features.prepared
     get_run_logger().info("Evaluate: ranking all topics for %s targets", f"{len(prepared.test):,}")
-    validated = measure(candidates, prepared, prepared.validate)
+    validated = measure(candidates, prepared, "validate")
     chosen = choose(candidates, validated)
-    tested = measure(candidates, prepared, prepared.test)
+    tested = measure(candidates, prepared, "test")
     get_run_logger().info(
         "Evaluate: chosen on validation: %s and %s", chosen.recommendation, chosen.difficulty
     )

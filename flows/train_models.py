@@ -71,7 +71,7 @@ def train_models(
         reasons=validation.reasons,
         learners=len(features.events.user_ids),
         topics=len(features.events.topic_ids),
-        targets=features.targets,
+        targets=features.prepared.counts,
         next_topic=next_topic_table(evidence.tested),
         success=success_table(evidence.tested),
         no_success=features.prepared.no_success,

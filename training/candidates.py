@@ -8,7 +8,7 @@ from training import baselines
 from training.architectures import Model, reference
 from training.export import import_tensorflow
 from training.fit import EPOCHS, Arrays, Curves, Progress, fit_difficulty, fit_recommendation
-from training.preparation import Prepared, prepare
+from training.preparation import Parts, Prepared, prepare
 from training.scores import level_taken
 
 __all__ = ["Candidate", "Candidates", "ModelProgress", "Prepared", "prepare", "train_candidates"]
@@ -62,10 +62,10 @@ def train_candidates(
     recommendation = {c.name: c for c in _counting(prepared)}
     network = _reference_recommendation(prepared, seed, epochs, _named(progress, "recommendation"))
     recommendation[network.name] = network
-    if prepared.no_success:
+    if prepared.attempts is None:
         return Candidates(recommendation, {})
-    difficulty = {c.name: c for c in _counting_success(prepared)}
-    network = _reference_difficulty(prepared, seed, epochs, _named(progress, "difficulty"))
+    difficulty = {c.name: c for c in _counting_success(prepared.attempts)}
+    network = _reference_difficulty(prepared.attempts, seed, epochs, _named(progress, "difficulty"))
     difficulty[network.name] = network
     return Candidates(recommendation, difficulty)
 
@@ -74,7 +74,7 @@ def _counted(model: Model, description: str) -> Candidate:
     return Candidate(model.name, "counting", model, description)
 
 
-def _counting(prepared: Prepared) -> list[Candidate]:
+def _counting(prepared: Parts) -> list[Candidate]:
     inputs, target, topics = prepared.train.recommendation, prepared.train.target, prepared.topics
     return [
         _counted(
@@ -97,7 +97,7 @@ def _counting(prepared: Prepared) -> list[Candidate]:
 
 
 def _reference_recommendation(
-    prepared: Prepared, seed: int, epochs: int, progress: Progress | None
+    prepared: Parts, seed: int, epochs: int, progress: Progress | None
 ) -> Candidate:
     import keras
 
@@ -116,15 +116,15 @@ def _reference_recommendation(
     return Candidate("reference", "network", model, description, curves)
 
 
-def _counting_success(prepared: Prepared) -> list[Candidate]:
-    rows = prepared.train.take(prepared.train.passed >= 0)
+def _counting_success(attempts: Parts) -> list[Candidate]:
+    rows = attempts.train
     return [
         _counted(
             baselines.global_mean(rows.passed),
             "The share of all attempts that were passed.",
         ),
         _counted(
-            baselines.topic_mean(rows.target, rows.passed, prepared.topics),
+            baselines.topic_mean(rows.target, rows.passed, attempts.topics),
             "The share of attempts on the topic that were passed.",
         ),
         _counted(
@@ -135,21 +135,21 @@ def _counting_success(prepared: Prepared) -> list[Candidate]:
 
 
 def _reference_difficulty(
-    prepared: Prepared, seed: int, epochs: int, progress: Progress | None
+    attempts: Parts, seed: int, epochs: int, progress: Progress | None
 ) -> Candidate:
     import keras
 
     keras.utils.set_random_seed(seed)
-    train, validate = (_attempts(part) for part in (prepared.train, prepared.validate))
+    train, validate = (_arrays(rows) for rows in (attempts.train, attempts.validate))
     model = reference.difficulty(train["inputs"])
     curves = fit_difficulty(model, train, validate, seed, epochs, progress)
     description = "Network of 32 and 16 units on the four inputs: success at each level."
     return Candidate("reference", "network", model, description, curves)
 
 
-def _attempts(rows: Examples) -> Arrays:
-    scored = rows.take(rows.passed >= 0)
-    return {"inputs": scored.difficulty, "level": level_taken(scored), "score": scored.score}
+def _arrays(attempts: Examples) -> Arrays:
+    level = level_taken(attempts)
+    return {"inputs": attempts.difficulty, "level": level, "score": attempts.score}
 
 
 def _named(progress: ModelProgress | None, name: str) -> Progress | None:

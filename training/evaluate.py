@@ -92,9 +92,9 @@ def evaluate(
     parts = split_events(events, split, frame)
     prepared = prepare(events, parts)
     candidates = train_candidates(prepared, seed, epochs, progress)
-    validated = measure(candidates, prepared, prepared.validate)
+    validated = measure(candidates, prepared, "validate")
     chosen = choose(candidates, validated)
-    tested = measure(candidates, prepared, prepared.test)
+    tested = measure(candidates, prepared, "test")
     return Result(
         next_topic=next_topic_table(tested),
         success=success_table(tested),
@@ -121,8 +121,15 @@ def split_events(events: Events, split: str, frame: pd.DataFrame) -> Split:
     return split_by_column(events, _column(frame, split.removeprefix(COLUMN)))
 
 
-def measure(candidates: Candidates, prepared: Prepared, rows: Examples) -> Measured:
-    """Score every candidate, and each learner's most frequent topics beside them, on the rows."""
+def measure(candidates: Candidates, prepared: Prepared, part: str) -> Measured:
+    """Score every candidate, and each learner's most frequent topics beside them.
+
+    Args:
+        candidates: what was trained.
+        prepared: the targets.
+        part: `validate`, or `test` once the choice is made.
+    """
+    rows: Examples = getattr(prepared, part)
     topics = prepared.topics
     predictors = {
         n: recommendation_predictor(c.model) for n, c in candidates.recommendation.items()
@@ -130,12 +137,10 @@ def measure(candidates: Candidates, prepared: Prepared, rows: Examples) -> Measu
     popular = popularity(prepared.train.target, topics)
     predictors["most_frequent"] = lambda chunk: most_frequent_scores(chunk, popular)
     next_topic = {n: score_recommendation(p, rows, topics) for n, p in predictors.items()}
-    success = {}
-    if (rows.passed >= 0).any():
-        success = {
-            n: score_success(success_predictor(c.model), rows)
-            for n, c in candidates.difficulty.items()
-        }
+    success = {
+        n: score_success(success_predictor(c.model), getattr(prepared.attempts, part))
+        for n, c in candidates.difficulty.items()
+    }
     return Measured(next_topic, success)
 
 
@@ -187,7 +192,6 @@ def _data(
     test = prepared.test
     best = tested.next_topic[chosen.recommendation]
     slices = {"no_history": test.previous == 0, "unseen_topic": test.target == 0}
-    counts = {"train": prepared.train, "validate": prepared.validate, "test": test}
     return {
         "rows": len(events.time),
         "learners": len(events.user_ids),
@@ -195,8 +199,8 @@ def _data(
         "topics_with_slot": prepared.topics,
         "split": split,
         "seed": seed,
-        "targets": {name: len(rows) for name, rows in counts.items()},
-        "attempts": {name: int((rows.passed >= 0).sum()) for name, rows in counts.items()},
+        "targets": prepared.counts,
+        "attempts": prepared.attempts.counts if prepared.attempts else {},
         "selected": asdict(chosen),
         "no_success": prepared.no_success,
         "slices": {

@@ -11,7 +11,7 @@ from features.batch import Events, Examples, examples
 from features.statistics import Statistics
 from sensei.contracts import ATTEMPT_KINDS, KINDS
 from sensei.errors import NotEnoughData
-from training.splits import CONTEXT, TEST, TRAIN, VALIDATE, Split, folds
+from training.splits import CONTEXT, TEST, TRAIN, VALIDATE, Split, folds, split_attempts
 
 MIN_TARGETS = 20
 """Fewer training targets, or scored attempts, teach nothing that could be measured."""
@@ -22,27 +22,45 @@ FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Examples of the three parts, and the statistics they were read with.
+class Parts:
+    """Targets of the three parts, and the statistics they were read with.
 
     Attributes:
         statistics: corpus tables of the events known in training.
         train: targets to learn from, read with statistics of other learners only.
         validate: targets to choose by.
         test: targets to open once, after the choice.
-        no_success: why no difficulty model can be trained; empty where one can.
+        kind: how the parts were made, in words.
     """
 
     statistics: Statistics
     train: Examples
     validate: Examples
     test: Examples
-    no_success: str
+    kind: str
 
     @property
     def topics(self) -> int:
         """Number of topics with a slot."""
         return len(self.statistics.topic_ids)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Part -> number of targets."""
+        return {part: len(getattr(self, part)) for part in ("train", "validate", "test")}
+
+
+@dataclass(frozen=True)
+class Prepared(Parts):
+    """The targets of the recommendation model, and beside them those of the difficulty model.
+
+    Attributes:
+        attempts: scored attempts; None where `no_success` says why none can be learned from.
+        no_success: why no difficulty model can be trained; empty where one can.
+    """
+
+    attempts: Parts | None
+    no_success: str
 
 
 def prepare(events: Events, split: Split, extra_topics: Iterable[int] = ()) -> Prepared:
@@ -57,13 +75,45 @@ def prepare(events: Events, split: Split, extra_topics: Iterable[int] = ()) -> P
         NotEnoughData: one learner, one topic, or a part without targets.
     """
     _check(events, split)
+    extra = tuple(extra_topics)
+    parts = _parts(events, split, extra)
+    attempts, no_success = _attempts(events, split, extra)
+    return Prepared(**vars(parts), attempts=attempts, no_success=no_success)
+
+
+def _parts(events: Events, split: Split, extra_topics: Iterable[int]) -> Parts:
     tables = corpus.fit(events, split.known, extra_topics)
     nobody = np.zeros(len(events), bool)
     later = examples(events, tables, split.part > TRAIN, nobody)
     part = split.part[later.event]
     validate, test = (later.take(part == p) for p in (VALIDATE, TEST))
-    train = _cross_fitted(events, split, tables)
-    return Prepared(tables, train, validate, test, _no_success(events, train, validate))
+    return Parts(tables, _cross_fitted(events, split, tables), validate, test, split.kind)
+
+
+def _attempts(
+    events: Events, split: Split, extra_topics: Iterable[int]
+) -> tuple[Parts | None, str]:
+    """The scored attempts in their parts, or why success cannot be learned from them."""
+    attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
+    if not attempt.any():
+        return None, "no quiz or practice attempt in the log"
+    if np.isnan(events.score[attempt]).all():
+        return None, "no attempt carries a score"
+    try:
+        of_attempts = split_attempts(events, split)
+    except NotEnoughData:
+        return None, "the scored attempts fall on fewer than three different times"
+    parts = _parts(events, of_attempts, extra_topics)
+    outcome = parts.train.passed
+    if len(outcome) < MIN_TARGETS:
+        return None, f"{len(outcome)} scored attempts in the training part, {MIN_TARGETS} needed"
+    if outcome.min() == outcome.max():
+        said = "passed" if outcome[0] else "failed"
+        return None, f"every attempt of the training part was {said}"
+    for name, rows in (("validation", parts.validate), ("test", parts.test)):
+        if not len(rows):
+            return None, f"no scored attempt in the {name} part"
+    return parts, ""
 
 
 def _cross_fitted(events: Events, split: Split, tables: Statistics) -> Examples:
@@ -107,20 +157,3 @@ def _check(events: Events, split: Split) -> None:
                 f"events: expected at least {least} learning events in the {name} part, "
                 f"got {count}; import more events or choose another split"
             )
-
-
-def _no_success(events: Events, train: Examples, validate: Examples) -> str:
-    """Why success cannot be learned from this log; empty where it can."""
-    attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
-    if not attempt.any():
-        return "no quiz or practice attempt in the log"
-    if np.isnan(events.score[attempt]).all():
-        return "no attempt carries a score"
-    outcome = train.passed[train.passed >= 0]
-    if len(outcome) < MIN_TARGETS:
-        return f"{len(outcome)} scored attempts in the training part, {MIN_TARGETS} needed"
-    if outcome.min() == outcome.max():
-        return "every attempt of the training part was " + ("passed" if outcome[0] else "failed")
-    if not (validate.passed >= 0).any():
-        return "no scored attempt in the validation part"
-    return ""

@@ -13,6 +13,7 @@ from sensei import metrics
 from sensei.bundle import Bundle
 from training.evaluate import Chosen, Measured
 from training.gate import Decision, PerLearner, decide
+from training.preparation import Prepared
 from training.scores import (
     Predict,
     RecommendationScores,
@@ -25,7 +26,7 @@ from training.scores import (
 def decide_all(
     champion: Bundle | None,
     events: Events,
-    test: Examples,
+    prepared: Prepared,
     tested: Measured,
     chosen: Chosen,
     margin: float,
@@ -36,7 +37,7 @@ def decide_all(
     Args:
         champion: What serves now; None before the first promotion.
         events: The encoded log.
-        test: Targets of the test part.
+        prepared: The targets; those of the test part are used.
         tested: The candidates' scores on exactly these targets.
         chosen: Names of the challengers.
         margin: The lower bound of the gain must exceed it.
@@ -47,12 +48,22 @@ def decide_all(
     """
     decisions = {
         "recommendation": _decide_recommendation(
-            champion, events, test, tested.next_topic[chosen.recommendation], margin, seed
+            champion,
+            events,
+            prepared.test,
+            tested.next_topic[chosen.recommendation],
+            margin,
+            seed,
         )
     }
-    if chosen.difficulty:
+    if chosen.difficulty and prepared.attempts:
         decisions["difficulty"] = _decide_success(
-            champion, events, test, tested.success[chosen.difficulty], margin, seed
+            champion,
+            events,
+            prepared.attempts.test,
+            tested.success[chosen.difficulty],
+            margin,
+            seed,
         )
     return decisions
 
@@ -90,7 +101,7 @@ def _decide_success(
     entry = champion.manifest.models["difficulty"]
     rows = _read_with(champion.statistics["difficulty"], events, test)
     rows = replace(rows, level=test.level)  # the level taken is a fact, whoever predicts
-    later = test.time[test.passed >= 0] >= _microseconds(entry.trained_until)
+    later = test.time >= _microseconds(entry.trained_until)
     return decide(
         _loss(score_success(_success_of(champion), rows), later),
         _loss(challenger, later),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Events
-from sensei.contracts import LEARNING_KINDS
+from sensei.contracts import ATTEMPT_KINDS, KINDS, LEARNING_KINDS
 from sensei.errors import InvalidInput, NotEnoughData
 
 TRAIN, VALIDATE, TEST, CONTEXT = 0, 1, 2, -1
@@ -67,11 +67,31 @@ def split_by_time(events: Events, start: int | None = None, end: int | None = No
         window &= events.time >= start
     if end is not None:
         window &= events.time < end
-    moments = np.sort(events.time[window])
+    return _on_timeline(events, window)
+
+
+def split_attempts(events: Events, split: Split) -> Split:
+    """Parts of the scored attempts among a split's targets.
+
+    By time they get a timeline of their own: courses examine on a few days, and the last fifth of
+    all events may hold no attempt. Otherwise an attempt stays in its part.
+
+    Raises:
+        NotEnoughData: the attempts fall on fewer than three moments.
+    """
+    attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
+    scored = attempt & ~np.isnan(events.score) & (split.part != CONTEXT)
+    if split.kind == "time":
+        return _on_timeline(events, scored)
+    return Split(np.where(scored, split.part, CONTEXT).astype(np.int8), split.known, split.kind)
+
+
+def _on_timeline(events: Events, targets: NDArray[np.bool_]) -> Split:
+    moments = np.sort(events.time[targets])
     test_from = _cut(moments, TEST_SHARE)
     validate_from = _cut(moments[moments < test_from], VALIDATE_SHARE)
     part = (events.time >= validate_from).astype(np.int8) + (events.time >= test_from)
-    part = np.where(window, part, CONTEXT).astype(np.int8)
+    part = np.where(targets, part, CONTEXT).astype(np.int8)
     return Split(part, events.time < validate_from, "time")
 
 

@@ -59,7 +59,7 @@ def test_selected_model_has_no_gain_over_itself(result: Result) -> None:
 
 
 def test_choice_is_the_best_on_validation(candidates: Candidates, prepared: Prepared) -> None:
-    validated = measure(candidates, prepared, prepared.validate)
+    validated = measure(candidates, prepared, "validate")
     chosen = choose(candidates, validated)
     best = {n: validated.next_topic[n].table("new")["ndcg_at_5"] for n in candidates.recommendation}
     loss = {n: s.table()["log_loss"] for n, s in validated.success.items()}

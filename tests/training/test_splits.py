@@ -11,6 +11,7 @@ from training.splits import (
     TEST,
     TRAIN,
     VALIDATE,
+    split_attempts,
     split_by_column,
     split_by_learner,
     split_by_time,
@@ -121,3 +122,21 @@ def test_response_events_are_never_targets(planted: pd.DataFrame) -> None:
     given = encode(frame)
     for split in (split_by_time(given), split_by_learner(given)):
         assert (split.part[given.kind == 6] == CONTEXT).all()
+
+
+def test_attempts_get_a_timeline_of_their_own(planted: pd.DataFrame) -> None:
+    early = planted.sort_values("timestamp").copy()
+    early.iloc[len(early) // 2 :, early.columns.get_loc("score")] = np.nan
+    events = encode(early)
+    split = split_by_time(events)
+    scored = ~np.isnan(events.score)
+    assert not (scored & (split.part == TEST)).any()
+    attempts = split_attempts(events, split)
+    assert np.mean(attempts.part[scored] == TEST) == pytest.approx(0.2, abs=0.05)
+    assert (attempts.part[~scored] == CONTEXT).all()
+    assert events.time[attempts.known].max() < events.time[attempts.part == VALIDATE].min()
+
+
+def test_attempts_of_a_learner_stay_in_his_part(events: Events) -> None:
+    split = split_by_learner(events)
+    assert (split_attempts(events, split).part == split.part).all()
