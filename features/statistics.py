@@ -12,7 +12,7 @@ from features.history import LEARNING, PRACTICE, QUIZ, pass_rate
 from sensei.contracts import PASS_SCORE
 
 if TYPE_CHECKING:
-    from features.batch import Events
+    from features.events import Events
 
 
 class Slots(dict[int, int]):

@@ -22,15 +22,14 @@ from sensei.contracts import KINDS, RECOMMENDATION_INPUTS
 from sensei.errors import IncompatibleBundle
 from sensei.log import open_log
 from sensei.settings import Settings
-from training import plots
+from training import review
 from training.candidates import Candidate, Candidates
-from training.evaluate import next_topic_table, success_table
 from training.export import check_parity, to_litert
 from training.gate import Decision
 from training.promotion import Move, champion, promote
 from training.registry import Registry
 from training.rematch import decide_all
-from training.tracking import Contest, Dataset, log_candidates
+from training.tracking import Dataset, log_candidates
 
 DAY = 86_400_000_000
 DRIFTING = tuple(
@@ -101,16 +100,16 @@ def register(
     get_run_logger().info("Register: MLflow stores run, plots and models")
     registry = Registry(settings.tracking_uri, settings.root / "mlartifacts")
     dataset = Dataset.of(pd.read_parquet(validation.path), "valid_interactions")
-    contests = _contests(features, candidates, evidence)
+    contests = review.contests(candidates, evidence.tested, evidence.chosen, features.prepared.kind)
     with TemporaryDirectory() as folder:
-        _draw(Path(folder), candidates, evidence)
+        review.draw(Path(folder), candidates, evidence.tested)
         name = f"train {dataset.last:%Y-%m-%d}"
         run = log_candidates(registry, name, parameters, dataset, contests, Path(folder))
     versions = {}
     for contest in contests:
         tags = {
             "candidate": contest.chosen,
-            "measured": _measured(contest),
+            "measured": review.headline(contest),
             "parity": f"{exported[contest.model].parity:.1e}",
             "data_docs": str(validation.docs),
         }
@@ -119,72 +118,6 @@ def register(
         )
         get_run_logger().info("Register: %s version %s", contest.model, versions[contest.model])
     return Registered(registry.experiment_id, run.run_id, versions)
-
-
-def _contests(features: Features, candidates: Candidates, evidence: Evidence) -> list[Contest]:
-    tables = next_topic_table(evidence.tested)
-    ranking = {
-        name: {f"{mode}_{metric}": v for mode in tables for metric, v in tables[mode][name].items()}
-        for name in tables["all"]
-    }
-    name = evidence.chosen.recommendation
-    contests = [
-        Contest(
-            "recommendation",
-            candidates.recommendation,
-            ranking,
-            name,
-            _words(candidates.recommendation[name], tables["new"], "ndcg_at_5", name, features),
-        )
-    ]
-    if evidence.chosen.difficulty:
-        name, success = evidence.chosen.difficulty, success_table(evidence.tested)
-        words = _words(candidates.difficulty[name], success, "log_loss", name, features)
-        contests.append(Contest("difficulty", candidates.difficulty, success, name, words))
-    return contests
-
-
-def _words(
-    candidate: Candidate,
-    table: Mapping[str, Mapping[str, float]],
-    metric: str,
-    name: str,
-    features: Features,
-) -> str:
-    others = ", ".join(f"{n} {f[metric]:.3f}" for n, f in table.items() if n != name)
-    return (
-        f"**{name}**. {candidate.description}\n\n"
-        f"On the test part ({int(table[name]['n']):,} targets, split by {features.prepared.kind}) "
-        f"{metric} is {table[name][metric]:.3f}; beside it: {others}."
-    )
-
-
-def _measured(contest: Contest) -> str:
-    """The leading figure of the chosen candidate, as a list of versions shows it."""
-    figures = contest.metrics[contest.chosen]
-    if contest.model == "difficulty":
-        return f"log loss {figures['log_loss']:.4f}, AUC {figures['auc']:.3f}"
-    new, every = figures["new_ndcg_at_5"], figures["all_ndcg_at_5"]
-    return f"NDCG@5 {new:.4f} on new topics, {every:.4f} on all"
-
-
-def _draw(folder: Path, candidates: Candidates, evidence: Evidence) -> None:
-    for model, all_of_it in _by_model(candidates).items():
-        for name, candidate in all_of_it.items():
-            if candidate.curves:
-                path = folder / f"{model}_{name}_curves.png"
-                plots.training_curves(path, f"{model}: {name}", candidate.curves)
-    for mode in ("all", "new"):
-        ranks = {n: s.of(mode)[0] for n, s in evidence.tested.next_topic.items()}
-        plots.hit_rate_by_k(folder / f"hit_rate_{mode}.png", f"Next topic, {mode} targets", ranks)
-    if evidence.tested.success:
-        answers = {n: (s.passed, s.probability) for n, s in evidence.tested.success.items()}
-        plots.reliability(folder / "reliability.png", "Expected and observed success", answers)
-
-
-def _by_model(candidates: Candidates) -> dict[str, dict[str, Candidate]]:
-    """Model -> its candidates by name."""
-    return {"recommendation": candidates.recommendation, "difficulty": candidates.difficulty}
 
 
 @task(name="gate")

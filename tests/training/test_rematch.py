@@ -1,0 +1,101 @@
+"""Champion and challenger meet on the same events; only a better one replaces the other."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from features.batch import Events, encode
+from features.history import FOLD_VERSION
+from sensei import bundle
+from sensei.bundle import Bundle, Manifest, ModelEntry
+from training.candidates import Candidates, Prepared
+from training.evaluate import Chosen, Measured, measure
+from training.export import to_litert
+from training.rematch import decide_all
+
+
+@pytest.fixture(scope="module")
+def events(planted: pd.DataFrame) -> Events:
+    return encode(planted)
+
+
+@pytest.fixture(scope="module")
+def tested(candidates: Candidates, prepared: Prepared) -> Measured:
+    return measure(candidates, prepared, "test")
+
+
+def champion(
+    folder: Path, candidates: Candidates, prepared: Prepared, chosen: Chosen, until: datetime
+) -> Bundle:
+    assert prepared.attempts is not None
+    assert chosen.difficulty is not None
+    models = {
+        "recommendation": (candidates.recommendation[chosen.recommendation].model, prepared),
+        "difficulty": (candidates.difficulty[chosen.difficulty].model, prepared.attempts),
+    }
+    entries = {
+        name: ModelEntry(
+            name=name,
+            version="1",
+            candidate=model.name,
+            inputs={n: int(x.shape[-1]) for n, x in model.input.items()},
+            outputs={n: int(y.shape[-1]) for n, y in model.output.items()},
+            trained_until=until,
+            topic_ids=tuple(parts.statistics.topic_ids.tolist()),
+        )
+        for name, (model, parts) in models.items()
+    }
+    manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=until)
+    path = bundle.write(
+        folder,
+        manifest,
+        {name: to_litert(model) for name, (model, _) in models.items()},
+        {name: parts.statistics.to_arrays() for name, (_, parts) in models.items()},
+    )
+    return Bundle.load(path, FOLD_VERSION)
+
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+BEST = Chosen("markov_1", "topic_mean")
+WORST = Chosen("most_popular", "global_mean")
+
+
+def test_without_a_champion_the_best_candidate_is_the_first(events, prepared, tested):
+    decisions = decide_all(None, events, prepared, tested, BEST, 0.0, 0)
+    assert {name: d.promote for name, d in decisions.items()} == {
+        "recommendation": True,
+        "difficulty": True,
+    }
+
+
+def test_the_same_model_again_gains_nothing_and_is_kept_back(
+    tmp_path, candidates, events, prepared, tested
+):
+    same = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
+    decisions = decide_all(same, events, prepared, tested, BEST, 0.0, 0)
+    for decision in decisions.values():
+        assert decision.gain == pytest.approx(0.0, abs=1e-6)
+        assert not decision.promote
+
+
+def test_a_better_model_replaces_a_worse_one_and_never_the_reverse(
+    tmp_path, candidates, events, prepared, tested
+):
+    worse = champion(tmp_path, candidates, prepared, WORST, LONG_AGO)
+    better = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
+    up = decide_all(worse, events, prepared, tested, BEST, 0.0, 0)
+    down = decide_all(better, events, prepared, tested, WORST, 0.0, 0)
+    assert all(decision.promote for decision in up.values())
+    assert not any(decision.promote for decision in down.values())
+    assert up["recommendation"].gain == pytest.approx(-down["recommendation"].gain)
+
+
+def test_events_that_the_champion_was_trained_on_do_not_count(
+    tmp_path, candidates, events, prepared, tested
+):
+    late = champion(tmp_path, candidates, prepared, WORST, datetime(2100, 1, 1, tzinfo=UTC))
+    decisions = decide_all(late, events, prepared, tested, BEST, 0.0, 0)
+    assert not any(decision.promote for decision in decisions.values())
+    assert "too few" in decisions["recommendation"].reason
