@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from errno import EACCES, EDQUOT, ENOSPC, EROFS
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,11 +17,18 @@ from sensei.settings import Settings
 
 if TYPE_CHECKING:
     from flows.summary import RunSummary
+    from sensei.importing import Imported
 
 ROOT = Path(__file__).resolve().parents[1]
 Split = Literal["time", "learner"]
 Promotion = Literal["auto", "review"]
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, by convention 128 + SIGINT."""
 
+_FULL = "free some space, then repeat"
+_FORBIDDEN = "make it writable, or choose another SENSEI_HOME"
+_STORAGE = {ENOSPC: _FULL, EDQUOT: _FULL, EROFS: _FORBIDDEN, EACCES: _FORBIDDEN}
+"""What to do about a file that cannot be written."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -117,24 +125,35 @@ def import_(
     with progress_bar("Importing") as progress:
         imported = import_files(log, files, mapping, progress)
     show_import(console, imported)
+    _refuse_nothing(imported)
     console.print(f"Next: {command()} run")
 
 
+def _refuse_nothing(imported: "Imported") -> None:
+    """Say it as an error where no row at all could be used."""
+    if not imported.read:
+        raise InvalidInput("import: expected rows, got none; check the files")
+    if imported.quarantined == imported.read:
+        raise InvalidInput(f"import: no row was usable: {imported.examples[0]}")
+
+
 def _mapping(pairs: Sequence[str]) -> dict[str, str]:
-    """Parse `theirs=ours` pairs."""
+    """Parse `theirs=ours` pairs; `theirs=` leaves a column out."""
     mapping = {}
     for pair in pairs:
         theirs, equals, ours = pair.partition("=")
-        if not (theirs and equals and ours):
-            raise typer.BadParameter(f"expected theirs=ours, got {pair!r}", param_hint="--map")
+        if not (theirs and equals):
+            raise InvalidInput(
+                f"--map: expected theirs=ours, got {pair!r}; `theirs=` leaves a column out"
+            )
         mapping[theirs] = ours
     return mapping
 
 
 @app.command()
 def simulate(
-    learners: Annotated[int, typer.Option(min=1)] = 300,
-    days: Annotated[int, typer.Option(min=1)] = 60,
+    learners: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
+    days: Annotated[int, typer.Option(min=1, max=3_650)] = 60,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Fill an empty log with simulated learners; the database is then marked as a demo."""
@@ -148,7 +167,9 @@ def simulate(
 
 @app.command()
 def serve(
-    port: Annotated[int | None, typer.Option(help="Port; by default SENSEI_SERVICE_PORT.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port; by default SENSEI_SERVICE_PORT.")
+    ] = None,
 ) -> None:
     """Answer over HTTP until Ctrl-C."""
     settings = Settings()
@@ -166,6 +187,11 @@ def _check_free(host: str, port: int, setting: str) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except socket.gaierror as error:
+            raise InvalidInput(
+                f"host: expected an address of this machine, got {host} ({error.strerror}); "
+                "set SENSEI_SERVICE_HOST"
+            ) from error
         except OSError as error:
             raise InvalidInput(
                 f"port: expected a free one, got {port} ({error.strerror}); "
@@ -190,9 +216,13 @@ def evaluate(
     from sensei.importing import read_frame
     from training.evaluate import evaluate as run_protocol
 
+    mapping = _mapping(renamed or [])
+    if out:
+        _check_writable(out)
     with run_progress() as say:
         say(f"Read: {file}")
-        frame, imported = read_frame(file, _mapping(renamed or []))
+        frame, imported = read_frame(file, mapping)
+        _refuse_nothing(imported)
         say("Train: loading TensorFlow")
         result = run_protocol(
             frame,
@@ -206,6 +236,18 @@ def evaluate(
         out.write_text(result.to_json() + "\n", "utf-8")
     show_import(console, imported)
     show_evaluation(console, result, out)
+
+
+def _check_writable(out: Path) -> None:
+    """Refuse, before minutes of work, a file that cannot be written at their end."""
+    try:
+        with out.open("a"):
+            pass
+    except OSError as error:
+        raise InvalidInput(
+            f"--out: expected a file that can be written, got {out} ({error.strerror}); "
+            "name another one"
+        ) from error
 
 
 @app.command()
@@ -252,16 +294,35 @@ def db_copy(to: Annotated[str, typer.Option(help="SQLAlchemy URL of the new data
 
 def main() -> None:
     """Entry point of the `sensei` command: an error is one sentence with the next step."""
-    for name, value in Settings().environment().items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     try:
-        app()
+        for name, value in Settings().environment().items():
+            os.environ.setdefault(name, value)
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        code = app(standalone_mode=False)
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        said = str(error)
-        if not isinstance(error, SenseiError):
-            said = f"unexpected {type(error).__name__}: {error}; see where with `sensei --debug`"
-        console.print(f"[red]error:[/red] {escape(said)}", soft_wrap=True)
+        said = _sentence(error)
+        if said:
+            console.print(f"[red]error:[/red] {escape(said)}", soft_wrap=True)
         raise SystemExit(1) from error
+    if code == INTERRUPTED:
+        console.print("Stopped. Nothing is half-written: repeat the command to go on.")
+    raise SystemExit(code)
+
+
+def _sentence(error: Exception) -> str:
+    """An error in words."""
+    if isinstance(error, SenseiError):
+        return str(error)
+    # Typer's errors of the command line have this method in common, but no public base.
+    in_words: Callable[[], str] | None = getattr(error, "format_message", None)
+    if in_words:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "sensei"
+        said = in_words().rstrip(".")
+        return f"{said}; see `{command} --help`" if said else ""  # nothing: the help was shown
+    if isinstance(error, OSError) and error.errno in _STORAGE:
+        where = error.filename or "the folder of SENSEI_HOME"
+        return f"files: expected to write {where}, got {error.strerror!r}; {_STORAGE[error.errno]}"
+    return f"unexpected {type(error).__name__}: {error}; see where with `sensei --debug`"

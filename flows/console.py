@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 console = Console(highlight=False)
@@ -15,7 +16,10 @@ QUIET_SECONDS = 8.0
 
 
 class _StepHandler(logging.Handler):
-    """Shows the messages that our own flows log; Prefect's own chatter stays in its UI."""
+    """Shows what our own flows log, and Prefect's warnings; the rest stays in its UI.
+
+    Of errors too: the one that ends a run is said at its end, once.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(level=logging.INFO)
@@ -23,7 +27,7 @@ class _StepHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         ours = Path(record.pathname).parent.name == "flows"
-        if ours or record.levelno >= logging.WARNING:
+        if ours or record.levelno == logging.WARNING:
             self._say(record.getMessage())
 
 
@@ -38,14 +42,14 @@ class _Ticker:
 
     def say(self, message: str) -> None:
         now = time.monotonic()
-        console.print(f"[dim]{now - self._started:5.0f} s[/dim]  {message}")
+        console.print(f"[dim]{now - self._started:5.0f} s[/dim]  {escape(message)}")
         self._spoke, self._doing = now, message.split(":")[0]
 
     def _watch(self) -> None:
         while not self._done.wait(1.0):
             now = time.monotonic()
             if now - self._spoke > QUIET_SECONDS:
-                console.print(f"[dim]{now - self._started:5.0f} s  ... {self._doing}[/dim]")
+                console.print(f"[dim]{now - self._started:5.0f} s  ... {escape(self._doing)}[/dim]")
                 self._spoke = now
 
     def __enter__(self) -> "_Ticker":

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sensei.importing import Imported
@@ -218,7 +219,8 @@ def show_import(console: Console, imported: Imported) -> None:
         f"already, {imported.quarantined:,} quarantined"
     )
     for reason, count in imported.reasons.most_common(5):
-        console.print(f"  {count:>8,}  {reason}")
+        example = next((e for e in imported.examples if e.startswith(reason)), reason)
+        console.print(f"  {count:>8,}  {escape(example)}", soft_wrap=True)
 
 
 def show_evaluation(console: Console, result: Result, out: Path | None) -> None:
@@ -232,7 +234,7 @@ def show_evaluation(console: Console, result: Result, out: Path | None) -> None:
     if data["no_success"]:
         console.print(f"Success was not measured: {data['no_success']}.")
     if out:
-        console.print(f"Written to {out}")
+        console.print(f"Written to {escape(str(out))}")
 
 
 def show_versions(console: Console, versions: Sequence[Version]) -> None:

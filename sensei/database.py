@@ -13,17 +13,21 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from sensei.errors import StorageUnavailable
+from sensei.errors import InvalidInput, StorageUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MILLISECONDS = 2000  # a writer waits this long for another one, then the caller is told
 
 
 def connect(url: str) -> Engine:
-    """An engine for SQLite or PostgreSQL; opens no connection yet."""
-    parsed = make_url(url)
+    """An engine for SQLite or PostgreSQL; opens no connection yet.
+
+    Raises:
+        InvalidInput: the address names neither.
+    """
+    parsed = _parse(url)
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if not is_sqlite(parsed):
@@ -32,6 +36,24 @@ def connect(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _parse(url: str) -> URL:
+    """The address in its parts; an error must not show it, for it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        got = "what cannot be read as an address"
+    else:
+        if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+            return parsed
+        if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
+            return parsed
+        got = f"{parsed.drivername} without a file" if is_sqlite(parsed) else parsed.drivername
+    raise InvalidInput(
+        f"database: expected postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE, got {got}"
+        "; correct SENSEI_DATABASE_URL (or --to)"
+    )
 
 
 def is_sqlite(url: URL) -> bool:
@@ -96,20 +118,23 @@ def storage(engine: Engine) -> Iterator[None]:
 def unavailable(url: URL, error: BaseException) -> StorageUnavailable:
     """The error to raise for a database error."""
     said = str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]
+    writable = "make the file and its folder writable, or choose another SENSEI_HOME"
     steps = {
         "full": "free some space, then repeat",
         "No space": "free some space, then repeat",
-        "readonly": "make the file and its folder writable, or choose another SENSEI_HOME",
-        "ermission denied": "make the file and its folder writable, or choose another SENSEI_HOME",
+        "readonly": writable,
+        "Read-only": writable,
+        "ermission denied": writable,
         "unable to open": "make its folder writable, or choose another SENSEI_HOME",
         "locked": "another process is writing: repeat in a moment",
         "no such table": "run `sensei db upgrade`",
         "does not exist": "run `sensei db upgrade`",
+        "already exists": "its tables were not made by `sensei db upgrade`: name another database",
         "not a database": "it is no SQLite file: move it away or choose another SENSEI_HOME",
+        "malformed": "the file is damaged: put a copy in its place, or move it away",
     }
-    step = next(
-        (step for word, step in steps.items() if word in said[0]), "check SENSEI_DATABASE_URL"
-    )
+    otherwise = f"check {'SENSEI_HOME' if is_sqlite(url) else 'SENSEI_DATABASE_URL'}"
+    step = next((step for word, step in steps.items() if word in said[0]), otherwise)
     return StorageUnavailable(
         f"database: expected {url.render_as_string()} to answer, got {said[0]!r}; {step}"
     )
@@ -132,7 +157,7 @@ def upgrade(url: str) -> None:
     """Bring the database to the newest migration; makes it, and its folder, where absent.
 
     Raises:
-        StorageUnavailable: it cannot be made or written.
+        StorageUnavailable: it cannot be made or written, or is newer than this software.
     """
     engine = connect(url)
     with storage(engine):
@@ -141,6 +166,7 @@ def upgrade(url: str) -> None:
     config = _config()
     try:
         with writing(engine) as connection:
+            _refuse_newer(MigrationContext.configure(connection).get_current_revision())
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
@@ -160,10 +186,21 @@ def check(engine: Engine) -> None:
         )
     with reading(engine) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
+    _refuse_newer(current)
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if current != head:
         raise StorageUnavailable(
             f"database: expected migration {head}, got {current or 'none'}; run `sensei db upgrade`"
+        )
+
+
+def _refuse_newer(current: str | None) -> None:
+    """Refuse a migration that this software does not have."""
+    known = [each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()]
+    if current is not None and current not in known:
+        raise StorageUnavailable(
+            f"database: expected a migration up to {known[0]}, got {current}; "
+            "use the newer software that wrote it, or choose another SENSEI_HOME"
         )
 
 

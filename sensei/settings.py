@@ -1,15 +1,26 @@
 """One frozen settings object; built by flows, command line and service only."""
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sensei.errors import InvalidInput
+
+PREFIX = "SENSEI_"
 
 
 class Settings(BaseSettings):
-    """Every setting of the project, read from `SENSEI_*` environment variables."""
+    """Every setting of the project, read from `SENSEI_*` variables; an empty one is not set.
 
-    model_config = SettingsConfigDict(env_prefix="SENSEI_", frozen=True, extra="ignore")
+    Raises:
+        InvalidInput: a variable does not hold what its setting expects.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     home: Path = Field(Path("var"), description="Everything a run writes lies under it")
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite under home")
@@ -24,10 +35,16 @@ class Settings(BaseSettings):
     drift_days: int = Field(7, ge=1, description="Length of the windows a drift report compares")
     kept_reports: int = Field(20, ge=1, description="HTML reports kept of each kind")
     service_host: str = Field("127.0.0.1", description="Address the service listens on")
-    service_port: int = Field(8000, description="Port of the service")
-    prefect_port: int = Field(4200, description="Port of the Prefect server")
-    mlflow_port: int = Field(5001, description="Port of the MLflow UI")
-    evidently_port: int = Field(8001, description="Port of the Evidently UI")
+    service_port: int = Field(8000, ge=1, le=65535, description="Port of the service")
+    prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server")
+    mlflow_port: int = Field(5001, ge=1, le=65535, description="Port of the MLflow UI")
+    evidently_port: int = Field(8001, ge=1, le=65535, description="Port of the Evidently UI")
+
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise InvalidInput(_sentence(error)) from None
 
     @property
     def root(self) -> Path:
@@ -75,3 +92,11 @@ class Settings(BaseSettings):
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "OPENBLAS_NUM_THREADS": "1",
         }
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first fault as `VARIABLE: expected X, got Y; do Z`."""
+    fault = error.errors(include_url=False)[0]
+    expected = fault["msg"].removeprefix("Input should be ").split(",")[0]
+    variable = PREFIX + str(fault["loc"][0]).upper()
+    return f"{variable}: expected {expected}, got {fault['input']!r}; set it so, or unset it"

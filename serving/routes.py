@@ -4,15 +4,17 @@ Starlette rather than FastAPI, because BentoML sends FastAPI routes through a th
 costs more than half of the requests per second (docs/decisions).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
+from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from sensei.errors import InvalidInput
 from serving.schemas import DifficultyQuery, RecommendationsQuery, parse
@@ -38,9 +40,9 @@ td,th{{text-align:left;padding:.2rem 1.5rem .2rem 0}}</style></head><body>
 </body></html>"""
 
 
-def answer(content: Any, status: int = 200) -> Response:
+def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`content` as a JSON response."""
-    return Response(orjson.dumps(content), status, media_type="application/json")
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
 
 
 async def recommendations(request: Request) -> Response:
@@ -67,6 +69,16 @@ async def refused(_: Request, error: Exception) -> Response:
     return answer({"error": str(error)}, 422)
 
 
+async def unknown(request: Request, error: Exception) -> Response:
+    """404 or 405 in a sentence: what is asked of a path or a method that is not served."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTP_405_METHOD_NOT_ALLOWED:
+        said = f"method: expected GET, got {request.method}; send a GET"
+    else:
+        said = f"path: expected one that is served, got {request.url.path!r:.80}; see / for some"
+    return answer({"error": said}, error.status_code, error.headers)
+
+
 def _engine(request: Request) -> "Engine":
     engine: Engine = request.app.state.engine
     return engine
@@ -74,12 +86,12 @@ def _engine(request: Request) -> "Engine":
 
 _GET: tuple[tuple[str, Callable[[Request], Awaitable[Response]]], ...] = (
     ("/", page),
-    ("/api/user/{username}/recommendations", recommendations),
+    ("/api/user/{username:path}/recommendations", recommendations),  # a name may hold a slash
     ("/api/learning/topic/{topic_id}/difficulty/suggest", suggest_difficulty),
 )
 
 app = Starlette(
     routes=[Route(path, endpoint) for path, endpoint in _GET],
-    exception_handlers={InvalidInput: refused},
+    exception_handlers={InvalidInput: refused, HTTPException: unknown},
 )
 """The application that the service mounts; `app.state.engine` is set when the service starts."""
