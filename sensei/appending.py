@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from sensei.checking import CANONICAL, BadRow
 from sensei.tables import to_microseconds
@@ -15,6 +15,7 @@ PAYLOAD = ("interaction_type", "topic_id", "score", "duration_seconds", "timesta
 """What must be the same where an event id comes a second time."""
 
 _NAMES = ", ".join(CANONICAL.names)
+_REPEATED = ("user_id", "interaction_type", "item_id", "difficulty", "metadata")
 _CHUNK = 20_000  # rows that are Python objects at a time: bounds the memory of an insert
 _COPY_FROM = 1_000  # PostgreSQL: from so many rows on, COPY is faster than inserts
 
@@ -61,12 +62,10 @@ def raise_revisions(connection: Connection, user_ids: Sequence[str]) -> None:
     """Count one more write for each learner; makes those never seen."""
     if user_ids:
         # Sorted, so that two writers of the same learners cannot wait for each other.
-        connection.execute(
-            text(
-                "INSERT INTO learners (user_id, revision) VALUES (:user_id, 1) ON CONFLICT "
-                "(user_id) DO UPDATE SET revision = learners.revision + 1"
-            ),
-            [{"user_id": user_id} for user_id in sorted(user_ids)],
+        connection.connection.cursor().executemany(
+            f"INSERT INTO learners (user_id, revision) VALUES ({_signs(connection, 1)}, 1) "
+            "ON CONFLICT (user_id) DO UPDATE SET revision = learners.revision + 1",
+            [(user_id,) for user_id in sorted(user_ids)],
         )
 
 
@@ -140,7 +139,7 @@ def _execute_many(connection: Connection, statement: str, table: pa.Table) -> in
     cursor = connection.connection.cursor()
     changed = 0
     for columns in _chunks(table):
-        cursor.executemany(statement, list(zip(*columns, strict=True)))
+        cursor.executemany(statement, zip(*columns, strict=True))
         changed += cursor.rowcount
     return changed
 
@@ -150,4 +149,15 @@ def _chunks(table: pa.Table) -> Iterator[list[list[Any]]]:
     times = table["timestamp"].cast(pa.int64())
     table = table.set_column(table.column_names.index("timestamp"), "timestamp", times)
     for start in range(0, table.num_rows, _CHUNK):
-        yield [column.to_pylist() for column in table.slice(start, _CHUNK).columns]
+        chunk = table.slice(start, _CHUNK)
+        yield [_objects(chunk[name], name in _REPEATED) for name in chunk.column_names]
+
+
+def _objects(column: pa.ChunkedArray, repeated: bool) -> list[Any]:
+    """A column as Python objects; of text that repeats, one object for all its rows."""
+    if not repeated:
+        return column.to_pylist()
+    encoded = column.combine_chunks().dictionary_encode("encode")
+    texts = encoded.dictionary.to_numpy(zero_copy_only=False)
+    objects: list[Any] = texts[encoded.indices.to_numpy()].tolist()
+    return objects

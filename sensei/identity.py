@@ -46,18 +46,18 @@ def event_ids(table: pa.Table, occurrences: Occurrences) -> pa.Array:
     """
     names = _names(table)
     sha1 = hashlib.sha1
-    digests = [sha1(name + b"0", usedforsecurity=False).digest() for name in names]
+    digests = [sha1(name, usedforsecurity=False).digest() for name in names]
     raw = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 20)[:, :16].copy()
     ordinals = occurrences.ordinals(raw[:, :8].copy().view(np.uint64).ravel())
     for row in np.flatnonzero(ordinals):
-        name = names[row] + str(ordinals[row]).encode()
+        name = names[row].removesuffix(b"0") + str(ordinals[row]).encode()
         digest = sha1(name, usedforsecurity=False).digest()
         raw[row] = np.frombuffer(digest[:16], np.uint8)
     return _uuid5_text(raw)
 
 
 def _names(table: pa.Table) -> list[bytes]:
-    """Namespace and canonical text of each row; floats by their bits, times in microseconds."""
+    """Namespace, canonical text and ordinal 0 of each row; floats by their bits, times in us."""
     bits = pc.add(table["score"].combine_chunks(), 0.0)
     parts = [
         table["user_id"],
@@ -70,7 +70,7 @@ def _names(table: pa.Table) -> list[bytes]:
     ]
     texts = [pc.fill_null(part.cast(pa.string()), "").cast(pa.binary()) for part in parts]
     space = pa.scalar(NAMESPACE.bytes)
-    joined: list[bytes] = pc.binary_join_element_wise(space, *texts, b"", b"\x1f").to_pylist()
+    joined: list[bytes] = pc.binary_join_element_wise(space, *texts, b"0", b"\x1f").to_pylist()
     return joined
 
 
