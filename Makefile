@@ -8,7 +8,12 @@ export SENSEI_HOME
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export PREFECT_HOME ?= $(abspath $(SENSEI_HOME))/prefect
+export PROJECT_ROOT := $(CURDIR)
+
+SENSEI_PREFECT_PORT ?= 4200
+SENSEI_MLFLOW_PORT ?= 5001
 
 .PHONY: run test test-all check bench server deploy worker mlflow lock clean
 
@@ -28,12 +33,15 @@ bench: .venv/ready   ## speed and memory against peers, as ratios (LARGE=1 adds 
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b $(if $(LARGE),--large) || exit 1; done
 
 server: .venv/ready   ## the Prefect server with its UI on http://127.0.0.1:4200
-	@$(BIN)/prefect server start --host 127.0.0.1
+	@mkdir -p "$(PREFECT_HOME)"
+	@$(BIN)/prefect server start --host 127.0.0.1 --port $(SENSEI_PREFECT_PORT)
 
-deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
+deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:$(SENSEI_PREFECT_PORT)/api
 
 deploy: .venv/ready   ## work pool, global limit `train` and the deployments, on that server
-	@$(BIN)/prefect work-pool create sensei --type process --overwrite
+	@$(BIN)/prefect work-pool create sensei --type process --overwrite >/dev/null 2>&1 || { \
+	  echo "Prefect: expected a server at $$PREFECT_API_URL, got no answer; run \`make server\` first"; \
+	  exit 1; }
 	@$(BIN)/prefect gcl inspect train >/dev/null 2>&1 \
 	  || $(BIN)/prefect gcl create train --limit 1
 	@$(BIN)/prefect --no-prompt deploy --all
@@ -42,7 +50,7 @@ worker: .venv/ready   ## run what the server schedules, until Ctrl-C
 	@$(BIN)/prefect worker start --pool sensei
 
 mlflow: .venv/ready   ## MLflow's UI on http://127.0.0.1:5001
-	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5001 \
+	@$(BIN)/mlflow ui --host 127.0.0.1 --port $(SENSEI_MLFLOW_PORT) \
 	  --backend-store-uri sqlite:///$(abspath $(SENSEI_HOME))/mlflow.db
 
 .venv/ready: requirements.lock pyproject.toml

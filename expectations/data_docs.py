@@ -6,7 +6,7 @@ renderer fills a page of ours, which holds all it needs, from results that hold 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Page:
         for result in results:
             _keep_counts(result)
         self.folder.mkdir(parents=True, exist_ok=True)
-        page = self.folder / f"{self.name}-{self.as_of:%Y%m%dT%H%M%S}.html"
+        page = self.folder / f"{self.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.html"
         page.write_text(_render(results, self.name, notes, self.as_of), "utf-8")
         pages = self.folder.glob(f"{self.name}-*.html")
         newest_first = sorted(pages, key=lambda p: p.stat().st_mtime_ns, reverse=True)

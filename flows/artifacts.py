@@ -1,12 +1,15 @@
 """What a run shows in the Prefect UI: figures beside baselines, decisions, links."""
 
+from pathlib import Path
+
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
 
-from flows.summary import NAMES, PROBABILITY, RANKING, Figures, RunSummary
+from flows.figures import NAMES, PROBABILITY, RANKING, Figures
+from flows.summary import RunSummary
 from monitoring.drift import Drift
 
 
@@ -25,8 +28,10 @@ def publish(run: RunSummary) -> None:
             description="Success of scored attempts of the test part",
         )
     create_markdown_artifact(key="run", markdown=_markdown(run), description="What this run did")
-    for title, link in run.links.items():
-        address = link if link.startswith("http") else f"file://{link}"
+    pages = {
+        title: f"{run.page}/artifacts/reports/{Path(p).name}" for title, p in run.reports.items()
+    }
+    for title, address in {"MLflow run": run.page, **pages}.items():
         key = title.lower().replace(" ", "-")
         create_link_artifact(key=key, link=address, link_text=title, description=title)
 

@@ -58,7 +58,7 @@ def run(
 
     An empty log is first filled with simulated learners, and marked as a demo.
     """
-    from flows.demo import fill_empty_log
+    from flows.own_log import fill_empty_log
     from flows.summary import show_summary
 
     settings = Settings()
@@ -95,6 +95,9 @@ def _train(
     promotion: Promotion,
     say: Callable[[str], None],
 ) -> "RunSummary":
+    from flows.own_log import open_own_log, refuse_empty
+
+    refuse_empty(open_own_log(settings))
     say("Prefect: starting its engine, about 20 seconds where no server runs")
     from flows.train_models import train_models
 
@@ -115,7 +118,7 @@ def import_(
     ] = None,
 ) -> None:
     """Append the interactions of files to the log; bad rows go into quarantine with a reason."""
-    from flows.demo import open_own_log
+    from flows.own_log import open_own_log
     from flows.summary import command, show_import
     from sensei.importing import import_files
 
@@ -157,12 +160,13 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Fill an empty log with simulated learners; the database is then marked as a demo."""
-    from flows.demo import last_midnight, open_own_log, simulate_into
+    from flows.own_log import last_midnight, open_own_log, simulate_into
+    from flows.summary import command
 
     settings = Settings()
     with run_progress() as say:
         simulate_into(open_own_log(settings), learners, days, seed, last_midnight(), say)
-    console.print("Next: [bold]sensei run[/bold]")
+    console.print(f"Next: {command()} run")
 
 
 @app.command()
@@ -221,7 +225,7 @@ def evaluate(
         _check_writable(out)
     with run_progress() as say:
         say(f"Read: {file}")
-        frame, imported = read_frame(file, mapping)
+        frame, imported = read_frame(file, mapping, _kept(split))
         _refuse_nothing(imported)
         say("Train: loading TensorFlow")
         result = run_protocol(
@@ -236,6 +240,12 @@ def evaluate(
         out.write_text(result.to_json() + "\n", "utf-8")
     show_import(console, imported)
     show_evaluation(console, result, out)
+
+
+def _kept(split: str) -> list[str]:
+    """The column of the file that a split names, where it stands outside the metadata."""
+    _, column, name = split.partition("column:")
+    return [name] if column and name and not name.startswith("metadata.") else []
 
 
 def _check_writable(out: Path) -> None:
@@ -266,12 +276,13 @@ def curriculum_load(
     file: Annotated[Path | None, typer.Argument(help="JSON file; none: our own.")] = None,
 ) -> None:
     """Replace the catalogue of topics and resources by a file's."""
-    from flows.demo import open_own_log
+    from flows.own_log import open_own_log
+    from flows.summary import command
     from sensei import curriculum
 
     catalogue = curriculum.load_file(file)
     curriculum.store(open_own_log(Settings()).engine, catalogue)
-    console.print(f"{len(catalogue.topics)} topics loaded. Next: [bold]sensei run[/bold]")
+    console.print(f"{len(catalogue.topics)} topics loaded. Next: {command()} run")
 
 
 @db_app.command("upgrade")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
@@ -18,7 +19,9 @@ def one_at_a_time() -> Iterator[None]:
     """Hold the only place of the limit, which is made on the server where it is absent."""
     with get_client(sync_client=True) as client:
         try:
-            client.read_global_concurrency_limit_by_name(LIMIT)
+            limit = client.read_global_concurrency_limit_by_name(LIMIT)
+            if limit.active_slots >= limit.limit:
+                get_run_logger().info("Wait: another run holds the limit `%s`", LIMIT)
         except ObjectNotFound:
             client.create_global_concurrency_limit(
                 GlobalConcurrencyLimitCreate(name=LIMIT, limit=1)

@@ -111,7 +111,6 @@ def register(
             "candidate": contest.chosen,
             "measured": review.headline(contest),
             "parity": f"{exported[contest.model].parity:.1e}",
-            "data_docs": str(validation.docs),
         }
         versions[contest.model] = registry.register(
             contest.model, run.run_id, run.models[contest.model], contest.description, tags
@@ -239,6 +238,30 @@ def report_drift(settings: Settings, moment: Moment, features: Features) -> Drif
     drift = drift_report(current, reference, settings.reports / "drift", settings.kept_reports)
     get_run_logger().info("Drift: score %.2f", drift.score)
     return drift
+
+
+@task(name="keep reports", **IO)
+def keep_reports(
+    settings: Settings,
+    registered: Registered,
+    validation: Validation,
+    features: Features,
+    drift: Drift,
+) -> dict[str, str]:
+    """Hang the run's reports on its MLflow run, where they outlive the bounded folders.
+
+    Returns:
+        Title -> file.
+    """
+    reports = {
+        "Data Docs": validation.docs,
+        "feature docs": features.docs,
+        "drift report": drift.html or drift.json,
+    }
+    registry = Registry(settings.tracking_uri, settings.root / "mlartifacts")
+    for path in reports.values():
+        registry.client.log_artifact(registered.run_id, str(path), "reports")
+    return {title: str(path) for title, path in reports.items()}
 
 
 def _window(features: Features, start: int, end: int) -> pd.DataFrame:

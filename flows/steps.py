@@ -1,6 +1,7 @@
 """The tasks that flows are made of: each calls one room and says what it did."""
 
 import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +15,20 @@ from prefect import get_run_logger, task
 from expectations.checkpoint import validate_features, validate_interactions
 from expectations.quarantine import Facts, by_expectation, refuse
 from features.batch import Events, encode
+from flows.own_log import refuse_empty
 from sensei import curriculum
-from sensei.errors import NotEnoughData, SenseiError, StorageUnavailable
+from sensei.errors import SenseiError, StorageUnavailable
 from sensei.log import open_log
 from sensei.settings import Settings
 from training.candidates import Candidates, train_candidates
 from training.code_version import code_version
-from training.evaluate import Chosen, Measured, choose, measure
+from training.evaluate import Chosen, Measured, choose, intervals, measure
 from training.export import import_tensorflow
 from training.preparation import Parts, Prepared, prepare
 from training.splits import split_by_learner, split_by_time, within
+
+KEPT_RUNS = 3
+"""Extracts that remain, for the cache; the new one included."""
 
 PREVIOUS_RUN = "previous_run"
 
@@ -80,14 +85,9 @@ class Validation:
 def read_moment(settings: Settings, as_of: datetime | None) -> Moment:
     """Fix what this run reads; the window ends after the log's last event unless told."""
     log = open_log(settings.log_url)
-    last = log.last_event()
-    if last is None:
-        raise NotEnoughData(
-            "log: expected interactions to train on, got none; "
-            "run `sensei import FILE` or `sensei simulate` first"
-        )
-    end = as_of.astimezone(UTC) if as_of else last + timedelta(microseconds=1)
-    return Moment(end, str(log.log_revision()), code_version().digest)
+    refuse_empty(log)
+    end = as_of or (log.last_event() or datetime.min) + timedelta(microseconds=1)
+    return Moment(end.astimezone(UTC), str(log.log_revision()), code_version().digest)
 
 
 def _cache_key(step: str) -> Any:
@@ -100,10 +100,18 @@ def extract(settings: Settings, moment: Moment) -> Path:
     frame = open_log(settings.log_url).read(until=moment.as_of)
     folder = settings.runs / moment.key
     folder.mkdir(parents=True, exist_ok=True)
+    _keep_newest(settings.runs, KEPT_RUNS)
     path = folder / "interactions.parquet"
     frame.to_parquet(path, index=False)
     get_run_logger().info("Extract: %s interactions up to %s", f"{len(frame):,}", moment.as_of)
     return path
+
+
+def _keep_newest(runs: Path, kept: int) -> None:
+    """Remove the extracts of older runs: they hold learners' rows."""
+    newest_first = sorted(runs.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
+    for folder in newest_first[kept:]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @task(name="validate", **IO, persist_result=True, cache_key_fn=_cache_key("validate"))
@@ -206,17 +214,17 @@ class Evidence:
     chosen: Chosen
     validated: Measured
     tested: Measured
+    intervals: dict[str, Any]
 
 
 @task(name="evaluate")
-def evaluate(features: Features, candidates: Candidates) -> Evidence:
+def evaluate(features: Features, candidates: Candidates, seed: int) -> Evidence:
     """Choose on the validation part, then measure everything on the test part."""
     prepared = features.prepared
     get_run_logger().info("Evaluate: ranking all topics for %s targets", f"{len(prepared.test):,}")
     validated = measure(candidates, prepared, "validate")
     chosen = choose(candidates, validated)
     tested = measure(candidates, prepared, "test")
-    get_run_logger().info(
-        "Evaluate: chosen on validation: %s and %s", chosen.recommendation, chosen.difficulty
-    )
-    return Evidence(chosen, validated, tested)
+    names = " and ".join(name for name in (chosen.recommendation, chosen.difficulty) if name)
+    get_run_logger().info("Evaluate: chosen on validation: %s", names)
+    return Evidence(chosen, validated, tested, intervals(tested, chosen, seed))

@@ -1,5 +1,6 @@
 """What a person reads when a command has ended."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,37 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.figures import NAMES, show_figures, ties
 from sensei.importing import Imported
+from sensei.settings import Settings
 from training.evaluate import Result
 from training.registry import Version
-
-NAMES = {
-    "most_popular": "most popular",
-    "repeat_last": "repeat last",
-    "most_frequent": "learner's most frequent",
-    "markov_1": "Markov, last topic",
-    "markov_2": "Markov, last two topics",
-    "global_mean": "overall mean",
-    "topic_mean": "topic mean",
-    "proficiency": "learner's proficiency",
-    "reference": "reference network",
-}
-RANKING = {
-    "hr_at_1": "HR@1",
-    "hr_at_3": "HR@3",
-    "hr_at_5": "HR@5",
-    "ndcg_at_5": "NDCG@5",
-    "mrr": "MRR",
-}
-PROBABILITY = {
-    "auc": "AUC",
-    "accuracy": "accuracy",
-    "log_loss": "log loss",
-    "brier": "Brier",
-    "ece": "ECE",
-}
-
-Figures = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -59,13 +34,15 @@ class RunSummary:
         next_topic: mode -> model -> figures on the test part.
         success: model -> figures on the test part.
         no_success: why there is no difficulty model; empty where there is one.
+        tied: table -> models tied with the chosen one.
         chosen: model -> candidate chosen on validation.
         versions: model -> registered version.
         promoted: model -> whether the version now answers learners.
         decisions: model -> the gate's sentence.
         bundle, bento: what serves; None where nothing was promoted.
         drift: what the drift report found, in words.
-        links: title -> file or address.
+        reports: title -> file.
+        page: address of the run's page while `make mlflow` runs; the reports hang on it too.
     """
 
     demo: bool
@@ -80,6 +57,7 @@ class RunSummary:
     next_topic: dict[str, dict[str, dict[str, float]]]
     success: dict[str, dict[str, float]]
     no_success: str
+    tied: dict[str, list[str]]
     chosen: dict[str, str]
     versions: dict[str, str]
     promoted: dict[str, bool]
@@ -87,7 +65,8 @@ class RunSummary:
     bundle: str | None
     bento: str | None
     drift: str
-    links: dict[str, str]
+    reports: dict[str, str]
+    page: str
 
 
 def show_summary(console: Console, run: RunSummary) -> None:
@@ -106,110 +85,87 @@ def show_summary(console: Console, run: RunSummary) -> None:
         f"Trained   on {run.targets['train']:,} targets of the last {run.window_days} days; "
         f"{run.targets['validate']:,} to choose by, {run.targets['test']:,} opened once at the end"
     )
-    show_figures(console, run.next_topic, run.success, run.chosen)
+    show_figures(console, run.next_topic, run.success, run.chosen, run.tied)
     _show_comparison(console, run)
     if run.no_success:
         console.print(f"No difficulty model: {run.no_success}.")
     for model, sentence in run.decisions.items():
-        mark = "[green]promoted[/green]" if run.promoted[model] else "[yellow]kept back[/yellow]"
+        mark = "[green]promoted[/green]" if run.promoted[model] else "[yellow]not promoted[/yellow]"
         console.print(
             f"{model}: {NAMES.get(run.chosen[model], run.chosen[model])}, version "
             f"{run.versions[model]}, {mark}. {sentence}"
         )
     console.print(run.drift)
-    for title, link in run.links.items():
-        console.print(f"  {title:<14} {_short(link)}", soft_wrap=True)
-    _show_next(console)
+    for title, path in run.reports.items():
+        console.print(f"  {title:<14} {_short(path)}", soft_wrap=True)
+    console.print(f"  {'MLflow run':<14} {run.page}", soft_wrap=True)
+    _show_next(console, run.demo)
+
+
+COUNTING = ("most_popular", "repeat_last", "most_frequent", "markov_1", "markov_2")
 
 
 def _show_comparison(console: Console, run: RunSummary) -> None:
-    """The chosen recommender beside what needs no model, in words."""
+    """The chosen recommender beside what needs no training, in words."""
     best = run.chosen["recommendation"]
     new, every = run.next_topic["new"], run.next_topic["all"]
+    others = [name for name in COUNTING if name in new and name != best]
+    runner_up = max(others, key=lambda name: new[name]["hr_at_1"])
     console.print(
         f"In words: of 100 times that a learner turned to another topic, it stood first "
-        f"{_percent(new[best])} times with {NAMES.get(best, best)}, "
-        f"{_percent(new['most_popular'])} with most popular; counting also the times when he went "
-        f"on with the same, {_percent(every[best])}, against {_percent(every['repeat_last'])} "
-        f"with repeat last."
+        f"{_percent(new[best])} times with {_name(best)}, {_percent(new['most_popular'])} with "
+        f"most popular, {_percent(new[runner_up])} with {_name(runner_up)}"
+        f"{' (a tie)' if runner_up in run.tied['new'] else ''}. Counting also the times when the "
+        f"learner stayed with the topic: {_percent(every[best])}, against "
+        f"{_percent(every['repeat_last'])} with repeat last."
     )
+
+
+def _name(candidate: str) -> str:
+    return NAMES.get(candidate, candidate)
 
 
 def _percent(figures: Mapping[str, float]) -> str:
     return f"{100 * figures['hr_at_1']:.0f}"
 
 
-def _show_next(console: Console) -> None:
-    sensei = command()
+def _show_next(console: Console, demo: bool) -> None:
+    """The commands that make sense now, as they must be typed here."""
+    sensei, learner = command(), "learner-00001" if demo else "testuser"
+    site = "http://127.0.0.1:8000/api"
+    lines = [
+        f"{sensei} serve    and in another terminal:",
+        f"curl '{site}/user/{learner}/recommendations?count=5'",
+        f"curl '{site}/learning/topic/1/difficulty/suggest?username=testuser'",
+        f"{sensei} models    every version, and which one answers learners",
+        f"{home_prefix()}make mlflow    their pages, at the address above",
+    ]
+    if demo:
+        own = f"SENSEI_HOME=own {sensei.split()[-1]}"
+        lines += [f"{own} import FILE    your own log, in a folder of its own", f"{own} run"]
     console.rule("[bold]What comes next")
-    console.print(
-        f"  {sensei} serve                 then, in another terminal:\n"
-        "  curl 'http://127.0.0.1:8000/api/user/testuser/recommendations?count=5'\n"
-        "  curl 'http://127.0.0.1:8000/api/learning/topic/1/difficulty/suggest?username=testuser'\n"
-        f"  {sensei} models                every version, and which one answers learners\n"
-        f"  SENSEI_HOME=own {sensei} import FILE    your own log, in a folder of its own\n"
-        f"  SENSEI_HOME=own {sensei} run",
-        soft_wrap=True,
-    )
+    for line in lines:
+        console.print(f"  {line}", soft_wrap=True)
+
+
+def home_prefix() -> str:
+    """`SENSEI_HOME=... ` where this process was given another home than the default one."""
+    home = Settings().root
+    return "" if home == Path("var").resolve() else f"SENSEI_HOME={shlex.quote(_short(str(home)))} "
 
 
 def command() -> str:
-    """How the `sensei` command must be typed here."""
+    """How the `sensei` command must be typed here, for the same home."""
     ours = Path(sys.argv[0])
     found = shutil.which("sensei")
     if found and Path(found).resolve() == ours.resolve():
-        return "sensei"
-    return _short(str(ours)) if ours.name == "sensei" else "sensei"
+        return f"{home_prefix()}sensei"
+    return home_prefix() + (_short(str(ours)) if ours.name == "sensei" else "sensei")
 
 
 def _short(path: str) -> str:
     """A path below the working folder without that folder."""
     return path.removeprefix(f"{Path.cwd()}/")
-
-
-def show_figures(
-    console: Console,
-    next_topic: Mapping[str, Figures],
-    success: Figures,
-    chosen: Mapping[str, str | None],
-) -> None:
-    """Show every model beside the baselines: ranking for all and new targets, success."""
-    titles = {
-        "all": "Next topic, all targets",
-        "new": "Next topic, where it differs from the last (the last one is masked)",
-    }
-    for mode, title in titles.items():
-        count = max((int(f["n"]) for f in next_topic[mode].values()), default=0)
-        _show_table(
-            console, f"{title}: {count:,}", next_topic[mode], RANKING, chosen["recommendation"]
-        )
-    if success:
-        count = max(int(f["n"]) for f in success.values())
-        title = f"Success of an attempt: {count:,}"
-        _show_table(console, title, success, PROBABILITY, chosen.get("difficulty"))
-    console.print(f"[dim]{_LEGEND}[/dim]")
-
-
-_LEGEND = (
-    "* chosen on the validation part, before these figures were seen. HR@k: share of targets among "
-    "the first k topics; NDCG@5 and MRR: the same, higher for earlier places. AUC: chance that a "
-    "success is scored above a failure; log loss, Brier, ECE: errors of the probability, lower is "
-    "better."
-)
-
-
-def _show_table(
-    console: Console, title: str, figures: Figures, columns: Mapping[str, str], chosen: str | None
-) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("model")
-    for heading in columns.values():
-        table.add_column(heading, justify="right")
-    for name, values in figures.items():
-        cells = [f"{values[c]:.3f}" if values[c] == values[c] else "-" for c in columns]
-        mark, style = (" *", "bold green") if name == chosen else ("", "")
-        table.add_row(NAMES.get(name, name) + mark, *cells, style=style)
-    console.print(table)
 
 
 def show_import(console: Console, imported: Imported) -> None:
@@ -230,7 +186,8 @@ def show_evaluation(console: Console, result: Result, out: Path | None) -> None:
         f"{data['rows']:,} rows of {data['learners']:,} learners on {data['topics']:,} topics, "
         f"split: {data['split']}"
     )
-    show_figures(console, result.next_topic, result.success, data["selected"])
+    tied = ties(result.intervals, data["selected"])
+    show_figures(console, result.next_topic, result.success, data["selected"], tied)
     if data["no_success"]:
         console.print(f"Success was not measured: {data['no_success']}.")
     if out:

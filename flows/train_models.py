@@ -1,5 +1,6 @@
 """The main flow: from the log to promoted models, packaged, with a drift report."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -8,6 +9,7 @@ from pydantic import Field
 
 from flows import release, steps
 from flows.artifacts import drift_in_words, publish
+from flows.figures import ties
 from flows.one_at_a_time import one_at_a_time
 from flows.summary import RunSummary
 from sensei.log import open_log
@@ -17,21 +19,20 @@ from training.evaluate import next_topic_table, success_table
 
 @flow(name="train-models", description="Log -> validated features -> models -> gate -> Bento.")
 def train_models(
-    window_days: Annotated[
-        int, Field(ge=1, description="Targets of the last so many days; history is never cut")
-    ] = 90,
-    as_of: Annotated[
-        datetime | None, Field(description="End of the window, UTC; empty: the log's last event")
-    ] = None,
-    split: Annotated[
-        Literal["time", "learner"], Field(description="learner: for logs that know only order")
-    ] = "time",
-    seed: Annotated[int, Field(description="Seed of every random choice")] = 0,
-    promotion: Annotated[
-        Literal["auto", "review"], Field(description="review: a person promotes what passed")
-    ] = "auto",
+    window_days: Annotated[int, Field(ge=1)] = 90,
+    as_of: datetime | None = None,
+    split: Literal["time", "learner"] = "time",
+    seed: int = 0,
+    promotion: Literal["auto", "review"] = "auto",
 ) -> RunSummary:
     """Train on the log, promote what is better, package it, report drift.
+
+    Args:
+        window_days: Targets of the last so many days; history is never cut.
+        as_of: End of the window, UTC; empty for the log's last event.
+        split: `time`, or `learner` for logs that know only order.
+        seed: Seed of every random choice.
+        promotion: `auto`, or `review`: a person decides, the version waits as challenger.
 
     Returns:
         What the run did, in figures and words.
@@ -43,7 +44,7 @@ def train_models(
         validation = steps.validate(settings, moment, extracted)
         features = steps.build_features(settings, moment, validation, window_days, split)
         candidates = steps.train(features, seed)
-        evidence = steps.evaluate(features, candidates)
+        evidence = steps.evaluate(features, candidates, seed)
         exported = release.export(features, candidates, evidence)
         parameters = {
             "window_days": window_days,
@@ -62,6 +63,7 @@ def train_models(
         )
         bento = release.package_bundle(settings, digest) if digest else None
         drift = release.report_drift(settings, moment, features)
+        reports = release.keep_reports(settings, registered, validation, features, drift)
     summary = RunSummary(
         demo=bool(open_log(settings.log_url).get_fact("demo")),
         as_of=moment.as_of,
@@ -75,6 +77,7 @@ def train_models(
         next_topic=next_topic_table(evidence.tested),
         success=success_table(evidence.tested),
         no_success=features.prepared.no_success,
+        tied=ties(evidence.intervals, asdict(evidence.chosen)),
         chosen={model: exported[model].candidate.name for model in exported},
         versions=registered.versions,
         promoted={
@@ -84,12 +87,8 @@ def train_models(
         bundle=digest,
         bento=bento,
         drift=drift_in_words(drift, settings.drift_days),
-        links={
-            "Data Docs": str(validation.docs),
-            "feature docs": str(features.docs),
-            "drift report": str(drift.html or drift.json),
-            "MLflow run": registered.page(settings.mlflow_port),
-        },
+        reports=reports,
+        page=registered.page(settings.mlflow_port),
     )
     publish(summary)
     return summary

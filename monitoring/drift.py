@@ -113,9 +113,23 @@ def drift_report(
     )
     if snapshot and html:
         snapshot.save_html(str(html))
+        _head(html, drift)
     drift.json.write_text(json.dumps(asdict(drift), default=str, indent=1), "utf-8")
     _keep(folder, kept)
     return drift
+
+
+def _head(page: Path, drift: Drift) -> None:
+    """Put the score and the sizes of the windows on top of Evidently's page."""
+    small = f" Fewer than {FEWEST_ROWS} rows: nothing is called drifted." if drift.small else ""
+    said = (
+        '<p style="font:16px/1.5 sans-serif;margin:1rem 2rem"><b>Drift score '
+        f"{drift.score:.2f} of 1</b>: the share of compared columns that moved further than "
+        f"matters and than chance explains. {drift.n_current:,} rows now, "
+        f"{drift.n_reference:,} in the window before.{small}</p>"
+    )
+    text = page.read_text("utf-8")
+    page.write_text(text.replace("<body>", f"<body>{said}", 1), "utf-8")
 
 
 def _unfit(name: str, current: pd.DataFrame, reference: pd.DataFrame) -> str:
@@ -142,9 +156,8 @@ def _is_number(values: "pd.Series[Any]") -> bool:
 
 def _window(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """Take the columns to compare, at most `MOST_ROWS` rows, categories as text."""
-    taken = frame[list(names)]
-    if len(taken) > MOST_ROWS:
-        taken = taken.sample(MOST_ROWS, random_state=0)
+    # Always in another order: Evidently draws values by position, and no point may be somebody.
+    taken = frame[list(names)].sample(min(len(frame), MOST_ROWS), random_state=0)
     return pd.DataFrame(
         {
             name: values.astype(float).where(_known(values))

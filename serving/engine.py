@@ -72,6 +72,16 @@ def suggest_level(success: Sequence[float]) -> int:
     return max((level for level in nearest if success[level] >= low), default=nearest[0])
 
 
+def _leave_out(probability: NDArray[np.float32], slot: int) -> None:
+    """Take one topic out of a ranking, in place; the others share its probability.
+
+    The topic just studied is not offered as the next one; the gate judges models in the same way.
+    """
+    if slot and probability[slot - 1] < 1.0:
+        probability /= 1.0 - probability[slot - 1]
+        probability[slot - 1] = 0.0
+
+
 class Engine:
     """Answers for one learner at a time.
 
@@ -116,6 +126,7 @@ class Engine:
             return ranked | {"model": "most_popular", "version": None, "fallback": reason}
         inputs = history.recommendation_inputs(self._clock(), statistics)
         probability = model.bundle.recommend(inputs[np.newaxis])[0]
+        _leave_out(probability, statistics.slot_of(history.last_topic_id or 0))
         ranked = self._ranked(statistics, probability, num_recommendations)
         return ranked | model.source("recommendation") | {"fallback": None}
 

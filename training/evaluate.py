@@ -99,7 +99,7 @@ def evaluate(
         next_topic=next_topic_table(tested),
         success=success_table(tested),
         data=_data(events, split, seed, prepared, chosen, validated, tested),
-        intervals=_intervals(tested, chosen, seed),
+        intervals=intervals(tested, chosen, seed),
     )
 
 
@@ -213,7 +213,8 @@ def _data(
     }
 
 
-def _intervals(tested: Measured, chosen: Chosen, seed: int) -> dict[str, Any]:
+def intervals(tested: Measured, chosen: Chosen, seed: int) -> dict[str, Any]:
+    """95 % intervals of every model's figures, and of what the chosen ones gain over the others."""
     success = {}
     if chosen.difficulty and tested.success:
         success = success_intervals(tested.success, chosen.difficulty, seed)

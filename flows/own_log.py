@@ -1,11 +1,11 @@
-"""Simulated learners for a log that is empty, so that a newcomer sees everything work."""
+"""The log of this installation: opened, never trained on empty, filled with a demo if asked."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sensei import curriculum, database, rules
 from sensei.checking import check_table
-from sensei.errors import InvalidInput
+from sensei.errors import InvalidInput, NotEnoughData
 from sensei.identity import Occurrences
 from sensei.log import Log, open_log
 from sensei.settings import Settings
@@ -23,6 +23,19 @@ def open_own_log(settings: Settings) -> Log:
     if not settings.database_url:
         database.upgrade(settings.log_url)
     return open_log(settings.log_url)
+
+
+def refuse_empty(log: Log) -> None:
+    """Stop before anything is started for nothing.
+
+    Raises:
+        NotEnoughData: the log holds no interaction.
+    """
+    if log.is_empty():
+        raise NotEnoughData(
+            "log: expected interactions to train on, got none; "
+            "run `sensei import FILE` or `sensei simulate` first"
+        )
 
 
 def fill_empty_log(settings: Settings, say: Callable[[str], None]) -> None:
