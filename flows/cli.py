@@ -1,10 +1,8 @@
 """The command line: every job as a command that says what it does and what comes next."""
 
 import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
-from errno import EACCES, EDQUOT, ENOSPC, EROFS
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +10,9 @@ import typer
 from rich.markup import escape
 
 from flows.console import console, flow_messages, progress_bar, run_progress
-from sensei.errors import InvalidInput, SenseiError
+from flows.faults import in_words
+from flows.preflight import check_output, check_port, check_room
+from sensei.errors import InvalidInput
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ Promotion = Literal["auto", "review"]
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
 
-_FULL = "free some space, then repeat"
-_FORBIDDEN = "make it writable, or choose another SENSEI_HOME"
-_STORAGE = {ENOSPC: _FULL, EDQUOT: _FULL, EROFS: _FORBIDDEN, EACCES: _FORBIDDEN}
-"""What to do about a file that cannot be written."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -98,6 +94,7 @@ def _train(
     from flows.own_log import open_own_log, refuse_empty
 
     refuse_empty(open_own_log(settings))
+    check_room(settings.root)
     say("Prefect: starting its engine, about 20 seconds where no server runs")
     from flows.train_models import train_models
 
@@ -135,9 +132,11 @@ def import_(
 def _refuse_nothing(imported: "Imported") -> None:
     """Say it as an error where no row at all could be used."""
     if not imported.read:
-        raise InvalidInput("import: expected rows, got none; check the files")
+        raise InvalidInput("rows: expected some, got none; check the file")
     if imported.quarantined == imported.read:
-        raise InvalidInput(f"import: no row was usable: {imported.examples[0]}")
+        raise InvalidInput(
+            f"rows: expected some that can be used, got none: {imported.examples[0]}"
+        )
 
 
 def _mapping(pairs: Sequence[str]) -> dict[str, str]:
@@ -178,29 +177,11 @@ def serve(
     """Answer over HTTP until Ctrl-C."""
     settings = Settings()
     listen = settings.service_port if port is None else port
-    _check_free(settings.service_host, listen, "SENSEI_SERVICE_PORT or --port")
+    check_port(settings.service_host, listen, "SENSEI_SERVICE_PORT or --port")
     arguments = ["serve", "serving.service:SenseiService", "--working-dir", str(ROOT)]
     arguments += ["--host", settings.service_host, "--port", str(listen)]
     console.print(f"Listening on http://{settings.service_host}:{listen} (Ctrl-C ends)")
     os.execv(sys.executable, [sys.executable, "-m", "bentoml", *arguments])  # noqa: S606
-
-
-def _check_free(host: str, port: int, setting: str) -> None:
-    """Refuse a port that another program holds, naming the setting that changes it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except socket.gaierror as error:
-            raise InvalidInput(
-                f"host: expected an address of this machine, got {host} ({error.strerror}); "
-                "set SENSEI_SERVICE_HOST"
-            ) from error
-        except OSError as error:
-            raise InvalidInput(
-                f"port: expected a free one, got {port} ({error.strerror}); "
-                f"stop the program that holds it or set {setting}"
-            ) from error
 
 
 @app.command()
@@ -222,7 +203,7 @@ def evaluate(
 
     mapping = _mapping(renamed or [])
     if out:
-        _check_writable(out)
+        check_output(out)
     with run_progress() as say:
         say(f"Read: {file}")
         frame, imported = read_frame(file, mapping, _kept(split))
@@ -246,18 +227,6 @@ def _kept(split: str) -> list[str]:
     """The column of the file that a split names, where it stands outside the metadata."""
     _, column, name = split.partition("column:")
     return [name] if column and name and not name.startswith("metadata.") else []
-
-
-def _check_writable(out: Path) -> None:
-    """Refuse, before minutes of work, a file that cannot be written at their end."""
-    try:
-        with out.open("a"):
-            pass
-    except OSError as error:
-        raise InvalidInput(
-            f"--out: expected a file that can be written, got {out} ({error.strerror}); "
-            "name another one"
-        ) from error
 
 
 @app.command()
@@ -313,27 +282,10 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        said = _sentence(error)
+        said = in_words(error)
         if said:
             console.print(f"[red]error:[/red] {escape(said)}", soft_wrap=True)
         raise SystemExit(1) from error
     if code == INTERRUPTED:
         console.print("Stopped. Nothing is half-written: repeat the command to go on.")
     raise SystemExit(code)
-
-
-def _sentence(error: Exception) -> str:
-    """An error in words."""
-    if isinstance(error, SenseiError):
-        return str(error)
-    # Typer's errors of the command line have this method in common, but no public base.
-    in_words: Callable[[], str] | None = getattr(error, "format_message", None)
-    if in_words:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "sensei"
-        said = in_words().rstrip(".")
-        return f"{said}; see `{command} --help`" if said else ""  # nothing: the help was shown
-    if isinstance(error, OSError) and error.errno in _STORAGE:
-        where = error.filename or "the folder of SENSEI_HOME"
-        return f"files: expected to write {where}, got {error.strerror!r}; {_STORAGE[error.errno]}"
-    return f"unexpected {type(error).__name__}: {error}; see where with `sensei --debug`"

@@ -86,8 +86,10 @@ def read_moment(settings: Settings, as_of: datetime | None) -> Moment:
     """Fix what this run reads; the window ends after the log's last event unless told."""
     log = open_log(settings.log_url)
     refuse_empty(log)
-    end = as_of or (log.last_event() or datetime.min) + timedelta(microseconds=1)
-    return Moment(end.astimezone(UTC), str(log.log_revision()), code_version().digest)
+    last = log.last_event()
+    assert last is not None, "an interaction has a time"
+    end = (as_of or last + timedelta(microseconds=1)).astimezone(UTC)
+    return Moment(end, str(log.log_revision()), code_version().digest)
 
 
 def _cache_key(step: str) -> Any:

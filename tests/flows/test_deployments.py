@@ -1,6 +1,7 @@
 """Deployments on a real Prefect server: the schedule must make runs, the limit must hold."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
+SENSEI = Path(sys.executable).with_name("sensei")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[str]:
+def server(tmp_path_factory) -> Iterator[tuple[str, dict[str, str]]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -40,7 +42,7 @@ def server(tmp_path_factory) -> Iterator[str]:
             cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        yield url
+        yield url, environment | {"SENSEI_HOME": str(home / "sensei")}
     finally:
         process.terminate()
         process.wait(30)
@@ -64,10 +66,11 @@ def _ask(url: str, path: str, body: dict) -> list[dict]:
 
 @pytest.mark.timeout(500)
 def test_nightly_is_scheduled_for_two_at_night_over_thirty_days(server):
+    url, _ = server
     until = time.monotonic() + 60
-    while not (runs := _ask(server, "flow_runs", {})) and time.monotonic() < until:
+    while not (runs := _ask(url, "flow_runs", {})) and time.monotonic() < until:
         time.sleep(1)
-    deployments = {d["name"]: d for d in _ask(server, "deployments", {})}
+    deployments = {d["name"]: d for d in _ask(url, "deployments", {})}
     assert set(deployments) == {"nightly", "manual"}
     assert deployments["nightly"]["parameters"]["window_days"] == 30
     assert deployments["manual"]["parameters"]["window_days"] == 90
@@ -79,17 +82,58 @@ def test_nightly_is_scheduled_for_two_at_night_over_thirty_days(server):
 
 @pytest.mark.timeout(500)
 def test_one_limit_holds_for_all_training(server):
-    limits = {limit["name"]: limit for limit in _ask(server, "v2/concurrency_limits", {})}
+    url, _ = server
+    limits = {limit["name"]: limit for limit in _ask(url, "v2/concurrency_limits", {})}
     assert limits["train"]["limit"] == 1
 
 
 @pytest.mark.timeout(500)
 def test_a_parameter_out_of_range_is_refused_with_the_reason(server):
-    manual = next(d for d in _ask(server, "deployments", {}) if d["name"] == "manual")
+    url, _ = server
+    manual = next(d for d in _ask(url, "deployments", {}) if d["name"] == "manual")
     answer = httpx.post(
-        f"{server}/deployments/{manual['id']}/create_flow_run",
+        f"{url}/deployments/{manual['id']}/create_flow_run",
         json={"parameters": {"window_days": 0}},
         timeout=30,
     )
     assert answer.status_code in (409, 422)
     assert "window_days" in answer.text or "minimum" in answer.text
+
+
+@pytest.mark.timeout(500)
+def test_the_form_says_what_each_parameter_means(server):
+    url, _ = server
+    for deployment in _ask(url, "deployments", {}):
+        properties = deployment["parameter_openapi_schema"]["properties"]
+        assert set(properties) == {"window_days", "as_of", "split", "seed", "promotion"}
+        assert all(p.get("description") for p in properties.values())
+
+
+@pytest.mark.timeout(500)
+def test_a_worker_finds_the_flow_and_says_why_an_empty_log_is_refused(server):
+    url, environment = server
+    made = subprocess.run(
+        [SENSEI, "db", "upgrade"], env=environment, capture_output=True, check=False
+    )
+    assert made.returncode == 0
+    manual = next(d for d in _ask(url, "deployments", {}) if d["name"] == "manual")
+    run = httpx.post(
+        f"{url}/deployments/{manual['id']}/create_flow_run",
+        json={"state": {"type": "SCHEDULED"}},
+        timeout=30,
+    ).raise_for_status().json()  # fmt: skip
+    worker = subprocess.Popen(
+        ["make", "worker"], cwd=ROOT, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        until = time.monotonic() + 180
+        state = run["state"]
+        while state["type"] not in ("FAILED", "CRASHED", "COMPLETED") and time.monotonic() < until:
+            time.sleep(1)
+            state = httpx.get(f"{url}/flow_runs/{run['id']}", timeout=30).json()["state"]
+    finally:
+        os.killpg(worker.pid, signal.SIGINT)
+        worker.communicate(timeout=60)
+    assert state["type"] == "FAILED"
+    assert "log: expected interactions to train on, got none" in state["message"]
