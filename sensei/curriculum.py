@@ -11,8 +11,12 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import Engine, delete, insert, select
 
-from sensei import tables
+from sensei import database, tables
 from sensei.errors import InvalidInput
+from sensei.rules import MAX_TOPIC_ID
+
+MAX_MINUTES = 366 * 24 * 60
+"""Nothing takes longer than a year."""
 
 
 class Resource(BaseModel):
@@ -20,11 +24,13 @@ class Resource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    resource_id: int = Field(ge=1, description="Unique in the curriculum; the id of its page")
+    resource_id: int = Field(
+        ge=1, le=MAX_TOPIC_ID, description="Unique in the curriculum; the id of its page"
+    )
     kind: Literal["text", "video", "lab"]
     title: str = Field(min_length=1)
     url: str = Field(min_length=1, description="Address, or a path below the platform's own")
-    minutes: int | None = Field(None, ge=1)
+    minutes: int | None = Field(None, ge=1, le=MAX_MINUTES)
 
 
 class Topic(BaseModel):
@@ -32,12 +38,14 @@ class Topic(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    topic_id: int = Field(ge=0, description="The `topic_id` of interactions")
+    topic_id: int = Field(ge=0, le=MAX_TOPIC_ID, description="The `topic_id` of interactions")
     slug: str | None = None
     title: str = Field(min_length=1)
     domain: str = Field(min_length=1)
     difficulty: int | None = Field(None, ge=1, le=5, description="1 first steps, 5 expert")
-    minutes: int | None = Field(None, ge=1, description="Study time of a typical learner")
+    minutes: int | None = Field(
+        None, ge=1, le=MAX_MINUTES, description="Study time of a typical learner"
+    )
     prerequisites: tuple[int, ...] = ()
     summary: str = ""
     references: tuple[str, ...] = Field((), description="Standards and literature, by name")
@@ -104,7 +112,7 @@ def load_file(path: Path | None = None) -> Curriculum:
         raise InvalidInput(
             f"{name}: expected a readable file, got {error.strerror}; check the path"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{name}: expected JSON, got {error}; repair the file") from None
     try:
         return Curriculum.model_validate(document)
@@ -116,6 +124,9 @@ def store(engine: Engine, curriculum: Curriculum) -> None:
     """Put a curriculum in the place of the stored one, in one transaction.
 
     Interactions stay untouched: a log may name topics that no catalogue has.
+
+    Raises:
+        StorageUnavailable: nothing was written.
     """
     topics = [
         topic.model_dump(include={"topic_id", "title", "domain", "minutes"})
@@ -126,7 +137,7 @@ def store(engine: Engine, curriculum: Curriculum) -> None:
         one.model_dump(exclude={"resource_id"}) | {"id": one.resource_id, "topic_id": topic_id}
         for topic_id, one in curriculum.resources
     ]
-    with engine.begin() as connection:
+    with database.writing(engine) as connection:
         connection.execute(delete(tables.Resource))
         connection.execute(delete(tables.Topic))
         connection.execute(insert(tables.Topic), topics)
@@ -139,7 +150,7 @@ def read(engine: Engine) -> Curriculum:
 
     What the database has no column for (slug, difficulty, summary, references) is absent.
     """
-    with engine.connect() as connection:
+    with database.reading(engine) as connection:
         topics = connection.execute(select(tables.Topic).order_by(tables.Topic.topic_id)).all()
         found = connection.execute(select(tables.Resource).order_by(tables.Resource.id)).all()
     resources: dict[int, list[Resource]] = {}

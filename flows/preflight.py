@@ -1,0 +1,71 @@
+"""What must hold before long work starts: a free port, a file and a folder that take the result."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+from sensei.errors import InvalidInput, StorageUnavailable
+
+ROOM_MB = 64
+"""A run of a small log writes some 15 MB; Prefect's engine does not start on a full disk."""
+
+
+def check_port(host: str, port: int, setting: str) -> None:
+    """Refuse a port that another program holds, naming the setting that changes it.
+
+    Raises:
+        InvalidInput: the port is taken, or the address is not this machine's.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except socket.gaierror as error:
+            raise InvalidInput(
+                f"host: expected an address of this machine, got {host} ({error.strerror}); "
+                "set SENSEI_SERVICE_HOST"
+            ) from error
+        except OSError as error:
+            raise InvalidInput(
+                f"port: expected a free one, got {port} ({error.strerror}); "
+                f"stop the program that holds it or set {setting}"
+            ) from error
+
+
+def check_output(out: Path) -> None:
+    """Refuse, before minutes of work, a file that cannot be written at their end.
+
+    Raises:
+        InvalidInput: it cannot be written.
+    """
+    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise InvalidInput(
+            f"--out: expected a file that can be written, got {out}; name another one"
+        )
+
+
+def check_room(home: Path) -> None:
+    """Refuse a folder in which a run would fail half-way.
+
+    Raises:
+        StorageUnavailable: it cannot be written, or too little room is left.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"SENSEI_HOME: expected a folder that can be made, got {home} ({error.strerror}); "
+            "choose another one"
+        ) from error
+    if not os.access(home, os.W_OK):
+        raise StorageUnavailable(
+            f"SENSEI_HOME: expected a folder that can be written, got {home}; "
+            "make it writable, or choose another one"
+        )
+    free = shutil.disk_usage(home).free // 2**20
+    if free < ROOM_MB:
+        raise StorageUnavailable(
+            f"SENSEI_HOME: expected {ROOM_MB} MB of free space at {home}, got {free} MB; "
+            "free some space, then repeat"
+        )
