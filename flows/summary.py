@@ -133,19 +133,25 @@ def _show_next(console: Console, demo: bool) -> None:
     """The commands that make sense now, as they must be typed here."""
     sensei, learner = command(), "learner-00001" if demo else "testuser"
     site = "http://127.0.0.1:8000/api"
-    lines = [
-        f"{sensei} serve    and in another terminal:",
-        f"curl '{site}/user/{learner}/recommendations?count=5'",
-        f"curl '{site}/learning/topic/1/difficulty/suggest?username=testuser'",
-        f"{sensei} models    every version, and which one answers learners",
-        f"{home_prefix()}make mlflow    their pages, at the address above",
-    ]
+    steps = {
+        "serve the models": [f"{sensei} serve"],
+        "ask them, in another terminal": [
+            f"curl '{site}/user/{learner}/recommendations?count=5'",
+            f"curl '{site}/learning/topic/1/difficulty/suggest?username=testuser'",
+        ],
+        "see every version, and which one answers learners": [
+            f"{sensei} models",
+            f"{home_prefix()}make mlflow",
+        ],
+    }
     if demo:
         own = f"SENSEI_HOME=own {sensei.split()[-1]}"
-        lines += [f"{own} import FILE    your own log, in a folder of its own", f"{own} run"]
+        steps["use your own log, in a folder of its own"] = [f"{own} import FILE", f"{own} run"]
     console.rule("[bold]What comes next")
-    for line in lines:
-        console.print(f"  {line}", soft_wrap=True)
+    for what, commands in steps.items():
+        console.print(f"{what}:")
+        for line in commands:
+            console.print(f"    {line}", soft_wrap=True)
 
 
 def home_prefix() -> str:
