@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensei import rules
-from sensei.contracts import KINDS
+from sensei.contracts import CONTRACT_COLUMNS, KINDS
 from sensei.errors import InvalidInput
 from sensei.identity import Occurrences, event_ids
 
@@ -35,6 +35,7 @@ CANONICAL = pa.schema(
 )
 """Columns of checked rows: as the log keeps them."""
 
+_EARLIEST = pa.scalar(rules.EARLIEST, pa.timestamp("us", "UTC"))
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 _PLAIN_TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
 
@@ -63,7 +64,8 @@ def check_table(
         occurrences: identical rows seen earlier in the same file.
 
     Returns:
-        The good rows as `CANONICAL`, in their order, and the bad ones.
+        The good rows as `CANONICAL`, in their order, with columns unknown to the contract as they
+        came; and the bad ones.
     """
     reasons: dict[int, str] = {}
     columns: dict[str, pa.Array] = {}
@@ -76,6 +78,9 @@ def check_table(
     _check_future(columns["timestamp"], until, reasons)
     columns |= _details(table, reasons)
     good = pa.table({name: columns[name] for name in CANONICAL.names}, schema=CANONICAL)
+    for name in table.column_names:
+        if name not in (*CONTRACT_COLUMNS, *CANONICAL.names):
+            good = good.append_column(name, table[name])
     bad = sorted(reasons)
     if bad:
         keep = np.ones(table.num_rows, bool)
@@ -169,10 +174,12 @@ def _fast_duration(column: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 def _fast_time(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     if pa.types.is_timestamp(column.type):
-        return column.cast(pa.timestamp("us", "UTC"), safe=False), column.is_valid()
+        moments = column.cast(pa.timestamp("us", "UTC"), safe=False)
+        return moments, pc.greater_equal(moments, _EARLIEST)
     if not pc.all(pc.match_substring_regex(column, _PLAIN_TIME)).as_py():
         raise pa.ArrowNotImplementedError("only one spelling is plain")
-    return column.cast(pa.timestamp("us", "UTC")), column.is_valid()
+    moments = column.cast(pa.timestamp("us", "UTC"))
+    return moments, pc.greater_equal(moments, _EARLIEST)
 
 
 def _rule_event_id(value: object) -> str | None:

@@ -19,6 +19,9 @@ from sensei.errors import InvalidInput
 BATCH = 50_000
 """Rows a batch: one transaction each, so that other writers wait a moment only."""
 
+KEPT = "\0"
+"""Begins the name of a column that is no part of the contract, and is handed on unchecked."""
+
 _BLOCK_BYTES = 8 << 20  # of a CSV file: about as many rows
 
 
@@ -75,12 +78,12 @@ def names(path: Path, given: list[str], mapping: Mapping[str, str]) -> dict[str,
         InvalidInput: a column is unknown, missing, or named twice.
     """
     for theirs, ours in mapping.items():
-        if ours and ours not in CONTRACT_COLUMNS:
+        if ours and not _expected(ours):
             known = ", ".join(CONTRACT_COLUMNS)
             raise InvalidInput(f"--map {theirs}={ours}: expected one of {known}, got {ours!r}")
     ours_of = {theirs: mapping.get(theirs, theirs) for theirs in given}
     kept = {theirs: ours for theirs, ours in ours_of.items() if ours}
-    unknown = [theirs for theirs, ours in kept.items() if ours not in CONTRACT_COLUMNS]
+    unknown = [theirs for theirs, ours in kept.items() if not _expected(ours)]
     missing = [ours for ours in REQUIRED_COLUMNS if ours not in kept.values()]
     if missing:
         step = f"name theirs with `--map THEIRS={missing[0]}`"
@@ -96,6 +99,10 @@ def names(path: Path, given: list[str], mapping: Mapping[str, str]) -> dict[str,
     if len(set(kept.values())) < len(kept):
         raise InvalidInput(f"{path.name}: expected each column once, got two; check `--map`")
     return kept
+
+
+def _expected(ours: str) -> bool:
+    return ours in CONTRACT_COLUMNS or ours.startswith(KEPT)
 
 
 def _parquet(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:

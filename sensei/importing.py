@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from sensei import files, frames, rules
 from sensei.checking import CANONICAL, BadRow, check_table
+from sensei.contracts import CONTRACT_COLUMNS
 from sensei.errors import InvalidInput
 from sensei.identity import Occurrences
 from sensei.log import Log
@@ -106,18 +108,46 @@ def read_file(
         yield Batch(good, [*part.bad, *bad], part.bytes_read)
 
 
-def read_frame(path: Path, mapping: Mapping[str, str]) -> tuple[pd.DataFrame, Imported]:
+def read_frame(
+    path: Path, mapping: Mapping[str, str], keep: Sequence[str] = ()
+) -> tuple[pd.DataFrame, Imported]:
     """A whole file as a frame with metadata, without a database; a repeated event is kept once.
 
+    Args:
+        path: a CSV, JSON Lines or Parquet file.
+        mapping: a file's column -> the contract's column; an empty one leaves the column out.
+        keep: columns of the file, unknown to the contract, to keep as they are.
+
     Raises:
-        InvalidInput: the file is broken or its columns do not fit.
+        InvalidInput: the file is broken, its columns do not fit, or one to keep has a name that
+            the frame uses.
     """
-    batches, imported = list(read_file(path, mapping)), Imported()
-    table = pa.concat_tables([CANONICAL.empty_table(), *(batch.good for batch in batches)])
+    taken = {"item_id", "difficulty", "interaction_id"} & set(keep)
+    if taken:
+        raise InvalidInput(
+            f"column: expected a name that the log does not use, got {min(taken)}; rename it"
+        )
+    handed_on = {
+        name: files.KEPT + name
+        for name in keep
+        if not (mapping.get(name) or name in CONTRACT_COLUMNS)
+    }
+    batches, imported = list(read_file(path, {**mapping, **handed_on})), Imported()
+    goods = [batch.good.select(CANONICAL.names) for batch in batches]
+    table = pa.concat_tables([CANONICAL.empty_table(), *goods])
     for batch in batches:
         imported.read += batch.good.num_rows + len(batch.bad)
         imported.refuse(batch.bad)
     frame = frames.from_arrow(table, metadata=True)
+    for name, inside in handed_on.items():
+        values = [value for batch in batches for value in _values(batch.good, inside)]
+        if any(value is not None for value in values):
+            frame[name] = pd.Series(values, dtype=object)
     once = frame.drop_duplicates(["user_id", "event_id"]).reset_index(drop=True)
     imported.inserted, imported.repeated = len(once), len(frame) - len(once)
     return once, imported
+
+
+def _values(table: pa.Table, name: str) -> list[Any]:
+    """A column that batches of JSON Lines may lack."""
+    return table[name].to_pylist() if name in table.column_names else [None] * table.num_rows

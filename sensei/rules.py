@@ -18,6 +18,9 @@ from sensei.errors import InvalidInput
 MAX_TEXT = 200
 """Characters of an id at most."""
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""No event is older; a clock that was never set says so, or earlier."""
+
 MAX_DURATION_SECONDS = 366 * 86400
 """No event lasts longer than a year."""
 
@@ -93,7 +96,7 @@ def check_duration(value: object) -> int | None:
 
 
 def check_time(value: object) -> datetime:
-    """A moment in UTC: ISO 8601 text, a datetime or a date; without a zone it is UTC."""
+    """A moment in UTC from 1970 on: ISO 8601 text, a datetime, a date; without a zone it is UTC."""
     moment = value
     if isinstance(value, str):
         try:
@@ -105,9 +108,14 @@ def check_time(value: object) -> datetime:
     if isinstance(moment, datetime):
         try:
             aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            return aware.astimezone(UTC)
+            found = aware.astimezone(UTC)
         except OverflowError:
-            pass
+            found = None
+        if found is not None and found >= EARLIEST:
+            return found
+        if found is not None:
+            expected = "a moment from 1970 on"
+            refuse("timestamp", expected, found.isoformat(), "check the sender's clock")
     refuse("timestamp", "a moment such as 2026-01-31T09:30:00Z", value, "send ISO 8601 in UTC")
 
 

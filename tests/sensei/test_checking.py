@@ -23,6 +23,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "duration_seconds": st.floats() | st.floats(0, 1e5) | st.none(),
     "timestamp": st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.isoformat())
     | st.datetimes(datetime(2026, 5, 31), datetime(2026, 6, 2)).map(lambda moment: f"{moment}Z")
+    | st.sampled_from(["1970-01-01T00:00:00Z", "1969-12-31T23:59:59.999999Z"])
     | st.sampled_from(["2026-01-01", "2026-01-01T10:00", "yesterday", "", None, "1767261600"]),
     "metadata": st.fixed_dictionaries(
         {},

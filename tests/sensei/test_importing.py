@@ -181,3 +181,20 @@ def test_a_frame_is_read_without_a_database(tmp_path: Path) -> None:
     frame, imported = read_frame(write(tmp_path, "jsonl", [*data, data[-1]]), {})
     assert (len(frame), imported.repeated, imported.quarantined) == (7, 1, 1)
     assert "metadata" in frame
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_column_to_keep_stays_beside_its_row(tmp_path: Path, ending: str) -> None:
+    parts = ["train", "test", "train"]
+    data = [row | {"part": part} for row, part in zip(rows(3), parts, strict=True)]
+    data[0]["score"] = 85  # refused: the others must not slip
+    path = write(tmp_path, ending, data)
+    with pytest.raises(InvalidInput, match="part"):
+        read_frame(path, {})
+    frame, imported = read_frame(path, {}, keep=["part"])
+    assert (imported.quarantined, list(frame["part"])) == (1, ["test", "train"])
+    assert "part" not in read_frame(path, {"part": ""})[0]
+    assert read_frame(path, {"part": ""}, keep=["part"])[0].equals(frame)
+    assert "absent" not in read_frame(path, {"part": ""}, keep=["absent"])[0]
+    with pytest.raises(InvalidInput, match="difficulty"):
+        read_frame(path, {"part": ""}, keep=["difficulty"])
