@@ -63,7 +63,7 @@ def raise_revisions(connection: Connection, user_ids: Sequence[str]) -> None:
     if user_ids:
         # Sorted, so that two writers of the same learners cannot wait for each other.
         connection.connection.cursor().executemany(
-            f"INSERT INTO learners (user_id, revision) VALUES ({_signs(connection, 1)}, 1) "
+            f"INSERT INTO learners (user_id, revision) VALUES ({_signs(connection, 1)}, 1) "  # noqa: S608
             "ON CONFLICT (user_id) DO UPDATE SET revision = learners.revision + 1",
             [(user_id,) for user_id in sorted(user_ids)],
         )
@@ -139,7 +139,7 @@ def _execute_many(connection: Connection, statement: str, table: pa.Table) -> in
     cursor = connection.connection.cursor()
     changed = 0
     for columns in _chunks(table):
-        cursor.executemany(statement, zip(*columns, strict=True))
+        cursor.executemany(statement, list(zip(*columns, strict=True)))
         changed += cursor.rowcount
     return changed
 
@@ -155,9 +155,11 @@ def _chunks(table: pa.Table) -> Iterator[list[list[Any]]]:
 
 def _objects(column: pa.ChunkedArray, repeated: bool) -> list[Any]:
     """A column as Python objects; of text that repeats, one object for all its rows."""
-    if not repeated:
-        return column.to_pylist()
-    encoded = column.combine_chunks().dictionary_encode("encode")
-    texts = encoded.dictionary.to_numpy(zero_copy_only=False)
-    objects: list[Any] = texts[encoded.indices.to_numpy()].tolist()
+    objects: list[Any]
+    if repeated:
+        encoded = column.combine_chunks().dictionary_encode("encode")
+        texts = encoded.dictionary.to_numpy(zero_copy_only=False)
+        objects = texts[encoded.indices.to_numpy()].tolist()
+    else:
+        objects = column.to_pylist()
     return objects
