@@ -19,6 +19,7 @@ from sensei.errors import InvalidInput, StorageUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MILLISECONDS = 2000  # a writer waits this long for another one, then the caller is told
+CONNECT_SECONDS = 5  # a server that does not answer is said to be so, not waited for
 
 
 def connect(url: str) -> Engine:
@@ -31,6 +32,8 @@ def connect(url: str) -> Engine:
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if not is_sqlite(parsed):
+        if "connect_timeout" not in parsed.query:
+            parsed = parsed.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
         return create_engine(parsed, pool_pre_ping=True)
     engine = create_engine(parsed)
     event.listen(engine, "connect", _prepare_sqlite)

@@ -51,3 +51,11 @@ def test_a_copied_database_reads_the_same_and_goes_on(
     assert new.append([event]).repeated == 1
     old.close()
     new.close()
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_unless_the_address_says_so() -> None:
+    def limit(url: str) -> object:
+        return database.connect(url).url.query["connect_timeout"]
+
+    assert limit("postgresql://host/name") == str(database.CONNECT_SECONDS)
+    assert limit("postgresql://host/name?connect_timeout=60") == "60"
