@@ -96,7 +96,7 @@ def names(path: Path, given: list[str], mapping: Mapping[str, str]) -> dict[str,
             f"{path.name}: expected columns of the data contract, got also {', '.join(unknown)}; "
             f"name each with `--map {unknown[0]}=OURS`, or leave it out with `--map {unknown[0]}=`"
         )
-    if len(set(kept.values())) < len(kept):
+    if len(set(given)) < len(given) or len(set(kept.values())) < len(kept):
         raise InvalidInput(f"{path.name}: expected each column once, got two; check `--map`")
     return kept
 
@@ -146,6 +146,12 @@ def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
             renamed = pa.Table.from_batches([batch]).rename_columns(list(kept.values()))
             yield Part(renamed, file.tell(), bad.copy())
             bad.clear()
+    if bad:  # the reader gives no batch for lines of which none is a row
+        yield Part(_no_rows(), size(path), bad)
+
+
+def _no_rows() -> pa.Table:
+    return pa.table({name: pa.nulls(0) for name in CONTRACT_COLUMNS})
 
 
 def _json(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
@@ -172,9 +178,7 @@ def _json_part(path: Path, mapping: Mapping[str, str], lines: list[bytes], file:
     given = list(dict.fromkeys(key for row in rows for key in row)) if rows else []
     kept = names(path, given, mapping) if rows else {}
     columns = {ours: _column([row.get(key) for row in rows], ours) for key, ours in kept.items()}
-    table = (
-        pa.table(columns) if rows else pa.table({name: pa.nulls(0) for name in CONTRACT_COLUMNS})
-    )
+    table = pa.table(columns) if rows else _no_rows()
     return Part(table, file.tell(), bad)
 
 
