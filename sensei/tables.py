@@ -60,6 +60,7 @@ class UserInteraction(Base):
     __tablename__ = "user_interactions"
     __table_args__ = (
         UniqueConstraint("user_id", "event_id", name="uq_user_interactions_event"),
+        Index("ix_user_interactions_user_time", "user_id", "timestamp"),
         Index("ix_user_interactions_time", "timestamp"),
         {"sqlite_autoincrement": True},  # the key of an erased row is never given again
     )
