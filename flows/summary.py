@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from flows.figures import NAMES, show_figures, ties
-from sensei.importing import Imported
 from sensei.settings import Settings
-from training.evaluate import Result
-from training.registry import Version
+
+if TYPE_CHECKING:  # a summary needs none of the libraries that these bring
+    from sensei.importing import Imported
+    from training.evaluate import Result
+    from training.registry import Version
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ def _short(path: str) -> str:
     return path.removeprefix(f"{Path.cwd()}/")
 
 
-def show_import(console: Console, imported: Imported) -> None:
+def show_import(console: Console, imported: "Imported") -> None:
     """Say what became of the rows of imported files."""
     console.print(
         f"{imported.read:,} rows read: {imported.inserted:,} new, {imported.repeated:,} there "
@@ -185,7 +188,7 @@ def show_import(console: Console, imported: Imported) -> None:
         console.print(f"  {count:>8,}  {escape(example)}", soft_wrap=True)
 
 
-def show_evaluation(console: Console, result: Result, out: Path | None) -> None:
+def show_evaluation(console: Console, result: "Result", out: Path | None) -> None:
     """Show an evaluation's figures."""
     data = result.data
     console.print(
@@ -200,7 +203,7 @@ def show_evaluation(console: Console, result: Result, out: Path | None) -> None:
         console.print(f"Written to {escape(str(out))}")
 
 
-def show_versions(console: Console, versions: Sequence[Version]) -> None:
+def show_versions(console: Console, versions: Sequence["Version"]) -> None:
     """Show the registered versions, newest first."""
     if not versions:
         console.print(f"No version yet. Next: {command()} run")

@@ -67,6 +67,7 @@ def check_table(
         The good rows as `CANONICAL`, in their order, with columns unknown to the contract as they
         came; and the bad ones.
     """
+    table = _within_calendar(table)
     reasons: dict[int, str] = {}
     columns: dict[str, pa.Array] = {}
     for name, (rule, fast) in _RULES.items():
@@ -89,6 +90,26 @@ def check_table(
     rows = table.take(pa.array(bad, pa.int64())).to_pylist() if bad else []
     good = with_event_ids(good, occurrences or Occurrences())
     return good, [BadRow(row, reasons[at]) for row, at in zip(rows, bad, strict=True)]
+
+
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_CALENDAR = (-62_135_596_800, 253_402_300_799)  # seconds from 1970 to the years 1 and 9999
+
+
+def _within_calendar(table: pa.Table) -> pa.Table:
+    """Moments that no date can say, at the nearest that one can: they are refused all the same."""
+    if "timestamp" not in table.column_names or not pa.types.is_timestamp(table["timestamp"].type):
+        return table
+    column = table["timestamp"]
+    if column.type.unit == "ns":  # years 1677 to 2262
+        return table
+    low, high = (second * _PER_SECOND[column.type.unit] for second in _CALENDAR)
+    moments = column.cast(pa.int64())
+    inside = pc.max_element_wise(
+        pc.min_element_wise(moments, high, skip_nulls=False), low, skip_nulls=False
+    )
+    place = table.column_names.index("timestamp")
+    return table.set_column(place, "timestamp", inside.cast(column.type))
 
 
 def _checked(
@@ -155,7 +176,8 @@ def _fast_topic(column: pa.Array) -> tuple[pa.Array, pa.Array]:
 def _fast_number(column: pa.Array, high: float) -> tuple[pa.Array, pa.Array]:
     if pa.types.is_null(column.type):
         return column, pc.is_null(column)
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
+    if not any(is_kind(column.type) for is_kind in kinds):
         raise pa.ArrowNotImplementedError("only numbers are plain")
     numbers = pc.add(column.cast(pa.float64()), 0.0)
     inside = pc.and_(pc.greater_equal(numbers, 0.0), pc.less_equal(numbers, high))

@@ -81,6 +81,12 @@ def names(path: Path, given: list[str], mapping: Mapping[str, str]) -> dict[str,
         if ours and not _expected(ours):
             known = ", ".join(CONTRACT_COLUMNS)
             raise InvalidInput(f"--map {theirs}={ours}: expected one of {known}, got {ours!r}")
+    absent = [t for t, ours in mapping.items() if t not in given and not ours.startswith(KEPT)]
+    if absent:
+        raise InvalidInput(
+            f"--map {absent[0]}=...: expected a column of {path.name}, got {', '.join(given)}; "
+            "name one of them"
+        )
     ours_of = {theirs: mapping.get(theirs, theirs) for theirs in given}
     kept = {theirs: ours for theirs, ours in ours_of.items() if ours}
     unknown = [theirs for theirs, ours in kept.items() if not _expected(ours)]
@@ -110,6 +116,7 @@ def _parquet(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
         kept = names(path, file.schema_arrow.names, mapping)
         rows = 0
         for batch in file.iter_batches(BATCH, columns=list(kept)):
+            batch.validate(full=True)  # text that is no UTF-8 is found here, not in a later step
             rows += batch.num_rows
             table = pa.Table.from_batches([batch])
             renamed = table.rename_columns([kept[name] for name in table.column_names])
@@ -176,7 +183,8 @@ def _json_part(path: Path, mapping: Mapping[str, str], lines: list[bytes], file:
             bad.append(BadRow({"line": text}, reason))
     # Keys may differ from row to row; an optional one may be absent from all.
     given = list(dict.fromkeys(key for row in rows for key in row)) if rows else []
-    kept = names(path, given, mapping) if rows else {}
+    of_part = {theirs: ours for theirs, ours in mapping.items() if theirs in given}
+    kept = names(path, given, of_part) if rows else {}
     columns = {ours: _column([row.get(key) for row in rows], ours) for key, ours in kept.items()}
     table = pa.table(columns) if rows else _no_rows()
     return Part(table, file.tell(), bad)

@@ -1,5 +1,6 @@
 import math
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -110,3 +111,33 @@ def test_nested_metadata_of_a_file_is_read() -> None:
     assert not bad
     assert good["metadata"].to_pylist() == ['{"item_id":5}', None]
     assert good["item_id"].to_pylist() == ["5", None]
+
+
+def test_moments_that_no_date_can_say_are_refused_not_fatal():
+    far = pa.array([2**62 // 1000, -(2**62) // 1000, 1_700_000_000_000], pa.timestamp("ms"))
+    table = pa.table(
+        {
+            "user_id": ["a", "b", "c"],
+            "interaction_type": ["text_read"] * 3,
+            "topic_id": [1, 1, 1],
+            "timestamp": far,
+        }
+    )
+    good, bad = check_table(table, datetime(2026, 1, 1, tzinfo=UTC))
+    assert good["user_id"].to_pylist() == ["c"]
+    assert [row.reason.split(":")[0] for row in bad] == ["timestamp", "timestamp"]
+
+
+def test_decimal_scores_are_numbers():
+    table = pa.table(
+        {
+            "user_id": ["a", "b"],
+            "interaction_type": ["quiz_complete"] * 2,
+            "topic_id": [1, 1],
+            "score": pa.array([Decimal("0.5"), Decimal("85.0")], pa.decimal128(5, 2)),
+            "timestamp": pa.array([1_700_000_000_000_000] * 2, pa.timestamp("us", "UTC")),
+        }
+    )
+    good, bad = check_table(table, datetime(2026, 1, 1, tzinfo=UTC))
+    assert good["score"].to_pylist() == [0.5]
+    assert len(bad) == 1

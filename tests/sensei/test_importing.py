@@ -198,3 +198,10 @@ def test_a_column_to_keep_stays_beside_its_row(tmp_path: Path, ending: str) -> N
     assert "absent" not in read_frame(path, {"part": ""}, keep=["absent"])[0]
     with pytest.raises(InvalidInput, match="difficulty"):
         read_frame(path, {"part": ""}, keep=["difficulty"])
+
+
+def test_a_mapped_column_that_the_file_lacks_is_named(tmp_path):
+    file = tmp_path / "log.csv"
+    file.write_text("user_id,interaction_type,topic_id,timestamp\nu,text_read,1,2026-01-01\n")
+    with pytest.raises(InvalidInput, match="--map nothere"):
+        read_frame(file, {"nothere": "score"})
