@@ -25,6 +25,12 @@ from sensei import database
 from sensei.log import Log, open_log
 
 
+def pytest_configure() -> None:
+    """A runner in the background ignores Ctrl-C, and so would every process that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _postgres_binaries() -> Path | None:
     found = shutil.which("initdb")
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))

@@ -45,7 +45,7 @@ def test_summary_says_what_was_read_refused_trained_and_promoted(home, printed):
     for model in ("most popular", "repeat last", "reference network"):
         assert model in printed
     assert re.search(r"recommendation: .*version 1, promoted", printed)
-    assert "curl 'http://127.0.0.1:8000/api/user/testuser/recommendations?count=5'" in printed
+    assert "curl 'http://127.0.0.1:8000/api/user/learner-00001/recommendations?count=5'" in printed
 
 
 def test_nothing_is_silent_for_ten_seconds(printed):
@@ -78,7 +78,7 @@ def test_same_log_again_keeps_the_champion_and_reads_nothing_twice(home, sensei)
     extracted = sorted((home / "runs").rglob("*.parquet"))
     before = {p: p.stat().st_mtime_ns for p in extracted}
     printed = sensei(home, "run").stdout
-    assert "kept back" in printed
+    assert "not promoted" in printed
     assert _one(home, "select count(*) from promotions") == 2
     assert {p: p.stat().st_mtime_ns for p in sorted((home / "runs").rglob("*.parquet"))} == before
 
