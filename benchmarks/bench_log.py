@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +22,10 @@ import pyarrow.parquet
 from sqlalchemy.orm import Session
 
 from sensei import database
+from sensei.checking import CANONICAL
 from sensei.contracts import KINDS
-from sensei.importing import import_files
-from sensei.log import Log, open_log
+from sensei.importing import import_files, read_file
+from sensei.log import FRAME_COLUMNS, Log, open_log
 from sensei.tables import UserInteraction, to_datetime
 
 SLICE = 20_000  # rows of the slow ways: enough for a rate
@@ -92,50 +95,108 @@ def way_read_sql(log: Log, _path: Path) -> int:
     return len(pd.read_sql("SELECT * FROM valid_interactions", log.engine))
 
 
-WAYS = {"import": way_import, "orm": way_orm, "extract": way_extract, "read_sql": way_read_sql}
+Rows = list[list[tuple[Any, ...]]]
 
 
-def run(way: str, url: str, path: Path) -> dict[str, float]:
-    """One way in a process of its own: its memory is its own too."""
-    command = [sys.executable, __file__, "--way", way, "--url", url, "--path", str(path)]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
-    return found
+def checked_rows(path: Path) -> Rows:
+    """The rows of a file as SQLite takes them fastest: by transaction, in it by learner."""
+    batches = []
+    for batch in read_file(path, {}):
+        place = CANONICAL.names.index("timestamp")
+        table = batch.good.sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
+        times = table["timestamp"].cast(pa.int64())
+        columns = table.set_column(place, "timestamp", times).columns
+        batches.append(list(zip(*(column.to_pylist() for column in columns), strict=True)))
+    return batches
+
+
+def way_executemany(log: Log, batches: Rows) -> int:
+    """What SQLite alone takes: rows ready to insert, same indexes, same transactions."""
+    names, signs = ", ".join(CANONICAL.names), ", ".join("?" * len(CANONICAL))
+    statement = f"INSERT INTO user_interactions ({names}, received_at) VALUES ({signs}, 0)"
+    for rows in batches:
+        with database.writing(log.engine) as connection:
+            connection.connection.cursor().executemany(statement, rows)
+    return sum(map(len, batches))
+
+
+def way_connectorx(log: Log, _path: Path) -> int:
+    """The reader alone, in this process: nothing else has the file open."""
+    import connectorx
+
+    log.close()
+    url = database.arrow_url(log.engine.url)
+    query = f"SELECT {', '.join(FRAME_COLUMNS)} FROM valid_interactions"
+    return sum(len(batch) for batch in connectorx.read_sql(url, query, return_type="arrow_stream"))
+
+
+WAYS: dict[str, Callable[[Log, Any], int]] = {
+    "orm": way_orm,
+    "executemany": way_executemany,
+    "import": way_import,
+    "read_sql": way_read_sql,
+    "connectorx": way_connectorx,
+    "extract": way_extract,
+}
+PEERS = {"import": ("orm", "executemany"), "extract": ("read_sql", "connectorx")}
+"""Of our ways: the usual way, and the floor beneath it."""
+
+
+def run(*arguments: str) -> str:
+    """This program in a process of its own, so that its memory is its own too."""
+    command = [sys.executable, __file__, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def measure(way: str, url: str, path: Path) -> None:
     log = open_log(url)
     log.read(columns=["id"])  # libraries that are imported at first use are not what is measured
+    given = checked_rows(path) if way == "executemany" else path
     base, before, wall = peak_mb(), spent(), time.perf_counter()
-    rows = WAYS[way](log, path)
+    rows = WAYS[way](log, given)
     cpu = spent() - before
     found = {"rows": rows, "rate": rows / cpu, "wall": time.perf_counter() - wall}
     print(json.dumps(found | {"peak_mb": peak_mb() - base}))
+
+
+def compare(folder: Path, rows: int) -> None:
+    """All ways in turn on one file."""
+    path, rates = folder / "events.parquet", {}
+    # Not made here: a process starts with the peak memory of the one that started it.
+    run("--make", "--rows", str(rows), "--path", str(path))
+    for name in ("log", "floor"):
+        database.upgrade(f"sqlite:///{folder}/{name}.db")
+    for way in WAYS:
+        url = f"sqlite:///{folder}/{'floor' if way == 'executemany' else 'log'}.db"
+        found = json.loads(run("--way", way, "--url", url, "--path", str(path)))
+        rates[way] = found["rate"]
+        ratios = "".join(
+            f"  {rates[way] / rates[peer]:.2f} x {peer}" for peer in PEERS.get(way, ())
+        )
+        print(
+            f"{rows:>10,} {way:11} {found['rate']:>11,.0f} rows/CPU s {found['wall']:7.1f} s wall "
+            f"{found['peak_mb']:6.0f} MB more{ratios}",
+            flush=True,
+        )
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--large", action="store_true", help="also 10 M rows")
     options.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
-    options.add_argument("--way")
-    options.add_argument("--url")
-    options.add_argument("--path", type=Path)
+    options.add_argument("--make", action="store_true", help=argparse.SUPPRESS)
+    options.add_argument("--way", help=argparse.SUPPRESS)
+    options.add_argument("--url", help=argparse.SUPPRESS)
+    options.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     chosen = options.parse_args()
+    if chosen.make:
+        return make(chosen.path, *chosen.rows)
     if chosen.way:
         return measure(chosen.way, chosen.url, chosen.path)
-    print(f"SQLite, {datetime.now():%Y-%m-%d}; CPU of child processes counted, start-up not")
+    print(f"SQLite, {datetime.now():%Y-%m-%d}; CPU of children counted, start-up of ours not")
     for rows in [*chosen.rows, *([10_000_000] if chosen.large else [])]:
         with tempfile.TemporaryDirectory() as folder:
-            path, url = Path(folder) / "events.parquet", f"sqlite:///{folder}/log.db"
-            make(path, rows)
-            database.upgrade(url)
-            for way in WAYS:
-                found = run(way, url, path)
-                print(
-                    f"{rows:>10,} {way:9} {found['rate']:>11,.0f} rows/CPU s "
-                    f"{found['wall']:7.1f} s wall {found['peak_mb']:7.0f} MB more",
-                    flush=True,
-                )
+            compare(Path(folder), rows)
     return None
 
 
