@@ -72,14 +72,17 @@ def suggest_level(success: Sequence[float]) -> int:
     return max((level for level in nearest if success[level] >= low), default=nearest[0])
 
 
-def _leave_out(probability: NDArray[np.float32], slot: int) -> None:
-    """Take one topic out of a ranking, in place; the others share its probability.
+def _without(probability: NDArray[np.float32], slot: int) -> NDArray[np.float32]:
+    """The ranking without one topic, marked -1; the others share its probability.
 
     The topic just studied is not offered as the next one; the gate judges models in the same way.
     """
-    if slot and probability[slot - 1] < 1.0:
-        probability /= 1.0 - probability[slot - 1]
-        probability[slot - 1] = 0.0
+    if not slot:
+        return probability
+    others = np.delete(probability, slot - 1).sum()
+    left: NDArray[np.float32] = probability / others if others > 0 else probability.copy()
+    left[slot - 1] = -1.0
+    return left
 
 
 class Engine:
@@ -126,8 +129,8 @@ class Engine:
             return ranked | {"model": "most_popular", "version": None, "fallback": reason}
         inputs = history.recommendation_inputs(self._clock(), statistics)
         probability = model.bundle.recommend(inputs[np.newaxis])[0]
-        _leave_out(probability, statistics.slot_of(history.last_topic_id or 0))
-        ranked = self._ranked(statistics, probability, num_recommendations)
+        last = statistics.slot_of(history.last_topic_id or 0)
+        ranked = self._ranked(statistics, _without(probability, last), num_recommendations)
         return ranked | model.source("recommendation") | {"fallback": None}
 
     def suggest_quiz_difficulty(self, user_id: str, topic_id: int) -> dict[str, Any]:
@@ -202,8 +205,9 @@ class Engine:
         self, statistics: Statistics, probability: NDArray[Any], count: int
     ) -> dict[str, Any]:
         best = np.argsort(-probability, kind="stable")[:count]
+        offered = best[probability[best] >= 0]
         topic_ids = statistics.topic_ids
-        return self._listed([(int(topic_ids[i]), float(probability[i])) for i in best])
+        return self._listed([(int(topic_ids[i]), float(probability[i])) for i in offered])
 
     def _listed(self, topics: Iterable[tuple[int, float | None]]) -> dict[str, Any]:
         return {

@@ -29,7 +29,7 @@ def _some_learners(table: pa.Table, count: int) -> pa.Table:
 
 
 def test_import_and_run_on_a_real_course(sensei, tmp_path):
-    table = _some_learners(_log("oulad_bbb2013b.parquet"), 150)
+    table = _some_learners(_log("oulad_bbb2013b.parquet"), 80)
     pq.write_table(table, tmp_path / "course.parquet")
     home = tmp_path / "home"
     first = sensei(home, "import", str(tmp_path / "course.parquet")).stdout
@@ -45,7 +45,7 @@ def test_import_and_run_on_a_real_course(sensei, tmp_path):
 
 
 def test_evaluate_by_the_files_own_split(sensei, tmp_path):
-    table = _some_learners(_log("assist09_skillbuilder.parquet"), 120)
+    table = _some_learners(_log("assist09_skillbuilder.parquet"), 50)
     pq.write_table(table, tmp_path / "log.parquet")
     out = tmp_path / "result.json"
     split = "column:metadata.split"
