@@ -18,6 +18,7 @@ import numpy as np
 from sensei.contracts import RECOMMENDATION_INPUTS
 from training import baselines, fit
 from training.architectures import reference
+from training.export import import_tensorflow
 from training.scores import recommendation_predictor, score_recommendation
 
 TOPICS = 500
@@ -89,6 +90,7 @@ class Rows(SimpleNamespace):
 
 def main() -> None:
     """Print one line a measurement, and ratios of things run in turn."""
+    import_tensorflow()
     small, sizes = 100_000, [1_000_000] + ([10_000_000] if "--large" in sys.argv else [])
     inputs, target = cohort(small)
     rates = {
