@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 console = Console(highlight=False)
-QUIET_SECONDS = 8.0
+QUIET_SECONDS = 5.0
 
 
 class _StepHandler(logging.Handler):
