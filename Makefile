@@ -54,7 +54,7 @@ mlflow: .venv/ready   ## MLflow's UI on http://127.0.0.1:5001
 	  --backend-store-uri sqlite:///$(abspath $(SENSEI_HOME))/mlflow.db
 
 .venv/ready: requirements.lock pyproject.toml
-	@echo "Making the environment in .venv (about 3 GB, once) ..."
+	@echo "Making the environment in .venv (3.5 GB, once) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock

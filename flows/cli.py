@@ -236,7 +236,7 @@ def models() -> None:
     from training.registry import Registry
 
     settings = Settings()
-    registry = Registry(settings.tracking_uri, settings.root / "mlartifacts")
+    registry = Registry(settings.tracking_uri, settings.artifacts)
     show_versions(console, registry.versions())
 
 

@@ -98,7 +98,7 @@ def register(
 ) -> Registered:
     """Store the run in MLflow and make the chosen candidates versions."""
     get_run_logger().info("Register: MLflow stores run, plots and models")
-    registry = Registry(settings.tracking_uri, settings.root / "mlartifacts")
+    registry = Registry(settings.tracking_uri, settings.artifacts)
     dataset = Dataset.of(pd.read_parquet(validation.path), "valid_interactions")
     contests = review.contests(candidates, evidence.tested, evidence.chosen, features.prepared.kind)
     with TemporaryDirectory() as folder:
@@ -180,7 +180,7 @@ def promote_versions(
     now = datetime.now(UTC)
     manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=now)
     path = bundle.write(settings.bundles, manifest, litert, statistics)
-    registry = Registry(settings.tracking_uri, settings.root / "mlartifacts")
+    registry = Registry(settings.tracking_uri, settings.artifacts)
     moves = [
         Move(model, champion(log, model), entry.version, _reason(decisions.get(model)))
         for model, entry in entries.items()
@@ -258,7 +258,7 @@ def keep_reports(
         "feature docs": features.docs,
         "drift report": drift.html or drift.json,
     }
-    registry = Registry(settings.tracking_uri, settings.root / "mlartifacts")
+    registry = Registry(settings.tracking_uri, settings.artifacts)
     for path in reports.values():
         registry.client.log_artifact(registered.run_id, str(path), "reports")
     return {title: str(path) for title, path in reports.items()}

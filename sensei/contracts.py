@@ -52,8 +52,6 @@ CONTRACT_COLUMNS = (
 
 REQUIRED_COLUMNS = ("user_id", "interaction_type", "topic_id", "timestamp")
 
-METADATA_KEYS = ("item_id", "difficulty", "format", "rating", "helpful", "prediction_id")
-
 
 @dataclass(frozen=True)
 class Input:

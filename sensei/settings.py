@@ -62,6 +62,11 @@ class Settings(BaseSettings):
         return self.mlflow_tracking_uri or f"sqlite:///{self.root / 'mlflow.db'}"
 
     @property
+    def artifacts(self) -> Path:
+        """Folder of MLflow's models, plots and reports, where no server keeps them."""
+        return self.root / "mlartifacts"
+
+    @property
     def bundles(self) -> Path:
         """Folder of the bundles, one subfolder a digest."""
         return self.root / "bundles"
