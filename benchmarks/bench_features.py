@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from features.batch import encode, examples
-from features.history import KIND_CODES, LEARNING
+from features.history import KIND_CODES
+from features.steps import LEARNING
 from features.statistics import Statistics, fit
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS
 

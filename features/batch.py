@@ -1,6 +1,7 @@
-"""Inputs of many targets at once: the fold of `features.history`, compiled, in one pass."""
+"""Inputs of many targets at once: the fold of `features.steps`, compiled, in one pass."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from features.compilation import compiled
 from features.events import Events, encode
-from features.history import (
+from features.steps import (
     ATTEMPTS,
     EVENTS,
     LEARNER_WIDTH,
@@ -39,10 +40,14 @@ from features.levels import (
     recount,
     task_of,
 )
+from features.recency import Recency, slots_of
 from features.statistics import Statistics
 from sensei.contracts import DIFFICULTY_INPUTS, PASS_SCORE, RECOMMENDATION_INPUTS
 
 __all__ = ["Events", "Examples", "encode", "examples"]
+
+PER_ROW = ("event", "recommendation", "difficulty", "level", "passed", "previous", "table")
+"""Arrays of `Examples` with an entry for each target."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +56,22 @@ class Examples:
 
     Attributes:
         events: The log they were made from.
-        topic_slots: (T + 1,) slot of each of the events' topics, then 0.
+        tables: the statistics that rows were read with; one, or one for each fold of learners.
+        recency: what the log said lately, day by day.
+        topic_slots: (T + 1,) slot of each of the events' topics, spare ones of newcomers included,
+            then 0.
         event: (n,) place of the target in `events`.
         recommendation: (n, 20) float32, see `contracts.RECOMMENDATION_INPUTS`.
         difficulty: (n, 4) float32, see `contracts.DIFFICULTY_INPUTS`.
         level: (n,) level taken, a code of `contracts.LEVELS`; -1 where the target is no attempt.
         passed: (n,) 1 passed, 0 failed, -1 no scored attempt.
         previous: (n,) the learner's earlier learning events.
+        table: (n,) which of `tables` each row was read with.
     """
 
     events: Events
+    tables: tuple[Statistics, ...]
+    recency: Recency
     topic_slots: NDArray[np.int32]
     event: NDArray[np.int64]
     recommendation: NDArray[np.float32]
@@ -68,14 +79,14 @@ class Examples:
     level: NDArray[np.int8]
     passed: NDArray[np.int8]
     previous: NDArray[np.int32]
+    table: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.event)
 
     def take(self, chosen: NDArray[Any]) -> "Examples":
         """The examples of a mask or of positions."""
-        names = ("event", "recommendation", "difficulty", "level", "passed", "previous")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+        return replace(self, **{name: getattr(self, name)[chosen] for name in PER_ROW})
 
     @cached_property
     def learner(self) -> NDArray[np.int32]:
@@ -90,7 +101,7 @@ class Examples:
 
     @cached_property
     def target(self) -> NDArray[np.int32]:
-        """(n,) slot of the target's topic; 0 where the vocabulary lacks it."""
+        """(n,) slot of the target's topic, also a spare one; 0 where there is none."""
         return self.topic_slots[self.events.topic[self.event]]
 
     @cached_property
@@ -121,7 +132,7 @@ class Space(NamedTuple):
     """Room for one learner's state, used for one after the other.
 
     Attributes:
-        learner: (`LEARNER_WIDTH`,) see `features.history`.
+        learner: (`LEARNER_WIDTH`,) see `features.steps`.
         table: (T + 1, `ROW_WIDTH`) a row for each topic code; only those touched are cleared.
         ring: (`RING_EVENTS` * `RING_WIDTH`,) the last learning events.
         touched: (T + 1,) the codes of the topics touched.
@@ -153,6 +164,7 @@ def examples(
     statistics: Statistics,
     targets: NDArray[np.bool_],
     left_out: NDArray[np.bool_],
+    recency: Recency | None = None,
 ) -> Examples:
     """Inputs of the targets, from all events before each.
 
@@ -162,6 +174,7 @@ def examples(
         targets: (n_events,) which events are targets; only learning events become examples.
         left_out: (n_events,) which events are inside `statistics`. An example among them reads
             statistics without all of its learner's events so marked, exactly.
+        recency: Newcomers and recent popularity; by default there are none.
 
     Returns:
         The examples, in the order of the events.
@@ -176,7 +189,9 @@ def examples(
         passed=np.full(count, -1, np.int8),
         previous=np.zeros(count, np.int32),
     )
-    slots = np.append(statistics.slots_of(events.topic_ids), 0).astype(np.int32)
+    recency = recency or Recency.nothing(statistics.width)
+    slots = slots_of(events.topic_ids, statistics, recency.newcomers)
+    slots = np.append(slots, 0).astype(np.int32)
     space = Space(
         learner=np.zeros(LEARNER_WIDTH),
         table=np.zeros((len(slots), ROW_WIDTH)),
@@ -189,13 +204,32 @@ def examples(
         Columns(*(getattr(events, name) for name in Columns._fields)),
         events.offsets,
         slots,
-        counts_by_code(statistics, slots[:-1], events.item_ids),
+        counts_by_code(statistics, statistics.slots_of(events.topic_ids), events.item_ids),
         wanted,
         np.ascontiguousarray(left_out),
         space,
         rows,
     )
-    return Examples(events=events, topic_slots=slots, **rows._asdict())
+    return Examples(
+        events=events,
+        tables=(statistics,),
+        recency=recency,
+        topic_slots=slots,
+        table=np.zeros(count, np.int8),
+        **rows._asdict(),
+    )
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """Examples of one log that were read with different statistics, in the order of events."""
+    order = np.argsort(np.concatenate([part.event for part in parts]))
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts])[order] for name in PER_ROW
+    }
+    columns["table"] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])[order]
+    columns["table"] = columns["table"].astype(np.int8)
+    tables = tuple(part.tables[0] for part in parts)
+    return replace(parts[0], tables=tables, **columns)
 
 
 def fold(

@@ -1,234 +1,37 @@
-"""A learner's state and its two steps: `advance` by one event, `read` the model inputs.
-
-The steps are plain functions on indexable numbers. Serving runs them as they stand on lists;
-`features.batch` compiles the very same lines with Numba and runs them on arrays. A topic's key is
-its id in serving and its code in batch: the steps only compare keys and look their slots up.
-
-State of one learner:
-    learner: `LEARNER_WIDTH` numbers about the learner as a whole.
-    row: `ROW_WIDTH` numbers for each topic touched.
-    ring: the last `RING_EVENTS` learning events, `RING_WIDTH` numbers each, overwritten in turn.
-"""
+"""One learner's state in plain Python: what serving keeps, and what replays run."""
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.style import detect_learning_style
-from sensei.contracts import (
-    ATTEMPT_KINDS,
-    DIFFICULTY_INPUTS,
-    KINDS,
-    LEARNING_KINDS,
-    PASS_SCORE,
-    RECOMMENDATION_INPUTS,
+from features.steps import (
+    ATTEMPTS,
+    EVENTS,
+    KIND_EVENTS,
+    LAST_TIME,
+    LEARNER_WIDTH,
+    LEARNING,
+    PASSES,
+    RING_EVENTS,
+    RING_TOPIC,
+    RING_WIDTH,
+    ROW_WIDTH,
+    T_ATTEMPTS,
+    advance,
+    read_difficulty,
+    read_recommendation,
+    weight_now,
 )
+from features.style import detect_learning_style
+from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEARNING_KINDS, RECOMMENDATION_INPUTS
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """Raised whenever a state or an input changes its meaning; bundles of another one are refused."""
 
-LEARNING = len(LEARNING_KINDS)  # kinds below it are learning events
-ACCEPTED_KIND = KINDS.index("recommendation_accepted")
-QUIZ, PRACTICE = (KINDS.index(kind) for kind in ATTEMPT_KINDS)
 KIND_CODES = {kind: code for code, kind in enumerate(KINDS)}
-
-SHARE_SCORE = 0.7
-RECENT_WEIGHT = 0.3  # of the newest score in the recent mean
-PRIOR_ATTEMPTS = 4.0  # attempts that the prior of a proficiency weighs
-HISTORY_DECAY = 0.1  # a topic's weight falls by exp(-0.1) with each learning event
-MAX_LOGIT = 8.0  # thousands of passes in a row say no more than it
-RING_EVENTS, RING_WIDTH = 100, 4
-RING_TOPIC, RING_KIND, RING_SCORE, RING_TIME = range(4)
-LAST_SCORES = 5
-
-# Places in `learner`; the last scores and the counts of each kind take several.
-EVENTS, ATTEMPTS, PASSES, SCORE_SUM, STREAK, BEST, BEST_EVENTS, TOPICS = range(8)
-DAYS, LAST_DAY, LAST_TIME, ACCEPTED, SCORES = range(8, 13)
-KIND_EVENTS = SCORES + LAST_SCORES
-LEARNER_WIDTH = KIND_EVENTS + LEARNING
-
-# Places in `row`.
-T_EVENTS, T_SECONDS, T_ATTEMPTS, T_PASSES, T_SCORE_SUM, T_RECENT, T_LAST_ATTEMPT = range(7)
-T_WEIGHT, T_WEIGHT_AT, T_SCORES = range(7, 10)
-ROW_WIDTH = T_SCORES + LAST_SCORES
-
-
-class Numbers(Protocol):
-    """A list or a one-dimensional array of numbers."""
-
-    def __getitem__(self, index: int, /) -> Any:
-        """The number at `index`."""
-
-    def __setitem__(self, index: int, value: Any, /) -> None:
-        """Put a number at `index`."""
-
-
-def advance(
-    learner: Numbers,
-    row: Numbers,
-    ring: Numbers,
-    kind: int,
-    topic: int,
-    score: float,
-    duration: float,
-    time: int,
-) -> None:
-    """Take one event into the state.
-
-    Args:
-        learner: The learner's numbers, changed in place.
-        row: The numbers of the event's topic, changed in place; untouched by a response event.
-        ring: The learner's last learning events, changed in place.
-        kind: Code of the event kind.
-        topic: Key of the topic.
-        score: Fraction, NaN without one; counts only where the kind is an attempt.
-        duration: Seconds, NaN unknown.
-        time: Microseconds since the epoch, never before the previous event's.
-    """
-    if kind >= LEARNING:
-        if kind == ACCEPTED_KIND:
-            learner[ACCEPTED] += 1
-        return
-    count = int(learner[EVENTS])
-    newest = RING_WIDTH * ((count - 1) % RING_EVENTS) + RING_TOPIC
-    if count > 0 and ring[newest] == topic:
-        learner[STREAK] += 1
-    else:
-        learner[STREAK] = 1
-    place = RING_WIDTH * (count % RING_EVENTS)
-    ring[place + RING_TOPIC] = topic
-    ring[place + RING_KIND] = kind
-    ring[place + RING_SCORE] = score
-    ring[place + RING_TIME] = time
-    day = time // 86_400_000_000
-    if count == 0 or learner[LAST_DAY] != day:
-        learner[DAYS] += 1
-        learner[LAST_DAY] = day
-    learner[EVENTS] += 1
-    learner[KIND_EVENTS + kind] += 1
-    learner[LAST_TIME] = time
-    if row[T_EVENTS] == 0:
-        learner[TOPICS] += 1
-    row[T_EVENTS] += 1
-    if row[T_EVENTS] > learner[BEST_EVENTS]:
-        learner[BEST_EVENTS] = row[T_EVENTS]
-        learner[BEST] = topic
-    row[T_WEIGHT] = 1.0 + row[T_WEIGHT] * math.exp(HISTORY_DECAY * (row[T_WEIGHT_AT] - count - 1))
-    row[T_WEIGHT_AT] = count + 1
-    if duration > 0:
-        row[T_SECONDS] += duration
-    if kind in (QUIZ, PRACTICE) and score == score:
-        learner[SCORES + int(learner[ATTEMPTS]) % LAST_SCORES] = score
-        learner[ATTEMPTS] += 1
-        learner[SCORE_SUM] += score
-        attempts = int(row[T_ATTEMPTS])
-        row[T_RECENT] += (RECENT_WEIGHT if attempts > 0 else 1.0) * (score - row[T_RECENT])
-        row[T_SCORES + attempts % LAST_SCORES] = score
-        row[T_ATTEMPTS] += 1
-        row[T_SCORE_SUM] += score
-        row[T_LAST_ATTEMPT] = time
-        if score >= PASS_SCORE:
-            learner[PASSES] += 1
-            row[T_PASSES] += 1
-
-
-def read_recommendation(
-    out: Numbers, learner: Numbers, row: Numbers, ring: Numbers, slots: Any, now: float
-) -> None:
-    """Write the inputs of the recommendation model, as of `now`.
-
-    Args:
-        out: 20 numbers, all 0 on entry; see `contracts.RECOMMENDATION_INPUTS`.
-        learner: The learner's numbers.
-        row: The numbers of the last learning event's topic; any row for a learner without one.
-        ring: The learner's last learning events.
-        slots: Slot of each topic key; 0 unknown.
-        now: Microseconds since the epoch.
-    """
-    out[8] = out[9] = out[11] = out[12] = 0.5
-    out[19] = math.log(1.0 + learner[ACCEPTED])
-    count = int(learner[EVENTS])
-    if count == 0:
-        return
-    for back in range(min(count, 5)):
-        place = RING_WIDTH * ((count - 1 - back) % RING_EVENTS)
-        out[back] = slots[int(ring[place + RING_TOPIC])]
-    out[5] = slots[int(learner[BEST])]
-    out[6] = 1 + ring[RING_WIDTH * ((count - 1) % RING_EVENTS) + RING_KIND]
-    out[7] = math.log(1.0 + count)
-    attempts = int(learner[ATTEMPTS])
-    if attempts > 0:
-        out[8] = learner[SCORE_SUM] / attempts
-        known = min(attempts, LAST_SCORES)
-        total = 0.0
-        for index in range(known):
-            total += learner[SCORES + index]
-        out[9] = total / known
-    out[10] = math.log(1.0 + row[T_EVENTS])
-    attempts = int(row[T_ATTEMPTS])
-    if attempts > 0:
-        known = min(attempts, LAST_SCORES)
-        total = 0.0
-        for index in range(known):
-            total += row[T_SCORES + index]
-        out[11] = total / known
-        out[12] = row[T_SCORES + (attempts - 1) % LAST_SCORES]
-        known = min(attempts, 3)
-        total = 0.0
-        for back in range(known):
-            if row[T_SCORES + (attempts - 1 - back) % LAST_SCORES] >= SHARE_SCORE:
-                total += 1.0
-        out[16] = total / known
-    out[13] = math.log(1.0 + learner[STREAK])
-    out[14] = math.log(1.0 + learner[TOPICS])
-    out[15] = math.log(1.0 + count / learner[DAYS])
-    out[17] = math.log(1.0 + max(0.0, now - learner[LAST_TIME]) / 1e6)
-    out[18] = math.log(1.0 + row[T_SECONDS])
-
-
-def pass_rate(attempts: float, passes: float, all_attempts: float, all_passes: float) -> float:
-    """A topic's pass rate, shrunk towards the rate of all topics.
-
-    Args:
-        attempts: Scored attempts on the topic, by those who count.
-        passes: How many of them were passed.
-        all_attempts: Scored attempts on all topics.
-        all_passes: How many of them were passed.
-
-    Returns:
-        A fraction in (0, 1); the overall rate for a topic without attempts, 0.5 without any.
-    """
-    overall = (all_passes + 1.0) / (all_attempts + 2.0)
-    return (passes + PRIOR_ATTEMPTS * overall) / (attempts + PRIOR_ATTEMPTS)
-
-
-def read_difficulty(
-    out: Numbers, row: Numbers, rate: float, surplus: float, attempts: float, now: float
-) -> None:
-    """Write the inputs of the difficulty model for one topic, as of `now`.
-
-    Args:
-        out: 4 numbers; see `contracts.DIFFICULTY_INPUTS`.
-        row: The numbers of the topic asked about; zeros for a topic never touched.
-        rate: The topic's `pass_rate`.
-        surplus: The learner's passes - the passes expected from the rates of the topics attempted.
-        attempts: The learner's scored attempts on all topics.
-        now: Microseconds since the epoch.
-    """
-    prior = min(0.98, max(0.02, rate + surplus / (attempts + PRIOR_ATTEMPTS)))
-    won = row[T_PASSES] + PRIOR_ATTEMPTS * prior
-    tried = row[T_ATTEMPTS] + PRIOR_ATTEMPTS
-    out[0] = min(MAX_LOGIT, max(-MAX_LOGIT, math.log(won / (tried - won))))
-    out[1] = math.log(1.0 + row[T_ATTEMPTS])
-    out[2] = 0.0
-    out[3] = -1.0
-    if row[T_ATTEMPTS] > 1:
-        out[2] = row[T_RECENT] - row[T_SCORE_SUM] / row[T_ATTEMPTS]
-    if row[T_ATTEMPTS] > 0:
-        out[3] = math.log(1.0 + max(0.0, now - row[T_LAST_ATTEMPT]) / 1e6)
 
 
 class CorpusTables(Protocol):
@@ -317,17 +120,26 @@ class History:
     @property
     def last_topic_id(self) -> int | None:
         """Topic of the last learning event; None without one."""
-        if not self.events:
-            return None
-        return int(self.ring[RING_WIDTH * ((self.events - 1) % RING_EVENTS) + RING_TOPIC])
+        return self.last_topics(1)[0]
+
+    def last_topics(self, count: int) -> list[int | None]:
+        """Topics of the last learning events, newest first; None where there are fewer."""
+        places = [
+            RING_WIDTH * ((self.events - 1 - back) % RING_EVENTS) + RING_TOPIC
+            if back < self.events
+            else None
+            for back in range(count)
+        ]
+        return [None if place is None else int(self.ring[place]) for place in places]
+
+    def gap(self, time: int) -> float:
+        """Microseconds from the last learning event to `time`; 0 without one."""
+        return time - self.learner[LAST_TIME] if self.events else 0.0
 
     def topic_weights(self) -> dict[int, float]:
         """Decayed number of learning events on each topic touched, as of the last event."""
         count = self.events
-        return {
-            topic: row[T_WEIGHT] * math.exp(HISTORY_DECAY * (row[T_WEIGHT_AT] - count))
-            for topic, row in self.topics.items()
-        }
+        return {topic: weight_now(row, count) for topic, row in self.topics.items()}
 
     def last_events(self) -> list[tuple[int, int, float, int]]:
         """The last 100 learning events, oldest first: topic id, kind code, score, time (us)."""

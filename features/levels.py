@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history import PRACTICE, QUIZ, pass_rate
+from features.steps import PRACTICE, QUIZ, pass_rate
 from features.statistics import Statistics
 from sensei.contracts import PASS_SCORE
 

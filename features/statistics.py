@@ -1,18 +1,23 @@
 """Corpus tables: what all learners together did, up to the training cutoff."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history import LEARNING, PRACTICE, QUIZ, pass_rate
+from features.continuations import Continuations, count_continuations
+from features.steps import LEARNING, PRACTICE, QUIZ, pass_rate
 from sensei.contracts import PASS_SCORE
 
 if TYPE_CHECKING:
     from features.events import Events
+
+
+SPARE_SLOTS, SPARE_SHARE = 16, 0.125
+"""Slots kept for topics that come after training: so many, and this share of the vocabulary."""
 
 
 class Slots(dict[int, int]):
@@ -20,6 +25,10 @@ class Slots(dict[int, int]):
 
     def __missing__(self, topic_id: int) -> int:
         return 0
+
+
+def _nothing() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Statistics:
         item_attempts: (I,) scored attempts.
         item_passes: (I,) passed attempts.
         trained_until: () int64, microseconds since the epoch of the last event counted; -1 none.
+        context, slot, count, pair, pair_slot, pair_count: what followed what; see
+            `features.continuations.Continuations`.
     """
 
     topic_ids: NDArray[np.int64]
@@ -51,6 +62,32 @@ class Statistics:
     item_attempts: NDArray[np.int64]
     item_passes: NDArray[np.int64]
     trained_until: NDArray[np.int64]
+    context: NDArray[np.int64] = field(default_factory=_nothing)
+    slot: NDArray[np.int64] = field(default_factory=_nothing)
+    count: NDArray[np.int64] = field(default_factory=_nothing)
+    pair: NDArray[np.int64] = field(default_factory=_nothing)
+    pair_slot: NDArray[np.int64] = field(default_factory=_nothing)
+    pair_count: NDArray[np.int64] = field(default_factory=_nothing)
+
+    @property
+    def width(self) -> int:
+        """Slots in all: those of the vocabulary, and spare ones for topics that come later."""
+        topics = len(self.topic_ids)
+        return topics + SPARE_SLOTS + int(SPARE_SHARE * topics)
+
+    @cached_property
+    def continuations(self) -> Continuations:
+        """What followed what, ready to be asked."""
+        return Continuations(
+            self.topic_events,
+            self.context,
+            self.slot,
+            self.count,
+            self.pair,
+            self.pair_slot,
+            self.pair_count,
+            self.width,
+        )
 
     @cached_property
     def slots(self) -> Slots:
@@ -77,14 +114,23 @@ class Statistics:
         """The topic's pass rate, shrunk towards the rate of all topics; in (0, 1)."""
         return self._rates[self.slots[topic_id]]
 
+    @cached_property
+    def _items(self) -> dict[str, tuple[int, int]]:
+        counts = zip(self.item_attempts.tolist(), self.item_passes.tolist(), strict=True)
+        return dict(zip(self.item_ids.tolist(), counts, strict=True))
+
+    def item_counts(self, item_id: str | None) -> tuple[int, int]:
+        """Scored attempts on an item and how many were passed; 0 of an unknown one."""
+        return self._items.get(item_id, (0, 0)) if item_id else (0, 0)
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The tables by name, as a bundle stores them."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Statistics":
         """The reverse of `to_arrays`."""
-        return cls(**{field.name: np.asarray(arrays[field.name]) for field in fields(cls)})
+        return cls(**{each.name: np.asarray(arrays[each.name]) for each in fields(cls)})
 
 
 def fit(events: "Events", mask: NDArray[np.bool_], extra_topics: Iterable[int] = ()) -> Statistics:
@@ -127,7 +173,24 @@ def fit(events: "Events", mask: NDArray[np.bool_], extra_topics: Iterable[int] =
         item_attempts=items[known],
         item_passes=_count(events.item[passed & ~plain], len(events.item_ids))[known],
         trained_until=np.array(events.time[mask].max() if mask.any() else -1, np.int64),
+        **_continuations(events, used, ids),
     )
+
+
+def _continuations(
+    events: "Events", used: NDArray[np.bool_], ids: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
+    """Count what followed what among the learning events used; others stand before, never after."""
+    learning = np.flatnonzero(events.kind < LEARNING)
+    slots = np.searchsorted(ids, events.topic_ids) + 1
+    slots[~np.isin(events.topic_ids, ids)] = 0
+    slot = np.append(slots, 0)[events.topic[learning]]
+    start = np.searchsorted(learning, events.offsets[:-1])
+    events_of = np.diff(np.append(start, len(learning)))
+    previous = np.arange(len(learning)) - np.repeat(start, events_of)
+    last, before = (np.where(previous >= n, np.roll(slot, n), 0) for n in (1, 2))
+    kept = used[learning] & (slot > 0)
+    return count_continuations(last[kept], before[kept], previous[kept], slot[kept], len(ids))
 
 
 def _count(codes: NDArray[Any], size: int) -> NDArray[np.int64]:

@@ -157,3 +157,22 @@ DIFFICULTY_INPUTS = (
     ),
 )
 """The four inputs of the difficulty model, in the order of the vector."""
+
+EVENT_INPUTS = (
+    Input("topic", "topic slot", 0, 1e6, "slot of the event's topic; 0 unknown"),
+    Input("kind", "kind code", 0, len(KINDS), "1 + kind of the event"),
+    Input("score", "fraction", -0.5, 0.5, "score - 0.5 of an attempt; 0 without one"),
+    Input("scored", "flag", 0, 1, "1 where an attempt carries a score"),
+    Input("log_gap", "log s", 0, _LOG, "log1p(seconds since the last learning event); 0 first"),
+    Input("topic_logit", "logit", -8, 8, "logit of the topic's shrunk pass rate"),
+    Input(
+        "item_logit",
+        "logit",
+        -8,
+        8,
+        "logit of the item's pass rate, shrunk by 4 attempts to its topic's, - topic_logit; "
+        "0 without an item",
+    ),
+    Input("log_item_attempts", "log attempts", 0, _LOG, "log1p(scored attempts on the item)"),
+)
+"""What a sequence network reads of one learning event, to advance its state by it."""

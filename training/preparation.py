@@ -1,13 +1,13 @@
 """From a split log to the examples of its three parts, or the reason why it is too small."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from features import statistics as corpus
-from features.batch import Events, Examples, examples
+from features.batch import Events, Examples, examples, joined
+from features.recency import Recency
 from features.statistics import Statistics
 from sensei.contracts import ATTEMPT_KINDS, KINDS
 from sensei.errors import NotEnoughData
@@ -83,11 +83,12 @@ def prepare(events: Events, split: Split, extra_topics: Iterable[int] = ()) -> P
 
 def _parts(events: Events, split: Split, extra_topics: Iterable[int]) -> Parts:
     tables = corpus.fit(events, split.known, extra_topics)
+    recency = Recency.of(events, tables, split.visible)
     nobody = np.zeros(len(events), bool)
-    later = examples(events, tables, split.part > TRAIN, nobody)
+    later = examples(events, tables, split.part > TRAIN, nobody, recency)
     part = split.part[later.event]
     validate, test = (later.take(part == p) for p in (VALIDATE, TEST))
-    return Parts(tables, _cross_fitted(events, split, tables), validate, test, split.kind)
+    return Parts(tables, _cross_fitted(events, split, tables, recency), validate, test, split.kind)
 
 
 def _attempts(
@@ -116,7 +117,9 @@ def _attempts(
     return parts, ""
 
 
-def _cross_fitted(events: Events, split: Split, tables: Statistics) -> Examples:
+def _cross_fitted(
+    events: Events, split: Split, tables: Statistics, recency: Recency
+) -> Examples:
     """Training examples, each read with the statistics of the learners outside its own fold.
 
     Leaving out the one learner alone would tell his outcome: in a topic that each learner attempts
@@ -129,13 +132,8 @@ def _cross_fitted(events: Events, split: Split, tables: Statistics) -> Examples:
     for each in range(FOLDS):
         others = corpus.fit(events, split.known & (fold != each), tables.topic_ids)
         mine = (split.part == TRAIN) & (fold == each)
-        parts.append(examples(events, others, mine, nobody))
-    order = np.argsort(np.concatenate([p.event for p in parts]))
-    columns = ("event", "recommendation", "difficulty", "level", "passed", "previous")
-    joined: dict[str, Any] = {
-        c: np.concatenate([getattr(p, c) for p in parts])[order] for c in columns
-    }
-    return replace(parts[0], **joined)
+        parts.append(examples(events, others, mine, nobody, recency))
+    return joined(parts)
 
 
 def _check(events: Events, split: Split) -> None:

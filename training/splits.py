@@ -48,6 +48,14 @@ class Split:
     known: NDArray[np.bool_]
     kind: str
 
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """(n_events,) bool: events that a later day may know of, whoever asks.
+
+        By time all of them, for the log knows its past; learners held out stay unseen.
+        """
+        return np.ones(len(self.part), bool) if self.kind == "time" else self.known
+
 
 def split_by_time(events: Events, start: int | None = None, end: int | None = None) -> Split:
     """Test on the last 20 % of the window's targets in time, validate on the 10 % before them.

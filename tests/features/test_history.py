@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.history import HISTORY_DECAY, History
+from features.history import History
+from features.steps import HISTORY_DECAY
 from features.statistics import Statistics
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 

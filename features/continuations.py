@@ -1,0 +1,165 @@
+"""What followed what: counts of topics after the last one and the last two, as log probabilities."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PAIRS = 2**20
+"""Different continuations of pairs that are kept, the most frequent ones."""
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """Counted continuations over T topics, asked for `width` slots: T and those of newcomers.
+
+    A context is 0 for a learner's first event, 1..T for a known last topic, T + 1 for an unknown
+    one, which nothing was counted for. A pair is context * (T + 2) + slot of the topic before.
+
+    Attributes:
+        popular: (T,) events of each topic.
+        context, slot, count: (n,) each, sorted by context.
+        pair, pair_slot, pair_count: (m,) each, sorted by pair.
+        width: slots that a probability is given to.
+    """
+
+    popular: Ints
+    context: Ints
+    slot: Ints
+    count: Ints
+    pair: Ints
+    pair_slot: Ints
+    pair_count: Ints
+    width: int
+
+    def context_of(self, last: NDArray[Any], previous: NDArray[Any]) -> Ints:
+        """Context of each row, from the slot of its last topic and its earlier events."""
+        return context_of(last, previous, len(self.popular))
+
+    def log_priors(
+        self, last: NDArray[Any], before: NDArray[Any], previous: NDArray[Any]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Log probability of each slot being next, by the last topic and by the last two.
+
+        P1 = (count + kinds * popular) / (events + kinds), kinds being the number of distinct
+        continuations; P2 is the same of pairs, with P1 in the place of popular.
+
+        Args:
+            last: (n,) slot of the last topic, 0 unknown or none.
+            before: (n,) slot of the topic before it, 0 unknown or none.
+            previous: (n,) earlier learning events.
+
+        Returns:
+            log P1 and log P2, (n, width) each; slots of newcomers have what one event would give.
+
+        Source: Witten & Bell 1991 (IEEE Trans. Inf. Theory 37(4)) for the weight of the back-off.
+        """
+        context = self.context_of(last, previous)
+        first = _backed_off(self._by_context, context, self._share)
+        pair = _pair_of(context, before, len(self.popular))
+        second = _backed_off(self._by_pair, pair, first)
+        return np.log(first).astype(np.float32), np.log(second).astype(np.float32)
+
+    @cached_property
+    def _share(self) -> Floats:
+        events = np.ones(self.width)
+        events[: len(self.popular)] += self.popular
+        return events / events.sum()
+
+    @cached_property
+    def _by_context(self) -> "_Groups":
+        return _Groups.of(self.context, self.slot, self.count)
+
+    @cached_property
+    def _by_pair(self) -> "_Groups":
+        return _Groups.of(self.pair, self.pair_slot, self.pair_count)
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Counts by a sorted key: `key` (k,), `start` (k + 1,), and their columns and values."""
+
+    key: Ints
+    start: Ints
+    column: Ints
+    value: Floats
+    total: Floats
+    kinds: Floats
+
+    @classmethod
+    def of(cls, keys: Ints, slot: Ints, count: Ints) -> "_Groups":
+        key, first = np.unique(keys, return_index=True)
+        start = np.append(first, len(keys)).astype(np.int64)
+        kinds = np.diff(start).astype(np.float64)
+        total = np.add.reduceat(count, first).astype(np.float64) if len(first) else np.zeros(0)
+        return cls(key, start, slot - 1, count.astype(np.float64), total, kinds)
+
+
+def _backed_off(groups: _Groups, asked: Ints, behind: Floats) -> Floats:
+    """(n, width) probabilities: what was counted for each key, the rest by `behind`."""
+    out = np.empty((len(asked), behind.shape[-1]))
+    out[:] = behind
+    if len(groups.key) == 0:
+        return out
+    place = np.minimum(np.searchsorted(groups.key, asked), len(groups.key) - 1)
+    row = np.flatnonzero(groups.key[place] == asked)
+    place = place[row]
+    whole = groups.total[place] + groups.kinds[place]
+    out[row] *= (groups.kinds[place] / whole)[:, None]
+    length = groups.start[place + 1] - groups.start[place]
+    of = np.repeat(np.arange(len(row)), length)
+    within = np.arange(len(of)) - np.repeat(np.cumsum(length) - length, length)
+    entry = groups.start[place][of] + within
+    out[row[of], groups.column[entry]] += groups.value[entry] / whole[of]
+    return out
+
+
+def context_of(last: NDArray[Any], previous: NDArray[Any], topics: int) -> Ints:
+    """Context of each row; see `Continuations`."""
+    known = (last > 0) & (last <= topics)
+    found = np.where(known, last, topics + 1)
+    return np.where(previous == 0, 0, found).astype(np.int64)
+
+
+def count_continuations(
+    last: Ints, before: Ints, previous: Ints, slot: Ints, topics: int
+) -> dict[str, Ints]:
+    """Count what followed.
+
+    Args:
+        last: (n,) slot of the topic before each event, 0 none or unknown.
+        before: (n,) slot of the topic one event earlier.
+        previous: (n,) the learner's learning events before each event.
+        slot: (n,) slot of each event, 1..topics.
+        topics: T.
+
+    Returns:
+        The counted arrays of `Continuations` by name.
+    """
+    context = context_of(last, previous, topics)
+    used = context <= topics
+    key, count = np.unique(context[used] * (topics + 1) + slot[used], return_counts=True)
+    paired = used & (context > 0)
+    pair = _pair_of(context[paired], before[paired], topics)
+    pairs, pair_count = np.unique(pair * (topics + 1) + slot[paired], return_counts=True)
+    if len(pairs) > PAIRS:
+        kept = np.sort(np.argsort(-pair_count, kind="stable")[:PAIRS])
+        pairs, pair_count = pairs[kept], pair_count[kept]
+    return {
+        "context": key // (topics + 1),
+        "slot": key % (topics + 1),
+        "count": count.astype(np.int64),
+        "pair": pairs // (topics + 1),
+        "pair_slot": pairs % (topics + 1),
+        "pair_count": pair_count.astype(np.int64),
+    }
+
+
+def _pair_of(context: Ints, before: NDArray[Any], topics: int) -> Ints:
+    known = np.where(before <= topics, before, 0).astype(np.int64)
+    return context * (topics + 2) + known

@@ -1,0 +1,115 @@
+"""What the log says about topics lately: how popular each is, and which are new since training."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.steps import LEARNING
+
+if TYPE_CHECKING:
+    from features.events import Events
+    from features.statistics import Statistics
+
+DAY = 86_400_000_000
+WINDOW_DAYS = 28
+HALF_LIFE_DAYS = 7.0
+PRIOR_EVENTS = 0.5
+"""Events that every topic is given, so that the share of one without any is above 0."""
+
+
+@dataclass(frozen=True)
+class Recency:
+    """Learning events by UTC day and slot.
+
+    A day reads the `WINDOW_DAYS` before it, never itself: what is known at any of its moments.
+
+    Attributes:
+        newcomers: (m,) ids of topics that the vocabulary lacks, in the order in which they first
+            appeared; the first ones get the spare slots T + 1, T + 2, ...
+        first_day: day (since 1970) of the first row.
+        counts: (days, width) learning events.
+    """
+
+    newcomers: NDArray[np.int64]
+    first_day: int
+    counts: NDArray[np.float32]
+
+    @classmethod
+    def nothing(cls, width: int) -> "Recency":
+        """No event lately and no newcomer."""
+        return cls(np.empty(0, np.int64), 0, np.zeros((0, width), np.float32))
+
+    @classmethod
+    def of(
+        cls, events: "Events", statistics: "Statistics", visible: NDArray[np.bool_]
+    ) -> "Recency":
+        """Count a log.
+
+        Args:
+            events: the encoded log.
+            statistics: whose vocabulary and width count.
+            visible: (n,) events that may be counted: not those of learners held out as unseen.
+        """
+        used = np.flatnonzero(visible & (events.kind < LEARNING))
+        newcomers = _newcomers(events, statistics, used)
+        slots = np.append(slots_of(events.topic_ids, statistics, newcomers), 0)
+        slot, day = slots[events.topic[used]], events.time[used] // DAY
+        kept = slot > 0
+        slot, day = slot[kept], day[kept]
+        first = int(day.min()) if len(day) else 0
+        days = int(day.max()) - first + 1 if len(day) else 0
+        cell = (day - first) * statistics.width + slot - 1
+        counts = np.bincount(cell, minlength=days * statistics.width).astype(np.float32)
+        return cls(newcomers, first, counts.reshape(days, statistics.width))
+
+    def log_share(self, day: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Log of each slot's share of the events of the days before, recent ones weighing more.
+
+        Args:
+            day: (n,) UTC days since 1970.
+
+        Returns:
+            (n, width); all equal where nothing happened lately.
+        """
+        asked, row = np.unique(day, return_inverse=True)
+        table = np.stack([self._row(int(each)) for each in asked]) if len(asked) else self.counts[:0]
+        return table[row]
+
+    @cached_property
+    def _rows(self) -> dict[int, NDArray[np.float32]]:
+        return {}
+
+    def _row(self, day: int) -> NDArray[np.float32]:
+        if day not in self._rows:
+            stop = min(max(day - self.first_day, 0), len(self.counts))
+            start = min(max(day - self.first_day - WINDOW_DAYS, 0), stop)
+            age = day - self.first_day - 1 - np.arange(start, stop)
+            weight = 0.5 ** (age / HALF_LIFE_DAYS)
+            events = weight @ self.counts[start:stop].astype(np.float64) + PRIOR_EVENTS
+            self._rows[day] = np.log(events / events.sum()).astype(np.float32)
+        return self._rows[day]
+
+
+def slots_of(
+    topic_ids: NDArray[Any], statistics: "Statistics", newcomers: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Slot of each topic id: of the vocabulary, a spare one of a newcomer, or 0."""
+    spare = newcomers[: statistics.width - len(statistics.topic_ids)]
+    places = {int(topic): len(statistics.topic_ids) + i for i, topic in enumerate(spare, 1)}
+    found = np.array([places.get(int(topic), 0) for topic in topic_ids], np.int32)
+    known = statistics.slots_of(np.asarray(topic_ids, np.int64))
+    return np.where(known > 0, known, found).astype(np.int32)
+
+
+def _newcomers(
+    events: "Events", statistics: "Statistics", used: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Topics without a slot, by the time of their first event, then by id."""
+    first = np.full(len(events.topic_ids), np.iinfo(np.int64).max)
+    np.minimum.at(first, events.topic[used], events.time[used])
+    new = (statistics.slots_of(events.topic_ids) == 0) & (first < np.iinfo(np.int64).max)
+    places = np.flatnonzero(new)
+    return events.topic_ids[places[np.lexsort((events.topic_ids[places], first[places]))]]

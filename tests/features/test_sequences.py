@@ -1,0 +1,144 @@
+"""What networks read of events, histories and the corpus is the same in batch and in serving."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.batch import encode, examples, joined
+from features.corpus import Corpus
+from features.history import History
+from features.recency import DAY, Recency
+from features.sequences import Sequences
+from features.statistics import fit
+from features.steps import LEARNING
+from sensei.contracts import KINDS, LEVELS
+
+ROW = st.tuples(
+    st.sampled_from(["ann", "bob", "émile"]),
+    st.sampled_from(KINDS),
+    st.sampled_from([-7, 0, 3, 4, 5, 2**52]),
+    st.sampled_from([None, 0.0, 0.3, 0.6, 1.0]),
+    st.sampled_from([None, 2.5]),
+    st.integers(0, 400_000),
+    st.sampled_from([None, "item 1", "item 2"]),
+    st.sampled_from([None, *LEVELS]),
+)
+LOGS = st.lists(ROW, min_size=1, max_size=50)
+
+
+def read(make_frame, rows, counted):
+    """Examples of every event, statistics of the first `counted` ones, everything seen lately."""
+    events = encode(make_frame(rows))
+    statistics = fit(events, np.arange(len(events)) < counted)
+    recency = Recency.of(events, statistics, np.ones(len(events), bool))
+    everything, nothing = np.ones(len(events), bool), np.zeros(len(events), bool)
+    return examples(events, statistics, everything, nothing, recency)
+
+
+def replay(rows, chosen, corpus):
+    """History and network events of a row's learner up to just before it, by serving's code."""
+    events = rows.events
+    start = events.offsets[rows.learner[chosen]]
+    history, seen = History.new(), []
+    for at in range(start, rows.event[chosen]):
+        topic, score = int(events.topic_ids[events.topic[at]]), float(events.score[at])
+        item = events.item_ids[events.item[at]] if events.item[at] >= 0 else None
+        kind, time = int(events.kind[at]), int(events.time[at])
+        if kind < LEARNING:
+            seen.append(corpus.event(history, kind, topic, score, time, item))
+        history.advance((KINDS[kind], topic, None if math.isnan(score) else score, None, time))
+    return history, np.array(seen).reshape(-1, 8)
+
+
+@settings(deadline=None)
+@given(LOGS, st.integers(0, 50), st.integers(0, 1_000_000))
+def test_batch_reads_what_serving_reads(make_frame, logged, counted, pick):
+    rows = read(make_frame, logged, counted)
+    if not len(rows):
+        return
+    sequences, every = Sequences(rows), np.arange(len(rows))
+    events, place = sequences.events_before(every)
+    history, (first, second) = sequences.history(every), sequences.priors(every)
+    recent = sequences.recent(every)
+    corpus = Corpus(rows.tables[0], rows.recency)
+    chosen = pick % len(rows)
+    state, seen = replay(rows, chosen, corpus)
+    learner, done = divmod(int(place[chosen]), events.shape[1] + 1)
+    assert done == len(seen)
+    np.testing.assert_allclose(events[learner, :done], seen, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(history[chosen], corpus.history(state), rtol=1e-6)
+    np.testing.assert_array_equal((first[chosen], second[chosen]), corpus.priors(state))
+    np.testing.assert_array_equal(recent[chosen], corpus.recent(int(rows.time[chosen])))
+    assert corpus.slots[int(rows.topic_id[chosen])] == rows.target[chosen]
+
+
+@settings(deadline=None)
+@given(LOGS, st.integers(1, 400_001))
+def test_prefix_of_the_log_has_the_prefix_of_the_sequences(make_frame, logged, until):
+    """A later event, whoever's, changes nothing that an earlier row reads."""
+    frame = make_frame(logged)
+    early = (frame["timestamp"].astype("int64") < until * 1_000_000).to_numpy()
+    if not early.any():
+        return
+    full_events, part_events = encode(frame), encode(frame[early])
+    statistics = fit(part_events, np.ones(len(part_events), bool))
+    found = []
+    for events in (full_events, part_events):
+        recency = Recency.of(events, statistics, np.ones(len(events), bool))
+        everything = np.ones(len(events), bool)
+        rows = examples(events, statistics, everything, ~everything, recency)
+        rows = rows.take(rows.time < until * 1_000_000)
+        every = np.arange(len(rows))
+        seq = Sequences(rows)
+        steps, place = seq.events_before(every)
+        width = steps.shape[1] + 1
+        done = place % width
+        last = steps[place // width, np.maximum(done - 1, 0)] if width > 1 else np.zeros((0, 8))
+        found.append((seq.history(every), *seq.priors(every), seq.recent(every), last))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_recent_popularity_knows_days_before_and_never_the_same_day(make_frame):
+    quiz = ("quiz_complete", 3, None, None)
+    rows = [("ann", *quiz, 0, None, None), ("bob", *quiz, DAY // 1_000_000, None, None)]
+    rows += [("ann", "quiz_complete", 4, None, None, DAY // 1_000_000 + 5, None, None)]
+    examples_read = read(make_frame, rows, 3)
+    recent = Sequences(examples_read).recent(np.arange(3))
+    learner = examples_read.learner
+    assert (recent[learner == 0][0] == recent[0, 0]).all(), "nothing happened before the first day"
+    assert recent[1, 0] > recent[1, 1] == recent[1, 2], "topic 4 was met on this very day only"
+
+
+def test_newcomers_get_spare_slots_in_the_order_in_which_they_appear(make_frame):
+    quiz = ("quiz_complete", None, None, None)
+    rows = [("ann", quiz[0], topic, None, None, at, None, None)
+            for at, topic in enumerate([7, 7, 9, 2, 9])]  # fmt: skip
+    found = read(make_frame, rows, 2)
+    assert found.recency.newcomers.tolist() == [9, 2]
+    assert found.target.tolist() == [1, 1, 2, 3, 2]
+    assert Corpus(found.tables[0], found.recency).topic_ids[:4] == [7, 9, 2, None]
+
+
+def test_rows_joined_from_folds_read_the_statistics_of_their_fold(make_frame):
+    rows = [(who, "quiz_complete", topic, 1.0, None, at, None, None)
+            for who in ("ann", "bob") for at, topic in enumerate([1, 2, 1, 2])]  # fmt: skip
+    events = encode(make_frame(rows))
+    ann = np.arange(len(events)) < 4
+    parts = [
+        examples(events, fit(events, ~mine, (1, 2)), mine, np.zeros(8, bool)) for mine in (ann, ~ann)
+    ]
+    one, two = Sequences(parts[0]), Sequences(joined(parts))
+    np.testing.assert_array_equal(one.priors(np.arange(4)), np.array(two.priors(np.arange(4))))
+
+
+def test_rows_of_a_learner_may_be_asked_for_in_pieces(make_frame):
+    rows = [("ann", "quiz_complete", 1 + at % 3, 1.0, None, at, None, None) for at in range(9)]
+    sequences = Sequences(read(make_frame, rows, 9))
+    whole = sequences.history(np.arange(9))
+    np.testing.assert_array_equal(whole[6:], sequences.history(np.arange(6, 9)))
+    assert sequences.events_before(np.array([6]))[0].shape == (1, 6, 8)
+    assert whole[0].sum() == 0 and whole[1].sum() == pytest.approx(1.0)
