@@ -100,6 +100,12 @@ class Examples:
         return self.events.time[self.event]
 
     @cached_property
+    def start(self) -> NDArray[np.int64]:
+        """(n,) when the target began, microseconds since the epoch; its inputs are as of then."""
+        duration = self.events.duration[self.event]
+        return self.time - np.where(duration > 0, 1e6 * duration, 0.0).astype(np.int64)
+
+    @cached_property
     def target(self) -> NDArray[np.int32]:
         """(n,) slot of the target's topic, also a spare one; 0 where there is none."""
         return self.topic_slots[self.events.topic[self.event]]

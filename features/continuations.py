@@ -41,10 +41,10 @@ class Continuations:
         """Context of each row, from the slot of its last topic and its earlier events."""
         return context_of(last, previous, len(self.popular))
 
-    def log_priors(
+    def log_ratios(
         self, last: NDArray[Any], before: NDArray[Any], previous: NDArray[Any]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Log probability of each slot being next, by the last topic and by the last two.
+        """Log of how likely each slot is next, by the last topic and by the last two.
 
         P1 = (count + kinds * popular) / (events + kinds), kinds being the number of distinct
         continuations; P2 is the same of pairs, with P1 in the place of popular.
@@ -55,7 +55,8 @@ class Continuations:
             previous: (n,) earlier learning events.
 
         Returns:
-            log P1 and log P2, (n, width) each; slots of newcomers have what one event would give.
+            log(P1 * width) and log(P2 * width), (n, width) each: 0 where chance would have it, and
+            for slots of newcomers, of which the counts know nothing.
 
         Source: Witten & Bell 1991 (IEEE Trans. Inf. Theory 37(4)) for the weight of the back-off.
         """
@@ -63,7 +64,12 @@ class Continuations:
         first = _backed_off(self._by_context, context, self._share)
         pair = _pair_of(context, before, len(self.popular))
         second = _backed_off(self._by_pair, pair, first)
-        return np.log(first).astype(np.float32), np.log(second).astype(np.float32)
+        return self._log_ratio(first), self._log_ratio(second)
+
+    def _log_ratio(self, probability: Floats) -> NDArray[np.float32]:
+        out = np.log((probability * self.width).astype(np.float32))
+        out[:, len(self.popular) :] = 0.0
+        return out
 
     @cached_property
     def _share(self) -> Floats:

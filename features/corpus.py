@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history import History
-from features.recency import DAY, Recency
+from features.places import LAST, NEW, PRIORS, RECENT
+from features.recency import Recency
 from features.statistics import Slots, Statistics
-from features.steps import read_event
-from sensei.contracts import EVENT_INPUTS
+from features.steps import DAY, read_attempt, read_event, read_topic
+from sensei.contracts import EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
 
 Floats = NDArray[np.float32]
 
@@ -65,26 +66,39 @@ class Corpus:
         read_event(out, self.slots[topic_id], kind, score, gap, rate, tried, won)
         return np.array(out, np.float32)
 
-    def history(self, history: History) -> Floats:
-        """(width,) decayed number of the learner's events on each topic."""
-        out = np.zeros(self.statistics.width, np.float32)
-        for topic, weight in history.topic_weights().items():
+    def topics(self, history: History, now_us: int) -> Floats:
+        """(width, 12) what is known of each topic; see `contracts.TOPIC_INPUTS`."""
+        trained = len(self.statistics.topic_ids)
+        out = np.zeros((self.statistics.width, len(TOPIC_INPUTS)), np.float32)
+        for topic, row in history.topics.items():
             slot = self.slots[topic]
             if slot:
-                out[slot - 1] = weight
+                known = [0.0] * 6
+                read_topic(known, row, history.events, now_us)
+                out[slot - 1, :6] = known
+        slots = [0 if t is None else self.slots[t] for t in history.last_topics(2)]
+        if slots[0]:
+            out[slots[0] - 1, LAST] = 1.0
+        last, before, previous = (np.array([each]) for each in (*slots, history.events))
+        ratios = self.statistics.continuations.log_ratios(last, before, previous)
+        for column, ratio in zip(PRIORS, ratios, strict=True):
+            out[:, column] = ratio[0]
+        out[:, RECENT] = self.recency.log_share(np.array([now_us // DAY]))[0]
+        out[trained:, NEW] = 1.0
         return out
 
-    def priors(self, history: History) -> tuple[Floats, Floats]:
-        """(width,) log probability of each topic after the last one, and after the last two."""
-        last, before = (
-            np.array([0 if topic is None else self.slots[topic]])
-            for topic in history.last_topics(2)
-        )
-        first, second = self.statistics.continuations.log_priors(
-            last, before, np.array([history.events])
-        )
-        return first[0], second[0]
+    def attempted(
+        self, history: History, topic_id: int, now_us: int, item: str | None = None
+    ) -> tuple[Floats, Floats]:
+        """What is known of a topic, and of an item of it, that the learner may try now.
 
-    def recent(self, now_us: int) -> Floats:
-        """(width,) log share of each topic in what all did lately, before today."""
-        return self.recency.log_share(np.array([now_us // DAY]))[0]
+        Returns:
+            (3,) of `contracts.SUCCESS_INPUTS` and (3,) of `contracts.ITEM_INPUTS`.
+        """
+        free, of_item = [0.0] * len(SUCCESS_INPUTS), [0.0] * len(ITEM_INPUTS)
+        slot = self.statistics.slot_of(topic_id)
+        attempts = int(self.statistics.topic_attempts[slot - 1]) if slot else 0
+        gap = history.gap(now_us)
+        rate = self.statistics.pass_rate(topic_id)
+        read_attempt(free, of_item, rate, attempts, gap, *self.statistics.item_counts(item))
+        return np.array(free, np.float32), np.array(of_item, np.float32)

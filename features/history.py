@@ -23,7 +23,6 @@ from features.steps import (
     advance,
     read_difficulty,
     read_recommendation,
-    weight_now,
 )
 from features.style import detect_learning_style
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEARNING_KINDS, RECOMMENDATION_INPUTS
@@ -135,11 +134,6 @@ class History:
     def gap(self, time: int) -> float:
         """Microseconds from the last learning event to `time`; 0 without one."""
         return time - self.learner[LAST_TIME] if self.events else 0.0
-
-    def topic_weights(self) -> dict[int, float]:
-        """Decayed number of learning events on each topic touched, as of the last event."""
-        count = self.events
-        return {topic: weight_now(row, count) for topic, row in self.topics.items()}
 
     def last_events(self) -> list[tuple[int, int, float, int]]:
         """The last 100 learning events, oldest first: topic id, kind code, score, time (us)."""

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.steps import LEARNING
+from features.steps import DAY, LEARNING
 
 if TYPE_CHECKING:
     from features.events import Events
     from features.statistics import Statistics
 
-DAY = 86_400_000_000
 WINDOW_DAYS = 28
-HALF_LIFE_DAYS = 7.0
-PRIOR_EVENTS = 0.5
-"""Events that every topic is given, so that the share of one without any is above 0."""
+HALF_LIVES = (2.0, 7.0)
+"""Days after which an event weighs half: what is studied this week, and this month."""
 
 
 @dataclass(frozen=True)
@@ -66,31 +64,32 @@ class Recency:
         return cls(newcomers, first, counts.reshape(days, statistics.width))
 
     def log_share(self, day: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Log of each slot's share of the events of the days before, recent ones weighing more.
+        """Log share of each slot in the events of the days before, recent ones weighing more.
 
         Args:
             day: (n,) UTC days since 1970.
 
         Returns:
-            (n, width); all equal where nothing happened lately.
+            (n, width, 2): log of events, one added, over their mean; for each of `HALF_LIVES`.
         """
         asked, row = np.unique(day, return_inverse=True)
-        table = np.stack([self._row(int(each)) for each in asked]) if len(asked) else self.counts[:0]
-        return table[row]
+        table = np.array([self._of_day(int(each)) for each in asked], np.float32)
+        return table.reshape(-1, self.counts.shape[1], len(HALF_LIVES))[row]
 
     @cached_property
-    def _rows(self) -> dict[int, NDArray[np.float32]]:
+    def _days(self) -> dict[int, NDArray[np.float32]]:
         return {}
 
-    def _row(self, day: int) -> NDArray[np.float32]:
-        if day not in self._rows:
+    def _of_day(self, day: int) -> NDArray[np.float32]:
+        if day not in self._days:
             stop = min(max(day - self.first_day, 0), len(self.counts))
             start = min(max(day - self.first_day - WINDOW_DAYS, 0), stop)
             age = day - self.first_day - 1 - np.arange(start, stop)
-            weight = 0.5 ** (age / HALF_LIFE_DAYS)
-            events = weight @ self.counts[start:stop].astype(np.float64) + PRIOR_EVENTS
-            self._rows[day] = np.log(events / events.sum()).astype(np.float32)
-        return self._rows[day]
+            weight = 0.5 ** (age / np.array(HALF_LIVES)[:, None])
+            events = weight @ self.counts[start:stop].astype(np.float64) + 1.0
+            relative = events / events.mean(axis=1, keepdims=True)
+            self._days[day] = np.log(relative).T.astype(np.float32)
+        return self._days[day]
 
 
 def slots_of(

@@ -10,23 +10,34 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import Examples
+from features.batch import Examples, start_of
 from features.compilation import compiled
-from features.levels import EVERYBODY, Columns, Counts, counts_by_code, rate_of, task_of
-from features.recency import DAY
+from features.levels import EVERYBODY, Columns, Counts, counts_by_code, rate_of
+from features.places import LAST, LOG_GAP, NEW, PRIORS, RECENT
 from features.steps import (
+    DAY,
     LAST_TIME,
     LEARNER_WIDTH,
     LEARNING,
     RING_EVENTS,
+    RING_TOPIC,
     RING_WIDTH,
     ROW_WIDTH,
     T_EVENTS,
     advance,
+    read_attempt,
     read_event,
-    weight_now,
+    read_topic,
 )
-from sensei.contracts import EVENT_INPUTS
+from sensei.contracts import (
+    EVENT_INPUTS,
+    ITEM_INPUTS,
+    RECOMMENDATION_INPUTS,
+    SUCCESS_INPUTS,
+    TOPIC_INPUTS,
+)
+
+EVERY = np.iinfo(np.int32).max
 
 Floats = NDArray[np.float32]
 
@@ -49,62 +60,84 @@ class Sequences:
     def _columns(self) -> Columns:
         return Columns(*(getattr(self.rows.events, name) for name in Columns._fields))
 
-    def events_before(self, chosen: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int32]]:
+    def events_before(
+        self, chosen: NDArray[np.int64], reach: int = EVERY
+    ) -> tuple[Floats, NDArray[np.int32]]:
         """The learning events of the chosen rows' learners, up to each one's last row.
 
         Args:
             chosen: (n,) rows, ascending.
+            reach: how many events before a learner's first row are given; by default all.
 
         Returns:
             (learners, longest, 8) float32 of `contracts.EVENT_INPUTS`, zeros after the end, and
             (n,) int32: place of each row's past in an array (learners * (longest + 1),) that
-            holds, for each learner, what came after 0, 1, ... events.
+            holds, for each learner, what came after 0, 1, ... of these events.
         """
-        return self._unrolled(chosen, None)
+        return self._unrolled(chosen, None, reach)
 
-    def history(self, chosen: NDArray[np.int64]) -> Floats:
-        """(n, width) decayed number of the learner's events on each topic, as of each row."""
-        out = np.zeros((len(chosen), self.rows.tables[0].width), np.float32)
-        self._unrolled(chosen, out)
+    def topics(self, chosen: NDArray[np.int64]) -> Floats:
+        """(n, width, 12) what is known of each topic as of each row; `contracts.TOPIC_INPUTS`."""
+        rows = self.rows
+        out = np.zeros((len(chosen), rows.tables[0].width, len(TOPIC_INPUTS)), np.float32)
+        self._unrolled(chosen, out, 0)
+        for place in np.unique(rows.table[chosen]):
+            mine = np.flatnonzero(rows.table[chosen] == place)
+            last, before = rows.recommendation[chosen[mine], :2].T.astype(np.int64)
+            ratios = rows.tables[place].continuations.log_ratios(
+                last, before, rows.previous[chosen[mine]]
+            )
+            for column, ratio in zip(PRIORS, ratios, strict=True):
+                out[mine, :, column] = ratio
+        out[:, :, RECENT] = rows.recency.log_share(rows.start[chosen] // DAY)
+        out[:, len(rows.tables[0].topic_ids) :, NEW] = 1.0
         return out
 
-    def priors(self, chosen: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """(n, width) log probability of each topic after the last one, and after the last two."""
-        rows = self.rows.take(chosen)
-        width = rows.tables[0].width
-        first, second = (np.empty((len(rows), width), np.float32) for _ in range(2))
-        for place, table in enumerate(rows.tables):
-            mine = np.flatnonzero(rows.table == place)
-            last, before = rows.recommendation[mine, 0], rows.recommendation[mine, 1]
-            found = table.continuations.log_priors(
-                last.astype(np.int64), before.astype(np.int64), rows.previous[mine]
-            )
-            first[mine], second[mine] = found
-        return first, second
+    def attempted(self, chosen: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """What is known of what each row's learner will try.
 
-    def recent(self, chosen: NDArray[np.int64]) -> Floats:
-        """(n, width) log share of each topic in what all did lately, before the row's day."""
-        return self.rows.recency.log_share(self.rows.time[chosen] // DAY)
+        Returns:
+            (n, 3) of `contracts.SUCCESS_INPUTS` and (n, 3) of `contracts.ITEM_INPUTS`.
+        """
+        rows = self.rows
+        free = np.zeros((len(chosen), len(SUCCESS_INPUTS)), np.float32)
+        item = np.zeros((len(chosen), len(ITEM_INPUTS)), np.float32)
+        at = rows.event[chosen]
+        gap = 1e6 * np.expm1(rows.recommendation[chosen, LOG_GAP].astype(np.float64))
+        for place, counts in enumerate(self._counts):
+            compiled(attempts)(
+                self._columns,
+                at,
+                gap,
+                np.flatnonzero(rows.table[chosen] == place),
+                counts.by_topic,
+                counts.by_task,
+                free,
+                item,
+            )
+        return free, item
 
     def _unrolled(
-        self, chosen: NDArray[np.int64], history: Floats | None
+        self, chosen: NDArray[np.int64], topics: Floats | None, reach: int
     ) -> tuple[Floats, NDArray[np.int32]]:
         rows, events = self.rows, self.rows.events
         first = np.flatnonzero(np.diff(rows.learner[chosen], prepend=-1))
         bounds = np.append(first, len(chosen))
-        learners = rows.learner[chosen[first]]
-        longest = int(rows.previous[chosen].max(initial=0))
-        out = np.zeros((len(learners), longest, len(EVENT_INPUTS)), np.float32)
-        nothing = np.zeros((len(chosen), 0), np.float32)
-        dense = nothing if history is None else history
+        skipped = np.maximum(rows.previous[chosen[first]] - reach, 0)
+        of = np.repeat(np.arange(len(first)), np.diff(bounds))
+        done = rows.previous[chosen] - skipped[of]
+        longest = int(done.max(initial=0))
+        out = np.zeros((len(first), longest, len(EVENT_INPUTS)), np.float32)
+        dense = np.zeros((len(chosen), 0, 0), np.float32) if topics is None else topics
         space = _space(len(rows.topic_slots))
-        for place, learner in enumerate(learners):
+        for place, learner in enumerate(rows.learner[chosen[first]]):
             mine = slice(bounds[place], bounds[place + 1])
             counts = self._counts[rows.table[chosen[bounds[place]]]]
             compiled(unroll)(
                 self._columns,
                 events.offsets[learner],
                 rows.event[chosen[mine]],
+                int(skipped[place]),
                 rows.topic_slots,
                 counts.by_topic,
                 counts.by_task,
@@ -112,8 +145,7 @@ class Sequences:
                 out[place],
                 dense[mine],
             )
-        of = np.repeat(np.arange(len(learners)), np.diff(bounds))
-        return out, (of * (longest + 1) + rows.previous[chosen]).astype(np.int32)
+        return out, (of * (longest + 1) + done).astype(np.int32)
 
 
 def _space(topics: int) -> tuple[NDArray[np.float64], ...]:
@@ -130,6 +162,7 @@ def unroll(
     columns: Columns,
     start: int,
     targets: NDArray[np.int64],
+    skipped: int,
     slots: NDArray[np.int32],
     by_topic: NDArray[np.float64],
     by_task: NDArray[np.float64],
@@ -138,7 +171,7 @@ def unroll(
     ring: NDArray[np.float64],
     touched: NDArray[np.float64],
     out: NDArray[np.float32],
-    history: NDArray[np.float32],
+    dense: NDArray[np.float32],
 ) -> None:
     """Fold one learner's events and write each as a network reads it.
 
@@ -146,6 +179,7 @@ def unroll(
         columns: The events, sorted by learner and time.
         start: The learner's first event.
         targets: (k,) his events that are asked for, ascending.
+        skipped: Learning events at the start that are folded but not written.
         slots: (T + 1,) slot of each topic code.
         by_topic: Counts of the statistics; see `features.levels`.
         by_task: The same of tasks.
@@ -153,32 +187,29 @@ def unroll(
         table: (T + 1, `ROW_WIDTH`) room.
         ring: Room.
         touched: (T + 1,) room.
-        out: (learning events before the last target, 8) written.
-        history: (k, width) written, zeros on entry; or (k, 0) where nobody asks.
+        out: (events, 8) written, zeros on entry.
+        dense: (k, width, 12) whose first columns are written, zeros on entry; (k, 0, 0) where
+            nobody asks.
     """
     kinds, topics, items, scores, durations, times, _ = columns
-    known = done = 0
-    place = 0
+    known = done = place = 0
     for index in range(start, targets[-1] + 1):
-        if index == targets[place]:
-            if history.shape[1] > 0:
-                for each in range(known):
-                    topic = int(touched[each])
-                    if slots[topic] > 0:
-                        history[place, slots[topic] - 1] = weight_now(table[topic], done)
-            place += 1
-            if place == len(targets):
-                break
         kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
+        if index == targets[place]:
+            if dense.shape[1] > 0:
+                now = start_of(time, durations[index])
+                read_topics(dense[place], table, touched, known, slots, done, now)
+                last = int(ring[RING_WIDTH * ((done - 1) % RING_EVENTS) + RING_TOPIC])
+                if done > 0 and slots[last] > 0:
+                    dense[place, slots[last] - 1, LAST] = 1.0
+            place += 1
         row = table[topic]
         if kind < LEARNING:
-            gap = time - learner[LAST_TIME] if done > 0 else 0.0
-            tried = won = 0.0
-            if items[index] >= 0:
-                task = task_of(by_topic, by_task, items[index], topic)
-                tried, won = by_task[EVERYBODY, task, 0], by_task[EVERYBODY, task, 1]
-            rate = rate_of(by_topic, EVERYBODY, topic)
-            read_event(out[done], slots[topic], kind, score, gap, rate, tried, won)
+            if skipped <= done < skipped + len(out):
+                gap = time - learner[LAST_TIME] if done > 0 else 0.0
+                tried, won = item_counts(by_task, items[index])
+                rate = rate_of(by_topic, EVERYBODY, topic)
+                read_event(out[done - skipped], slots[topic], kind, score, gap, rate, tried, won)
             done += 1
             if row[T_EVENTS] == 0:
                 touched[known] = topic
@@ -187,3 +218,46 @@ def unroll(
     for each in range(known):
         table[int(touched[each])] = 0.0
     learner[:] = 0.0
+
+
+def read_topics(
+    out: NDArray[np.float32],
+    table: NDArray[np.float64],
+    touched: NDArray[np.float64],
+    known: int,
+    slots: NDArray[np.int32],
+    done: int,
+    now: float,
+) -> None:
+    """Write what the learner's history says of each topic that he has met and that has a slot."""
+    for each in range(known):
+        topic = int(touched[each])
+        if slots[topic] > 0:
+            read_topic(out[slots[topic] - 1], table[topic], done, now)
+
+
+def item_counts(by_task: NDArray[np.float64], item: int) -> tuple[float, float]:
+    """Attempts on an item by everybody and how many were passed; zeros where none is named."""
+    if item < 0:
+        return 0.0, 0.0
+    return by_task[EVERYBODY, item, 0], by_task[EVERYBODY, item, 1]
+
+
+def attempts(
+    columns: Columns,
+    events: NDArray[np.int64],
+    gap: NDArray[np.float64],
+    chosen: NDArray[np.int64],
+    by_topic: NDArray[np.float64],
+    by_task: NDArray[np.float64],
+    free: NDArray[np.float32],
+    item: NDArray[np.float32],
+) -> None:
+    """Write the `chosen` rows of `free` and `item`; see `features.steps.read_attempt`."""
+    for row in chosen:
+        topic = columns.topic[events[row]]
+        tried, won = item_counts(by_task, columns.item[events[row]])
+        rate = rate_of(by_topic, EVERYBODY, topic)
+        read_attempt(
+            free[row], item[row], rate, by_topic[EVERYBODY, topic, 0], gap[row], tried, won
+        )

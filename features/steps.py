@@ -23,6 +23,8 @@ SHARE_SCORE = 0.7
 RECENT_WEIGHT = 0.3  # of the newest score in the recent mean
 PRIOR_ATTEMPTS = 4.0  # attempts that the prior of a proficiency weighs
 HISTORY_DECAY = 0.1  # a topic's weight falls by exp(-0.1) with each learning event
+FAST_DECAY = 0.5
+DAY = 86_400_000_000  # microseconds
 MAX_LOGIT = 8.0  # thousands of passes in a row say no more than it
 RING_EVENTS, RING_WIDTH = 100, 4
 RING_TOPIC, RING_KIND, RING_SCORE, RING_TIME = range(4)
@@ -36,7 +38,7 @@ LEARNER_WIDTH = KIND_EVENTS + LEARNING
 
 # Places in `row`.
 T_EVENTS, T_SECONDS, T_ATTEMPTS, T_PASSES, T_SCORE_SUM, T_RECENT, T_LAST_ATTEMPT = range(7)
-T_WEIGHT, T_WEIGHT_AT, T_SCORES = range(7, 10)
+T_WEIGHT, T_FAST, T_WEIGHT_AT, T_TIME, T_SCORES = range(7, 12)
 ROW_WIDTH = T_SCORES + LAST_SCORES
 
 
@@ -87,7 +89,7 @@ def advance(
     ring[place + RING_KIND] = kind
     ring[place + RING_SCORE] = score
     ring[place + RING_TIME] = time
-    day = time // 86_400_000_000
+    day = time // DAY
     if count == 0 or learner[LAST_DAY] != day:
         learner[DAYS] += 1
         learner[LAST_DAY] = day
@@ -100,8 +102,11 @@ def advance(
     if row[T_EVENTS] > learner[BEST_EVENTS]:
         learner[BEST_EVENTS] = row[T_EVENTS]
         learner[BEST] = topic
-    row[T_WEIGHT] = 1.0 + row[T_WEIGHT] * math.exp(HISTORY_DECAY * (row[T_WEIGHT_AT] - count - 1))
+    passed_by = row[T_WEIGHT_AT] - count - 1
+    row[T_WEIGHT] = 1.0 + row[T_WEIGHT] * math.exp(HISTORY_DECAY * passed_by)
+    row[T_FAST] = 1.0 + row[T_FAST] * math.exp(FAST_DECAY * passed_by)
     row[T_WEIGHT_AT] = count + 1
+    row[T_TIME] = time
     if duration > 0:
         row[T_SECONDS] += duration
     if kind in (QUIZ, PRACTICE) and score == score:
@@ -119,9 +124,22 @@ def advance(
             row[T_PASSES] += 1
 
 
-def weight_now(row: Numbers, events: int) -> float:
-    """A topic's decayed number of learning events, when the learner has `events` in all."""
-    return row[T_WEIGHT] * math.exp(HISTORY_DECAY * (row[T_WEIGHT_AT] - events))  # type: ignore[no-any-return]
+def read_topic(out: Numbers, row: Numbers, events: int, now: float) -> None:
+    """Write what the learner's own history says of one topic that he has met, as of `now`.
+
+    Args:
+        out: Numbers of which the first 6 are written; see `contracts.TOPIC_INPUTS`.
+        row: The topic's numbers.
+        events: The learner's learning events.
+        now: Microseconds since the epoch.
+    """
+    passed_by = row[T_WEIGHT_AT] - events
+    out[0] = math.log(1.0 + row[T_WEIGHT] * math.exp(HISTORY_DECAY * passed_by))
+    out[1] = math.log(1.0 + row[T_FAST] * math.exp(FAST_DECAY * passed_by))
+    out[2] = math.log(1.0 + row[T_EVENTS])
+    out[3] = 1.0
+    out[4] = 1.0 if now // DAY == row[T_TIME] // DAY else 0.0
+    out[5] = math.log(1.0 + max(0.0, now - row[T_TIME]) / 1e6) / 10.0
 
 
 def read_recommendation(
@@ -276,3 +294,32 @@ def read_event(
     out[5] = logit(rate)
     out[6] = item_logit(rate, item_attempts, item_passes)
     out[7] = math.log(1.0 + item_attempts)
+
+
+def read_attempt(
+    free: Numbers,
+    item: Numbers,
+    rate: float,
+    attempts: float,
+    gap: float,
+    item_attempts: float,
+    item_passes: float,
+) -> None:
+    """Write what a success network reads of the attempt asked about, besides the learner.
+
+    Args:
+        free: 3 numbers; see `contracts.SUCCESS_INPUTS`.
+        item: 3 numbers, zeros on entry; see `contracts.ITEM_INPUTS`.
+        rate: The topic's `pass_rate`.
+        attempts: Scored attempts of all on the topic.
+        gap: Microseconds since the learner's last learning event; 0 without one.
+        item_attempts: Scored attempts of all on the item; 0 where no item is named.
+        item_passes: How many of them were passed.
+    """
+    free[0] = logit(rate)
+    free[1] = math.log(1.0 + attempts)
+    free[2] = math.log(1.0 + max(0.0, gap) / 1e6)
+    if item_attempts > 0:
+        item[0] = 1.0
+        item[1] = item_logit(rate, item_attempts, item_passes)
+        item[2] = math.log(1.0 + item_attempts)

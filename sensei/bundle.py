@@ -1,6 +1,7 @@
 """The bundle: an immutable folder with everything serving needs, and no TensorFlow.
 
-`bundles/<digest>/` holds `manifest.json` and, for each model, its LiteRT file and the corpus
+`bundles/<digest>/` holds `manifest.json` and, for each model, its LiteRT file, a second one where
+the model has a hidden state to advance by each event, and the corpus
 statistics its inputs are computed with. Statistics and topic vocabulary belong to a model, not
 to the bundle: a model that is kept while the other one is replaced needs those it was trained
 with. The digest is the SHA-256 of the manifest, which records the SHA-256 of every other file.
@@ -15,17 +16,17 @@ import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
+from sensei.contracts import DIFFICULTY_INPUTS, EVENT_INPUTS, RECOMMENDATION_INPUTS
 from sensei.errors import IncompatibleBundle, InvalidInput, StorageUnavailable
 from sensei.litert import Runner
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when the layout of a bundle changes."""
 
 MANIFEST = "manifest.json"
@@ -33,7 +34,7 @@ MANIFEST = "manifest.json"
 _REMEDY = "make a new bundle with `sensei train`"
 
 ModelName = Literal["recommendation", "difficulty"]
-FileName = Annotated[str, StringConstraints(pattern=r"^[a-z]+\.(tflite|npz)$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[a-z_]+\.(tflite|npz)$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Arrays = dict[str, NDArray[Any]]
 
@@ -51,7 +52,8 @@ class ModelEntry(_Record):
     inputs: dict[str, int]  # name -> width
     outputs: dict[str, int]  # name -> width
     trained_until: datetime  # no event at or after it was seen in training
-    topic_ids: tuple[int, ...]  # slot i + 1 stands for topic_ids[i]
+    topic_ids: tuple[int, ...]  # slot i + 1 stands for topic_ids[i]; later slots are spare
+    state: int = 0  # width of the hidden state; 0 where the model has none
 
     @property
     def file(self) -> str:
@@ -59,9 +61,19 @@ class ModelEntry(_Record):
         return f"{self.name}.tflite"
 
     @property
+    def step(self) -> str | None:
+        """Name of the LiteRT file that advances the hidden state; None without one."""
+        return f"{self.name}_step.tflite" if self.state else None
+
+    @property
     def statistics(self) -> str:
         """Name of the file with the corpus statistics."""
         return f"{self.name}.npz"
+
+    @property
+    def files(self) -> list[str]:
+        """Names of all its files."""
+        return [self.file, *filter(None, [self.step]), self.statistics]
 
 
 class Manifest(_Record):
@@ -73,6 +85,7 @@ class Manifest(_Record):
     format_version: int = FORMAT_VERSION
     recommendation_inputs: tuple[str, ...] = tuple(i.name for i in RECOMMENDATION_INPUTS)
     difficulty_inputs: tuple[str, ...] = tuple(i.name for i in DIFFICULTY_INPUTS)
+    event_inputs: tuple[str, ...] = tuple(i.name for i in EVENT_INPUTS)
     files: dict[FileName, Digest] = {}
 
     @property
@@ -82,10 +95,17 @@ class Manifest(_Record):
         return entry.topic_ids if entry else ()
 
 
+class Network(NamedTuple):
+    """A model's LiteRT files: what answers, and what advances its hidden state, if it has one."""
+
+    read: bytes
+    step: bytes | None = None
+
+
 def write(
     folder: Path,
     manifest: Manifest,
-    models: Mapping[str, bytes],
+    models: Mapping[str, Network],
     statistics: Mapping[str, Mapping[str, NDArray[Any]]],
 ) -> Path:
     """Write a bundle under its digest, whole or not at all.
@@ -93,7 +113,7 @@ def write(
     Args:
         folder: the folder of all bundles.
         manifest: what the bundle holds, without `files`.
-        models: name -> LiteRT file.
+        models: name -> its LiteRT files.
         statistics: name -> arrays of the statistics that model was trained with.
 
     Returns:
@@ -110,7 +130,9 @@ def write(
         )
     contents: dict[str, bytes] = {}
     for name, entry in manifest.models.items():
-        contents[entry.file] = models[name]
+        contents[entry.file] = models[name].read
+        if entry.step:
+            contents[entry.step] = models[name].step or b""
         contents[entry.statistics] = _pack(statistics[name])
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     sealed = manifest.model_copy(update={"files": files}).model_dump_json(indent=1).encode()
@@ -159,18 +181,25 @@ class Bundle:
         self.digest = digest
         self.manifest = manifest
         self.statistics: dict[str, Arrays] = {}
-        self.litert: dict[str, bytes] = {}
+        self.networks: dict[str, Network] = {}
         self._runners: dict[str, Runner] = {}
+        self._steps: dict[str, Runner] = {}
         for name, entry in manifest.models.items():
-            self.litert[name] = contents[entry.file]
+            step = contents[entry.step] if entry.step else None
+            self.networks[name] = Network(contents[entry.file], step)
+            if step:
+                self._steps[name] = advancing = Runner(step)
+                expected = {"event": len(EVENT_INPUTS), "state": entry.state}
+                _expect("step inputs of " + name, expected, advancing.inputs)
+                _expect("step outputs of " + name, {"next_state": entry.state}, advancing.outputs)
             with np.load(io.BytesIO(contents[entry.statistics]), allow_pickle=False) as arrays:
                 self.statistics[name] = dict(arrays)
             self._runners[name] = runner = Runner(contents[entry.file])
             _expect("inputs of " + name, entry.inputs, runner.inputs)
             _expect("outputs of " + name, entry.outputs, runner.outputs)
         if recommendation := manifest.models.get("recommendation"):
-            width = recommendation.outputs.get("probability")
-            _expect("topics", len(recommendation.topic_ids), width)
+            width = recommendation.outputs.get("probability", 0)
+            _expect("a slot for each topic", True, width >= len(recommendation.topic_ids))
 
     @classmethod
     def load(cls, path: Path, fold_version: int) -> "Bundle":
@@ -200,10 +229,10 @@ class Bundle:
         _expect("format version", FORMAT_VERSION, manifest.format_version)
         _expect("fold version", fold_version, manifest.fold_version)
         ours = Manifest.model_fields
-        for field in ("recommendation_inputs", "difficulty_inputs"):
+        for field in ("recommendation_inputs", "difficulty_inputs", "event_inputs"):
             _expect(field, ours[field].default, getattr(manifest, field))
         entries = manifest.models.values()
-        named = sorted(file for entry in entries for file in (entry.file, entry.statistics))
+        named = sorted(file for entry in entries for file in entry.files)
         _expect("files of the manifest", named, sorted(manifest.files))
         found = sorted(file.name for file in path.iterdir() if file.name != MANIFEST)
         _expect("files", named, found)
@@ -212,31 +241,39 @@ class Bundle:
             _expect("digest of " + name, manifest.files[name], hashlib.sha256(content).hexdigest())
         return cls(digest, manifest, contents)
 
-    def recommend(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of each topic being the next.
-
-        Args:
-            inputs: (n, 20), in the order of `contracts.RECOMMENDATION_INPUTS`.
-
-        Returns:
-            (n, T) in [0, 1], rows sum to 1; column i stands for `manifest.topic_ids[i]`.
-        """
-        return self._run("recommendation", {"inputs": inputs})["probability"]
-
-    def difficulty(
-        self, inputs: Mapping[str, NDArray[np.float32]]
+    def answer(
+        self, name: str, inputs: Mapping[str, NDArray[np.float32]]
     ) -> dict[str, NDArray[np.float32]]:
-        """Expected success at each level.
+        """What a model says.
 
         Args:
-            inputs: `inputs` (n, 4) in the order of `contracts.DIFFICULTY_INPUTS` and `topic`
-                (n, 1) slots; the model takes those that it has.
+            name: `recommendation` or `difficulty`.
+            inputs: name -> (n, width); the model takes those that it has. See
+                `features.corpus.Corpus` for how each is made.
 
         Returns:
-            `success` (n, 3) in [0, 1] for easy, medium and hard, and `difficulty` (n, 3), rows
-            sum to 1, where the model has it.
+            Of `recommendation`, `probability` (n, slots): rows sum to 1, column i stands for
+            `manifest.topic_ids[i]`, later ones for newcomers. Of `difficulty`, `success` (n, 3)
+            for easy, medium and hard; and what else the model has.
         """
-        return self._run("difficulty", inputs)
+        return self._run(name, inputs)
+
+    def start(self, name: str) -> NDArray[np.float32] | None:
+        """(1, state) hidden state of a learner without events; None where the model has none."""
+        width = self.manifest.models[name].state  # type: ignore[index]
+        return np.zeros((1, width), np.float32) if width else None
+
+    def advance(
+        self, name: str, state: NDArray[np.float32], event: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The hidden state one learning event later.
+
+        Args:
+            name: `recommendation` or `difficulty`.
+            state: (1, state) as `start` or `advance` gave it.
+            event: (8,) see `contracts.EVENT_INPUTS`.
+        """
+        return self._steps[name]({"state": state, "event": event[np.newaxis]})["next_state"]
 
     def _run(
         self, name: str, inputs: Mapping[str, NDArray[np.float32]]

@@ -176,3 +176,38 @@ EVENT_INPUTS = (
     Input("log_item_attempts", "log attempts", 0, _LOG, "log1p(scored attempts on the item)"),
 )
 """What a sequence network reads of one learning event, to advance its state by it."""
+
+TOPIC_INPUTS = (
+    Input("log_weight", "log events", 0, _LOG, "log1p(events on it, each decayed by exp(-0.1 k))"),
+    Input("log_fast", "log events", 0, _LOG, "log1p(events on it, each decayed by exp(-0.5 k))"),
+    Input("log_count", "log events", 0, _LOG, "log1p(events on it)"),
+    Input("seen", "flag", 0, 1, "1 where the learner has met it"),
+    Input("today", "flag", 0, 1, "1 where he met it on this UTC day"),
+    Input("log_since", "log s / 10", 0, _LOG / 10, "log1p(now - last event on it) / 10; 0 never"),
+    Input("last", "flag", 0, 1, "1 for the topic of the last learning event"),
+    Input("prior_1", "log ratio", -_LOG, _LOG, "log(P(topic | last topic) * slots); 0 if new"),
+    Input("prior_2", "log ratio", -_LOG, _LOG, "log(P(topic | last two topics) * slots); 0 if new"),
+    Input("recent_2", "log ratio", -_LOG, _LOG, "log share in what all did lately, half-life 2 d"),
+    Input("recent_7", "log ratio", -_LOG, _LOG, "log share in what all did lately, half-life 7 d"),
+    Input("new", "flag", 0, 1, "1 for a topic that came after training"),
+)
+"""What a network reads of each topic that it scores; k is the number of events since."""
+
+SUCCESS_INPUTS = (
+    Input("topic_logit", "logit", -8, 8, "logit of the topic's shrunk pass rate"),
+    Input("log_topic_attempts", "log attempts", 0, _LOG, "log1p(scored attempts of all on it)"),
+    Input("log_gap", "log s", 0, _LOG, "log1p(now - last learning event); 0 without one"),
+)
+"""What a success network reads besides the four inputs, with nothing known of the item."""
+
+ITEM_INPUTS = (
+    Input("known", "flag", 0, 1, "1 where the item is named and somebody tried it"),
+    Input("item_logit", "logit", -8, 8, "as in `EVENT_INPUTS`; 0 unknown"),
+    Input("log_item_attempts", "log attempts", 0, _LOG, "as in `EVENT_INPUTS`; 0 unknown"),
+)
+"""What a success network reads of the item that will be tried; zeros where nobody can say."""
+
+
+def place(inputs: tuple[Input, ...], name: str) -> int:
+    """Where an input stands in its vector."""
+    return [each.name for each in inputs].index(name)

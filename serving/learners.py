@@ -1,5 +1,8 @@
 """Learners' states, kept in memory as long as nothing was written about the learner.
 
+Beside the state of the fold stand the hidden states of the networks that serve, advanced by
+the same events in the same order; those of another bundle are folded anew.
+
 A state is a fold over the log, so this cache may be thrown away at any time. Every write raises
 the learner's revision in the transaction of the write: the same revision means the same state.
 All states are of this process's `FOLD_VERSION`; a bundle of another one is never served.
@@ -9,7 +12,10 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from features.history import History
 from sensei.errors import StorageUnavailable
@@ -26,10 +32,51 @@ RETRY_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
+States = dict[str, NDArray[np.float32]]
+"""Hidden states by the name of the model."""
+
+
+class Networks(Protocol):
+    """Networks whose hidden states are kept for each learner; `serving.engine.Model` is one."""
+
+    @property
+    def digest(self) -> str:
+        """States of one digest are of no use to another."""
+
+    def start(self) -> States:
+        """The states of a learner without events."""
+
+    def advance(self, states: States, history: History, event: "Event") -> States:
+        """The states one event later; `history` is still as before it."""
+
+
+class NoNetworks:
+    """Nothing to keep: no model serves yet."""
+
+    digest = ""
+
+    def start(self) -> States:
+        """No state."""
+        return {}
+
+    def advance(self, states: States, history: History, event: "Event") -> States:  # noqa: ARG002
+        """No state."""
+        return states
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is known of one learner after all valid events in the log."""
+
+    history: History
+    states: States
+
+
 @dataclass(frozen=True)
 class _Cached:
     revision: int
-    history: History
+    digest: str
+    learner: Learner
     last_id: int
     last: tuple[int, str]  # timestamp and event id: the place in the order of the fold
 
@@ -42,24 +89,27 @@ class Learners:
     Args:
         connect: opens the log; called at the first question, and again until it succeeds.
         monotonic: seconds that never go back.
-        capacity: most histories kept; the one unused for longest is dropped first.
+        networks: whose hidden states are kept now.
+        capacity: most learners kept; the one unused for longest is dropped first.
     """
 
     def __init__(
         self,
         connect: "Callable[[], Log]",
         monotonic: Callable[[], float],
+        networks: Callable[[], Networks] = NoNetworks,
         capacity: int = CAPACITY,
     ) -> None:
         self._connect = connect
+        self._networks = networks
         self._monotonic = monotonic
         self._capacity = capacity
         self._log: Log | None = None
         self._retry_at = 0.0
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
 
-    def history(self, user_id: str) -> History | None:
-        """The learner's state after all valid events in the log; None for one never seen.
+    def learner(self, user_id: str) -> Learner | None:
+        """What is known after all valid events in the log; None of one never seen.
 
         Raises:
             StorageUnavailable: the log does not answer, or did not within the last second.
@@ -75,42 +125,50 @@ class Learners:
             logger.warning("answering without the log: %s", error)
             raise
 
-    def _current(self, log: "Log", user_id: str) -> History | None:
+    def _current(self, log: "Log", user_id: str) -> Learner | None:
         revision = log.revision(user_id)
         if revision is None:
             self._cache.pop(user_id, None)
             return None
+        networks = self._networks()
         cached = self._cache.get(user_id)
-        if cached is None or cached.revision != revision:
-            cached = (cached and _advanced(log, user_id, cached, revision)) or _folded(
-                log, user_id, revision
+        if cached is None or (cached.revision, cached.digest) != (revision, networks.digest):
+            cached = (cached and _advanced(log, user_id, cached, revision, networks)) or _folded(
+                log, user_id, revision, networks
             )
             self._cache[user_id] = cached
         self._cache.move_to_end(user_id)
         if len(self._cache) > self._capacity:
             self._cache.popitem(last=False)
-        return cached.history
+        return cached.learner
 
 
-def _advanced(log: "Log", user_id: str, cached: _Cached, revision: int) -> _Cached | None:
+def _advanced(
+    log: "Log", user_id: str, cached: _Cached, revision: int, networks: Networks
+) -> _Cached | None:
     """The state one write later; None where that write was anything but later events."""
-    if revision != cached.revision + 1:
+    if revision != cached.revision + 1 or networks.digest != cached.digest:
         return None  # one of the writes may have taken events away
     later = log.read_learner(user_id, after_id=cached.last_id)
     in_order = bool(later) and _place(later[0]) > cached.last
     if not in_order or log.revision(user_id) != revision:
         return None
-    return _take_in(cached.history, later, revision, cached.last_id)
+    return _take_in(cached.learner, later, revision, cached.last_id, networks)
 
 
-def _folded(log: "Log", user_id: str, revision: int) -> _Cached:
+def _folded(log: "Log", user_id: str, revision: int, networks: Networks) -> _Cached:
     # Events that come between reading the revision and this are folded too; they are then found
     # missing from the next question's later events, which folds anew.
-    return _take_in(History.new(), log.read_learner(user_id), revision, 0)
+    nothing = Learner(History.new(), networks.start())
+    return _take_in(nothing, log.read_learner(user_id), revision, 0, networks)
 
 
-def _take_in(history: History, events: "Sequence[Event]", revision: int, last_id: int) -> _Cached:
+def _take_in(
+    learner: Learner, events: "Sequence[Event]", revision: int, last_id: int, networks: Networks
+) -> _Cached:
+    history, states = learner.history, learner.states
     for each in events:
+        states = networks.advance(states, history, each)
         history.advance(
             (
                 each.interaction_type,
@@ -121,7 +179,8 @@ def _take_in(history: History, events: "Sequence[Event]", revision: int, last_id
             )
         )
     last_id = max((each.id for each in events), default=last_id)
-    return _Cached(revision, history, last_id, _place(events[-1]) if events else (-1, ""))
+    last = _place(events[-1]) if events else (-1, "")
+    return _Cached(revision, networks.digest, Learner(history, states), last_id, last)
 
 
 def _place(event: "Event") -> tuple[int, str]:

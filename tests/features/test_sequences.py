@@ -3,17 +3,17 @@
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.batch import encode, examples, joined
 from features.corpus import Corpus
 from features.history import History
-from features.recency import DAY, Recency
+from features.recency import Recency
 from features.sequences import Sequences
 from features.statistics import fit
-from features.steps import LEARNING
+from features.places import RECENT
+from features.steps import DAY, LEARNING
 from sensei.contracts import KINDS, LEVELS
 
 ROW = st.tuples(
@@ -61,17 +61,18 @@ def test_batch_reads_what_serving_reads(make_frame, logged, counted, pick):
         return
     sequences, every = Sequences(rows), np.arange(len(rows))
     events, place = sequences.events_before(every)
-    history, (first, second) = sequences.history(every), sequences.priors(every)
-    recent = sequences.recent(every)
+    topics, (free, item) = sequences.topics(every), sequences.attempted(every)
     corpus = Corpus(rows.tables[0], rows.recency)
     chosen = pick % len(rows)
     state, seen = replay(rows, chosen, corpus)
     learner, done = divmod(int(place[chosen]), events.shape[1] + 1)
     assert done == len(seen)
     np.testing.assert_allclose(events[learner, :done], seen, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(history[chosen], corpus.history(state), rtol=1e-6)
-    np.testing.assert_array_equal((first[chosen], second[chosen]), corpus.priors(state))
-    np.testing.assert_array_equal(recent[chosen], corpus.recent(int(rows.time[chosen])))
+    now, code = int(rows.start[chosen]), rows.events.item[rows.event[chosen]]
+    asked = None if code < 0 else rows.events.item_ids[code]
+    np.testing.assert_allclose(topics[chosen], corpus.topics(state, now), atol=1e-6)
+    ours = corpus.attempted(state, int(rows.topic_id[chosen]), now, asked)
+    np.testing.assert_allclose((free[chosen], item[chosen]), ours, rtol=1e-4, atol=1e-4)
     assert corpus.slots[int(rows.topic_id[chosen])] == rows.target[chosen]
 
 
@@ -97,7 +98,7 @@ def test_prefix_of_the_log_has_the_prefix_of_the_sequences(make_frame, logged, u
         width = steps.shape[1] + 1
         done = place % width
         last = steps[place // width, np.maximum(done - 1, 0)] if width > 1 else np.zeros((0, 8))
-        found.append((seq.history(every), *seq.priors(every), seq.recent(every), last))
+        found.append((seq.topics(every), *seq.attempted(every), last))
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
@@ -107,7 +108,7 @@ def test_recent_popularity_knows_days_before_and_never_the_same_day(make_frame):
     rows = [("ann", *quiz, 0, None, None), ("bob", *quiz, DAY // 1_000_000, None, None)]
     rows += [("ann", "quiz_complete", 4, None, None, DAY // 1_000_000 + 5, None, None)]
     examples_read = read(make_frame, rows, 3)
-    recent = Sequences(examples_read).recent(np.arange(3))
+    recent = Sequences(examples_read).topics(np.arange(3))[:, :, RECENT][:, :, 0]
     learner = examples_read.learner
     assert (recent[learner == 0][0] == recent[0, 0]).all(), "nothing happened before the first day"
     assert recent[1, 0] > recent[1, 1] == recent[1, 2], "topic 4 was met on this very day only"
@@ -132,13 +133,16 @@ def test_rows_joined_from_folds_read_the_statistics_of_their_fold(make_frame):
         examples(events, fit(events, ~mine, (1, 2)), mine, np.zeros(8, bool)) for mine in (ann, ~ann)
     ]
     one, two = Sequences(parts[0]), Sequences(joined(parts))
-    np.testing.assert_array_equal(one.priors(np.arange(4)), np.array(two.priors(np.arange(4))))
+    np.testing.assert_array_equal(one.topics(np.arange(4)), two.topics(np.arange(4)))
 
 
 def test_rows_of_a_learner_may_be_asked_for_in_pieces(make_frame):
     rows = [("ann", "quiz_complete", 1 + at % 3, 1.0, None, at, None, None) for at in range(9)]
     sequences = Sequences(read(make_frame, rows, 9))
-    whole = sequences.history(np.arange(9))
-    np.testing.assert_array_equal(whole[6:], sequences.history(np.arange(6, 9)))
-    assert sequences.events_before(np.array([6]))[0].shape == (1, 6, 8)
-    assert whole[0].sum() == 0 and whole[1].sum() == pytest.approx(1.0)
+    whole = sequences.topics(np.arange(9))
+    np.testing.assert_array_equal(whole[6:], sequences.topics(np.arange(6, 9)))
+    events, place = sequences.events_before(np.arange(9))
+    late, after = sequences.events_before(np.arange(6, 9), reach=2)
+    assert late.shape == (1, 4, 8)
+    np.testing.assert_array_equal(late[0], events[0, 4:])
+    assert (after == [2, 3, 4]).all() and (place == np.arange(9)).all()

@@ -1,0 +1,9 @@
+"""Where inputs that code fills in one by one stand in their vectors."""
+
+from sensei.contracts import RECOMMENDATION_INPUTS, TOPIC_INPUTS, place
+
+LOG_GAP = place(RECOMMENDATION_INPUTS, "log_seconds_since_last")
+
+LAST, NEW = (place(TOPIC_INPUTS, name) for name in ("last", "new"))
+PRIORS = tuple(place(TOPIC_INPUTS, name) for name in ("prior_1", "prior_2"))
+RECENT = slice(place(TOPIC_INPUTS, "recent_2"), place(TOPIC_INPUTS, "recent_7") + 1)
