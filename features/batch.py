@@ -11,6 +11,21 @@ from numpy.typing import NDArray
 
 from features.compilation import compiled
 from features.events import Events, encode
+from features.levels import (
+    EVERYBODY,
+    LEVEL_BINS,
+    WITHOUT,
+    Columns,
+    Counts,
+    counts_by_code,
+    level_bins,
+    level_taken,
+    rate_of,
+    recount,
+    task_of,
+)
+from features.recency import Recency, slots_of
+from features.statistics import Statistics
 from features.steps import (
     ATTEMPTS,
     EVENTS,
@@ -27,21 +42,6 @@ from features.steps import (
     read_difficulty,
     read_recommendation,
 )
-from features.levels import (
-    EVERYBODY,
-    LEVEL_BINS,
-    WITHOUT,
-    Columns,
-    Counts,
-    counts_by_code,
-    level_bins,
-    level_taken,
-    rate_of,
-    recount,
-    task_of,
-)
-from features.recency import Recency, slots_of
-from features.statistics import Statistics
 from sensei.contracts import DIFFICULTY_INPUTS, PASS_SCORE, RECOMMENDATION_INPUTS
 
 __all__ = ["Events", "Examples", "encode", "examples"]
@@ -229,7 +229,7 @@ def examples(
 def joined(parts: Sequence[Examples]) -> Examples:
     """Examples of one log that were read with different statistics, in the order of events."""
     order = np.argsort(np.concatenate([part.event for part in parts]))
-    columns = {
+    columns: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])[order] for name in PER_ROW
     }
     columns["table"] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])[order]

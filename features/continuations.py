@@ -1,4 +1,4 @@
-"""What followed what: counts of topics after the last one and the last two, as log probabilities."""
+"""What followed what: counts of topics after the last one and after the last two."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,7 +75,8 @@ class Continuations:
     def _share(self) -> Floats:
         events = np.ones(self.width)
         events[: len(self.popular)] += self.popular
-        return events / events.sum()
+        share: Floats = events / events.sum()
+        return share
 
     @cached_property
     def _by_context(self) -> "_Groups":

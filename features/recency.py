@@ -53,14 +53,37 @@ class Recency:
         """
         used = np.flatnonzero(visible & (events.kind < LEARNING))
         newcomers = _newcomers(events, statistics, used)
-        slots = np.append(slots_of(events.topic_ids, statistics, newcomers), 0)
-        slot, day = slots[events.topic[used]], events.time[used] // DAY
+        topics, days = events.topic[used], events.time[used] // DAY
+        return cls.counted(statistics, newcomers, events.topic_ids, topics, days)
+
+    @classmethod
+    def counted(
+        cls,
+        statistics: "Statistics",
+        newcomers: NDArray[np.int64],
+        topic_ids: NDArray[np.int64],
+        topic: NDArray[Any],
+        day: NDArray[np.int64],
+        events: NDArray[np.int64] | None = None,
+    ) -> "Recency":
+        """Count rows of a topic and a day.
+
+        Args:
+            statistics: whose vocabulary and width count.
+            newcomers: topics that the vocabulary lacks, oldest first.
+            topic_ids: (T,) ids.
+            topic: (n,) place in `topic_ids`.
+            day: (n,) UTC days since 1970.
+            events: (n,) how many events a row stands for; by default one.
+        """
+        slot = slots_of(topic_ids, statistics, newcomers)[topic]
         kept = slot > 0
         slot, day = slot[kept], day[kept]
         first = int(day.min()) if len(day) else 0
         days = int(day.max()) - first + 1 if len(day) else 0
         cell = (day - first) * statistics.width + slot - 1
-        counts = np.bincount(cell, minlength=days * statistics.width).astype(np.float32)
+        weight = None if events is None else events[kept]
+        counts = np.bincount(cell, weight, days * statistics.width).astype(np.float32)
         return cls(newcomers, first, counts.reshape(days, statistics.width))
 
     def log_share(self, day: NDArray[np.int64]) -> NDArray[np.float32]:

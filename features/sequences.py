@@ -32,7 +32,6 @@ from features.steps import (
 from sensei.contracts import (
     EVENT_INPUTS,
     ITEM_INPUTS,
-    RECOMMENDATION_INPUTS,
     SUCCESS_INPUTS,
     TOPIC_INPUTS,
 )

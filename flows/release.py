@@ -24,7 +24,9 @@ from sensei.log import open_log
 from sensei.settings import Settings
 from training import review
 from training.candidates import Candidate, Candidates
-from training.export import check_parity, to_litert
+from training.export import Exported
+from training.export import export as to_serving
+from training.feed import Feed
 from training.gate import Decision
 from training.promotion import Move, champion, promote
 from training.registry import Registry
@@ -41,27 +43,15 @@ DRIFTING = tuple(
 """Inputs whose distribution stays put while nothing changes: no ids, no totals that only grow."""
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A chosen candidate as serving will run it."""
-
-    candidate: Candidate
-    litert: bytes
-    parity: float
-
-
 @task(name="export")
-def export(features: Features, candidates: Candidates, evidence: Evidence) -> dict[str, Exported]:
+def export(features: Features, candidates: Mapping[str, Candidate]) -> dict[str, Exported]:
     """Convert the chosen candidates and hold them against Keras on held-out rows."""
     exported = {}
-    for model, candidate in chosen(candidates, evidence).items():
-        litert = to_litert(candidate.model)
+    for model, candidate in candidates.items():
         rows = features.parts(model).test
-        inputs = rows.recommendation if model == "recommendation" else rows.difficulty
-        held_out = {"inputs": inputs, "topic": rows.target[:, None].astype(np.float32)}
-        parity = check_parity(candidate.model, litert, held_out)
+        exported[model] = to_serving(candidate.network, Feed(rows, model))
+        parity = exported[model].parity
         get_run_logger().info("Export: %s answers within %.1e of Keras", model, parity)
-        exported[model] = Exported(candidate, litert, parity)
     return exported
 
 
@@ -155,6 +145,7 @@ def _serving(settings: Settings) -> Bundle | None:
 def promote_versions(
     settings: Settings,
     features: Features,
+    candidates: Mapping[str, Candidate],
     exported: Mapping[str, Exported],
     registered: Registered,
     decisions: Mapping[str, Decision],
@@ -171,15 +162,16 @@ def promote_versions(
     serving = _serving(settings)
     kept = serving.manifest.models if serving else {}
     entries: dict[Any, ModelEntry] = {m: e for m, e in kept.items() if m not in passed}
-    litert = {m: serving.litert[m] for m in entries} if serving else {}
+    networks = {m: serving.networks[m] for m in entries} if serving else {}
     statistics: dict[str, Any] = {m: serving.statistics[m] for m in entries} if serving else {}
     for model in sorted(passed):
-        entries[model] = _entry(model, exported[model], registered.versions[model], features)
-        litert[model] = exported[model].litert
+        version = registered.versions[model]
+        entries[model] = _entry(model, candidates[model], version, features)
+        networks[model] = exported[model].network
         statistics[model] = features.parts(model).statistics.to_arrays()
     now = datetime.now(UTC)
     manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=now)
-    path = bundle.write(settings.bundles, manifest, litert, statistics)
+    path = bundle.write(settings.bundles, manifest, networks, statistics)
     registry = Registry(settings.tracking_uri, settings.artifacts)
     moves = [
         Move(model, champion(log, model), entry.version, _reason(decisions.get(model)))
@@ -194,16 +186,17 @@ def _reason(decision: Decision | None) -> dict[str, Any]:
     return {k: v for k, v in asdict(decision).items() if v == v} if decision else {}
 
 
-def _entry(model: Any, exported: Exported, version: str, features: Features) -> ModelEntry:
-    statistics, keras_model = features.parts(model).statistics, exported.candidate.model
+def _entry(model: Any, candidate: Candidate, version: str, features: Features) -> ModelEntry:
+    statistics, network = features.parts(model).statistics, candidate.network
     return ModelEntry(
         name=model,
         version=version,
-        candidate=exported.candidate.name,
-        inputs={name: int(x.shape[-1]) for name, x in keras_model.input.items()},
-        outputs={name: int(y.shape[-1]) for name, y in keras_model.output.items()},
+        candidate=candidate.name,
+        inputs={name: int(x.shape[-1]) for name, x in network.read.input.items()},
+        outputs={name: int(y.shape[-1]) for name, y in network.read.output.items()},
         trained_until=datetime.fromtimestamp(_trained_until(features, model) / 1e6, UTC),
         topic_ids=tuple(int(topic) for topic in statistics.topic_ids),
+        state=network.state,
     )
 
 

@@ -45,7 +45,8 @@ def train_models(
         features = steps.build_features(settings, moment, validation, window_days, split)
         candidates = steps.train(features, seed)
         evidence = steps.evaluate(features, candidates, seed)
-        exported = release.export(features, candidates, evidence)
+        chosen = release.chosen(candidates, evidence)
+        exported = release.export(features, chosen)
         parameters = {
             "window_days": window_days,
             "as_of": moment.as_of,
@@ -57,7 +58,7 @@ def train_models(
         )
         decisions = release.gate(settings, features, evidence, seed)
         digest = (
-            release.promote_versions(settings, features, exported, registered, decisions)
+            release.promote_versions(settings, features, chosen, exported, registered, decisions)
             if promotion == "auto"
             else None
         )
@@ -78,7 +79,7 @@ def train_models(
         success=success_table(evidence.tested),
         no_success=features.prepared.no_success,
         tied=ties(evidence.intervals, asdict(evidence.chosen)),
-        chosen={model: exported[model].candidate.name for model in exported},
+        chosen={model: candidate.name for model, candidate in chosen.items()},
         versions=registered.versions,
         promoted={
             model: digest is not None and decision.promote for model, decision in decisions.items()

@@ -270,10 +270,10 @@ class Bundle:
 
         Args:
             name: `recommendation` or `difficulty`.
-            state: (1, state) as `start` or `advance` gave it.
-            event: (8,) see `contracts.EVENT_INPUTS`.
+            state: (n, state) as `start` or `advance` gave it.
+            event: (n, 8) see `contracts.EVENT_INPUTS`.
         """
-        return self._steps[name]({"state": state, "event": event[np.newaxis]})["next_state"]
+        return self._steps[name]({"state": state, "event": event})["next_state"]
 
     def _run(
         self, name: str, inputs: Mapping[str, NDArray[np.float32]]

@@ -12,10 +12,13 @@ from sqlalchemy.orm import Session
 
 from sensei import appending, database, extraction, frames, quarantine, rules
 from sensei.checking import CANONICAL, BadRow, with_event_ids
+from sensei.contracts import LEARNING_KINDS
 from sensei.errors import ConflictingEvent
 from sensei.identity import Occurrences
 from sensei.interaction import Interaction, parse
 from sensei.tables import Fact, Learner, ServingState, UserInteraction, to_datetime, to_microseconds
+
+DAY = 86_400_000_000  # microseconds
 
 FRAME_COLUMNS = ("id", *CANONICAL.names[:-1])
 """Columns that `Log.read` reads when none are named."""
@@ -181,6 +184,28 @@ class Log:
         # Sorted here: databases differ in how they order text.
         events.sort(key=lambda event: (event.timestamp, event.event_id))
         return events
+
+    def learning_by_day(self, since_us: int) -> list[tuple[int, int, int]]:
+        """Topic, UTC day since 1970, and number of its learning events, from a moment on."""
+        query = (
+            f"SELECT topic_id, timestamp / {DAY}, COUNT(*) FROM valid_interactions "  # noqa: S608
+            f"WHERE timestamp >= ? AND interaction_type IN {LEARNING_KINDS} GROUP BY 1, 2"
+        )
+        return self._rows(query, since_us)
+
+    def first_events(self, since_us: int) -> list[tuple[int, int]]:
+        """Topic, and time of its first learning event from a moment on (us since 1970)."""
+        query = (
+            "SELECT topic_id, MIN(timestamp) FROM valid_interactions "  # noqa: S608
+            f"WHERE timestamp >= ? AND interaction_type IN {LEARNING_KINDS} GROUP BY 1"
+        )
+        return self._rows(query, since_us)
+
+    def _rows(self, query: str, *given: Any) -> list[Any]:
+        with database.reading(self.engine) as connection:
+            cursor = connection.connection.cursor()
+            cursor.execute(self._sql(query), given)
+            return list(cursor.fetchall())
 
     def revision(self, user_id: str) -> int | None:
         """How many writes touched a learner; None: never seen."""

@@ -4,20 +4,26 @@ Every question gets an answer. Where the models cannot answer for this learner, 
 from counting, and `fallback` says why.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history import History
+from features.corpus import Corpus
+from features.history import KIND_CODES, History
+from features.recency import Recency
 from features.statistics import Statistics
 from sensei.bundle import Bundle
-from sensei.contracts import LEVELS, SUGGESTED_SUCCESS
+from sensei.contracts import LEARNING_KINDS, LEVELS, SUGGESTED_SUCCESS
 from sensei.errors import StorageUnavailable
-from serving.learners import Learners
+from serving.learners import Learner, Learners, States
+
+if TYPE_CHECKING:
+    from sensei.log import Event
 
 NO_MODEL = "no_model"
 UNKNOWN_LEARNER = "unknown_learner"
@@ -38,21 +44,85 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle and, by model, the statistics inside it: replaced as a whole, never changed."""
+    """A bundle and, by model, what its inputs are read from: replaced as a whole, never changed."""
 
     bundle: Bundle
-    statistics: Mapping[str, Statistics]
+    corpora: Mapping[str, Corpus]
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Model":
-        """The bundle with its statistics ready to be asked."""
-        named = bundle.statistics.items()
-        return cls(bundle, {name: Statistics.from_arrays(arrays) for name, arrays in named})
+        """The bundle, ready to be asked; nothing is known yet of what happened since."""
+        found = {}
+        for name, arrays in bundle.statistics.items():
+            statistics = Statistics.from_arrays(arrays)
+            found[name] = Corpus(statistics, Recency.nothing(statistics.width))
+        return cls(bundle, found)
+
+    def knowing(self, lately: Callable[[Statistics], Recency]) -> "Model":
+        """The same with what happened since the statistics of each model."""
+        found = {
+            name: Corpus(corpus.statistics, lately(corpus.statistics))
+            for name, corpus in self.corpora.items()
+        }
+        return Model(self.bundle, found)
+
+    @property
+    def digest(self) -> str:
+        """Hidden states of one digest are of no use to another."""
+        return self.bundle.digest
+
+    def start(self) -> States:
+        """The hidden states of a learner without events."""
+        found = {name: self.bundle.start(name) for name in self.corpora}
+        return {name: state for name, state in found.items() if state is not None}
+
+    def advance(self, states: States, history: History, event: "Event") -> States:
+        """The hidden states one event later; a response to a recommendation changes none."""
+        kind = KIND_CODES[event.interaction_type]
+        if kind >= len(LEARNING_KINDS):
+            return states
+        score = math.nan if event.score is None else event.score
+        after = {}
+        for name, state in states.items():
+            read = self.corpora[name].event(
+                history, kind, event.topic_id, score, event.timestamp, event.item_id
+            )
+            after[name] = self.bundle.advance(name, state, read[np.newaxis])
+        return after
 
     def source(self, name: str) -> dict[str, str]:
         """Which candidate answers under a model's name, and its version in the registry."""
         entry = self.bundle.manifest.models[name]  # type: ignore[index]
         return {"model": entry.candidate, "version": entry.version}
+
+    def next_topics(self, learner: Learner, now_us: int) -> NDArray[np.float32]:
+        """(slots,) probability of each topic being next."""
+        name, history, corpus = "recommendation", learner.history, self.corpora["recommendation"]
+        wanted = self.bundle.manifest.models["recommendation"].inputs
+        given = {"inputs": history.recommendation_inputs(now_us, corpus)[np.newaxis]}
+        if "topics" in wanted:
+            given["topics"] = corpus.topics(history, now_us).reshape(1, -1)
+        if "state" in wanted:
+            given["state"] = learner.states[name]
+        probability: NDArray[np.float32] = self.bundle.answer(name, given)["probability"][0]
+        return probability
+
+    def success(self, learner: Learner, topic_id: int, now_us: int) -> list[float]:
+        """Expected success at easy, medium and hard, whatever the item."""
+        name, history, corpus = "difficulty", learner.history, self.corpora["difficulty"]
+        wanted = self.bundle.manifest.models["difficulty"].inputs
+        given = {
+            "inputs": history.difficulty_inputs(topic_id, now_us, corpus)[np.newaxis],
+            "topic": np.array([[corpus.statistics.slot_of(topic_id)]], np.float32),
+        }
+        if "free" in wanted:
+            free, item = corpus.attempted(history, topic_id, now_us)
+            given |= {"free": free[np.newaxis], "item": item[np.newaxis]}
+        if "context" in wanted:
+            given["context"] = history.recommendation_inputs(now_us, corpus)[np.newaxis]
+        if "state" in wanted:
+            given["state"] = learner.states[name]
+        return [float(each) for each in self.bundle.answer(name, given)["success"][0]]
 
 
 def suggest_level(success: Sequence[float]) -> int:
@@ -118,19 +188,19 @@ class Engine:
             `recommendations` (`topic_id`, `title`, `probability` in [0, 1] or None, most probable
             first), `model`, `version`, and `fallback`: None, or why the model did not answer.
         """
-        history, reason = self._history(user_id)
+        learner, reason = self._learner(user_id)
         model = self._able("recommendation")
         if model is None:
             return self._in_curriculum_order(num_recommendations, NO_MODEL)
-        statistics = model.statistics["recommendation"]
-        if history is None:
-            share = statistics.topic_events / max(statistics.topic_events.sum(), 1)
-            ranked = self._ranked(statistics, share, num_recommendations)
+        corpus = model.corpora["recommendation"]
+        if learner is None:
+            events = corpus.statistics.topic_events
+            share = events / max(events.sum(), 1)
+            ranked = self._ranked(corpus, share, num_recommendations)
             return ranked | {"model": "most_popular", "version": None, "fallback": reason}
-        inputs = history.recommendation_inputs(self._clock(), statistics)
-        probability = model.bundle.recommend(inputs[np.newaxis])[0]
-        last = statistics.slot_of(history.last_topic_id or 0)
-        ranked = self._ranked(statistics, _without(probability, last), num_recommendations)
+        probability = model.next_topics(learner, self._clock())
+        last = corpus.slots[learner.history.last_topics(1)[0] or 0]
+        ranked = self._ranked(corpus, _without(probability, last), num_recommendations)
         return ranked | model.source("recommendation") | {"fallback": None}
 
     def suggest_quiz_difficulty(self, user_id: str, topic_id: int) -> dict[str, Any]:
@@ -145,7 +215,7 @@ class Engine:
             `title`, `model`, `version`, and `fallback`: None, or what was not known. Probabilities
             are in [0, 1], or None without a model.
         """
-        history, reason = self._history(user_id)
+        learner, reason = self._learner(user_id)
         topic = {"topic_id": topic_id, "title": self.catalogue.title(topic_id)}
         model = self._able("difficulty")
         if model is None:
@@ -156,8 +226,9 @@ class Engine:
                 **topic,
                 **{"model": "easiest_first", "version": None, "fallback": NO_MODEL},
             }
-        slot = model.statistics["difficulty"].slot_of(topic_id)
-        success = self._success(model, history or History.new(), topic_id, slot)
+        nobody = Learner(History.new(), model.start())
+        success = model.success(learner or nobody, topic_id, self._clock())
+        known = model.corpora["difficulty"].statistics.slot_of(topic_id)
         level = suggest_level(success)
         return {
             "difficulty": LEVELS[level],
@@ -165,7 +236,7 @@ class Engine:
             "levels": dict(zip(LEVELS, success, strict=True)),
             **topic,
             **model.source("difficulty"),
-            "fallback": reason or (None if slot else UNKNOWN_TOPIC),
+            "fallback": reason or (None if known else UNKNOWN_TOPIC),
         }
 
     def describe(self) -> list[tuple[str, str]]:
@@ -178,36 +249,30 @@ class Engine:
         ]
 
     def _able(self, name: str) -> Model | None:
-        return self.model if self.model and name in self.model.statistics else None
+        return self.model if self.model and name in self.model.corpora else None
 
-    def _history(self, user_id: str) -> tuple[History | None, str | None]:
+    def _learner(self, user_id: str) -> tuple[Learner | None, str | None]:
         try:
-            history = self.learners.history(user_id)
+            learner = self.learners.learner(user_id)
         except StorageUnavailable:
             return None, LOG_UNREACHABLE
-        if history is None or not history.events:
+        if learner is None or not learner.history.events:
             return None, UNKNOWN_LEARNER
-        return history, None
-
-    def _success(self, model: Model, history: History, topic_id: int, slot: int) -> list[float]:
-        inputs = history.difficulty_inputs(topic_id, self._clock(), model.statistics["difficulty"])
-        answer = model.bundle.difficulty(
-            {"inputs": inputs[np.newaxis], "topic": np.array([[slot]], np.float32)}
-        )
-        return [float(each) for each in answer["success"][0]]
+        return learner, None
 
     def _in_curriculum_order(self, count: int, reason: str) -> dict[str, Any]:
         topics = [(topic_id, None) for topic_id in islice(self.catalogue.titles, count)]
         source = {"model": "curriculum_order", "version": None, "fallback": reason}
         return self._listed(topics) | source
 
-    def _ranked(
-        self, statistics: Statistics, probability: NDArray[Any], count: int
-    ) -> dict[str, Any]:
-        best = np.argsort(-probability, kind="stable")[:count]
-        offered = best[probability[best] >= 0]
-        topic_ids = statistics.topic_ids
-        return self._listed([(int(topic_ids[i]), float(probability[i])) for i in offered])
+    def _ranked(self, corpus: Corpus, probability: NDArray[Any], count: int) -> dict[str, Any]:
+        """The most probable topics; a slot that no topic has yet is none."""
+        best = np.argsort(-probability, kind="stable")
+        offered = (
+            (corpus.topic_ids[i], float(probability[i])) for i in best if probability[i] >= 0
+        )
+        named = ((topic, each) for topic, each in offered if topic is not None)
+        return self._listed(islice(named, count))
 
     def _listed(self, topics: Iterable[tuple[int, float | None]]) -> dict[str, Any]:
         return {

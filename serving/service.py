@@ -6,6 +6,7 @@ per learner, and the other two halve the requests per second.
 
 import logging
 import os
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ def build_engine(settings: "Settings") -> "Engine":
     from sensei.errors import StorageUnavailable
     from sensei.log import open_log
     from serving.engine import Catalogue, Engine
-    from serving.learners import Learners
+    from serving.learners import Learners, NoNetworks
 
     digest: str | None = None
     titles: dict[int, str] = {}
@@ -77,8 +78,43 @@ def build_engine(settings: "Settings") -> "Engine":
     if model is None and is_new and not titles:
         # Ours fits a new platform; the topics of a log from elsewhere bear other numbers.
         titles = {topic.topic_id: topic.title for topic in curriculum.load_file().topics}
-    learners = Learners(lambda: open_log(settings.log_url), time.monotonic)
-    return Engine(learners, model, Catalogue(titles), lambda: time.time_ns() // 1000)
+    engine: Engine
+    learners = Learners(
+        lambda: open_log(settings.log_url), time.monotonic, lambda: engine.model or NoNetworks()
+    )
+    engine = Engine(learners, model, Catalogue(titles), lambda: time.time_ns() // 1000)
+    return engine
+
+
+def keep_current(engine: "Engine", settings: "Settings", every: float = 60.0) -> None:
+    """Tell the engine what the log says lately, now and in the background every so many seconds."""
+
+    def forever() -> None:
+        while True:
+            time.sleep(every)
+            refresh(engine, settings)
+
+    refresh(engine, settings)
+    threading.Thread(target=forever, daemon=True, name="lately").start()
+
+
+def refresh(engine: "Engine", settings: "Settings") -> None:
+    """Read what all learners did lately; where the log does not answer, what was known stays."""
+    from sensei.errors import StorageUnavailable
+    from sensei.log import open_log
+    from serving.lately import lately
+
+    if engine.model is None:
+        return
+    try:
+        log = open_log(settings.log_url)
+        try:
+            now = time.time_ns() // 1000
+            engine.model = engine.model.knowing(lately(log, engine.catalogue.titles, now))
+        finally:
+            log.close()
+    except StorageUnavailable as error:
+        logger.warning("recent popularity is as it was: %s", error)
 
 
 def _read_log(url: str) -> tuple[str | None, dict[int, str], bool]:
@@ -111,4 +147,6 @@ class SenseiService:
     def __init__(self) -> None:
         from sensei.settings import Settings
 
-        app.state.engine = build_engine(Settings())
+        settings = Settings()
+        app.state.engine = build_engine(settings)
+        keep_current(app.state.engine, settings)

@@ -7,13 +7,19 @@ the log.
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import Examples
-from sensei.contracts import DIFFICULTY_INPUTS, LEARNING_KINDS, LEVELS, RECOMMENDATION_INPUTS
+from sensei.contracts import (
+    DIFFICULTY_INPUTS,
+    LEVELS,
+    RECOMMENDATION_INPUTS,
+    TOPIC_INPUTS,
+    place,
+)
 from training.architectures import Model, Tensor, slots
 from training.continuations import Pairs, continuation_table, pair_continuations
 
 LAST, BEFORE = 0, 1
-EVENTS_SO_FAR = [each.name for each in RECOMMENDATION_INPUTS].index("log_events")
+EVENTS_SO_FAR = place(RECOMMENDATION_INPUTS, "log_events")
+COUNT, RECENT_7 = (place(TOPIC_INPUTS, name) for name in ("log_count", "recent_7"))
 
 PRIOR_ATTEMPTS = 4.0
 """Attempts that the overall pass rate weighs in a topic's."""
@@ -120,37 +126,47 @@ def proficiency() -> Model:
     return _named("proficiency", given, out, "success")
 
 
-def most_frequent_scores(rows: Examples, popular: NDArray[np.float64]) -> Floats:
-    """Score topics by how often the learner has met them, ties by what is studied most.
-
-    It needs a learner's whole history, which the twenty inputs do not hold: it is measured beside
-    the others and is no candidate.
+def recently_popular(width: int) -> Model:
+    """Recommend what all studied most in the last days, to everybody, new topics included.
 
     Args:
-        rows: examples to score, in the order of events.
-        popular: (T,) shares that break ties; below 1.
+        width: slots that are scored, those of newcomers included.
 
     Returns:
-        (n, T) scores.
+        Model of {"topics": (n, width * 12)} to {"probability": (n, width)}.
     """
-    events = rows.events
-    met = np.where(events.kind < len(LEARNING_KINDS), rows.topic_slots[events.topic], 0)
-    out = np.empty((len(rows), len(popular)), np.float32)
-    counts = np.zeros(len(popular) + 1)
-    learner, seen = -1, 0
-    for i, (event, who) in enumerate(zip(rows.event.tolist(), rows.learner.tolist(), strict=True)):
-        if who != learner:
-            learner, seen = who, int(events.offsets[who])
-            counts[:] = 0
-        np.add.at(counts, met[seen:event], 1)
-        seen = event
-        np.add(counts[1:], popular, out=out[i], casting="same_kind")
-    return out
+    from keras import ops
+
+    given, known = _known(width)
+    return _shares("recently_popular", given, ops.exp(known[:, :, RECENT_7]))
+
+
+def most_frequent(width: int) -> Model:
+    """Recommend what the learner himself has studied most, ties by what all studied lately."""
+    from keras import ops
+
+    given, known = _known(width)
+    recent = ops.softmax(known[:, :, RECENT_7])
+    return _shares("most_frequent", given, ops.expm1(known[:, :, COUNT]) + 0.5 * recent)
+
+
+def _known(width: int) -> tuple[Tensor, Tensor]:
+    import keras
+
+    given = keras.Input((width * len(TOPIC_INPUTS),), name="topics")
+    return given, keras.layers.Reshape((width, len(TOPIC_INPUTS)))(given)
+
+
+def _shares(name: str, given: Tensor, weight: Tensor) -> Model:
+    import keras
+
+    share = weight / keras.ops.sum(weight, axis=1, keepdims=True)
+    return keras.Model({"topics": given}, {"probability": share}, name=name)
 
 
 def popularity(target: Slots, topics: int) -> NDArray[np.float64]:
     """Share of each topic among the targets, (topics,); one count added to each: none is 0."""
-    counts = np.bincount(target, minlength=topics + 1)[1:] + 1.0
+    counts = np.bincount(target, minlength=topics + 1)[1 : topics + 1] + 1.0
     shares: NDArray[np.float64] = counts / counts.sum()
     return shares
 
@@ -172,8 +188,8 @@ def _followers(pairs: Pairs, given: Tensor, topics: int) -> tuple[Tensor, Tensor
     from keras import ops
 
     last, before = slots(given[:, LAST], topics), slots(given[:, BEFORE], topics)
-    place = ops.mod(last * pairs.multiplier + before, len(pairs.index))
-    entry = _table(pairs.index)(place)
+    at = ops.mod(last * pairs.multiplier + before, len(pairs.index))
+    entry = _table(pairs.index)(at)
     right = ops.equal(ops.cast(entry[:, 0], "int32"), last)
     row = ops.where(right, ops.cast(entry[:, 1], "int32"), ops.zeros_like(last))
     return (

@@ -1,17 +1,20 @@
-"""The models that compete in one run: the reference networks and the counting baselines."""
+"""The models that compete in one run, by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from features.batch import Examples
-from training import baselines
-from training.architectures import Model, reference
+from training import recipes
+from training.architectures import Model, Network
 from training.export import import_tensorflow
-from training.fit import EPOCHS, Arrays, Curves, Progress, fit_difficulty, fit_recommendation
-from training.preparation import Parts, Prepared, prepare
-from training.scores import level_taken
+from training.feed import Feed
+from training.fit import Curves, Progress
+from training.loop import predict
+from training.preparation import Parts, Prepared
+from training.recipes import QUICK, Budget, Recipe
+from training.scores import Answers, Predict
 
-__all__ = ["Candidate", "Candidates", "ModelProgress", "Prepared", "prepare", "train_candidates"]
+__all__ = ["Candidate", "Candidates", "ModelProgress", "train_candidates"]
 
 ModelProgress = Callable[[str, int, Mapping[str, float]], None]
 """Called after each epoch: model name, epoch from 1, its metrics."""
@@ -24,16 +27,32 @@ class Candidate:
     Attributes:
         name: unique among the candidates for one job.
         kind: `network` or `counting`.
-        model: Keras model with named inputs and outputs.
+        network: with named inputs and outputs.
+        vector: which vector its `inputs` means, `recommendation` or `difficulty`.
         curves: metric -> value per epoch; empty for a counting model.
         description: what it does, in one sentence.
     """
 
     name: str
     kind: str
-    model: Model
+    network: Network
+    vector: str
     description: str
     curves: Curves = field(default_factory=dict)
+
+    @property
+    def model(self) -> Model:
+        """All of it as one Keras model."""
+        return self.network.model
+
+    @property
+    def predict(self) -> Predict:
+        """What it says of examples."""
+
+        def answers(rows: Examples) -> Answers:
+            return predict(self.network, Feed(rows, self.vector))
+
+        return answers
 
 
 @dataclass(frozen=True)
@@ -47,112 +66,58 @@ class Candidates:
 def train_candidates(
     prepared: Prepared,
     seed: int,
-    epochs: int = EPOCHS,
+    budget: Budget = QUICK,
+    models: Collection[str] | None = None,
     progress: ModelProgress | None = None,
 ) -> Candidates:
-    """Train the reference networks and count the baselines.
+    """Count and train the models that compete.
 
     Args:
         prepared: examples of the training and validation parts.
         seed: the same seed gives the same weights.
-        epochs: at most so many for each network.
+        budget: how much time it may take.
+        models: names of those wanted, of either job; by default all that the budget allows.
         progress: called after each epoch.
     """
     import_tensorflow()  # before Keras does it, loudly
-    recommendation = {c.name: c for c in _counting(prepared)}
-    network = _reference_recommendation(prepared, seed, epochs, _named(progress, "recommendation"))
-    recommendation[network.name] = network
-    if prepared.attempts is None:
-        return Candidates(recommendation, {})
-    difficulty = {c.name: c for c in _counting_success(prepared.attempts)}
-    network = _reference_difficulty(prepared.attempts, seed, epochs, _named(progress, "difficulty"))
-    difficulty[network.name] = network
-    return Candidates(recommendation, difficulty)
+    jobs: list[dict[str, Candidate]] = []
+    for vector, made_by, parts in (
+        ("recommendation", recipes.NEXT_TOPIC, prepared),
+        ("difficulty", recipes.SUCCESS, prepared.attempts),
+    ):
+        wanted = [each for each in made_by if parts and _wanted(each, budget, models)]
+        assert parts or not wanted
+        jobs.append(_trained(vector, wanted, parts or prepared, seed, budget, progress))
+    return Candidates(*jobs)
 
 
-def _counted(model: Model, description: str) -> Candidate:
-    return Candidate(model.name, "counting", model, description)
+def _wanted(recipe: Recipe, budget: Budget, models: Collection[str] | None) -> bool:
+    return recipe.name in models if models else budget.slow or not recipe.slow
 
 
-def _counting(prepared: Parts) -> list[Candidate]:
-    inputs, target, topics = prepared.train.recommendation, prepared.train.target, prepared.topics
-    return [
-        _counted(
-            baselines.most_popular(target, topics),
-            "What all learners study most, the same for everybody.",
-        ),
-        _counted(
-            baselines.repeat_last(target, topics),
-            "The learner's last topic again, then what all study most.",
-        ),
-        _counted(
-            baselines.markov_1(inputs, target, topics),
-            "What followed the learner's last topic most often.",
-        ),
-        _counted(
-            baselines.markov_2(inputs, target, topics),
-            "What followed the learner's last two topics most often, backed off to the last one.",
-        ),
-    ]
-
-
-def _reference_recommendation(
-    prepared: Parts, seed: int, epochs: int, progress: Progress | None
-) -> Candidate:
+def _trained(
+    vector: str,
+    wanted: Iterable[Recipe],
+    parts: Parts,
+    seed: int,
+    budget: Budget,
+    progress: ModelProgress | None,
+) -> dict[str, Candidate]:
     import keras
 
-    keras.utils.set_random_seed(seed)
-    train, validate = prepared.train, prepared.validate
-    model = reference.recommendation(train.recommendation, prepared.topics)
-    curves = fit_recommendation(
-        model,
-        (train.recommendation, train.target),
-        (validate.recommendation, validate.target),
-        seed,
-        epochs,
-        progress,
-    )
-    description = "Network of 128, 64 and 32 units on the twenty inputs, topic ids embedded inside."
-    return Candidate("reference", "network", model, description, curves)
+    found: dict[str, Candidate] = {}
+    for recipe in wanted:
+        keras.utils.set_random_seed(seed)
+        trained = {name: each.network for name, each in found.items()}
+        told = _told(progress, f"{recipe.name} {vector}")
+        network, curves = recipe.make(recipes.Given(parts, seed, budget, trained, told))
+        found[recipe.name] = Candidate(
+            recipe.name, recipe.kind, network, vector, recipe.description, curves
+        )
+    return found
 
 
-def _counting_success(attempts: Parts) -> list[Candidate]:
-    rows = attempts.train
-    return [
-        _counted(
-            baselines.global_mean(rows.passed),
-            "The share of all attempts that were passed.",
-        ),
-        _counted(
-            baselines.topic_mean(rows.target, rows.passed, attempts.topics),
-            "The share of attempts on the topic that were passed.",
-        ),
-        _counted(
-            baselines.proficiency(),
-            "The learner's own share of passes on the topic, shrunk towards what is usual.",
-        ),
-    ]
-
-
-def _reference_difficulty(
-    attempts: Parts, seed: int, epochs: int, progress: Progress | None
-) -> Candidate:
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    train, validate = (_arrays(rows) for rows in (attempts.train, attempts.validate))
-    model = reference.difficulty(train["inputs"])
-    curves = fit_difficulty(model, train, validate, seed, epochs, progress)
-    description = "Network of 32 and 16 units on the four inputs: success at each level."
-    return Candidate("reference", "network", model, description, curves)
-
-
-def _arrays(attempts: Examples) -> Arrays:
-    level = level_taken(attempts)
-    return {"inputs": attempts.difficulty, "level": level, "score": attempts.score}
-
-
-def _named(progress: ModelProgress | None, name: str) -> Progress | None:
+def _told(progress: ModelProgress | None, name: str) -> Progress | None:
     if progress is None:
         return None
     return lambda epoch, logs: progress(name, epoch, logs)

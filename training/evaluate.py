@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,18 +13,16 @@ from numpy.typing import NDArray
 
 from features.batch import Events, Examples, encode
 from sensei.errors import InvalidInput
-from training.baselines import most_frequent_scores, popularity
-from training.candidates import Candidates, ModelProgress, Prepared, prepare, train_candidates
-from training.fit import EPOCHS
+from training.candidates import Candidates, ModelProgress, train_candidates
 from training.intervals import recommendation_intervals, success_intervals
+from training.preparation import Prepared, prepare
+from training.recipes import QUICK, Budget
 from training.scores import (
     MODES,
     RecommendationScores,
     SuccessScores,
-    recommendation_predictor,
     score_recommendation,
     score_success,
-    success_predictor,
 )
 from training.splits import Split, split_by_column, split_by_learner, split_by_time
 
@@ -72,7 +71,8 @@ def evaluate(
     frame: pd.DataFrame,
     split: str = "time",
     seed: int = 0,
-    epochs: int = EPOCHS,
+    budget: Budget = QUICK,
+    models: Collection[str] | None = None,
     progress: ModelProgress | None = None,
 ) -> Result:
     """Run the protocol on a frame of interactions.
@@ -81,7 +81,8 @@ def evaluate(
         frame: interactions in any row order.
         split: `time`, `learner`, `column:NAME` or `column:metadata.NAME`.
         seed: seed of training and resampling.
-        epochs: at most so many for each network.
+        budget: how much time it may take.
+        models: names of those wanted; by default all that the budget allows.
         progress: called after each epoch with model name, epoch and metrics.
 
     Raises:
@@ -91,7 +92,7 @@ def evaluate(
     events = encode(frame)
     parts = split_events(events, split, frame)
     prepared = prepare(events, parts)
-    candidates = train_candidates(prepared, seed, epochs, progress)
+    candidates = train_candidates(prepared, seed, budget, models, progress)
     validated = measure(candidates, prepared, "validate")
     chosen = choose(candidates, validated)
     tested = measure(candidates, prepared, "test")
@@ -122,7 +123,7 @@ def split_events(events: Events, split: str, frame: pd.DataFrame) -> Split:
 
 
 def measure(candidates: Candidates, prepared: Prepared, part: str) -> Measured:
-    """Score every candidate, and each learner's most frequent topics beside them.
+    """Score every candidate.
 
     Args:
         candidates: what was trained.
@@ -130,16 +131,13 @@ def measure(candidates: Candidates, prepared: Prepared, part: str) -> Measured:
         part: `validate`, or `test` once the choice is made.
     """
     rows: Examples = getattr(prepared, part)
-    topics = prepared.topics
-    predictors = {
-        n: recommendation_predictor(c.model) for n, c in candidates.recommendation.items()
+    next_topic = {
+        name: score_recommendation(each.predict, rows)
+        for name, each in candidates.recommendation.items()
     }
-    popular = popularity(prepared.train.target, topics)
-    predictors["most_frequent"] = lambda chunk: most_frequent_scores(chunk, popular)
-    next_topic = {n: score_recommendation(p, rows, topics) for n, p in predictors.items()}
     success = {
-        n: score_success(success_predictor(c.model), getattr(prepared.attempts, part))
-        for n, c in candidates.difficulty.items()
+        name: score_success(each.predict, getattr(prepared.attempts, part))
+        for name, each in candidates.difficulty.items()
     }
     return Measured(next_topic, success)
 

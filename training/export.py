@@ -3,22 +3,34 @@
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, Input
+from sensei import bundle
+from sensei.contracts import (
+    DIFFICULTY_INPUTS,
+    EVENT_INPUTS,
+    ITEM_INPUTS,
+    RECOMMENDATION_INPUTS,
+    SUCCESS_INPUTS,
+    TOPIC_INPUTS,
+    Input,
+)
 from sensei.errors import ParityFailed
 from sensei.litert import Runner
 from sensei.native_stderr import without_lines
+from training.architectures import Network
+from training.feed import Feed
 
 if TYPE_CHECKING:
     import keras
 
 Rows = Mapping[str, NDArray[np.float32]]
 
-MAX_ROWS = 10_000
+MAX_ROWS = 2_000
 """Held-out rows on which parity is checked."""
 
 _CHUNK = 1_000  # Keras answers a thousand rows at a time: memory stays flat with many topics
@@ -123,22 +135,84 @@ def extremes(rows: Rows) -> dict[str, NDArray[np.float32]]:
     Returns:
         Name -> (m, width), the same m for all names.
     """
-    edges = {name: _edges(_contract(values.shape[1]), values) for name, values in rows.items()}
+    edges = {name: _edges(contract_of(name, each.shape[1]), each) for name, each in rows.items()}
     count = max(len(edge) for edge in edges.values())
     return {name: np.resize(edge, (count, edge.shape[1])) for name, edge in edges.items()}
 
 
-def _contract(width: int) -> tuple[Input, ...]:
-    for inputs in (RECOMMENDATION_INPUTS, DIFFICULTY_INPUTS):
-        if len(inputs) == width:
-            return inputs
-    return tuple(Input(f"slot_{i}", "topic slot", 0, 0, "") for i in range(width))
+def contract_of(name: str, width: int) -> tuple[Input, ...]:
+    """What each number of a model's input is; that of one topic where it is repeated for all."""
+    if name == "inputs":
+        name = "recommendation" if width == len(RECOMMENDATION_INPUTS) else "difficulty"
+    unknown = Input(name, "", -1, 1, "")
+    return _CONTRACTS.get(name, (unknown,) * width)
+
+
+_CONTRACTS = {
+    "recommendation": RECOMMENDATION_INPUTS,
+    "context": RECOMMENDATION_INPUTS,
+    "difficulty": DIFFICULTY_INPUTS,
+    "topics": TOPIC_INPUTS,
+    "event": EVENT_INPUTS,
+    "free": SUCCESS_INPUTS,
+    "item": ITEM_INPUTS,
+    "topic": (Input("topic", "topic slot", 0, 0, ""),),
+}
 
 
 def _edges(contract: tuple[Input, ...], values: NDArray[np.float32]) -> NDArray[np.float32]:
-    seen = values.max(axis=0, initial=0)
+    repeated = values.shape[1] // len(contract)
+    seen = values[:, : len(contract)].max(axis=0, initial=0)
     low = np.array([i.low for i in contract], np.float32)
     high = np.array([s if i.is_id else i.high for i, s in zip(contract, seen, strict=True)])
     zeros = np.zeros_like(low)
     alone = np.where(np.eye(len(contract), dtype=bool), high, zeros)
-    return np.vstack([zeros, low, high, alone]).astype(np.float32)
+    return np.tile(np.vstack([zeros, low, high, alone]), repeated).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network as serving will run it.
+
+    Attributes:
+        network: its LiteRT files.
+        parity: largest difference to Keras, in any answer and any step.
+    """
+
+    network: bundle.Network
+    parity: float
+
+
+def export(network: Network, feed: Feed) -> Exported:
+    """Convert a network and hold it against Keras on held-out rows.
+
+    Args:
+        network: trained.
+        feed: held-out rows; the first `MAX_ROWS` are used.
+
+    Raises:
+        ParityFailed: LiteRT answers otherwise than Keras.
+    """
+    chosen = np.arange(min(len(feed.rows), MAX_ROWS))
+    inputs = feed.inputs(chosen, set(network.read.input))
+    read, step = to_litert(network.read), None
+    if network.step is not None:
+        states, events = _states(network, inputs.pop("events"))
+        inputs["state"] = states[inputs.pop("place")]
+        step = to_litert(network.step)
+        seen = {"state": states[: len(events)], "event": events}
+        stepped = check_parity(network.step, step, seen)
+    else:
+        stepped = 0.0
+    return Exported(
+        bundle.Network(read, step), max(stepped, check_parity(network.read, read, inputs))
+    )
+
+
+def _states(
+    network: Network, events: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(learners * (longest + 1), s) states after 0, 1, ... events, and the events, one a row."""
+    after = np.asarray(network.unroll(events))
+    every = np.pad(after, ((0, 0), (1, 0), (0, 0)))
+    return every.reshape(-1, network.state), events.reshape(-1, events.shape[-1])

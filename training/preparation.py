@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features import statistics as corpus
 from features.batch import Events, Examples, examples, joined
@@ -30,6 +31,7 @@ class Parts:
         train: targets to learn from, read with statistics of other learners only.
         validate: targets to choose by.
         test: targets to open once, after the choice.
+        visible: (n_events,) events that recent popularity may count.
         kind: how the parts were made, in words.
     """
 
@@ -37,6 +39,7 @@ class Parts:
     train: Examples
     validate: Examples
     test: Examples
+    visible: NDArray[np.bool_]
     kind: str
 
     @property
@@ -88,7 +91,8 @@ def _parts(events: Events, split: Split, extra_topics: Iterable[int]) -> Parts:
     later = examples(events, tables, split.part > TRAIN, nobody, recency)
     part = split.part[later.event]
     validate, test = (later.take(part == p) for p in (VALIDATE, TEST))
-    return Parts(tables, _cross_fitted(events, split, tables, recency), validate, test, split.kind)
+    train = _cross_fitted(events, split, tables, recency)
+    return Parts(tables, train, validate, test, split.visible, split.kind)
 
 
 def _attempts(
@@ -117,9 +121,7 @@ def _attempts(
     return parts, ""
 
 
-def _cross_fitted(
-    events: Events, split: Split, tables: Statistics, recency: Recency
-) -> Examples:
+def _cross_fitted(events: Events, split: Split, tables: Statistics, recency: Recency) -> Examples:
     """Training examples, each read with the statistics of the learners outside its own fold.
 
     Leaving out the one learner alone would tell his outcome: in a topic that each learner attempts

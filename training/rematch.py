@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Events, Examples, examples
+from features.recency import Recency
 from features.statistics import Statistics
 from sensei import metrics
 from sensei.bundle import Bundle
@@ -15,12 +16,12 @@ from training.evaluate import Chosen, Measured
 from training.gate import Decision, PerLearner, decide
 from training.preparation import Prepared
 from training.scores import (
-    Predict,
     RecommendationScores,
     SuccessScores,
     score_recommendation,
     score_success,
 )
+from training.served import answers_of
 
 
 def decide_all(
@@ -50,6 +51,7 @@ def decide_all(
         "recommendation": _decide_recommendation(
             champion,
             events,
+            prepared.visible,
             prepared.test,
             tested.next_topic[chosen.recommendation],
             margin,
@@ -60,6 +62,7 @@ def decide_all(
         decisions["difficulty"] = _decide_success(
             champion,
             events,
+            prepared.visible,
             prepared.attempts.test,
             tested.success[chosen.difficulty],
             margin,
@@ -71,6 +74,7 @@ def decide_all(
 def _decide_recommendation(
     champion: Bundle | None,
     events: Events,
+    visible: NDArray[np.bool_],
     test: Examples,
     challenger: RecommendationScores,
     margin: float,
@@ -79,10 +83,8 @@ def _decide_recommendation(
     if champion is None or "recommendation" not in champion.manifest.models:
         return decide(None, _ndcg(challenger, np.ones(len(test), bool)), margin, seed)
     entry = champion.manifest.models["recommendation"]
-    rows = _read_with(champion.statistics["recommendation"], events, test)
-    scores = score_recommendation(
-        lambda part: champion.recommend(part.recommendation), rows, len(entry.topic_ids)
-    )
+    rows = _read_with(champion.statistics["recommendation"], events, visible, test)
+    scores = score_recommendation(answers_of(champion, "recommendation"), rows)
     later = test.time >= _microseconds(entry.trained_until)
     return decide(_ndcg(scores, later), _ndcg(challenger, later), margin, seed)
 
@@ -90,6 +92,7 @@ def _decide_recommendation(
 def _decide_success(
     champion: Bundle | None,
     events: Events,
+    visible: NDArray[np.bool_],
     test: Examples,
     challenger: SuccessScores,
     margin: float,
@@ -99,33 +102,29 @@ def _decide_success(
     if champion is None or "difficulty" not in champion.manifest.models:
         return decide(None, _loss(challenger, later), margin, seed)
     entry = champion.manifest.models["difficulty"]
-    rows = _read_with(champion.statistics["difficulty"], events, test)
+    rows = _read_with(champion.statistics["difficulty"], events, visible, test)
     rows = replace(rows, level=test.level)  # the level taken is a fact, whoever predicts
     later = test.time >= _microseconds(entry.trained_until)
     return decide(
-        _loss(score_success(_success_of(champion), rows), later),
+        _loss(score_success(answers_of(champion, "difficulty"), rows), later),
         _loss(challenger, later),
         margin,
         seed,
     )
 
 
-def _success_of(bundle: Bundle) -> Predict:
-    def predict(rows: Examples) -> NDArray[np.floating]:
-        slots = rows.target[:, None].astype(np.float32)
-        return bundle.difficulty({"inputs": rows.difficulty, "topic": slots})["success"]
-
-    return predict
-
-
 def _read_with(
-    arrays: Mapping[str, NDArray[np.generic]], events: Events, test: Examples
+    arrays: Mapping[str, NDArray[np.generic]],
+    events: Events,
+    visible: NDArray[np.bool_],
+    test: Examples,
 ) -> Examples:
     """The same targets with the inputs that the champion would have been given."""
     targets = np.zeros(len(events.time), bool)
     targets[test.event] = True
     statistics = Statistics.from_arrays(dict(arrays))
-    return examples(events, statistics, targets, np.zeros(len(events.time), bool))
+    recency = Recency.of(events, statistics, visible)
+    return examples(events, statistics, targets, np.zeros(len(events.time), bool), recency)
 
 
 def _ndcg(scores: RecommendationScores, later: NDArray[np.bool_]) -> PerLearner:

@@ -1,7 +1,8 @@
 """What a model's answers were worth, row by row: for the table, the slices and the gate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,12 @@ from features.batch import Examples
 from sensei import metrics
 from sensei.contracts import LEVELS
 from sensei.errors import NotEnoughData
-from training.architectures import Model
 
-Predict = Callable[[Examples], NDArray[np.floating]]
-"""Examples -> (n, T) scores over slots 1..T, or (n, 3) success per level."""
+Answers = Iterator[tuple[NDArray[np.int64], Mapping[str, NDArray[np.floating]]]]
+"""Rows, and what a model says of them by name; every row once."""
+
+Predict = Callable[[Examples], Answers]
+"""Examples -> `probability` (n, slots) of each topic, or `success` (n, 3) at each level."""
 
 CHUNK_CELLS = 2**20
 """Scores held at a time (4 MB an array), however many targets and topics there are."""
@@ -69,11 +72,21 @@ class SuccessScores:
         passed: (n,) 1 or 0.
         probability: (n,) in [0, 1].
         learner: (n,) code of the learner.
+        overall: (n,) the same with neither item nor level known; NaN where a model always needs
+            them.
     """
 
     passed: NDArray[np.int8]
     probability: Floats
     learner: NDArray[np.int32]
+    overall: Floats
+
+    @property
+    def topic_only(self) -> "SuccessScores | None":
+        """The answers to who knows neither item nor level; None where the model has none."""
+        if np.isnan(self.overall).any():
+            return None
+        return SuccessScores(self.passed, self.overall, self.learner, self.overall)
 
     def table(self) -> dict[str, float]:
         """auc, accuracy, log_loss (nats), brier, ece and n; NaN where undefined."""
@@ -88,42 +101,21 @@ class SuccessScores:
         }
 
 
-def recommendation_predictor(model: Model) -> Predict:
-    """Answer as a Keras recommendation model does."""
-
-    def predict(rows: Examples) -> NDArray[np.floating]:
-        answer = model({"inputs": rows.recommendation}, training=False)["probability"]
-        return np.asarray(answer)
-
-    return predict
-
-
-def success_predictor(model: Model) -> Predict:
-    """Answer as a Keras difficulty model does."""
-    names = set(model.input)
-
-    def predict(rows: Examples) -> NDArray[np.floating]:
-        given = {"inputs": rows.difficulty, "topic": rows.target[:, None].astype(np.float32)}
-        answer = model({n: given[n] for n in names}, training=False)["success"]
-        return np.asarray(answer)
-
-    return predict
-
-
-def score_recommendation(predict: Predict, rows: Examples, topics: int) -> RecommendationScores:
-    """Rank every target among all topics, in chunks, so that memory does not grow with the log.
+def score_recommendation(predict: Predict, rows: Examples) -> RecommendationScores:
+    """Rank every target among all topics, in pieces, so that memory does not grow with the log.
 
     Args:
-        predict: answers (n, topics).
+        predict: answers `probability`, or any score that orders topics in the same way.
         rows: targets, in the order of events.
-        topics: number of topics with a slot.
     """
-    rank, new_rank = np.empty(len(rows)), np.empty(len(rows))
-    for chunk in _chunks(len(rows), topics):
-        part = rows.take(chunk)
-        answer = predict(part)
-        rank[chunk] = metrics.ranks(answer, part.target)
-        new_rank[chunk] = metrics.ranks(answer, part.target, part.last_topic)
+    rank, new_rank = np.full(len(rows), np.inf), np.full(len(rows), np.inf)
+    for chosen, answer in predict(rows):
+        score = answer["probability"]
+        target, last = rows.target[chosen], rows.last_topic[chosen]
+        beyond = target > score.shape[1]  # a newcomer, for a model that knows none
+        rank[chosen] = metrics.ranks(score, np.where(beyond, 0, target))
+        masked = np.where(last > score.shape[1], 0, last)
+        new_rank[chosen] = metrics.ranks(score, np.where(beyond, 0, target), masked)
     is_new = rows.topic_id != rows.last_topic_id
     return RecommendationScores(rank, new_rank, is_new, rows.learner)
 
@@ -140,9 +132,13 @@ def score_success(predict: Predict, rows: Examples) -> SuccessScores:
             "score: expected scored quizzes or practice among the rows to score, got none; "
             "import attempts with their scores"
         )
-    answer = np.concatenate([predict(attempts.take(chunk)) for chunk in _chunks(len(attempts), 32)])
-    probability = answer[np.arange(len(attempts)), level_taken(attempts)].astype(np.float64)
-    return SuccessScores(attempts.passed, probability, attempts.learner)
+    probability, overall = np.empty(len(attempts)), np.full(len(attempts), np.nan)
+    level = level_taken(attempts)
+    for chosen, answer in predict(attempts):
+        probability[chosen] = answer["success"][np.arange(len(chosen)), level[chosen]]
+        if "overall" in answer:
+            overall[chosen] = answer["overall"][:, 0]
+    return SuccessScores(attempts.passed, probability, attempts.learner, overall)
 
 
 def level_taken(rows: Examples) -> NDArray[np.int8]:
@@ -150,9 +146,12 @@ def level_taken(rows: Examples) -> NDArray[np.int8]:
     return np.where(rows.level < 0, MEDIUM, rows.level).astype(np.int8)
 
 
-def _chunks(count: int, width: int) -> list[NDArray[np.int64]]:
+def in_pieces(rows: Examples, width: int, answer: Callable[[Examples], Any]) -> Answers:
+    """Ask about rows in their order, so many at a time that answers of a width fit into memory."""
     step = max(1, CHUNK_CELLS // max(width, 1))
-    return [np.arange(start, min(start + step, count)) for start in range(0, count, step)]
+    for start in range(0, len(rows), step):
+        chosen = np.arange(start, min(start + step, len(rows)))
+        yield chosen, answer(rows.take(chosen))
 
 
 def _mean(values: Floats) -> float:

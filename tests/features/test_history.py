@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.history import History
-from features.steps import HISTORY_DECAY
 from features.statistics import Statistics
+from features.steps import HISTORY_DECAY
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 
 SECOND = 1_000_000

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from features.batch import encode, examples, joined
 from features.corpus import Corpus
 from features.history import History
+from features.places import RECENT
 from features.recency import Recency
 from features.sequences import Sequences
 from features.statistics import fit
-from features.places import RECENT
 from features.steps import DAY, LEARNING
 from sensei.contracts import KINDS, LEVELS
 
@@ -130,7 +130,8 @@ def test_rows_joined_from_folds_read_the_statistics_of_their_fold(make_frame):
     events = encode(make_frame(rows))
     ann = np.arange(len(events)) < 4
     parts = [
-        examples(events, fit(events, ~mine, (1, 2)), mine, np.zeros(8, bool)) for mine in (ann, ~ann)
+        examples(events, fit(events, ~mine, (1, 2)), mine, np.zeros(8, bool))
+        for mine in (ann, ~ann)
     ]
     one, two = Sequences(parts[0]), Sequences(joined(parts))
     np.testing.assert_array_equal(one.topics(np.arange(4)), two.topics(np.arange(4)))
@@ -145,4 +146,5 @@ def test_rows_of_a_learner_may_be_asked_for_in_pieces(make_frame):
     late, after = sequences.events_before(np.arange(6, 9), reach=2)
     assert late.shape == (1, 4, 8)
     np.testing.assert_array_equal(late[0], events[0, 4:])
-    assert (after == [2, 3, 4]).all() and (place == np.arange(9)).all()
+    assert (after == [2, 3, 4]).all()
+    assert (place == np.arange(9)).all()

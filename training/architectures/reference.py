@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS, Input
-from training.architectures import Model, Tensor, slots
+from training.architectures import Model, Tensor, columns, slots
 
 TOPIC_DIMENSIONS = 32
 KIND_DIMENSIONS = 4
@@ -28,7 +28,7 @@ def recommendation(inputs: NDArray[np.float32], topics: int) -> Model:
     h = keras.layers.Concatenate()(
         [
             *_embedded(given, topics),
-            _scaled(given, inputs, RECOMMENDATION_INPUTS),
+            scaled(given, inputs, RECOMMENDATION_INPUTS),
         ]
     )
     h = keras.layers.Dense(128, activation="relu")(h)
@@ -53,7 +53,7 @@ def difficulty(inputs: NDArray[np.float32]) -> Model:
     import keras
 
     given = keras.Input((len(DIFFICULTY_INPUTS),), name="inputs")
-    h = _scaled(given, inputs, DIFFICULTY_INPUTS)
+    h = scaled(given, inputs, DIFFICULTY_INPUTS)
     h = keras.layers.Dense(32, activation="relu")(h)
     h = keras.layers.Dense(16, activation="relu")(h)
     level = keras.layers.Dense(len(LEVELS), activation="softmax", name="difficulty")(h)
@@ -66,8 +66,8 @@ def _embedded(given: Tensor, topics: int) -> list[Tensor]:
     """Topic slots share one table: a topic means the same wherever it stands in the vector."""
     import keras
 
-    topic_columns = _columns(RECOMMENDATION_INPUTS, "topic slot")
-    kind_columns = _columns(RECOMMENDATION_INPUTS, "kind code")
+    topic_columns = columns(RECOMMENDATION_INPUTS, "topic slot")
+    kind_columns = columns(RECOMMENDATION_INPUTS, "kind code")
     topic = keras.layers.Embedding(topics + 1, TOPIC_DIMENSIONS, name="topic")
     kind = keras.layers.Embedding(len(KINDS) + 1, KIND_DIMENSIONS, name="kind")
     return [
@@ -78,23 +78,18 @@ def _embedded(given: Tensor, topics: int) -> list[Tensor]:
     ]
 
 
-def _scaled(given: Tensor, inputs: NDArray[np.float32], contract: tuple[Input, ...]) -> Tensor:
+def scaled(given: Tensor, inputs: NDArray[np.float32], contract: tuple[Input, ...]) -> Tensor:
     """Scale the plain inputs to mean 0 and variance 1, and to within 5 deviations.
 
     An input that never varied in training is silenced: its weights were never fitted, and dividing
-    by a variance
-    of nothing would let its first other value drown all the rest.
+    by a variance of nothing would let its first other value drown all the rest.
     """
     import keras
 
-    columns = [i for i, each in enumerate(contract) if not each.is_id]
-    plain = np.asarray(inputs[:, columns], np.float64)
+    numbers = [i for i, each in enumerate(contract) if not each.is_id]
+    plain = np.asarray(inputs[:, numbers], np.float64)
     variance = plain.var(axis=0)
     layer = keras.layers.Normalization(
         mean=plain.mean(axis=0), variance=np.where(variance < 1e-8, _SILENT, variance)
     )
-    return keras.ops.clip(layer(keras.ops.take(given, columns, axis=1)), -5.0, 5.0)
-
-
-def _columns(contract: tuple[Input, ...], unit: str) -> list[int]:
-    return [i for i, each in enumerate(contract) if each.unit == unit]
+    return keras.ops.clip(layer(keras.ops.take(given, numbers, axis=1)), -5.0, 5.0)

@@ -1,0 +1,88 @@
+"""Probabilities that mean what they say: fitted on the validation part, part of the model after.
+
+Source: Guo et al. 2017 (ICML) for one temperature over many classes; Platt 1999 for two numbers.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensei import metrics
+from training.architectures import Model, Network
+from training.loop import Task, predict
+from training.scores import score_success
+
+SLOPES = np.geomspace(0.5, 2.0, 29)
+"""What scores may be multiplied by; 1 is in the middle."""
+
+MAX_ROWS = 20_000
+"""Validation rows that the temperature is fitted on."""
+
+LEAST_ATTEMPTS = 200
+"""Fewer attempts would fit their own chance."""
+
+
+def calibrate(network: Network, task: Task) -> Network:
+    """The network with probabilities fitted on the task's validation rows."""
+    if "success" in network.scores.output:
+        return _with_success(network, task)
+    answered = replace(network, read=_softmax(network.scores, 1.0))
+    return replace(network, read=_softmax(network.scores, _temperature(answered, task)))
+
+
+def _temperature(network: Network, task: Task) -> float:
+    loss, rows = np.zeros(len(SLOPES)), 0
+    for chosen, answer in predict(network, task.validate):
+        score = np.log(np.maximum(answer["probability"], 1e-9))
+        target = task.validate.rows.target[chosen] - 1
+        hit = score[np.arange(len(chosen)), target]
+        for place, slope in enumerate(SLOPES):
+            loss[place] += (np.log(np.exp(slope * score).sum(axis=1)) - slope * hit).sum()
+        rows += len(chosen)
+        if rows >= MAX_ROWS:
+            break
+    return float(SLOPES[loss.argmin()]) if rows else 1.0
+
+
+def _softmax(scores: Model, slope: float) -> Model:
+    import keras
+
+    answer = keras.ops.softmax(scores.output["probability"] * slope)
+    return keras.Model(scores.input, {"probability": answer}, name=scores.name)
+
+
+def _with_success(network: Network, task: Task) -> Network:
+    plain = replace(network, read=_sigmoids(network.scores, {}))
+    rows = task.validate.rows
+    scored = score_success(lambda _: predict(plain, task.validate), rows)
+    fitted = {
+        "success": _platt(scored.passed, scored.probability),
+        "overall": _platt(scored.passed, scored.overall),
+    }
+    return replace(network, read=_sigmoids(network.scores, fitted))
+
+
+def _platt(passed: NDArray[np.int8], probability: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and offset of the log odds; of too few attempts, or one side, 1 and 0."""
+    from sklearn.linear_model import LogisticRegression
+
+    if len(passed) < LEAST_ATTEMPTS or passed.min() == passed.max():
+        return 1.0, 0.0
+    p = np.clip(probability, 1e-6, 1 - 1e-6)
+    odds = np.log(p / (1 - p))[:, None]
+    fitted = LogisticRegression(C=1e6).fit(odds, passed)
+    slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    after = 1.0 / (1.0 + np.exp(-(slope * odds[:, 0] + offset)))
+    better = metrics.log_loss(passed, after).mean() < metrics.log_loss(passed, p).mean()
+    return (slope, offset) if better and slope > 0 else (1.0, 0.0)
+
+
+def _sigmoids(scores: Model, fitted: dict[str, tuple[float, float]]) -> Model:
+    import keras
+
+    answers = {}
+    for name, score in scores.output.items():
+        slope, offset = fitted.get(name, (1.0, 0.0))
+        answers[name] = keras.ops.sigmoid(score * slope + offset)
+    return keras.Model(scores.input, answers, name=scores.name)

@@ -1,0 +1,207 @@
+"""Fits networks that read sequences, batch by batch, and asks them for many rows at once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.architectures import Network
+from training.feed import Batch, Feed, Rows, ahead
+from training.fit import Curves, Progress
+from training.scores import Answers
+
+Hide = Callable[[Batch, np.random.Generator], None]
+"""Hides something of a training batch in place, so that the network learns to do without it."""
+
+Loss = Callable[[dict[str, Any], dict[str, Any]], Any]
+"""Scores by name, and a batch -> (n,) loss of each row, in TensorFlow."""
+
+CELLS = 2**23
+"""Numbers read at a time when asking a network (32 MB), however many topics there are."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a network is fitted: AdamW, a rate that warms up and then falls as a cosine.
+
+    Attributes:
+        epochs: at most so many; the rate has fallen to 2 % at the last.
+        patience: epochs without a better validation figure before it ends.
+        rate: highest learning rate.
+        decay: weight decay.
+        cells: rows in a batch, padding included.
+        stretch: rows of a learner in one piece.
+        reach: events before a piece that its state is made from.
+    """
+
+    epochs: int = 8
+    patience: int = 2
+    rate: float = 4e-3
+    decay: float = 1e-4
+    cells: int = 1024
+    stretch: int = 64
+    reach: int = 32
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is fitted, to what, and how it is judged.
+
+    Attributes:
+        train: rows to learn from.
+        targets: names of what the loss needs of each row -> (n,) values.
+        loss: of each row.
+        judge: answers on the validation rows, piece by piece -> a figure, lower is better.
+        validate: rows to judge by.
+        hide: applied to each training batch.
+    """
+
+    train: Feed
+    targets: dict[str, NDArray[Any]]
+    loss: Loss
+    judge: Callable[[Answers], float]
+    validate: Feed
+    hide: Hide
+
+
+def fit(
+    network: Network, task: Task, schedule: Schedule, seed: int, progress: Progress | None = None
+) -> Curves:
+    """Fit a network in place; its weights are then those of the best epoch.
+
+    Args:
+        network: built after `keras.utils.set_random_seed(seed)`.
+        task: what to learn.
+        schedule: how.
+        seed: seed of the order of batches and of what is hidden.
+        progress: called after each epoch with its number and `loss`, `val_loss` (the judge's
+            figure) and `seconds`.
+
+    Returns:
+        `loss`, `val_loss` and `seconds` of each epoch.
+    """
+    import keras
+
+    rng = np.random.default_rng(seed)
+    names = set(network.read.input)
+    pieces = (schedule.cells, schedule.stretch, schedule.reach)
+    steps = len(task.train.batches(*pieces)) * schedule.epochs
+    rate = keras.optimizers.schedules.CosineDecay(
+        1e-4,
+        steps,
+        alpha=0.02 * schedule.rate / 1e-4,
+        warmup_target=schedule.rate,
+        warmup_steps=max(1, steps // 20),
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=schedule.decay, global_clipnorm=1.0, beta_2=0.99
+    )
+    step = _compiled_step(network, optimizer, task.loss)
+
+    def make(rows: Rows) -> Batch:
+        batch = task.train.inputs(rows, names, schedule.reach)
+        task.hide(batch, rng)
+        return batch | {name: values[rows] for name, values in task.targets.items()}
+
+    curves: Curves = {"loss": [], "val_loss": [], "seconds": []}
+    variables = _variables(network)
+    best, since, kept = np.inf, 0, [v.numpy() for v in variables]
+    for epoch in range(1, schedule.epochs + 1):
+        started = time.monotonic()
+        losses = [step(batch) for batch in ahead(make, task.train.batches(*pieces, rng))]
+        now = task.judge(predict(network, task.validate))
+        figures = (float(np.mean(losses)), now, time.monotonic() - started)
+        for name, figure in zip(curves, figures, strict=True):
+            curves[name].append(figure)
+        if progress is not None:
+            progress(epoch, dict(zip(curves, figures, strict=True)))
+        if now < best:
+            best, since, kept = now, 0, [v.numpy() for v in variables]
+        elif (since := since + 1) > schedule.patience:
+            break
+    for variable, value in zip(variables, kept, strict=True):
+        variable.assign(value)
+    return curves
+
+
+def predict(network: Network, feed: Feed) -> Answers:
+    """Ask a network for every row, with all of each learner's events before it.
+
+    Yields:
+        Rows, and what the network says of them by name.
+    """
+    import tensorflow as tf
+
+    names = set(network.read.input)
+    width = sum(int(each.shape[-1]) for each in network.read.input.values())
+    cells = min(8192, max(256, CELLS // width))
+
+    def answer(batch: dict[str, Any]) -> Any:
+        return network.read(_with_state(network, batch, False), training=False)
+
+    def make(rows: Rows) -> Batch:
+        return {"rows": rows, **feed.inputs(rows, names)}
+
+    compiled = None
+    for batch in ahead(make, feed.batches(cells, cells)):
+        rows = batch.pop("rows")
+        compiled = compiled or tf.function(answer, input_signature=[_signature(batch)])
+        yield rows, {name: each.numpy() for name, each in compiled(batch).items()}
+
+
+def _signature(batch: Batch) -> dict[str, Any]:
+    """Batches of any number of rows and any length, so that one trace serves all."""
+    import tensorflow as tf
+
+    return {
+        name: tf.TensorSpec(
+            [*(None for _ in each.shape[:-1]), each.shape[-1] if each.ndim > 1 else None],
+            each.dtype,
+        )
+        for name, each in batch.items()
+    }
+
+
+def _compiled_step(network: Network, optimizer: Any, loss: Loss) -> Callable[[Batch], Any]:
+    """One batch: gradients, clipping, update; gives the mean loss."""
+    import tensorflow as tf
+
+    variables = [v for v in _variables(network) if v.trainable]
+    optimizer.build(variables)
+
+    def step(batch: dict[str, Any]) -> Any:
+        with tf.GradientTape() as tape:
+            given = _with_state(network, batch, True)
+            mean = tf.reduce_mean(loss(network.scores(given, training=True), batch))
+        optimizer.apply(tape.gradient(mean, variables), variables)
+        return mean
+
+    traced: list[Any] = []
+
+    def compiled(batch: Batch) -> Any:
+        if not traced:
+            traced.append(tf.function(step, input_signature=[_signature(batch)]))
+        return traced[0](batch)
+
+    return compiled
+
+
+def _with_state(network: Network, batch: dict[str, Any], training: bool) -> dict[str, Any]:
+    """The inputs of `read`; the state is made from the events before each row."""
+    import tensorflow as tf
+
+    given = {name: batch[name] for name in network.read.input if name != "state"}
+    if network.unroll is not None:
+        after = network.unroll(batch["events"], training=training)
+        every = tf.concat([tf.zeros_like(after[:, :1]), after], axis=1)
+        given["state"] = tf.gather(tf.reshape(every, (-1, network.state)), batch["place"])
+    return given
+
+
+def _variables(network: Network) -> list[Any]:
+    """Every variable once, in a fixed order."""
+    models = [network.scores, *filter(None, [network.unroll])]
+    return list({id(v): v for model in models for v in model.variables}.values())

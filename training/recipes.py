@@ -1,0 +1,272 @@
+"""How each model is made: one list for the next topic, one for success; counting models first.
+
+Equal figures go to the model named first, so the simpler one is chosen.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from features.batch import Examples
+from training import baselines, tasks
+from training.architectures import Model, Network, blend, reference, sequence
+from training.architectures.sequence import Size
+from training.calibration import calibrate
+from training.fit import FAST, Arrays, Curves, Progress, Setting, fit_difficulty, fit_recommendation
+from training.loop import Schedule, fit
+from training.preparation import Parts
+from training.scores import level_taken
+
+Trained = tuple[Network, Curves]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much time a run may take.
+
+    Attributes:
+        name: as `--effort` says it.
+        setting: how the reference networks are fitted.
+        epochs: most epochs of the networks that are fitted batch by batch.
+        seeds: how often each network is trained, to choose by the mean.
+        slow: whether models that cost several others' time compete.
+    """
+
+    name: str
+    setting: Setting
+    epochs: int
+    seeds: int
+    slow: bool
+
+
+QUICK = Budget("quick", FAST, 6, 1, False)
+FULL = Budget("full", FAST, 10, 3, True)
+EFFORTS = {each.name: each for each in (QUICK, FULL)}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a recipe works with: the targets, a seed, a budget, and what was trained before it."""
+
+    parts: Parts
+    seed: int
+    budget: Budget
+    trained: Mapping[str, Network]
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model.
+
+    Attributes:
+        name: unique in its list.
+        kind: `network` or `counting`.
+        description: what it does, in one sentence.
+        make: trains it.
+        needs: models that must have been trained before.
+        slow: left out of a quick run.
+    """
+
+    name: str
+    kind: str
+    description: str
+    make: Callable[[Given], Trained]
+    needs: tuple[str, ...] = ()
+    slow: bool = False
+
+
+def _counted(build: Callable[[Parts], Model]) -> Callable[[Given], Trained]:
+    return lambda given: (Network(build(given.parts)), {})
+
+
+def _most_popular(parts: Parts) -> Model:
+    return baselines.most_popular(parts.train.target, parts.topics)
+
+
+def _repeat_last(parts: Parts) -> Model:
+    return baselines.repeat_last(parts.train.target, parts.topics)
+
+
+def _recently_popular(parts: Parts) -> Model:
+    return baselines.recently_popular(parts.statistics.width)
+
+
+def _most_frequent(parts: Parts) -> Model:
+    return baselines.most_frequent(parts.statistics.width)
+
+
+def _markov_1(parts: Parts) -> Model:
+    return baselines.markov_1(parts.train.recommendation, parts.train.target, parts.topics)
+
+
+def _markov_2(parts: Parts) -> Model:
+    return baselines.markov_2(parts.train.recommendation, parts.train.target, parts.topics)
+
+
+def _global_mean(parts: Parts) -> Model:
+    return baselines.global_mean(parts.train.passed)
+
+
+def _topic_mean(parts: Parts) -> Model:
+    return baselines.topic_mean(parts.train.target, parts.train.passed, parts.topics)
+
+
+def _proficiency(_: Parts) -> Model:
+    return baselines.proficiency()
+
+
+def _reference_recommendation(given: Given) -> Trained:
+    train, validate = given.parts.train, given.parts.validate
+    model = reference.recommendation(train.recommendation, given.parts.topics)
+    curves = fit_recommendation(
+        model,
+        (train.recommendation, train.target),
+        (validate.recommendation, validate.target),
+        given.seed,
+        given.budget.setting,
+        given.progress,
+    )
+    return Network(model), curves
+
+
+def _reference_difficulty(given: Given) -> Trained:
+    train, validate = _attempts(given.parts.train), _attempts(given.parts.validate)
+    model = reference.difficulty(train["inputs"])
+    curves = fit_difficulty(
+        model, train, validate, given.seed, given.budget.setting, given.progress
+    )
+    return Network(model), curves
+
+
+def _attempts(rows: Examples) -> Arrays:
+    return {"inputs": rows.difficulty, "level": level_taken(rows), "score": rows.score}
+
+
+def _next_topic(name: str, size: Size) -> Callable[[Given], Trained]:
+    """A network of the family in `training.architectures.sequence`."""
+
+    def make(given: Given) -> Trained:
+        parts = given.parts
+        network = sequence.recommendation(
+            parts.train.recommendation, parts.topics, parts.statistics.width, size, name
+        )
+        task = tasks.next_topic(parts)
+        schedule = replace(Schedule(), epochs=given.budget.epochs)
+        curves = fit(network, task, schedule, given.seed, given.progress)
+        return calibrate(network, task), curves
+
+    return make
+
+
+def _blend(given: Given) -> Trained:
+    network = blend.of([given.trained["history"], given.trained["sequence"]], "blend")
+    return calibrate(network, tasks.next_topic(given.parts)), {}
+
+
+NEXT_TOPIC = (
+    Recipe(
+        "most_popular",
+        "counting",
+        "What all learners study most, the same for everybody.",
+        _counted(_most_popular),
+    ),
+    Recipe(
+        "recently_popular",
+        "counting",
+        "What all learners studied most in the last days, the same for everybody.",
+        _counted(_recently_popular),
+    ),
+    Recipe(
+        "repeat_last",
+        "counting",
+        "The learner's last topic again, then what all study most.",
+        _counted(_repeat_last),
+    ),
+    Recipe(
+        "most_frequent",
+        "counting",
+        "The topics that the learner himself has studied most.",
+        _counted(_most_frequent),
+    ),
+    Recipe(
+        "markov_1",
+        "counting",
+        "What followed the learner's last topic most often.",
+        _counted(_markov_1),
+    ),
+    Recipe(
+        "markov_2",
+        "counting",
+        "What followed the learner's last two topics most often, backed off to the last one.",
+        _counted(_markov_2),
+    ),
+    Recipe(
+        "reference",
+        "network",
+        "Network of 128, 64 and 32 units on the twenty inputs, topic ids embedded inside.",
+        _reference_recommendation,
+    ),
+    Recipe(
+        "slots",
+        "network",
+        "The twenty inputs with a wider layer, and a score for topics that came after training.",
+        _next_topic("slots", Size(state=0, priors=False, history=False)),
+        slow=True,
+    ),
+    Recipe(
+        "prior",
+        "network",
+        "The same with what followed the last topics, counted, beside what is learned.",
+        _next_topic("prior", Size(state=0, history=False)),
+        slow=True,
+    ),
+    Recipe(
+        "history",
+        "network",
+        "The same with the learner's history on each topic and what all did lately.",
+        _next_topic("history", Size(state=0)),
+    ),
+    Recipe(
+        "sequence",
+        "network",
+        "The same with a recurrent state that reads every event in order.",
+        _next_topic("sequence", Size()),
+    ),
+    Recipe(
+        "blend",
+        "network",
+        "The geometric mean of the two before it.",
+        _blend,
+        needs=("history", "sequence"),
+        slow=True,
+    ),
+)
+"""Models of the next topic."""
+
+SUCCESS = (
+    Recipe(
+        "global_mean",
+        "counting",
+        "The share of all attempts that were passed.",
+        _counted(_global_mean),
+    ),
+    Recipe(
+        "topic_mean",
+        "counting",
+        "The share of attempts on the topic that were passed.",
+        _counted(_topic_mean),
+    ),
+    Recipe(
+        "proficiency",
+        "counting",
+        "The learner's own share of passes on the topic, shrunk towards what is usual.",
+        _counted(_proficiency),
+    ),
+    Recipe(
+        "reference",
+        "network",
+        "Network of 32 and 16 units on the four inputs: success at each level.",
+        _reference_difficulty,
+    ),
+)
+"""Models of success."""

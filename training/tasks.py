@@ -1,0 +1,143 @@
+"""The two things that networks learn: which topic comes next, and whether an attempt succeeds."""
+
+from typing import Any
+
+import numpy as np
+
+from features.batch import Examples
+from features.places import LAST, NEW, PRIORS
+from sensei import metrics
+from sensei.contracts import RECOMMENDATION_INPUTS, TOPIC_INPUTS
+from training.architectures import columns
+from training.feed import Batch, Feed
+from training.loop import Task
+from training.preparation import Parts
+from training.scores import Answers, level_taken, score_recommendation, score_success
+
+NEW_SHARE = 0.1
+"""Share of topics shown as new, in the batches where some are."""
+
+NEW_BATCHES = 0.33
+"""Share of batches in which some topics are shown as new."""
+
+MASKED_WEIGHT = 0.3
+"""Weight of the loss with the last topic masked, on rows that turn to another topic."""
+
+ITEM_HIDDEN = 0.4
+"""Share of attempts whose item is hidden: who suggests a quiz knows none."""
+
+NEVER = -1e9  # score of what cannot be the answer
+
+_IDS = columns(RECOMMENDATION_INPUTS, "topic slot")
+
+
+def next_topic(parts: Parts) -> Task:
+    """Learn which topic comes next, judged by NDCG@5 where it differs from the last one.
+
+    Topics that no training target names are left out of the loss: that they never came up says
+    nothing about them. Some of the others are shown as new, so that what is known of a topic
+    learns to carry those that come later.
+
+    Source: Volkovs et al. 2017 (NIPS, DropoutNet).
+    """
+    train, validate = (_with_slot(rows, parts.topics) for rows in (parts.train, parts.validate))
+    width = parts.statistics.width
+    trained = np.zeros(width, bool)
+    trained[np.unique(train.target) - 1] = True
+
+    def hide(batch: Batch, rng: np.random.Generator) -> None:
+        if rng.random() < NEW_BATCHES:
+            _show_as_new(batch, np.append(False, rng.random(width) < NEW_SHARE))
+
+    return Task(
+        train=Feed(train, "recommendation"),
+        targets={"target": train.target - 1},
+        loss=_ranking_loss(trained),
+        judge=lambda answers: _missed_gain(answers, validate),
+        validate=Feed(validate, "recommendation"),
+        hide=hide,
+    )
+
+
+def success(attempts: Parts) -> Task:
+    """Learn whether an attempt succeeds, judged by log loss with and without its item known.
+
+    What would have happened at the other two levels is unknown, so only the level taken is learned
+    from; beside it an answer that knows neither level nor item.
+    """
+    train = attempts.train
+    targets: dict[str, Any] = {
+        "level": level_taken(train).astype(np.int32),
+        "passed": train.passed.astype(np.float32),
+    }
+
+    def hide(batch: Batch, rng: np.random.Generator) -> None:
+        batch["item"][rng.random(len(batch["item"])) < ITEM_HIDDEN] = 0.0
+
+    return Task(
+        train=Feed(train, "difficulty"),
+        targets=targets,
+        loss=_success_loss,
+        judge=lambda answers: _loss(answers, attempts.validate),
+        validate=Feed(attempts.validate, "difficulty"),
+        hide=hide,
+    )
+
+
+def _with_slot(rows: Examples, topics: int) -> Examples:
+    return rows.take((rows.target > 0) & (rows.target <= topics))
+
+
+def _show_as_new(batch: Batch, hidden: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+    """Take away what was learned of some topics, everywhere in a batch; (width + 1,) by slot."""
+    rows = len(batch["topics"])
+    topics = batch["topics"].reshape(rows, len(hidden) - 1, len(TOPIC_INPUTS))
+    topics[:, hidden[1:], NEW] = 1.0
+    for column in PRIORS:
+        topics[:, hidden[1:], column] = 0.0
+    inputs = batch["inputs"].copy()
+    inputs[:, _IDS] *= ~hidden[inputs[:, _IDS].astype(np.int64)]
+    batch["inputs"] = inputs
+    if "events" in batch:
+        batch["events"][..., 0] *= ~hidden[batch["events"][..., 0].astype(np.int64)]
+
+
+def _ranking_loss(trained: np.ndarray[Any, np.dtype[np.bool_]]) -> Any:
+    """Cross-entropy over all topics, and a share of it over all but the last one."""
+    possible = np.where(trained, 0.0, NEVER).astype(np.float32)
+    width = len(trained)
+
+    def loss(scores: dict[str, Any], batch: dict[str, Any]) -> Any:
+        import tensorflow as tf
+
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits
+        score = scores["probability"] + possible
+        last = tf.reshape(batch["topics"], (-1, width, len(TOPIC_INPUTS)))[:, :, LAST]
+        is_new = 1.0 - tf.gather(last, batch["target"], batch_dims=1)
+        others = cross_entropy(batch["target"], score + NEVER * last * is_new[:, None])
+        return cross_entropy(batch["target"], score) + MASKED_WEIGHT * is_new * others
+
+    return loss
+
+
+def _success_loss(scores: dict[str, Any], batch: dict[str, Any]) -> Any:
+    import tensorflow as tf
+
+    cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
+    taken = tf.gather(scores["success"], batch["level"], batch_dims=1)
+    overall = scores["overall"][:, 0]
+    return cross_entropy(batch["passed"], taken) + cross_entropy(batch["passed"], overall)
+
+
+def _missed_gain(answers: Answers, rows: Examples) -> float:
+    """1 - NDCG@5 on new topics; on all where none is new."""
+    scores = score_recommendation(lambda _: answers, rows)
+    mode = "new" if scores.is_new.any() else "all"
+    return 1.0 - scores.table(mode)["ndcg_at_5"]
+
+
+def _loss(answers: Answers, rows: Examples) -> float:
+    """Mean of the log losses with the item and its level known, and with neither."""
+    scores = score_success(lambda _: answers, rows)
+    given = (scores.probability, scores.overall)
+    return float(np.mean([metrics.log_loss(scores.passed, each) for each in given]))
