@@ -10,7 +10,7 @@ from features.history import History
 from features.places import LAST, NEW, PRIORS, RECENT
 from features.recency import Recency
 from features.statistics import Slots, Statistics
-from features.steps import DAY, read_attempt, read_event, read_topic
+from features.steps import DAY, ROW_WIDTH, read_attempt, read_event, read_item, read_topic
 from sensei.contracts import EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
 
 Floats = NDArray[np.float32]
@@ -93,12 +93,14 @@ class Corpus:
         """What is known of a topic, and of an item of it, that the learner may try now.
 
         Returns:
-            (3,) of `contracts.SUCCESS_INPUTS` and (3,) of `contracts.ITEM_INPUTS`.
+            (13,) of `contracts.SUCCESS_INPUTS` and (3,) of `contracts.ITEM_INPUTS`.
         """
         free, of_item = [0.0] * len(SUCCESS_INPUTS), [0.0] * len(ITEM_INPUTS)
         slot = self.statistics.slot_of(topic_id)
         attempts = int(self.statistics.topic_attempts[slot - 1]) if slot else 0
-        gap = history.gap(now_us)
+        row = history.topics.get(topic_id) or [0.0] * ROW_WIDTH
+        same = history.last_topics(1)[0] == topic_id
         rate = self.statistics.pass_rate(topic_id)
-        read_attempt(free, of_item, rate, attempts, gap, *self.statistics.item_counts(item))
+        read_attempt(free, history.learner, row, same, rate, attempts, now_us)
+        read_item(of_item, rate, *self.statistics.item_counts(item))
         return np.array(free, np.float32), np.array(of_item, np.float32)

@@ -1,8 +1,6 @@
 """Where inputs that code fills in one by one stand in their vectors."""
 
-from sensei.contracts import RECOMMENDATION_INPUTS, TOPIC_INPUTS, place
-
-LOG_GAP = place(RECOMMENDATION_INPUTS, "log_seconds_since_last")
+from sensei.contracts import TOPIC_INPUTS, place
 
 LAST, NEW = (place(TOPIC_INPUTS, name) for name in ("last", "new"))
 PRIORS = tuple(place(TOPIC_INPUTS, name) for name in ("prior_1", "prior_2"))

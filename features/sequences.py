@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.batch import Examples, start_of
 from features.compilation import compiled
 from features.levels import EVERYBODY, Columns, Counts, counts_by_code, rate_of
-from features.places import LAST, LOG_GAP, NEW, PRIORS, RECENT
+from features.places import LAST, NEW, PRIORS, RECENT
 from features.steps import (
     DAY,
     LAST_TIME,
@@ -27,6 +27,7 @@ from features.steps import (
     advance,
     read_attempt,
     read_event,
+    read_item,
     read_topic,
 )
 from sensei.contracts import (
@@ -39,6 +40,9 @@ from sensei.contracts import (
 EVERY = np.iinfo(np.int32).max
 
 Floats = NDArray[np.float32]
+
+NOTHING = np.zeros((0, 0), np.float32)
+NO_TOPICS = np.zeros((0, 0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,13 @@ class Sequences:
             (n,) int32: place of each row's past in an array (learners * (longest + 1),) that
             holds, for each learner, what came after 0, 1, ... of these events.
         """
-        return self._unrolled(chosen, None, reach)
+        return self._unrolled(chosen, reach)
 
     def topics(self, chosen: NDArray[np.int64]) -> Floats:
         """(n, width, 12) what is known of each topic as of each row; `contracts.TOPIC_INPUTS`."""
         rows = self.rows
         out = np.zeros((len(chosen), rows.tables[0].width, len(TOPIC_INPUTS)), np.float32)
-        self._unrolled(chosen, out, 0)
+        self._unrolled(chosen, 0, topics=out)
         for place in np.unique(rows.table[chosen]):
             mine = np.flatnonzero(rows.table[chosen] == place)
             last, before = rows.recommendation[chosen[mine], :2].T.astype(np.int64)
@@ -96,28 +100,20 @@ class Sequences:
         """What is known of what each row's learner will try.
 
         Returns:
-            (n, 3) of `contracts.SUCCESS_INPUTS` and (n, 3) of `contracts.ITEM_INPUTS`.
+            (n, 13) of `contracts.SUCCESS_INPUTS` and (n, 3) of `contracts.ITEM_INPUTS`.
         """
-        rows = self.rows
         free = np.zeros((len(chosen), len(SUCCESS_INPUTS)), np.float32)
         item = np.zeros((len(chosen), len(ITEM_INPUTS)), np.float32)
-        at = rows.event[chosen]
-        gap = 1e6 * np.expm1(rows.recommendation[chosen, LOG_GAP].astype(np.float64))
-        for place, counts in enumerate(self._counts):
-            compiled(attempts)(
-                self._columns,
-                at,
-                gap,
-                np.flatnonzero(rows.table[chosen] == place),
-                counts.by_topic,
-                counts.by_task,
-                free,
-                item,
-            )
+        self._unrolled(chosen, 0, free=free, item=item)
         return free, item
 
     def _unrolled(
-        self, chosen: NDArray[np.int64], topics: Floats | None, reach: int
+        self,
+        chosen: NDArray[np.int64],
+        reach: int,
+        topics: Floats = NO_TOPICS,
+        free: Floats = NOTHING,
+        item: Floats = NOTHING,
     ) -> tuple[Floats, NDArray[np.int32]]:
         rows, events = self.rows, self.rows.events
         first = np.flatnonzero(np.diff(rows.learner[chosen], prepend=-1))
@@ -127,7 +123,6 @@ class Sequences:
         done = rows.previous[chosen] - skipped[of]
         longest = int(done.max(initial=0))
         out = np.zeros((len(first), longest, len(EVENT_INPUTS)), np.float32)
-        dense = np.zeros((len(chosen), 0, 0), np.float32) if topics is None else topics
         space = _space(len(rows.topic_slots))
         for place, learner in enumerate(rows.learner[chosen[first]]):
             mine = slice(bounds[place], bounds[place + 1])
@@ -142,7 +137,9 @@ class Sequences:
                 counts.by_task,
                 *space,
                 out[place],
-                dense[mine],
+                topics[mine],
+                free[mine],
+                item[mine],
             )
         return out, (of * (longest + 1) + done).astype(np.int32)
 
@@ -171,6 +168,8 @@ def unroll(
     touched: NDArray[np.float64],
     out: NDArray[np.float32],
     dense: NDArray[np.float32],
+    free: NDArray[np.float32],
+    item: NDArray[np.float32],
 ) -> None:
     """Fold one learner's events and write each as a network reads it.
 
@@ -187,27 +186,34 @@ def unroll(
         ring: Room.
         touched: (T + 1,) room.
         out: (events, 8) written, zeros on entry.
-        dense: (k, width, 12) whose first columns are written, zeros on entry; (k, 0, 0) where
-            nobody asks.
+        dense: (k, width, 12) whose first columns are written, zeros on entry; it, `free` and
+            `item` have no rows where nobody asks.
+        free: (k, 13) written, zeros on entry.
+        item: (k, 3) written, zeros on entry.
     """
     kinds, topics, items, scores, durations, times, _ = columns
     known = done = place = 0
     for index in range(start, targets[-1] + 1):
         kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
+        row = table[topic]
+        tried, won = item_counts(by_task, items[index])
+        rate = rate_of(by_topic, EVERYBODY, topic)
         if index == targets[place]:
-            if dense.shape[1] > 0:
-                now = start_of(time, durations[index])
+            now = start_of(time, durations[index])
+            last = int(ring[RING_WIDTH * ((done - 1) % RING_EVENTS) + RING_TOPIC])
+            if len(dense) > 0:
                 read_topics(dense[place], table, touched, known, slots, done, now)
-                last = int(ring[RING_WIDTH * ((done - 1) % RING_EVENTS) + RING_TOPIC])
                 if done > 0 and slots[last] > 0:
                     dense[place, slots[last] - 1, LAST] = 1.0
+            if len(free) > 0:
+                same = done > 0 and last == topic
+                everybody = by_topic[EVERYBODY, topic, 0]
+                read_attempt(free[place], learner, row, same, rate, everybody, now)
+                read_item(item[place], rate, tried, won)
             place += 1
-        row = table[topic]
         if kind < LEARNING:
             if skipped <= done < skipped + len(out):
                 gap = time - learner[LAST_TIME] if done > 0 else 0.0
-                tried, won = item_counts(by_task, items[index])
-                rate = rate_of(by_topic, EVERYBODY, topic)
                 read_event(out[done - skipped], slots[topic], kind, score, gap, rate, tried, won)
             done += 1
             if row[T_EVENTS] == 0:
@@ -240,23 +246,3 @@ def item_counts(by_task: NDArray[np.float64], item: int) -> tuple[float, float]:
     if item < 0:
         return 0.0, 0.0
     return by_task[EVERYBODY, item, 0], by_task[EVERYBODY, item, 1]
-
-
-def attempts(
-    columns: Columns,
-    events: NDArray[np.int64],
-    gap: NDArray[np.float64],
-    chosen: NDArray[np.int64],
-    by_topic: NDArray[np.float64],
-    by_task: NDArray[np.float64],
-    free: NDArray[np.float32],
-    item: NDArray[np.float32],
-) -> None:
-    """Write the `chosen` rows of `free` and `item`; see `features.steps.read_attempt`."""
-    for row in chosen:
-        topic = columns.topic[events[row]]
-        tried, won = item_counts(by_task, columns.item[events[row]])
-        rate = rate_of(by_topic, EVERYBODY, topic)
-        read_attempt(
-            free[row], item[row], rate, by_topic[EVERYBODY, topic, 0], gap[row], tried, won
-        )

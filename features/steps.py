@@ -38,7 +38,7 @@ LEARNER_WIDTH = KIND_EVENTS + LEARNING
 
 # Places in `row`.
 T_EVENTS, T_SECONDS, T_ATTEMPTS, T_PASSES, T_SCORE_SUM, T_RECENT, T_LAST_ATTEMPT = range(7)
-T_WEIGHT, T_FAST, T_WEIGHT_AT, T_TIME, T_SCORES = range(7, 12)
+T_WEIGHT, T_FAST, T_WEIGHT_AT, T_TIME, T_STREAK, T_SCORES = range(7, 13)
 ROW_WIDTH = T_SCORES + LAST_SCORES
 
 
@@ -122,6 +122,9 @@ def advance(
         if score >= PASS_SCORE:
             learner[PASSES] += 1
             row[T_PASSES] += 1
+            row[T_STREAK] = max(row[T_STREAK], 0.0) + 1.0
+        else:
+            row[T_STREAK] = min(row[T_STREAK], 0.0) - 1.0
 
 
 def read_topic(out: Numbers, row: Numbers, events: int, now: float) -> None:
@@ -297,29 +300,55 @@ def read_event(
 
 
 def read_attempt(
-    free: Numbers,
-    item: Numbers,
+    out: Numbers,
+    learner: Numbers,
+    row: Numbers,
+    same: bool,
     rate: float,
     attempts: float,
-    gap: float,
-    item_attempts: float,
-    item_passes: float,
+    now: float,
 ) -> None:
-    """Write what a success network reads of the attempt asked about, besides the learner.
+    """Write what a success network reads of the topic asked about, as of `now`.
 
     Args:
-        free: 3 numbers; see `contracts.SUCCESS_INPUTS`.
-        item: 3 numbers, zeros on entry; see `contracts.ITEM_INPUTS`.
+        out: 13 numbers, zeros on entry; see `contracts.SUCCESS_INPUTS`.
+        learner: The learner's numbers.
+        row: The numbers of the topic; zeros for one never touched.
+        same: Whether the last learning event was on it.
         rate: The topic's `pass_rate`.
         attempts: Scored attempts of all on the topic.
-        gap: Microseconds since the learner's last learning event; 0 without one.
-        item_attempts: Scored attempts of all on the item; 0 where no item is named.
-        item_passes: How many of them were passed.
+        now: Microseconds since the epoch.
     """
-    free[0] = logit(rate)
-    free[1] = math.log(1.0 + attempts)
-    free[2] = math.log(1.0 + max(0.0, gap) / 1e6)
-    if item_attempts > 0:
-        item[0] = 1.0
-        item[1] = item_logit(rate, item_attempts, item_passes)
-        item[2] = math.log(1.0 + item_attempts)
+    out[0] = logit(rate)
+    out[1] = math.log(1.0 + attempts)
+    if learner[EVENTS] > 0:
+        out[2] = math.log(1.0 + max(0.0, now - learner[LAST_TIME]) / 1e6)
+    out[3] = 1.0 if same else 0.0
+    out[4] = math.log(1.0 + row[T_EVENTS])
+    out[5] = -1.0
+    if row[T_EVENTS] > 0:
+        out[5] = math.log(1.0 + max(0.0, now - row[T_TIME]) / 1e6)
+    out[6] = math.log(1.0 + abs(row[T_STREAK]))
+    if row[T_STREAK] < 0:
+        out[6] = -out[6]
+    tried = int(row[T_ATTEMPTS])
+    for back in range(min(tried, 3)):
+        out[7 + back] = row[T_SCORES + (tried - 1 - back) % LAST_SCORES] - 0.5
+    tried = int(learner[ATTEMPTS])
+    for back in range(min(tried, 3)):
+        out[10 + back] = learner[SCORES + (tried - 1 - back) % LAST_SCORES] - 0.5
+
+
+def read_item(out: Numbers, rate: float, attempts: float, passes: float) -> None:
+    """Write what a success network reads of the item that will be tried.
+
+    Args:
+        out: 3 numbers, zeros on entry; see `contracts.ITEM_INPUTS`.
+        rate: The `pass_rate` of its topic.
+        attempts: Scored attempts of all on the item; 0 where no item is named.
+        passes: How many of them were passed.
+    """
+    if attempts > 0:
+        out[0] = 1.0
+        out[1] = item_logit(rate, attempts, passes)
+        out[2] = math.log(1.0 + attempts)

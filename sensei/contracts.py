@@ -197,6 +197,16 @@ SUCCESS_INPUTS = (
     Input("topic_logit", "logit", -8, 8, "logit of the topic's shrunk pass rate"),
     Input("log_topic_attempts", "log attempts", 0, _LOG, "log1p(scored attempts of all on it)"),
     Input("log_gap", "log s", 0, _LOG, "log1p(now - last learning event); 0 without one"),
+    Input("same_topic", "flag", 0, 1, "1 where the last learning event was on the topic"),
+    Input("log_topic_events", "log events", 0, _LOG, "log1p(his learning events on the topic)"),
+    Input("log_topic_gap", "log s", -1, _LOG, "log1p(now - his last event on the topic); -1 never"),
+    Input("topic_streak", "log attempts", -_LOG, _LOG, "±log1p(passes or fails in a row on it)"),
+    Input("topic_score_1", "fraction", -0.5, 0.5, "last score on the topic - 0.5; 0 without one"),
+    Input("topic_score_2", "fraction", -0.5, 0.5, "the score before it - 0.5"),
+    Input("topic_score_3", "fraction", -0.5, 0.5, "the score before that - 0.5"),
+    Input("score_1", "fraction", -0.5, 0.5, "last score on any topic - 0.5; 0 without one"),
+    Input("score_2", "fraction", -0.5, 0.5, "the score before it - 0.5"),
+    Input("score_3", "fraction", -0.5, 0.5, "the score before that - 0.5"),
 )
 """What a success network reads besides the four inputs, with nothing known of the item."""
 

@@ -136,7 +136,10 @@ def planted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trained_until=np.array(0, np.int64),
         **counts,
     ).to_arrays()
-    models = {"recommendation": _successor(width), "difficulty": _from_proficiency()}
+    models = {
+        "recommendation": bundle.Network(_successor(width)),
+        "difficulty": bundle.Network(_from_proficiency()),
+    }
     outputs = {"recommendation": {"probability": width}, "difficulty": {"success": 3}}
     entries = {
         name: bundle.ModelEntry(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from features.batch import Examples
 from training import baselines, tasks
-from training.architectures import Model, Network, blend, reference, sequence
+from training.architectures import Model, Network, blend, reference, sequence, success
 from training.architectures.sequence import Size
 from training.calibration import calibrate
 from training.fit import FAST, Arrays, Curves, Progress, Setting, fit_difficulty, fit_recommendation
@@ -158,6 +158,22 @@ def _next_topic(name: str, size: Size) -> Callable[[Given], Trained]:
     return make
 
 
+def _success(name: str, size: success.Size) -> Callable[[Given], Trained]:
+    """A network of the family in `training.architectures.success`."""
+
+    def make(given: Given) -> Trained:
+        parts = given.parts
+        network = success.difficulty(parts.train, parts.topics, size, name)
+        task = tasks.success(parts)
+        schedule = Schedule(
+            epochs=2 * given.budget.epochs, patience=4, rate=3e-3, cells=512, reach=64
+        )
+        curves = fit(network, task, schedule, given.seed, given.progress)
+        return calibrate(network, task), curves
+
+    return make
+
+
 def _blend(given: Given) -> Trained:
     network = blend.of([given.trained["history"], given.trained["sequence"]], "blend")
     return calibrate(network, tasks.next_topic(given.parts)), {}
@@ -267,6 +283,33 @@ SUCCESS = (
         "network",
         "Network of 32 and 16 units on the four inputs: success at each level.",
         _reference_difficulty,
+    ),
+    Recipe(
+        "items",
+        "network",
+        "The four inputs, the topic's pass rate and the last scores, and the item where known.",
+        _success("items", success.Size(topic=0, history=False)),
+        slow=True,
+    ),
+    Recipe(
+        "topics",
+        "network",
+        "The same with the topic embedded, without items.",
+        _success("topics", success.Size(items=False, history=False)),
+        slow=True,
+    ),
+    Recipe(
+        "history",
+        "network",
+        "The topic embedded, the item where known, the last scores and the twenty inputs.",
+        _success("history", success.Size()),
+    ),
+    Recipe(
+        "tracing",
+        "network",
+        "The same with a recurrent state that reads every event in order.",
+        _success("tracing", success.Size(state=64)),
+        slow=True,
     ),
 )
 """Models of success."""

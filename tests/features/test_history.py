@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from features.history import History
 from features.statistics import Statistics
-from features.steps import HISTORY_DECAY
+from features.steps import FAST_DECAY, HISTORY_DECAY, read_topic
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 
 SECOND = 1_000_000
@@ -26,6 +26,13 @@ def statistics_of(*topic_ids: int) -> Statistics:
 def named(history: History, now: int, statistics: Statistics) -> dict[str, float]:
     values = history.recommendation_inputs(now, statistics).tolist()
     return dict(zip((one.name for one in RECOMMENDATION_INPUTS), values, strict=True))
+
+
+def read(history: History, topic: int, now: int = 0) -> list[float]:
+    """What the learner's history says of one topic that he has met."""
+    out = [0.0] * 6
+    read_topic(out, history.topics[topic], history.events, now)
+    return out
 
 
 def test_inputs_of_a_worked_history():
@@ -93,10 +100,12 @@ def test_history_weight_halves_with_the_same_number_of_events_everywhere(topics)
     history = History.of(
         ("text_read", topic, None, None, time) for time, topic in enumerate(topics)
     )
-    expected = dict.fromkeys(topics, 0.0)
-    for back, topic in enumerate(reversed(topics)):
-        expected[topic] += math.exp(-HISTORY_DECAY * back)
-    assert history.topic_weights() == pytest.approx(expected)
+    for place, decay in enumerate((HISTORY_DECAY, FAST_DECAY)):
+        expected = dict.fromkeys(topics, 0.0)
+        for back, topic in enumerate(reversed(topics)):
+            expected[topic] += math.exp(-decay * back)
+        weights = {topic: math.expm1(read(history, topic)[place]) for topic in history.topics}
+        assert weights == pytest.approx(expected)
 
 
 @given(st.integers(0, 250))

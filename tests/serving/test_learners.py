@@ -36,24 +36,29 @@ def learners(counting: CountingLog) -> Learners:
     return Learners(lambda: counting, lambda: 0.0)
 
 
+def history_of(learners: Learners, user_id: str) -> History | None:
+    learner = learners.learner(user_id)
+    return learner and learner.history
+
+
 def state(history: History | None) -> Any:
     return history and (history.learner, history.ring, history.topics)
 
 
 def refolded(log: Log, user_id: str) -> Any:
-    return state(Learners(lambda: log, lambda: 0.0).history(user_id))
+    return state(history_of(Learners(lambda: log, lambda: 0.0), user_id))
 
 
 def test_a_learner_never_seen_has_no_history(learners: Learners) -> None:
-    assert learners.history("nobody") is None
+    assert history_of(learners, "nobody") is None
 
 
 def test_an_unchanged_revision_reads_no_events(
     learners: Learners, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0)])
-    learners.history("mia")
-    learners.history("mia")
+    history_of(learners, "mia")
+    history_of(learners, "mia")
     assert counting.reads == [0]
 
 
@@ -61,9 +66,9 @@ def test_a_later_event_advances_the_state_without_reading_the_earlier_ones(
     learners: Learners, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
-    learners.history("mia")
+    history_of(learners, "mia")
     counting.append([quiz("mia", 13, 2)])
-    history = learners.history("mia")
+    history = history_of(learners, "mia")
     assert history is not None
     assert history.last_topic_id == 13
     assert counting.reads == [0, 2]
@@ -74,9 +79,9 @@ def test_a_late_event_is_folded_in_its_place(
     learners: Learners, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0), quiz("mia", 12, 2)])
-    learners.history("mia")
+    history_of(learners, "mia")
     counting.append([quiz("mia", 13, 1)])
-    history = learners.history("mia")
+    history = history_of(learners, "mia")
     assert history is not None
     assert history.last_topic_id == 12
     assert state(history) == refolded(counting, "mia")
@@ -86,10 +91,10 @@ def test_a_quarantined_event_leaves_the_state(
     learners: Learners, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
-    learners.history("mia")
+    history_of(learners, "mia")
     newest = counting.read_learner("mia")[-1].id
     counting.quarantine_interactions({newest: "a test"}, "test")
-    history = learners.history("mia")
+    history = history_of(learners, "mia")
     assert history is not None
     assert history.last_topic_id == 11
 
@@ -99,7 +104,7 @@ def test_a_learner_of_whom_nothing_is_valid_has_an_empty_history(
 ) -> None:
     counting.append([quiz("mia", 11, 0)])
     counting.quarantine_interactions({1: "a test"}, "test")
-    history = learners.history("mia")
+    history = history_of(learners, "mia")
     assert history is not None
     assert history.events == 0
 
@@ -119,11 +124,11 @@ def test_a_write_between_two_reads_is_not_lost(url: str, quiz: Quiz) -> None:
     log = Interrupted(url)
     learners = Learners(lambda: log, lambda: 0.0)
     log.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
-    learners.history("mia")
+    history_of(learners, "mia")
     log.append([quiz("mia", 12, 2)])
     log.interrupt = True
-    learners.history("mia")
-    assert state(learners.history("mia")) == refolded(log, "mia")
+    history_of(learners, "mia")
+    assert state(history_of(learners, "mia")) == refolded(log, "mia")
 
 
 _NAMES = count()
@@ -155,19 +160,19 @@ def test_the_cached_state_is_the_refolded_state_whatever_was_written(
         elif step == "quarantine" and (events := counting.read_learner(name)):
             counting.quarantine_interactions({events[minute % len(events)].id: "a test"}, "test")
         else:
-            assert state(learners.history(name)) == refolded(counting, name)
-    assert state(learners.history(name)) == refolded(counting, name)
+            assert state(history_of(learners, name)) == refolded(counting, name)
+    assert state(history_of(learners, name)) == refolded(counting, name)
 
 
 def test_the_learner_unused_for_longest_is_dropped_first(counting: CountingLog, quiz: Quiz) -> None:
     learners = Learners(lambda: counting, lambda: 0.0, capacity=2)
     counting.append([quiz(name, 11, 0) for name in ("mia", "noa", "lea")])
     for name in ("mia", "noa", "mia", "lea"):
-        learners.history(name)
+        history_of(learners, name)
     counting.reads.clear()
-    learners.history("mia")
+    history_of(learners, "mia")
     assert counting.reads == []
-    learners.history("noa")
+    history_of(learners, "noa")
     assert counting.reads == [0]
 
 
@@ -186,7 +191,7 @@ def test_a_log_that_failed_is_left_alone_for_a_moment_then_asked_again(
     learners = Learners(connect, lambda: moment[0])
     for _ in range(3):
         with pytest.raises(StorageUnavailable):
-            learners.history("mia")
+            history_of(learners, "mia")
     assert tries == [0.0]
     moment[0] = RETRY_SECONDS
-    assert learners.history("mia") is not None
+    assert history_of(learners, "mia") is not None

@@ -71,7 +71,7 @@ def slots(values: Tensor, topics: int) -> Tensor:
     whole = ops.cast(values, "int32")
     # as functions: == on symbolic tensors compares identity, not numbers
     known = ops.logical_and(ops.greater_equal(whole, 0), ops.less_equal(whole, topics))
-    return ops.where(known, whole, ops.zeroslike(whole))
+    return ops.where(known, whole, ops.zeros_like(whole))
 
 
 def columns(contract: tuple[Input, ...], *units: str) -> list[int]:

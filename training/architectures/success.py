@@ -1,0 +1,123 @@
+"""Success: whether a learner passes an attempt, at each level, with its item known or not.
+
+overall = base + f(learner, topic); at a level = overall + g(f's layer, item). The base is the
+learner's shrunk proficiency in log odds, so the network learns what to add to it; g adds the
+item's own log odds where an item is known. `overall` is for whoever knows neither item nor level.
+
+Sources: Pavlik et al. 2009 (AIED, PFA) and Gervet et al. 2020 (JEDM, Best-LR) for what is read;
+Piech et al. 2015 (NIPS, DKT) for the recurrent state.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.batch import Examples
+from sensei.contracts import (
+    DIFFICULTY_INPUTS,
+    ITEM_INPUTS,
+    LEVELS,
+    RECOMMENDATION_INPUTS,
+    SUCCESS_INPUTS,
+    place,
+)
+from training.architectures import Network, Tensor, recurrent, slots
+from training.architectures.reference import scaled
+from training.feed import Feed
+
+KNOWN, ITEM_LOGIT = (place(ITEM_INPUTS, name) for name in ("known", "item_logit"))
+PROFICIENCY = place(DIFFICULTY_INPUTS, "proficiency_logit")
+
+SCALED_ROWS = 100_000
+"""Rows that the scalers are fitted on."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a network reads, and how wide it is.
+
+    Attributes:
+        items: whether the item is read where it is known.
+        topic: dimensions of the topic's embedding; 0 reads no topic.
+        history: whether the last scores and the twenty inputs are read beside the four.
+        state: units of the recurrent state; 0 reads no sequence.
+        hidden: units of the first layer.
+        item_hidden: units of the layer that the item enters.
+        drop: share of units dropped in training.
+    """
+
+    items: bool = True
+    topic: int = 24
+    history: bool = True
+    state: int = 0
+    hidden: int = 128
+    item_hidden: int = 64
+    drop: float = 0.25
+
+
+def difficulty(rows: Examples, topics: int, size: Size, name: str) -> Network:
+    """Build the untrained network.
+
+    Args:
+        rows: training attempts, from which the scalers are fitted.
+        topics: number of topics with a slot.
+        size: what it reads.
+        name: of the model.
+
+    Returns:
+        Network of {"inputs": (n, 4), "free": (n, 13), "item": (n, 3)} and, where it has them,
+        "topic" (n, 1) slot, "context" (n, 20) and "state", to {"success": (n, 3) at each level,
+        "overall": (n, 1)}.
+    """
+    import keras
+    from keras import ops
+
+    seen = _sample(rows)
+    given = {"inputs": keras.Input((len(DIFFICULTY_INPUTS),), name="inputs")}
+    parts = [scaled(given["inputs"], seen["inputs"], DIFFICULTY_INPUTS)]
+    for wanted, key, contract in (
+        (True, "free", SUCCESS_INPUTS),
+        (size.history, "context", RECOMMENDATION_INPUTS),
+    ):
+        if wanted:
+            given[key] = keras.Input((len(contract),), name=key)
+            parts.append(scaled(given[key], seen[key], contract))
+    given["item"] = keras.Input((len(ITEM_INPUTS),), name="item")
+    table = keras.layers.Embedding(topics + 1, size.topic or 8, name="topics")
+    if size.topic:
+        given["topic"] = keras.Input((1,), name="topic")
+        parts.append(keras.layers.Dropout(size.drop)(table(slots(given["topic"][:, 0], topics))))
+    unroll = step = None
+    if size.state:
+        given["state"] = keras.Input((size.state,), name="state")
+        unroll, step = recurrent(size.state, table, topics, 6, 0.1)
+        parts.append(keras.layers.Dropout(size.drop)(given["state"]))
+    h = keras.layers.Dense(size.hidden, activation="relu")(ops.concatenate(parts, axis=1))
+    h = keras.layers.Dropout(size.drop)(h)
+    proficiency = given["inputs"][:, PROFICIENCY : PROFICIENCY + 1]
+    overall = keras.layers.Dense(1, name="over_all")(h) + proficiency
+    item = given["item"] if size.items else given["item"] * 0.0
+    answers = {"success": _at_levels(h, overall, item, seen["item"], size), "overall": overall}
+    scores = keras.Model(given, answers, name=name)
+    sure = {key: ops.sigmoid(each) for key, each in answers.items()}
+    return Network(keras.Model(given, sure, name=name), scores, step, unroll)
+
+
+def _at_levels(
+    h: Tensor, overall: Tensor, item: Tensor, seen: NDArray[np.float32], size: Size
+) -> Tensor:
+    """(n, 3) log odds at each level: what the level and the item add to the odds over all."""
+    import keras
+
+    known = item[:, KNOWN : KNOWN + 1]
+    about = keras.ops.concatenate([scaled(item, seen, ITEM_INPUTS) * known, known], axis=1)
+    mixed = keras.layers.Dense(size.item_hidden)(h)
+    mixed = keras.ops.relu(mixed + keras.layers.Dense(size.item_hidden, use_bias=False)(about))
+    at_level = keras.layers.Dense(len(LEVELS), name="levels")(mixed)
+    return at_level + overall + item[:, ITEM_LOGIT : ITEM_LOGIT + 1]
+
+
+def _sample(rows: Examples) -> dict[str, NDArray[np.float32]]:
+    chosen = np.arange(0, len(rows), max(1, len(rows) // SCALED_ROWS))
+    return Feed(rows, "difficulty").inputs(chosen, ("inputs", "context", "free", "item"))
