@@ -187,7 +187,8 @@ class Bundle:
         for name, entry in manifest.models.items():
             step = contents[entry.step] if entry.step else None
             self.networks[name] = Network(contents[entry.file], step)
-            if step:
+            _expect("state of " + name, entry.state, entry.inputs.get("state", 0))
+            if step is not None:
                 self._steps[name] = advancing = Runner(step)
                 expected = {"event": len(EVENT_INPUTS), "state": entry.state}
                 _expect("step inputs of " + name, expected, advancing.inputs)

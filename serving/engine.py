@@ -147,7 +147,7 @@ def _without(probability: NDArray[np.float32], slot: int) -> NDArray[np.float32]
 
     The topic just studied is not offered as the next one; the gate judges models in the same way.
     """
-    if not slot:
+    if not 0 < slot <= len(probability):  # a newcomer, for a model that knows none
         return probability
     others = np.delete(probability, slot - 1).sum()
     left: NDArray[np.float32] = probability / others if others > 0 else probability.copy()
