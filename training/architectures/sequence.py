@@ -91,7 +91,8 @@ def recommendation(
     )
     taste = keras.layers.Dense(width, name="taste")(query) * (1.0 - known[:, :, NEW])
     read = _read(size)
-    about = ops.take(known, read, axis=2)
+    # all of them are read as they stand: taking columns would cost as much as the rest
+    about = known if len(read) == len(TOPIC_INPUTS) else ops.take(known, read, axis=2)
     score = taste + _weighed(about, h, _initial(read), "weight")
     scale = ops.array(np.array(SCALE, np.float32)[read])
     mixed = keras.layers.Dense(size.mixed, activation="relu", name="mix")(about * scale)
@@ -111,13 +112,15 @@ def _weighed(values: Tensor, h: Tensor, bias: Any, name: str) -> Tensor:
         bias_initializer=bias,
         name=name,
     )(h)
-    return keras.ops.squeeze(keras.ops.matmul(values, keras.ops.expand_dims(weight, 2)), 2)
+    return keras.ops.sum(values * keras.ops.expand_dims(weight, 1), axis=2)
 
 
 def _read(size: Size) -> list[int]:
     """Which of the knowns a network weighs; that a topic is new is always among them."""
-    own = [i for i in range(len(TOPIC_INPUTS)) if i not in (*PRIORS, NEW)]
-    return [*(PRIORS if size.priors else ()), *(own if size.history else ()), NEW]
+    kept = {*PRIORS} if size.priors else set()
+    if size.history:
+        kept |= set(range(len(TOPIC_INPUTS))) - {*PRIORS}
+    return sorted(kept | {NEW})
 
 
 def _initial(read: list[int]) -> Any:

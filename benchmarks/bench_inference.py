@@ -1,0 +1,113 @@
+"""One answer at batch 1 in the bundle's runtime: each network's read and the advance of its state.
+
+`inputs` is what serving spends in Python and NumPy to build what the network reads.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from statistics import median
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from features.corpus import Corpus
+from features.history import History
+from features.recency import Recency
+from features.statistics import Statistics
+from sensei.litert import Runner
+from training.architectures import Network, blend, reference, sequence
+from training.export import import_tensorflow, to_litert
+
+ROUNDS, CALLS = 7, 300
+EVENTS = 200
+
+
+def statistics(topics: int) -> Statistics:
+    """A vocabulary whose topics are each followed by twenty others."""
+    rng = np.random.default_rng(0)
+    many = np.full(topics, 100, np.int64)
+    none = np.empty(0, np.int64)
+    context = np.repeat(np.arange(topics + 1), 20)
+    slot = np.concatenate([rng.permutation(topics)[:20] + 1 for _ in range(topics + 1)])
+    return Statistics(
+        topic_ids=np.arange(1, topics + 1),
+        topic_events=many,
+        topic_attempts=many,
+        topic_passes=many // 2,
+        plain_attempts=many,
+        plain_passes=many // 2,
+        item_ids=np.empty(0, np.str_),
+        item_attempts=none,
+        item_passes=none,
+        trained_until=np.array(0),
+        context=context,
+        slot=slot,
+        count=np.ones(len(slot), np.int64),
+    )
+
+
+def microseconds(work: Callable[[], object]) -> float:
+    """Median over rounds of the mean over calls."""
+    found = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        for _ in range(CALLS):
+            work()
+        found.append(1e6 * (time.perf_counter() - started) / CALLS)
+    return median(found)
+
+
+def runtime(network: Network) -> tuple[float, float]:
+    """Microseconds of one read and of one advance."""
+    rng = np.random.default_rng(0)
+
+    def once(model: object) -> float:
+        runner = Runner(to_litert(model))
+        given = {n: rng.random((1, w), np.float32) for n, w in runner.inputs.items()}
+        return microseconds(lambda: runner(given))
+
+    return once(network.read), once(network.step) if network.step else 0.0
+
+
+def building(topics: int) -> float:
+    """Microseconds to build what the network reads of a learner with `EVENTS` events."""
+    corpus = Corpus(statistics(topics), Recency.nothing(statistics(topics).width))
+    rng = np.random.default_rng(1)
+    history = History.of(
+        ("quiz_complete", int(t), 1.0, 60.0, 60_000_000 * i)
+        for i, t in enumerate(rng.integers(1, 60, EVENTS))
+    )
+    now = 60_000_000 * EVENTS
+
+    def work() -> None:
+        history.recommendation_inputs(now, corpus)
+        corpus.topics(history, now)
+
+    return microseconds(work)
+
+
+def main() -> None:
+    import_tensorflow()
+    inputs = np.random.default_rng(0).random((1000, 20), np.float32)
+    for topics in (150, 500):
+        width = statistics(topics).width
+        made = {
+            name: sequence.recommendation(inputs, topics, width, size, name)
+            for name, size in (
+                ("history", sequence.Size(state=0)),
+                ("sequence", sequence.Size()),
+            )
+        }
+        made["blend"] = blend.of([made["history"], made["sequence"]], "blend")
+        made["reference"] = Network(reference.recommendation(inputs, topics))
+        print(f"{topics} topics, {width} slots; inputs {building(topics):.0f} us")
+        for name, network in made.items():
+            read, step = runtime(network)
+            print(f"  {name:12} read {read:6.1f} us, advance {step:5.1f} us, sum {read + step:6.1f}")
+
+
+if __name__ == "__main__":
+    main()
