@@ -106,7 +106,8 @@ def main() -> None:
         print(f"{topics} topics, {width} slots; inputs {building(topics):.0f} us")
         for name, network in made.items():
             read, step = runtime(network)
-            print(f"  {name:12} read {read:6.1f} us, advance {step:5.1f} us, sum {read + step:6.1f}")
+            spent = f"read {read:6.1f} us, advance {step:5.1f} us, sum {read + step:6.1f}"
+            print(f"  {name:12} {spent}")
 
 
 if __name__ == "__main__":

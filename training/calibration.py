@@ -19,6 +19,9 @@ SLOPES = np.geomspace(0.5, 2.0, 29)
 MAX_ROWS = 20_000
 """Validation rows that the temperature is fitted on."""
 
+DEVIATIONS = 3.0
+"""Standard errors that the gain in log loss must exceed: two numbers always fit a little better."""
+
 LEAST_ATTEMPTS = 200
 """Fewer attempts would fit their own chance."""
 
@@ -64,7 +67,7 @@ def _with_success(network: Network, task: Task) -> Network:
 
 
 def _platt(passed: NDArray[np.int8], probability: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and offset of the log odds; of too few attempts, or one side, 1 and 0."""
+    """Slope and offset of the log odds; 1 and 0 where the attempts do not show that they help."""
     from sklearn.linear_model import LogisticRegression
 
     if len(passed) < LEAST_ATTEMPTS or passed.min() == passed.max():
@@ -74,8 +77,9 @@ def _platt(passed: NDArray[np.int8], probability: NDArray[np.float64]) -> tuple[
     fitted = LogisticRegression(C=1e6).fit(odds, passed)
     slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     after = 1.0 / (1.0 + np.exp(-(slope * odds[:, 0] + offset)))
-    better = metrics.log_loss(passed, after).mean() < metrics.log_loss(passed, p).mean()
-    return (slope, offset) if better and slope > 0 else (1.0, 0.0)
+    gain = metrics.log_loss(passed, p) - metrics.log_loss(passed, after)
+    sure = gain.mean() > DEVIATIONS * gain.std() / np.sqrt(len(gain))
+    return (slope, offset) if sure and slope > 0 else (1.0, 0.0)
 
 
 def _sigmoids(scores: Model, fitted: dict[str, tuple[float, float]]) -> Model:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.sequences import EVERY
 from training.architectures import Network
 from training.feed import Batch, Feed, Rows, ahead
 from training.fit import Curves, Progress
@@ -87,7 +88,8 @@ def fit(
 
     rng = np.random.default_rng(seed)
     names = set(network.read.input)
-    pieces = (schedule.cells, schedule.stretch, schedule.reach)
+    reach = schedule.reach if network.state else 0
+    pieces = (schedule.cells, schedule.stretch, reach)
     steps = len(task.train.batches(*pieces)) * schedule.epochs
     rate = keras.optimizers.schedules.CosineDecay(
         1e-4,
@@ -102,7 +104,7 @@ def fit(
     step = _compiled_step(network, optimizer, task.loss)
 
     def make(rows: Rows) -> Batch:
-        batch = task.train.inputs(rows, names, schedule.reach)
+        batch = task.train.inputs(rows, names, reach)
         task.hide(batch, rng)
         return batch | {name: values[rows] for name, values in task.targets.items()}
 
@@ -146,7 +148,8 @@ def predict(network: Network, feed: Feed) -> Answers:
         return {"rows": rows, **feed.inputs(rows, names)}
 
     compiled = None
-    for batch in ahead(make, feed.batches(cells, cells)):
+    reach = EVERY if network.state else 0
+    for batch in ahead(make, feed.batches(cells, cells, reach)):
         rows = batch.pop("rows")
         compiled = compiled or tf.function(answer, input_signature=[_signature(batch)])
         yield rows, {name: each.numpy() for name, each in compiled(batch).items()}

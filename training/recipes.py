@@ -165,9 +165,7 @@ def _success(name: str, size: success.Size) -> Callable[[Given], Trained]:
         parts = given.parts
         network = success.difficulty(parts.train, parts.topics, size, name)
         task = tasks.success(parts)
-        schedule = Schedule(
-            epochs=2 * given.budget.epochs, patience=4, rate=3e-3, cells=512, reach=64
-        )
+        schedule = Schedule(epochs=12, patience=4, rate=3e-3, cells=256)
         curves = fit(network, task, schedule, given.seed, given.progress)
         return calibrate(network, task), curves
 

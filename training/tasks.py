@@ -6,8 +6,9 @@ import numpy as np
 
 from features.batch import Examples
 from features.places import LAST, NEW, PRIORS
+from features.steps import logit
 from sensei import metrics
-from sensei.contracts import RECOMMENDATION_INPUTS, TOPIC_INPUTS
+from sensei.contracts import RECOMMENDATION_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS, place
 from training.architectures import columns
 from training.feed import Batch, Feed
 from training.loop import Task
@@ -17,7 +18,7 @@ from training.scores import Answers, level_taken, score_recommendation, score_su
 NEW_SHARE = 0.1
 """Share of topics shown as new, in the batches where some are."""
 
-NEW_BATCHES = 0.33
+NEW_BATCHES = 0.5
 """Share of batches in which some topics are shown as new."""
 
 MASKED_WEIGHT = 0.3
@@ -26,7 +27,16 @@ MASKED_WEIGHT = 0.3
 ITEM_HIDDEN = 0.4
 """Share of attempts whose item is hidden: who suggests a quiz knows none."""
 
+TOPIC_HIDDEN = 0.1
+"""Share of attempts shown as if on a topic that came after training: without its statistics."""
+
+UNKNOWN = -1  # no topic has this id
+
 NEVER = -1e9  # score of what cannot be the answer
+
+TOPIC_LOGIT, TOPIC_ATTEMPTS = (
+    place(SUCCESS_INPUTS, name) for name in ("topic_logit", "log_topic_attempts")
+)
 
 _IDS = columns(RECOMMENDATION_INPUTS, "topic slot")
 
@@ -71,8 +81,15 @@ def success(attempts: Parts) -> Task:
         "passed": train.passed.astype(np.float32),
     }
 
+    usual = attempts.statistics.pass_rate(UNKNOWN)
+
     def hide(batch: Batch, rng: np.random.Generator) -> None:
-        batch["item"][rng.random(len(batch["item"])) < ITEM_HIDDEN] = 0.0
+        unknown = rng.random(len(batch["item"])) < TOPIC_HIDDEN
+        batch["free"][unknown, TOPIC_LOGIT] = logit(usual)
+        batch["free"][unknown, TOPIC_ATTEMPTS] = 0.0
+        if "topic" in batch:
+            batch["topic"] = batch["topic"] * ~unknown[:, None]
+        batch["item"][unknown | (rng.random(len(unknown)) < ITEM_HIDDEN)] = 0.0
 
     return Task(
         train=Feed(train, "difficulty"),

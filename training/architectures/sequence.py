@@ -87,7 +87,7 @@ def recommendation(
     h = keras.layers.Dense(size.hidden, activation="relu")(ops.concatenate(parts, axis=1))
     h = keras.layers.Dropout(size.drop)(h)
     query = keras.layers.Dense(size.query, use_bias=False, name="query")(
-        ops.concatenate([h, parts[-1]], axis=1)
+        ops.concatenate([h, parts[-1] if size.state else parts[0]], axis=1)
     )
     taste = keras.layers.Dense(width, name="taste")(query) * (1.0 - known[:, :, NEW])
     read = _read(size)
