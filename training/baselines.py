@@ -19,7 +19,7 @@ from training.continuations import Pairs, continuation_table, pair_continuations
 
 LAST, BEFORE = 0, 1
 EVENTS_SO_FAR = place(RECOMMENDATION_INPUTS, "log_events")
-COUNT, RECENT_7 = (place(TOPIC_INPUTS, name) for name in ("log_count", "recent_7"))
+COUNT, RECENT_7, TODAY = (place(TOPIC_INPUTS, name) for name in ("log_count", "recent_7", "today"))
 
 PRIOR_ATTEMPTS = 4.0
 """Attempts that the overall pass rate weighs in a topic's."""
@@ -148,6 +148,16 @@ def most_frequent(width: int) -> Model:
     given, known = _known(width)
     recent = ops.softmax(known[:, :, RECENT_7])
     return _shares("most_frequent", given, ops.expm1(known[:, :, COUNT]) + 0.5 * recent)
+
+
+def habits(width: int) -> Model:
+    """Recommend what the learner often studies and all study lately, but not again on one day."""
+    from keras import ops
+
+    given, known = _known(width)
+    recent = ops.exp(known[:, :, RECENT_7])
+    often = ops.expm1(known[:, :, COUNT]) + 0.5
+    return _shares("habits", given, often * recent * (1.0 - 0.999 * known[:, :, TODAY]))
 
 
 def _known(width: int) -> tuple[Tensor, Tensor]:

@@ -95,6 +95,10 @@ def _most_frequent(parts: Parts) -> Model:
     return baselines.most_frequent(parts.statistics.width)
 
 
+def _habits(parts: Parts) -> Model:
+    return baselines.habits(parts.statistics.width)
+
+
 def _markov_1(parts: Parts) -> Model:
     return baselines.markov_1(parts.train.recommendation, parts.train.target, parts.topics)
 
@@ -201,6 +205,12 @@ NEXT_TOPIC = (
         "counting",
         "The topics that the learner himself has studied most.",
         _counted(_most_frequent),
+    ),
+    Recipe(
+        "habits",
+        "counting",
+        "What the learner often studies and all study lately, but not twice on one day.",
+        _counted(_habits),
     ),
     Recipe(
         "markov_1",
