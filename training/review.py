@@ -58,9 +58,9 @@ def draw(folder: Path, candidates: Candidates, tested: Measured) -> None:
     """Draw training curves, hit rate by k, and reliability as PNG files into a folder."""
     for candidate in (*candidates.recommendation.values(), *candidates.difficulty.values()):
         if candidate.curves:
-            title = f"{candidate.model.name}: training"
+            name = f"{candidate.name}_{candidate.vector}"
             plots.training_curves(
-                folder / f"curves_{candidate.model.name}.png", title, candidate.curves
+                folder / f"curves_{name}.png", f"{name}: training", candidate.curves
             )
     for mode in ("all", "new"):
         ranks = {n: s.of(mode)[0] for n, s in tested.next_topic.items()}

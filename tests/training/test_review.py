@@ -23,6 +23,9 @@ def test_plots_show_curves_hit_rates_and_reliability(tmp_path, candidates, prepa
     assert {p.name for p in tmp_path.iterdir()} == {
         "curves_reference_recommendation.png",
         "curves_reference_difficulty.png",
+        "curves_history_recommendation.png",
+        "curves_history_difficulty.png",
+        "curves_sequence_recommendation.png",
         "hit_rate_all.png",
         "hit_rate_new.png",
         "reliability.png",

@@ -44,7 +44,9 @@ class Network:
         given = {name: like(tensor, name) for name, tensor in self.read.input.items()}
         given["event"] = like(self.step.input["event"], "event")
         after = self.step({"state": given["state"], "event": given["event"]})
-        return keras.Model(given, {**self.read(given), **after}, name=self.read.name)
+        # exactly its inputs: with one name too many Keras would match them by their order
+        answer = self.read({name: given[name] for name in self.read.input})
+        return keras.Model(given, {**answer, **after}, name=self.read.name)
 
 
 def like(tensor: Tensor, name: str) -> Tensor:
