@@ -1,6 +1,7 @@
 """Small logs with planted answers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,16 @@ import pytest
 
 from features.batch import encode
 from sensei.contracts import KINDS, LEVELS
-from training.candidates import Candidates, Prepared, prepare, train_candidates
+from training.candidates import Candidates, train_candidates
+from training.fit import FAST
+from training.preparation import Prepared, prepare
+from training.recipes import QUICK
 from training.splits import split_by_learner
 
 Frames = Callable[..., pd.DataFrame]
+
+BRIEF = replace(QUICK, epochs=1, setting=replace(FAST, epochs=3))
+"""A budget that shows whether models are trained at all, not how well."""
 
 
 @pytest.fixture(scope="session")
@@ -67,4 +74,4 @@ def prepared(planted: pd.DataFrame) -> Prepared:
 
 @pytest.fixture(scope="session")
 def candidates(prepared: Prepared) -> Candidates:
-    return train_candidates(prepared, seed=0, epochs=3)
+    return train_candidates(prepared, 0, BRIEF)

@@ -1,14 +1,19 @@
 """Counting models on histories whose right answer is known by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from features.batch import encode
+from features.batch import Examples, encode
+from features.steps import DAY
 from sensei.contracts import RECOMMENDATION_INPUTS
 from training import baselines
-from training.candidates import Prepared, prepare
+from training.architectures import Model, Network
 from training.continuations import continuation_table, pair_continuations
-from training.splits import split_by_learner
+from training.feed import Feed
+from training.loop import predict
+from training.preparation import Prepared, prepare
+from training.splits import TEST, TRAIN, VALIDATE, Split, split_by_learner
 
 TOPICS = 5
 NAMES = [each.name for each in RECOMMENDATION_INPUTS]
@@ -26,6 +31,14 @@ def rows(*pairs: tuple[int, int]) -> np.ndarray:
 
 def answer(model, inputs: np.ndarray) -> np.ndarray:
     return np.asarray(model({"inputs": inputs})["probability"])
+
+
+def asked(model: Model, part: Examples) -> np.ndarray:
+    """Answers to a model that reads topics, (n, width)."""
+    found = np.zeros((len(part), part.tables[0].width))
+    for chosen, given in predict(Network(model), Feed(part, "recommendation")):
+        found[chosen] = given["probability"]
+    return found
 
 
 SEEN = rows((1, 2), (1, 2), (1, 3), (1, 3), (1, 3), (2, 1), (-1, 0))
@@ -82,6 +95,12 @@ def test_all_probabilities_sum_to_one(prepared: Prepared) -> None:
         baselines.markov_2(x, y, topics),
     ):
         assert answer(model, prepared.test.recommendation).sum(axis=1) == pytest.approx(1.0)
+    width = prepared.statistics.width
+    for model in (baselines.recently_popular(width), baselines.most_frequent(width)):
+        got = asked(model, prepared.test)
+        assert got.shape == (len(prepared.test), width)
+        assert (got > 0).all()
+        assert got.sum(axis=1) == pytest.approx(1.0)
 
 
 def test_capped_table_keeps_the_most_frequent_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,12 +126,45 @@ def test_most_frequent_counts_the_whole_history(frame_of) -> None:
     everything = made.train.events
     rows_of_first = np.flatnonzero(everything.offsets[1] > made.train.event)
     assert everything is events
+    width = made.statistics.width
     for part in (made.train, made.validate, made.test):
-        got = baselines.most_frequent_scores(part, np.full(made.topics, 0.001))
+        got = asked(baselines.most_frequent(width), part)
         for score, event, who in zip(got, part.event, part.learner, strict=True):
             before = events.topic[events.offsets[who] : event]
-            assert score == pytest.approx(np.bincount(before, minlength=3) + 0.001)
+            counts = np.bincount(before, minlength=width)
+            # all of it happened on one day, so nothing was popular before: an even half beside
+            assert score == pytest.approx((counts + 0.5 / width) / (len(before) + 0.5), abs=1e-6)
     assert len(rows_of_first) in (0, 6)
+
+
+def later_days(frame_of, last_day: int) -> Prepared:
+    """Ten learners on topics 1 and 2 on day 0, one of them on 7 from day 1 on, all on the last."""
+    days = [[0, 0, 1], *[[0, 0]] * 8, [0, 0], *[[last_day]] * 10]
+    walks = [[1, 1, 7], *[[1, 1]] * 8, [1, 2], *[[2]] * 10]
+    frame = frame_of(walks)
+    day = np.array([each for walk in days for each in walk])
+    events = encode(frame.assign(timestamp=frame["timestamp"] + pd.to_timedelta(day, unit="D")))
+    start = events.time // DAY
+    part = np.where(start == 0, TRAIN, np.where(start == 1, VALIDATE, TEST)).astype(np.int8)
+    return prepare(events, Split(part, start == 0, "time"))
+
+
+def test_recently_popular_weighs_recent_days_and_knows_newcomers(frame_of) -> None:
+    made = later_days(frame_of, 8)
+    got = asked(baselines.recently_popular(made.statistics.width), made.test)
+    assert made.statistics.topic_ids.tolist() == [1, 2]
+    weight = np.ones(made.statistics.width)  # one event added to each
+    weight[:2] += np.array([19, 1]) * 0.5 ** (7 / 7)  # seven days before the last one asked of
+    weight[2] += 0.5 ** (6 / 7)  # topic 7 came after training: the first spare slot
+    assert got[0] == pytest.approx(weight / weight.sum(), rel=1e-5)
+    assert (got == got[0]).all()
+
+
+def test_most_frequent_breaks_ties_by_what_is_popular_lately(frame_of) -> None:
+    made = later_days(frame_of, 2)
+    got = asked(baselines.most_frequent(made.statistics.width), made.test)
+    assert (np.argsort(-got[0])[:1] == 0).all()  # nobody's history: what all studied
+    assert got[0, 0] > got[0, 2] > got[0, 3]
 
 
 def test_topic_mean_is_shrunk_and_known_for_an_unknown_topic() -> None:

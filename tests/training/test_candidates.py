@@ -1,5 +1,6 @@
 """Small and one-sided logs are trained where they can be, and refused with a reason where not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,14 @@ import pytest
 from features.batch import encode
 from sensei import metrics
 from sensei.errors import NotEnoughData
-from training.candidates import Candidates, Prepared, prepare, train_candidates
+from training import recipes
+from training.candidates import Candidates, train_candidates
+from training.fit import FAST
+from training.preparation import Prepared, prepare
+from training.recipes import FULL, QUICK
 from training.splits import split_by_learner, split_by_time
+
+BRIEF = replace(QUICK, epochs=1, setting=replace(FAST, epochs=1))
 
 
 def prepared_of(frame: pd.DataFrame) -> Prepared:
@@ -19,14 +26,33 @@ def prepared_of(frame: pd.DataFrame) -> Prepared:
 
 
 def test_all_models_compete(candidates: Candidates) -> None:
+    counting = ["most_popular", "recently_popular", "repeat_last", "most_frequent"]
     assert list(candidates.recommendation) == [
-        "most_popular",
-        "repeat_last",
+        *counting,
         "markov_1",
         "markov_2",
         "reference",
+        "history",
+        "sequence",
     ]
-    assert list(candidates.difficulty) == ["global_mean", "topic_mean", "proficiency", "reference"]
+    assert list(candidates.difficulty) == [
+        "global_mean",
+        "topic_mean",
+        "proficiency",
+        "reference",
+        "history",
+    ]
+
+
+def test_a_full_run_trains_what_a_quick_one_leaves_out() -> None:
+    assert FULL.slow
+    assert not QUICK.slow
+    for recipes_of in (recipes.NEXT_TOPIC, recipes.SUCCESS):
+        names = [each.name for each in recipes_of]
+        assert len(set(names)) == len(names)
+        assert any(each.slow for each in recipes_of)
+        for each in recipes_of:
+            assert set(each.needs) <= set(names[: names.index(each.name)]), "made before it"
 
 
 def test_networks_have_curves_and_counting_models_none(candidates: Candidates) -> None:
@@ -38,12 +64,15 @@ def test_networks_have_curves_and_counting_models_none(candidates: Candidates) -
 def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: Path) -> None:
     import keras
 
-    given = {"inputs": np.ones((2, 20), np.float32)}
-    for name, candidate in candidates.recommendation.items():
-        candidate.model.save(tmp_path / f"{name}.keras")
+    for name, candidate in (*candidates.recommendation.items(), *candidates.difficulty.items()):
+        model = candidate.model
+        given = {key: np.ones((2, x.shape[-1]), np.float32) for key, x in model.input.items()}
+        model.save(tmp_path / f"{name}.keras")
         loaded = keras.models.load_model(tmp_path / f"{name}.keras")
-        before, after = (np.asarray(m(given)["probability"]) for m in (candidate.model, loaded))
-        assert (before == after).all()
+        before, after = model(given), loaded(given)
+        assert before.keys() == after.keys()
+        for key in before:
+            assert (np.asarray(before[key]) == np.asarray(after[key])).all()
 
 
 def test_catalogue_topics_have_a_slot_though_nobody_met_them(planted: pd.DataFrame) -> None:
@@ -68,8 +97,8 @@ def test_no_score_of_a_learner_enters_his_own_training_rows(planted: pd.DataFram
 def test_recommendation_is_trained_without_any_score(frame_of) -> None:
     made = prepared_of(frame_of([[1, 2, 3, 4]] * 12))
     assert made.no_success == "no attempt carries a score"
-    trained = train_candidates(made, seed=0, epochs=1)
-    assert "reference" in trained.recommendation
+    trained = train_candidates(made, 0, BRIEF, ["reference", "history"])
+    assert list(trained.recommendation) == ["reference", "history"]
     assert trained.difficulty == {}
 
 

@@ -1,10 +1,19 @@
 """Fitting is repeatable and learns only from what happened."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from training.architectures import reference
-from training.fit import fit_difficulty, fit_recommendation, staircase
+from training.fit import (
+    FAST,
+    SKETCH,
+    Setting,
+    fit_difficulty,
+    fit_recommendation,
+    staircase,
+)
 
 
 def next_in_circle(rows: int, topics: int) -> tuple[np.ndarray, np.ndarray]:
@@ -15,13 +24,17 @@ def next_in_circle(rows: int, topics: int) -> tuple[np.ndarray, np.ndarray]:
     return inputs, (inputs[:, 0].astype(np.int32) % topics) + 1
 
 
+def brief(epochs: int, setting: Setting = SKETCH) -> Setting:
+    return replace(setting, epochs=epochs)
+
+
 def trained(seed: int, epochs: int = 2) -> list[np.ndarray]:
     import keras
 
     keras.utils.set_random_seed(seed)
     data = next_in_circle(400, 5)
     model = reference.recommendation(data[0], 5)
-    fit_recommendation(model, data, data, seed, epochs)
+    fit_recommendation(model, data, data, seed, brief(epochs))
     return model.get_weights()
 
 
@@ -39,20 +52,21 @@ def test_progress_is_told_after_each_epoch_and_curves_have_one_value_each() -> N
     told: list[int] = []
     model = reference.recommendation(data[0], 5)
     curves = fit_recommendation(
-        model, data, data, 0, epochs=3, progress=lambda epoch, logs: told.append(epoch)
+        model, data, data, 0, brief(3), progress=lambda epoch, logs: told.append(epoch)
     )
     assert told == [1, 2, 3]
     assert {"loss", "val_loss"} <= curves.keys()
     assert {len(values) for values in curves.values()} == {3}
 
 
-def test_network_learns_the_circle() -> None:
+@pytest.mark.parametrize("setting", [brief(8), brief(60, FAST)], ids=["sketch", "fast"])
+def test_network_learns_the_circle(setting: Setting) -> None:
     import keras
 
     keras.utils.set_random_seed(0)
     inputs, target = next_in_circle(2000, 5)
     model = reference.recommendation(inputs, 5)
-    fit_recommendation(model, (inputs, target), (inputs, target), 0, epochs=8)
+    fit_recommendation(model, (inputs, target), (inputs, target), 0, setting)
     got = np.asarray(model({"inputs": inputs})["probability"]).argmax(axis=1) + 1
     assert np.mean(got == target) > 0.9
 
@@ -61,7 +75,7 @@ def test_target_without_a_slot_teaches_nothing() -> None:
     inputs, target = next_in_circle(200, 5)
     target[:50] = 0
     model = reference.recommendation(inputs, 5)
-    curves = fit_recommendation(model, (inputs, target), (inputs, target), 0, epochs=1)
+    curves = fit_recommendation(model, (inputs, target), (inputs, target), 0, brief(1))
     assert np.isfinite(curves["val_loss"]).all()
 
 
@@ -78,7 +92,7 @@ def test_success_is_learned_at_the_level_taken() -> None:
         "score": score,
     }
     model = reference.difficulty(data["inputs"])
-    curves = fit_difficulty(model, data, data, 0, epochs=6)
+    curves = fit_difficulty(model, data, data, 0, brief(6))
     got = np.asarray(model({"inputs": data["inputs"]})["success"]).mean(axis=0)
     assert got == pytest.approx([0.9, 0.6, 0.2], abs=0.05)
     assert "val_taken_loss" in curves

@@ -12,6 +12,10 @@ def ranked(rank: np.ndarray) -> RecommendationScores:
     return RecommendationScores(rank, rank, np.ones(300, bool), LEARNER)
 
 
+def expected(passed: np.ndarray, probability: np.ndarray) -> SuccessScores:
+    return SuccessScores(passed, probability, LEARNER, overall=np.full(300, np.nan))
+
+
 def test_gain_over_a_worse_model_excludes_zero_and_over_an_equal_one_does_not() -> None:
     rng = np.random.default_rng(0)
     scores = {
@@ -29,8 +33,8 @@ def test_gain_over_a_worse_model_excludes_zero_and_over_an_equal_one_does_not() 
 def test_saved_log_loss_is_a_gain() -> None:
     rng = np.random.default_rng(1)
     passed = (rng.random(300) < 0.5).astype(np.int8)
-    told = SuccessScores(passed, np.where(passed, 0.8, 0.2), LEARNER)
-    flat = SuccessScores(passed, np.full(300, 0.5), LEARNER)
+    told = expected(passed, np.where(passed, 0.8, 0.2))
+    flat = expected(passed, np.full(300, 0.5))
     found = success_intervals({"told": told, "flat": flat}, "told", seed=0)
     assert found["flat"]["gain"]["low"] > 0
     assert found["flat"]["auc"]["value"] == found["flat"]["auc"]["low"] == 0.5

@@ -10,9 +10,11 @@ from features.batch import Events, encode
 from features.history import FOLD_VERSION
 from sensei import bundle
 from sensei.bundle import Bundle, Manifest, ModelEntry
-from training.candidates import Candidates, Prepared
+from training.candidates import Candidates
 from training.evaluate import Chosen, Measured, measure
-from training.export import to_litert
+from training.export import export
+from training.feed import Feed
+from training.preparation import Prepared
 from training.rematch import decide_all
 
 
@@ -32,16 +34,17 @@ def champion(
     assert prepared.attempts is not None
     assert chosen.difficulty is not None
     models = {
-        "recommendation": (candidates.recommendation[chosen.recommendation].model, prepared),
-        "difficulty": (candidates.difficulty[chosen.difficulty].model, prepared.attempts),
+        "recommendation": (candidates.recommendation[chosen.recommendation], prepared),
+        "difficulty": (candidates.difficulty[chosen.difficulty], prepared.attempts),
     }
     entries = {
         name: ModelEntry(
             name=name,
             version="1",
             candidate=model.name,
-            inputs={n: int(x.shape[-1]) for n, x in model.input.items()},
-            outputs={n: int(y.shape[-1]) for n, y in model.output.items()},
+            inputs={n: int(x.shape[-1]) for n, x in model.network.read.input.items()},
+            outputs={n: int(y.shape[-1]) for n, y in model.network.read.output.items()},
+            state=model.network.state,
             trained_until=until,
             topic_ids=tuple(parts.statistics.topic_ids.tolist()),
         )
@@ -51,7 +54,10 @@ def champion(
     path = bundle.write(
         folder,
         manifest,
-        {name: to_litert(model) for name, (model, _) in models.items()},
+        {
+            name: export(model.network, Feed(parts.test, name)).network
+            for name, (model, parts) in models.items()
+        },
         {name: parts.statistics.to_arrays() for name, (_, parts) in models.items()},
     )
     return Bundle.load(path, FOLD_VERSION)
@@ -60,6 +66,7 @@ def champion(
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 BEST = Chosen("markov_1", "topic_mean")
 WORST = Chosen("most_popular", "global_mean")
+NETWORKS = Chosen("sequence", "history")
 
 
 def test_without_a_champion_the_best_candidate_is_the_first(events, prepared, tested):
@@ -70,11 +77,12 @@ def test_without_a_champion_the_best_candidate_is_the_first(events, prepared, te
     }
 
 
+@pytest.mark.parametrize("chosen", [BEST, NETWORKS], ids=["counting", "networks"])
 def test_the_same_model_again_gains_nothing_and_is_kept_back(
-    tmp_path, candidates, events, prepared, tested
+    tmp_path, candidates, events, prepared, tested, chosen
 ):
-    same = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
-    decisions = decide_all(same, events, prepared, tested, BEST, 0.0, 0)
+    same = champion(tmp_path, candidates, prepared, chosen, LONG_AGO)
+    decisions = decide_all(same, events, prepared, tested, chosen, 0.0, 0)
     for decision in decisions.values():
         assert decision.gain == pytest.approx(0.0, abs=1e-6)
         assert not decision.promote

@@ -1,25 +1,41 @@
 """Scores by row: all topics ranked, the last one masked, in chunks that change nothing."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from features.batch import Examples, encode
 from sensei.errors import NotEnoughData
-from training import scores
-from training.candidates import Candidates, Prepared, prepare
+from training.candidates import Candidates
+from training.preparation import Prepared, prepare
 from training.scores import (
+    Answers,
+    Predict,
     RecommendationScores,
-    recommendation_predictor,
+    level_taken,
     score_recommendation,
     score_success,
 )
 from training.splits import split_by_learner
 
 
+def saying(answer: Callable[[Examples], np.ndarray], name: str = "probability") -> Predict:
+    """Answers all rows at once."""
+    return lambda rows: iter([(np.arange(len(rows)), {name: answer(rows)})])
+
+
+def success(answer: Callable[[Examples], np.ndarray]) -> Predict:
+    return saying(answer, "success")
+
+
+def zeros(width: int) -> Predict:
+    return saying(lambda rows: np.zeros((len(rows), width)))
+
+
 def test_first_event_counts_in_both_modes(prepared: Prepared) -> None:
-    flat = score_recommendation(
-        lambda rows: np.zeros((len(rows), prepared.topics)), prepared.test, prepared.topics
-    )
+    flat = score_recommendation(zeros(prepared.topics), prepared.test)
     assert flat.is_new[prepared.test.previous == 0].all()
     assert flat.table("all")["n"] == len(prepared.test)
 
@@ -28,7 +44,7 @@ def test_constant_scores_rank_last_and_one_better_without_the_last_topic(
     prepared: Prepared,
 ) -> None:
     topics = prepared.topics
-    flat = score_recommendation(lambda rows: np.zeros((len(rows), topics)), prepared.test, topics)
+    flat = score_recommendation(zeros(topics), prepared.test)
     later = prepared.test.previous > 0
     assert (flat.rank == topics).all()
     assert (flat.new_rank[later] == topics - 1).all()
@@ -37,7 +53,7 @@ def test_constant_scores_rank_last_and_one_better_without_the_last_topic(
 def test_repeats_do_not_count_as_new(frame_of) -> None:
     events = encode(frame_of([[1, 1, 2, 2, 3]] * 10))
     made = prepare(events, split_by_learner(events))
-    flat = score_recommendation(lambda rows: np.zeros((len(rows), 3)), made.test, 3)
+    flat = score_recommendation(zeros(3), made.test)
     assert flat.table("new")["n"] == 2 * 3
     assert flat.table("all")["n"] == 2 * 5
 
@@ -46,28 +62,43 @@ def test_unseen_topics_stay_in_the_denominator(frame_of) -> None:
     events = encode(frame_of([[1, 2, 1, 2, 90 + i] for i in range(10)]))
     made = prepare(events, split_by_learner(events))
     perfect = score_recommendation(
-        lambda rows: np.eye(made.topics)[np.maximum(rows.target - 1, 0)], made.test, made.topics
+        saying(lambda rows: np.eye(made.topics)[np.maximum(rows.target - 1, 0)]), made.test
     )
     assert (made.test.target == 0).sum() == 2
     assert perfect.table("all")["hr_at_5"] == pytest.approx(8 / 10)
 
 
-def test_chunks_change_no_score(
-    prepared: Prepared, candidates: Candidates, monkeypatch: pytest.MonkeyPatch
+def test_chunks_in_any_order_change_no_score(prepared: Prepared, candidates: Candidates) -> None:
+    chosen, answer = zip(*candidates.recommendation["markov_2"].predict(prepared.test), strict=True)
+    probability = np.zeros((len(prepared.test), prepared.topics))
+    probability[np.concatenate(chosen)] = np.concatenate([each["probability"] for each in answer])
+    mixed = np.random.default_rng(0).permutation(len(prepared.test))
+
+    def in_chunks(rows: Examples) -> Answers:
+        for start in range(0, len(rows), 7):
+            chunk = mixed[start : start + 7]
+            yield chunk, {"probability": probability[chunk]}
+
+    whole = score_recommendation(saying(lambda rows: probability), prepared.test)
+    chunked = score_recommendation(in_chunks, prepared.test)
+    assert (chunked.rank == whole.rank).all()
+    assert (chunked.new_rank == whole.new_rank).all()
+    assert whole.table("new")["hr_at_1"] > 0.9  # the answers are those of the rows
+
+
+def test_newcomer_is_ranked_by_a_model_that_has_a_slot_for_it_and_missed_by_others(
+    prepared: Prepared,
 ) -> None:
-    predict = recommendation_predictor(candidates.recommendation["markov_2"].model)
-    whole = score_recommendation(predict, prepared.test, prepared.topics)
-    sizes: list[int] = []
-
-    def counted(rows: Examples) -> np.ndarray:
-        sizes.append(len(rows))
-        return predict(rows)
-
-    monkeypatch.setattr(scores, "CHUNK_CELLS", 7 * prepared.topics)
-    chunked = score_recommendation(counted, prepared.test, prepared.topics)
-    assert max(sizes) == 7
-    assert chunked.rank == pytest.approx(whole.rank)
-    assert chunked.new_rank == pytest.approx(whole.new_rank)
+    topics = prepared.topics
+    rows = replace(prepared.test, topic_slots=np.append(topics + 1, np.arange(2, topics + 2)))
+    new = prepared.test.topic_id == 10
+    assert (rows.target[new] == topics + 1).all()
+    narrow = score_recommendation(zeros(topics), rows)
+    wide = score_recommendation(zeros(topics + 4), rows)
+    assert np.isinf(narrow.rank[new]).all()
+    assert np.isinf(narrow.new_rank[new]).all()
+    assert (wide.rank == topics + 4).all()
+    assert np.isfinite(narrow.rank[~new]).all()
 
 
 def test_table_by_hand() -> None:
@@ -92,12 +123,25 @@ def test_table_by_hand() -> None:
 
 def test_success_is_read_at_the_level_taken(prepared: Prepared) -> None:
     by_level = np.array([0.2, 0.5, 0.8])
-    got = score_success(lambda rows: np.tile(by_level, (len(rows), 1)), prepared.test)
-    assert got.probability == pytest.approx(by_level[scores.level_taken(prepared.test)])
+    got = score_success(success(lambda rows: np.tile(by_level, (len(rows), 1))), prepared.test)
+    assert got.probability == pytest.approx(by_level[level_taken(prepared.test)])
     assert got.table()["n"] == len(prepared.test)
+    assert got.topic_only is None
+
+
+def test_answer_without_item_and_level_is_scored_beside(prepared: Prepared) -> None:
+    def predict(rows: Examples) -> Answers:
+        answer = {"success": np.full((len(rows), 3), 0.9), "overall": np.full((len(rows), 1), 0.4)}
+        yield np.arange(len(rows)), answer
+
+    got = score_success(predict, prepared.test)
+    assert got.topic_only is not None
+    assert got.probability == pytest.approx(0.9)
+    assert got.topic_only.probability == pytest.approx(0.4)
+    assert (got.topic_only.passed == got.passed).all()
 
 
 def test_rows_without_scored_attempts_are_refused(prepared: Prepared) -> None:
     none = prepared.test.take(np.zeros(len(prepared.test), bool))
     with pytest.raises(NotEnoughData, match="score: expected"):
-        score_success(lambda rows: np.zeros((len(rows), 3)), none)
+        score_success(success(lambda rows: np.zeros((len(rows), 3))), none)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from training import plots
+from training.architectures import Network
 from training.candidates import Candidate
 from training.registry import Registry
 from training.tracking import Contest, Dataset, log_candidates
@@ -32,6 +33,9 @@ def contests():
         answer = {o: keras.layers.Dense(3, act)(hidden) for o, act in outputs.items()}
         return keras.Model({"inputs": inputs}, answer, name=name)
 
+    def candidate(model, vector):
+        return Candidate("reference", "network", Network(model), vector, "A network.", curves)
+
     curves = {"loss": [1.0, 0.5], "val_loss": [1.1, 0.7]}
     recommendation = network(20, {"probability": "softmax"}, "recommendation")
     difficulty = network(4, {"success": "sigmoid", "difficulty": "softmax"}, "difficulty")
@@ -42,14 +46,14 @@ def contests():
     return [
         Contest(
             "recommendation",
-            {"reference": Candidate("reference", "network", recommendation, "A network.", curves)},
+            {"reference": candidate(recommendation, "recommendation")},
             ranking,
             "reference",
             "Chosen for NDCG@5.",
         ),
         Contest(
             "difficulty",
-            {"reference": Candidate("reference", "network", difficulty, "A network.", curves)},
+            {"reference": candidate(difficulty, "difficulty")},
             {"reference": {"log_loss": 0.4}},
             "reference",
             "Chosen for log loss.",
