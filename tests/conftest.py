@@ -11,7 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,122 @@ def _litert(inputs: Any, outputs: dict[str, Any], weights: list[Any]) -> bytes:
     model = keras.Model({"inputs": inputs}, outputs)
     model.set_weights(weights)
     return to_litert(model)
+
+
+MONDAY = datetime(2025, 3, 3, tzinfo=UTC)
+NEWCOMERS = (99, 98)
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Small networks with hidden states, and the bundle they were exported into.
+
+    Attributes:
+        events: what the log held, in order of time: twelve days, topics 10..15 in a circle, and
+            two topics that came after training.
+        prepared: the targets, split by time.
+        networks: model -> network, trained for one epoch.
+        exported: model -> its LiteRT files.
+        manifest: of the bundle, without its files.
+        bundle: its folder.
+    """
+
+    events: list[dict[str, Any]]
+    prepared: Any
+    networks: dict[str, Any]
+    exported: dict[str, Any]
+    manifest: Any
+    bundle: Path
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
+    """A next-topic and a success network, both with a state, as training makes and exports them."""
+    from features.batch import encode
+    from features.history import FOLD_VERSION
+    from sensei import bundle
+    from training import tasks
+    from training.architectures import sequence, success
+    from training.export import export, import_tensorflow
+    from training.feed import Feed
+    from training.loop import Schedule, fit
+    from training.preparation import prepare
+    from training.splits import split_by_time
+
+    import_tensorflow()
+    import keras
+
+    folder = tmp_path_factory.mktemp("taught")
+    url = f"sqlite:///{folder / 'log.db'}"
+    database.upgrade(url)
+    log = open_log(url)
+    events = _twelve_days()
+    log.append(events)
+    encoded = encode(log.read())
+    log.close()
+    prepared = prepare(encoded, split_by_time(encoded))
+    attempts, width = prepared.attempts, prepared.statistics.width
+    keras.utils.set_random_seed(0)
+    inputs, size = prepared.train.recommendation, sequence.Size(8, True, True, 16, 8, 8, 4)
+    networks = {
+        "recommendation": sequence.recommendation(inputs, prepared.topics, width, size, "sequence"),
+        "difficulty": success.difficulty(
+            attempts.train,
+            attempts.topics,
+            success.Size(topic=4, state=8, hidden=16, item_hidden=8),
+            "tracing",
+        ),
+    }
+    parts = {"recommendation": prepared, "difficulty": attempts}
+    jobs = {"recommendation": tasks.next_topic(prepared), "difficulty": tasks.success(attempts)}
+    for name, network in networks.items():
+        fit(network, jobs[name], Schedule(epochs=1, cells=256), seed=0)
+    exported = {n: export(each, Feed(parts[n].test, n)).network for n, each in networks.items()}
+    entries = {
+        name: bundle.ModelEntry(
+            name=name,
+            version="1",
+            candidate=network.read.name,
+            inputs={key: int(x.shape[-1]) for key, x in network.read.input.items()},
+            outputs={key: int(y.shape[-1]) for key, y in network.read.output.items()},
+            trained_until=MONDAY,
+            topic_ids=tuple(parts[name].statistics.topic_ids.tolist()),
+            state=network.state,
+        )
+        for name, network in networks.items()
+    }
+    manifest = bundle.Manifest(fold_version=FOLD_VERSION, models=entries, created_at=MONDAY)
+    statistics = {name: each.statistics.to_arrays() for name, each in parts.items()}
+    path = bundle.write(folder / "bundles", manifest, exported, statistics)
+    return Taught(events, prepared, networks, exported, manifest, path)
+
+
+def _twelve_days() -> list[dict[str, Any]]:
+    """24 learners, an event every twelve hours: some views, items, durations and responses."""
+    rng = np.random.default_rng(0)
+    events = []
+    for learner in range(24):
+        first = int(rng.integers(6))
+        for at in range(24):
+            topic = 10 + (first + at) % 6
+            if at >= 20 and learner % 4 == 0:
+                topic = NEWCOMERS[at % 2]
+            event = {
+                "event_id": f"{learner:03d}-{at:03d}",
+                "user_id": f"learner {learner}",
+                "interaction_type": "video_view" if at % 5 == 4 else "quiz_complete",
+                "topic_id": topic,
+                "score": None if at % 5 == 4 else float(rng.random() < 0.1 + 0.03 * topic % 0.8),
+                "duration_seconds": 300 if at % 2 else None,
+                "timestamp": MONDAY + timedelta(hours=12 * at, minutes=7 * learner),
+                "metadata": {"item_id": f"item {topic}-{at % 2}"} if at % 3 == 0 else None,
+            }
+            events.append(event)
+            if at % 7 == 6:
+                response = {"interaction_type": "recommendation_accepted", "score": None}
+                later = {"timestamp": event["timestamp"] + timedelta(minutes=1), "metadata": None}
+                events.append(event | response | later | {"event_id": f"{learner:03d}-{at:03d}r"})
+    return sorted(events, key=lambda event: (event["timestamp"], event["event_id"]))
 
 
 class Server:
