@@ -269,6 +269,8 @@ def fold(
     place = 0
     for person in range(len(offsets) - 1):
         start, stop = offsets[person], offsets[person + 1]
+        if not wanted[start:stop].any():
+            continue
         recount(columns, start, stop, left_out, counts, -1.0)
         level_bins(mass[WITHOUT], levels[WITHOUT])
         clear(learner)

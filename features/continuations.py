@@ -1,5 +1,6 @@
 """What followed what: counts of topics after the last one and after the last two."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -89,12 +90,12 @@ class Continuations:
 
 @dataclass(frozen=True)
 class _Groups:
-    """Counts by a sorted key: `key` (k,), `start` (k + 1,), and their columns and values."""
+    """Counts by a sorted key: `key` (k,), `start` (k + 1,), and the slots and counts of each."""
 
     key: Ints
     start: Ints
-    column: Ints
-    value: Floats
+    slot: Ints
+    count: Ints
     total: Floats
     kinds: Floats
 
@@ -104,7 +105,7 @@ class _Groups:
         start = np.append(first, len(keys)).astype(np.int64)
         kinds = np.diff(start).astype(np.float64)
         total = np.add.reduceat(count, first).astype(np.float64) if len(first) else np.zeros(0)
-        return cls(key, start, slot - 1, count.astype(np.float64), total, kinds)
+        return cls(key, start, slot, count, total, kinds)
 
 
 def _backed_off(groups: _Groups, asked: Ints, behind: Floats) -> Floats:
@@ -122,7 +123,7 @@ def _backed_off(groups: _Groups, asked: Ints, behind: Floats) -> Floats:
     of = np.repeat(np.arange(len(row)), length)
     within = np.arange(len(of)) - np.repeat(np.cumsum(length) - length, length)
     entry = groups.start[place][of] + within
-    out[row[of], groups.column[entry]] += groups.value[entry] / whole[of]
+    out[row[of], groups.slot[entry] - 1] += groups.count[entry] / whole[of]
     return out
 
 
@@ -149,22 +150,72 @@ def count_continuations(
         The counted arrays of `Continuations` by name.
     """
     context = context_of(last, previous, topics)
-    used = context <= topics
-    key, count = np.unique(context[used] * (topics + 1) + slot[used], return_counts=True)
-    paired = used & (context > 0)
+    paired = context > 0
+    once = np.ones(len(slot), np.int64)
     pair = _pair_of(context[paired], before[paired], topics)
-    pairs, pair_count = np.unique(pair * (topics + 1) + slot[paired], return_counts=True)
-    if len(pairs) > PAIRS:
-        kept = np.sort(np.argsort(-pair_count, kind="stable")[:PAIRS])
-        pairs, pair_count = pairs[kept], pair_count[kept]
     return {
-        "context": key // (topics + 1),
-        "slot": key % (topics + 1),
-        "count": count.astype(np.int64),
-        "pair": pairs // (topics + 1),
-        "pair_slot": pairs % (topics + 1),
-        "pair_count": pair_count.astype(np.int64),
+        **_by_context(context, slot, once, topics),
+        **_by_pair(pair, slot[paired], once[paired], topics, PAIRS),
     }
+
+
+def merge_continuations(
+    parts: Sequence[tuple[dict[str, Ints], NDArray[Any]]], topics: int, pairs: int = PAIRS
+) -> dict[str, Ints]:
+    """Add up what was counted by several vocabularies, in one that has every topic counted.
+
+    Args:
+        parts: the counted arrays of `Continuations`, and (T + 1,) the new slot of each old one; 0
+            for a topic that the new vocabulary lacks, which nothing was counted of but as what
+            stood before others.
+        topics: T of the new vocabulary.
+        pairs: continuations of pairs kept.
+    """
+    context, pair = [], []
+    for counted, slots in parts:
+        old = len(slots) - 1
+        into = np.append(np.where(slots > 0, slots, topics + 1), topics + 1)
+        into[0] = 0  # a first event stays one
+        context.append((into[counted["context"]], slots[counted["slot"]], counted["count"]))
+        last, before = counted["pair"] // (old + 2), counted["pair"] % (old + 2)
+        key = _pair_of(into[last], slots[before], topics)
+        pair.append((key, slots[counted["pair_slot"]], counted["pair_count"]))
+    return {
+        **_by_context(*_joined(context), topics),
+        **_by_pair(*_joined(pair), topics, pairs),
+    }
+
+
+def _joined(parts: list[tuple[Any, Any, Any]]) -> tuple[Ints, Ints, Ints]:
+    key, slot, count = (
+        np.concatenate(columns).astype(np.int64) for columns in zip(*parts, strict=True)
+    )
+    return key, slot, count
+
+
+def _by_context(context: Ints, slot: Ints, count: Ints, topics: int) -> dict[str, Ints]:
+    used = context <= topics
+    key, total = _summed(context[used] * (topics + 1) + slot[used], count[used])
+    return {"context": key // (topics + 1), "slot": key % (topics + 1), "count": total}
+
+
+def _by_pair(pair: Ints, slot: Ints, count: Ints, topics: int, kept: int) -> dict[str, Ints]:
+    used = pair < (topics + 1) * (topics + 2)
+    key, total = _summed(pair[used] * (topics + 1) + slot[used], count[used])
+    if len(key) > kept:
+        frequent = np.sort(np.argsort(-total, kind="stable")[:kept])
+        key, total = key[frequent], total[frequent]
+    return {"pair": key // (topics + 1), "pair_slot": key % (topics + 1), "pair_count": total}
+
+
+def _summed(key: Ints, count: Ints) -> tuple[Ints, Ints]:
+    """Different keys, ascending, and the sum of each one's counts."""
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    if not len(first):
+        return key, count
+    return key[first], np.add.reduceat(count[order], first)
 
 
 def _pair_of(context: Ints, before: NDArray[Any], topics: int) -> Ints:

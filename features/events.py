@@ -1,6 +1,7 @@
 """The encoded log: events as columns of numbers, learner by learner, in the order of time."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,61 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.time)
+
+    @property
+    def learner(self) -> NDArray[np.int64]:
+        """(n,) place of each event's learner in `user_ids`."""
+        return np.repeat(np.arange(len(self.user_ids)), np.diff(self.offsets))
+
+    def of_learners(self, kept: NDArray[np.bool_]) -> "Events":
+        """The events of some learners, an (L,) mask; topics and items keep their places."""
+        chosen = kept[self.learner]
+        columns: dict[str, Any] = {name: getattr(self, name)[chosen] for name in PER_EVENT}
+        offsets = np.append(0, np.cumsum(np.diff(self.offsets)[kept]))
+        return replace(self, user_ids=self.user_ids[kept], offsets=offsets, **columns)
+
+
+PER_EVENT = ("kind", "topic", "item", "score", "duration", "time", "level", "row")
+"""Arrays of `Events` with an entry for each event."""
+
+
+def together(parts: Sequence[Events]) -> Events:
+    """One log out of parts, at least one, that share no learner.
+
+    Returns:
+        What `encode` makes of all their rows at once, save for `row`, which stays as it was, and
+        for topics and items of which no event is left.
+    """
+    topic_ids = np.unique(np.concatenate([part.topic_ids for part in parts]))
+    item_ids = np.array(sorted({text for part in parts for text in part.item_ids}), object)
+    user_ids = np.concatenate([part.user_ids for part in parts])
+    learners = np.argsort(user_ids, kind="stable")
+    length = np.concatenate([np.diff(part.offsets) for part in parts])
+    start = np.append(0, np.cumsum(length))[:-1][learners]
+    length = length[learners]
+    offsets = np.append(0, np.cumsum(length))
+    order = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], length)
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])[order] for name in PER_EVENT
+    }
+    columns["topic"] = np.concatenate(
+        [_codes(topic_ids, part.topic_ids)[part.topic] for part in parts]
+    )[order]
+    columns["item"] = np.concatenate(
+        [np.append(_codes(item_ids, part.item_ids), np.int32(-1))[part.item] for part in parts]
+    )[order]
+    return Events(
+        user_ids=user_ids[learners],
+        offsets=offsets,
+        topic_ids=topic_ids,
+        item_ids=item_ids,
+        **columns,
+    )
+
+
+def _codes(names: NDArray[Any], some: NDArray[Any]) -> NDArray[np.int32]:
+    """Place of each of `some` in the ascending `names`, which hold them all."""
+    return np.searchsorted(names, some).astype(np.int32)
 
 
 def encode(frame: pd.DataFrame) -> Events:

@@ -1,6 +1,6 @@
 """Corpus tables: what all learners together did, up to the training cutoff."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.continuations import Continuations, count_continuations
+from features.continuations import (
+    PAIRS,
+    Continuations,
+    count_continuations,
+    merge_continuations,
+)
 from features.steps import LEARNING, PRACTICE, QUIZ, pass_rate
 from sensei.contracts import PASS_SCORE
 
@@ -133,13 +138,19 @@ class Statistics:
         return cls(**{each.name: np.asarray(arrays[each.name]) for each in fields(cls)})
 
 
-def fit(events: "Events", mask: NDArray[np.bool_], extra_topics: Iterable[int] = ()) -> Statistics:
+def fit(
+    events: "Events",
+    mask: NDArray[np.bool_],
+    extra_topics: Iterable[int] = (),
+    continuations: bool = True,
+) -> Statistics:
     """Count the events of a mask.
 
     Args:
         events: The encoded log.
         mask: (n,) bool, the events that may be used: those up to the training cutoff.
         extra_topics: Topic ids to keep a slot for though nobody touched them yet.
+        continuations: Whether to count what followed what.
 
     Returns:
         Statistics whose vocabulary is the topics of the learning events used, and the extra ones.
@@ -173,7 +184,51 @@ def fit(events: "Events", mask: NDArray[np.bool_], extra_topics: Iterable[int] =
         item_attempts=items[known],
         item_passes=_count(events.item[passed & ~plain], len(events.item_ids))[known],
         trained_until=np.array(events.time[mask].max() if mask.any() else -1, np.int64),
-        **_continuations(events, used, ids),
+        **(_continuations(events, used, ids) if continuations else {}),
+    )
+
+
+BY_TOPIC = ("topic_events", "topic_attempts", "topic_passes", "plain_attempts", "plain_passes")
+BY_ITEM = ("item_attempts", "item_passes")
+CONTINUED = ("context", "slot", "count", "pair", "pair_slot", "pair_count")
+
+
+def merged(
+    parts: Sequence[Statistics], extra_topics: Iterable[int] = (), pairs: int = PAIRS
+) -> Statistics:
+    """Add up statistics of logs that share no learner.
+
+    Equal to those of all the logs at once if each part was fitted with every topic of its log as
+    an extra one, and as long as no part holds more continuations of pairs than are kept.
+
+    Args:
+        parts: At least one.
+        extra_topics: Topic ids to keep a slot for though nobody touched them yet; a part's own
+            extra ones keep none.
+        pairs: Different continuations of pairs that are kept, the most frequent ones.
+    """
+    met = [part.topic_ids[part.topic_events > 0] for part in parts]
+    ids = np.unique(np.concatenate([*met, np.fromiter(extra_topics, np.int64)])).astype(np.int64)
+    items = np.unique(np.concatenate([part.item_ids for part in parts]))
+    counts: dict[str, NDArray[np.int64]] = {
+        **{name: np.zeros(len(ids) + 1, np.int64) for name in BY_TOPIC},
+        **{name: np.zeros(len(items), np.int64) for name in BY_ITEM},
+    }
+    continued = []
+    for part in parts:
+        slots = np.searchsorted(ids, part.topic_ids) + 1
+        slots[~np.isin(part.topic_ids, ids)] = 0
+        for name in BY_TOPIC:
+            counts[name][slots] += getattr(part, name)
+        for name in BY_ITEM:
+            counts[name][np.searchsorted(items, part.item_ids)] += getattr(part, name)
+        continued.append(({name: getattr(part, name) for name in CONTINUED}, np.append(0, slots)))
+    return Statistics(
+        topic_ids=ids,
+        item_ids=items,
+        trained_until=np.array(max(int(part.trained_until) for part in parts), np.int64),
+        **{name: values[1:] if name in BY_TOPIC else values for name, values in counts.items()},
+        **merge_continuations(continued, len(ids), pairs),
     )
 
 

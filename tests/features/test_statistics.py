@@ -1,8 +1,13 @@
+import dataclasses
+import functools
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from features.events import encode
-from features.statistics import Statistics, fit
+from features.events import Events, encode, together
+from features.statistics import Statistics, fit, merged
 
 ROWS = [
     ("ann", "quiz_complete", 30, 0.9, None, 1, "a", None),
@@ -58,3 +63,57 @@ def test_an_empty_mask_gives_an_empty_vocabulary(events):
     assert len(statistics.topic_ids) == 0
     assert statistics.trained_until == -1
     assert statistics.pass_rate(10) == 0.5
+
+
+KINDS_HERE = ("quiz_complete", "text_read", "recommendation_accepted")
+LOGS = st.lists(
+    st.tuples(
+        st.sampled_from(["ann", "bob", "cid", "dot", "eve"]),
+        st.sampled_from(KINDS_HERE),
+        st.integers(1, 6),
+        st.sampled_from([None, 0.0, 1.0]),
+        st.none(),
+        st.integers(0, 30),
+        st.sampled_from([None, "a", "b", "c"]),
+        st.none(),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def parted(events: Events, parts: int, known: np.ndarray):
+    """Whole learners in parts, and which of their events are known."""
+    for part in range(parts):
+        mine = np.arange(len(events.user_ids)) % parts == part
+        yield events.of_learners(mine), known[mine[events.learner]]
+
+
+@given(LOGS, st.integers(1, 4), st.integers(0, 31), st.sets(st.integers(5, 8)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_merged_statistics_equal_those_of_one_pass(make_frame, rows, parts, until, extra):
+    events = encode(make_frame(rows))
+    known = events.time < until * 1_000_000
+    whole = fit(events, known, extra)
+    pieces = [fit(each, mask, each.topic_ids) for each, mask in parted(events, parts, known)]
+    one_by_one = functools.reduce(lambda a, b: merged([a, b]), pieces)
+    for again in (merged(pieces, extra), merged([one_by_one], extra)):
+        for name, array in whole.to_arrays().items():
+            np.testing.assert_array_equal(array, again.to_arrays()[name], name)
+
+
+@given(LOGS, st.integers(1, 4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_parts_of_a_log_together_are_the_log(make_frame, rows, parts):
+    events = encode(make_frame(rows))
+    again = together([part for part, _ in parted(events, parts, events.kind > 9)])
+    for each in dataclasses.fields(Events):
+        np.testing.assert_array_equal(getattr(events, each.name), getattr(again, each.name))
+
+
+def test_merged_statistics_keep_the_most_frequent_pairs(make_frame):
+    rows = [("ann", "text_read", topic, None, None, t, None, None)
+            for t, topic in enumerate([1, 2, 1, 2, 1, 2, 3])]  # fmt: skip
+    events = encode(make_frame(rows))
+    both = [fit(events, np.ones(len(events), bool))] * 2
+    assert merged(both, pairs=2).pair_count.tolist() == [4, 4]
