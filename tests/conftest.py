@@ -164,12 +164,14 @@ def planted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _successor(width: int) -> bytes:
     import keras
 
+    from training.architectures import slots
+
     after = np.full((width + 1, width), 0.1 / (width - 1), np.float32)
     after[0] = 1 / width
     for slot in range(1, width + 1):
         after[slot, slot % width] = 0.9
     inputs = keras.Input((20,), name="inputs")
-    probability = keras.layers.Embedding(width + 1, width)(inputs[:, 0])
+    probability = keras.layers.Embedding(width + 1, width)(slots(inputs[:, 0], width))
     return _litert(inputs, {"probability": probability}, [after])
 
 

@@ -1,0 +1,199 @@
+"""Serving says of a learner what training said of the same moment, hidden states included."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.batch import Examples
+from features.history import FOLD_VERSION
+from sensei.bundle import Bundle, write
+from sensei.log import Event, Log
+from serving.engine import Catalogue, Engine, Model
+from serving.lately import lately
+from serving.learners import Learners
+from training.feed import Feed
+from training.loop import predict
+
+LATER = datetime(2025, 4, 1, tzinfo=UTC)
+
+
+class Growing:
+    """An engine on a log that holds what had happened by its clock, and what was read of the log.
+
+    `reads` are the keys that learners' events were read from: 0 is a fold of all of them.
+    """
+
+    def __init__(self, log: Log, events: list[dict[str, Any]], bundle: Bundle) -> None:
+        self.log = log
+        self.waiting = list(events)
+        self.now = 0
+        self.reads: list[int] = []
+        self.model = Model.of(bundle)
+        learners = Learners(lambda: log, lambda: 0.0, lambda: self.engine.model)
+        self.engine = Engine(learners, self.model, Catalogue(), lambda: self.now)
+        read = log.read_learner
+
+        def counted(user_id: str, after_id: int = 0) -> list[Event]:
+            self.reads.append(after_id)
+            return read(user_id, after_id)
+
+        log.read_learner = counted  # type: ignore[method-assign]
+
+    def go_to(self, now: int) -> None:
+        """Let time pass: append what happens before `now`, and look at what is popular."""
+        self.now = now
+        due = [each for each in self.waiting if each["timestamp"].timestamp() * 1e6 < now]
+        if due:
+            self.log.append(due, LATER)
+            self.waiting = self.waiting[len(due) :]
+        self.engine.model = self.model.knowing(lately(self.log, (), now))
+
+
+@pytest.fixture
+def growing(log: Log, taught) -> Growing:
+    return Growing(log, taught.events, Bundle.load(taught.bundle, FOLD_VERSION))
+
+
+def expected(taught, name: str, rows: Examples, output: str) -> np.ndarray:
+    """What the trained network says of each row, in the order of rows."""
+    found = {}
+    for chosen, answer in predict(taught.networks[name], Feed(rows, name)):
+        found |= dict(zip(chosen.tolist(), answer[output], strict=True))
+    return np.array([found[row] for row in range(len(rows))])
+
+
+def some(rows: Examples, count: int, wanted: np.ndarray) -> list[int]:
+    """Rows in order of time, spread evenly."""
+    allowed = np.flatnonzero(wanted)
+    order = allowed[np.argsort(rows.start[allowed], kind="stable")]
+    return order[np.linspace(0, len(order) - 1, count).astype(int)].tolist()
+
+
+def test_recommendations_are_what_training_says_of_the_same_moment(growing, taught) -> None:
+    rows = taught.prepared.test
+    answers = expected(taught, "recommendation", rows, "probability")
+    newcomer = np.isin(rows.last_topic_id, [98, 99])
+    assert newcomer.any()
+    for row in sorted(some(rows, 8, ~newcomer) + some(rows, 4, newcomer), key=rows.start.item):
+        growing.go_to(int(rows.start[row]))
+        user = str(rows.events.user_ids[rows.learner[row]])
+        engine = growing.engine
+        learner = engine.learners.learner(user)
+        probability = engine.model.next_topics(learner, growing.now)
+        np.testing.assert_allclose(probability, answers[row], atol=1e-5)
+        last = rows.last_topic[row]
+        others = np.delete(answers[row], last - 1).sum()
+        given = engine.recommend_next_topics(user, 50)
+        assert given["fallback"] is None
+        offered = {each["topic_id"]: each["probability"] for each in given["recommendations"]}
+        assert rows.last_topic_id[row] not in offered
+        assert set(range(10, 16)) - {rows.last_topic_id[row]} <= offered.keys()
+        for topic, each in offered.items():
+            slot = engine.model.corpora["recommendation"].slots[topic]
+            assert each == pytest.approx(answers[row, slot - 1] / others, abs=1e-5)
+
+
+def test_expected_success_is_what_training_says_of_the_same_moment(growing, taught) -> None:
+    rows = taught.prepared.attempts.test
+    answers = expected(taught, "difficulty", rows, "success")
+    unnamed = rows.events.item[rows.event] < 0  # who suggests a quiz knows no item
+    for row in some(rows, 12, unnamed):
+        growing.go_to(int(rows.start[row]))
+        user = str(rows.events.user_ids[rows.learner[row]])
+        given = growing.engine.suggest_quiz_difficulty(user, int(rows.topic_id[row]))
+        assert list(given["levels"].values()) == pytest.approx(answers[row].tolist(), abs=1e-5)
+
+
+def states(growing: Growing, user: str) -> dict[str, np.ndarray]:
+    learner = growing.engine.learners.learner(user)
+    assert learner is not None
+    return learner.states
+
+
+def refolded(growing: Growing, user: str) -> dict[str, np.ndarray]:
+    learner = Learners(lambda: growing.log, lambda: 0.0, lambda: growing.engine.model).learner(user)
+    assert learner is not None
+    return learner.states
+
+
+@pytest.mark.parametrize("kind", ["quiz_complete", "recommendation_accepted"])
+def test_one_more_event_advances_the_state_without_folding_anew(growing, taught, kind) -> None:
+    growing.go_to(int(LATER.timestamp() * 1e6))
+    before = states(growing, "learner 3")
+    growing.reads.clear()
+    event = {"user_id": "learner 3", "interaction_type": kind, "topic_id": 12, "timestamp": LATER}
+    growing.log.append([event | ({"score": 1.0} if kind == "quiz_complete" else {})], LATER)
+    after = states(growing, "learner 3")
+    assert len(growing.reads) == 1
+    assert growing.reads[0] > 0
+    fresh = refolded(growing, "learner 3")
+    assert after.keys() == {"recommendation", "difficulty"}
+    for name in after:
+        np.testing.assert_allclose(after[name], fresh[name], atol=1e-6)
+        moved = np.abs(after[name] - before[name]).max()
+        assert (moved > 1e-4) == (kind == "quiz_complete"), "a response is no learning event"
+
+
+def test_an_event_that_comes_late_is_folded_in_its_place(growing, taught) -> None:
+    growing.go_to(int(LATER.timestamp() * 1e6))
+    states(growing, "learner 3")
+    growing.reads.clear()
+    early = taught.events[0]["timestamp"]
+    quiz = {"interaction_type": "quiz_complete", "topic_id": 12, "score": 0.0}
+    growing.log.append([quiz | {"user_id": "learner 3", "timestamp": early}], LATER)
+    after, fresh = states(growing, "learner 3"), refolded(growing, "learner 3")
+    assert 0 in growing.reads[:2]
+    for name in after:
+        np.testing.assert_array_equal(after[name], fresh[name])
+
+
+def test_news_of_what_is_popular_keep_the_states(growing, taught) -> None:
+    growing.go_to(int(LATER.timestamp() * 1e6))
+    states(growing, "learner 3")
+    growing.reads.clear()
+    growing.go_to(growing.now + 1)
+    states(growing, "learner 3")
+    assert growing.reads == []
+
+
+def test_a_bundle_of_another_digest_folds_anew(growing, taught, tmp_path) -> None:
+    growing.go_to(int(LATER.timestamp() * 1e6))
+    before = states(growing, "learner 3")
+    name = "recommendation"
+    manifest = taught.manifest.model_copy(update={"models": {name: taught.manifest.models[name]}})
+    statistics = growing.model.bundle.statistics[name]
+    path = write(tmp_path, manifest, {name: taught.exported[name]}, {name: statistics})
+    growing.model = Model.of(Bundle.load(path, FOLD_VERSION))
+    growing.reads.clear()
+    growing.go_to(growing.now)
+    after = states(growing, "learner 3")
+    assert growing.reads == [0]
+    assert after.keys() == {name}
+    np.testing.assert_array_equal(after[name], before[name])
+
+
+def test_a_topic_of_the_catalogue_that_nobody_met_is_offered(growing, taught) -> None:
+    now = int(LATER.timestamp() * 1e6)
+    growing.go_to(now)
+    growing.engine.model = growing.model.knowing(lately(growing.log, [77, 10, 11], now))
+    given = growing.engine.recommend_next_topics("learner 3", 50)["recommendations"]
+    offered = {each["topic_id"]: each["probability"] for each in given}
+    assert offered.keys() >= {77, 99, 98}
+    assert 0 < offered[77] < 1
+    assert sum(offered.values()) < 1, "free spare slots keep theirs"
+
+
+def test_a_last_topic_that_a_model_has_no_slot_for_masks_nothing(
+    log: Log, planted_bundle, quiz
+) -> None:
+    log.append([quiz("mia", 11, 0), quiz("mia", 55, 1)])
+    now = int(quiz("mia", 11, 5)["timestamp"].timestamp() * 1e6)
+    model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)).knowing(lately(log, (), now))
+    engine = Engine(
+        Learners(lambda: log, lambda: 0.0, lambda: model), model, Catalogue(), lambda: now
+    )
+    given = engine.recommend_next_topics("mia", 50)
+    assert sorted(each["topic_id"] for each in given["recommendations"]) == [11, 12, 13, 14]
+    assert given["fallback"] is None
