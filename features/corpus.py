@@ -67,7 +67,7 @@ class Corpus:
         return np.array(out, np.float32)
 
     def topics(self, history: History, now_us: int) -> Floats:
-        """(width, 12) what is known of each topic; see `contracts.TOPIC_INPUTS`."""
+        """(width, 13) what is known of each topic; see `contracts.TOPIC_INPUTS`."""
         trained = len(self.statistics.topic_ids)
         out = np.zeros((self.statistics.width, len(TOPIC_INPUTS)), np.float32)
         for topic, row in history.topics.items():
@@ -83,7 +83,7 @@ class Corpus:
         ratios = self.statistics.continuations.log_ratios(last, before, previous)
         for column, ratio in zip(PRIORS, ratios, strict=True):
             out[:, column] = ratio[0]
-        out[:, RECENT] = self.recency.log_share(np.array([now_us // DAY]))[0]
+        out[:, RECENT] = self.recency.lately(np.array([now_us // DAY]))[0]
         out[trained:, NEW] = 1.0
         return out
 

@@ -4,4 +4,4 @@ from sensei.contracts import TOPIC_INPUTS, place
 
 LAST, NEW = (place(TOPIC_INPUTS, name) for name in ("last", "new"))
 PRIORS = tuple(place(TOPIC_INPUTS, name) for name in ("prior_1", "prior_2"))
-RECENT = slice(place(TOPIC_INPUTS, "recent_2"), place(TOPIC_INPUTS, "recent_7") + 1)
+RECENT = slice(place(TOPIC_INPUTS, "recent_2"), place(TOPIC_INPUTS, "age") + 1)

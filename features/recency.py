@@ -1,5 +1,6 @@
 """What the log says about topics lately: how popular each is, and which are new since training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ from features.steps import DAY, LEARNING
 if TYPE_CHECKING:
     from features.events import Events
     from features.statistics import Statistics
+
+NEVER = np.iinfo(np.int64).max
+"""Day of what did not happen."""
 
 WINDOW_DAYS = 28
 HALF_LIVES = (2.0, 7.0)
@@ -27,18 +31,22 @@ class Recency:
     Attributes:
         newcomers: (m,) ids of topics that the vocabulary lacks, in the order in which they first
             appeared; the first ones get the spare slots T + 1, T + 2, ...
-        first_day: day (since 1970) of the first row.
+        since: (width,) day (since 1970) on which anybody first met each topic; `NEVER` where
+            nobody did.
+        first_day: day of the first row.
         counts: (days, width) learning events.
     """
 
     newcomers: NDArray[np.int64]
+    since: NDArray[np.int64]
     first_day: int
     counts: NDArray[np.float32]
 
     @classmethod
     def nothing(cls, width: int) -> "Recency":
         """No event lately and no newcomer."""
-        return cls(np.empty(0, np.int64), 0, np.zeros((0, width), np.float32))
+        never = np.full(width, NEVER)
+        return cls(np.empty(0, np.int64), never, 0, np.zeros((0, width), np.float32))
 
     @classmethod
     def of(
@@ -52,15 +60,18 @@ class Recency:
             visible: (n,) events that may be counted: not those of learners held out as unseen.
         """
         used = np.flatnonzero(visible & (events.kind < LEARNING))
-        newcomers = _newcomers(events, statistics, used)
+        first = np.full(len(events.topic_ids), NEVER)
+        np.minimum.at(first, events.topic[used], events.time[used])
+        met = np.flatnonzero(first < NEVER)
+        times = dict(zip(events.topic_ids[met].tolist(), first[met].tolist(), strict=True))
         topics, days = events.topic[used], events.time[used] // DAY
-        return cls.counted(statistics, newcomers, events.topic_ids, topics, days)
+        return cls.counted(statistics, times, events.topic_ids, topics, days)
 
     @classmethod
     def counted(
         cls,
         statistics: "Statistics",
-        newcomers: NDArray[np.int64],
+        first: Mapping[int, int],
         topic_ids: NDArray[np.int64],
         topic: NDArray[Any],
         day: NDArray[np.int64],
@@ -70,34 +81,41 @@ class Recency:
 
         Args:
             statistics: whose vocabulary and width count.
-            newcomers: topics that the vocabulary lacks, oldest first.
+            first: time of the first event of each topic, microseconds since 1970; topics that
+                the vocabulary knows may be missing where its own statistics tell.
             topic_ids: (T,) ids.
             topic: (n,) place in `topic_ids`.
             day: (n,) UTC days since 1970.
             events: (n,) how many events a row stands for; by default one.
         """
+        in_time = sorted(first, key=lambda each: (first[each], each))
+        new = [each for each in in_time if not statistics.slot_of(each)]
+        newcomers = np.array(new, np.int64)
+        since = _since(statistics, newcomers, first)
         slot = slots_of(topic_ids, statistics, newcomers)[topic]
         kept = slot > 0
         slot, day = slot[kept], day[kept]
-        first = int(day.min()) if len(day) else 0
-        days = int(day.max()) - first + 1 if len(day) else 0
-        cell = (day - first) * statistics.width + slot - 1
+        start = int(day.min()) if len(day) else 0
+        days = int(day.max()) - start + 1 if len(day) else 0
+        cell = (day - start) * statistics.width + slot - 1
         weight = None if events is None else events[kept]
         counts = np.bincount(cell, weight, days * statistics.width).astype(np.float32)
-        return cls(newcomers, first, counts.reshape(days, statistics.width))
+        return cls(newcomers, since, start, counts.reshape(days, statistics.width))
 
-    def log_share(self, day: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Log share of each slot in the events of the days before, recent ones weighing more.
+    def lately(self, day: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What all learners did in the days before.
 
         Args:
             day: (n,) UTC days since 1970.
 
         Returns:
-            (n, width, 2): log of events, one added, over their mean; for each of `HALF_LIVES`.
+            (n, width, 3): for each of `HALF_LIVES` the log of a slot's events, recent ones
+            weighing more and one added, over their mean; and log1p(days since the first, up to
+            28) / 4.
         """
         asked, row = np.unique(day, return_inverse=True)
         table = np.array([self._of_day(int(each)) for each in asked], np.float32)
-        return table.reshape(-1, self.counts.shape[1], len(HALF_LIVES))[row]
+        return table.reshape(-1, self.counts.shape[1], len(HALF_LIVES) + 1)[row]
 
     @cached_property
     def _days(self) -> dict[int, NDArray[np.float32]]:
@@ -107,11 +125,15 @@ class Recency:
         if day not in self._days:
             stop = min(max(day - self.first_day, 0), len(self.counts))
             start = min(max(day - self.first_day - WINDOW_DAYS, 0), stop)
-            age = day - self.first_day - 1 - np.arange(start, stop)
-            weight = 0.5 ** (age / np.array(HALF_LIVES)[:, None])
-            events = weight @ self.counts[start:stop].astype(np.float64) + 1.0
-            relative = events / events.mean(axis=1, keepdims=True)
-            self._days[day] = np.log(relative).T.astype(np.float32)
+            counts = self.counts[start:stop].astype(np.float64)
+            age = day - self.first_day - np.arange(start, stop)
+            weight = 0.5 ** ((age - 1) / np.array(HALF_LIVES)[:, None])
+            events = weight @ counts + 1.0
+            relative = np.log(events / events.mean(axis=1, keepdims=True))
+            known = self.since < day
+            # capped: beyond it a topic is old, and a number that only grows would leave its range
+            days = np.log1p(np.where(known, np.minimum(day - self.since, WINDOW_DAYS), 0)) / 4.0
+            self._days[day] = np.vstack([relative, days]).T.astype(np.float32)
         return self._days[day]
 
 
@@ -126,12 +148,15 @@ def slots_of(
     return np.where(known > 0, known, found).astype(np.int32)
 
 
-def _newcomers(
-    events: "Events", statistics: "Statistics", used: NDArray[np.int64]
+def _since(
+    statistics: "Statistics", newcomers: NDArray[np.int64], first: Mapping[int, int]
 ) -> NDArray[np.int64]:
-    """Topics without a slot, by the time of their first event, then by id."""
-    first = np.full(len(events.topic_ids), np.iinfo(np.int64).max)
-    np.minimum.at(first, events.topic[used], events.time[used])
-    new = (statistics.slots_of(events.topic_ids) == 0) & (first < np.iinfo(np.int64).max)
-    places = np.flatnonzero(new)
-    return events.topic_ids[places[np.lexsort((events.topic_ids[places], first[places]))]]
+    """(width,) day on which anybody first met the topic of each slot; `NEVER` where nobody did."""
+    since = np.full(statistics.width, NEVER)
+    since[: len(statistics.topic_since)] = statistics.topic_since
+    topics = np.fromiter(first, np.int64, len(first))
+    days = np.fromiter(first.values(), np.int64, len(first)) // DAY
+    slot = slots_of(topics, statistics, newcomers)
+    told, place = slot > 0, np.maximum(slot - 1, 0)
+    np.minimum.at(since, place[told], days[told])
+    return since

@@ -80,7 +80,7 @@ class Sequences:
         return self._unrolled(chosen, reach)
 
     def topics(self, chosen: NDArray[np.int64]) -> Floats:
-        """(n, width, 12) what is known of each topic as of each row; `contracts.TOPIC_INPUTS`."""
+        """(n, width, 13) what is known of each topic as of each row; `contracts.TOPIC_INPUTS`."""
         rows = self.rows
         out = np.zeros((len(chosen), rows.tables[0].width, len(TOPIC_INPUTS)), np.float32)
         self._unrolled(chosen, 0, topics=out)
@@ -92,7 +92,7 @@ class Sequences:
             )
             for column, ratio in zip(PRIORS, ratios, strict=True):
                 out[mine, :, column] = ratio
-        out[:, :, RECENT] = rows.recency.log_share(rows.start[chosen] // DAY)
+        out[:, :, RECENT] = rows.recency.lately(rows.start[chosen] // DAY)
         out[:, len(rows.tables[0].topic_ids) :, NEW] = 1.0
         return out
 
@@ -186,7 +186,7 @@ def unroll(
         ring: Room.
         touched: (T + 1,) room.
         out: (events, 8) written, zeros on entry.
-        dense: (k, width, 12) whose first columns are written, zeros on entry; it, `free` and
+        dense: (k, width, 13) whose first columns are written, zeros on entry; it, `free` and
             `item` have no rows where nobody asks.
         free: (k, 13) written, zeros on entry.
         item: (k, 3) written, zeros on entry.

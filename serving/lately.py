@@ -30,11 +30,9 @@ def lately(log: "Log", catalogue: Iterable[int], now_us: int) -> Callable[[Stati
     ids, place = np.unique(topic, return_inverse=True)
 
     def of(statistics: Statistics) -> Recency:
-        since = log.first_events(int(statistics.trained_until))
-        new = [each for each, _ in sorted(since, key=lambda found: (found[1], found[0]))]
-        new += offered
-        unknown = dict.fromkeys(each for each in new if not statistics.slot_of(each))
-        newcomers = np.array(list(unknown), np.int64)
-        return Recency.counted(statistics, newcomers, ids, place, day, events)
+        first = dict(log.first_events(int(statistics.trained_until)))
+        unmet = [each for each in offered if each not in first and not statistics.slot_of(each)]
+        first |= dict.fromkeys(unmet, now_us)  # slots of their own, after those that somebody met
+        return Recency.counted(statistics, first, ids, place, day, events)
 
     return of

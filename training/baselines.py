@@ -133,7 +133,7 @@ def recently_popular(width: int) -> Model:
         width: slots that are scored, those of newcomers included.
 
     Returns:
-        Model of {"topics": (n, width * 12)} to {"probability": (n, width)}.
+        Model of {"topics": (n, width * 13)} to {"probability": (n, width)}.
     """
     from keras import ops
 

@@ -65,7 +65,7 @@ def recommendation(
         name: of the model.
 
     Returns:
-        Network of {"inputs": (n, 20), "topics": (n, width * 12)}, and "state" where it has one, to
+        Network of {"inputs": (n, 20), "topics": (n, width * 13)}, and "state" where it has one, to
         {"probability": (n, width)}.
     """
     import keras
