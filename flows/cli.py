@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 Split = Literal["time", "learner"]
 Promotion = Literal["auto", "review"]
+Effort = Annotated[
+    Literal["quick", "full"],
+    typer.Option(help="quick: few networks, once; full: every one, three times."),
+]
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
 
@@ -49,6 +54,7 @@ def run(
         Split, typer.Option(help="time, or learner where a log knows only order.")
     ] = "time",
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
+    effort: Effort = "quick",
 ) -> None:
     """The main job: read the log, train, compare, promote, package, report.
 
@@ -60,7 +66,7 @@ def run(
     settings = Settings()
     with run_progress() as say:
         fill_empty_log(settings, say)
-        summary = _train(settings, days, split, seed, "auto", say)
+        summary = _train(settings, days, split, seed, "auto", effort, say)
     show_summary(console, summary)
 
 
@@ -74,12 +80,13 @@ def train(
     promotion: Annotated[
         Promotion, typer.Option(help="auto: what passes the gate; review: a person decides.")
     ] = "auto",
+    effort: Effort = "quick",
 ) -> None:
     """Train on the log as it is, and promote what passes the gate."""
     from flows.summary import show_summary
 
     with run_progress() as say:
-        summary = _train(Settings(), days, split, seed, promotion, say)
+        summary = _train(Settings(), days, split, seed, promotion, effort, say)
     show_summary(console, summary)
 
 
@@ -89,6 +96,7 @@ def _train(
     split: Split,
     seed: int | None,
     promotion: Promotion,
+    effort: Literal["quick", "full"],
     say: Callable[[str], None],
 ) -> "RunSummary":
     from flows.own_log import open_own_log, refuse_empty
@@ -104,6 +112,7 @@ def _train(
             split=split,
             seed=settings.seed if seed is None else seed,
             promotion=promotion,
+            effort=effort,
         )
 
 
@@ -194,28 +203,54 @@ def evaluate(
     renamed: Annotated[
         list[str] | None, typer.Option("--map", help="theirs=ours, for a column named otherwise.")
     ] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    models: Annotated[
+        str, typer.Option(help="Names with commas between; by default those of the effort.")
+    ] = "",
+    effort: Effort = "quick",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Train each network so often; default: the effort's.")
+    ] = None,
+    setting: Annotated[
+        Literal["fast", "sketch"], typer.Option(help="How the reference networks are fitted.")
+    ] = "fast",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do not go on from what an earlier call kept.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of resampling, and the first of training.")] = 0,
 ) -> None:
-    """Measure every model on any log by one protocol, without the database."""
+    """Measure every model on any log by one protocol, without the database.
+
+    Models that are done are kept under SENSEI_HOME: the same command again goes on from there.
+    """
     from flows.summary import show_evaluation, show_import
     from sensei.importing import read_frame
+    from training import fit
+    from training.candidates import check_names
     from training.evaluate import evaluate as run_protocol
+    from training.recipes import EFFORTS
+    from training.score_cache import ScoreCache
 
     mapping = _mapping(renamed or [])
+    wanted = [name.strip() for name in models.split(",") if name.strip()]
+    check_names(wanted)
+    kept = Settings().evaluations
+    check_room(kept)
     if out:
         check_output(out)
+    fitted = {each.name: each for each in (fit.FAST, fit.SKETCH)}[setting]
     with run_progress() as say:
         say(f"Read: {file}")
         frame, imported = read_frame(file, mapping, _kept(split))
         _refuse_nothing(imported)
-        say("Train: loading TensorFlow")
         result = run_protocol(
             frame,
             split,
             seed,
-            progress=lambda name, epoch, logs: say(
-                f"Train: {name}, epoch {epoch}: validation loss {logs['val_loss']:.4f}"
-            ),
+            replace(EFFORTS[effort], setting=fitted),
+            wanted,
+            seeds,
+            cache=lambda digest: ScoreCache(kept, digest, fresh),
+            say=say,
         )
     if out:
         out.write_text(result.to_json() + "\n", "utf-8")

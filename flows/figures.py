@@ -9,6 +9,7 @@ from rich.table import Table
 
 NAMES = {
     "most_popular": "most popular",
+    "recently_popular": "popular lately",
     "repeat_last": "repeat last",
     "most_frequent": "learner's most frequent",
     "markov_1": "Markov, last topic",
@@ -17,6 +18,14 @@ NAMES = {
     "topic_mean": "topic mean",
     "proficiency": "learner's proficiency",
     "reference": "reference network",
+    "slots": "wider network",
+    "prior": "with continuations",
+    "history": "with history",
+    "sequence": "sequence network",
+    "blend": "blend of networks",
+    "items": "with items",
+    "topics": "with topics",
+    "tracing": "knowledge tracing",
 }
 RANKING = {
     "hr_at_1": "HR@1",
@@ -54,6 +63,7 @@ def ties(intervals: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict
             name
             for name, each in figures.items()
             if name != best.get(table, chosen["recommendation"])
+            and "gain" in each
             and each["gain"]["low"] <= 0 <= each["gain"]["high"]
         ]
         for table, figures in tables.items()

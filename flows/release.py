@@ -14,7 +14,7 @@ from prefect import get_run_logger, task
 from features.batch import examples
 from features.history import FOLD_VERSION
 from flows.package_service import package
-from flows.steps import IO, Evidence, Features, Moment, Validation
+from flows.steps import IO, Features, Moment, Validation
 from monitoring.drift import Drift, drift_report
 from sensei import bundle
 from sensei.bundle import Bundle, Manifest, ModelEntry
@@ -31,6 +31,7 @@ from training.gate import Decision
 from training.promotion import Move, champion, promote
 from training.registry import Registry
 from training.rematch import decide_all
+from training.result import Evidence
 from training.tracking import Dataset, log_candidates
 
 DAY = 86_400_000_000
@@ -57,7 +58,9 @@ def export(features: Features, candidates: Mapping[str, Candidate]) -> dict[str,
 
 def chosen(candidates: Candidates, evidence: Evidence) -> dict[str, Candidate]:
     """Model -> the candidate that was chosen on validation."""
-    found = {"recommendation": candidates.recommendation[evidence.chosen.recommendation]}
+    found = {}
+    if evidence.chosen.recommendation:
+        found["recommendation"] = candidates.recommendation[evidence.chosen.recommendation]
     if evidence.chosen.difficulty:
         found["difficulty"] = candidates.difficulty[evidence.chosen.difficulty]
     return found

@@ -20,11 +20,13 @@ from sensei import curriculum
 from sensei.errors import SenseiError, StorageUnavailable
 from sensei.log import open_log
 from sensei.settings import Settings
-from training.candidates import Candidates, train_candidates
+from training.candidates import Candidates, train_again, train_candidates
 from training.code_version import code_version
-from training.evaluate import Chosen, Measured, choose, intervals, measure
+from training.evaluate import choose, measure
 from training.export import import_tensorflow
 from training.preparation import Parts, Prepared, prepare
+from training.recipes import EFFORTS
+from training.result import Evidence, Result, result_of
 from training.splits import split_by_learner, split_by_time, within
 
 KEPT_RUNS = 3
@@ -196,9 +198,17 @@ def build_features(
     return Features(events, prepared, docs)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """All candidates by the first seed, and the networks once more by each further one."""
+
+    candidates: Candidates
+    again: tuple[Candidates, ...]
+
+
 @task(name="train")
-def train(features: Features, seed: int) -> Candidates:
-    """Fit the reference networks and count the baselines."""
+def train(features: Features, seed: int, effort: str) -> Trained:
+    """Count the baselines and fit the networks, each as often as the effort says."""
     logger = get_run_logger()
     logger.info("Train: loading TensorFlow")
     import_tensorflow()
@@ -206,27 +216,25 @@ def train(features: Features, seed: int) -> Candidates:
     def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
         logger.info("Train: %s, epoch %d: validation loss %.4f", name, epoch, logs["val_loss"])
 
-    return train_candidates(features.prepared, seed, progress=progress)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The choice made on validation, and the test part opened once after it."""
-
-    chosen: Chosen
-    validated: Measured
-    tested: Measured
-    intervals: dict[str, Any]
+    budget = EFFORTS[effort]
+    further = range(seed + 1, seed + budget.seeds)
+    return Trained(
+        train_candidates(features.prepared, seed, budget, progress=progress),
+        train_again(features.prepared, further, budget, progress),
+    )
 
 
 @task(name="evaluate")
-def evaluate(features: Features, candidates: Candidates, seed: int) -> Evidence:
+def evaluate(
+    features: Features, trained: Trained, split: str, seed: int, effort: str
+) -> tuple[Evidence, Result]:
     """Choose on the validation part, then measure everything on the test part."""
     prepared = features.prepared
     get_run_logger().info("Evaluate: ranking all topics for %s targets", f"{len(prepared.test):,}")
-    validated = measure(candidates, prepared, "validate")
-    chosen = choose(candidates, validated)
-    tested = measure(candidates, prepared, "test")
+    validated = measure(trained.candidates, prepared, "validate", trained.again)
+    chosen = choose(validated)
+    tested = measure(trained.candidates, prepared, "test", trained.again)
     names = " and ".join(name for name in (chosen.recommendation, chosen.difficulty) if name)
     get_run_logger().info("Evaluate: chosen on validation: %s", names)
-    return Evidence(chosen, validated, tested, intervals(tested, chosen, seed))
+    evidence = Evidence(chosen, validated, tested)
+    return evidence, result_of(features.events, split, seed, EFFORTS[effort], prepared, evidence)

@@ -14,7 +14,6 @@ from flows.one_at_a_time import one_at_a_time
 from flows.summary import RunSummary
 from sensei.log import open_log
 from sensei.settings import Settings
-from training.evaluate import next_topic_table, success_table
 
 
 @flow(name="train-models", description="Log -> validated features -> models -> gate -> Bento.")
@@ -24,6 +23,7 @@ def train_models(
     split: Literal["time", "learner"] = "time",
     seed: int = 0,
     promotion: Literal["auto", "review"] = "auto",
+    effort: Literal["quick", "full"] = "quick",
 ) -> RunSummary:
     """Train on the log, promote what is better, package it, report drift.
 
@@ -33,6 +33,7 @@ def train_models(
         split: `time`, or `learner` for logs that know only order.
         seed: Seed of every random choice.
         promotion: `auto`, or `review`: a person decides, the version waits as challenger.
+        effort: `quick`: few networks, once; `full`: every one, three times: hours on a long log.
 
     Returns:
         What the run did, in figures and words.
@@ -43,8 +44,9 @@ def train_models(
         extracted = steps.extract(settings, moment)
         validation = steps.validate(settings, moment, extracted)
         features = steps.build_features(settings, moment, validation, window_days, split)
-        candidates = steps.train(features, seed)
-        evidence = steps.evaluate(features, candidates, seed)
+        trained = steps.train(features, seed, effort)
+        evidence, result = steps.evaluate(features, trained, split, seed, effort)
+        candidates = trained.candidates
         chosen = release.chosen(candidates, evidence)
         exported = release.export(features, chosen)
         parameters = {
@@ -52,6 +54,7 @@ def train_models(
             "as_of": moment.as_of,
             "split": split,
             "seed": seed,
+            "effort": effort,
         }
         registered = release.register(
             settings, validation, features, candidates, evidence, exported, parameters
@@ -75,10 +78,10 @@ def train_models(
         learners=len(features.events.user_ids),
         topics=len(features.events.topic_ids),
         targets=features.prepared.counts,
-        next_topic=next_topic_table(evidence.tested),
-        success=success_table(evidence.tested),
+        next_topic=result.next_topic,
+        success=result.success,
         no_success=features.prepared.no_success,
-        tied=ties(evidence.intervals, asdict(evidence.chosen)),
+        tied=ties(result.intervals, asdict(evidence.chosen)),
         chosen={model: candidate.name for model, candidate in chosen.items()},
         versions=registered.versions,
         promoted={

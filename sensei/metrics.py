@@ -91,10 +91,15 @@ def auc(label: Ints, probability: NDArray[np.floating], weight: Floats | None = 
     Returns:
         In [0, 1]; NaN where only one side is present.
     """
-    w = np.ones(len(label)) if weight is None else weight
     _, group = np.unique(probability, return_inverse=True)
-    wins = np.bincount(group, w * (np.asarray(label) > 0))
-    losses = np.bincount(group, w * (np.asarray(label) <= 0))
+    w = np.ones(len(label)) if weight is None else weight
+    return _auc_of_groups(np.asarray(label) > 0, group, w)
+
+
+def _auc_of_groups(success: NDArray[np.bool_], group: NDArray[np.intp], w: Floats) -> float:
+    """The same of rows whose equal probabilities are already numbered in ascending order."""
+    wins = np.bincount(group, w * success)
+    losses = np.bincount(group, w * ~success)
     below = np.cumsum(losses) - losses / 2
     pairs = wins.sum() * losses.sum()
     return float((wins * below).sum() / pairs) if pairs > 0 else float("nan")
@@ -189,11 +194,26 @@ def paired_learner_bootstrap(
 def auc_bootstrap(
     label: Ints, probability: NDArray[np.floating], learner: Ints, seed: int, samples: int = 200
 ) -> Interval:
-    """AUC with an interval from resampling learners; NaN where only one side is present."""
+    """AUC with an interval from resampling learners; NaN where only one side is present.
+
+    Args:
+        label: (n,), 1 success, 0 failure.
+        probability: (n,) any monotone score; or (s, n) of s trained models, whose AUCs are averaged
+            before and in each resample.
+        learner: (n,), code of each row's learner.
+        seed: seed of the resampling.
+        samples: number of resamples.
+    """
     _, code = np.unique(learner, return_inverse=True)
-    _, group = np.unique(probability, return_inverse=True)  # sorts once, not once a resample
+    success = np.asarray(label) > 0
+    models = np.atleast_2d(probability)
+    groups = [np.unique(each, return_inverse=True)[1] for each in models]  # sorts once each
+
+    def mean(w: Floats) -> float:
+        return float(np.mean([_auc_of_groups(success, group, w) for group in groups]))
+
     count = int(code.max()) + 1 if len(code) else 0
-    drawn = [auc(label, group, w[code]) for w in resamples(count, samples, seed)] if count else []
+    drawn = [mean(w[code]) for w in resamples(count, samples, seed)] if count else []
     known = [a for a in drawn if not np.isnan(a)]
     low, high = np.percentile(known, (2.5, 97.5)) if known else (float("nan"), float("nan"))
-    return Interval(auc(label, group), float(low), float(high))
+    return Interval(mean(np.ones(len(success))), float(low), float(high))

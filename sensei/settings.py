@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         return self.root / "runs"
 
     @property
+    def evaluations(self) -> Path:
+        """Folder of what evaluations keep to go on from; an erase removes it."""
+        return self.root / "evaluations"
+
+    @property
     def reports(self) -> Path:
         """Folder of Data Docs and drift reports."""
         return self.root / "reports"

@@ -1,9 +1,10 @@
 """The models that compete in one run, by name."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from features.batch import Examples
+from sensei.errors import InvalidInput
 from training import recipes
 from training.architectures import Model, Network
 from training.export import import_tensorflow
@@ -14,10 +15,12 @@ from training.preparation import Parts, Prepared
 from training.recipes import QUICK, Budget, Recipe
 from training.scores import Answers, Predict
 
-__all__ = ["Candidate", "Candidates", "ModelProgress", "train_candidates"]
+__all__ = ["Candidate", "Candidates", "Job", "ModelProgress", "Training", "jobs_of"]
 
 ModelProgress = Callable[[str, int, Mapping[str, float]], None]
 """Called after each epoch: model name, epoch from 1, its metrics."""
+
+COUNTING = "counting"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,102 @@ class Candidates:
     difficulty: dict[str, Candidate]
 
 
+@dataclass(frozen=True)
+class Job:
+    """One of the two things to predict, and the recipes that compete for it.
+
+    Attributes:
+        vector: `recommendation` or `difficulty`.
+        parts: its targets.
+        recipes: all there are, in their order.
+        wanted: those that compete; others are made only where one of them needs it.
+    """
+
+    vector: str
+    parts: Parts
+    recipes: tuple[Recipe, ...]
+    wanted: tuple[Recipe, ...]
+
+
+def jobs_of(prepared: Prepared, budget: Budget, models: Collection[str] | None = None) -> list[Job]:
+    """What competes for what.
+
+    Args:
+        prepared: the targets; without scored attempts there is no job of success.
+        budget: how much time it may take.
+        models: names of those wanted, of either job; by default all that the budget allows.
+
+    Raises:
+        InvalidInput: a name is unknown.
+    """
+    check_names(models or ())
+    parts_of = (
+        ("recommendation", recipes.NEXT_TOPIC, prepared),
+        ("difficulty", recipes.SUCCESS, prepared.attempts),
+    )
+    return [
+        Job(vector, parts, made_by, tuple(r for r in made_by if _wanted(r, budget, models)))
+        for vector, made_by, parts in parts_of
+        if parts
+    ]
+
+
+def check_names(models: Collection[str]) -> None:
+    """Refuse a name that no recipe has.
+
+    Raises:
+        InvalidInput: a name is unknown.
+    """
+    known = dict.fromkeys(each.name for each in (*recipes.NEXT_TOPIC, *recipes.SUCCESS))
+    for name in models:
+        if name not in known:
+            raise InvalidInput(
+                f"models: expected names among {', '.join(known)}, got {name!r}; choose of these"
+            )
+
+
+def _wanted(recipe: Recipe, budget: Budget, models: Collection[str] | None) -> bool:
+    return recipe.name in models if models else budget.slow or not recipe.slow
+
+
+class Training:
+    """Candidates for one job by one seed, each trained when it is first asked for."""
+
+    def __init__(
+        self, job: Job, seed: int, budget: Budget, progress: ModelProgress | None = None
+    ) -> None:
+        """Train nothing yet.
+
+        Args:
+            job: what there is to train.
+            seed: the same seed gives the same weights.
+            budget: how much time it may take.
+            progress: called after each epoch.
+        """
+        self._job, self._seed, self._budget, self._progress = job, seed, budget, progress
+        self._recipes = {each.name: each for each in job.recipes}
+        self._made: dict[str, Candidate] = {}
+
+    def __getitem__(self, name: str) -> Candidate:
+        """The candidate of a name; what its recipe needs is trained before it."""
+        if name not in self._made:
+            self._made[name] = self._trained(self._recipes[name])
+        return self._made[name]
+
+    def _trained(self, recipe: Recipe) -> Candidate:
+        import_tensorflow()  # before Keras does it, loudly
+        import keras
+
+        needed = {name: self[name].network for name in recipe.needs}
+        keras.utils.set_random_seed(self._seed)
+        told = _told(self._progress, f"{recipe.name} {self._job.vector}, seed {self._seed}")
+        given = recipes.Given(self._job.parts, self._seed, self._budget, needed, told)
+        network, curves = recipe.make(given)
+        return Candidate(
+            recipe.name, recipe.kind, network, self._job.vector, recipe.description, curves
+        )
+
+
 def train_candidates(
     prepared: Prepared,
     seed: int,
@@ -70,7 +169,7 @@ def train_candidates(
     models: Collection[str] | None = None,
     progress: ModelProgress | None = None,
 ) -> Candidates:
-    """Count and train the models that compete.
+    """Count and train the models that compete, by one seed.
 
     Args:
         prepared: examples of the training and validation parts.
@@ -78,43 +177,40 @@ def train_candidates(
         budget: how much time it may take.
         models: names of those wanted, of either job; by default all that the budget allows.
         progress: called after each epoch.
+
+    Raises:
+        InvalidInput: a name is unknown.
     """
-    import_tensorflow()  # before Keras does it, loudly
-    jobs: list[dict[str, Candidate]] = []
-    for vector, made_by, parts in (
-        ("recommendation", recipes.NEXT_TOPIC, prepared),
-        ("difficulty", recipes.SUCCESS, prepared.attempts),
-    ):
-        wanted = [each for each in made_by if parts and _wanted(each, budget, models)]
-        assert parts or not wanted
-        jobs.append(_trained(vector, wanted, parts or prepared, seed, budget, progress))
-    return Candidates(*jobs)
+    return _all(jobs_of(prepared, budget, models), seed, budget, progress, ())
 
 
-def _wanted(recipe: Recipe, budget: Budget, models: Collection[str] | None) -> bool:
-    return recipe.name in models if models else budget.slow or not recipe.slow
+def train_again(
+    prepared: Prepared,
+    seeds: Collection[int],
+    budget: Budget,
+    progress: ModelProgress | None = None,
+) -> tuple[Candidates, ...]:
+    """The networks among the candidates once more by each of further seeds.
+
+    Counting models are left out: they would say the same.
+    """
+    jobs = jobs_of(prepared, budget)
+    return tuple(_all(jobs, seed, budget, progress, (COUNTING,)) for seed in seeds)
 
 
-def _trained(
-    vector: str,
-    wanted: Iterable[Recipe],
-    parts: Parts,
+def _all(
+    jobs: Collection[Job],
     seed: int,
     budget: Budget,
     progress: ModelProgress | None,
-) -> dict[str, Candidate]:
-    import keras
-
-    found: dict[str, Candidate] = {}
-    for recipe in wanted:
-        keras.utils.set_random_seed(seed)
-        trained = {name: each.network for name, each in found.items()}
-        told = _told(progress, f"{recipe.name} {vector}")
-        network, curves = recipe.make(recipes.Given(parts, seed, budget, trained, told))
-        found[recipe.name] = Candidate(
-            recipe.name, recipe.kind, network, vector, recipe.description, curves
-        )
-    return found
+    without: Collection[str],
+) -> Candidates:
+    found: dict[str, dict[str, Candidate]] = {"recommendation": {}, "difficulty": {}}
+    for job in jobs:
+        training = Training(job, seed, budget, progress)
+        names = [each.name for each in job.wanted if each.kind not in without]
+        found[job.vector] = {name: training[name] for name in names}
+    return Candidates(**found)
 
 
 def _told(progress: ModelProgress | None, name: str) -> Progress | None:

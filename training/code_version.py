@@ -31,12 +31,13 @@ class CodeVersion:
 @cache
 def code_version(root: Path = ROOT) -> CodeVersion:
     """Read the version of the code below `root`; once a process, as its code does not change."""
-    return CodeVersion(_digest(root), _commit(root))
+    return CodeVersion(digest_of_sources(root), _commit(root))
 
 
-def _digest(root: Path) -> str:
+def digest_of_sources(root: Path, packages: tuple[str, ...] = PACKAGES) -> str:
+    """SHA-256 of the source files of some packages and of their paths."""
     digest = hashlib.sha256()
-    for package in PACKAGES:
+    for package in packages:
         for path in sorted((root / package).rglob("*")):
             if path.suffix in _SOURCES and path.is_file():
                 content = path.read_bytes()

@@ -1,9 +1,7 @@
 """The protocol: split, train, choose on validation, open the test part once, for any log."""
 
-import json
-import math
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,58 +11,38 @@ from numpy.typing import NDArray
 
 from features.batch import Events, Examples, encode
 from sensei.errors import InvalidInput
-from training.candidates import Candidates, ModelProgress, train_candidates
-from training.intervals import recommendation_intervals, success_intervals
+from training.candidates import (
+    COUNTING,
+    Candidate,
+    Candidates,
+    Job,
+    Training,
+    check_names,
+    jobs_of,
+)
 from training.preparation import Prepared, prepare
 from training.recipes import QUICK, Budget
+from training.result import Chosen, Evidence, Result, result_of
+from training.score_cache import ScoreCache, Trial, digest_of
 from training.scores import (
-    MODES,
     RecommendationScores,
     SuccessScores,
     score_recommendation,
     score_success,
 )
 from training.splits import Split, split_by_column, split_by_learner, split_by_time
+from training.trials import Measured, NextTopicTrials, SuccessTrials
+
+__all__ = ["Chosen", "Evidence", "Measured", "Result", "choose", "evaluate", "measure"]
 
 COLUMN = "column:"
 METADATA = "metadata."
 
+Say = Callable[[str], None]
+"""Tells a person what happens now."""
 
-@dataclass(frozen=True)
-class Measured:
-    """Scores of every model on the same rows; `success` is empty where no attempt is scored."""
-
-    next_topic: dict[str, RecommendationScores]
-    success: dict[str, SuccessScores]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Names of the best candidates on validation; `difficulty` is None where none was trained."""
-
-    recommendation: str
-    difficulty: str | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an evaluation found, ready for JSON.
-
-    Attributes:
-        next_topic: mode -> model -> hr_at_1, hr_at_3, hr_at_5, ndcg_at_5, mrr, n.
-        success: model -> auc, accuracy, log_loss, brier, ece, n.
-        data: rows, learners, topics, parts, the choice and its validation figures.
-        intervals: 95 % intervals of learners resampled, and the chosen models' gains, paired.
-    """
-
-    next_topic: dict[str, dict[str, dict[str, float]]]
-    success: dict[str, dict[str, float]]
-    data: dict[str, Any]
-    intervals: dict[str, Any]
-
-    def to_json(self) -> str:
-        """The result as JSON; what is undefined (an AUC of one side) is null."""
-        return json.dumps(_plain(asdict(self)), indent=2, allow_nan=False)
+OpenCache = Callable[[str], ScoreCache]
+"""Digest of an evaluation -> what is kept of it."""
 
 
 def evaluate(
@@ -73,35 +51,44 @@ def evaluate(
     seed: int = 0,
     budget: Budget = QUICK,
     models: Collection[str] | None = None,
-    progress: ModelProgress | None = None,
+    seeds: int | None = None,
+    cache: OpenCache | None = None,
+    say: Say = lambda _: None,
 ) -> Result:
     """Run the protocol on a frame of interactions.
 
     Args:
         frame: interactions in any row order.
         split: `time`, `learner`, `column:NAME` or `column:metadata.NAME`.
-        seed: seed of training and resampling.
+        seed: seed of resampling, and the first of training.
         budget: how much time it may take.
         models: names of those wanted; by default all that the budget allows.
-        progress: called after each epoch with model name, epoch and metrics.
+        seeds: how often each network is trained; by default as the budget says.
+        cache: keeps scores of models that are done, and gives them again.
+        say: is told what happens.
 
     Raises:
-        InvalidInput: the split is unknown, or its column is missing or has no train or no test.
+        InvalidInput: the split or a model is unknown, or the split's column is missing or has no
+            train or no test.
         NotEnoughData: the log is too small or too one-sided.
     """
+    check_names(models or ())
+    budget = replace(budget, seeds=seeds or budget.seeds)
     events = encode(frame)
     parts = split_events(events, split, frame)
     prepared = prepare(events, parts)
-    candidates = train_candidates(prepared, seed, budget, models, progress)
-    validated = measure(candidates, prepared, "validate")
-    chosen = choose(candidates, validated)
-    tested = measure(candidates, prepared, "test")
-    return Result(
-        next_topic=next_topic_table(tested),
-        success=success_table(tested),
-        data=_data(events, split, seed, prepared, chosen, validated, tested),
-        intervals=intervals(tested, chosen, seed),
-    )
+    jobs = jobs_of(prepared, budget, models)
+    if not any(job.wanted for job in jobs):
+        raise InvalidInput(
+            f"models: expected one that can be measured here, got {', '.join(models or ())}: "
+            f"{prepared.no_success}; name others"
+        )
+    kept = cache(digest_of(events, parts, budget)) if cache else None
+    trials = {job.vector: _trials(job, seed, budget, kept, say) for job in jobs}
+    validated, tested = (_measured(trials, part) for part in ("validate", "test"))
+    say("Evaluate: resampling learners")
+    evidence = Evidence(choose(validated), validated, tested)
+    return result_of(events, split, seed, budget, prepared, evidence)
 
 
 def split_events(events: Events, split: str, frame: pd.DataFrame) -> Split:
@@ -122,46 +109,118 @@ def split_events(events: Events, split: str, frame: pd.DataFrame) -> Split:
     return split_by_column(events, _column(frame, split.removeprefix(COLUMN)))
 
 
-def measure(candidates: Candidates, prepared: Prepared, part: str) -> Measured:
+def measure(
+    candidates: Candidates, prepared: Prepared, part: str, again: Sequence[Candidates] = ()
+) -> Measured:
     """Score every candidate.
 
     Args:
         candidates: what was trained.
         prepared: the targets.
         part: `validate`, or `test` once the choice is made.
+        again: the networks among them once more, each by a further seed.
     """
-    rows: Examples = getattr(prepared, part)
+    seeds = (candidates, *again)
     next_topic = {
-        name: score_recommendation(each.predict, rows)
-        for name, each in candidates.recommendation.items()
+        name: NextTopicTrials(
+            tuple(
+                score_recommendation(each.recommendation[name].predict, getattr(prepared, part))
+                for each in seeds
+                if name in each.recommendation
+            )
+        )
+        for name in candidates.recommendation
     }
     success = {
-        name: score_success(each.predict, getattr(prepared.attempts, part))
-        for name, each in candidates.difficulty.items()
+        name: SuccessTrials(
+            tuple(
+                score_success(each.difficulty[name].predict, getattr(prepared.attempts, part))
+                for each in seeds
+                if name in each.difficulty
+            )
+        )
+        for name in candidates.difficulty
     }
     return Measured(next_topic, success)
 
 
-def choose(candidates: Candidates, validated: Measured) -> Chosen:
+def choose(validated: Measured) -> Chosen:
     """The best on validation: NDCG@5 on new topics (on all where none is new), and log loss.
 
-    Equal figures go to the candidate that was named first: counting models come before networks.
+    Figures are means over seeds: an architecture is chosen, not a lucky seed. Equal ones go to the
+    model named first: counting models come before networks.
     """
-    scores = {n: validated.next_topic[n] for n in candidates.recommendation}
-    mode = "new" if next(iter(scores.values())).is_new.any() else "all"
-    recommendation = max(scores, key=lambda n: scores[n].table(mode)["ndcg_at_5"])
-    losses = {n: s.table()["log_loss"] for n, s in validated.success.items()}
-    return Chosen(recommendation, min(losses, key=lambda n: losses[n]) if losses else None)
+    recommendation = difficulty = None
+    if scores := validated.next_topic:
+        mode = "new" if next(iter(scores.values())).is_new.any() else "all"
+        recommendation = max(scores, key=lambda n: scores[n].table(mode)["ndcg_at_5"])
+    if losses := {n: s.table()["log_loss"] for n, s in validated.success.items()}:
+        difficulty = min(losses, key=lambda n: losses[n])
+    return Chosen(recommendation, difficulty)
 
 
-def next_topic_table(measured: Measured) -> dict[str, dict[str, dict[str, float]]]:
-    """Mode -> model -> figures."""
-    return {m: {n: s.table(m) for n, s in measured.next_topic.items()} for m in MODES}
+@dataclass(frozen=True)
+class _Bench:
+    """Where the trials of one job and one seed are made, or found."""
+
+    job: Job
+    seed: int
+    training: Training
+    cache: ScoreCache | None
+    say: Say
+
+    def trial(self, name: str) -> Trial:
+        """What a model scored; trained only where that is not known yet."""
+        job, seed = self.job, self.seed
+        known = self.cache.load(job.vector, name, seed) if self.cache else None
+        if known:
+            self.say(f"Cached: {name} {job.vector}, seed {seed}")
+            return known
+        self.say(f"Train: {name} {job.vector}, seed {seed}")
+        candidate = self.training[name]
+        self.say(f"Score: {name} {job.vector}, seed {seed}")
+        parts = {part: _scored(candidate, getattr(job.parts, part)) for part in _PARTS}
+        trial = Trial(**parts, curves=candidate.curves)
+        if self.cache:
+            self.cache.save(job.vector, name, seed, trial)
+        return trial
 
 
-def success_table(measured: Measured) -> dict[str, dict[str, float]]:
-    """Model -> figures."""
-    return {name: scores.table() for name, scores in measured.success.items()}
+_PARTS = ("validate", "test")
+
+
+def _scored(candidate: Candidate, rows: Examples) -> RecommendationScores | SuccessScores:
+    if candidate.vector == "difficulty":
+        return score_success(candidate.predict, rows)
+    return score_recommendation(candidate.predict, rows)
+
+
+def _trials(
+    job: Job, seed: int, budget: Budget, cache: ScoreCache | None, say: Say
+) -> dict[str, list[Trial]]:
+    """Model -> its trials, one a seed; a counting model has one."""
+
+    def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
+        say(f"Train: {name}, epoch {epoch}: validation loss {logs['val_loss']:.4f}")
+
+    found: dict[str, list[Trial]] = {each.name: [] for each in job.wanted}
+    for each in range(seed, seed + budget.seeds):
+        bench = _Bench(job, each, Training(job, each, budget, progress), cache, say)
+        for recipe in job.wanted:
+            if each == seed or recipe.kind != COUNTING:
+                found[recipe.name].append(bench.trial(recipe.name))
+    return found
+
+
+def _measured(trials: Mapping[str, Mapping[str, Sequence[Trial]]], part: str) -> Measured:
+    def scores(job: str) -> dict[str, tuple[Any, ...]]:
+        made = trials.get(job, {})
+        return {name: tuple(getattr(t, part) for t in each) for name, each in made.items()}
+
+    return Measured(
+        {name: NextTopicTrials(each) for name, each in scores("recommendation").items()},
+        {name: SuccessTrials(each) for name, each in scores("difficulty").items()},
+    )
 
 
 def _column(frame: pd.DataFrame, name: str) -> NDArray[np.object_]:
@@ -176,56 +235,3 @@ def _column(frame: pd.DataFrame, name: str) -> NDArray[np.object_]:
         f"split: expected a column of the file or a key of its metadata, got {name!r}; "
         f"the file has {', '.join(map(str, frame.columns))}"
     )
-
-
-def _data(
-    events: Events,
-    split: str,
-    seed: int,
-    prepared: Prepared,
-    chosen: Chosen,
-    validated: Measured,
-    tested: Measured,
-) -> dict[str, Any]:
-    test = prepared.test
-    best = tested.next_topic[chosen.recommendation]
-    slices = {"no_history": test.previous == 0, "unseen_topic": test.target == 0}
-    return {
-        "rows": len(events.time),
-        "learners": len(events.user_ids),
-        "topics": len(events.topic_ids),
-        "topics_with_slot": prepared.topics,
-        "split": split,
-        "seed": seed,
-        "targets": prepared.counts,
-        "attempts": prepared.attempts.counts if prepared.attempts else {},
-        "selected": asdict(chosen),
-        "no_success": prepared.no_success,
-        "slices": {
-            name: {mode: best.table(mode, rows) for mode in MODES} for name, rows in slices.items()
-        },
-        "validation": {
-            "next_topic": next_topic_table(validated),
-            "success": success_table(validated),
-        },
-    }
-
-
-def intervals(tested: Measured, chosen: Chosen, seed: int) -> dict[str, Any]:
-    """95 % intervals of every model's figures, and of what the chosen ones gain over the others."""
-    success = {}
-    if chosen.difficulty and tested.success:
-        success = success_intervals(tested.success, chosen.difficulty, seed)
-    return {
-        "next_topic": recommendation_intervals(tested.next_topic, chosen.recommendation, seed),
-        "success": success,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """The same structure with NaN as null, for JSON has none."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    return value

@@ -2,17 +2,48 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sensei import metrics
-from training.scores import MODES, RecommendationScores, SuccessScores
+from training.scores import MODES
+
+Floats = NDArray[np.float64]
+
+
+class Ranked(Protocol):
+    """Scores of a recommender, of one seed or of several."""
+
+    def values(self, metric: str, mode: str) -> Floats:
+        """A metric of each target that counts in a mode."""
+
+    def who(self, mode: str) -> NDArray[np.int32]:
+        """Learners of these targets."""
+
+
+class Predicted(Protocol):
+    """Scores of a success model, of one seed or of several."""
+
+    @property
+    def passed(self) -> NDArray[np.int8]:
+        """(n,) outcomes."""
+
+    @property
+    def probability(self) -> Floats:
+        """(n,) or (s, n)."""
+
+    @property
+    def learner(self) -> NDArray[np.int32]:
+        """(n,) learners."""
+
+    def values(self, metric: str) -> Floats:
+        """A metric of each attempt."""
 
 
 def recommendation_intervals(
-    scores: Mapping[str, RecommendationScores], chosen: str, seed: int
+    scores: Mapping[str, Ranked], chosen: str, seed: int
 ) -> dict[str, Any]:
     """Intervals of every model's figures, and of what the chosen one gains over each other.
 
@@ -27,36 +58,35 @@ def recommendation_intervals(
     """
     out: dict[str, Any] = {}
     for mode in MODES:
-        best, _ = scores[chosen].of(mode)
+        best = scores[chosen].values("ndcg_at_5", mode)
         out[mode] = {}
         for name, each in scores.items():
-            rank, learner = each.of(mode)
-            gain = metrics.ndcg_at_k(best, 5) - metrics.ndcg_at_k(rank, 5)
+            learner, ndcg = each.who(mode), each.values("ndcg_at_5", mode)
             out[mode][name] = {
-                "hr_at_1": _interval(metrics.hit_rate_at_k(rank, 1), learner, seed),
-                "ndcg_at_5": _interval(metrics.ndcg_at_k(rank, 5), learner, seed),
-                "gain": _interval(gain, learner, seed),
+                "hr_at_1": _interval(each.values("hr_at_1", mode), learner, seed),
+                "ndcg_at_5": _interval(ndcg, learner, seed),
+                "gain": _interval(best - ndcg, learner, seed),
             }
     return out
 
 
-def success_intervals(
-    scores: Mapping[str, SuccessScores], chosen: str, seed: int
-) -> dict[str, Any]:
-    """The same of success models: auc, log_loss, and `gain`: log loss the chosen one saves."""
+def success_intervals(scores: Mapping[str, Predicted], chosen: str, seed: int) -> dict[str, Any]:
+    """The same of success models: auc, log_loss, and `gain`: log loss the chosen one saves.
+
+    Where the chosen one is not among them there is no gain.
+    """
     out: dict[str, Any] = {}
-    best = metrics.log_loss(scores[chosen].passed, scores[chosen].probability)
+    best = scores[chosen].values("log_loss") if chosen in scores else None
     for name, s in scores.items():
-        loss = metrics.log_loss(s.passed, s.probability)
+        loss = s.values("log_loss")
         out[name] = {
             "auc": asdict(metrics.auc_bootstrap(s.passed, s.probability, s.learner, seed)),
             "log_loss": _interval(loss, s.learner, seed),
-            "gain": _interval(loss - best, s.learner, seed),
         }
+        if best is not None:
+            out[name]["gain"] = _interval(loss - best, s.learner, seed)
     return out
 
 
-def _interval(
-    value: NDArray[np.float64], learner: NDArray[np.int32], seed: int
-) -> dict[str, float]:
+def _interval(value: Floats, learner: NDArray[np.int32], seed: int) -> dict[str, float]:
     return asdict(metrics.learner_bootstrap(value, learner, seed))

@@ -7,14 +7,14 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import Events, Examples, examples
-from features.recency import Recency
+from features.batch import Examples, examples
+from features.daily import Daily
 from features.statistics import Statistics
 from sensei import metrics
 from sensei.bundle import Bundle
-from training.evaluate import Chosen, Measured
 from training.gate import Decision, PerLearner, decide
 from training.preparation import Prepared
+from training.result import Chosen
 from training.scores import (
     RecommendationScores,
     SuccessScores,
@@ -22,11 +22,11 @@ from training.scores import (
     score_success,
 )
 from training.served import answers_of
+from training.trials import Measured
 
 
 def decide_all(
     champion: Bundle | None,
-    events: Events,
     prepared: Prepared,
     tested: Measured,
     chosen: Chosen,
@@ -37,9 +37,9 @@ def decide_all(
 
     Args:
         champion: What serves now; None before the first promotion.
-        events: The encoded log.
         prepared: The targets; those of the test part are used.
-        tested: The candidates' scores on exactly these targets.
+        tested: The candidates' scores on exactly these targets; those of the first seed count, as
+            that network is the one that would serve.
         chosen: Names of the challengers.
         margin: The lower bound of the gain must exceed it.
         seed: Seed of the resampling.
@@ -47,24 +47,22 @@ def decide_all(
     Returns:
         `recommendation` and, where one was trained, `difficulty` -> decision.
     """
-    decisions = {
-        "recommendation": _decide_recommendation(
+    decisions = {}
+    if chosen.recommendation:
+        decisions["recommendation"] = _decide_recommendation(
             champion,
-            events,
-            prepared.visible,
+            prepared.census.daily,
             prepared.test,
-            tested.next_topic[chosen.recommendation],
+            tested.next_topic[chosen.recommendation].first,
             margin,
             seed,
         )
-    }
     if chosen.difficulty and prepared.attempts:
         decisions["difficulty"] = _decide_success(
             champion,
-            events,
-            prepared.visible,
+            prepared.census.daily,
             prepared.attempts.test,
-            tested.success[chosen.difficulty],
+            tested.success[chosen.difficulty].first,
             margin,
             seed,
         )
@@ -73,8 +71,7 @@ def decide_all(
 
 def _decide_recommendation(
     champion: Bundle | None,
-    events: Events,
-    visible: NDArray[np.bool_],
+    daily: Daily,
     test: Examples,
     challenger: RecommendationScores,
     margin: float,
@@ -83,7 +80,7 @@ def _decide_recommendation(
     if champion is None or "recommendation" not in champion.manifest.models:
         return decide(None, _ndcg(challenger, np.ones(len(test), bool)), margin, seed)
     entry = champion.manifest.models["recommendation"]
-    rows = _read_with(champion.statistics["recommendation"], events, visible, test)
+    rows = _read_with(champion.statistics["recommendation"], daily, test)
     scores = score_recommendation(answers_of(champion, "recommendation"), rows)
     later = test.time >= _microseconds(entry.trained_until)
     return decide(_ndcg(scores, later), _ndcg(challenger, later), margin, seed)
@@ -91,8 +88,7 @@ def _decide_recommendation(
 
 def _decide_success(
     champion: Bundle | None,
-    events: Events,
-    visible: NDArray[np.bool_],
+    daily: Daily,
     test: Examples,
     challenger: SuccessScores,
     margin: float,
@@ -102,7 +98,7 @@ def _decide_success(
     if champion is None or "difficulty" not in champion.manifest.models:
         return decide(None, _loss(challenger, later), margin, seed)
     entry = champion.manifest.models["difficulty"]
-    rows = _read_with(champion.statistics["difficulty"], events, visible, test)
+    rows = _read_with(champion.statistics["difficulty"], daily, test)
     rows = replace(rows, level=test.level)  # the level taken is a fact, whoever predicts
     later = test.time >= _microseconds(entry.trained_until)
     return decide(
@@ -115,16 +111,15 @@ def _decide_success(
 
 def _read_with(
     arrays: Mapping[str, NDArray[np.generic]],
-    events: Events,
-    visible: NDArray[np.bool_],
+    daily: Daily,
     test: Examples,
 ) -> Examples:
     """The same targets with the inputs that the champion would have been given."""
-    targets = np.zeros(len(events.time), bool)
+    targets = np.zeros(len(test.events), bool)
     targets[test.event] = True
     statistics = Statistics.from_arrays(dict(arrays))
-    recency = Recency.of(events, statistics, visible)
-    return examples(events, statistics, targets, np.zeros(len(events.time), bool), recency)
+    nobody = np.zeros(len(test.events), bool)
+    return examples(test.events, statistics, targets, nobody, daily.recency(statistics))
 
 
 def _ndcg(scores: RecommendationScores, later: NDArray[np.bool_]) -> PerLearner:

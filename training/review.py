@@ -5,8 +5,9 @@ from pathlib import Path
 
 from training import plots
 from training.candidates import Candidate, Candidates
-from training.evaluate import Chosen, Measured, next_topic_table, success_table
+from training.result import Chosen, next_topic_table, success_table
 from training.tracking import Contest
+from training.trials import Measured
 
 
 def contests(candidates: Candidates, tested: Measured, chosen: Chosen, split: str) -> list[Contest]:
@@ -24,10 +25,11 @@ def contests(candidates: Candidates, tested: Measured, chosen: Chosen, split: st
         for name in tables["all"]
     }
     name = chosen.recommendation
+    assert name is not None, "a run always trains recommenders"
     words = _words(candidates.recommendation[name], tables["new"], "ndcg_at_5", split)
     found = [Contest("recommendation", candidates.recommendation, ranking, name, words)]
     if chosen.difficulty:
-        name, success = chosen.difficulty, success_table(tested)
+        name, success = chosen.difficulty, success_table(tested.success)
         words = _words(candidates.difficulty[name], success, "log_loss", split)
         found.append(Contest("difficulty", candidates.difficulty, success, name, words))
     return found
@@ -63,8 +65,8 @@ def draw(folder: Path, candidates: Candidates, tested: Measured) -> None:
                 folder / f"curves_{name}.png", f"{name}: training", candidate.curves
             )
     for mode in ("all", "new"):
-        ranks = {n: s.of(mode)[0] for n, s in tested.next_topic.items()}
+        ranks = {n: s.rank(mode) for n, s in tested.next_topic.items()}
         plots.hit_rate_by_k(folder / f"hit_rate_{mode}.png", f"Next topic, {mode} targets", ranks)
     if tested.success:
-        answers = {n: (s.passed, s.probability) for n, s in tested.success.items()}
+        answers = {n: s.answers for n, s in tested.success.items()}
         plots.reliability(folder / "reliability.png", "Expected and observed success", answers)

@@ -28,6 +28,22 @@ MEDIUM = LEVELS.index("medium")
 
 Floats = NDArray[np.float64]
 
+RANKED: dict[str, Callable[[Floats], Floats]] = {
+    "hr_at_1": lambda rank: metrics.hit_rate_at_k(rank, 1),
+    "hr_at_3": lambda rank: metrics.hit_rate_at_k(rank, 3),
+    "hr_at_5": lambda rank: metrics.hit_rate_at_k(rank, 5),
+    "ndcg_at_5": lambda rank: metrics.ndcg_at_k(rank, 5),
+    "mrr": metrics.mrr,
+}
+"""Metrics of a ranking: (n,) ranks -> (n,) values."""
+
+PREDICTED = {
+    "accuracy": metrics.accuracy,
+    "log_loss": metrics.log_loss,
+    "brier": metrics.brier,
+}
+"""Metrics of a probability that are means over rows: (n,) outcomes and probabilities -> (n,)."""
+
 
 @dataclass(frozen=True)
 class RecommendationScores:
@@ -51,6 +67,14 @@ class RecommendationScores:
             return self.rank, self.learner
         return self.new_rank[self.is_new], self.learner[self.is_new]
 
+    def who(self, mode: str) -> NDArray[np.int32]:
+        """Learners of the targets that count in a mode."""
+        return self.of(mode)[1]
+
+    def values(self, metric: str, mode: str) -> Floats:
+        """A metric of `RANKED` for each target that counts in a mode."""
+        return RANKED[metric](self.of(mode)[0])
+
     def table(self, mode: str, chosen: NDArray[np.bool_] | None = None) -> dict[str, float]:
         """Means over the targets of a mode, `all` or `new`, or over the slice `chosen` of them.
 
@@ -59,9 +83,7 @@ class RecommendationScores:
         """
         used = np.ones(len(self.rank), bool) if chosen is None else chosen
         rank = self.rank[used] if mode == "all" else self.new_rank[used & self.is_new]
-        values = {f"hr_at_{k}": metrics.hit_rate_at_k(rank, k) for k in (1, 3, 5)}
-        values |= {"ndcg_at_5": metrics.ndcg_at_k(rank, 5), "mrr": metrics.mrr(rank)}
-        return {**{name: _mean(v) for name, v in values.items()}, "n": len(rank)}
+        return {**{name: _mean(of(rank)) for name, of in RANKED.items()}, "n": len(rank)}
 
 
 @dataclass(frozen=True)
@@ -73,7 +95,7 @@ class SuccessScores:
         probability: (n,) in [0, 1].
         learner: (n,) code of the learner.
         overall: (n,) the same with neither item nor level known; NaN where a model always needs
-            them.
+            them. A model that answers the same at every level needs neither.
     """
 
     passed: NDArray[np.int8]
@@ -88,14 +110,22 @@ class SuccessScores:
             return None
         return SuccessScores(self.passed, self.overall, self.learner, self.overall)
 
-    def table(self) -> dict[str, float]:
-        """auc, accuracy, log_loss (nats), brier, ece and n; NaN where undefined."""
-        y, p = self.passed, self.probability
+    def values(self, metric: str) -> Floats:
+        """A metric of `PREDICTED` for each attempt."""
+        return PREDICTED[metric](self.passed, self.probability)
+
+    def table(self, chosen: NDArray[np.bool_] | None = None) -> dict[str, float]:
+        """Figures of all attempts, or of the slice `chosen` of them.
+
+        Returns:
+            auc, accuracy, log_loss (nats), brier, ece and n; NaN where undefined.
+        """
+        used = np.ones(len(self.passed), bool) if chosen is None else chosen
+        y, p = self.passed[used], self.probability[used]
+        means = {name: _mean(of(y, p)) for name, of in PREDICTED.items()}
         return {
             "auc": metrics.auc(y, p),
-            "accuracy": _mean(metrics.accuracy(y, p)),
-            "log_loss": _mean(metrics.log_loss(y, p)),
-            "brier": _mean(metrics.brier(y, p)),
+            **means,
             "ece": metrics.calibration_error(y, p),
             "n": len(y),
         }
@@ -135,9 +165,12 @@ def score_success(predict: Predict, rows: Examples) -> SuccessScores:
     probability, overall = np.empty(len(attempts)), np.full(len(attempts), np.nan)
     level = level_taken(attempts)
     for chosen, answer in predict(attempts):
-        probability[chosen] = answer["success"][np.arange(len(chosen)), level[chosen]]
+        success = answer["success"]
+        probability[chosen] = success[np.arange(len(chosen)), level[chosen]]
         if "overall" in answer:
             overall[chosen] = answer["overall"][:, 0]
+        elif (success == success[:, :1]).all():
+            overall[chosen] = success[:, 0]
     return SuccessScores(attempts.passed, probability, attempts.learner, overall)
 
 
