@@ -73,9 +73,9 @@ class Sequences:
             reach: how many events before a learner's first row are given; by default all.
 
         Returns:
-            (learners, longest, 8) float32 of `contracts.EVENT_INPUTS`, zeros after the end, and
-            (n,) int32: place of each row's past in an array (learners * (longest + 1),) that
-            holds, for each learner, what came after 0, 1, ... of these events.
+            (pieces, longest, 8) float32 of `contracts.EVENT_INPUTS`, zeros after the end, and
+            (n,) int32: place of each row's past in an array (pieces * (longest + 1),) that
+            holds, for each piece, what came after 0, 1, ... of these events.
         """
         return self._unrolled(chosen, reach)
 
@@ -116,7 +116,11 @@ class Sequences:
         item: Floats = NOTHING,
     ) -> tuple[Floats, NDArray[np.int32]]:
         rows, events = self.rows, self.rows.events
-        first = np.flatnonzero(np.diff(rows.learner[chosen], prepend=-1))
+        # rows of one learner that lie apart are pieces of their own: between them may lie thousands
+        apart = (np.diff(rows.learner[chosen], prepend=-1) != 0) | (
+            np.diff(chosen, prepend=-9) != 1
+        )
+        first = np.flatnonzero(apart)
         bounds = np.append(first, len(chosen))
         skipped = np.maximum(rows.previous[chosen[first]] - reach, 0)
         of = np.repeat(np.arange(len(first)), np.diff(bounds))

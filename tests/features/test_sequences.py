@@ -149,3 +149,16 @@ def test_rows_of_a_learner_may_be_asked_for_in_pieces(make_frame):
     np.testing.assert_array_equal(late[0], events[0, 4:])
     assert (after == [2, 3, 4]).all()
     assert (place == np.arange(9)).all()
+
+
+def test_rows_of_a_learner_that_lie_apart_reach_back_each_on_its_own(make_frame):
+    rows = [("ann", "quiz_complete", 1 + at % 3, 1.0, None, at, None, None) for at in range(30)]
+    sequences = Sequences(read(make_frame, rows, 30))
+    whole, _ = sequences.events_before(np.arange(30))
+    apart, place = sequences.events_before(np.array([5, 6, 28]), reach=2)
+    assert apart.shape == (2, 3, 8), "not the events between them as well"
+    np.testing.assert_array_equal(apart[0], whole[0, 3:6])
+    np.testing.assert_array_equal(apart[1, :2], whole[0, 26:28])
+    assert place.tolist() == [2, 3, 4 + 2]
+    every = sequences.topics(np.arange(30))
+    np.testing.assert_array_equal(sequences.topics(np.array([5, 6, 28])), every[[5, 6, 28]])
