@@ -31,22 +31,18 @@ class Recency:
     Attributes:
         newcomers: (m,) ids of topics that the vocabulary lacks, in the order in which they first
             appeared; the first ones get the spare slots T + 1, T + 2, ...
-        since: (width,) day (since 1970) on which anybody first met each topic; `NEVER` where
-            nobody did.
-        first_day: day of the first row.
+        first_day: day (since 1970) of the first row.
         counts: (days, width) learning events.
     """
 
     newcomers: NDArray[np.int64]
-    since: NDArray[np.int64]
     first_day: int
     counts: NDArray[np.float32]
 
     @classmethod
     def nothing(cls, width: int) -> "Recency":
         """No event lately and no newcomer."""
-        never = np.full(width, NEVER)
-        return cls(np.empty(0, np.int64), never, 0, np.zeros((0, width), np.float32))
+        return cls(np.empty(0, np.int64), 0, np.zeros((0, width), np.float32))
 
     @classmethod
     def of(
@@ -82,7 +78,7 @@ class Recency:
         Args:
             statistics: whose vocabulary and width count.
             first: time of the first event of each topic, microseconds since 1970; topics that
-                the vocabulary knows may be missing where its own statistics tell.
+                the vocabulary knows may be missing.
             topic_ids: (T,) ids.
             topic: (n,) place in `topic_ids`.
             day: (n,) UTC days since 1970.
@@ -91,7 +87,6 @@ class Recency:
         in_time = sorted(first, key=lambda each: (first[each], each))
         new = [each for each in in_time if not statistics.slot_of(each)]
         newcomers = np.array(new, np.int64)
-        since = _since(statistics, newcomers, first)
         slot = slots_of(topic_ids, statistics, newcomers)[topic]
         kept = slot > 0
         slot, day = slot[kept], day[kept]
@@ -100,7 +95,7 @@ class Recency:
         cell = (day - start) * statistics.width + slot - 1
         weight = None if events is None else events[kept]
         counts = np.bincount(cell, weight, days * statistics.width).astype(np.float32)
-        return cls(newcomers, since, start, counts.reshape(days, statistics.width))
+        return cls(newcomers, start, counts.reshape(days, statistics.width))
 
     def lately(self, day: NDArray[np.int64]) -> NDArray[np.float32]:
         """What all learners did in the days before.
@@ -110,8 +105,8 @@ class Recency:
 
         Returns:
             (n, width, 3): for each of `HALF_LIVES` the log of a slot's events, recent ones
-            weighing more and one added, over their mean; and log1p(days since the first, up to
-            28) / 4.
+            weighing more and one added, over their mean; and log1p(days since the first of
+            the last 28 days on which it was met) / 4.
         """
         asked, row = np.unique(day, return_inverse=True)
         table = np.array([self._of_day(int(each)) for each in asked], np.float32)
@@ -130,10 +125,8 @@ class Recency:
             weight = 0.5 ** ((age - 1) / np.array(HALF_LIVES)[:, None])
             events = weight @ counts + 1.0
             relative = np.log(events / events.mean(axis=1, keepdims=True))
-            known = self.since < day
-            # capped: beyond it a topic is old, and a number that only grows would leave its range
-            days = np.log1p(np.where(known, np.minimum(day - self.since, WINDOW_DAYS), 0)) / 4.0
-            self._days[day] = np.vstack([relative, days]).T.astype(np.float32)
+            days = np.where(counts > 0, age[:, None], 0).max(axis=0, initial=0)
+            self._days[day] = np.vstack([relative, np.log1p(days) / 4.0]).T.astype(np.float32)
         return self._days[day]
 
 
@@ -146,17 +139,3 @@ def slots_of(
     found = np.array([places.get(int(topic), 0) for topic in topic_ids], np.int32)
     known = statistics.slots_of(np.asarray(topic_ids, np.int64))
     return np.where(known > 0, known, found).astype(np.int32)
-
-
-def _since(
-    statistics: "Statistics", newcomers: NDArray[np.int64], first: Mapping[int, int]
-) -> NDArray[np.int64]:
-    """(width,) day on which anybody first met the topic of each slot; `NEVER` where nobody did."""
-    since = np.full(statistics.width, NEVER)
-    since[: len(statistics.topic_since)] = statistics.topic_since
-    topics = np.fromiter(first, np.int64, len(first))
-    days = np.fromiter(first.values(), np.int64, len(first)) // DAY
-    slot = slots_of(topics, statistics, newcomers)
-    told, place = slot > 0, np.maximum(slot - 1, 0)
-    np.minimum.at(since, place[told], days[told])
-    return since

@@ -14,8 +14,7 @@ from features.continuations import (
     count_continuations,
     merge_continuations,
 )
-from features.recency import NEVER
-from features.steps import DAY, LEARNING, PRACTICE, QUIZ, pass_rate
+from features.steps import LEARNING, PRACTICE, QUIZ, pass_rate
 from sensei.contracts import PASS_SCORE
 
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ class Statistics:
         item_ids: (I,) text, ascending.
         item_attempts: (I,) scored attempts.
         item_passes: (I,) passed attempts.
-        topic_since: (T,) UTC day since 1970 of the first learning event; `NEVER` without one.
         trained_until: () int64, microseconds since the epoch of the last event counted; -1 none.
         context, slot, count, pair, pair_slot, pair_count: what followed what; see
             `features.continuations.Continuations`.
@@ -69,7 +67,6 @@ class Statistics:
     item_attempts: NDArray[np.int64]
     item_passes: NDArray[np.int64]
     trained_until: NDArray[np.int64]
-    topic_since: NDArray[np.int64] = field(default_factory=_nothing)
     context: NDArray[np.int64] = field(default_factory=_nothing)
     slot: NDArray[np.int64] = field(default_factory=_nothing)
     count: NDArray[np.int64] = field(default_factory=_nothing)
@@ -187,18 +184,8 @@ def fit(
         item_attempts=items[known],
         item_passes=_count(events.item[passed & ~plain], len(events.item_ids))[known],
         trained_until=np.array(events.time[mask].max() if mask.any() else -1, np.int64),
-        topic_since=_since(events, used, ids),
         **(_continuations(events, used, ids) if continuations else {}),
     )
-
-
-def _since(events: "Events", used: NDArray[np.bool_], ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Day of the first event of each topic."""
-    first = np.full(len(events.topic_ids), NEVER)
-    np.minimum.at(first, events.topic[used], events.time[used] // DAY)
-    days = np.full(len(ids), NEVER)
-    days[np.isin(ids, events.topic_ids)] = first[np.isin(events.topic_ids, ids)]
-    return days
 
 
 BY_TOPIC = ("topic_events", "topic_attempts", "topic_passes", "plain_attempts", "plain_passes")
@@ -227,14 +214,12 @@ def merged(
         **{name: np.zeros(len(ids) + 1, np.int64) for name in BY_TOPIC},
         **{name: np.zeros(len(items), np.int64) for name in BY_ITEM},
     }
-    since = np.full(len(ids) + 1, NEVER)
     continued = []
     for part in parts:
         slots = np.searchsorted(ids, part.topic_ids) + 1
         slots[~np.isin(part.topic_ids, ids)] = 0
         for name in BY_TOPIC:
             counts[name][slots] += getattr(part, name)
-        np.minimum.at(since, slots, part.topic_since)
         for name in BY_ITEM:
             counts[name][np.searchsorted(items, part.item_ids)] += getattr(part, name)
         continued.append(({name: getattr(part, name) for name in CONTINUED}, np.append(0, slots)))
@@ -242,7 +227,6 @@ def merged(
         topic_ids=ids,
         item_ids=items,
         trained_until=np.array(max(int(part.trained_until) for part in parts), np.int64),
-        topic_since=since[1:],
         **{name: values[1:] if name in BY_TOPIC else values for name, values in counts.items()},
         **merge_continuations(continued, len(ids), pairs),
     )
