@@ -105,7 +105,9 @@ def test_the_form_says_what_each_parameter_means(server):
     url, _ = server
     for deployment in _ask(url, "deployments", {}):
         properties = deployment["parameter_openapi_schema"]["properties"]
-        assert set(properties) == {"window_days", "as_of", "split", "seed", "promotion"}
+        assert set(properties) == {
+            "window_days", "as_of", "split", "seed", "promotion", "effort",
+        }  # fmt: skip
         assert all(p.get("description") for p in properties.values())
 
 
