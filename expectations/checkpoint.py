@@ -90,7 +90,11 @@ def validate_interactions(
 
 
 def validate_features(
-    matrices: Mapping[str, np.ndarray], as_of: datetime, docs_folder: Path, kept: int = 20
+    matrices: Mapping[str, np.ndarray],
+    as_of: datetime,
+    docs_folder: Path,
+    kept: int = 20,
+    rows: int | None = None,
 ) -> Path:
     """Hold model inputs against the suite `features`: every value a number within its range.
 
@@ -102,6 +106,7 @@ def validate_features(
         as_of: moment the log was read for.
         docs_folder: where the HTML page goes.
         kept: pages that remain there.
+        rows: how many rows these are the extremes of; by default they are all.
 
     Returns:
         The page.
@@ -123,8 +128,11 @@ def validate_features(
     results = run(rules, extremes, {})
     broken = [rule for rule, result in zip(rules, results, strict=True) if not result.success]
     notes = [_broken_input(rule, columns[rule["kwargs"]["column"]]) for rule in broken]
-    rows = ", ".join(f"{len(matrix):,} rows of {model}" for model, matrix in matrices.items())
-    page = Page("features", as_of, docs_folder, kept).write(results, [*notes, f"{rows} read"])
+    read = ", ".join(
+        f"{len(matrix) if rows is None else rows:,} rows of {model}"
+        for model, matrix in matrices.items()
+    )
+    page = Page("features", as_of, docs_folder, kept).write(results, [*notes, f"{read} read"])
     if notes:
         raise DataRefused(f"{notes[0]}; all expectations: {page}")
     return page

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from prefect import get_run_logger, task
 
-from features.batch import examples
+from features.batch import Events, examples
 from features.history import FOLD_VERSION
+from features.statistics import Statistics
 from flows.package_service import package
 from flows.steps import IO, Features, Moment, Validation
 from monitoring.drift import Drift, drift_report
@@ -92,7 +94,8 @@ def register(
     """Store the run in MLflow and make the chosen candidates versions."""
     get_run_logger().info("Register: MLflow stores run, plots and models")
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    dataset = Dataset.of(pd.read_parquet(validation.path), "valid_interactions")
+    pieces = pq.ParquetFile(validation.path).iter_batches()
+    dataset = Dataset.of((piece.to_pandas() for piece in pieces), "valid_interactions")
     contests = review.contests(candidates, evidence.tested, evidence.chosen, features.prepared.kind)
     with TemporaryDirectory() as folder:
         review.draw(Path(folder), candidates, evidence.tested)
@@ -120,7 +123,6 @@ def gate(
     serving = _serving(settings)
     decisions = decide_all(
         serving,
-        features.events,
         features.prepared,
         evidence.tested,
         evidence.chosen,
@@ -207,7 +209,7 @@ def _trained_until(features: Features, model: str) -> int:
     """First moment, in microseconds, of which nothing helped to train or to choose a model."""
     parts = features.parts(model)
     by_time = parts.kind == "time"
-    return int(parts.test.time.min() if by_time else features.events.time.max() + 1)
+    return int(parts.test.time.min() if by_time else features.prepared.census.last + 1)
 
 
 @task(name="package", **IO)
@@ -262,10 +264,16 @@ def keep_reports(
 
 def _window(features: Features, start: int, end: int) -> pd.DataFrame:
     """Each learner's inputs before his last event of a window, that event's kind, and its score."""
-    events = features.events
+    statistics = features.prepared.statistics
+    return pd.concat(
+        [_last_of_each(events, statistics, start, end) for events in features.prepared.log],
+        ignore_index=True,
+    )
+
+
+def _last_of_each(events: Events, statistics: Statistics, start: int, end: int) -> pd.DataFrame:
     inside = (events.time >= start) & (events.time < end)
-    nobody = np.zeros(len(events.time), bool)
-    rows = examples(events, features.prepared.statistics, inside, nobody)
+    rows = examples(events, statistics, inside, np.zeros(len(events), bool))
     last = np.flatnonzero(np.append(rows.learner[1:] != rows.learner[:-1], True)[: len(rows)])
     names = [i.name for i in RECOMMENDATION_INPUTS]
     frame = pd.DataFrame(rows.recommendation[last], columns=names, dtype=float)[list(DRIFTING)]

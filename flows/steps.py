@@ -14,7 +14,6 @@ from prefect import get_run_logger, task
 
 from expectations.checkpoint import validate_features, validate_interactions
 from expectations.quarantine import Facts, by_expectation, refuse
-from features.batch import Events, encode
 from flows.own_log import refuse_empty
 from sensei import curriculum
 from sensei.errors import SenseiError, StorageUnavailable
@@ -24,10 +23,11 @@ from training.candidates import Candidates, train_again, train_candidates
 from training.code_version import code_version
 from training.evaluate import choose, measure
 from training.export import import_tensorflow
-from training.preparation import Parts, Prepared, prepare
+from training.preparation import Parts, Prepared, prepare_log
 from training.recipes import EFFORTS
 from training.result import Evidence, Result, result_of
-from training.splits import split_by_learner, split_by_time, within
+from training.shards import BATCH_ROWS, read_log
+from training.splits import by_learner, by_time
 
 KEPT_RUNS = 3
 """Extracts that remain, for the cache; the new one included."""
@@ -140,7 +140,7 @@ def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
         log.quarantine_interactions(found, expectation)
     log.set_fact(PREVIOUS_RUN, validated.statistics.to_json())
     path = extracted.with_name("valid.parquet")
-    validated.good.to_parquet(path, index=False)
+    validated.good.to_parquet(path, index=False, row_group_size=BATCH_ROWS)
     reasons = Counter(validated.bad["expectation"].tolist())
     for warning in validated.warnings:
         logger.info("Validate: note: %s", warning)
@@ -154,9 +154,8 @@ def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
 
 @dataclass(frozen=True)
 class Features:
-    """The encoded log, and the examples of every part."""
+    """The log and the examples of every part, and the page that says what inputs they hold."""
 
-    events: Events
     prepared: Prepared
     docs: Path
 
@@ -172,30 +171,32 @@ def build_features(
 ) -> Features:
     """Fold every learner's history into as-of inputs; targets lie inside the window."""
     logger = get_run_logger()
-    frame = pd.read_parquet(validation.path)
-    events = encode(frame)
+    log = read_log(validation.path, validation.path.with_name("shards"))
     end = int(moment.as_of.timestamp() * 1e6)
     start = end - window_days * 86_400_000_000
-    parts_of = (
-        split_by_time(events, start, end)
-        if split == "time"
-        else within(split_by_learner(events), events, start, end)
-    )
+    rule = by_time(log, start, end) if split == "time" else by_learner(log, start, end)
     catalogue = curriculum.read(open_log(settings.log_url).engine).topics
-    prepared = prepare(events, parts_of, (topic.topic_id for topic in catalogue))
+    prepared = prepare_log(log, rule, (topic.topic_id for topic in catalogue))
     docs = validate_features(
-        {"recommendation": prepared.train.recommendation, "difficulty": prepared.train.difficulty},
+        prepared.extremes(),
         moment.as_of,
         settings.reports / "data_docs",
         settings.kept_reports,
+        len(prepared.training),
     )
     for what, parts in (("targets", prepared), ("scored attempts", prepared.attempts)):
         if parts:
             counts = ", ".join(f"{count:,} {part}" for part, count in parts.counts.items())
             logger.info("Features: %s: %s", what, counts)
+    if prepared.scored_share < 1:
+        logger.info(
+            "Features: %d shards; validation and test are of %.0f %% of the learners",
+            len(log),
+            100 * prepared.scored_share,
+        )
     if prepared.no_success:
         logger.info("Features: no difficulty model: %s", prepared.no_success)
-    return Features(events, prepared, docs)
+    return Features(prepared, docs)
 
 
 @dataclass(frozen=True)
@@ -237,4 +238,4 @@ def evaluate(
     names = " and ".join(name for name in (chosen.recommendation, chosen.difficulty) if name)
     get_run_logger().info("Evaluate: chosen on validation: %s", names)
     evidence = Evidence(chosen, validated, tested)
-    return evidence, result_of(features.events, split, seed, EFFORTS[effort], prepared, evidence)
+    return evidence, result_of(split, seed, EFFORTS[effort], prepared, evidence)

@@ -46,6 +46,7 @@ class RunSummary:
         drift: what the drift report found, in words.
         reports: title -> file.
         page: address of the run's page while `make mlflow` runs; the reports hang on it too.
+        scored_share: share of the learners whose held-out targets were used, in (0, 1].
     """
 
     demo: bool
@@ -70,6 +71,7 @@ class RunSummary:
     drift: str
     reports: dict[str, str]
     page: str
+    scored_share: float = 1.0
 
 
 def show_summary(console: Console, run: RunSummary) -> None:
@@ -88,6 +90,11 @@ def show_summary(console: Console, run: RunSummary) -> None:
         f"Trained   on {run.targets['train']:,} targets of the last {run.window_days} days; "
         f"{run.targets['validate']:,} to choose by, {run.targets['test']:,} opened once at the end"
     )
+    if run.scored_share < 1:
+        console.print(
+            f"          chosen and tested on {100 * run.scored_share:.0f} % of the learners, drawn "
+            "by hash: more would say nothing new"
+        )
     show_figures(console, run.next_topic, run.success, run.chosen, run.tied)
     _show_comparison(console, run)
     if run.no_success:

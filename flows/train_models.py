@@ -75,8 +75,8 @@ def train_models(
         read=validation.read,
         quarantined=validation.bad,
         reasons=validation.reasons,
-        learners=len(features.events.user_ids),
-        topics=len(features.events.topic_ids),
+        learners=features.prepared.census.learners,
+        topics=features.prepared.census.topics,
         targets=features.prepared.counts,
         next_topic=result.next_topic,
         success=result.success,
@@ -93,6 +93,7 @@ def train_models(
         drift=drift_in_words(drift, settings.drift_days),
         reports=reports,
         page=registered.page(settings.mlflow_port),
+        scored_share=features.prepared.scored_share,
     )
     publish(summary)
     return summary

@@ -1,12 +1,14 @@
 """Counting models as Keras models with fixed weights: one path registers, exports and serves all.
 
-What a network must beat. Nothing in them is fitted by gradient, and their size is capped whatever
-the log.
+What a network must beat. Nothing in them is fitted by gradient: all that they know are the counts
+of `features.statistics`, in which learners add up, and what is known of topics at each moment.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.places import NEW, PRIORS
+from features.statistics import Statistics
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
     LEVELS,
@@ -15,106 +17,105 @@ from sensei.contracts import (
     place,
 )
 from training.architectures import Model, Tensor, slots
-from training.continuations import Pairs, continuation_table, pair_continuations
 
-LAST, BEFORE = 0, 1
-EVENTS_SO_FAR = place(RECOMMENDATION_INPUTS, "log_events")
+LAST = 0
 COUNT, RECENT_7, TODAY = (place(TOPIC_INPUTS, name) for name in ("log_count", "recent_7", "today"))
 
 PRIOR_ATTEMPTS = 4.0
 """Attempts that the overall pass rate weighs in a topic's."""
 
-Floats = NDArray[np.float32]
-Slots = NDArray[np.int32]
+NEXT_TO_NOTHING = 1e-9
+"""What a topic weighs of which nothing is known, so that shares add up to 1 whatever is asked."""
 
 
-def most_popular(target: Slots, topics: int) -> Model:
+def most_popular(statistics: Statistics) -> Model:
     """Recommend what is studied most, to everybody.
 
     Args:
-        target: (n,) slots of the training targets; slot 0 counts for nothing.
-        topics: number of topics with a slot.
+        statistics: what was counted up to the training cutoff.
 
     Returns:
-        Model of {"inputs": (n, 20)} to {"probability": (n, topics)}, as all of this module's.
+        Model of {"inputs": (n, 20)} to {"probability": (n, topics)}.
     """
     given = _given(len(RECOMMENDATION_INPUTS))
     nobody = slots(given[:, LAST], 0)
-    return _named("most_popular", given, _table(popularity(target, topics)[None])(nobody))
+    return _named("most_popular", given, _table(popularity(statistics)[None])(nobody))
 
 
-def repeat_last(target: Slots, topics: int) -> Model:
+def repeat_last(statistics: Statistics) -> Model:
     """Recommend the learner's last topic again, then what is studied most."""
     from keras import ops
 
+    topics = len(statistics.topic_ids)
     given = _given(len(RECOMMENDATION_INPUTS))
     last = slots(given[:, LAST], topics)
-    popular = _table(popularity(target, topics)[None])(slots(given[:, LAST], 0))
+    popular = _table(popularity(statistics)[None])(slots(given[:, LAST], 0))
     again = ops.one_hot(last, topics + 1, dtype="float32")
     shared = 1.0 - 0.5 * (1.0 - again[:, :1])
     return _named("repeat_last", given, 0.5 * again[:, 1:] + shared * popular)
 
 
-def markov_1(inputs: Floats, target: Slots, topics: int) -> Model:
-    """Recommend what followed the last topic most often, backed off to what is studied most."""
-    given = _given(len(RECOMMENDATION_INPUTS))
-    return _named("markov_1", given, _markov_1(given, inputs, target, topics))
+def markov_1(width: int) -> Model:
+    """Recommend what followed the last topic most often, backed off to what is studied most.
 
+    Args:
+        width: slots that are scored; newcomers, of which nothing was counted, come last.
 
-def markov_2(inputs: Floats, target: Slots, topics: int) -> Model:
-    """Recommend what followed the last two topics most often, backed off to the last one.
-
-    Source: Witten & Bell 1991 (IEEE Trans. Inf. Theory 37(4)) for the weight of the back-off.
+    Returns:
+        Model of {"topics": (n, width * 14)} to {"probability": (n, width)}. The counts are those
+        of `features.continuations`, which stand beside the model in its statistics.
     """
+    return _followed("markov_1", width, PRIORS[0])
+
+
+def markov_2(width: int) -> Model:
+    """Recommend what followed the last two topics most often, backed off to the last one."""
+    return _followed("markov_2", width, PRIORS[1])
+
+
+def _followed(name: str, width: int, prior: int) -> Model:
     from keras import ops
 
-    given = _given(len(RECOMMENDATION_INPUTS))
-    backed_off = _markov_1(given, inputs, target, topics)
-    pairs = pair_continuations(_whole(inputs[:, LAST]), _whole(inputs[:, BEFORE]), target, topics)
-    followers, share = _followers(pairs, given, topics)
-    out = backed_off * (1.0 - ops.sum(share, axis=1, keepdims=True))
-    for k in range(share.shape[1]):  # one by one: n x topics numbers at a time, not that times k
-        hot = ops.one_hot(followers[:, k], topics + 1, dtype="float32")
-        out = out + share[:, k : k + 1] * hot[:, 1:]
-    return _named("markov_2", given, out)
+    given, known = _known(width)
+    followed = ops.exp(known[:, :, prior]) * (1.0 - known[:, :, NEW])
+    return _shares(name, given, followed + NEXT_TO_NOTHING)
 
 
-def global_mean(passed: NDArray[np.int8]) -> Model:
+def global_mean(statistics: Statistics) -> Model:
     """Expect of every attempt what was the share of passes in training.
 
     Args:
-        passed: (n,) 1 or 0 for each training attempt.
+        statistics: what was counted of attempts, at least one of them scored.
 
     Returns:
         Model of {"inputs": (n, 4)} to {"success": (n, 3)}, the same at each level.
     """
     given = _given(len(DIFFICULTY_INPUTS))
-    rate = np.full((1, len(LEVELS)), passed.mean())
+    rate = np.full((1, len(LEVELS)), _share_of_passes(statistics))
     return _named("global_mean", given, _table(rate)(slots(given[:, 0], 0)), "success")
 
 
-def topic_mean(target: Slots, passed: NDArray[np.int8], topics: int) -> Model:
+def topic_mean(statistics: Statistics) -> Model:
     """Expect of an attempt the topic's share of passes, shrunk towards the overall one.
-
-    Args:
-        target: (n,) slots of the training attempts' topics.
-        passed: (n,) 1 or 0.
-        topics: number of topics with a slot.
 
     Returns:
         Model of {"inputs": (n, 4), "topic": (n, 1) slot} to {"success": (n, 3)}.
     """
     import keras
 
-    tried = np.bincount(target, minlength=topics + 1).astype(float)
-    won = np.bincount(target, passed, minlength=topics + 1)
-    tried[0] = won[0] = 0.0  # an unknown topic has the overall rate
-    rate = (won + PRIOR_ATTEMPTS * passed.mean()) / (tried + PRIOR_ATTEMPTS)
+    # slot 0, an unknown topic, has the overall rate
+    tried, won = (np.append(0, x) for x in (statistics.topic_attempts, statistics.topic_passes))
+    rate = (won + PRIOR_ATTEMPTS * _share_of_passes(statistics)) / (tried + PRIOR_ATTEMPTS)
     given = _given(len(DIFFICULTY_INPUTS))
     topic = keras.Input((1,), name="topic")
-    out = _table(np.repeat(rate[:, None], len(LEVELS), axis=1))(slots(topic[:, 0], topics))
+    slot = slots(topic[:, 0], len(statistics.topic_ids))
+    out = _table(np.repeat(rate[:, None], len(LEVELS), axis=1))(slot)
     named = keras.layers.Identity(name="success")(out)
     return keras.Model({"inputs": given, "topic": topic}, {"success": named}, name="topic_mean")
+
+
+def _share_of_passes(statistics: Statistics) -> float:
+    return float(statistics.topic_passes.sum() / statistics.topic_attempts.sum())
 
 
 def proficiency() -> Model:
@@ -174,38 +175,11 @@ def _shares(name: str, given: Tensor, weight: Tensor) -> Model:
     return keras.Model({"topics": given}, {"probability": share}, name=name)
 
 
-def popularity(target: Slots, topics: int) -> NDArray[np.float64]:
-    """Share of each topic among the targets, (topics,); one count added to each: none is 0."""
-    counts = np.bincount(target, minlength=topics + 1)[1 : topics + 1] + 1.0
+def popularity(statistics: Statistics) -> NDArray[np.float64]:
+    """Share of each topic among all events, (topics,); one count added to each: none is 0."""
+    counts = statistics.topic_events + 1.0
     shares: NDArray[np.float64] = counts / counts.sum()
     return shares
-
-
-def _markov_1(given: Tensor, inputs: Floats, target: Slots, topics: int) -> Tensor:
-    """P(next | last); a first event has a context of its own, an unknown topic has none."""
-    from keras import ops
-
-    start = topics + 1
-    context = np.where(inputs[:, EVENTS_SO_FAR] == 0, start, _whole(inputs[:, LAST]))
-    row_of_context, table = continuation_table(context, target, popularity(target, topics))
-    first = ops.cast(ops.equal(given[:, EVENTS_SO_FAR], 0.0), "int32")
-    asked = first * start + (1 - first) * slots(given[:, LAST], topics)
-    return _table(table)(_table(row_of_context[:, None])(asked)[:, 0])
-
-
-def _followers(pairs: Pairs, given: Tensor, topics: int) -> tuple[Tensor, Tensor]:
-    """Slots (n, k) that followed the pair asked about, and their shares (n, k); 0 where unknown."""
-    from keras import ops
-
-    last, before = slots(given[:, LAST], topics), slots(given[:, BEFORE], topics)
-    at = ops.mod(last * pairs.multiplier + before, len(pairs.index))
-    entry = _table(pairs.index)(at)
-    right = ops.equal(ops.cast(entry[:, 0], "int32"), last)
-    row = ops.where(right, ops.cast(entry[:, 1], "int32"), ops.zeros_like(last))
-    return (
-        ops.cast(_table(pairs.followers)(row), "int32"),
-        _table(pairs.share)(row),
-    )
 
 
 def _table(values: NDArray[np.floating] | NDArray[np.int64]) -> Tensor:
@@ -231,7 +205,3 @@ def _named(name: str, given: Tensor, out: Tensor, output: str = "probability") -
     return keras.Model(
         {"inputs": given}, {output: keras.layers.Identity(name=output)(out)}, name=name
     )
-
-
-def _whole(values: Floats) -> NDArray[np.int64]:
-    return values.astype(np.int64)

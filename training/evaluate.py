@@ -88,7 +88,7 @@ def evaluate(
     validated, tested = (_measured(trials, part) for part in ("validate", "test"))
     say("Evaluate: resampling learners")
     evidence = Evidence(choose(validated), validated, tested)
-    return result_of(events, split, seed, budget, prepared, evidence)
+    return result_of(split, seed, budget, prepared, evidence)
 
 
 def split_events(events: Events, split: str, frame: pd.DataFrame) -> Split:

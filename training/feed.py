@@ -2,10 +2,10 @@
 
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from features.sequences import EVERY, Sequences
 
 Batch = dict[str, NDArray[Any]]
 Rows = NDArray[np.int64]
+Asked = TypeVar("Asked")
 
 AHEAD = 3
 """Batches made while the network works on one."""
@@ -106,11 +107,15 @@ class Feed:
         return found
 
 
-def ahead(make: Callable[[Rows], Batch], batches: Sequence[Rows]) -> Iterator[Batch]:
+def ahead(make: Callable[[Asked], Batch], asked: Iterable[Asked]) -> Iterator[Batch]:
     """Make batches in a thread of their own while the network works.
 
+    Args:
+        make: makes a batch of what is asked for.
+        asked: gone through in that thread too.
+
     Raises:
-        Exception: what `make` raised.
+        Exception: what `make` raised, or going through `asked`.
     """
     made: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
     stopped = threading.Event()
@@ -124,10 +129,10 @@ def ahead(make: Callable[[Rows], Batch], batches: Sequence[Rows]) -> Iterator[Ba
 
     def work() -> None:
         try:
-            for rows in batches:
+            for each in asked:
                 if stopped.is_set():
                     return
-                put(make(rows))
+                put(make(each))
             put(None)
         except BaseException as error:
             put(error)

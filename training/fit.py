@@ -1,6 +1,6 @@
 """Fit a network: Adam, cross-entropy, early stopping; the same seed gives the same weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sensei.contracts import LEVELS, PASS_SCORE, WELL_PASSED_SCORE
 from training.architectures import Model
+from training.stream import Stream
 
 EPOCHS = 100
 
@@ -54,11 +55,17 @@ Progress = Callable[[int, Mapping[str, float]], None]
 
 Arrays = dict[str, NDArray[Any]]
 
+Data = tuple[Arrays, Arrays]
+"""Inputs and answers by name."""
+
+Pair = tuple[NDArray[np.float32], NDArray[np.int32]]
+"""Inputs and target slots."""
+
 
 def fit_recommendation(
     model: Model,
-    train: tuple[NDArray[np.float32], NDArray[np.int32]],
-    validate: tuple[NDArray[np.float32], NDArray[np.int32]],
+    train: Stream[Pair],
+    validate: Pair,
     seed: int,
     setting: Setting = FAST,
     progress: Progress | None = None,
@@ -67,9 +74,9 @@ def fit_recommendation(
 
     Args:
         model: {"inputs"} -> {"probability"}.
-        train: (n, 20) inputs and (n,) target slots; those that the model cannot answer teach
-            nothing and are left out.
-        validate: the same of the validation part.
+        train: (n, 20) inputs and (n,) target slots, shard by shard; those that the model cannot
+            answer teach nothing and are left out.
+        validate: the same of the validation part, at once.
         seed: seed of shuffling and dropout.
         setting: how.
         progress: called after each epoch.
@@ -85,17 +92,21 @@ def fit_recommendation(
         loss={"probability": "sparse_categorical_crossentropy"},
         steps_per_execution=STEPS_PER_CALL,
     )
-    data = [
-        ({"inputs": inputs[known]}, {"probability": target[known] - 1})
-        for inputs, target in (train, validate)
-        for known in [(target > 0) & (target <= model.output["probability"].shape[-1])]
-    ]
-    return _fit(model, data[0], data[1], "val_loss", seed, setting, progress)
+    topics = model.output["probability"].shape[-1]
+
+    def data(pair: Pair) -> Data:
+        inputs, target = pair
+        known = (target > 0) & (target <= topics)
+        if not known.all():
+            inputs, target = inputs[known], target[known]
+        return {"inputs": inputs}, {"probability": target - 1}
+
+    return _fit(model, train.map(data), data(validate), "val_loss", seed, setting, progress)
 
 
 def fit_difficulty(
     model: Model,
-    train: Arrays,
+    train: Stream[Arrays],
     validate: Arrays,
     seed: int,
     setting: Setting = FAST,
@@ -109,8 +120,9 @@ def fit_difficulty(
 
     Args:
         model: {"inputs", perhaps "topic"} -> {"success", "difficulty"}.
-        train: the model's inputs by name, `level` (n,) taken, `score` (n,) in [0, 1].
-        validate: the same of the validation part.
+        train: the model's inputs by name, `level` (n,) taken, `score` (n,) in [0, 1]; shard by
+            shard.
+        validate: the same of the validation part, at once.
         seed: seed of shuffling.
         setting: how.
         progress: called after each epoch.
@@ -131,9 +143,9 @@ def fit_difficulty(
         loss={"difficulty": "sparse_categorical_crossentropy", "taken": "binary_crossentropy"},
         steps_per_execution=STEPS_PER_CALL,
     )
-    data = [_success_data(part) for part in (train, validate)]
     # success decides between models, so it decides when to stop; the staircase label follows
-    return _fit(trainer, data[0], data[1], "val_taken_loss", seed, setting, progress)
+    data, held = train.map(_success_data), _success_data(validate)
+    return _fit(trainer, data, held, "val_taken_loss", seed, setting, progress)
 
 
 def staircase(level: NDArray[np.int8], score: NDArray[np.floating]) -> NDArray[np.int32]:
@@ -150,7 +162,7 @@ def staircase(level: NDArray[np.int8], score: NDArray[np.floating]) -> NDArray[n
     return np.clip(level.astype(np.int32) + step, 0, len(LEVELS) - 1).astype(np.int32)
 
 
-def _success_data(arrays: Arrays) -> tuple[Arrays, Arrays]:
+def _success_data(arrays: Arrays) -> Data:
     level, score = arrays["level"], arrays["score"]
     inputs = {name: a for name, a in arrays.items() if name not in ("level", "score")}
     inputs["level"] = np.eye(len(LEVELS), dtype=np.float32)[level]
@@ -160,8 +172,8 @@ def _success_data(arrays: Arrays) -> tuple[Arrays, Arrays]:
 
 def _fit(
     model: Model,
-    train: tuple[Arrays, Arrays],
-    validate: tuple[Arrays, Arrays],
+    train: Stream[Data],
+    validate: Data,
     monitor: str,
     seed: int,
     setting: Setting,
@@ -189,11 +201,34 @@ def _fit(
             )
         )
     history = model.fit(
-        *train,
+        **_given(train, seed, setting),
         validation_data=validate,
-        batch_size=setting.batch,
+        validation_batch_size=setting.batch,
         epochs=setting.epochs,
         callbacks=callbacks,
         verbose=0,
     )
     return {name: [float(v) for v in values] for name, values in history.history.items()}
+
+
+def _given(train: Stream[Data], seed: int, setting: Setting) -> dict[str, Any]:
+    """What Keras is to fit to: arrays in memory, or batches that come shard after shard."""
+    if len(train.places) < 2:
+        inputs, answers = train.first
+        return {"x": inputs, "y": answers, "batch_size": setting.batch}
+    steps = sum(-(-rows // setting.batch) for rows in train.counts)
+    return {"x": _batches(train, seed, setting.batch), "steps_per_epoch": steps}
+
+
+def _batches(train: Stream[Data], seed: int, batch: int) -> Iterator[Data]:
+    """Batches without end: in each epoch the shards, and the rows of each, in another order."""
+    rng = np.random.default_rng(seed)
+    while True:
+        for inputs, answers in train.shuffled(rng):
+            order = rng.permutation(len(next(iter(inputs.values()))))
+            for start in range(0, len(order), batch):
+                rows = order[start : start + batch]
+                yield (
+                    {name: values[rows] for name, values in inputs.items()},
+                    {name: values[rows] for name, values in answers.items()},
+                )

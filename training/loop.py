@@ -1,7 +1,7 @@
 """Fits networks that read sequences, batch by batch, and asks them for many rows at once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,13 @@ from training.architectures import Network
 from training.feed import Batch, Feed, Rows, ahead
 from training.fit import Curves, Progress
 from training.scores import Answers
+from training.stream import Stream
 
 Hide = Callable[[Batch, np.random.Generator], None]
 """Hides something of a training batch in place, so that the network learns to do without it."""
+
+Lesson = tuple[Feed, dict[str, NDArray[Any]]]
+"""Rows to learn from, and what the loss needs of each: name -> (n,) values."""
 
 Loss = Callable[[dict[str, Any], dict[str, Any]], Any]
 """Scores by name, and a batch -> (n,) loss of each row, in TensorFlow."""
@@ -52,16 +56,14 @@ class Task:
     """What is fitted, to what, and how it is judged.
 
     Attributes:
-        train: rows to learn from.
-        targets: names of what the loss needs of each row -> (n,) values.
+        train: rows to learn from, shard by shard.
         loss: of each row.
         judge: answers on the validation rows, piece by piece -> a figure, lower is better.
         validate: rows to judge by.
         hide: applied to each training batch.
     """
 
-    train: Feed
-    targets: dict[str, NDArray[Any]]
+    train: Stream[Lesson]
     loss: Loss
     judge: Callable[[Answers], float]
     validate: Feed
@@ -77,7 +79,7 @@ def fit(
         network: built after `keras.utils.set_random_seed(seed)`.
         task: what to learn.
         schedule: how.
-        seed: seed of the order of batches and of what is hidden.
+        seed: seed of the order of shards and batches, and of what is hidden.
         progress: called after each epoch with its number and `loss`, `val_loss` (the judge's
             figure) and `seconds`.
 
@@ -90,7 +92,7 @@ def fit(
     names = set(network.read.input)
     reach = schedule.reach if network.state else 0
     pieces = (schedule.cells, schedule.stretch, reach)
-    steps = len(task.train.batches(*pieces)) * schedule.epochs
+    steps = _batches(task.train, pieces) * schedule.epochs
     rate = keras.optimizers.schedules.CosineDecay(
         1e-4,
         steps,
@@ -103,17 +105,23 @@ def fit(
     )
     step = _compiled_step(network, optimizer, task.loss)
 
-    def make(rows: Rows) -> Batch:
-        batch = task.train.inputs(rows, names, reach)
+    def asked() -> Iterator[tuple[Lesson, Rows]]:
+        for lesson in task.train.shuffled(rng):
+            for rows in lesson[0].batches(*pieces, rng):
+                yield lesson, rows
+
+    def make(each: tuple[Lesson, Rows]) -> Batch:
+        (feed, targets), rows = each
+        batch = feed.inputs(rows, names, reach)
         task.hide(batch, rng)
-        return batch | {name: values[rows] for name, values in task.targets.items()}
+        return batch | {name: values[rows] for name, values in targets.items()}
 
     curves: Curves = {"loss": [], "val_loss": [], "seconds": []}
     variables = _variables(network)
     best, since, kept = np.inf, 0, [v.numpy() for v in variables]
     for epoch in range(1, schedule.epochs + 1):
         started = time.monotonic()
-        losses = [step(batch) for batch in ahead(make, task.train.batches(*pieces, rng))]
+        losses = [step(batch) for batch in ahead(make, asked())]
         now = task.judge(predict(network, task.validate))
         figures = (float(np.mean(losses)), now, time.monotonic() - started)
         for name, figure in zip(curves, figures, strict=True):
@@ -127,6 +135,12 @@ def fit(
     for variable, value in zip(variables, kept, strict=True):
         variable.assign(value)
     return curves
+
+
+def _batches(train: Stream[Lesson], pieces: tuple[int, int, int]) -> int:
+    """Batches of an epoch; of a log in shards about so many, by those of the first."""
+    feed, _ = train.first
+    return round(len(feed.batches(*pieces)) * len(train) / max(len(feed.rows), 1))
 
 
 def predict(network: Network, feed: Feed) -> Answers:
@@ -144,11 +158,12 @@ def predict(network: Network, feed: Feed) -> Answers:
     def answer(batch: dict[str, Any]) -> Any:
         return network.read(_with_state(network, batch, False), training=False)
 
+    reach = EVERY if network.state else 0
+
     def make(rows: Rows) -> Batch:
         return {"rows": rows, **feed.inputs(rows, names)}
 
     compiled = None
-    reach = EVERY if network.state else 0
     for batch in ahead(make, feed.batches(cells, cells, reach)):
         rows = batch.pop("rows")
         compiled = compiled or tf.function(answer, input_signature=[_signature(batch)])

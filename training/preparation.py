@@ -1,6 +1,6 @@
 """From a split log to the examples of its three parts, or the reason why it is too small."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 from features import statistics as corpus
 from features.batch import Events, Examples, examples, joined
+from features.continuations import PAIRS
+from features.events import together
 from features.recency import Recency
 from features.statistics import Statistics
-from sensei.contracts import ATTEMPT_KINDS, KINDS
 from sensei.errors import NotEnoughData
-from training.splits import CONTEXT, TEST, TRAIN, VALIDATE, Split, folds, split_attempts
-
-MIN_TARGETS = 20
-"""Fewer training targets, or scored attempts, teach nothing that could be measured."""
-
+from training.census import HELD_OUT_SALT, MIN_TARGETS, Census
+from training.shards import Log, hashes
+from training.splits import TEST, TRAIN, VALIDATE, Rule, Split, folds, of_attempts
+from training.stream import Stream
 
 FOLDS = 5
 """Folds of learners whose training rows are read with the statistics of the others."""
@@ -28,19 +28,30 @@ class Parts:
 
     Attributes:
         statistics: corpus tables of the events known in training.
-        train: targets to learn from, read with statistics of other learners only.
+        training: targets to learn from, shard by shard, read with statistics of other learners
+            only.
+        learned: (T,) training targets on each topic.
         validate: targets to choose by.
-        test: targets to open once, after the choice.
-        visible: (n_events,) events that recent popularity may count.
+        test: targets to open once, after the choice. Of a log that does not fit into memory both
+            are those of whole learners, chosen by hash, of whom all events are in `test.events`;
+            at most `census.HELD_OUT` of either.
         kind: how the parts were made, in words.
     """
 
     statistics: Statistics
-    train: Examples
+    training: Stream[Examples]
+    learned: NDArray[np.int64]
     validate: Examples
     test: Examples
-    visible: NDArray[np.bool_]
     kind: str
+
+    @property
+    def train(self) -> Examples:
+        """Training targets of the first shard: all of them where the log fits into memory.
+
+        What scalers are fitted on. Read anew each time in a longer log.
+        """
+        return self.training.first
 
     @property
     def topics(self) -> int:
@@ -50,7 +61,11 @@ class Parts:
     @property
     def counts(self) -> dict[str, int]:
         """Part -> number of targets."""
-        return {part: len(getattr(self, part)) for part in ("train", "validate", "test")}
+        return {
+            "train": len(self.training),
+            "validate": len(self.validate),
+            "test": len(self.test),
+        }
 
 
 @dataclass(frozen=True)
@@ -60,100 +75,160 @@ class Prepared(Parts):
     Attributes:
         attempts: scored attempts; None where `no_success` says why none can be learned from.
         no_success: why no difficulty model can be trained; empty where one can.
+        log: all events.
+        census: what was counted of them.
     """
 
     attempts: Parts | None
     no_success: str
+    log: Log
+    census: Census
+
+    @property
+    def scored_share(self) -> float:
+        """Share of the learners whose validation and test targets are used, in (0, 1]."""
+        return self.census.share if len(self.log) > 1 else 1.0
+
+    def extremes(self) -> dict[str, NDArray[np.float32]]:
+        """Inputs of training by vector: all rows, or of a log in shards those that matter most.
+
+        Of each shard those rows remain in which an input is lowest, highest or no number.
+        """
+        found: dict[str, list[NDArray[np.float32]]] = {"recommendation": [], "difficulty": []}
+        for rows in self.training:
+            for name, kept in found.items():
+                inputs = getattr(rows, name)
+                if len(self.log) > 1:
+                    inputs = inputs[np.append(inputs.argmin(axis=0), inputs.argmax(axis=0))]
+                kept.append(inputs)
+        return {name: np.concatenate(kept) for name, kept in found.items()}
 
 
 def prepare(events: Events, split: Split, extra_topics: Iterable[int] = ()) -> Prepared:
+    """Prepare a log in memory, whose parts are known; see `prepare_log`."""
+    return prepare_log((events,), lambda _: split, extra_topics)
+
+
+def prepare_log(log: Log, rule: Rule, extra_topics: Iterable[int] = ()) -> Prepared:
     """Fit the statistics and read the examples of every part.
 
     Args:
-        events: the encoded log.
-        split: the part of each event.
+        log: the encoded log.
+        rule: the part of each event.
         extra_topics: topics of the catalogue that get a slot though nobody met them yet.
 
     Raises:
         NotEnoughData: one learner, one topic, or a part without targets.
     """
-    _check(events, split)
-    extra = tuple(extra_topics)
-    parts = _parts(events, split, extra)
-    attempts, no_success = _attempts(events, split, extra)
-    return Prepared(**vars(parts), attempts=attempts, no_success=no_success)
+    census = Census.of(log, rule)
+    census.check()
+    source = _Source(log, _held_out(log, census), folds(log, FOLDS), census, tuple(extra_topics))
+    parts = source.parts(rule, census)
+    attempts, no_success = _attempts(source, rule)
+    return Prepared(**vars(parts), attempts=attempts, no_success=no_success, log=log, census=census)
 
 
-def _parts(events: Events, split: Split, extra_topics: Iterable[int]) -> Parts:
-    tables = corpus.fit(events, split.known, extra_topics)
-    recency = Recency.of(events, tables, split.visible)
-    nobody = np.zeros(len(events), bool)
-    later = examples(events, tables, split.part > TRAIN, nobody, recency)
-    part = split.part[later.event]
-    validate, test = (later.take(part == p) for p in (VALIDATE, TEST))
-    train = _cross_fitted(events, split, tables, recency)
-    return Parts(tables, train, validate, test, split.visible, split.kind)
+def _held_out(log: Log, census: Census) -> Events:
+    """All events of the learners whose validation and test targets are used."""
+    if len(log) == 1:
+        return log[0]
+    last = census.last_hash
+    return together(
+        [each.of_learners(hashes(each.user_ids, HELD_OUT_SALT) <= last) for each in log]
+    )
 
 
-def _attempts(
-    events: Events, split: Split, extra_topics: Iterable[int]
-) -> tuple[Parts | None, str]:
+@dataclass(frozen=True)
+class _Source:
+    """What the parts of both models are made from."""
+
+    log: Log
+    held_out: Events
+    fold: Callable[[Events], NDArray[np.int64]]
+    census: Census
+    extra_topics: tuple[int, ...]
+
+    def parts(self, rule: Rule, census: Census, continuations: bool = True) -> Parts:
+        """Statistics and examples by a rule.
+
+        Args:
+            rule: the part of each event.
+            census: what was counted by that rule.
+            continuations: whether anything reads what followed what.
+        """
+        by_fold = self._statistics(rule, continuations)
+        tables = corpus.merged(by_fold, self.extra_topics)
+        others = [
+            corpus.merged([*by_fold[:each], *by_fold[each + 1 :]], tables.topic_ids)
+            for each in range(FOLDS)
+        ]
+        recency = self.census.daily.recency(tables)
+        split = rule(self.held_out)
+        nobody = np.zeros(len(self.held_out), bool)
+        later = examples(self.held_out, tables, split.part > TRAIN, nobody, recency)
+        validate, test = (later.take(split.part[later.event] == p) for p in (VALIDATE, TEST))
+        training = Stream(
+            tuple(census.counts[:, TRAIN].tolist()),
+            lambda place: self._cross_fitted(self.log[place], rule, others, recency),
+        )
+        if len(self.log) == 1:
+            training = Stream.held(training.first, len(training))
+        learned = np.zeros(len(tables.topic_ids) + 1, np.int64)
+        learned[tables.slots_of(census.topic_ids)] = census.learned
+        return Parts(tables, training, learned[1:], validate, test, census.kind)
+
+    def _statistics(self, rule: Rule, continuations: bool) -> list[Statistics]:
+        """Statistics of each fold of learners, added up over the log."""
+        found: list[Statistics | None] = [None] * FOLDS
+        for events in self.log:
+            known, fold = rule(events).known, self.fold(events)
+            for each in range(FOLDS):
+                mine = corpus.fit(events, known & (fold == each), events.topic_ids, continuations)
+                sofar = found[each]
+                if sofar is not None:
+                    every = np.union1d(sofar.topic_ids, mine.topic_ids)
+                    mine = corpus.merged([sofar, mine], every, pairs=2 * PAIRS)
+                found[each] = mine
+        return [each for each in found if each is not None]
+
+    def _cross_fitted(
+        self, events: Events, rule: Rule, others: list[Statistics], recency: Recency
+    ) -> Examples:
+        """Training examples, each read with the statistics of learners outside its own fold.
+
+        Leaving out the one learner alone would tell his outcome: in a topic that each learner
+        attempts once, those who passed would all see a rate a little lower than those who failed,
+        and a network learns exactly that, upside down.
+        """
+        train, fold = rule(events).part == TRAIN, self.fold(events)
+        nobody = np.zeros(len(events), bool)
+        return joined(
+            [
+                examples(events, table, train & (fold == each), nobody, recency)
+                for each, table in enumerate(others)
+            ]
+        )
+
+
+def _attempts(source: _Source, rule: Rule) -> tuple[Parts | None, str]:
     """The scored attempts in their parts, or why success cannot be learned from them."""
-    attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
-    if not attempt.any():
+    if not source.census.attempts:
         return None, "no quiz or practice attempt in the log"
-    if np.isnan(events.score[attempt]).all():
+    if not source.census.scored:
         return None, "no attempt carries a score"
     try:
-        of_attempts = split_attempts(events, split)
+        attempts = of_attempts(source.log, rule)
     except NotEnoughData:
         return None, "the scored attempts fall on fewer than three different times"
-    parts = _parts(events, of_attempts, extra_topics)
-    outcome = parts.train.passed
-    if len(outcome) < MIN_TARGETS:
-        return None, f"{len(outcome)} scored attempts in the training part, {MIN_TARGETS} needed"
-    if outcome.min() == outcome.max():
-        said = "passed" if outcome[0] else "failed"
+    census = Census.of(source.log, attempts)
+    failed, passed = census.outcomes
+    if failed + passed < MIN_TARGETS:
+        return None, f"{failed + passed} scored attempts in the training part, {MIN_TARGETS} needed"
+    if not failed or not passed:
+        said = "passed" if passed else "failed"
         return None, f"every attempt of the training part was {said}"
+    parts = source.parts(attempts, census, continuations=False)
     for name, rows in (("validation", parts.validate), ("test", parts.test)):
         if not len(rows):
             return None, f"no scored attempt in the {name} part"
     return parts, ""
-
-
-def _cross_fitted(events: Events, split: Split, tables: Statistics, recency: Recency) -> Examples:
-    """Training examples, each read with the statistics of the learners outside its own fold.
-
-    Leaving out the one learner alone would tell his outcome: in a topic that each learner attempts
-    once, those who passed would all see a rate a little lower than those who failed, and a network
-    learns exactly that, upside down.
-    """
-    fold = folds(events, FOLDS)
-    nobody = np.zeros(len(events), bool)
-    parts = []
-    for each in range(FOLDS):
-        others = corpus.fit(events, split.known & (fold != each), tables.topic_ids)
-        mine = (split.part == TRAIN) & (fold == each)
-        parts.append(examples(events, others, mine, nobody, recency))
-    return joined(parts)
-
-
-def _check(events: Events, split: Split) -> None:
-    learners, topics = len(events.user_ids), len(np.unique(events.topic[split.part != CONTEXT]))
-    if learners < 2:
-        raise NotEnoughData(
-            f"user_id: expected at least two learners, got {learners}; import more learners"
-        )
-    if topics < 2:
-        raise NotEnoughData(
-            f"topic_id: expected learning events on at least two topics, got {topics}; "
-            "there is nothing to choose from until more topics are studied"
-        )
-    needed = {"training": (TRAIN, MIN_TARGETS), "validation": (VALIDATE, 1), "test": (TEST, 1)}
-    for name, (part, least) in needed.items():
-        count = int(np.count_nonzero(split.part == part))
-        if count < least:
-            raise NotEnoughData(
-                f"events: expected at least {least} learning events in the {name} part, "
-                f"got {count}; import more events or choose another split"
-            )

@@ -6,13 +6,16 @@ Equal figures go to the model named first, so the simpler one is chosen.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from features.batch import Examples
 from training import baselines, tasks
 from training.architectures import Model, Network, blend, reference, sequence, success
 from training.architectures.sequence import Size
 from training.calibration import calibrate
 from training.fit import FAST, Arrays, Curves, Progress, Setting, fit_difficulty, fit_recommendation
-from training.loop import Schedule, fit
+from training.loop import Schedule, Task, fit
 from training.preparation import Parts
 from training.scores import level_taken
 
@@ -39,7 +42,7 @@ class Budget:
 
 
 QUICK = Budget("quick", FAST, 6, 1, False)
-FULL = Budget("full", FAST, 10, 3, True)
+FULL = Budget("full", FAST, 8, 3, True)
 EFFORTS = {each.name: each for each in (QUICK, FULL)}
 
 
@@ -80,11 +83,11 @@ def _counted(build: Callable[[Parts], Model]) -> Callable[[Given], Trained]:
 
 
 def _most_popular(parts: Parts) -> Model:
-    return baselines.most_popular(parts.train.target, parts.topics)
+    return baselines.most_popular(parts.statistics)
 
 
 def _repeat_last(parts: Parts) -> Model:
-    return baselines.repeat_last(parts.train.target, parts.topics)
+    return baselines.repeat_last(parts.statistics)
 
 
 def _recently_popular(parts: Parts) -> Model:
@@ -100,19 +103,19 @@ def _habits(parts: Parts) -> Model:
 
 
 def _markov_1(parts: Parts) -> Model:
-    return baselines.markov_1(parts.train.recommendation, parts.train.target, parts.topics)
+    return baselines.markov_1(parts.statistics.width)
 
 
 def _markov_2(parts: Parts) -> Model:
-    return baselines.markov_2(parts.train.recommendation, parts.train.target, parts.topics)
+    return baselines.markov_2(parts.statistics.width)
 
 
 def _global_mean(parts: Parts) -> Model:
-    return baselines.global_mean(parts.train.passed)
+    return baselines.global_mean(parts.statistics)
 
 
 def _topic_mean(parts: Parts) -> Model:
-    return baselines.topic_mean(parts.train.target, parts.train.passed, parts.topics)
+    return baselines.topic_mean(parts.statistics)
 
 
 def _proficiency(_: Parts) -> Model:
@@ -120,12 +123,12 @@ def _proficiency(_: Parts) -> Model:
 
 
 def _reference_recommendation(given: Given) -> Trained:
-    train, validate = given.parts.train, given.parts.validate
-    model = reference.recommendation(train.recommendation, given.parts.topics)
+    parts = given.parts
+    model = reference.recommendation(parts.train.recommendation, parts.topics)
     curves = fit_recommendation(
         model,
-        (train.recommendation, train.target),
-        (validate.recommendation, validate.target),
+        parts.training.map(_next),
+        _next(parts.validate),
         given.seed,
         given.budget.setting,
         given.progress,
@@ -133,11 +136,20 @@ def _reference_recommendation(given: Given) -> Trained:
     return Network(model), curves
 
 
+def _next(rows: Examples) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    return rows.recommendation, rows.target
+
+
 def _reference_difficulty(given: Given) -> Trained:
-    train, validate = _attempts(given.parts.train), _attempts(given.parts.validate)
-    model = reference.difficulty(train["inputs"])
+    parts = given.parts
+    model = reference.difficulty(parts.train.difficulty)
     curves = fit_difficulty(
-        model, train, validate, given.seed, given.budget.setting, given.progress
+        model,
+        parts.training.map(_attempts),
+        _attempts(parts.validate),
+        given.seed,
+        given.budget.setting,
+        given.progress,
     )
     return Network(model), curves
 
@@ -176,9 +188,12 @@ def _success(name: str, size: success.Size) -> Callable[[Given], Trained]:
     return make
 
 
-def _blend(given: Given) -> Trained:
-    network = blend.of([given.trained["history"], given.trained["sequence"]], "blend")
-    return calibrate(network, tasks.next_topic(given.parts)), {}
+def _blend(names: tuple[str, ...], task: Callable[[Parts], Task]) -> Callable[[Given], Trained]:
+    def make(given: Given) -> Trained:
+        network = blend.of([given.trained[name] for name in names], "blend")
+        return calibrate(network, task(given.parts)), {}
+
+    return make
 
 
 NEXT_TOPIC = (
@@ -260,7 +275,7 @@ NEXT_TOPIC = (
         "blend",
         "network",
         "The geometric mean of the two before it.",
-        _blend,
+        _blend(("history", "sequence"), tasks.next_topic),
         needs=("history", "sequence"),
         slow=True,
     ),
@@ -317,6 +332,14 @@ SUCCESS = (
         "network",
         "The same with a recurrent state that reads every event in order.",
         _success("tracing", success.Size(state=64)),
+        slow=True,
+    ),
+    Recipe(
+        "blend",
+        "network",
+        "The geometric mean of the odds of the two before it.",
+        _blend(("history", "tracing"), tasks.success),
+        needs=("history", "tracing"),
         slow=True,
     ),
 )

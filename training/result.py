@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from features.batch import Events
 from training.candidates import Job, jobs_of
 from training.intervals import recommendation_intervals, success_intervals
 from training.preparation import Prepared
@@ -64,12 +63,11 @@ class Result:
 
 
 def result_of(
-    events: Events, split: str, seed: int, budget: Budget, prepared: Prepared, evidence: Evidence
+    split: str, seed: int, budget: Budget, prepared: Prepared, evidence: Evidence
 ) -> Result:
     """Put together what was found.
 
     Args:
-        events: the encoded log.
         split: as it was asked for.
         seed: seed of the resampling, and the first of training.
         budget: what was trained.
@@ -81,7 +79,7 @@ def result_of(
         next_topic=next_topic_table(tested),
         success=success_table(tested.success),
         topic_only=success_table(tested.topic_only),
-        data=_data(events, split, seed, budget, prepared, evidence),
+        data=_data(split, seed, budget, prepared, evidence),
         intervals=intervals(tested, evidence.chosen, seed),
         slices=_slices(tested, prepared),
         seeds=_seeds(tested),
@@ -149,17 +147,18 @@ def _seeds(tested: Measured) -> dict[str, Any]:
 
 
 def _data(
-    events: Events, split: str, seed: int, budget: Budget, prepared: Prepared, evidence: Evidence
+    split: str, seed: int, budget: Budget, prepared: Prepared, evidence: Evidence
 ) -> dict[str, Any]:
-    validated = evidence.validated
+    validated, census = evidence.validated, prepared.census
     return {
-        "rows": len(events.time),
-        "learners": len(events.user_ids),
-        "topics": len(events.topic_ids),
+        "rows": census.rows,
+        "learners": census.learners,
+        "topics": census.topics,
         "topics_with_slot": prepared.topics,
-        "first": _moment(events.time.min()),
-        "last": _moment(events.time.max()),
+        "first": _moment(census.first),
+        "last": _moment(census.last),
         "split": split,
+        "scored_share": prepared.scored_share,
         "seed": seed,
         "budget": {
             "name": budget.name,

@@ -5,8 +5,7 @@ what corpus
 statistics and counts may use, so that nothing of the validation and test parts leaks into an input.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from features.batch import Events
 from sensei.contracts import ATTEMPT_KINDS, KINDS, LEARNING_KINDS
 from sensei.errors import InvalidInput, NotEnoughData
+from training.shards import Log, hashes
 
 TRAIN, VALIDATE, TEST, CONTEXT = 0, 1, 2, -1
 
@@ -57,29 +57,48 @@ class Split:
         return np.ones(len(self.part), bool) if self.kind == "time" else self.known
 
 
+Rule = Callable[[Events], Split]
+"""Gives the parts of any whole learners of the log that it was made for."""
+
+SAMPLED_MOMENTS = 2**20
+"""Moments of a log that its cuts are found among; of a longer log every k-th of each shard."""
+
+
 def split_by_time(events: Events, start: int | None = None, end: int | None = None) -> Split:
+    """The parts that `by_time` gives to a log in memory."""
+    return by_time((events,), start, end)(events)
+
+
+def by_time(log: Log, start: int | None = None, end: int | None = None) -> Rule:
     """Test on the last 20 % of the window's targets in time, validate on the 10 % before them.
 
-    Events of one moment are never parted. Source: Ji et al. 2023, TOIS 41(3) (global timeline).
+    Events of one moment are never parted. In a log of more than `SAMPLED_MOMENTS` rows a cut may
+    lie beside its place by one sampled moment of each shard, some thousandths of a percent.
+    Source: Ji et al. 2023, TOIS 41(3) (global timeline).
 
     Args:
-        events: all events, history before the window included.
+        log: all events, history before the window included.
         start: first moment of a target, microseconds since the epoch; by default the beginning.
         end: first moment that is no target any more (half-open); by default after the last event.
 
     Raises:
         NotEnoughData: the window's events fall on fewer than three moments.
     """
-    window = _learning(events)
-    if start is not None:
-        window &= events.time >= start
-    if end is not None:
-        window &= events.time < end
-    return _on_timeline(events, window)
+
+    def window(events: Events) -> NDArray[np.bool_]:
+        targets: NDArray[np.bool_] = _learning(events) & _inside(events, start, end)
+        return targets
+
+    return _on_timeline(log, window)
 
 
 def split_attempts(events: Events, split: Split) -> Split:
-    """Parts of the scored attempts among a split's targets.
+    """The parts that `of_attempts` gives to a log in memory."""
+    return of_attempts((events,), lambda _: split)(events)
+
+
+def of_attempts(log: Log, rule: Rule) -> Rule:
+    """Parts of the scored attempts among the targets that a rule gives.
 
     By time they get a timeline of their own: courses examine on a few days, and the last fifth of
     all events may hold no attempt. Otherwise an attempt stays in its part.
@@ -87,20 +106,42 @@ def split_attempts(events: Events, split: Split) -> Split:
     Raises:
         NotEnoughData: the attempts fall on fewer than three moments.
     """
-    attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
-    scored = attempt & ~np.isnan(events.score) & (split.part != CONTEXT)
-    if split.kind == "time":
-        return _on_timeline(events, scored)
-    return Split(np.where(scored, split.part, CONTEXT).astype(np.int8), split.known, split.kind)
+
+    def scored(events: Events, split: Split) -> NDArray[np.bool_]:
+        attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
+        found: NDArray[np.bool_] = attempt & ~np.isnan(events.score) & (split.part != CONTEXT)
+        return found
+
+    def attempts(events: Events) -> Split:
+        split = rule(events)
+        part = np.where(scored(events, split), split.part, CONTEXT).astype(np.int8)
+        return Split(part, split.known, split.kind)
+
+    if rule(log[0]).kind == "time":
+        return _on_timeline(log, lambda events: scored(events, rule(events)))
+    return attempts
 
 
-def _on_timeline(events: Events, targets: NDArray[np.bool_]) -> Split:
-    moments = np.sort(events.time[targets])
+def _on_timeline(log: Log, targets: Callable[[Events], NDArray[np.bool_]]) -> Rule:
+    moments = _moments(log, targets)
     test_from = _cut(moments, TEST_SHARE)
     validate_from = _cut(moments[moments < test_from], VALIDATE_SHARE)
-    part = (events.time >= validate_from).astype(np.int8) + (events.time >= test_from)
-    part = np.where(targets, part, CONTEXT).astype(np.int8)
-    return Split(part, events.time < validate_from, "time")
+
+    def rule(events: Events) -> Split:
+        part = (events.time >= validate_from).astype(np.int8) + (events.time >= test_from)
+        part = np.where(targets(events), part, CONTEXT).astype(np.int8)
+        return Split(part, events.time < validate_from, "time")
+
+    return rule
+
+
+def _moments(log: Log, targets: Callable[[Events], NDArray[np.bool_]]) -> NDArray[np.int64]:
+    """Sorted moments of the targets: all of a short log, every k-th of each shard of a long one."""
+    found: list[NDArray[np.int64]] = []
+    for events in log:
+        step = -(-len(events) * len(log) // SAMPLED_MOMENTS) if len(log) > 1 else 1
+        found.append(np.sort(events.time[targets(events)])[::step])
+    return np.sort(np.concatenate(found))
 
 
 def _cut(moments: NDArray[np.int64], share: float) -> int:
@@ -115,23 +156,46 @@ def _cut(moments: NDArray[np.int64], share: float) -> int:
 
 
 def split_by_learner(events: Events) -> Split:
+    """The parts that `by_learner` gives to a log in memory."""
+    return by_learner((events,))(events)
+
+
+def by_learner(log: Log, start: int | None = None, end: int | None = None) -> Rule:
     """Test on 20 % of learners, validate on 10 % of the others, by a stable hash of `user_id`.
+
+    Args:
+        log: all events.
+        start: first moment of a target, microseconds since the epoch; by default the beginning.
+        end: first moment that is no target any more (half-open), and of which nothing is known;
+            by default after the last event.
 
     Raises:
         NotEnoughData: fewer than three learners.
     """
-    count = len(events.user_ids)
+    places, validating = zip(*(_two_hashes(events) for events in log), strict=True)
+    place, second = np.concatenate(places), np.concatenate(validating)
+    count = len(place)
     if count < 3:
         raise NotEnoughData(
             f"user_id: expected three or more learners to split by learner, got {count}; "
             "import more learners"
         )
-    order = _hash_order(events.user_ids, "test")
-    test = order[: _at_least_one(count, TEST_SHARE)]
-    part_of_learner = np.full(count, TRAIN, np.int8)
-    part_of_learner[test] = TEST
-    _take_validation(events.user_ids, part_of_learner)
-    return _whole_learners(events, part_of_learner[_learner(events)], "learner")
+    last_test = np.sort(place)[_at_least_one(count, TEST_SHARE) - 1]
+    others = np.sort(second[place > last_test])
+    last_validate = others[_at_least_one(len(others), VALIDATE_SHARE) - 1]
+
+    def rule(events: Events) -> Split:
+        place, second = _two_hashes(events)
+        part = np.where(second <= last_validate, VALIDATE, TRAIN)
+        part = np.where(place <= last_test, TEST, part).astype(np.int8)
+        split = _whole_learners(events, part[events.learner], "learner")
+        return within(split, events, start, end)
+
+    return rule
+
+
+def _two_hashes(events: Events) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    return hashes(events.user_ids, "test"), hashes(events.user_ids, "validate")
 
 
 def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object_]) -> Split:
@@ -157,7 +221,7 @@ def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object
                 f"{name} among {', '.join(map(repr, unique[:5]))}; name another column"
             )
     if not (part == VALIDATE).any():
-        learner = _learner(events)
+        learner = events.learner
         of_learner = np.full(len(events.user_ids), CONTEXT, np.int8)
         of_learner[learner[part == TRAIN]] = TRAIN
         _take_validation(events.user_ids, of_learner)
@@ -165,7 +229,7 @@ def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object
     return _whole_learners(events, part, "column")
 
 
-def within(split: Split, events: Events, start: int, end: int) -> Split:
+def within(split: Split, events: Events, start: int | None, end: int | None) -> Split:
     """Keep as targets only the events of a window; history before it stays.
 
     Args:
@@ -174,16 +238,30 @@ def within(split: Split, events: Events, start: int, end: int) -> Split:
         start: first moment of a target, microseconds since the epoch.
         end: first moment that is no target any more (half-open); nothing after it is known either.
     """
-    inside = (events.time >= start) & (events.time < end)
+    inside = _inside(events, start, end)
     part = np.where(inside, split.part, CONTEXT).astype(np.int8)
-    return Split(part, split.known & (events.time < end), split.kind)
+    return Split(part, split.known & _inside(events, None, end), split.kind)
 
 
-def folds(events: Events, count: int) -> NDArray[np.int64]:
-    """(n_events,) fold of each event, 0..count - 1: learners dealt out evenly by a stable hash."""
-    fold_of_learner = np.empty(len(events.user_ids), np.int64)
-    fold_of_learner[_hash_order(events.user_ids, "fold")] = np.arange(len(events.user_ids)) % count
-    return fold_of_learner[_learner(events)]
+def _inside(events: Events, start: int | None, end: int | None) -> NDArray[np.bool_]:
+    least = np.iinfo(np.int64)
+    first, stop = least.min if start is None else start, least.max if end is None else end
+    found: NDArray[np.bool_] = (events.time >= first) & (events.time < stop)
+    return found
+
+
+def folds(log: Log, count: int) -> Callable[[Events], NDArray[np.int64]]:
+    """Gives (n_events,) the fold of each event, 0..count - 1.
+
+    Learners are dealt out evenly by a stable hash; 8 bytes of each are kept.
+    """
+    order = np.sort(np.concatenate([hashes(events.user_ids, "fold") for events in log]))
+
+    def fold(events: Events) -> NDArray[np.int64]:
+        of_learner = np.searchsorted(order, hashes(events.user_ids, "fold")) % count
+        return of_learner[events.learner]
+
+    return fold
 
 
 def _whole_learners(events: Events, part: NDArray[np.int8], kind: str) -> Split:
@@ -208,13 +286,7 @@ def _at_least_one(count: int, share: float) -> int:
 
 
 def _hash_order(user_ids: NDArray[np.object_], salt: str) -> NDArray[np.int64]:
-    """Order of learners by hash: arbitrary, but the same wherever and whenever it is computed."""
-    digests = [hashlib.blake2b(f"{salt}:{u}".encode(), digest_size=8).digest() for u in user_ids]
-    return np.argsort(np.array([int.from_bytes(d, "big") for d in digests], np.uint64))
-
-
-def _learner(events: Events) -> NDArray[np.int64]:
-    return np.repeat(np.arange(len(events.user_ids)), np.diff(events.offsets))
+    return np.argsort(hashes(user_ids, salt))
 
 
 def _learning(events: Events) -> NDArray[np.bool_]:

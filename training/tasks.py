@@ -11,7 +11,7 @@ from sensei import metrics
 from sensei.contracts import RECOMMENDATION_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS, place
 from training.architectures import columns
 from training.feed import Batch, Feed
-from training.loop import Task
+from training.loop import Lesson, Task
 from training.preparation import Parts
 from training.scores import Answers, level_taken, score_recommendation, score_success
 
@@ -50,18 +50,20 @@ def next_topic(parts: Parts) -> Task:
 
     Source: Volkovs et al. 2017 (NIPS, DropoutNet).
     """
-    train, validate = (_with_slot(rows, parts.topics) for rows in (parts.train, parts.validate))
+    validate = _with_slot(parts.validate, parts.topics)
     width = parts.statistics.width
     trained = np.zeros(width, bool)
-    trained[np.unique(train.target) - 1] = True
+    trained[: parts.topics] = parts.learned > 0
+
+    def lesson(rows: Examples) -> Lesson:
+        return Feed(rows, "recommendation"), {"target": rows.target - 1}
 
     def hide(batch: Batch, rng: np.random.Generator) -> None:
         if rng.random() < NEW_BATCHES:
             _show_as_new(batch, np.append(False, rng.random(width) < NEW_SHARE))
 
     return Task(
-        train=Feed(train, "recommendation"),
-        targets={"target": train.target - 1},
+        train=parts.training.map(lesson),
         loss=_ranking_loss(trained),
         judge=lambda answers: _missed_gain(answers, validate),
         validate=Feed(validate, "recommendation"),
@@ -75,13 +77,11 @@ def success(attempts: Parts) -> Task:
     What would have happened at the other two levels is unknown, so only the level taken is learned
     from; beside it an answer that knows neither level nor item.
     """
-    train = attempts.train
-    targets: dict[str, Any] = {
-        "level": level_taken(train).astype(np.int32),
-        "passed": train.passed.astype(np.float32),
-    }
-
     usual = attempts.statistics.pass_rate(UNKNOWN)
+
+    def lesson(rows: Examples) -> Lesson:
+        level, passed = level_taken(rows).astype(np.int32), rows.passed.astype(np.float32)
+        return Feed(rows, "difficulty"), {"level": level, "passed": passed}
 
     def hide(batch: Batch, rng: np.random.Generator) -> None:
         unknown = rng.random(len(batch["item"])) < TOPIC_HIDDEN
@@ -92,8 +92,7 @@ def success(attempts: Parts) -> Task:
         batch["item"][unknown | (rng.random(len(unknown)) < ITEM_HIDDEN)] = 0.0
 
     return Task(
-        train=Feed(train, "difficulty"),
-        targets=targets,
+        train=attempts.training.map(lesson),
         loss=_success_loss,
         judge=lambda answers: _loss(answers, attempts.validate),
         validate=Feed(attempts.validate, "difficulty"),

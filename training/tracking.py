@@ -6,7 +6,7 @@ Nothing of a learner is stored: a data set by its digest and counts, a made-up i
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version as installed
@@ -62,20 +62,28 @@ class Dataset:
     last: datetime
 
     @classmethod
-    def of(cls, frame: "pd.DataFrame", name: str) -> "Dataset":
-        """Summarise a frame of interactions, at least one row; the order of rows is no matter."""
+    def of(cls, frames: "Iterable[pd.DataFrame]", name: str) -> "Dataset":
+        """Summarise interactions, at least one; the order of rows and frames is no matter."""
         import pandas as pd
 
-        rows = pd.util.hash_pandas_object(frame[list(_DIGESTED)], index=False).to_numpy()
-        parts = (len(rows), rows.sum(dtype=np.uint64), (rows * rows).sum(dtype=np.uint64))
+        sums = np.zeros(3, np.uint64)
+        learners: set[str] = set()
+        topics: set[int] = set()
+        times = []
+        for frame in frames:
+            rows = pd.util.hash_pandas_object(frame[list(_DIGESTED)], index=False).to_numpy()
+            sums += np.array([len(rows), rows.sum(), (rows * rows).sum()], np.uint64)
+            learners.update(frame["user_id"].unique())
+            topics.update(frame["topic_id"].unique())
+            times += [frame["timestamp"].min(), frame["timestamp"].max()]
         return cls(
             name,
-            hashlib.sha256(":".join(str(part) for part in parts).encode()).hexdigest(),
-            len(frame),
-            int(frame["user_id"].nunique()),
-            int(frame["topic_id"].nunique()),
-            frame["timestamp"].min().to_pydatetime(),
-            frame["timestamp"].max().to_pydatetime(),
+            hashlib.sha256(":".join(str(part) for part in sums).encode()).hexdigest(),
+            int(sums[0]),
+            len(learners),
+            len(topics),
+            min(times).to_pydatetime(),
+            max(times).to_pydatetime(),
         )
 
 

@@ -4,28 +4,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.batch import Examples, encode
+from features.batch import Examples, encode, examples
+from features.statistics import Statistics, fit
 from features.steps import DAY
 from sensei.contracts import RECOMMENDATION_INPUTS
 from training import baselines
 from training.architectures import Model, Network
-from training.continuations import continuation_table, pair_continuations
 from training.feed import Feed
 from training.loop import predict
 from training.preparation import Prepared, prepare
 from training.splits import TEST, TRAIN, VALIDATE, Split, split_by_learner
 
-TOPICS = 5
 NAMES = [each.name for each in RECOMMENDATION_INPUTS]
 
+CONTINUED = [[1, 4], [2, 1, 4], [2, 1, 4], [3, 1, 5], [3, 1, 5], [3, 1, 5], [2, 3]]
+"""Topic 4 follows 1 for those who came from 2, topic 5 for those from 3."""
 
-def rows(*pairs: tuple[int, int]) -> np.ndarray:
+
+def asked_after(*pairs: tuple[int, int]) -> np.ndarray:
     """Inputs of learners by (last topic, the one before); no event so far where the last is -1."""
     out = np.zeros((len(pairs), len(NAMES)), np.float32)
     for row, (last, before) in zip(out, pairs, strict=True):
         row[NAMES.index("last_topic_1")] = max(last, 0)
         row[NAMES.index("last_topic_2")] = before
-        row[NAMES.index("log_events")] = 0.0 if last < 0 else np.log1p(2)
     return out
 
 
@@ -41,82 +42,72 @@ def asked(model: Model, part: Examples) -> np.ndarray:
     return found
 
 
-SEEN = rows((1, 2), (1, 2), (1, 3), (1, 3), (1, 3), (2, 1), (-1, 0))
-CAME = np.array([4, 4, 5, 5, 5, 3, 2], np.int32)
+@pytest.fixture
+def counted(frame_of) -> Statistics:
+    events = encode(frame_of(CONTINUED))
+    return fit(events, np.ones(len(events), bool))
 
 
-def test_most_popular_is_the_same_for_everybody() -> None:
-    model = baselines.most_popular(CAME, TOPICS)
-    got = answer(model, rows((1, 2), (4, 4)))
+def test_most_popular_is_the_same_for_everybody(counted: Statistics) -> None:
+    got = answer(baselines.most_popular(counted), asked_after((1, 2), (4, 4)))
     assert got[0].tolist() == got[1].tolist()
-    assert got[0] * 12 == pytest.approx([1, 2, 2, 3, 4])  # one count added to each
+    assert got[0] * 24 == pytest.approx([7, 4, 5, 4, 4])  # one count added to each
 
 
-def test_repeat_last_puts_the_last_topic_first_then_the_popular() -> None:
-    got = answer(baselines.repeat_last(CAME, TOPICS), rows((1, 2), (-1, 0)))
-    assert np.argsort(-got[0])[:2].tolist() == [0, 4]
-    assert np.argmax(got[1]) == 4
+def test_repeat_last_puts_the_last_topic_first_then_the_popular(counted: Statistics) -> None:
+    got = answer(baselines.repeat_last(counted), asked_after((2, 1), (-1, 0)))
+    assert np.argsort(-got[0])[:2].tolist() == [1, 0]
+    assert np.argmax(got[1]) == 0
 
 
-def test_markov_1_follows_the_last_topic() -> None:
-    got = answer(baselines.markov_1(SEEN, CAME, TOPICS), rows((1, 0), (2, 0)))
-    assert np.argsort(-got, axis=1)[:, 0].tolist() == [4, 2]
+def after(frame_of, counted: Statistics, *walks: list[int]) -> Examples:
+    """What comes next for learners who have walked so far, topic 1 standing for it."""
+    events = encode(frame_of([[*walk, 1] for walk in walks]))
+    last = np.zeros(len(events), bool)
+    last[events.offsets[1:] - 1] = True
+    return examples(events, counted, last, np.zeros(len(events), bool))
 
 
-def test_markov_1_by_hand() -> None:
-    popular = np.array([1, 2, 2, 3, 4]) / 12
-    got = answer(baselines.markov_1(SEEN, CAME, TOPICS), rows((1, 0)))
-    assert got[0] == pytest.approx((np.array([0, 0, 0, 2, 3]) + 2 * popular) / 7)
+def test_markov_1_by_hand(frame_of, counted: Statistics) -> None:
+    got = asked(baselines.markov_1(counted.width), after(frame_of, counted, [2, 1]))
+    popular = np.array([7, 4, 5, 4, 4]) / (19 + counted.width)
+    expected = (np.array([0, 0, 0, 3, 3]) + 2 * popular) / (6 + 2)
+    assert got[0, :5] == pytest.approx(expected / expected.sum(), rel=1e-5)
+    assert got[0, 5:].max() < 1e-6, "nothing was counted of newcomers"
 
 
-def test_first_event_has_a_context_of_its_own() -> None:
-    got = answer(baselines.markov_1(SEEN, CAME, TOPICS), rows((-1, 0)))
-    assert np.argmax(got) == 1
+def test_markov_2_tells_pairs_apart(frame_of, counted: Statistics) -> None:
+    rows = after(frame_of, counted, [2, 1], [3, 1])
+    got = asked(baselines.markov_2(counted.width), rows)
+    assert np.argmax(got, axis=1).tolist() == [3, 4]
 
 
-def test_unknown_topic_falls_back_to_what_is_popular() -> None:
-    model = baselines.markov_2(SEEN, CAME, TOPICS)
-    got = answer(model, rows((0, 0), (77, 1), (5, 5)))
-    popular = np.array([1, 2, 2, 3, 4]) / 12
-    assert got == pytest.approx(np.tile(popular, (3, 1)))
+def test_first_event_has_a_context_of_its_own(frame_of, counted: Statistics) -> None:
+    got = asked(baselines.markov_1(counted.width), after(frame_of, counted, []))
+    assert np.argsort(-got[0])[:2].tolist() in ([1, 2], [2, 1])
 
 
-def test_markov_2_tells_pairs_apart() -> None:
-    got = answer(baselines.markov_2(SEEN, CAME, TOPICS), rows((1, 2), (1, 3), (1, 4)))
-    assert np.argmax(got, axis=1).tolist() == [3, 4, 4]
+def test_unknown_topic_falls_back_to_what_is_popular(frame_of, counted: Statistics) -> None:
+    rows = after(frame_of, counted, [77], [5, 5])
+    for model in (baselines.markov_1(counted.width), baselines.markov_2(counted.width)):
+        got = asked(model, rows)[:, :5]
+        assert got == pytest.approx(np.tile(np.array([7, 4, 5, 4, 4]) / 24, (2, 1)), rel=1e-5)
 
 
 def test_all_probabilities_sum_to_one(prepared: Prepared) -> None:
-    x, y, topics = prepared.train.recommendation, prepared.train.target, prepared.topics
     for model in (
-        baselines.most_popular(y, topics),
-        baselines.repeat_last(y, topics),
-        baselines.markov_1(x, y, topics),
-        baselines.markov_2(x, y, topics),
+        baselines.most_popular(prepared.statistics),
+        baselines.repeat_last(prepared.statistics),
     ):
         assert answer(model, prepared.test.recommendation).sum(axis=1) == pytest.approx(1.0)
     width = prepared.statistics.width
+    for model in (baselines.markov_1(width), baselines.markov_2(width)):
+        assert asked(model, prepared.test).sum(axis=1) == pytest.approx(1.0)
     for model in (baselines.recently_popular(width), baselines.most_frequent(width)):
         got = asked(model, prepared.test)
         assert got.shape == (len(prepared.test), width)
         assert (got > 0).all()
         assert got.sum(axis=1) == pytest.approx(1.0)
-
-
-def test_capped_table_keeps_the_most_frequent_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.continuations.TABLE_CELLS", TOPICS)
-    context, popular = np.array([1, 1, 2]), np.full(TOPICS, 0.2)
-    row, table = continuation_table(context, np.array([3, 3, 4], np.int32), popular)
-    assert (row[1], row[2]) == (1, 0)
-    assert table[0] == pytest.approx(popular)
-
-
-def test_colliding_pairs_are_left_to_the_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.continuations.PAIR_PLACES", 2)
-    last, before = np.array([1, 1, 1, 3]), np.array([2, 2, 2, 2])
-    pairs = pair_continuations(last, before, np.array([4, 4, 4, 5], np.int32), TOPICS)
-    kept = pairs.index[pairs.index[:, 0] >= 0]
-    assert kept.tolist() == [[1, 1]]  # the more frequent one keeps the place
 
 
 def test_most_frequent_counts_the_whole_history(frame_of) -> None:
@@ -167,18 +158,23 @@ def test_most_frequent_breaks_ties_by_what_is_popular_lately(frame_of) -> None:
     assert got[0, 0] > got[0, 2] > got[0, 3]
 
 
-def test_topic_mean_is_shrunk_and_known_for_an_unknown_topic() -> None:
-    passed = np.array([1, 1, 1, 0], np.int8)
-    model = baselines.topic_mean(np.array([1, 1, 1, 2], np.int32), passed, 3)
+def tried(frame_of) -> Statistics:
+    """Topic 1 passed three times, topic 2 failed once."""
+    events = encode(frame_of([[1, 1], [1, 2]], [[1.0, 1.0], [1.0, 0.0]]))
+    return fit(events, np.ones(len(events), bool))
+
+
+def test_topic_mean_is_shrunk_and_known_for_an_unknown_topic(frame_of) -> None:
+    model = baselines.topic_mean(tried(frame_of))
     given = {"inputs": np.zeros((3, 4), np.float32), "topic": np.array([[1], [2], [9]], np.float32)}
     got = np.asarray(model(given)["success"])
     assert got[:, 0] == pytest.approx([(3 + 3) / 7, 3 / 5, 0.75])
     assert (got[:, :1] == got).all()
 
 
-def test_global_mean_and_proficiency_by_hand() -> None:
+def test_global_mean_and_proficiency_by_hand(frame_of) -> None:
     inputs = np.array([[0.0, 0, 0, -1], [2.0, 0, 0, -1]], np.float32)
-    mean = baselines.global_mean(np.array([1, 0, 1, 1], np.int8))
+    mean = baselines.global_mean(tried(frame_of))
     assert np.asarray(mean({"inputs": inputs})["success"]) == pytest.approx(0.75)
     got = np.asarray(baselines.proficiency()({"inputs": inputs})["success"])
     assert got[:, 2] == pytest.approx([0.5, 1 / (1 + np.exp(-2))])

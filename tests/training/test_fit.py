@@ -10,10 +10,12 @@ from training.fit import (
     FAST,
     SKETCH,
     Setting,
+    _batches,
     fit_difficulty,
     fit_recommendation,
     staircase,
 )
+from training.stream import Stream
 
 
 def next_in_circle(rows: int, topics: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,6 +24,16 @@ def next_in_circle(rows: int, topics: int) -> tuple[np.ndarray, np.ndarray]:
     inputs[:, 0] = rng.integers(1, topics + 1, rows)
     inputs[:, 7] = rng.random(rows)
     return inputs, (inputs[:, 0].astype(np.int32) % topics) + 1
+
+
+def in_memory(data) -> Stream:
+    return Stream.held(data, len(data[1]) if isinstance(data, tuple) else len(data["level"]))
+
+
+def in_shards(data: tuple[np.ndarray, np.ndarray], size: int) -> Stream:
+    rows = len(data[1])
+    counts = tuple(min(size, rows - start) for start in range(0, rows, size))
+    return Stream(counts, lambda place: tuple(x[size * place : size * (place + 1)] for x in data))
 
 
 def brief(epochs: int, setting: Setting = SKETCH) -> Setting:
@@ -34,7 +46,7 @@ def trained(seed: int, epochs: int = 2) -> list[np.ndarray]:
     keras.utils.set_random_seed(seed)
     data = next_in_circle(400, 5)
     model = reference.recommendation(data[0], 5)
-    fit_recommendation(model, data, data, seed, brief(epochs))
+    fit_recommendation(model, in_memory(data), data, seed, brief(epochs))
     return model.get_weights()
 
 
@@ -52,7 +64,7 @@ def test_progress_is_told_after_each_epoch_and_curves_have_one_value_each() -> N
     told: list[int] = []
     model = reference.recommendation(data[0], 5)
     curves = fit_recommendation(
-        model, data, data, 0, brief(3), progress=lambda epoch, logs: told.append(epoch)
+        model, in_memory(data), data, 0, brief(3), progress=lambda epoch, logs: told.append(epoch)
     )
     assert told == [1, 2, 3]
     assert {"loss", "val_loss"} <= curves.keys()
@@ -66,16 +78,42 @@ def test_network_learns_the_circle(setting: Setting) -> None:
     keras.utils.set_random_seed(0)
     inputs, target = next_in_circle(2000, 5)
     model = reference.recommendation(inputs, 5)
-    fit_recommendation(model, (inputs, target), (inputs, target), 0, setting)
+    fit_recommendation(model, in_memory((inputs, target)), (inputs, target), 0, setting)
     got = np.asarray(model({"inputs": inputs})["probability"]).argmax(axis=1) + 1
     assert np.mean(got == target) > 0.9
+
+
+@pytest.mark.parametrize("setting", [brief(8), brief(60, FAST)], ids=["sketch", "fast"])
+def test_network_learns_the_circle_from_shards(setting: Setting) -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    data = next_in_circle(2000, 5)
+    model = reference.recommendation(data[0], 5)
+    curves = fit_recommendation(model, in_shards(data, 700), data, 0, setting)
+    got = np.asarray(model({"inputs": data[0]})["probability"]).argmax(axis=1) + 1
+    assert np.mean(got == data[1]) > 0.9
+    assert len(curves["loss"]) == len(curves["val_loss"])
+
+
+def test_an_epoch_reads_every_row_of_every_shard_once() -> None:
+    inputs, target = next_in_circle(100, 5)
+    inputs[:, 7] = np.arange(100)
+    shards = in_shards((inputs, target), 30).map(lambda pair: ({"x": pair[0]}, {"y": pair[1]}))
+    batches = _batches(shards, 0, 8)
+    epochs = [
+        np.concatenate([next(batches)[0]["x"][:, 7] for _ in range(4 + 4 + 4 + 2)])
+        for _ in range(2)
+    ]
+    assert all(np.sort(each).tolist() == list(range(100)) for each in epochs)
+    assert epochs[0].tolist() != epochs[1].tolist()
 
 
 def test_target_without_a_slot_teaches_nothing() -> None:
     inputs, target = next_in_circle(200, 5)
     target[:50] = 0
     model = reference.recommendation(inputs, 5)
-    curves = fit_recommendation(model, (inputs, target), (inputs, target), 0, brief(1))
+    curves = fit_recommendation(model, in_memory((inputs, target)), (inputs, target), 0, brief(1))
     assert np.isfinite(curves["val_loss"]).all()
 
 
@@ -92,7 +130,7 @@ def test_success_is_learned_at_the_level_taken() -> None:
         "score": score,
     }
     model = reference.difficulty(data["inputs"])
-    curves = fit_difficulty(model, data, data, 0, brief(6))
+    curves = fit_difficulty(model, in_memory(data), data, 0, brief(6))
     got = np.asarray(model({"inputs": data["inputs"]})["success"]).mean(axis=0)
     assert got == pytest.approx([0.9, 0.6, 0.2], abs=0.05)
     assert "val_taken_loss" in curves

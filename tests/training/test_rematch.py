@@ -3,10 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from features.batch import Events, encode
 from features.history import FOLD_VERSION
 from sensei import bundle
 from sensei.bundle import Bundle, Manifest, ModelEntry
@@ -16,11 +14,6 @@ from training.export import export
 from training.feed import Feed
 from training.preparation import Prepared
 from training.rematch import decide_all
-
-
-@pytest.fixture(scope="module")
-def events(planted: pd.DataFrame) -> Events:
-    return encode(planted)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +62,8 @@ WORST = Chosen("most_popular", "global_mean")
 NETWORKS = Chosen("sequence", "history")
 
 
-def test_without_a_champion_the_best_candidate_is_the_first(events, prepared, tested):
-    decisions = decide_all(None, events, prepared, tested, BEST, 0.0, 0)
+def test_without_a_champion_the_best_candidate_is_the_first(prepared, tested):
+    decisions = decide_all(None, prepared, tested, BEST, 0.0, 0)
     assert {name: d.promote for name, d in decisions.items()} == {
         "recommendation": True,
         "difficulty": True,
@@ -79,31 +72,31 @@ def test_without_a_champion_the_best_candidate_is_the_first(events, prepared, te
 
 @pytest.mark.parametrize("chosen", [BEST, NETWORKS], ids=["counting", "networks"])
 def test_the_same_model_again_gains_nothing_and_is_kept_back(
-    tmp_path, candidates, events, prepared, tested, chosen
+    tmp_path, candidates, prepared, tested, chosen
 ):
     same = champion(tmp_path, candidates, prepared, chosen, LONG_AGO)
-    decisions = decide_all(same, events, prepared, tested, chosen, 0.0, 0)
+    decisions = decide_all(same, prepared, tested, chosen, 0.0, 0)
     for decision in decisions.values():
         assert decision.gain == pytest.approx(0.0, abs=1e-6)
         assert not decision.promote
 
 
 def test_a_better_model_replaces_a_worse_one_and_never_the_reverse(
-    tmp_path, candidates, events, prepared, tested
+    tmp_path, candidates, prepared, tested
 ):
     worse = champion(tmp_path, candidates, prepared, WORST, LONG_AGO)
     better = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
-    up = decide_all(worse, events, prepared, tested, BEST, 0.0, 0)
-    down = decide_all(better, events, prepared, tested, WORST, 0.0, 0)
+    up = decide_all(worse, prepared, tested, BEST, 0.0, 0)
+    down = decide_all(better, prepared, tested, WORST, 0.0, 0)
     assert all(decision.promote for decision in up.values())
     assert not any(decision.promote for decision in down.values())
     assert up["recommendation"].gain == pytest.approx(-down["recommendation"].gain)
 
 
 def test_events_that_the_champion_was_trained_on_do_not_count(
-    tmp_path, candidates, events, prepared, tested
+    tmp_path, candidates, prepared, tested
 ):
     late = champion(tmp_path, candidates, prepared, WORST, datetime(2100, 1, 1, tzinfo=UTC))
-    decisions = decide_all(late, events, prepared, tested, BEST, 0.0, 0)
+    decisions = decide_all(late, prepared, tested, BEST, 0.0, 0)
     assert not any(decision.promote for decision in decisions.values())
     assert "too few" in decisions["recommendation"].reason

@@ -70,7 +70,7 @@ def test_unseen_topics_stay_in_the_denominator(frame_of) -> None:
 
 def test_chunks_in_any_order_change_no_score(prepared: Prepared, candidates: Candidates) -> None:
     chosen, answer = zip(*candidates.recommendation["markov_2"].predict(prepared.test), strict=True)
-    probability = np.zeros((len(prepared.test), prepared.topics))
+    probability = np.zeros((len(prepared.test), prepared.statistics.width))
     probability[np.concatenate(chosen)] = np.concatenate([each["probability"] for each in answer])
     mixed = np.random.default_rng(0).permutation(len(prepared.test))
 
