@@ -28,15 +28,15 @@ def compiled(function: FunctionType) -> Callable[..., Any]:
     # calls: their digest goes into the name under which it keeps the machine code.
     renamed.__qualname__ = f"{function.__qualname__}_{_digest(function)}"
     try:
-        return numba.njit(cache=True, error_model="numpy")(renamed)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(renamed)  # type: ignore[no-any-return]
     except RuntimeError:  # Numba's only word for "no folder to keep it in"
-        return numba.njit(error_model="numpy")(renamed)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, error_model="numpy")(renamed)  # type: ignore[no-any-return]
 
 
 @cache
 def compiled_step(function: FunctionType) -> Callable[..., Any]:
     """Compile a function as a part of another one, which is kept on disk as a whole."""
-    return numba.njit(error_model="numpy")(  # type: ignore[no-any-return]
+    return numba.njit(nogil=True, error_model="numpy")(  # type: ignore[no-any-return]
         _bound(function, compiled_step)
     )
 
