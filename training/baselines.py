@@ -171,7 +171,8 @@ def _known(width: int) -> tuple[Tensor, Tensor]:
 def _shares(name: str, given: Tensor, weight: Tensor) -> Model:
     import keras
 
-    share = weight / keras.ops.sum(weight, axis=1, keepdims=True)
+    total = keras.ops.sum(weight, axis=1, keepdims=True)  # 0 where every topic is new
+    share = weight / keras.ops.maximum(total, 1e-30)
     return keras.Model({"topics": given}, {"probability": share}, name=name)
 
 

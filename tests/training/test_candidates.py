@@ -26,7 +26,7 @@ def prepared_of(frame: pd.DataFrame) -> Prepared:
 
 
 def test_all_models_compete(candidates: Candidates) -> None:
-    counting = ["most_popular", "recently_popular", "repeat_last", "most_frequent"]
+    counting = ["most_popular", "recently_popular", "repeat_last", "most_frequent", "habits"]
     assert list(candidates.recommendation) == [
         *counting,
         "markov_1",
