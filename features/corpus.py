@@ -70,12 +70,15 @@ class Corpus:
         """(width, 13) what is known of each topic; see `contracts.TOPIC_INPUTS`."""
         trained = len(self.statistics.topic_ids)
         out = np.zeros((self.statistics.width, len(TOPIC_INPUTS)), np.float32)
+        places, known = [], []
         for topic, row in history.topics.items():
-            slot = self.slots[topic]
-            if slot:
-                known = [0.0] * 6
-                read_topic(known, row, history.events, now_us)
-                out[slot - 1, :6] = known
+            if slot := self.slots[topic]:
+                numbers = [0.0] * 6
+                read_topic(numbers, row, history.events, now_us)
+                places.append(slot - 1)
+                known.append(numbers)
+        if known:
+            out[places, :6] = known
         slots = [0 if t is None else self.slots[t] for t in history.last_topics(2)]
         if slots[0]:
             out[slots[0] - 1, LAST] = 1.0
@@ -83,7 +86,7 @@ class Corpus:
         ratios = self.statistics.continuations.log_ratios(last, before, previous)
         for column, ratio in zip(PRIORS, ratios, strict=True):
             out[:, column] = ratio[0]
-        out[:, RECENT] = self.recency.lately(np.array([now_us // DAY]))[0]
+        out[:, RECENT] = self.recency.of_day(now_us // DAY)
         out[trained:, NEW] = 1.0
         return out
 

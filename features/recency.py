@@ -109,14 +109,15 @@ class Recency:
             the last 28 days on which it was met) / 4.
         """
         asked, row = np.unique(day, return_inverse=True)
-        table = np.array([self._of_day(int(each)) for each in asked], np.float32)
+        table = np.array([self.of_day(int(each)) for each in asked], np.float32)
         return table.reshape(-1, self.counts.shape[1], len(HALF_LIVES) + 1)[row]
 
     @cached_property
     def _days(self) -> dict[int, NDArray[np.float32]]:
         return {}
 
-    def _of_day(self, day: int) -> NDArray[np.float32]:
+    def of_day(self, day: int) -> NDArray[np.float32]:
+        """(width, 3) the same of one day, which is computed once."""
         if day not in self._days:
             stop = min(max(day - self.first_day, 0), len(self.counts))
             start = min(max(day - self.first_day - WINDOW_DAYS, 0), stop)
