@@ -132,12 +132,13 @@ class Census:
         """Highest hash of a learner whose held-out targets are used.
 
         The most learners, in the order of their hashes, who have no more than `HELD_OUT` targets
-        in either part; one at least.
+        in either part; but as many as it takes for some in both.
         """
         order = np.argsort(self.hashes, kind="stable")
         targets = np.cumsum(self.held_out[order], axis=0)
         fitting = int(np.count_nonzero((targets <= HELD_OUT).all(axis=1)))
-        return int(self.hashes[order[max(fitting, 1) - 1]])
+        least = int(np.count_nonzero((targets == 0).any(axis=1))) + 1
+        return int(self.hashes[order[min(max(fitting, least), len(order)) - 1]])
 
 
 def _piece(events: Events, split: Split) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def _given(train: Stream[Data], seed: int, setting: Setting) -> dict[str, Any]:
         inputs, answers = train.first
         return {"x": inputs, "y": answers, "batch_size": setting.batch}
     steps = sum(-(-rows // setting.batch) for rows in train.counts)
-    return {"x": _batches(train, seed, setting.batch), "steps_per_epoch": steps}
+    return {"x": _batches(train, seed, setting.batch), "steps_per_epoch": steps, "shuffle": False}
 
 
 def _batches(train: Stream[Data], seed: int, batch: int) -> Iterator[Data]:
