@@ -15,18 +15,22 @@ from monitoring.drift import Drift
 
 def publish(run: RunSummary) -> None:
     """Make the artifacts of a training run."""
-    for mode, figures in run.next_topic.items():
+    for mode, figures in run.tables.next_topic.items():
         create_table_artifact(
             key=f"next-topic-{mode}",
             table=_rows(figures, RANKING),
             description=f"Next topic, {mode} targets of the test part; every topic ranked",
         )
-    if run.success:
-        create_table_artifact(
-            key="success",
-            table=_rows(run.success, PROBABILITY),
-            description="Success of scored attempts of the test part",
-        )
+    for key, figures, known in (
+        ("success", run.tables.success, "item and level known"),
+        ("success-topic-only", run.tables.topic_only, "neither item nor level known"),
+    ):
+        if figures:
+            create_table_artifact(
+                key=key,
+                table=_rows(figures, PROBABILITY),
+                description=f"Success of scored attempts of the test part, {known}",
+            )
     create_markdown_artifact(key="run", markdown=_markdown(run), description="What this run did")
     pages = {
         title: f"{run.page}/artifacts/reports/{Path(p).name}" for title, p in run.reports.items()

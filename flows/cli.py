@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from flows.console import console, flow_messages, progress_bar, run_progress
 from flows.faults import in_words
-from flows.preflight import check_output, check_port, check_room
+from flows.preflight import check_folder, check_output, check_port, check_room
 from sensei.errors import InvalidInput
 from sensei.settings import Settings
 
@@ -200,6 +200,7 @@ def evaluate(
         str, typer.Option(help="learner, time, column:NAME or column:metadata.NAME.")
     ] = "time",
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder to draw pictures into.")] = None,
     renamed: Annotated[
         list[str] | None, typer.Option("--map", help="theirs=ours, for a column named otherwise.")
     ] = None,
@@ -237,6 +238,8 @@ def evaluate(
     check_room(kept)
     if out:
         check_output(out)
+    if plots:
+        check_folder(plots)
     fitted = {each.name: each for each in (fit.FAST, fit.SKETCH)}[setting]
     with run_progress() as say:
         say(f"Read: {file}")
@@ -251,11 +254,12 @@ def evaluate(
             seeds,
             cache=lambda digest: ScoreCache(kept, digest, fresh),
             say=say,
+            plots=plots,
         )
     if out:
         out.write_text(result.to_json() + "\n", "utf-8")
     show_import(console, imported)
-    show_evaluation(console, result, out)
+    show_evaluation(console, result, out, plots)
 
 
 def _kept(split: str) -> list[str]:

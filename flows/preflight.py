@@ -45,6 +45,25 @@ def check_output(out: Path) -> None:
         )
 
 
+def check_folder(folder: Path) -> None:
+    """Make a folder for pictures before minutes of work.
+
+    Raises:
+        InvalidInput: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"--plots: expected a folder that can be made, got {folder} ({error.strerror}); "
+            "name another one"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise InvalidInput(
+            f"--plots: expected a folder that can be written, got {folder}; name another one"
+        )
+
+
 def check_room(home: Path) -> None:
     """Refuse a folder in which a run would fail half-way.
 

@@ -26,15 +26,18 @@ from sensei.log import open_log
 from sensei.settings import Settings
 from training import review
 from training.candidates import Candidate, Candidates
+from training.card import Made, card, short
+from training.code_version import code_version
 from training.export import Exported
 from training.export import export as to_serving
 from training.feed import Feed
 from training.gate import Decision
+from training.pictures import draw
 from training.promotion import Move, champion, promote
 from training.registry import Registry
 from training.rematch import decide_all
-from training.result import Evidence
-from training.tracking import Dataset, log_candidates
+from training.result import Evidence, Result
+from training.tracking import Contest, Dataset, log_candidates
 
 DAY = 86_400_000_000
 DRIFTING = tuple(
@@ -88,6 +91,7 @@ def register(
     features: Features,
     candidates: Candidates,
     evidence: Evidence,
+    result: Result,
     exported: Mapping[str, Exported],
     parameters: Mapping[str, Any],
 ) -> Registered:
@@ -98,9 +102,16 @@ def register(
     dataset = Dataset.of((piece.to_pandas() for piece in pieces), "valid_interactions")
     contests = review.contests(candidates, evidence.tested, evidence.chosen, features.prepared.kind)
     with TemporaryDirectory() as folder:
-        review.draw(Path(folder), candidates, evidence.tested)
+        draw(Path(folder), candidates.curves, evidence, result)
         name = f"train {dataset.last:%Y-%m-%d}"
         run = log_candidates(registry, name, parameters, dataset, contests, Path(folder))
+    demo = bool(open_log(settings.log_url).get_fact("demo"))
+    made = {
+        contest.model: _made(contest, exported[contest.model], dataset, demo, parameters)
+        for contest in contests
+    }
+    cards = "\n\n".join(card(result, each) for each in made.values())
+    registry.attach(run.run_id, {"model_card.md": cards, "evaluation.json": result.to_json()})
     versions = {}
     for contest in contests:
         tags = {
@@ -109,10 +120,35 @@ def register(
             "parity": f"{exported[contest.model].parity:.1e}",
         }
         versions[contest.model] = registry.register(
-            contest.model, run.run_id, run.models[contest.model], contest.description, tags
+            contest.model,
+            run.run_id,
+            run.models[contest.model],
+            short(result, made[contest.model]),
+            tags,
         )
         get_run_logger().info("Register: %s version %s", contest.model, versions[contest.model])
     return Registered(registry.experiment_id, run.run_id, versions)
+
+
+def _made(
+    contest: Contest,
+    exported: Exported,
+    dataset: Dataset,
+    demo: bool,
+    parameters: Mapping[str, Any],
+) -> Made:
+    chosen, code = contest.candidates[contest.chosen], code_version()
+    return Made(
+        model=contest.model,
+        description=chosen.description,
+        dataset=dataset,
+        demo=demo,
+        parameters=parameters,
+        code=f"`{code.digest[:16]}`" + (f", commit {code.commit[:12]}" if code.commit else ""),
+        state=exported.network.step is not None,
+        size=sum(len(part) for part in exported.network if part),
+        parity=exported.parity,
+    )
 
 
 @task(name="gate")

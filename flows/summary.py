@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.figures import NAMES, show_figures, ties
+from flows.figures import COUNTING, NAMES, Tables, show_figures
 from sensei.settings import Settings
 
 if TYPE_CHECKING:  # a summary needs none of the libraries that these bring
@@ -34,10 +34,8 @@ class RunSummary:
         reasons: expectation -> refused rows.
         learners, topics: in the valid rows.
         targets: part -> targets.
-        next_topic: mode -> model -> figures on the test part.
-        success: model -> figures on the test part.
+        tables: figures on the test part, and the candidates chosen before on validation.
         no_success: why there is no difficulty model; empty where there is one.
-        tied: table -> models tied with the chosen one.
         chosen: model -> candidate chosen on validation.
         versions: model -> registered version.
         promoted: model -> whether the version now answers learners.
@@ -58,10 +56,8 @@ class RunSummary:
     learners: int
     topics: int
     targets: dict[str, int]
-    next_topic: dict[str, dict[str, dict[str, float]]]
-    success: dict[str, dict[str, float]]
+    tables: Tables
     no_success: str
-    tied: dict[str, list[str]]
     chosen: dict[str, str]
     versions: dict[str, str]
     promoted: dict[str, bool]
@@ -95,7 +91,7 @@ def show_summary(console: Console, run: RunSummary) -> None:
             f"          chosen and tested on {100 * run.scored_share:.0f} % of the learners, drawn "
             "by hash: more would say nothing new"
         )
-    show_figures(console, run.next_topic, run.success, run.chosen, run.tied)
+    show_figures(console, run.tables.without_networks())
     _show_comparison(console, run)
     if run.no_success:
         console.print(f"No difficulty model: {run.no_success}.")
@@ -109,23 +105,22 @@ def show_summary(console: Console, run: RunSummary) -> None:
     for title, path in run.reports.items():
         console.print(f"  {title:<14} {_short(path)}", soft_wrap=True)
     console.print(f"  {'MLflow run':<14} {run.page}", soft_wrap=True)
+    console.print("                 with model_card.md, evaluation.json (all figures) and plots")
     _show_next(console, run.demo)
-
-
-COUNTING = ("most_popular", "repeat_last", "most_frequent", "markov_1", "markov_2")
 
 
 def _show_comparison(console: Console, run: RunSummary) -> None:
     """The chosen recommender beside what needs no training, in words."""
     best = run.chosen["recommendation"]
-    new, every = run.next_topic["new"], run.next_topic["all"]
+    new, every = run.tables.next_topic["new"], run.tables.next_topic["all"]
     others = [name for name in COUNTING if name in new and name != best]
     runner_up = max(others, key=lambda name: new[name]["hr_at_1"])
+    tie = " (a tie)" if runner_up in run.tables.tied["new"] else ""
     console.print(
         f"In words: of 100 times that a learner turned to another topic, it stood first "
         f"{_percent(new[best])} times with {_name(best)}, {_percent(new['most_popular'])} with "
         f"most popular, {_percent(new[runner_up])} with {_name(runner_up)}"
-        f"{' (a tie)' if runner_up in run.tied['new'] else ''}. Counting also the times when the "
+        f"{tie}. Counting also the times when the "
         f"learner stayed with the topic: {_percent(every[best])}, against "
         f"{_percent(every['repeat_last'])} with repeat last."
     )
@@ -195,19 +190,36 @@ def show_import(console: Console, imported: "Imported") -> None:
         console.print(f"  {count:>8,}  {escape(example)}", soft_wrap=True)
 
 
-def show_evaluation(console: Console, result: "Result", out: Path | None) -> None:
-    """Show an evaluation's figures."""
+def show_evaluation(
+    console: Console, result: "Result", out: Path | None, plots: Path | None
+) -> None:
+    """Show an evaluation's figures, and say what was not measured."""
     data = result.data
     console.print(
         f"{data['rows']:,} rows of {data['learners']:,} learners on {data['topics']:,} topics, "
         f"split: {data['split']}"
     )
-    tied = ties(result.intervals, data["selected"])
-    show_figures(console, result.next_topic, result.success, data["selected"], tied)
+    show_figures(console, tables_of(result))
     if data["no_success"]:
         console.print(f"Success was not measured: {data['no_success']}.")
-    if out:
-        console.print(f"Written to {escape(str(out))}")
+    for job, names in data["left_out"].items():
+        if names:
+            console.print(f"Not measured for {job}: {', '.join(names)} (--effort full, --models)")
+    for path in (out, plots):
+        if path:
+            console.print(f"Written to {escape(str(path))}", soft_wrap=True)
+
+
+def tables_of(result: "Result") -> Tables:
+    """What is shown of a result."""
+    return Tables(
+        result.next_topic,
+        result.success,
+        result.topic_only,
+        result.intervals,
+        result.data["selected"],
+        result.data["budget"]["seeds"],
+    )
 
 
 def show_versions(console: Console, versions: Sequence["Version"]) -> None:

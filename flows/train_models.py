@@ -1,6 +1,5 @@
 """The main flow: from the log to promoted models, packaged, with a drift report."""
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -9,9 +8,8 @@ from pydantic import Field
 
 from flows import release, steps
 from flows.artifacts import drift_in_words, publish
-from flows.figures import ties
 from flows.one_at_a_time import one_at_a_time
-from flows.summary import RunSummary
+from flows.summary import RunSummary, tables_of
 from sensei.log import open_log
 from sensei.settings import Settings
 
@@ -57,7 +55,7 @@ def train_models(
             "effort": effort,
         }
         registered = release.register(
-            settings, validation, features, candidates, evidence, exported, parameters
+            settings, validation, features, candidates, evidence, result, exported, parameters
         )
         decisions = release.gate(settings, features, evidence, seed)
         digest = (
@@ -78,10 +76,8 @@ def train_models(
         learners=features.prepared.census.learners,
         topics=features.prepared.census.topics,
         targets=features.prepared.counts,
-        next_topic=result.next_topic,
-        success=result.success,
+        tables=tables_of(result),
         no_success=features.prepared.no_success,
-        tied=ties(result.intervals, asdict(evidence.chosen)),
         chosen={model: candidate.name for model, candidate in chosen.items()},
         versions=registered.versions,
         promoted={

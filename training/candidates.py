@@ -65,6 +65,12 @@ class Candidates:
     recommendation: dict[str, Candidate]
     difficulty: dict[str, Candidate]
 
+    @property
+    def curves(self) -> dict[str, Curves]:
+        """Name of a candidate and its job -> how its training went."""
+        made = (*self.recommendation.values(), *self.difficulty.values())
+        return {f"{each.name}_{each.vector}": each.curves for each in made}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -154,7 +160,7 @@ class Training:
 
         needed = {name: self[name].network for name in recipe.needs}
         keras.utils.set_random_seed(self._seed)
-        told = _told(self._progress, f"{recipe.name} {self._job.vector}, seed {self._seed}")
+        told = _told(self._progress, title(recipe.name, self._job, self._seed, self._budget))
         given = recipes.Given(self._job.parts, self._seed, self._budget, needed, told)
         network, curves = recipe.make(given)
         return Candidate(
@@ -211,6 +217,11 @@ def _all(
         names = [each.name for each in job.wanted if each.kind not in without]
         found[job.vector] = {name: training[name] for name in names}
     return Candidates(**found)
+
+
+def title(model: str, job: Job, seed: int, budget: Budget) -> str:
+    """A model as progress names it; its seed where there are several."""
+    return f"{model} {job.vector}" + (f", seed {seed}" if budget.seeds > 1 else "")
 
 
 def _told(progress: ModelProgress | None, name: str) -> Progress | None:

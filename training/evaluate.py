@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from training.candidates import (
     Training,
     check_names,
     jobs_of,
+    title,
 )
+from training.pictures import draw
 from training.preparation import Prepared, prepare
 from training.recipes import QUICK, Budget
 from training.result import Chosen, Evidence, Result, result_of
@@ -54,6 +57,7 @@ def evaluate(
     seeds: int | None = None,
     cache: OpenCache | None = None,
     say: Say = lambda _: None,
+    plots: Path | None = None,
 ) -> Result:
     """Run the protocol on a frame of interactions.
 
@@ -66,6 +70,7 @@ def evaluate(
         seeds: how often each network is trained; by default as the budget says.
         cache: keeps scores of models that are done, and gives them again.
         say: is told what happens.
+        plots: folder to draw pictures into.
 
     Raises:
         InvalidInput: the split or a model is unknown, or the split's column is missing or has no
@@ -88,7 +93,16 @@ def evaluate(
     validated, tested = (_measured(trials, part) for part in ("validate", "test"))
     say("Evaluate: resampling learners")
     evidence = Evidence(choose(validated), validated, tested)
-    return result_of(split, seed, budget, prepared, evidence)
+    result = result_of(split, seed, budget, prepared, evidence)
+    if plots:
+        say(f"Draw: {plots}")
+        curves = {
+            f"{name}_{job}": each[0].curves
+            for job, made in trials.items()
+            for name, each in made.items()
+        }
+        draw(plots, curves, evidence, result)
+    return result
 
 
 def split_events(events: Events, split: str, frame: pd.DataFrame) -> Split:
@@ -165,6 +179,7 @@ class _Bench:
 
     job: Job
     seed: int
+    budget: Budget
     training: Training
     cache: ScoreCache | None
     say: Say
@@ -172,13 +187,14 @@ class _Bench:
     def trial(self, name: str) -> Trial:
         """What a model scored; trained only where that is not known yet."""
         job, seed = self.job, self.seed
+        called = title(name, job, seed, self.budget)
         known = self.cache.load(job.vector, name, seed) if self.cache else None
         if known:
-            self.say(f"Cached: {name} {job.vector}, seed {seed}")
+            self.say(f"Cached: {called}")
             return known
-        self.say(f"Train: {name} {job.vector}, seed {seed}")
+        self.say(f"Train: {called}")
         candidate = self.training[name]
-        self.say(f"Score: {name} {job.vector}, seed {seed}")
+        self.say(f"Score: {called}")
         parts = {part: _scored(candidate, getattr(job.parts, part)) for part in _PARTS}
         trial = Trial(**parts, curves=candidate.curves)
         if self.cache:
@@ -205,7 +221,7 @@ def _trials(
 
     found: dict[str, list[Trial]] = {each.name: [] for each in job.wanted}
     for each in range(seed, seed + budget.seeds):
-        bench = _Bench(job, each, Training(job, each, budget, progress), cache, say)
+        bench = _Bench(job, each, budget, Training(job, each, budget, progress), cache, say)
         for recipe in job.wanted:
             if each == seed or recipe.kind != COUNTING:
                 found[recipe.name].append(bench.trial(recipe.name))

@@ -56,6 +56,7 @@ def import_tensorflow() -> Any:
         import tensorflow
 
         tensorflow.config.list_logical_devices()  # the first use greets as well
+    tensorflow.get_logger().setLevel("ERROR")  # each network is traced anew: no reason to warn
     return tensorflow
 
 

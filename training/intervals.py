@@ -63,9 +63,9 @@ def recommendation_intervals(
         for name, each in scores.items():
             learner, ndcg = each.who(mode), each.values("ndcg_at_5", mode)
             out[mode][name] = {
-                "hr_at_1": _interval(each.values("hr_at_1", mode), learner, seed),
-                "ndcg_at_5": _interval(ndcg, learner, seed),
-                "gain": _interval(best - ndcg, learner, seed),
+                "hr_at_1": interval(each.values("hr_at_1", mode), learner, seed),
+                "ndcg_at_5": interval(ndcg, learner, seed),
+                "gain": interval(best - ndcg, learner, seed),
             }
     return out
 
@@ -81,12 +81,13 @@ def success_intervals(scores: Mapping[str, Predicted], chosen: str, seed: int) -
         loss = s.values("log_loss")
         out[name] = {
             "auc": asdict(metrics.auc_bootstrap(s.passed, s.probability, s.learner, seed)),
-            "log_loss": _interval(loss, s.learner, seed),
+            "log_loss": interval(loss, s.learner, seed),
         }
         if best is not None:
-            out[name]["gain"] = _interval(loss - best, s.learner, seed)
+            out[name]["gain"] = interval(loss - best, s.learner, seed)
     return out
 
 
-def _interval(value: Floats, learner: NDArray[np.int32], seed: int) -> dict[str, float]:
+def interval(value: Floats, learner: NDArray[np.int32], seed: int) -> dict[str, float]:
+    """value, low and high of the mean of a metric."""
     return asdict(metrics.learner_bootstrap(value, learner, seed))

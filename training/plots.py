@@ -1,7 +1,9 @@
-"""Small pictures for a run's page: how training went, hit rate by k, reliability."""
+"""Small pictures of a run: how training went, hit rate by k, reliability, figures by slice."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +15,44 @@ from sensei.metrics import Floats, Ints, calibration_bins, hit_rate_at_k
 
 MAX_K = 10
 """Hit rates are drawn for lists of one to so many topics."""
+
+CHOSEN = "#117733"
+NETWORKS = ("#332288", "#cc6677", "#aa4499", "#88ccee")
+BASELINES = ("#999933", "#bb7700", "#555555")
+"""Colours that most people tell apart. Source: Tol 2021, the muted scheme."""
+
+
+@dataclass(frozen=True)
+class Emphasis:
+    """Which of many models are told apart; the others are thin grey lines without a name.
+
+    Attributes:
+        chosen: drawn thick, and last.
+        networks: drawn in colours.
+        baselines: drawn dashed.
+    """
+
+    chosen: str
+    networks: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> list[str]:
+        """Names in the order of the legend."""
+        return [self.chosen, *self.networks, *self.baselines]
+
+    def style(self, name: str) -> dict[str, Any]:
+        """How a model's line looks."""
+        label = name.replace("_", " ")
+        if name == self.chosen:
+            return {"label": f"{label} (chosen)", "color": CHOSEN, "linewidth": 2.4, "zorder": 5}
+        if name in self.networks:
+            color = NETWORKS[self.networks.index(name) % len(NETWORKS)]
+            return {"label": label, "color": color, "linewidth": 1.4, "zorder": 4}
+        if name in self.baselines:
+            color = BASELINES[self.baselines.index(name) % len(BASELINES)]
+            return {"label": label, "color": color, "linestyle": "--", "zorder": 3}
+        return {"color": "0.85", "linewidth": 0.8, "zorder": 1}
 
 
 def training_curves(path: Path, title: str, curves: Mapping[str, Sequence[float]]) -> Path:
@@ -31,25 +71,32 @@ def training_curves(path: Path, title: str, curves: Mapping[str, Sequence[float]
     return _save(figure, axes, path)
 
 
-def hit_rate_by_k(path: Path, title: str, rank: Mapping[str, Floats]) -> Path:
+def hit_rate_by_k(
+    path: Path, title: str, rank: Mapping[str, Floats], emphasis: Emphasis | None = None
+) -> Path:
     """Share of targets among the first k topics, a line per model.
 
     Args:
         path: PNG file to write.
         title: heading.
         rank: model -> (n,) ranks, infinity where the topic has no slot.
+        emphasis: which models are told apart; by default all.
     """
     figure, axes = _axes(title, "topics recommended (k)", "hit rate")
     k = np.arange(1, MAX_K + 1)
-    for name, ranks in rank.items():
+    for name, ranks in _ordered(rank, emphasis).items():
         if len(ranks):
-            axes.plot(k, [hit_rate_at_k(ranks, int(i)).mean() for i in k], marker=".", label=name)
+            rates = [hit_rate_at_k(ranks, int(i)).mean() for i in k]
+            axes.plot(k, rates, marker=".", **_style(name, emphasis))
     axes.set(xticks=k, ylim=(0, 1))
     return _save(figure, axes, path)
 
 
 def reliability(
-    path: Path, title: str, answers: Mapping[str, tuple[Ints, NDArray[np.floating]]]
+    path: Path,
+    title: str,
+    answers: Mapping[str, tuple[Ints, NDArray[np.floating]]],
+    emphasis: Emphasis | None = None,
 ) -> Path:
     """Observed share of successes against expected success, in equal-count bins.
 
@@ -57,33 +104,79 @@ def reliability(
         path: PNG file to write.
         title: heading.
         answers: model -> outcomes (n,) of 1 and 0, and the probabilities (n,) given to success.
+        emphasis: which models are told apart; by default all.
     """
     figure, axes = _axes(title, "expected success", "observed success")
-    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="perfect")
-    for name, (passed, probability) in answers.items():
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle=":", label="perfect")
+    for name, (passed, probability) in _ordered(answers, emphasis).items():
         bin_of, filled = calibration_bins(probability)
         if len(filled):
             count = np.bincount(bin_of)[filled]
             expected = np.bincount(bin_of, np.asarray(probability, np.float64))[filled] / count
             observed = np.bincount(bin_of, np.asarray(passed, np.float64))[filled] / count
-            axes.plot(expected, observed, marker="o", markersize=3, label=name)
+            axes.plot(expected, observed, marker="o", markersize=3, **_style(name, emphasis))
     axes.set(xlim=(0, 1), ylim=(0, 1))
     return _save(figure, axes, path)
 
 
+def by_slice(
+    path: Path,
+    words: tuple[str, str, str],
+    counts: Mapping[str, int],
+    values: Mapping[str, Sequence[float]],
+    interval: Sequence[tuple[float, float]],
+    emphasis: Emphasis,
+) -> Path:
+    """A figure of each model by slice, with the number of targets below each slice.
+
+    Args:
+        path: PNG file to write.
+        words: heading, what the slices are, what is drawn upwards.
+        counts: slice -> targets in it, in the order to draw.
+        values: model -> a value for each slice; NaN where it has no target.
+        interval: low and high of the chosen model for each slice.
+        emphasis: which models are told apart.
+    """
+    figure, axes = _axes(*words)
+    x = np.arange(len(counts))
+    low, high = np.array(interval, np.float64).T
+    axes.fill_between(x, low, high, color=CHOSEN, alpha=0.15, linewidth=0, label="95 % interval")
+    for name, points in _ordered(values, emphasis).items():
+        axes.plot(
+            x, np.array(points, np.float64), marker="o", markersize=4, **_style(name, emphasis)
+        )
+    axes.set_xticks(x, [f"{name}\n{count:,}" for name, count in counts.items()])
+    axes.margins(x=0.05)
+    return _save(figure, axes, path)
+
+
+def _ordered(values: Mapping[str, Any], emphasis: Emphasis | None) -> dict[str, Any]:
+    """Those in the legend first, in its order; what is drawn on top is said by the style."""
+    first = [name for name in emphasis.order if name in values] if emphasis else []
+    return {name: values[name] for name in (*first, *(n for n in values if n not in first))}
+
+
+def _style(name: str, emphasis: Emphasis | None) -> dict[str, Any]:
+    return emphasis.style(name) if emphasis else {"label": name}
+
+
 def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     """A figure without pyplot, which keeps figures alive and wants the main thread."""
-    figure = Figure(figsize=(5, 3.5), dpi=90, layout="constrained")
+    figure = Figure(figsize=(6.4, 3.8), dpi=90, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.set_title(title, fontsize="medium")
+    axes.set(xlabel=x, ylabel=y)
+    axes.tick_params(labelsize="small")
     axes.grid(visible=True, alpha=0.3)
     return figure, axes
 
 
 def _save(figure: Figure, axes: Axes, path: Path) -> Path:
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize="small")
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside right upper", fontsize="small"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
     return path

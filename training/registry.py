@@ -110,6 +110,17 @@ class Registry:
             self.client.set_registered_model_alias(model, CHALLENGER, created.version)
         return str(created.version)
 
+    def attach(self, run_id: str, texts: Mapping[str, str]) -> None:
+        """Hang texts on a run as files.
+
+        Args:
+            run_id: of the run.
+            texts: name of the file -> what it holds.
+        """
+        with stored():
+            for name, text in texts.items():
+                self.client.log_text(run_id, text, name)
+
     def champion(self, model: str) -> str | None:
         """Version that bears the champion alias; the ledger in the database is the truth."""
         return self._bearer(model, CHAMPION)

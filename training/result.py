@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from training.candidates import Job, jobs_of
-from training.intervals import recommendation_intervals, success_intervals
+from training.intervals import interval, recommendation_intervals, success_intervals
 from training.preparation import Prepared
 from training.recipes import Budget
 from training.scores import MODES
-from training.slices import slices_of
+from training.slices import Mask, slices_of
 from training.trials import Figures, Measured, NextTopicTrials, SuccessTrials
 
 Table = dict[str, Figures]
@@ -44,7 +44,8 @@ class Result:
         success: model -> auc, accuracy, log_loss, brier, ece, n; the item and its level known.
         topic_only: the same, neither known; without the models that always need them.
         data: rows, learners, topics, span, parts, budget, the choice and its validation figures.
-        intervals: 95 % intervals of learners resampled, and the chosen models' gains, paired.
+        intervals: 95 % intervals of learners resampled, and the chosen models' gains, paired; by
+            slice only of the chosen models: NDCG@5 on new topics, log loss.
         slices: `next_topic`: group -> slice -> mode -> model -> figures; `success` without modes.
         seeds: the three tables once more, a list of figures for each model: one a seed.
     """
@@ -80,7 +81,8 @@ def result_of(
         success=success_table(tested.success),
         topic_only=success_table(tested.topic_only),
         data=_data(split, seed, budget, prepared, evidence),
-        intervals=intervals(tested, evidence.chosen, seed),
+        intervals=intervals(tested, evidence.chosen, seed)
+        | {"slices": _slice_intervals(tested, evidence.chosen, prepared, seed)},
         slices=_slices(tested, prepared),
         seeds=_seeds(tested),
     )
@@ -122,15 +124,44 @@ def _slices(tested: Measured, prepared: Prepared) -> dict[str, Any]:
             }
             for group, masks in slices_of(prepared.test, prepared).items()
         }
-    if tested.success and prepared.attempts:
-        rows = prepared.attempts.test
-        masks_of = slices_of(rows.take(rows.passed >= 0), prepared.attempts)
+    if tested.success:
         found["success"] = {
             group: {
                 name: {n: s.table(mask) for n, s in tested.success.items()}
                 for name, mask in masks.items()
             }
-            for group, masks in masks_of.items()
+            for group, masks in _slices_of_attempts(prepared).items()
+        }
+    return found
+
+
+def _slices_of_attempts(prepared: Prepared) -> dict[str, dict[str, Mask]]:
+    assert prepared.attempts is not None, "success was scored"
+    rows = prepared.attempts.test
+    return slices_of(rows.take(rows.passed >= 0), prepared.attempts)
+
+
+def _slice_intervals(
+    tested: Measured, chosen: Chosen, prepared: Prepared, seed: int
+) -> dict[str, Any]:
+    """Of the chosen models in each slice: NDCG@5 where the topic changes, and log loss."""
+    found: dict[str, Any] = {"next_topic": {}, "success": {}}
+    if chosen.recommendation:
+        scores = tested.next_topic[chosen.recommendation]
+        gain, learner = scores.values("ndcg_at_5", "new"), scores.who("new")
+        found["next_topic"] = {
+            group: {
+                name: interval(gain[mask[scores.is_new]], learner[mask[scores.is_new]], seed)
+                for name, mask in masks.items()
+            }
+            for group, masks in slices_of(prepared.test, prepared).items()
+        }
+    if chosen.difficulty:
+        of = tested.success[chosen.difficulty]
+        loss = of.values("log_loss")
+        found["success"] = {
+            group: {name: interval(loss[mask], of.learner[mask], seed) for name, mask in m.items()}
+            for group, m in _slices_of_attempts(prepared).items()
         }
     return found
 

@@ -1,9 +1,7 @@
-"""What a person who reviews a version reads and sees: words, figures beside baselines, plots."""
+"""What a person who reviews a version reads: words, figures beside baselines."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from training import plots
 from training.candidates import Candidate, Candidates
 from training.result import Chosen, next_topic_table, success_table
 from training.tracking import Contest
@@ -54,19 +52,3 @@ def headline(contest: Contest) -> str:
         return f"log loss {figures['log_loss']:.4f}, AUC {figures['auc']:.3f}"
     new, every = figures["new_ndcg_at_5"], figures["all_ndcg_at_5"]
     return f"NDCG@5 {new:.4f} on new topics, {every:.4f} on all"
-
-
-def draw(folder: Path, candidates: Candidates, tested: Measured) -> None:
-    """Draw training curves, hit rate by k, and reliability as PNG files into a folder."""
-    for candidate in (*candidates.recommendation.values(), *candidates.difficulty.values()):
-        if candidate.curves:
-            name = f"{candidate.name}_{candidate.vector}"
-            plots.training_curves(
-                folder / f"curves_{name}.png", f"{name}: training", candidate.curves
-            )
-    for mode in ("all", "new"):
-        ranks = {n: s.rank(mode) for n, s in tested.next_topic.items()}
-        plots.hit_rate_by_k(folder / f"hit_rate_{mode}.png", f"Next topic, {mode} targets", ranks)
-    if tested.success:
-        answers = {n: s.answers for n, s in tested.success.items()}
-        plots.reliability(folder / "reliability.png", "Expected and observed success", answers)

@@ -11,7 +11,7 @@ Mask = NDArray[np.bool_]
 LENGTHS = {"0": 0, "1-4": 1, "5-19": 5, "20-99": 20, "100+": 100}
 """Name of each bucket of history length -> its smallest number of earlier learning events."""
 
-QUARTERS = ("rarest quarter", "rarer quarter", "commoner quarter", "commonest quarter")
+QUARTERS = ("rarest", "rarer", "commoner", "commonest")
 """Topics in four groups of equal number, by their events in training."""
 
 

@@ -74,6 +74,8 @@ def test_nightly_is_scheduled_for_two_at_night_over_thirty_days(server):
     assert set(deployments) == {"nightly", "manual"}
     assert deployments["nightly"]["parameters"]["window_days"] == 30
     assert deployments["manual"]["parameters"]["window_days"] == 90
+    efforts = {name: each["parameters"]["effort"] for name, each in deployments.items()}
+    assert efforts == {"nightly": "full", "manual": "quick"}
     scheduled = [r for r in runs if r["state_type"] == "SCHEDULED"]
     assert len(scheduled) > 0
     assert {r["deployment_id"] for r in scheduled} == {deployments["nightly"]["id"]}
