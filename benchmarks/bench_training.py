@@ -1,113 +1,231 @@
-"""Training: rows per CPU second of fitting, counting and ranking, and the growth from 100 k to 1 M.
+"""Training on synthetic logs of 1 M and, with `--large`, 10 M rows: rows per CPU second and memory.
 
-The fit runs one epoch of the reference network at its batch of 32, and beside it the same without
-joining 32 steps in one call. `--large` adds 10 M rows.
+Each line is a process of its own, so its peak is that step's, with all that it needs before it.
+Beside it the reference network at its batch of 32 with and without joining 32 steps in one call.
 """
 
+import json
 import os
 import resource
+import subprocess
 import sys
 import time
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from sensei.contracts import RECOMMENDATION_INPUTS
-from training import baselines, fit
+from sensei.contracts import KINDS, LEVELS
+from training import fit, loop, recipes
 from training.architectures import reference
 from training.export import import_tensorflow
-from training.scores import recommendation_predictor, score_recommendation
+from training.feed import Feed
+from training.preparation import Prepared, prepare_log
+from training.shards import BATCH_ROWS, Log, Shards, read_log
+from training.splits import by_time
+from training.stream import Stream
 
 TOPICS = 500
+ITEMS = 20
 LEARNER_EVENTS = 150
+DAYS = 90
+BATCHES = {"history": 1_000}
+"""Most batches of an epoch; each shard gives its share."""
 
 
-def cohort(rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets of learners who mostly walk on from topic to topic."""
+def write_log(path: Path, rows: int) -> None:
+    """Learners who mostly walk on from topic to topic, in the order of time, a chunk at a time."""
     rng = np.random.default_rng(0)
-    step = rng.choice([0, 1, 2, 17], rows, p=[0.5, 0.3, 0.15, 0.05])
-    topic = (np.cumsum(step) % TOPICS + 1).astype(np.int32)
-    inputs = rng.random((rows, len(RECOMMENDATION_INPUTS)), np.float32)
-    for back in range(5):
-        inputs[:, back] = np.roll(topic, back + 1)
-    inputs[:, 5] = inputs[:, 0]
-    inputs[:, 6] = 1 + topic % 5
-    return inputs, topic
+    learners = rows // LEARNER_EVENTS
+    at = rng.integers(0, TOPICS, learners)
+    with pq.ParquetWriter(path, pa.Schema.from_pandas(chunk(rng, at, 0, 10, rows))) as writer:
+        for start in range(0, rows, BATCH_ROWS):
+            count = min(BATCH_ROWS, rows - start)
+            frame = chunk(rng, at, start, count, rows)
+            writer.write_table(pa.Table.from_pandas(frame, writer.schema, preserve_index=False))
 
 
-def cpu_seconds(work: Callable[[], object]) -> float:
+def chunk(
+    rng: np.random.Generator, at: np.ndarray, start: int, count: int, of: int
+) -> pd.DataFrame:
+    who = rng.integers(0, len(at), count)
+    step = rng.choice([0, 1, 2, 17], count, p=[0.5, 0.3, 0.15, 0.05])
+    far = rng.random(count) < 0.05
+    topic = np.where(far, rng.integers(0, TOPICS, count), (at[who] + step) % TOPICS)
+    at[who] = topic
+    kind = rng.choice(len(KINDS), count, p=[0.3, 0.2, 0.2, 0.15, 0.1, 0.03, 0.02])
+    attempt = kind < 2
+    passed = rng.random(count) < 0.3 + 0.5 * topic / TOPICS
+    micros = (start + np.arange(count)) * (DAYS * 86_400_000_000 // of)
+    item = np.char.add("item-", (topic * ITEMS + rng.integers(0, ITEMS, count)).astype(str))
+    return pd.DataFrame(
+        {
+            "event_id": np.char.add("event-", (start + np.arange(count)).astype(str)).astype(
+                object
+            ),
+            "user_id": np.char.add("learner-", who.astype(str)).astype(object),
+            "interaction_type": np.array(KINDS, object)[kind],
+            "topic_id": topic.astype(np.int64) + 1,
+            "score": np.where(attempt, np.where(passed, 0.9, 0.3), np.nan),
+            "duration_seconds": rng.integers(10, 600, count).astype(float),
+            "timestamp": pd.to_datetime(
+                micros + 1_700_000_000_000_000, unit="us", utc=True
+            ).as_unit("us"),
+            "item_id": np.where(attempt, item.astype(object), None),
+            "difficulty": pd.Series([None] * count, dtype=pd.CategoricalDtype(list(LEVELS))).astype(
+                pd.StringDtype()
+            ),
+        }
+    )
+
+
+def log_of(folder: Path) -> Log:
+    """The log in memory, or the shards that an earlier process made."""
+    made = sorted((folder / "shards").glob("*.npz"))
+    return Shards(made) if made else read_log(folder / "valid.parquet", folder / "shards")
+
+
+def prepared_of(folder: Path) -> Prepared:
+    log = log_of(folder)
+    return prepare_log(log, by_time(log))
+
+
+def sharding(folder: Path) -> dict[str, float]:
+    rows = pq.read_metadata(folder / "valid.parquet").num_rows
+    made: list[Log] = []
+    seconds = cpu(lambda: made.append(read_log(folder / "valid.parquet", folder / "shards")))
+    return {"rows": rows, "seconds": seconds, "shards": len(made[0])}
+
+
+def statistics(folder: Path) -> dict[str, float]:
+    made: list[Prepared] = []
+    log = log_of(folder)
+    seconds = cpu(lambda: made.append(prepare_log(log, by_time(log))))
+    prepared = made[0]
+    return {
+        "rows": prepared.census.rows,
+        "seconds": seconds,
+        "share": prepared.scored_share,
+        "pairs": len(prepared.statistics.pair),
+    }
+
+
+def epoch(name: str) -> Callable[[Path], dict[str, float]]:
+    def run(folder: Path) -> dict[str, float]:
+        import_tensorflow()
+        prepared = prepared_of(folder)
+        seen = limited(prepared, BATCHES.get(name))
+        recipe = next(each for each in recipes.NEXT_TOPIC if each.name == name)
+        budget = replace(recipes.QUICK, epochs=1, setting=replace(fit.FAST, epochs=1))
+        given = recipes.Given(prepared, 0, budget, {})
+        seconds = cpu(lambda: recipe.make(given))
+        rows = sum(seen) or len(prepared.training)
+        return {"rows": rows, "seconds": seconds, "of": len(prepared.training)}
+
+    return run
+
+
+def limited(prepared: Prepared, most: int | None) -> list[int]:
+    """Cut each shard's batches so that an epoch has so many in all; gives what was trained on."""
+    seen: list[int] = []
+    whole, places = Feed.batches, len(prepared.training.places)
+
+    def batches(feed: Feed, *given: object) -> list[np.ndarray]:
+        made = whole(feed, *given)
+        shuffled = len(given) == 4
+        if shuffled and most:
+            made = made[: most // places]
+            seen.append(sum(map(len, made)))
+        return made
+
+    Feed.batches = batches
+    loop.Feed = Feed
+    return seen
+
+
+STEPS = {
+    "sharding": sharding,
+    "statistics": statistics,
+    "reference": epoch("reference"),
+    "history": epoch("history"),
+}
+
+
+def cpu(work: Callable[[], object]) -> float:
     before = time.process_time()
     work()
     return time.process_time() - before
 
 
-def report(name: str, rows: int, seconds: float) -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rate = rows / seconds
-    print(f"{name:32} {rows:>10,} rows {rate:>10,.0f} rows/CPU-s, peak {peak:,.0f} MB", flush=True)
-    return rate
-
-
-def one_epoch(inputs: np.ndarray, target: np.ndarray) -> float:
-    model = reference.recommendation(inputs, TOPICS)
-    few = (inputs[:1000], target[:1000])
-    fit.fit_recommendation(model, few, few, seed=0, epochs=1)  # imports and traces
-    return cpu_seconds(lambda: fit.fit_recommendation(model, (inputs, target), few, 0, epochs=1))
-
-
-def counting(inputs: np.ndarray, target: np.ndarray) -> float:
-    return cpu_seconds(lambda: baselines.markov_2(inputs, target, TOPICS))
-
-
-def ranking(inputs: np.ndarray, target: np.ndarray) -> float:
-    predict = recommendation_predictor(reference.recommendation(inputs[:1000], TOPICS))
-    return cpu_seconds(lambda: score_recommendation(predict, Rows(inputs, target), TOPICS))
-
-
-class Rows(SimpleNamespace):
-    """As much of Examples as ranking reads, without a log behind it."""
-
-    def __init__(self, inputs: np.ndarray, target: np.ndarray) -> None:
-        last = inputs[:, 0].astype(np.int32)
-        super().__init__(
-            recommendation=inputs,
-            target=target,
-            last_topic=last,
-            topic_id=target,
-            last_topic_id=last,
-            learner=np.arange(len(target)) // LEARNER_EVENTS,
+def measured(folder: Path, rows: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Every step in a process of its own."""
+    for name in STEPS:
+        done = subprocess.run(
+            [sys.executable, __file__, "--step", name, str(folder)],
+            stdout=subprocess.PIPE,
+            check=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
+        found = json.loads(done.stdout.splitlines()[-1])
+        more = ", ".join(
+            f"{k} {v:,.6g}" for k, v in found.items() if k not in ("rows", "seconds", "peak")
+        )
+        print(
+            f"{rows:>10,}  {name:12} {found['rows'] / found['seconds']:>10,.0f} rows/CPU-s, "
+            f"peak {found['peak']:,.0f} MB ({found['rows']:,.0f} rows, "
+            f"{found['seconds']:,.1f} CPU-s; {more})",
+            flush=True,
+        )
+        yield name, found
 
-    def __len__(self) -> int:
-        return len(self.target)
 
-    def take(self, rows: np.ndarray) -> "Rows":
-        return Rows(self.recommendation[rows], self.target[rows])
+def joined_steps() -> None:
+    """The reference network at its own setting: 32 steps in a call against one."""
+    rng = np.random.default_rng(0)
+    inputs = rng.random((100_000, 20), np.float32)
+    inputs[:, :7] = rng.integers(0, 5, (100_000, 7))
+    data = (inputs, rng.integers(1, TOPICS + 1, 100_000).astype(np.int32))
+    few = (inputs[:1000], data[1][:1000])
+    once = replace(fit.SKETCH, epochs=1)
+    rates = []
+    for steps in (fit.STEPS_PER_CALL, 1):
+        fit.STEPS_PER_CALL = steps
+        model = reference.recommendation(inputs, TOPICS)
+        fit.fit_recommendation(model, Stream.held(few, 1000), few, 0, once)  # imports and traces
+        whole = Stream.held(data, len(inputs))
+        rates.append(len(inputs) / cpu(lambda: fit.fit_recommendation(model, whole, few, 0, once)))  # noqa: B023
+        print(f"batch 32, {steps:>2} steps in a call: {rates[-1]:,.0f} rows/CPU-s", flush=True)
+    print(f"  joined steps are {rates[0] / rates[1]:.2f} times as fast")
 
 
 def main() -> None:
-    """Print one line a measurement, and ratios of things run in turn."""
-    import_tensorflow()
-    small, sizes = 100_000, [1_000_000] + ([10_000_000] if "--large" in sys.argv else [])
-    inputs, target = cohort(small)
-    rates = {
-        "fit": report("fit, 32 steps in a call", small, one_epoch(inputs, target)),
-        "count": report("count markov_2", small, counting(inputs, target)),
-        "rank": report(f"rank all {TOPICS} topics", small, ranking(inputs, target)),
-    }
-    joined, fit.STEPS_PER_CALL = fit.STEPS_PER_CALL, 1
-    alone = report("fit, one step in a call (peer)", small, one_epoch(inputs, target))
-    fit.STEPS_PER_CALL = joined
-    print(f"  joined steps are {rates['fit'] / alone:.2f} times as fast")
+    """Print a line a step, and how peaks grow."""
+    sizes = [1_000_000] + ([10_000_000] if "--large" in sys.argv else [])
+    peaks: dict[str, list[float]] = {}
     for rows in sizes:
-        inputs, target = cohort(rows)
-        for name, work in (("count", counting), ("rank", ranking), ("fit", one_epoch)):
-            rate = report(name, rows, work(inputs, target))
-            print(f"  {rate / rates[name]:.2f} of the rate at {small:,} rows")
+        with TemporaryDirectory() as folder:
+            write_log(Path(folder) / "valid.parquet", rows)
+            for name, found in measured(Path(folder), rows):
+                peaks.setdefault(name, []).append(found["peak"])
+    for name, peak in peaks.items():
+        if len(peak) > 1:
+            print(f"  {name}: {peak[-1] / peak[0]:.2f} times the peak at {sizes[0]:,} rows")
+    import_tensorflow()
+    joined_steps()
 
 
 if __name__ == "__main__":
-    main()
+    if "--step" in sys.argv:
+        step, folder = sys.argv[-2:]
+        result = STEPS[step](Path(folder))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(result | {"peak": peak}))
+    else:
+        main()
