@@ -74,7 +74,7 @@ def runtime(network: Network) -> tuple[float, float]:
 
 def building(topics: int) -> float:
     """Microseconds to build what the network reads of a learner with `EVENTS` events."""
-    corpus = Corpus(statistics(topics), Recency.nothing(statistics(topics).width))
+    corpus = Corpus(statistics(topics), Recency.nothing(statistics(topics)))
     rng = np.random.default_rng(1)
     history = History.of(
         ("quiz_complete", int(t), 1.0, 60.0, 60_000_000 * i)

@@ -195,7 +195,7 @@ def examples(
         passed=np.full(count, -1, np.int8),
         previous=np.zeros(count, np.int32),
     )
-    recency = recency or Recency.nothing(statistics.width)
+    recency = recency or Recency.nothing(statistics)
     slots = slots_of(events.topic_ids, statistics, recency.newcomers)
     slots = np.append(slots, 0).astype(np.int32)
     space = Space(

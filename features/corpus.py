@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history import History
-from features.places import LAST, NEW, PRIORS, RECENT
+from features.places import LAST, NEW, PRIORS, RECENT, SEEN
 from features.recency import Recency
 from features.statistics import Slots, Statistics
 from features.steps import DAY, ROW_WIDTH, read_attempt, read_event, read_item, read_topic
@@ -68,7 +68,6 @@ class Corpus:
 
     def topics(self, history: History, now_us: int) -> Floats:
         """(width, 13) what is known of each topic; see `contracts.TOPIC_INPUTS`."""
-        trained = len(self.statistics.topic_ids)
         out = np.zeros((self.statistics.width, len(TOPIC_INPUTS)), np.float32)
         places, known = [], []
         for topic, row in history.topics.items():
@@ -87,7 +86,7 @@ class Corpus:
         for column, ratio in zip(PRIORS, ratios, strict=True):
             out[:, column] = ratio[0]
         out[:, RECENT] = self.recency.of_day(now_us // DAY)
-        out[trained:, NEW] = 1.0
+        out[(out[:, NEW] > 1.0) & (out[:, SEEN] > 0.0), NEW] = 1.0
         return out
 
     def attempted(

@@ -2,6 +2,6 @@
 
 from sensei.contracts import TOPIC_INPUTS, place
 
-LAST, NEW = (place(TOPIC_INPUTS, name) for name in ("last", "new"))
+SEEN, LAST, NEW = (place(TOPIC_INPUTS, name) for name in ("seen", "last", "new"))
 PRIORS = tuple(place(TOPIC_INPUTS, name) for name in ("prior_1", "prior_2"))
-RECENT = slice(place(TOPIC_INPUTS, "recent_2"), place(TOPIC_INPUTS, "age") + 1)
+RECENT = slice(place(TOPIC_INPUTS, "recent_2"), NEW + 1)

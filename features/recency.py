@@ -29,20 +29,26 @@ class Recency:
     A day reads the `WINDOW_DAYS` before it, never itself: what is known at any of its moments.
 
     Attributes:
+        topics: T, topics of the vocabulary.
         newcomers: (m,) ids of topics that the vocabulary lacks, in the order in which they first
             appeared; the first ones get the spare slots T + 1, T + 2, ...
-        first_day: day (since 1970) of the first row.
+        arrived: (m,) day (since 1970) on which each of them did.
+        first_day: day of the first row.
         counts: (days, width) learning events.
     """
 
+    topics: int
     newcomers: NDArray[np.int64]
+    arrived: NDArray[np.int64]
     first_day: int
     counts: NDArray[np.float32]
 
     @classmethod
-    def nothing(cls, width: int) -> "Recency":
+    def nothing(cls, statistics: "Statistics") -> "Recency":
         """No event lately and no newcomer."""
-        return cls(np.empty(0, np.int64), 0, np.zeros((0, width), np.float32))
+        none = np.empty(0, np.int64)
+        counts = np.zeros((0, statistics.width), np.float32)
+        return cls(len(statistics.topic_ids), none, none, 0, counts)
 
     @classmethod
     def of(
@@ -95,7 +101,13 @@ class Recency:
         cell = (day - start) * statistics.width + slot - 1
         weight = None if events is None else events[kept]
         counts = np.bincount(cell, weight, days * statistics.width).astype(np.float32)
-        return cls(newcomers, start, counts.reshape(days, statistics.width))
+        return cls(
+            len(statistics.topic_ids),
+            newcomers,
+            np.array([first[each] // DAY for each in new], np.int64),
+            start,
+            counts.reshape(days, statistics.width),
+        )
 
     def lately(self, day: NDArray[np.int64]) -> NDArray[np.float32]:
         """What all learners did in the days before.
@@ -104,20 +116,21 @@ class Recency:
             day: (n,) UTC days since 1970.
 
         Returns:
-            (n, width, 3): for each of `HALF_LIVES` the log of a slot's events, recent ones
-            weighing more and one added, over their mean; and log1p(days since the first of
-            the last 28 days on which it was met) / 4.
+            (n, width, 4): for each of `HALF_LIVES` the log of a slot's events, recent ones
+            weighing more and one added, over their mean; log1p(days since the first of the
+            last 28 days on which it was met) / 4; and 0 for a topic of the vocabulary, 1 for a
+            newcomer, 2 for a slot that no topic has on that day.
         """
         asked, row = np.unique(day, return_inverse=True)
         table = np.array([self.of_day(int(each)) for each in asked], np.float32)
-        return table.reshape(-1, self.counts.shape[1], len(HALF_LIVES) + 1)[row]
+        return table.reshape(-1, self.counts.shape[1], len(HALF_LIVES) + 2)[row]
 
     @cached_property
     def _days(self) -> dict[int, NDArray[np.float32]]:
         return {}
 
     def of_day(self, day: int) -> NDArray[np.float32]:
-        """(width, 3) the same of one day, which is computed once."""
+        """(width, 4) the same of one day, which is computed once."""
         if day not in self._days:
             stop = min(max(day - self.first_day, 0), len(self.counts))
             start = min(max(day - self.first_day - WINDOW_DAYS, 0), stop)
@@ -127,8 +140,16 @@ class Recency:
             events = weight @ counts + 1.0
             relative = np.log(events / events.mean(axis=1, keepdims=True))
             days = np.where(counts > 0, age[:, None], 0).max(axis=0, initial=0)
-            self._days[day] = np.vstack([relative, np.log1p(days) / 4.0]).T.astype(np.float32)
+            columns = [*relative, np.log1p(days) / 4.0, self._novelty(day)]
+            self._days[day] = np.stack(columns, axis=1).astype(np.float32)
         return self._days[day]
+
+    def _novelty(self, day: int) -> NDArray[np.float64]:
+        found = np.zeros(self.counts.shape[1])
+        found[self.topics :] = 2.0
+        spare = len(found) - self.topics
+        found[self.topics + np.flatnonzero(self.arrived[:spare] < day)] = 1.0
+        return found
 
 
 def slots_of(

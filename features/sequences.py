@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.batch import Examples, start_of
 from features.compilation import compiled
 from features.levels import EVERYBODY, Columns, Counts, counts_by_code, rate_of
-from features.places import LAST, NEW, PRIORS, RECENT
+from features.places import LAST, NEW, PRIORS, RECENT, SEEN
 from features.steps import (
     DAY,
     LAST_TIME,
@@ -93,7 +93,8 @@ class Sequences:
             for column, ratio in zip(PRIORS, ratios, strict=True):
                 out[mine, :, column] = ratio
         out[:, :, RECENT] = rows.recency.lately(rows.start[chosen] // DAY)
-        out[:, len(rows.tables[0].topic_ids) :, NEW] = 1.0
+        met_today = (out[:, :, NEW] > 1.0) & (out[:, :, SEEN] > 0.0)
+        out[:, :, NEW][met_today] = 1.0
         return out
 
     def attempted(self, chosen: NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -190,7 +190,7 @@ TOPIC_INPUTS = (
     Input("recent_2", "log ratio", -_LOG, _LOG, "log share in what all did lately, half-life 2 d"),
     Input("recent_7", "log ratio", -_LOG, _LOG, "log share in what all did lately, half-life 7 d"),
     Input("age", "log days / 4", 0, 1, "log1p(days since anybody met it, of the last 28) / 4"),
-    Input("new", "flag", 0, 1, "1 for a topic that came after training"),
+    Input("new", "flag", 0, 2, "1 for a topic that came after training, 2 for a slot still free"),
 )
 """What a network reads of each topic that it scores; k is the number of events since."""
 

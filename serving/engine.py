@@ -55,7 +55,7 @@ class Model:
         found = {}
         for name, arrays in bundle.statistics.items():
             statistics = Statistics.from_arrays(arrays)
-            found[name] = Corpus(statistics, Recency.nothing(statistics.width))
+            found[name] = Corpus(statistics, Recency.nothing(statistics))
         return cls(bundle, found)
 
     def knowing(self, lately: Callable[[Statistics], Recency]) -> "Model":

@@ -32,7 +32,7 @@ def lately(log: "Log", catalogue: Iterable[int], now_us: int) -> Callable[[Stati
     def of(statistics: Statistics) -> Recency:
         first = dict(log.first_events(int(statistics.trained_until)))
         unmet = [each for each in offered if each not in first and not statistics.slot_of(each)]
-        first |= dict.fromkeys(unmet, now_us)  # slots of their own, after those that somebody met
+        first |= dict.fromkeys(unmet, now_us - DAY)  # known since yesterday, though nobody met them
         return Recency.counted(statistics, first, ids, place, day, events)
 
     return of

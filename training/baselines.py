@@ -62,7 +62,7 @@ def markov_1(width: int) -> Model:
         width: slots that are scored; newcomers, of which nothing was counted, come last.
 
     Returns:
-        Model of {"topics": (n, width * 14)} to {"probability": (n, width)}. The counts are those
+        Model of {"topics": (n, width * 13)} to {"probability": (n, width)}. The counts are those
         of `features.continuations`, which stand beside the model in its statistics.
     """
     return _followed("markov_1", width, PRIORS[0])
@@ -77,7 +77,7 @@ def _followed(name: str, width: int, prior: int) -> Model:
     from keras import ops
 
     given, known = _known(width)
-    followed = ops.exp(known[:, :, prior]) * (1.0 - known[:, :, NEW])
+    followed = ops.exp(known[:, :, prior]) * ops.relu(1.0 - known[:, :, NEW])
     return _shares(name, given, followed + NEXT_TO_NOTHING)
 
 
@@ -169,8 +169,11 @@ def _known(width: int) -> tuple[Tensor, Tensor]:
 
 
 def _shares(name: str, given: Tensor, weight: Tensor) -> Model:
+    """Weights as shares of 1; a slot that no topic has yet gets none."""
     import keras
 
+    known = keras.ops.reshape(given, (-1, weight.shape[1], len(TOPIC_INPUTS)))
+    weight = weight * keras.ops.minimum(1.0, keras.ops.relu(2.0 - known[:, :, NEW]))
     total = keras.ops.sum(weight, axis=1, keepdims=True)  # 0 where every topic is new
     share = weight / keras.ops.maximum(total, 1e-30)
     return keras.Model({"topics": given}, {"probability": share}, name=name)

@@ -108,7 +108,7 @@ def _show_as_new(batch: Batch, hidden: np.ndarray[Any, np.dtype[np.bool_]]) -> N
     """Take away what was learned of some topics, everywhere in a batch; (width + 1,) by slot."""
     rows = len(batch["topics"])
     topics = batch["topics"].reshape(rows, len(hidden) - 1, len(TOPIC_INPUTS))
-    topics[:, hidden[1:], NEW] = 1.0
+    topics[:, hidden[1:], NEW] = np.maximum(topics[:, hidden[1:], NEW], 1.0)  # free ones stay so
     for column in PRIORS:
         topics[:, hidden[1:], column] = 0.0
     inputs = batch["inputs"].copy()

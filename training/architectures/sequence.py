@@ -21,6 +21,8 @@ from features.places import NEW, PRIORS
 from sensei.contracts import KINDS, RECOMMENDATION_INPUTS, TOPIC_INPUTS, place
 from training.architectures import Network, Tensor, columns, recurrent, slots
 
+NEVER = -1e9  # score of a slot that no topic has yet
+
 WEIGHT = place(TOPIC_INPUTS, "log_weight")
 
 SCALE = [0.3 if each.unit.startswith("log") else 1.0 for each in TOPIC_INPUTS]
@@ -96,7 +98,8 @@ def recommendation(
     score = taste + _weighed(about, h, _initial(read), "weight")
     scale = ops.array(np.array(SCALE, np.float32)[read])
     mixed = keras.layers.Dense(size.mixed, activation="relu", name="mix")(about * scale)
-    score = score + _weighed(mixed, h, "zeros", "mixed")
+    free = ops.relu(known[:, :, NEW] - 1.0)
+    score = score + _weighed(mixed, h, "zeros", "mixed") + NEVER * free
     scores = keras.Model(given, {"probability": score}, name=name)
     answer = {"probability": ops.softmax(score)}
     return Network(keras.Model(given, answer, name=name), scores, step, unroll)
