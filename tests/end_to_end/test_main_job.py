@@ -66,6 +66,18 @@ def test_the_pointer_names_a_bundle_that_loads_with_the_registered_versions(home
     assert "bento.yaml" in listed
 
 
+def test_card_and_all_figures_hang_on_the_run(home):
+    (text,) = (p.read_text() for p in (home / "mlartifacts").rglob("model_card.md"))
+    for model in ("recommendation", "difficulty"):
+        assert f"# Model card: {model}, " in text
+    assert "of 60 simulated learners" in text
+    assert "Learners are simulated" in text
+    assert "answers within" in text
+    (found,) = (json.loads(p.read_text()) for p in (home / "mlartifacts").rglob("evaluation.json"))
+    assert {"reference", "sequence", "most_popular"} <= found["next_topic"]["new"].keys()
+    assert found["data"]["budget"]["name"] == "quick"
+
+
 def test_no_learner_is_named_in_reports_or_registry(home):
     learner = _one(home, "select user_id from user_interactions limit 1").encode()
     files = [p for d in ("reports", "mlartifacts") for p in (home / d).rglob("*") if p.is_file()]

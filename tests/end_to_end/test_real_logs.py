@@ -54,10 +54,10 @@ def test_evaluate_by_the_files_own_split(sensei, tmp_path):
         "--out", str(out),
     )  # fmt: skip
     result = json.loads(out.read_text())
-    assert set(result) >= {"next_topic", "success", "data"}
+    assert set(result) >= {"next_topic", "success", "topic_only", "slices", "seeds", "data"}
     for mode in ("all", "new"):
         models = result["next_topic"][mode]
-        assert {"most_popular", "repeat_last", "markov_2", "reference"} <= set(models)
+        assert {"most_popular", "repeat_last", "markov_2", "reference", "sequence"} <= set(models)
         for figures in models.values():
             assert set(figures) == {"hr_at_1", "hr_at_3", "hr_at_5", "ndcg_at_5", "mrr", "n"}
     for figures in result["success"].values():
