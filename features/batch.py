@@ -24,6 +24,7 @@ from features.levels import (
     recount,
     task_of,
 )
+from features.reading import read_difficulty, read_recommendation
 from features.recency import Recency, slots_of
 from features.statistics import Statistics
 from features.steps import (
@@ -39,8 +40,6 @@ from features.steps import (
     ROW_WIDTH,
     T_EVENTS,
     advance,
-    read_difficulty,
-    read_recommendation,
 )
 from sensei.contracts import DIFFICULTY_INPUTS, PASS_SCORE, RECOMMENDATION_INPUTS
 

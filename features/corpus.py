@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from features.history import History
 from features.places import LAST, NEW, PRIORS, RECENT, SEEN
+from features.reading import read_attempt, read_event, read_item, read_topic
 from features.recency import Recency
 from features.statistics import Slots, Statistics
-from features.steps import DAY, ROW_WIDTH, read_attempt, read_event, read_item, read_topic
+from features.steps import DAY, ROW_WIDTH
 from sensei.contracts import EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
 
 Floats = NDArray[np.float32]

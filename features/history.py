@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from features.reading import read_difficulty, read_recommendation
 from features.steps import (
     ATTEMPTS,
     EVENTS,
@@ -21,8 +22,6 @@ from features.steps import (
     ROW_WIDTH,
     T_ATTEMPTS,
     advance,
-    read_difficulty,
-    read_recommendation,
 )
 from features.style import detect_learning_style
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEARNING_KINDS, RECOMMENDATION_INPUTS

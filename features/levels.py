@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from features.reading import pass_rate
 from features.statistics import Statistics
-from features.steps import PRACTICE, QUIZ, pass_rate
+from features.steps import PRACTICE, QUIZ
 from sensei.contracts import PASS_SCORE
 
 LEVEL_BINS = 256

@@ -14,6 +14,7 @@ from features.batch import Examples, start_of
 from features.compilation import compiled
 from features.levels import EVERYBODY, Columns, Counts, counts_by_code, rate_of
 from features.places import LAST, NEW, PRIORS, RECENT, SEEN
+from features.reading import read_attempt, read_event, read_item, read_topic
 from features.steps import (
     DAY,
     LAST_TIME,
@@ -25,10 +26,6 @@ from features.steps import (
     ROW_WIDTH,
     T_EVENTS,
     advance,
-    read_attempt,
-    read_event,
-    read_item,
-    read_topic,
 )
 from sensei.contracts import (
     EVENT_INPUTS,
@@ -126,7 +123,7 @@ class Sequences:
         skipped = np.maximum(rows.previous[chosen[first]] - reach, 0)
         of = np.repeat(np.arange(len(first)), np.diff(bounds))
         done = rows.previous[chosen] - skipped[of]
-        longest = int(done.max(initial=0))
+        longest = max(1, int(done.max(initial=0)))  # a recurrent layer refuses none at all
         out = np.zeros((len(first), longest, len(EVENT_INPUTS)), np.float32)
         space = _space(len(rows.topic_slots))
         for place, learner in enumerate(rows.learner[chosen[first]]):

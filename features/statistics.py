@@ -14,7 +14,8 @@ from features.continuations import (
     count_continuations,
     merge_continuations,
 )
-from features.steps import LEARNING, PRACTICE, QUIZ, pass_rate
+from features.reading import pass_rate
+from features.steps import LEARNING, PRACTICE, QUIZ
 from sensei.contracts import PASS_SCORE
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 
 from features.batch import Examples
 from features.places import LAST, NEW, PRIORS
-from features.steps import logit
+from features.reading import logit
 from sensei import metrics
 from sensei.contracts import RECOMMENDATION_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS, place
 from training.architectures import columns

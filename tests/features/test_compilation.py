@@ -10,7 +10,7 @@ from features.compilation import compiled
 CODE = """
 import numpy as np
 from features.compilation import compiled
-from features.steps import pass_rate
+from features.reading import pass_rate
 print(compiled(pass_rate)(1.0, 1.0, 2.0, 1.0))
 """
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.history import History
+from features.reading import read_topic
 from features.statistics import Statistics
-from features.steps import FAST_DECAY, HISTORY_DECAY, read_topic
+from features.steps import FAST_DECAY, HISTORY_DECAY
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 
 SECOND = 1_000_000

@@ -162,3 +162,11 @@ def test_rows_of_a_learner_that_lie_apart_reach_back_each_on_its_own(make_frame)
     assert place.tolist() == [2, 3, 4 + 2]
     every = sequences.topics(np.arange(30))
     np.testing.assert_array_equal(sequences.topics(np.array([5, 6, 28])), every[[5, 6, 28]])
+
+
+def test_rows_without_a_past_still_have_a_place_in_it(make_frame):
+    rows = [(who, "quiz_complete", 1, 1.0, None, 0, None, None) for who in ("ann", "bob")]
+    events, place = Sequences(read(make_frame, rows, 2)).events_before(np.arange(2))
+    assert events.shape == (2, 1, 8)
+    assert not events.any()
+    assert place.tolist() == [0, 2]
