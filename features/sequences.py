@@ -213,6 +213,8 @@ def unroll(
                 read_attempt(free[place], learner, row, same, rate, everybody, now)
                 read_item(item[place], rate, tried, won)
             place += 1
+            if place == len(targets):
+                break
         if kind < LEARNING:
             if skipped <= done < skipped + len(out):
                 gap = time - learner[LAST_TIME] if done > 0 else 0.0
