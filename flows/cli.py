@@ -235,7 +235,6 @@ def evaluate(
     wanted = [name.strip() for name in models.split(",") if name.strip()]
     check_names(wanted)
     kept = Settings().evaluations
-    check_room(kept)
     if out:
         check_output(out)
     if plots:
@@ -245,6 +244,7 @@ def evaluate(
         say(f"Read: {file}")
         frame, imported = read_frame(file, mapping, _kept(split))
         _refuse_nothing(imported)
+        check_room(kept)
         result = run_protocol(
             frame,
             split,
