@@ -1,4 +1,4 @@
-"""One answer at batch 1 in the bundle's runtime: each network's read and the advance of its state.
+"""CPU time of one answer at batch 1 in the bundle's runtime: reading, and advancing the state.
 
 `inputs` is what serving spends in Python and NumPy to build what the network reads.
 """
@@ -50,13 +50,13 @@ def statistics(topics: int) -> Statistics:
 
 
 def microseconds(work: Callable[[], object]) -> float:
-    """Median over rounds of the mean over calls."""
+    """CPU time: median over rounds of the mean over calls."""
     found = []
     for _ in range(ROUNDS):
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(CALLS):
             work()
-        found.append(1e6 * (time.perf_counter() - started) / CALLS)
+        found.append(1e6 * (time.process_time() - started) / CALLS)
     return median(found)
 
 
