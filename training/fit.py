@@ -45,7 +45,7 @@ SKETCH = Setting("sketch", batch=32, rate=1e-3, patience=10, plateau=3)
 """The setting of the project's order."""
 
 FAST = Setting("fast", batch=512, rate=4e-3, patience=4, plateau=1)
-"""The same validation loss in a fraction of the time; see docs/performance.md."""
+"""A third of the time to the end, for a validation loss a little higher: docs/performance.md."""
 
 Curves = dict[str, list[float]]
 """Metric name -> value per epoch."""
