@@ -1,7 +1,8 @@
 """Fit a network: Adam, cross-entropy, early stopping; the same seed gives the same weights."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,19 @@ STEPS_PER_CALL = 32
 """Batches run in one call of the compiled step: the same mathematics, half the time."""
 
 
+STEPS_PER_EPOCH = 400
+"""Fewer updates in an epoch would end a fit of few rows before it began."""
+
+SKETCH_BATCH = 32
+
+
 @dataclass(frozen=True)
 class Setting:
     """How a network on flat rows is fitted.
 
     Attributes:
         name: as the run's parameters say it.
-        batch: rows in a batch.
+        batch: most rows in a batch.
         rate: Adam's learning rate, to begin with.
         patience: epochs without progress before training ends.
         plateau: epochs without progress before the rate falls to 30 %.
@@ -40,8 +47,17 @@ class Setting:
     plateau: int
     epochs: int = EPOCHS
 
+    def scaled(self, rows: int) -> "Setting":
+        """The same for so many rows: a small log gets smaller batches, and a rate to match.
 
-SKETCH = Setting("sketch", batch=32, rate=1e-3, patience=10, plateau=3)
+        At least `STEPS_PER_EPOCH` batches an epoch, of 32 rows or more; the rate falls with the
+        root of the batch.
+        """
+        batch = max(min(self.batch, SKETCH_BATCH), min(self.batch, rows // STEPS_PER_EPOCH))
+        return replace(self, batch=batch, rate=self.rate * math.sqrt(batch / self.batch))
+
+
+SKETCH = Setting("sketch", batch=SKETCH_BATCH, rate=1e-3, patience=10, plateau=3)
 """The setting of the project's order."""
 
 FAST = Setting("fast", batch=512, rate=4e-3, patience=4, plateau=1)
@@ -86,6 +102,7 @@ def fit_recommendation(
     """
     import keras
 
+    setting = setting.scaled(len(train))
     model.compile(
         optimizer=keras.optimizers.Adam(setting.rate),
         # the sparse form of categorical cross-entropy: the same loss without n x topics of zeros
@@ -138,6 +155,7 @@ def fit_difficulty(
     trainer = keras.Model(
         {**model.input, "level": taken}, {"difficulty": answers["difficulty"], "taken": success}
     )
+    setting = setting.scaled(len(train))
     trainer.compile(
         optimizer=keras.optimizers.Adam(setting.rate),
         loss={"difficulty": "sparse_categorical_crossentropy", "taken": "binary_crossentropy"},

@@ -140,3 +140,11 @@ def test_staircase_goes_up_stays_and_goes_down_within_its_ends() -> None:
     level = np.array([0, 1, 1, 1, 2, 0], np.int8)
     score = np.array([0.9, 0.85, 0.6, 0.59, 1.0, 0.0])
     assert staircase(level, score).tolist() == [1, 2, 1, 0, 2, 0]
+
+
+def test_a_small_log_gets_small_batches_and_a_rate_to_match() -> None:
+    assert FAST.scaled(1_000_000) == FAST
+    small = FAST.scaled(1_000)
+    assert (small.batch, small.rate) == (32, pytest.approx(SKETCH.rate))
+    assert FAST.scaled(60_000).batch == 150
+    assert SKETCH.scaled(1_000) == SKETCH.scaled(10**7) == SKETCH
