@@ -92,7 +92,10 @@ def keep_current(engine: "Engine", settings: "Settings", every: float = 60.0) ->
     def forever() -> None:
         while True:
             time.sleep(every)
-            refresh(engine, settings)
+            try:
+                refresh(engine, settings)
+            except Exception:  # the thread must outlive whatever one reading runs into
+                logger.exception("recent popularity is as it was")
 
     refresh(engine, settings)
     threading.Thread(target=forever, daemon=True, name="lately").start()

@@ -87,7 +87,7 @@ def check_parity(
     Args:
         model: the Keras model.
         litert: its export.
-        inputs: name -> (n, width) held-out rows; the first 10,000 are used, and extremes added.
+        inputs: name -> (n, width) held-out rows; the first 2,000 are used, and extremes added.
         tolerance: largest difference allowed in any output, for rows that occur; at the extremes,
             where scores are in the hundreds, `EDGE_FACTOR` times as much.
 
