@@ -218,7 +218,7 @@ def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object
         if not (part == needed).any():
             raise InvalidInput(
                 "split column: expected rows that say train and rows that say test, got none for "
-                f"{name} among {', '.join(repr(str(name)) for name in unique[:5])}; name another column"
+                f"{name} among {', '.join(map(repr, unique[:5].tolist()))}; name another column"
             )
     if not (part == VALIDATE).any():
         learner = events.learner
