@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from features.history import History
 from features.places import LAST, NEW, PRIORS, RECENT, SEEN
 from features.reading import read_attempt, read_event, read_item, read_topic
-from features.recency import Recency
+from features.recency import Recency, spare_slots
 from features.statistics import Slots, Statistics
 from features.steps import DAY, ROW_WIDTH
 from sensei.contracts import EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
@@ -27,9 +27,7 @@ class Corpus:
     @cached_property
     def slots(self) -> Slots:
         """Slot of each topic id, spare ones of newcomers included; 0 for an unknown one."""
-        topics = len(self.statistics.topic_ids)
-        spare = self.recency.newcomers[: self.statistics.width - topics].tolist()
-        newcomers = {topic: topics + place for place, topic in enumerate(spare, 1)}
+        newcomers = spare_slots(self.statistics, self.recency.newcomers)
         return Slots(newcomers | self.statistics.slots)
 
     @cached_property

@@ -152,12 +152,18 @@ class Recency:
         return found
 
 
+def spare_slots(statistics: "Statistics", newcomers: NDArray[np.int64]) -> dict[int, int]:
+    """Slot of each newcomer that gets one, after those of the vocabulary."""
+    topics = len(statistics.topic_ids)
+    spare = newcomers[: statistics.width - topics].tolist()
+    return {topic: slot for slot, topic in enumerate(spare, topics + 1)}
+
+
 def slots_of(
     topic_ids: NDArray[Any], statistics: "Statistics", newcomers: NDArray[np.int64]
 ) -> NDArray[np.int32]:
     """Slot of each topic id: of the vocabulary, a spare one of a newcomer, or 0."""
-    spare = newcomers[: statistics.width - len(statistics.topic_ids)]
-    places = {int(topic): len(statistics.topic_ids) + i for i, topic in enumerate(spare, 1)}
+    places = spare_slots(statistics, newcomers)
     found = np.array([places.get(int(topic), 0) for topic in topic_ids], np.int32)
     known = statistics.slots_of(np.asarray(topic_ids, np.int64))
     return np.where(known > 0, known, found).astype(np.int32)

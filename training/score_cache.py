@@ -98,11 +98,6 @@ class ScoreCache:
         return self._folder / f"{job}-{model}-{seed}.npz"
 
 
-def _scores(arrays: Mapping[str, NDArray[Any]], job: str, part: str) -> Any:
-    kind = _KINDS[job]
-    return kind(**{each.name: arrays[f"{part}_{each.name}"] for each in fields(kind)})
-
-
 def digest_of(events: Events, split: Split, budget: Budget) -> str:
     """Name of what decides about scores: rows, parts, code and budget, but not how many seeds."""
     digest = hashlib.sha256(digest_of_sources(ROOT, DECIDING).encode())

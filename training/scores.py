@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,6 @@ Answers = Iterator[tuple[NDArray[np.int64], Mapping[str, NDArray[np.floating]]]]
 
 Predict = Callable[[Examples], Answers]
 """Examples -> `probability` (n, slots) of each topic, or `success` (n, 3) at each level."""
-
-CHUNK_CELLS = 2**20
-"""Scores held at a time (4 MB an array), however many targets and topics there are."""
 
 MODES = ("all", "new")
 """Every target; targets that differ from the learner's last topic, which is masked."""
@@ -177,14 +173,6 @@ def score_success(predict: Predict, rows: Examples) -> SuccessScores:
 def level_taken(rows: Examples) -> NDArray[np.int8]:
     """(n,) level of each attempt; medium where nothing tells."""
     return np.where(rows.level < 0, MEDIUM, rows.level).astype(np.int8)
-
-
-def in_pieces(rows: Examples, width: int, answer: Callable[[Examples], Any]) -> Answers:
-    """Ask about rows in their order, so many at a time that answers of a width fit into memory."""
-    step = max(1, CHUNK_CELLS // max(width, 1))
-    for start in range(0, len(rows), step):
-        chosen = np.arange(start, min(start + step, len(rows)))
-        yield chosen, answer(rows.take(chosen))
 
 
 def _mean(values: Floats) -> float:
