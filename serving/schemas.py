@@ -1,10 +1,9 @@
 """What a request may hold, and the sentence a caller reads when it does not."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from sensei import rules
 from sensei.errors import InvalidInput
@@ -16,9 +15,22 @@ MAX_COUNT = 50
 Username = Annotated[
     str,
     BeforeValidator(partial(rules.check_id, "username")),
-    Field(description=f"text of 1 to {rules.MAX_TEXT} characters", examples=["username=testuser"]),
+    Field(description=f"text of 1 to {rules.MAX_TEXT} characters", examples=["testuser"]),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": rules.MAX_TEXT,
+            "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
+        }
+    ),
 ]
-TopicId = Annotated[int, BeforeValidator(rules.check_topic)]
+TopicId = Annotated[
+    int,
+    BeforeValidator(rules.check_topic),
+    Field(description="a whole number of at least 0", examples=[1]),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": rules.MAX_TOPIC_ID}),
+]
 
 
 class Query(BaseModel):
@@ -32,11 +44,7 @@ class RecommendationsQuery(Query):
 
     username: Username
     count: int = Field(
-        3,
-        ge=1,
-        le=MAX_COUNT,
-        description=f"a whole number from 1 to {MAX_COUNT}",
-        examples=["count=3"],
+        3, ge=1, le=MAX_COUNT, description=f"a whole number from 1 to {MAX_COUNT}", examples=[3]
     )
 
 
@@ -47,15 +55,15 @@ class DifficultyQuery(Query):
     username: Username
 
 
-Request = TypeVar("Request", bound=Query)
+Asked = TypeVar("Asked", bound=BaseModel)
 
 
-def parse(model: type[Request], values: Mapping[str, Any]) -> Request:
+def parse(model: type[Asked], values: Any) -> Asked:
     """The request that `values` hold.
 
     Args:
         model: what is expected.
-        values: path parameters and query, as text.
+        values: path parameters and query, as text; or what stood in a JSON body.
 
     Raises:
         InvalidInput: what was expected, what came, what to send.
@@ -63,14 +71,22 @@ def parse(model: type[Request], values: Mapping[str, Any]) -> Request:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InvalidInput(". ".join(_sentence(model, each) for each in error.errors())) from None
+        faults = error.errors(include_url=False)
+        raise InvalidInput(". ".join(_sentence(model, each) for each in faults)) from None
 
 
-def _sentence(model: type[Query], error: Any) -> str:
-    name = str(error["loc"][0])
+def _sentence(model: type[BaseModel], error: Any) -> str:
+    place = error["loc"]
+    if not place:
+        fields = ", ".join(model.model_fields)
+        return f"body: expected an object of {fields}, got {error['input']!r:.80}; send one"
+    path, name = ".".join(map(str, place)), str(place[0])
     field = model.model_fields.get(name)
     if field is None:
-        known = ", ".join(model.model_fields)
-        return f"{name}: expected only {known}, got {name}; leave it out"
+        known = ", ".join(model.model_fields) or "nothing"
+        return f"{path}: expected only {known}, got {path}; leave it out"
+    inside = len(place) > 1 or not field.description
+    expected = error["msg"][0].lower() + error["msg"][1:] if inside else field.description
     got = "nothing" if error["type"] == "missing" else repr(error["input"])[:80]
-    return f"{name}: expected {field.description}, got {got}; send {(field.examples or [name])[0]}"
+    send = f"{name}={field.examples[0]}" if field.examples else name
+    return f"{path}: expected {expected}, got {got}; send {send}"

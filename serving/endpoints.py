@@ -1,0 +1,223 @@
+"""One declaration of an endpoint: the route that answers and the page that describes it.
+
+To add a route, write its handler and declare it in `ENDPOINTS` of the module of its group
+(`reading`, `writing`, `operations`); `serving.routes` assembles the groups. A handler is
+
+    async def handle(request: Request, asked: TheQuery) -> Response
+    async def handle(request: Request, asked: TheQuery, sent: TheBody) -> Response
+
+`asked` holds path and query parameters, `sent` the JSON body, both checked; it answers with
+`answer(value)`. What it raises becomes an answer: InvalidInput 422, ConflictingEvent 409,
+StorageUnavailable 503, anything else 500, each as `{"error": sentence}`. Within a group the more
+specific path stands first, because a learner's name may hold slashes: `/api/user/{username}`
+matches all below it.
+
+What must know the declaration (who may call it) is a middleware of each route, see
+`serving.routes.route_middleware`; what need not is a middleware of the application. A middleware
+finds the declaration of what answered in `scope["endpoint"].declared`, also its path template.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import orjson
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sensei.errors import ConflictingEvent, InvalidInput, StorageUnavailable
+from serving.schemas import Query, parse
+
+Scope = Literal["open", "platform", "operator"]
+"""Who may call: anybody; the platform's back end; the people who run it."""
+
+STATUSES = {
+    200: "the answer",
+    201: "done, and there from now on",
+    202: "taken in",
+    400: "the body is no JSON",
+    401: "a key is needed",
+    403: "the key is of another role",
+    404: "there is no such thing",
+    405: "the path is served, the method is not",
+    409: "the same id is there with other content",
+    413: "the body is too large",
+    415: "the body is not said to be JSON",
+    422: "a parameter or a field does not hold what is expected",
+    429: "too many requests of this key",
+    500: "an error on our side; it is logged",
+    503: "the log does not answer; nothing was written",
+}
+"""Every status that may be answered, in words."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What is served under a method and a path.
+
+    Attributes:
+        method: of HTTP.
+        path: template such as `/api/user/{username}`; also the label of its metrics.
+        handle: see the module.
+        summary: one line.
+        returns: what the answer holds; None where it is no JSON. Tests hold answers against it.
+        query: path and query parameters.
+        body: what the JSON body holds, if there is one.
+        scope: who may call.
+        status: of a good answer.
+        statuses: what else it answers besides what `documented` adds to every endpoint.
+        example: an answer.
+    """
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    handle: Callable[..., Awaitable[Response]]
+    summary: str
+    returns: type[BaseModel] | None = None
+    query: type[Query] = Query
+    body: type[BaseModel] | None = None
+    scope: Scope = "platform"
+    status: int = 200
+    statuses: tuple[int, ...] = ()
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def documented(self) -> list[int]:
+        """Every status it may answer, in order."""
+        found = {self.status, 500, 422, *self.statuses}
+        if self.body:
+            found |= {400, 413, 415}
+        if self.scope != "open":
+            found |= {401, 403, 429}
+        return sorted(found)
+
+
+class Responder(Protocol):
+    """What Starlette calls: a handler with the declaration that it came from."""
+
+    declared: Endpoint
+
+    async def __call__(self, request: Request) -> Response:
+        """Parse, handle, answer."""
+
+
+def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """`content` as a JSON response."""
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
+
+
+def refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error as every endpoint answers it."""
+    return answer({"error": sentence}, status, headers)
+
+
+def route(endpoint: Endpoint, middleware: Sequence[Middleware] = ()) -> Route:
+    """The route of a declaration.
+
+    Args:
+        endpoint: what is declared.
+        middleware: runs before the request is read.
+    """
+
+    async def respond(request: Request) -> Response:
+        try:
+            asked = parse(endpoint.query, _parameters(request))
+            if endpoint.body is None:
+                return await endpoint.handle(request, asked)
+            sent = parse(endpoint.body, await _json(request))
+            return await endpoint.handle(request, asked, sent)
+        except Exception as error:
+            if isinstance(error, HANDLED):
+                raise
+            return await failed(request, error)
+
+    respond.declared = endpoint  # type: ignore[attr-defined]
+    path = endpoint.path.replace("{username}", "{username:path}")  # a name may hold a slash
+    return Route(path, respond, methods=[endpoint.method], middleware=middleware)
+
+
+def _parameters(request: Request) -> dict[str, Any]:
+    given = request.query_params.multi_items()
+    found = dict(given)
+    if len(found) < len(given):
+        names = [name for name, _ in given]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(f"{twice}: expected one value, got several; send it once")
+    if clash := found.keys() & request.path_params.keys():
+        name = min(clash)
+        raise InvalidInput(f"{name}: expected in the path only, got it twice; leave it out of ?")
+    return found | request.path_params
+
+
+async def _json(request: Request) -> Any:
+    kind = request.headers.get("content-type", "")
+    if not re.fullmatch(r"application/([\w.-]+\+)?json", kind.partition(";")[0].strip().lower()):
+        raise HTTPException(
+            415,
+            f"Content-Type: expected application/json, got {kind[:80] or 'nothing'}; send it so",
+        )
+    try:
+        return orjson.loads(await request.body())
+    except orjson.JSONDecodeError as error:
+        raise HTTPException(
+            400, f"body: expected JSON, got something else ({error}); NaN is none either, send null"
+        ) from None
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """What an error of ours says, under its status."""
+    status = next(code for kind, code in _STATUS_OF.items() if isinstance(error, kind))
+    if status != 503:
+        return refusal(status, str(error))
+    logger.warning("%s %s: %s", request.method, _template(request), error)  # it names our places
+    said = "log: expected it to answer, got nothing; repeat in a second"
+    return refusal(status, said, {"Retry-After": "1"})
+
+
+async def failed(request: Request, error: Exception) -> Response:
+    """500; what happened stands in the log alone."""
+    logger.error("%s %s failed", request.method, _template(request), exc_info=error)
+    return refusal(500, "service: expected to answer, got an error that is logged; repeat once")
+
+
+async def unknown(request: Request, error: Exception) -> Response:
+    """What was asked of a path or a method that is not served, or sent in no form we read."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another")
+        said = f"method: expected {allowed}, got {request.method}; see /docs"
+    elif error.status_code == 404:
+        said = f"path: expected one that is served, got {request.url.path!r:.80}; see /docs"
+    else:
+        said = error.detail
+    return refusal(error.status_code, said, error.headers)
+
+
+def _template(request: Request) -> str:
+    declared = getattr(request.scope.get("endpoint"), "declared", None)
+    return declared.path if declared else "path not served"
+
+
+_STATUS_OF: dict[type[Exception], int] = {
+    InvalidInput: 422,
+    ConflictingEvent: 409,
+    StorageUnavailable: 503,
+}
+
+HANDLED: tuple[type[Exception], ...] = (HTTPException, *_STATUS_OF)
+"""What is answered by its kind; all else is a fault of ours."""
+
+ERROR_HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+    **dict.fromkeys(_STATUS_OF, refused),
+    HTTPException: unknown,
+    Exception: failed,
+}
+"""What Starlette does with what is raised, by a handler or by a middleware."""

@@ -1,0 +1,48 @@
+"""What the platform asks about a learner; nothing is decided here."""
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.answers import Difficulty, Recommendations
+from serving.endpoints import Endpoint, answer
+from serving.schemas import DifficultyQuery, RecommendationsQuery
+
+if TYPE_CHECKING:
+    from serving.engine import Engine
+
+
+async def recommendations(request: Request, asked: RecommendationsQuery) -> Response:
+    """The topics a learner should turn to next."""
+    return answer(_engine(request).recommend_next_topics(asked.username, asked.count))
+
+
+async def suggest_difficulty(request: Request, asked: DifficultyQuery) -> Response:
+    """The level of a learner's next quiz on a topic."""
+    return answer(_engine(request).suggest_quiz_difficulty(asked.username, asked.topic_id))
+
+
+def _engine(request: Request) -> "Engine":
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/api/user/{username}/recommendations",
+        recommendations,
+        "What to study next",
+        Recommendations,
+        RecommendationsQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/api/learning/topic/{topic_id}/difficulty/suggest",
+        suggest_difficulty,
+        "How hard the next quiz should be",
+        Difficulty,
+        DifficultyQuery,
+    ),
+)
