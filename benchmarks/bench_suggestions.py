@@ -113,7 +113,7 @@ def run(seed: int) -> dict[str, float]:
         prepared, candidate = trained(events)
         model = served(prepared, candidate, Path(name))
         now = int(END.timestamp() * 1e6)
-        learners = Learners(lambda: log, lambda: 0.0, lambda: model)
+        learners = Learners(lambda: log, lambda: 0.0)
         engine = Engine(learners, model, Catalogue(), lambda: now)
         low, high = SUGGESTED_SUCCESS
         rows = []

@@ -7,6 +7,7 @@ from counting, and `fallback` says why.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +69,21 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """Hidden states of one digest are of no use to another."""
+        """The bundle's."""
         return self.bundle.digest
+
+    @cached_property
+    def states_of(self) -> str:
+        """Digest of all that hidden states come from; empty where no model has one.
+
+        Not the bundle's: of two bundles that differ elsewhere, the states are the same.
+        """
+        files = self.bundle.manifest.files
+        return " ".join(
+            f"{name} {files[entry.step]} {files[entry.statistics]}"
+            for name, entry in sorted(self.bundle.manifest.models.items())
+            if entry.step
+        )
 
     def start(self) -> States:
         """The hidden states of a learner without events."""
@@ -188,8 +202,8 @@ class Engine:
             `recommendations` (`topic_id`, `title`, `probability` in [0, 1] or None, most probable
             first), `model`, `version`, and `fallback`: None, or why the model did not answer.
         """
-        learner, reason = self._learner(user_id)
         model = self._able("recommendation")
+        learner, reason = self._learner(user_id, model)
         if model is None:
             return self._in_curriculum_order(num_recommendations, NO_MODEL)
         corpus = model.corpora["recommendation"]
@@ -215,9 +229,9 @@ class Engine:
             `title`, `model`, `version`, and `fallback`: None, or what was not known. Probabilities
             are in [0, 1], or None without a model.
         """
-        learner, reason = self._learner(user_id)
-        topic = {"topic_id": topic_id, "title": self.catalogue.title(topic_id)}
         model = self._able("difficulty")
+        learner, reason = self._learner(user_id, model)
+        topic = {"topic_id": topic_id, "title": self.catalogue.title(topic_id)}
         if model is None:
             return {
                 "difficulty": LEVELS[0],  # nothing is known: the level most likely to be passed
@@ -251,9 +265,9 @@ class Engine:
     def _able(self, name: str) -> Model | None:
         return self.model if self.model and name in self.model.corpora else None
 
-    def _learner(self, user_id: str) -> tuple[Learner | None, str | None]:
+    def _learner(self, user_id: str, model: Model | None) -> tuple[Learner | None, str | None]:
         try:
-            learner = self.learners.learner(user_id)
+            learner = self.learners.learner(user_id, model)
         except StorageUnavailable:
             return None, LOG_UNREACHABLE
         if learner is None or not learner.history.events:

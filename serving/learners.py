@@ -40,8 +40,8 @@ class Networks(Protocol):
     """Networks whose hidden states are kept for each learner; `serving.engine.Model` is one."""
 
     @property
-    def digest(self) -> str:
-        """States of one digest are of no use to another."""
+    def states_of(self) -> str:
+        """What the states were computed by: those of one are of no use to another."""
 
     def start(self) -> States:
         """The states of a learner without events."""
@@ -51,9 +51,9 @@ class Networks(Protocol):
 
 
 class NoNetworks:
-    """Nothing to keep: no model serves yet."""
+    """Nothing to keep: no model serves yet, or the ones that do have no state."""
 
-    digest = ""
+    states_of = ""
 
     def start(self) -> States:
         """No state."""
@@ -75,7 +75,7 @@ class Learner:
 @dataclass(frozen=True)
 class _Cached:
     revision: int
-    digest: str
+    states_of: str
     learner: Learner
     last_id: int
     last: tuple[int, str]  # timestamp and event id: the place in the order of the fold
@@ -89,7 +89,6 @@ class Learners:
     Args:
         connect: opens the log; called at the first question, and again until it succeeds.
         monotonic: seconds that never go back.
-        networks: whose hidden states are kept now.
         capacity: most learners kept; the one unused for longest is dropped first.
     """
 
@@ -97,19 +96,22 @@ class Learners:
         self,
         connect: "Callable[[], Log]",
         monotonic: Callable[[], float],
-        networks: Callable[[], Networks] = NoNetworks,
         capacity: int = CAPACITY,
     ) -> None:
         self._connect = connect
-        self._networks = networks
         self._monotonic = monotonic
         self._capacity = capacity
         self._log: Log | None = None
         self._retry_at = 0.0
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
 
-    def learner(self, user_id: str) -> Learner | None:
+    def learner(self, user_id: str, networks: Networks | None = None) -> Learner | None:
         """What is known after all valid events in the log; None of one never seen.
+
+        Args:
+            user_id: any name.
+            networks: whose hidden states are wanted; the caller goes on to ask the same ones, so
+                that a swap in between cannot mix two models.
 
         Raises:
             StorageUnavailable: the log does not answer, or did not within the last second.
@@ -119,20 +121,20 @@ class Learners:
         try:
             if self._log is None:
                 self._log = self._connect()
-            return self._current(self._log, user_id)
+            return self._current(self._log, user_id, networks or NoNetworks())
         except StorageUnavailable as error:
             self._retry_at = self._monotonic() + RETRY_SECONDS
             logger.warning("answering without the log: %s", error)
             raise
 
-    def _current(self, log: "Log", user_id: str) -> Learner | None:
+    def _current(self, log: "Log", user_id: str, networks: Networks) -> Learner | None:
         revision = log.revision(user_id)
         if revision is None:
             self._cache.pop(user_id, None)
             return None
-        networks = self._networks()
         cached = self._cache.get(user_id)
-        if cached is None or (cached.revision, cached.digest) != (revision, networks.digest):
+        now = revision, networks.states_of
+        if cached is None or (cached.revision, cached.states_of) != now:
             cached = (cached and _advanced(log, user_id, cached, revision, networks)) or _folded(
                 log, user_id, revision, networks
             )
@@ -147,7 +149,7 @@ def _advanced(
     log: "Log", user_id: str, cached: _Cached, revision: int, networks: Networks
 ) -> _Cached | None:
     """The state one write later; None where that write was anything but later events."""
-    if revision != cached.revision + 1 or networks.digest != cached.digest:
+    if revision != cached.revision + 1 or networks.states_of != cached.states_of:
         return None  # one of the writes may have taken events away
     later = log.read_learner(user_id, after_id=cached.last_id)
     in_order = bool(later) and _place(later[0]) > cached.last
@@ -180,7 +182,7 @@ def _take_in(
         )
     last_id = max((each.id for each in events), default=last_id)
     last = _place(events[-1]) if events else (-1, "")
-    return _Cached(revision, networks.digest, Learner(history, states), last_id, last)
+    return _Cached(revision, networks.states_of, Learner(history, states), last_id, last)
 
 
 def _place(event: "Event") -> tuple[int, str]:

@@ -65,7 +65,7 @@ def build_engine(settings: "Settings") -> "Engine":
     from sensei.errors import StorageUnavailable
     from sensei.log import open_log
     from serving.engine import Catalogue, Engine
-    from serving.learners import Learners, NoNetworks
+    from serving.learners import Learners
 
     digest: str | None = None
     titles: dict[int, str] = {}
@@ -78,12 +78,8 @@ def build_engine(settings: "Settings") -> "Engine":
     if model is None and is_new and not titles:
         # Ours fits a new platform; the topics of a log from elsewhere bear other numbers.
         titles = {topic.topic_id: topic.title for topic in curriculum.load_file().topics}
-    engine: Engine
-    learners = Learners(
-        lambda: open_log(settings.log_url), time.monotonic, lambda: engine.model or NoNetworks()
-    )
-    engine = Engine(learners, model, Catalogue(titles), lambda: time.time_ns() // 1000)
-    return engine
+    learners = Learners(lambda: open_log(settings.log_url), time.monotonic)
+    return Engine(learners, model, Catalogue(titles), lambda: time.time_ns() // 1000)
 
 
 def keep_current(engine: "Engine", settings: "Settings", every: float = 60.0) -> None:

@@ -31,7 +31,7 @@ class Growing:
         self.now = 0
         self.reads: list[int] = []
         self.model = Model.of(bundle)
-        learners = Learners(lambda: log, lambda: 0.0, lambda: self.engine.model)
+        learners = Learners(lambda: log, lambda: 0.0)
         self.engine = Engine(learners, self.model, Catalogue(), lambda: self.now)
         read = log.read_learner
 
@@ -80,7 +80,7 @@ def test_recommendations_are_what_training_says_of_the_same_moment(growing, taug
         growing.go_to(int(rows.start[row]))
         user = str(rows.events.user_ids[rows.learner[row]])
         engine = growing.engine
-        learner = engine.learners.learner(user)
+        learner = engine.learners.learner(user, engine.model)
         probability = engine.model.next_topics(learner, growing.now)
         np.testing.assert_allclose(probability, answers[row], atol=1e-5)
         last = rows.last_topic[row]
@@ -107,13 +107,14 @@ def test_expected_success_is_what_training_says_of_the_same_moment(growing, taug
 
 
 def states(growing: Growing, user: str) -> dict[str, np.ndarray]:
-    learner = growing.engine.learners.learner(user)
+    learner = growing.engine.learners.learner(user, growing.engine.model)
     assert learner is not None
     return learner.states
 
 
 def refolded(growing: Growing, user: str) -> dict[str, np.ndarray]:
-    learner = Learners(lambda: growing.log, lambda: 0.0, lambda: growing.engine.model).learner(user)
+    learners = Learners(lambda: growing.log, lambda: 0.0)
+    learner = learners.learner(user, growing.engine.model)
     assert learner is not None
     return learner.states
 
@@ -158,7 +159,7 @@ def test_news_of_what_is_popular_keep_the_states(growing, taught) -> None:
     assert growing.reads == []
 
 
-def test_a_bundle_of_another_digest_folds_anew(growing, taught, tmp_path) -> None:
+def test_a_bundle_with_other_states_folds_anew(growing, taught, tmp_path) -> None:
     growing.go_to(int(LATER.timestamp() * 1e6))
     before = states(growing, "learner 3")
     name = "recommendation"
@@ -172,6 +173,19 @@ def test_a_bundle_of_another_digest_folds_anew(growing, taught, tmp_path) -> Non
     assert growing.reads == [0]
     assert after.keys() == {name}
     np.testing.assert_array_equal(after[name], before[name])
+
+
+def test_a_bundle_that_differs_elsewhere_keeps_the_states(growing, taught, tmp_path) -> None:
+    growing.go_to(int(LATER.timestamp() * 1e6))
+    states(growing, "learner 3")
+    later = taught.manifest.model_copy(update={"created_at": LATER})
+    path = write(tmp_path, later, taught.exported, growing.model.bundle.statistics)
+    growing.model = Model.of(Bundle.load(path, FOLD_VERSION))
+    growing.reads.clear()
+    growing.go_to(growing.now)
+    states(growing, "learner 3")
+    assert growing.model.digest != taught.bundle.name
+    assert growing.reads == []
 
 
 def test_a_topic_of_the_catalogue_that_nobody_met_is_offered(growing, taught) -> None:
@@ -191,9 +205,7 @@ def test_a_last_topic_that_a_model_has_no_slot_for_masks_nothing(
     log.append([quiz("mia", 11, 0), quiz("mia", 55, 1)])
     now = int(quiz("mia", 11, 5)["timestamp"].timestamp() * 1e6)
     model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)).knowing(lately(log, (), now))
-    engine = Engine(
-        Learners(lambda: log, lambda: 0.0, lambda: model), model, Catalogue(), lambda: now
-    )
+    engine = Engine(Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
     given = engine.recommend_next_topics("mia", 50)
     assert sorted(each["topic_id"] for each in given["recommendations"]) == [11, 12, 13, 14]
     assert given["fallback"] is None
