@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from flows.console import console, flow_messages, progress_bar, run_progress
 from flows.faults import in_words
+from flows.keys import app as keys_app
 from flows.preflight import check_folder, check_output, check_port, check_room
 from sensei.errors import InvalidInput
 from sensei.settings import Settings
@@ -40,6 +41,7 @@ curriculum_app = typer.Typer(no_args_is_help=True, help="The catalogue of topics
 db_app = typer.Typer(no_args_is_help=True, help="The log's database.")
 app.add_typer(curriculum_app, name="curriculum")
 app.add_typer(db_app, name="db")
+app.add_typer(keys_app, name="keys")
 
 
 @app.callback()

@@ -186,6 +186,18 @@ class Fact(Base):
     value: Mapped[Any] = mapped_column(JSON)
 
 
+class ApiKey(Base):
+    """A key of the service; the key itself is shown once and never stored."""
+
+    __tablename__ = "api_keys"
+
+    key_id: Mapped[str] = mapped_column(String, primary_key=True)
+    role: Mapped[str] = mapped_column(String)
+    digest: Mapped[str] = mapped_column(String)
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcMicroseconds)
+
+
 VALID_INTERACTIONS = (
     "SELECT * FROM user_interactions WHERE NOT EXISTS "
     "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id)"

@@ -1,0 +1,58 @@
+"""`sensei keys`: who may ask the service what."""
+
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from flows.console import console
+from sensei.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Keys of the service.")
+
+
+@app.command("create")
+def create(
+    role: Annotated[
+        Literal["platform", "operator"],
+        typer.Option(help="platform: learners' routes; operator: metrics and all else too."),
+    ] = "platform",
+) -> None:
+    """Make a key and show it, once. With the first key the service answers nobody without one."""
+    from flows.own_log import open_own_log
+    from sensei import keys
+
+    key, shown = keys.create(open_own_log(Settings()).engine, role)
+    console.print(f"Key {key.key_id} ({role}), valid within seconds. It is not shown again:")
+    console.print(shown, soft_wrap=True)
+    console.print("Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+
+
+@app.command("list")
+def list_() -> None:
+    """The keys by id, role and date; the keys themselves are not stored."""
+    from flows.own_log import open_own_log
+    from flows.summary import command
+    from sensei import keys
+
+    found = keys.read(open_own_log(Settings()).engine)
+    if not found:
+        console.print(f"No key yet. Next: {command()} keys create --role platform")
+        return
+    table = Table(title="Keys", title_justify="left")
+    for heading in ("id", "role", "created", "revoked"):
+        table.add_column(heading, no_wrap=True)
+    for key in found:
+        revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "-"
+        table.add_row(key.key_id, key.role, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+    console.print(table)
+
+
+@app.command("revoke")
+def revoke(key_id: Annotated[str, typer.Argument(help="As `sensei keys list` shows it.")]) -> None:
+    """Make a key open nothing any more; it takes effect within seconds."""
+    from flows.own_log import open_own_log
+    from sensei import keys
+
+    keys.revoke(open_own_log(Settings()).engine, key_id)
+    console.print(f"Key {key_id} is revoked.")
