@@ -56,10 +56,9 @@ def make_log(rows: int, seed: int = 0) -> pd.DataFrame:
 
 
 def by_fold(frame: pd.DataFrame, statistics: Statistics) -> np.ndarray:
-    """Inputs of every learning event by the compiled fold, statistics without the learner."""
+    """Inputs of every learning event by the compiled fold."""
     events = encode(frame)
-    everything = np.ones(len(events), bool)
-    rows = examples(events, statistics, everything, everything)
+    rows = examples(events, statistics, np.ones(len(events), bool))
     return rows.recommendation, rows.difficulty
 
 
@@ -80,7 +79,7 @@ def by_pandas(frame: pd.DataFrame, statistics: Statistics) -> np.ndarray:
     now = seconds - frame["duration_seconds"].fillna(0)
     pair = frame.groupby(["user", "topic_id"], sort=False).ngroup()
     after = after_each_event(frame, pair, seconds)
-    rate = rates_without(frame, statistics)
+    rate = pd.Series(rates(statistics)[slot])
     by_user, by_pair = after.groupby(user), after.groupby(pair)
     last, own = by_user.shift(1), by_pair.shift(1)
 
@@ -171,18 +170,11 @@ def mean_of_last(values: pd.Series, group: pd.Series, count: int) -> pd.Series:
     return (total - total.groupby(group).shift(count).fillna(0)) / known
 
 
-def rates_without(frame: pd.DataFrame, statistics: Statistics) -> pd.Series:
-    """Shrunk pass rate of each event's topic by all but its learner."""
-    scored = frame["score"].where(frame["kind"] < 2)
-    known, passed = scored.notna().astype(float), (scored >= 0.6).astype(float)
-    slot = statistics.slots_of(frame["topic_id"].to_numpy())
-    keys = [frame["user"], frame["topic_id"]]
-    attempts = np.append(0, statistics.topic_attempts)[slot] - known.groupby(keys).transform("sum")
-    passes = np.append(0, statistics.topic_passes)[slot] - passed.groupby(keys).transform("sum")
-    user = frame["user"]
-    all_attempts = statistics.topic_attempts.sum() - known.groupby(user).transform("sum")
-    all_passes = statistics.topic_passes.sum() - passed.groupby(user).transform("sum")
-    return (passes + 4 * (all_passes + 1) / (all_attempts + 2)) / (attempts + 4)
+def rates(statistics: Statistics) -> np.ndarray:
+    """Shrunk pass rate of each slot; of slot 0, that of all topics."""
+    attempts, passes = statistics.topic_attempts, statistics.topic_passes
+    overall = (passes.sum() + 1) / (attempts.sum() + 2)
+    return (np.append(0, passes) + 4 * overall) / (np.append(0, attempts) + 4)
 
 
 def as_matrix(columns: list[pd.Series]) -> np.ndarray:

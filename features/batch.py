@@ -13,15 +13,11 @@ from features.compilation import compiled
 from features.events import Events, encode
 from features.levels import (
     EVERYBODY,
-    LEVEL_BINS,
-    WITHOUT,
     Columns,
     Counts,
     counts_by_code,
-    level_bins,
     level_taken,
     rate_of,
-    recount,
     task_of,
 )
 from features.reading import read_difficulty, read_recommendation
@@ -141,16 +137,12 @@ class Space(NamedTuple):
         table: (T + 1, `ROW_WIDTH`) a row for each topic code; only those touched are cleared.
         ring: (`RING_EVENTS` * `RING_WIDTH`,) the last learning events.
         touched: (T + 1,) the codes of the topics touched.
-        levels: (2, `LEVEL_BINS`) level of each step of failure rates.
-        expected: (2,) passes expected of the learner's attempts so far.
     """
 
     learner: NDArray[np.float64]
     table: NDArray[np.float64]
     ring: NDArray[np.float64]
     touched: NDArray[np.int32]
-    levels: NDArray[np.int8]
-    expected: NDArray[np.float64]
 
 
 class Rows(NamedTuple):
@@ -168,17 +160,15 @@ def examples(
     events: Events,
     statistics: Statistics,
     targets: NDArray[np.bool_],
-    left_out: NDArray[np.bool_],
     recency: Recency | None = None,
 ) -> Examples:
     """Inputs of the targets, from all events before each.
 
     Args:
         events: The encoded log; all history, also before the first target.
-        statistics: Corpus tables up to the training cutoff.
+        statistics: Corpus tables up to the training cutoff; of training targets, those of other
+            learners.
         targets: (n_events,) which events are targets; only learning events become examples.
-        left_out: (n_events,) which events are inside `statistics`. An example among them reads
-            statistics without all of its learner's events so marked, exactly.
         recency: Newcomers and recent popularity; by default there are none.
 
     Returns:
@@ -202,8 +192,6 @@ def examples(
         table=np.zeros((len(slots), ROW_WIDTH)),
         ring=np.zeros(RING_EVENTS * RING_WIDTH),
         touched=np.zeros(len(slots), np.int32),
-        levels=np.zeros((2, LEVEL_BINS), np.int8),
-        expected=np.zeros(2),
     )
     compiled(fold)(
         Columns(*(getattr(events, name) for name in Columns._fields)),
@@ -211,7 +199,6 @@ def examples(
         slots,
         counts_by_code(statistics, statistics.slots_of(events.topic_ids), events.item_ids),
         wanted,
-        np.ascontiguousarray(left_out),
         space,
         rows,
     )
@@ -243,7 +230,6 @@ def fold(
     slots: NDArray[np.int32],
     counts: Counts,
     wanted: NDArray[np.bool_],
-    left_out: NDArray[np.bool_],
     space: Space,
     rows: Rows,
 ) -> None:
@@ -253,57 +239,43 @@ def fold(
         columns: The events, sorted by learner and time.
         offsets: (L + 1,) where each learner starts.
         slots: (T + 1,) slot of each topic code.
-        counts: The statistics by code; a learner is taken out and put back in turn.
+        counts: The statistics by code.
         wanted: (n,) which events become rows.
-        left_out: (n,) which events are inside the statistics.
         space: Room for one learner's state, zeros.
         rows: Written in place.
     """
     # Arrays taken out of their tuples here: inside the loop each access would count references.
     kinds, topics, items, scores, durations, times, given = columns
     _, recommendation, difficulty, level, passed, previous = rows
-    by_topic, by_task, mass = counts
-    learner, table, ring, touched, levels, expected = space
-    level_bins(mass[EVERYBODY], levels[EVERYBODY])
+    by_topic, by_task, levels = counts
+    learner, table, ring, touched = space
     place = 0
     for person in range(len(offsets) - 1):
         start, stop = offsets[person], offsets[person + 1]
         if not wanted[start:stop].any():
             continue
-        recount(columns, start, stop, left_out, counts, -1.0)
-        level_bins(mass[WITHOUT], levels[WITHOUT])
         clear(learner)
-        clear(expected)
         last = known = 0
+        expected = 0.0  # passes, of the learner's attempts so far
         for index in range(start, stop):
             kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
             attempt = kind in (QUIZ, PRACTICE)
             scored = attempt and not math.isnan(score)
-            row = table[topic]
+            row, rate = table[topic], rate_of(by_topic, EVERYBODY, topic)
             if wanted[index]:
-                side = WITHOUT if left_out[index] else EVERYBODY
                 now = start_of(time, durations[index])
                 read_recommendation(recommendation[place], learner, table[last], ring, slots, now)
-                read_difficulty(
-                    difficulty[place],
-                    row,
-                    rate_of(by_topic, side, topic),
-                    learner[PASSES] - expected[side],
-                    learner[ATTEMPTS],
-                    now,
-                )
+                surplus = learner[PASSES] - expected
+                read_difficulty(difficulty[place], row, rate, surplus, learner[ATTEMPTS], now)
                 previous[place] = learner[EVENTS]
                 if attempt:
                     task = task_of(by_topic, by_task, items[index], topic)
-                    level[place] = level_taken(
-                        by_topic, by_task, levels, side, topic, task, given[index]
-                    )
+                    level[place] = level_taken(by_topic, by_task, levels, topic, task, given[index])
                 if scored:
                     passed[place] = score >= PASS_SCORE
                 place += 1
             if scored:
-                for side in range(2):
-                    expected[side] += rate_of(by_topic, side, topic)
+                expected += rate
             if kind < LEARNING:
                 last = topic
                 touched[known] = topic
@@ -311,7 +283,6 @@ def fold(
             advance(learner, row, ring, kind, topic, score, durations[index], time)
         for index in range(known):
             clear(table[touched[index]])
-        recount(columns, start, stop, left_out, counts, 1.0)
 
 
 def start_of(time: int, duration: float) -> float:

@@ -309,7 +309,7 @@ def _window(features: Features, start: int, end: int) -> pd.DataFrame:
 
 def _last_of_each(events: Events, statistics: Statistics, start: int, end: int) -> pd.DataFrame:
     inside = (events.time >= start) & (events.time < end)
-    rows = examples(events, statistics, inside, np.zeros(len(events), bool))
+    rows = examples(events, statistics, inside)
     last = np.flatnonzero(np.append(rows.learner[1:] != rows.learner[:-1], True)[: len(rows)])
     names = [i.name for i in RECOMMENDATION_INPUTS]
     frame = pd.DataFrame(rows.recommendation[last], columns=names, dtype=float)[list(DRIFTING)]

@@ -164,8 +164,7 @@ class _Source:
         ]
         recency = self.census.daily.recency(tables)
         split = rule(self.held_out)
-        nobody = np.zeros(len(self.held_out), bool)
-        later = examples(self.held_out, tables, split.part > TRAIN, nobody, recency)
+        later = examples(self.held_out, tables, split.part > TRAIN, recency)
         validate, test = (later.take(split.part[later.event] == p) for p in (VALIDATE, TEST))
         training = Stream(
             tuple(census.counts[:, TRAIN].tolist()),
@@ -201,10 +200,9 @@ class _Source:
         and a network learns exactly that, upside down.
         """
         train, fold = rule(events).part == TRAIN, self.fold(events)
-        nobody = np.zeros(len(events), bool)
         return joined(
             [
-                examples(events, table, train & (fold == each), nobody, recency)
+                examples(events, table, train & (fold == each), recency)
                 for each, table in enumerate(others)
             ]
         )

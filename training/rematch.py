@@ -118,8 +118,7 @@ def _read_with(
     targets = np.zeros(len(test.events), bool)
     targets[test.event] = True
     statistics = Statistics.from_arrays(dict(arrays))
-    nobody = np.zeros(len(test.events), bool)
-    return examples(test.events, statistics, targets, nobody, daily.recency(statistics))
+    return examples(test.events, statistics, targets, daily.recency(statistics))
 
 
 def _ndcg(scores: RecommendationScores, later: NDArray[np.bool_]) -> PerLearner:

@@ -40,10 +40,6 @@ def everything(events: Events) -> np.ndarray:
     return np.ones(len(events), bool)
 
 
-def nothing(events: Events) -> np.ndarray:
-    return np.zeros(len(events), bool)
-
-
 def replayed(events: Events, index: int) -> History:
     """The history of an event's learner up to just before the event, by serving's code."""
     start = events.offsets[np.searchsorted(events.offsets, index, side="right") - 1]
@@ -64,7 +60,7 @@ def replayed(events: Events, index: int) -> History:
 def test_batch_row_equals_the_row_replayed_by_serving(make_frame, rows, counted):
     events = encode(make_frame(rows))
     statistics = fit(events, np.arange(len(events)) < counted)
-    rows = examples(events, statistics, everything(events), nothing(events))
+    rows = examples(events, statistics, everything(events))
     for place, index in enumerate(rows.event):
         history = replayed(events, index)
         duration = events.duration[index]
@@ -103,8 +99,8 @@ def assert_prefix_equals_prefix(frame: pd.DataFrame, count: int, featurise) -> N
     in_time = frame.sort_values(["timestamp", "event_id"], kind="stable").reset_index(drop=True)
     events, prefix = encode(in_time), encode(in_time.iloc[:count])
     statistics = fit(events, everything(events))
-    full = featurise(events, statistics, everything(events), nothing(events))
-    part = featurise(prefix, statistics, everything(prefix), nothing(prefix))
+    full = featurise(events, statistics, everything(events))
+    part = featurise(prefix, statistics, everything(prefix))
     early = np.flatnonzero(events.row[full.event] < count)
     np.testing.assert_array_equal(events.row[full.event[early]], prefix.row[part.event])
     for name in VALUES:
@@ -124,10 +120,10 @@ LEAKY_LOG = [
 
 
 def test_a_fold_that_reads_the_target_itself_is_caught(make_frame, monkeypatch):
-    def one_event_early(columns, offsets, slots, counts, wanted, left_out, space, rows):
+    def one_event_early(columns, offsets, slots, counts, wanted, space, rows):
         # Each event carries the next one's score: what the fold takes for past is future.
         later = columns._replace(score=np.append(columns.score[1:], 0.5))
-        batch.fold(later, offsets, slots, counts, wanted, left_out, space, rows)
+        batch.fold(later, offsets, slots, counts, wanted, space, rows)
 
     assert_prefix_equals_prefix(make_frame(LEAKY_LOG), 4, examples)
     monkeypatch.setattr(batch, "compiled", lambda _: one_event_early)
@@ -135,34 +131,15 @@ def test_a_fold_that_reads_the_target_itself_is_caught(make_frame, monkeypatch):
         assert_prefix_equals_prefix(make_frame(LEAKY_LOG), 4, examples)
 
 
-@settings(deadline=None)
-@given(LOGS, st.integers(0, 300_000))
-def test_training_rows_read_statistics_fitted_without_their_learner(make_frame, rows, cutoff):
-    events = encode(make_frame(rows))
-    inside = events.time <= cutoff * 1_000_000
-    statistics = fit(events, inside)
-    rows = examples(events, statistics, everything(events), inside)
-    for place, index in enumerate(rows.event):
-        learner = rows.learner[place]
-        others = inside.copy()
-        if inside[index]:
-            others[events.offsets[learner] : events.offsets[learner + 1]] = False
-        without = fit(events, others, extra_topics=statistics.topic_ids)
-        target = np.arange(len(events)) == index
-        expected = examples(events, without, target, nothing(events))
-        for name in VALUES:
-            np.testing.assert_array_equal(getattr(rows, name)[[place]], getattr(expected, name))
-
-
 @settings(deadline=None, max_examples=20)
 @given(LOGS)
 def test_compiled_fold_equals_the_same_lines_in_plain_python(make_frame, rows):
     events = encode(make_frame(rows))
     statistics = fit(events, everything(events))
-    compiled = examples(events, statistics, everything(events), everything(events))
+    compiled = examples(events, statistics, everything(events))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch, "compiled", lambda function: function)
-        plain = examples(events, statistics, everything(events), everything(events))
+        plain = examples(events, statistics, everything(events))
     for name in VALUES:
         np.testing.assert_array_equal(getattr(compiled, name), getattr(plain, name))
 
@@ -171,7 +148,7 @@ def test_compiled_fold_equals_the_same_lines_in_plain_python(make_frame, rows):
 @given(LOGS)
 def test_inputs_stay_in_the_contracts_ranges(make_frame, rows):
     events = encode(make_frame(rows))
-    rows = examples(events, fit(events, everything(events)), everything(events), nothing(events))
+    rows = examples(events, fit(events, everything(events)), everything(events))
     for inputs, values in (
         (RECOMMENDATION_INPUTS, rows.recommendation),
         (DIFFICULTY_INPUTS, rows.difficulty),
@@ -183,7 +160,7 @@ def test_inputs_stay_in_the_contracts_ranges(make_frame, rows):
 
 def test_only_learning_events_become_examples(make_frame):
     events = encode(make_frame([("ann", kind, 3, 0.5, None, 1, None, None) for kind in KINDS]))
-    rows = examples(events, fit(events, everything(events)), everything(events), nothing(events))
+    rows = examples(events, fit(events, everything(events)), everything(events))
     assert sorted(events.kind[rows.event]) == list(range(LEARNING))
 
 
@@ -201,14 +178,14 @@ def test_level_is_the_third_of_the_items_failure_rate(make_frame):
     frame = make_frame(rows)
     events = encode(frame)
     statistics = fit(events, events.time < 50_000_000)
-    rows = examples(events, statistics, events.time > 50_000_000, nothing(events))
+    rows = examples(events, statistics, events.time > 50_000_000)
     by_row = dict(zip(events.row[rows.event].tolist(), rows.level.tolist(), strict=True))
     assert [by_row[row] for row in range(30, 36)] == [2, 1, 0, 1, 2, -1]
 
 
 def test_examples_taken_keep_their_rows(make_frame):
     events = encode(make_frame(LEAKY_LOG))
-    rows = examples(events, fit(events, everything(events)), everything(events), nothing(events))
+    rows = examples(events, fit(events, everything(events)), everything(events))
     some = rows.take(rows.passed == 1)
     assert some.score.tolist() == [1.0, 1.0, 1.0]
     assert some.previous.tolist() == [1, 3, 4]

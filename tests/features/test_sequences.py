@@ -34,8 +34,8 @@ def read(make_frame, rows, counted):
     events = encode(make_frame(rows))
     statistics = fit(events, np.arange(len(events)) < counted)
     recency = Recency.of(events, statistics, np.ones(len(events), bool))
-    everything, nothing = np.ones(len(events), bool), np.zeros(len(events), bool)
-    return examples(events, statistics, everything, nothing, recency)
+    everything = np.ones(len(events), bool)
+    return examples(events, statistics, everything, recency)
 
 
 def replay(rows, chosen, corpus):
@@ -91,7 +91,7 @@ def test_prefix_of_the_log_has_the_prefix_of_the_sequences(make_frame, logged, u
     for events in (full_events, part_events):
         recency = Recency.of(events, statistics, np.ones(len(events), bool))
         everything = np.ones(len(events), bool)
-        rows = examples(events, statistics, everything, ~everything, recency)
+        rows = examples(events, statistics, everything, recency)
         rows = rows.take(rows.time < until * 1_000_000)
         every = np.arange(len(rows))
         seq = Sequences(rows)
@@ -130,10 +130,7 @@ def test_rows_joined_from_folds_read_the_statistics_of_their_fold(make_frame):
             for who in ("ann", "bob") for at, topic in enumerate([1, 2, 1, 2])]  # fmt: skip
     events = encode(make_frame(rows))
     ann = np.arange(len(events)) < 4
-    parts = [
-        examples(events, fit(events, ~mine, (1, 2)), mine, np.zeros(8, bool))
-        for mine in (ann, ~ann)
-    ]
+    parts = [examples(events, fit(events, ~mine, (1, 2)), mine) for mine in (ann, ~ann)]
     one, two = Sequences(parts[0]), Sequences(joined(parts))
     np.testing.assert_array_equal(one.topics(np.arange(4)), two.topics(np.arange(4)))
 

@@ -65,7 +65,7 @@ def after(frame_of, counted: Statistics, *walks: list[int]) -> Examples:
     events = encode(frame_of([[*walk, 1] for walk in walks]))
     last = np.zeros(len(events), bool)
     last[events.offsets[1:] - 1] = True
-    return examples(events, counted, last, np.zeros(len(events), bool))
+    return examples(events, counted, last)
 
 
 def test_markov_1_by_hand(frame_of, counted: Statistics) -> None:

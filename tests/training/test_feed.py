@@ -19,7 +19,7 @@ from training.preparation import Prepared
 def rows_of(frame: pd.DataFrame) -> Examples:
     events = encode(frame)
     everything = np.ones(len(events), bool)
-    return examples(events, fit(events, everything), everything, ~everything)
+    return examples(events, fit(events, everything), everything)
 
 
 @pytest.fixture(scope="module")
