@@ -34,6 +34,12 @@ class Settings(BaseSettings):
     )
     drift_days: int = Field(7, ge=1, description="Length of the windows a drift report compares")
     kept_reports: int = Field(20, ge=1, description="HTML reports kept of each kind")
+    control_share: float = Field(
+        0.05, ge=0, le=1, description="Share of learners served by counting, to measure against"
+    )
+    kept_predictions_days: int = Field(
+        90, ge=1, description="Days after which logged answers are removed"
+    )
     service_host: str = Field("127.0.0.1", description="Address the service listens on")
     service_port: int = Field(8000, ge=1, le=65535, description="Port of the service")
     prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server")

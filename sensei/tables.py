@@ -118,18 +118,24 @@ class Resource(Base):
 
 
 class Prediction(Base):
-    """An answer that was served: to whom, what, by which version."""
+    """An answer that was served: to whom, what, by which version, and from which inputs."""
 
     __tablename__ = "predictions"
     __table_args__ = (Index("ix_predictions_user_time", "user_id", "created_at"),)
 
     prediction_id: Mapped[str] = mapped_column(String, primary_key=True)
     user_id: Mapped[str] = mapped_column(String)
+    kind: Mapped[str] = mapped_column(String)  # recommendation, difficulty or learning_path
+    topic_id: Mapped[int | None] = mapped_column(BigInteger)  # asked about, where one was
     model: Mapped[str] = mapped_column(String)
-    version: Mapped[str] = mapped_column(String)
+    version: Mapped[str | None] = mapped_column(String)  # a counting policy has none
+    bundle: Mapped[str | None] = mapped_column(String)
     arm: Mapped[str] = mapped_column(String)
-    fallback: Mapped[bool]
-    answer: Mapped[Any] = mapped_column(JSON)
+    propensity: Mapped[float] = mapped_column(Float(53))  # of a learner to be in that arm
+    fallback: Mapped[str | None] = mapped_column(String)  # why no model answered
+    answer: Mapped[Any] = mapped_column(JSON)  # as shown: places are positions
+    candidates: Mapped[Any] = mapped_column(JSON, nullable=True)  # [topic, probability], best first
+    inputs: Mapped[Any] = mapped_column(JSON, nullable=True)  # name -> numbers that the model read
     created_at: Mapped[datetime] = mapped_column(UtcMicroseconds, index=True)
 
 
