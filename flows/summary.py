@@ -185,6 +185,8 @@ def show_import(console: Console, imported: "Imported") -> None:
         f"{imported.read:,} rows read: {imported.inserted:,} new, {imported.repeated:,} there "
         f"already, {imported.quarantined:,} quarantined"
     )
+    if imported.erased:
+        console.print(f"{imported.erased:,} of learners who were erased: dropped")
     for reason, count in imported.reasons.most_common(5):
         example = next((e for e in imported.examples if e.startswith(reason)), reason)
         console.print(f"  {count:>8,}  {escape(example)}", soft_wrap=True)

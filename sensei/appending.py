@@ -1,6 +1,6 @@
 """Appending to the log inside a transaction: insert, recognise repeats, raise revisions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -58,14 +58,36 @@ def _by_learner(table: pa.Table) -> pa.Table:
     return table.take(pa.array(np.lexsort((times, learner))))
 
 
-def raise_revisions(connection: Connection, user_ids: Sequence[str]) -> None:
+def raise_revisions(connection: Connection, user_ids: Collection[str]) -> None:
     """Count one more write for each learner; makes those never seen."""
     if user_ids:
         # Sorted, so that two writers of the same learners cannot wait for each other.
         connection.connection.cursor().executemany(
-            f"INSERT INTO learners (user_id, revision) VALUES ({_signs(connection, 1)}, 1) "  # noqa: S608
+            f"INSERT INTO learners (user_id, revision) VALUES ({signs(connection, 1)}, 1) "  # noqa: S608
             "ON CONFLICT (user_id) DO UPDATE SET revision = learners.revision + 1",
             [(user_id,) for user_id in sorted(user_ids)],
+        )
+
+
+def lock(connection: Connection, user_ids: Collection[str]) -> None:
+    """Let nobody else write about these learners until the transaction ends.
+
+    SQLite has one writer at a time; PostgreSQL locks rows, which are made where there are none.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.connection.cursor().executemany(
+            "INSERT INTO learners (user_id, revision) VALUES (%s, 0) "
+            "ON CONFLICT (user_id) DO UPDATE SET revision = learners.revision",
+            [(user_id,) for user_id in sorted(user_ids)],
+        )
+
+
+def unlock(connection: Connection, user_ids: Collection[str]) -> None:
+    """Take away the learners that `lock` may have made, of whom nothing may be kept."""
+    if user_ids:
+        connection.connection.cursor().executemany(
+            f"DELETE FROM learners WHERE user_id = {signs(connection, 1)}",  # noqa: S608
+            [(user_id,) for user_id in user_ids],
         )
 
 
@@ -73,7 +95,7 @@ def _insert(connection: Connection, table: pa.Table, now: datetime) -> int:
     return _execute_many(
         connection,
         f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608 - names are ours
-        f"VALUES ({_signs(connection, len(CANONICAL))}, {to_microseconds(now)}) "
+        f"VALUES ({signs(connection, len(CANONICAL))}, {to_microseconds(now)}) "
         "ON CONFLICT (user_id, event_id) DO NOTHING",
         table,
     )
@@ -92,8 +114,8 @@ def _stage(connection: Connection, table: pa.Table) -> None:
                 for row in zip(*columns, strict=True):
                     copy.write_row(row)
     else:
-        signs = _signs(connection, len(table.column_names))
-        _execute_many(connection, f"INSERT INTO incoming VALUES ({signs})", table)  # noqa: S608
+        places = signs(connection, len(table.column_names))
+        _execute_many(connection, f"INSERT INTO incoming VALUES ({places})", table)  # noqa: S608
 
 
 def _insert_staged(connection: Connection, now: datetime) -> int:
@@ -115,17 +137,19 @@ def _conflicts(connection: Connection, table: pa.Table) -> list[BadRow]:
         f"WHERE {differs} ORDER BY new.place"
     )
     rows = table.take(pa.array([place for (place,) in found], pa.int64())).to_pylist()
-    return [BadRow(row, _conflict(row["event_id"])) for row in rows]
+    return [BadRow(row, conflict(row["event_id"])) for row in rows]
 
 
-def _conflict(event_id: str) -> str:
+def conflict(event_id: str) -> str:
+    """The sentence about an event id that came with two payloads."""
     return (
         f"event_id: expected the payload that first came with it, got another for {event_id!r}; "
         "give a new event an id of its own"
     )
 
 
-def _signs(connection: Connection, count: int) -> str:
+def signs(connection: Connection, count: int) -> str:
+    """Places for so many values in a statement of the connection's driver."""
     return ", ".join(["?" if connection.dialect.name == "sqlite" else "%s"] * count)
 
 

@@ -1,5 +1,7 @@
 """The project's errors: what was expected, what came, and what to do next."""
 
+from collections.abc import Mapping
+
 
 class SenseiError(Exception):
     """Base of every error a person is meant to read: one sentence with the next step."""
@@ -9,8 +11,24 @@ class InvalidInput(SenseiError):
     """A row, file, option or request does not meet the data contract."""
 
 
+class InvalidBatch(InvalidInput):
+    """Events of a batch break rules, so none was written.
+
+    Attributes:
+        items: place in the batch -> the sentence about the event there.
+    """
+
+    def __init__(self, items: Mapping[int, str]) -> None:
+        super().__init__(next(iter(items.values())))
+        self.items = dict(items)
+
+
 class ConflictingEvent(SenseiError):
     """The same (user_id, event_id) was appended before with another payload."""
+
+
+class LearnerErased(SenseiError):
+    """Everything about this learner was erased; nothing may be written any more."""
 
 
 class DataRefused(SenseiError):

@@ -22,12 +22,13 @@ _EXAMPLES = 5
 
 @dataclass
 class Imported:
-    """What became of the rows of some files: read = inserted + repeated + quarantined."""
+    """What became of the rows of some files: read = inserted + repeated + quarantined + erased."""
 
     read: int = 0
     inserted: int = 0
     repeated: int = 0
     quarantined: int = 0
+    erased: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
@@ -82,7 +83,8 @@ def import_files(
             imported.read += batch.good.num_rows + len(batch.bad)
             imported.inserted += appended.inserted
             imported.repeated += appended.repeated
-            imported.refuse([*batch.bad, *appended.conflicts])
+            imported.erased += appended.erased
+            imported.refuse([*appended.refused, *appended.conflicts])
             if progress:
                 progress(done + batch.bytes_read, total)
         done += files.size(path)

@@ -7,16 +7,23 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from sensei import appending, database, extraction, frames, quarantine, rules
-from sensei.checking import CANONICAL, BadRow, with_event_ids
+from sensei import appending, database, extraction, frames, quarantine, recording, tombstones
+from sensei.checking import CANONICAL, BadRow
 from sensei.contracts import LEARNING_KINDS
-from sensei.errors import ConflictingEvent
-from sensei.identity import Occurrences
-from sensei.interaction import Interaction, parse
-from sensei.tables import Fact, Learner, ServingState, UserInteraction, to_datetime, to_microseconds
+from sensei.interaction import Interaction
+from sensei.tables import (
+    Erased,
+    Fact,
+    Learner,
+    ServingState,
+    UserInteraction,
+    to_datetime,
+    to_microseconds,
+)
 
 DAY = 86_400_000_000  # microseconds
 
@@ -26,11 +33,17 @@ FRAME_COLUMNS = ("id", *CANONICAL.names[:-1])
 
 @dataclass(frozen=True)
 class Appended:
-    """What became of appended rows; `conflicts` only where they may be quarantined."""
+    """What became of appended rows; `conflicts` only where they may be quarantined.
+
+    Rows of erased learners are kept nowhere: `erased` counts them, `refused` are the bad rows that
+    were not theirs.
+    """
 
     inserted: int
     repeated: int
     conflicts: tuple[BadRow, ...] = ()
+    refused: tuple[BadRow, ...] = ()
+    erased: int = 0
 
 
 class Event(NamedTuple):
@@ -84,22 +97,20 @@ class Log:
         Raises:
             InvalidInput: an event breaks a rule.
             ConflictingEvent: an event id is there with another payload.
+            LearnerErased: a learner was erased.
             StorageUnavailable: nothing was written.
         """
         now = now or datetime.now(UTC)
-        until = rules.latest(now)
-        rows = [
-            _row(each if isinstance(each, Interaction) else parse(each)) for each in interactions
-        ]
-        for row in rows:
-            rules.check_not_future(row["timestamp"], until)
-        table = with_event_ids(pa.Table.from_pylist(rows, CANONICAL), Occurrences())
-        return self._append(table, now, None)
+        submission = recording.entries(interactions, now)
+        recorded = recording.append(self.engine, submission, now)
+        return Appended(recorded.inserted, len(submission) - recorded.inserted)
 
     def append_table(
         self, table: pa.Table, source: str, bad: Sequence[BadRow] = (), now: datetime | None = None
     ) -> Appended:
         """Append checked rows in one transaction; conflicting ones go into quarantine.
+
+        Rows of erased learners, bad ones too, are dropped.
 
         Args:
             table: rows as `checking.CANONICAL`.
@@ -110,19 +121,19 @@ class Log:
         Raises:
             StorageUnavailable: nothing was written.
         """
-        return self._append(table, now or datetime.now(UTC), source, bad)
-
-    def _append(
-        self, table: pa.Table, now: datetime, source: str | None, bad: Sequence[BadRow] = ()
-    ) -> Appended:
+        now = now or datetime.now(UTC)
+        learners = set(table["user_id"].unique().to_pylist())
+        suspects = learners | {str(each.row.get("user_id")) for each in bad}
         with database.writing(self.engine) as connection:
-            inserted, conflicts = appending.append(connection, table, now)
-            if source is not None:
-                quarantine.store(connection, [*bad, *conflicts], source, now)
-            elif conflicts:
-                raise ConflictingEvent(conflicts[0].reason)
-        repeated = table.num_rows - inserted - len(conflicts)
-        return Appended(inserted, repeated, tuple(conflicts))
+            appending.lock(connection, learners)
+            gone = tombstones.erased(connection, suspects)
+            kept, refused = _without(gone, table, bad)
+            inserted, conflicts = appending.append(connection, kept, now)
+            quarantine.store(connection, [*refused, *conflicts], source, now)
+            appending.unlock(connection, gone)
+        repeated = kept.num_rows - inserted - len(conflicts)
+        erased = table.num_rows + len(bad) - kept.num_rows - len(refused)
+        return Appended(inserted, repeated, tuple(conflicts), tuple(refused), erased)
 
     def quarantine_interactions(
         self, reasons: Mapping[int, str], expectation: str, source: str = "validation"
@@ -217,7 +228,11 @@ class Log:
 
     def log_revision(self) -> int:
         """A number that grows with every write to any learner's interactions."""
-        return int(self._scalar(select(func.coalesce(func.sum(Learner.revision), 0))))
+        present, gone = (
+            select(func.coalesce(func.sum(table.revision), 0)).scalar_subquery()
+            for table in (Learner, Erased)
+        )
+        return int(self._scalar(select(present + gone)))
 
     def count(self) -> int:
         """Interactions in the log, quarantined ones included."""
@@ -265,18 +280,12 @@ class Log:
             session.flush()
 
 
-def _row(event: Interaction) -> dict[str, Any]:
-    """An event as a row of `CANONICAL`."""
-    details = rules.check_metadata(event.metadata)
-    return {
-        "event_id": event.event_id,
-        "user_id": event.user_id,
-        "interaction_type": event.interaction_type,
-        "topic_id": event.topic_id,
-        "score": event.score,
-        "duration_seconds": event.duration_seconds,
-        "timestamp": event.timestamp,
-        "item_id": details.item_id,
-        "difficulty": details.difficulty,
-        "metadata": details.text,
-    }
+def _without(
+    gone: set[str], table: pa.Table, bad: Sequence[BadRow]
+) -> tuple[pa.Table, list[BadRow]]:
+    """Rows without those of erased learners."""
+    if not gone:
+        return table, list(bad)
+    theirs = pc.is_in(table["user_id"], value_set=pa.array(sorted(gone)))
+    refused = [each for each in bad if str(each.row.get("user_id")) not in gone]
+    return table.filter(pc.invert(theirs)), refused

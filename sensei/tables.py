@@ -89,7 +89,17 @@ class Learner(Base):
     user_id: Mapped[str] = mapped_column(String, primary_key=True)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
     style_override: Mapped[str | None] = mapped_column(String)
-    tombstone: Mapped[str | None] = mapped_column(String)
+
+
+class Erased(Base):
+    """A learner of whom nothing is kept, known by a keyed digest: see `sensei.tombstones`."""
+
+    __tablename__ = "erased"
+
+    tombstone: Mapped[str] = mapped_column(String, primary_key=True)
+    # What the learner's revision was: the sum of all revisions must never fall.
+    revision: Mapped[int] = mapped_column(BigInteger)
+    erased_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
 
 
 class Topic(Base):

@@ -1,0 +1,21 @@
+"""Erased learners are remembered by a keyed digest, in a table that holds no name."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the table; `learners.tombstone` stood beside the name that it was to hide."""
+    op.create_table(
+        "erased",
+        sa.Column("tombstone", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("erased_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tombstone"),
+    )
+    op.drop_column("learners", "tombstone")

@@ -1,0 +1,187 @@
+"""Recording a few events at once, without the detour by columns: the way of single requests."""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from sensei import database, identity, rules, tombstones
+from sensei.appending import conflict, raise_revisions, signs
+from sensei.errors import ConflictingEvent, InvalidBatch, InvalidInput, LearnerErased
+from sensei.interaction import Interaction, parse
+from sensei.tables import to_microseconds
+
+
+class Row(NamedTuple):
+    """A checked event as the log holds it; `timestamp` in microseconds since 1970."""
+
+    event_id: str
+    user_id: str
+    interaction_type: str
+    topic_id: int
+    score: float | None
+    duration_seconds: int | None
+    timestamp: int
+    item_id: str | None
+    difficulty: str | None
+    metadata: str | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row to record; `stamped`: its time is the server's, so a repeat may bear another."""
+
+    row: Row
+    stamped: bool = False
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The rows as the log holds them, and how many of them were new."""
+
+    rows: tuple[Row, ...]
+    inserted: int
+
+
+_NAMES = ", ".join(Row._fields)
+
+
+def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) -> list[Entry]:
+    """Check events that came together.
+
+    An event without a time gets `now`. One without an id gets an id derived from what it says, as
+    in a file, so that it may be sent again; without a time either, it is an event of its own.
+
+    Raises:
+        InvalidBatch: an event breaks a rule; all that do are listed.
+    """
+    until, found, bad = rules.latest(now), [], {}
+    seen: Counter[Row] = Counter()
+    for place, event in enumerate(events):
+        stamped = not isinstance(event, Interaction) and event.get("timestamp") is None
+        try:
+            given = event | {"timestamp": now} if stamped else event  # type: ignore[operator]
+            checked = given if isinstance(given, Interaction) else parse(given)
+            rules.check_not_future(checked.timestamp, until)
+        except InvalidInput as error:
+            bad[place] = str(error)
+        else:
+            found.append(Entry(_row(checked, stamped, seen), stamped))
+    if bad:
+        raise InvalidBatch(bad)
+    return found
+
+
+def _row(event: Interaction, stamped: bool, seen: Counter[Row]) -> Row:
+    details = rules.check_metadata(event.metadata)
+    row = Row(
+        event.event_id or "",
+        event.user_id,
+        event.interaction_type,
+        event.topic_id,
+        event.score,
+        event.duration_seconds,
+        to_microseconds(event.timestamp),
+        details.item_id,
+        details.difficulty,
+        details.text,
+    )
+    if event.event_id is not None:
+        return row
+    if stamped:
+        return row._replace(event_id=str(uuid.uuid4()))
+    ordinal = seen[row]
+    seen[row] += 1
+    told = (*row[1:7], row.metadata)
+    return row._replace(event_id=identity.event_id(*told, ordinal=ordinal))
+
+
+def record(
+    engine: Engine, submissions: Sequence[Sequence[Entry]], now: datetime
+) -> list[Recorded | ConflictingEvent | LearnerErased]:
+    """Record several submissions, each all or none, in one transaction where that is possible.
+
+    Args:
+        engine: the log's database.
+        submissions: what came together is written together.
+        now: time of receipt.
+
+    Returns:
+        What became of each submission, in their order.
+
+    Raises:
+        StorageUnavailable: the database failed; of a transaction that was not acknowledged,
+            nothing or all was written: repeat it with the same event ids.
+    """
+    if len(submissions) > 1:
+        try:
+            recorded = append(engine, [entry for each in submissions for entry in each], now)
+        except (ConflictingEvent, LearnerErased):
+            pass  # whose it was shows when each has a transaction of its own
+        else:
+            rows = iter(recorded.rows)
+            parts = [tuple(next(rows) for _ in each) for each in submissions]
+            return [Recorded(part, len(part)) for part in parts]
+    return [_alone(engine, each, now) for each in submissions]
+
+
+def _alone(
+    engine: Engine, submission: Sequence[Entry], now: datetime
+) -> Recorded | ConflictingEvent | LearnerErased:
+    try:
+        return append(engine, submission, now)
+    except (ConflictingEvent, LearnerErased) as error:
+        return error
+
+
+def append(engine: Engine, submission: Sequence[Entry], now: datetime) -> Recorded:
+    """Append events in one transaction, all or none; those that are there already are left.
+
+    Raises:
+        ConflictingEvent: an event id is there with another payload.
+        LearnerErased: a learner was erased.
+        StorageUnavailable: the database failed.
+    """
+    rows = tuple(entry.row for entry in submission)
+    if not rows:
+        return Recorded((), 0)
+    with database.writing(engine) as connection:
+        # The learners first: on PostgreSQL that locks them, in an order all writers keep.
+        learners = {row.user_id for row in rows}
+        raise_revisions(connection, learners)
+        tombstones.refuse_erased(connection, learners)
+        inserted = _insert(connection, rows, now)
+        if inserted < len(rows):
+            rows = tuple(_kept(connection, entry) for entry in submission)
+        if not inserted:  # nothing new: no revision may rise
+            connection.get_transaction().rollback()  # type: ignore[union-attr]
+    return Recorded(rows, inserted)
+
+
+def _insert(connection: Connection, rows: Sequence[Row], now: datetime) -> int:
+    cursor = connection.connection.cursor()
+    cursor.executemany(
+        f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608 - names are ours
+        f"VALUES ({signs(connection, len(Row._fields))}, {to_microseconds(now)}) "
+        "ON CONFLICT (user_id, event_id) DO NOTHING",
+        rows,
+    )
+    return int(cursor.rowcount)
+
+
+def _kept(connection: Connection, entry: Entry) -> Row:
+    """The row that the log holds under the entry's id, which must say the same."""
+    cursor, sign = connection.connection.cursor(), signs(connection, 1)
+    cursor.execute(
+        f"SELECT {_NAMES} FROM user_interactions WHERE user_id = {sign} AND event_id = {sign}",  # noqa: S608
+        (entry.row.user_id, entry.row.event_id),
+    )
+    kept = Row._make(cursor.fetchone() or ())
+    sent = entry.row._replace(timestamp=kept.timestamp) if entry.stamped else entry.row
+    if sent != kept:
+        raise ConflictingEvent(conflict(sent.event_id))
+    return kept

@@ -1,0 +1,81 @@
+"""Who was erased: a keyed digest of the name, so that a queued write does not bring it back.
+
+The key is a fact of the database, made with the first erasure: whoever sees a digest alone cannot
+try names on it.
+"""
+
+import hmac
+import secrets
+from collections.abc import Iterable
+
+import orjson
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sensei.errors import LearnerErased
+from sensei.tables import Fact
+
+_KEY = "erasure_key"
+_CHUNK = 5_000  # names a statement: databases bound its parameters
+
+
+def digest(connection: Connection, user_id: str) -> str:
+    """The tombstone of a learner; makes the key where there is none yet.
+
+    Args:
+        connection: in a writing transaction.
+        user_id: who was erased.
+    """
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    fact = dialect.insert(Fact).values(name=_KEY, value=secrets.token_hex(32))
+    connection.execute(fact.on_conflict_do_nothing())
+    key = _key(connection)
+    assert key is not None, "it was made a line above"
+    return _digest(key, user_id)
+
+
+def erased(connection: Connection, user_ids: Iterable[str]) -> set[str]:
+    """Those of some learners who were erased.
+
+    On PostgreSQL their rows of `learners` must be locked first: an erasure takes the same locks,
+    so it is either over, and seen here, or it waits, and takes what is about to be written along.
+    """
+    key = _key(connection)
+    if key is None:
+        return set()
+    names = {_digest(key, user_id): user_id for user_id in user_ids}
+    sign = "?" if connection.dialect.name == "sqlite" else "%s"
+    cursor, found, digests = connection.connection.cursor(), set(), list(names)
+    for start in range(0, len(digests), _CHUNK):
+        chunk = digests[start : start + _CHUNK]
+        signs = ", ".join([sign] * len(chunk))
+        cursor.execute(f"SELECT tombstone FROM erased WHERE tombstone IN ({signs})", chunk)  # noqa: S608
+        found |= {names[tombstone] for (tombstone,) in cursor.fetchall()}
+    return found
+
+
+def refuse_erased(connection: Connection, user_ids: Iterable[str]) -> None:
+    """Hold that nobody of these was erased; see `erased`.
+
+    Raises:
+        LearnerErased: somebody was.
+    """
+    if erased(connection, user_ids):
+        raise LearnerErased(
+            "user_id: expected a learner whose data may be kept, got one who was erased; "
+            "give a new account an id of its own"
+        )
+
+
+def _key(connection: Connection) -> bytes | None:
+    cursor = connection.connection.cursor()  # the driver's own: every single write asks
+    cursor.execute(f"SELECT value FROM facts WHERE name = '{_KEY}'")  # noqa: S608
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    value = row[0] if connection.dialect.name == "postgresql" else orjson.loads(row[0])
+    return bytes.fromhex(value)
+
+
+def _digest(key: bytes, user_id: str) -> str:
+    return hmac.digest(key, user_id.encode(), "sha256").hex()
