@@ -69,28 +69,6 @@ def raise_revisions(connection: Connection, user_ids: Collection[str]) -> None:
         )
 
 
-def lock(connection: Connection, user_ids: Collection[str]) -> None:
-    """Let nobody else write about these learners until the transaction ends.
-
-    SQLite has one writer at a time; PostgreSQL locks rows, which are made where there are none.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.connection.cursor().executemany(
-            "INSERT INTO learners (user_id, revision) VALUES (%s, 0) "
-            "ON CONFLICT (user_id) DO UPDATE SET revision = learners.revision",
-            [(user_id,) for user_id in sorted(user_ids)],
-        )
-
-
-def unlock(connection: Connection, user_ids: Collection[str]) -> None:
-    """Take away the learners that `lock` may have made, of whom nothing may be kept."""
-    if user_ids:
-        connection.connection.cursor().executemany(
-            f"DELETE FROM learners WHERE user_id = {signs(connection, 1)}",  # noqa: S608
-            [(user_id,) for user_id in user_ids],
-        )
-
-
 def _insert(connection: Connection, table: pa.Table, now: datetime) -> int:
     return _execute_many(
         connection,

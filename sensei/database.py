@@ -73,6 +73,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         "synchronous = FULL",  # acknowledged means durable
         "cache_size = -64000",
         "foreign_keys = ON",
+        "secure_delete = ON",  # what is erased is overwritten, not only left out
     ):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -122,15 +122,15 @@ class Log:
             StorageUnavailable: nothing was written.
         """
         now = now or datetime.now(UTC)
-        learners = set(table["user_id"].unique().to_pylist())
-        suspects = learners | {str(each.row.get("user_id")) for each in bad}
+        suspects = {
+            *table["user_id"].unique().to_pylist(),
+            *(str(each.row.get("user_id")) for each in bad),
+        }
         with database.writing(self.engine) as connection:
-            appending.lock(connection, learners)
             gone = tombstones.erased(connection, suspects)
             kept, refused = _without(gone, table, bad)
             inserted, conflicts = appending.append(connection, kept, now)
             quarantine.store(connection, [*refused, *conflicts], source, now)
-            appending.unlock(connection, gone)
         repeated = kept.num_rows - inserted - len(conflicts)
         erased = table.num_rows + len(bad) - kept.num_rows - len(refused)
         return Appended(inserted, repeated, tuple(conflicts), tuple(refused), erased)

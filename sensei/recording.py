@@ -150,10 +150,10 @@ def append(engine: Engine, submission: Sequence[Entry], now: datetime) -> Record
     if not rows:
         return Recorded((), 0)
     with database.writing(engine) as connection:
-        # The learners first: on PostgreSQL that locks them, in an order all writers keep.
         learners = {row.user_id for row in rows}
-        raise_revisions(connection, learners)
         tombstones.refuse_erased(connection, learners)
+        # Before the rows: on PostgreSQL that locks the learners, in an order all writers keep.
+        raise_revisions(connection, learners)
         inserted = _insert(connection, rows, now)
         if inserted < len(rows):
             rows = tuple(_kept(connection, entry) for entry in submission)

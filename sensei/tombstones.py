@@ -16,6 +16,7 @@ from sensei.errors import LearnerErased
 from sensei.tables import Fact
 
 _KEY = "erasure_key"
+_LOCK = 7_366_729  # any number that nobody else locks in this database
 _CHUNK = 5_000  # names a statement: databases bound its parameters
 
 
@@ -35,11 +36,11 @@ def digest(connection: Connection, user_id: str) -> str:
 
 
 def erased(connection: Connection, user_ids: Iterable[str]) -> set[str]:
-    """Those of some learners who were erased.
+    """Those of some learners who were erased; to ask before anything is written about them.
 
-    On PostgreSQL their rows of `learners` must be locked first: an erasure takes the same locks,
-    so it is either over, and seen here, or it waits, and takes what is about to be written along.
+    No erasure begins until the transaction of `connection` ends: what it writes is taken along.
     """
+    _lock(connection, "pg_advisory_xact_lock_shared")
     key = _key(connection)
     if key is None:
         return set()
@@ -65,6 +66,16 @@ def refuse_erased(connection: Connection, user_ids: Iterable[str]) -> None:
             "user_id: expected a learner whose data may be kept, got one who was erased; "
             "give a new account an id of its own"
         )
+
+
+def exclude_writers(connection: Connection) -> None:
+    """Let nobody write about learners until the transaction ends; waits for those who do."""
+    _lock(connection, "pg_advisory_xact_lock")
+
+
+def _lock(connection: Connection, function: str) -> None:
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+        connection.connection.cursor().execute(f"SELECT {function}({_LOCK})")
 
 
 def _key(connection: Connection) -> bytes | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from sensei import database
+from sensei import database, tombstones
 from sensei.errors import StorageUnavailable
 from sensei.tables import Prediction
 
@@ -195,9 +195,11 @@ class Predictions:
 
     def _write(self, log: "Log", batch: Sequence[Answer]) -> None:
         try:
-            rows = [_row(each) for each in batch]
             with database.writing(log.engine) as connection:
-                connection.connection.cursor().executemany(_insert(log.sqlite), rows)
+                gone = tombstones.erased(connection, {each.user_id for each in batch})
+                rows = [_row(each) for each in batch if each.user_id not in gone]
+                if rows:
+                    connection.connection.cursor().executemany(_insert(log.sqlite), rows)
         except StorageUnavailable:
             self._put_back(batch)
             raise

@@ -1,0 +1,163 @@
+"""Erasing a learner, and exporting what is held of one: all tables that name learners, and files.
+
+First comes a tombstone (`sensei.tombstones`), in the transaction that deletes: from then on what
+is still queued, or comes again in a file, is refused. An erasure that was cut off is repeated.
+"""
+
+import json
+import mmap
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
+
+from sensei import database, tombstones
+from sensei.errors import StorageUnavailable
+from sensei.tables import Base, Erased, Fact, Learner, ServingState, UserInteraction
+
+RETRAINING_DUE = "retraining_due"
+"""Fact: the bundle that learnt from somebody who was erased since, and when that was."""
+
+_WAIT_SECONDS = 5.0
+
+
+def personal_tables() -> list[Table]:
+    """The tables whose rows name a learner, in `user_id`."""
+    return [table for table in Base.metadata.sorted_tables if "user_id" in table.columns]
+
+
+def export(engine: Engine, user_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Everything the database holds of a learner: rows by table, each as its columns say.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    with database.reading(engine) as connection:
+        return {
+            table.name: [_plain(row) for row in connection.execute(_theirs(table, user_id))]
+            for table in personal_tables()
+        }
+
+
+def _theirs(table: Table, user_id: str) -> Any:
+    return select(table).where(table.c.user_id == user_id).order_by(*table.primary_key)
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    """Columns as JSON has them; metadata as the object it is."""
+    found = dict(row._mapping)
+    if isinstance(found.get("metadata"), str):
+        found["metadata"] = orjson.loads(found["metadata"])
+    return found
+
+
+def erase(engine: Engine, user_id: str, folders: Sequence[Path]) -> dict[str, int]:
+    """Erase a learner; one who was never seen may not be written about afterwards either.
+
+    Args:
+        engine: the log's database.
+        user_id: the learner.
+        folders: what lies in them is made from the log and removed whole: extracts, caches.
+
+    Returns:
+        Rows deleted by table.
+
+    Raises:
+        StorageUnavailable: something may remain; repeat it.
+    """
+    now = datetime.now(UTC)
+    with database.writing(engine) as connection:
+        tombstones.exclude_writers(connection)
+        _bury(connection, user_id, now)
+        _flag_champion(connection, user_id, now)
+        counts = {
+            table.name: connection.execute(delete(table).where(table.c.user_id == user_id)).rowcount
+            for table in reversed(personal_tables())
+        }
+    _empty(folders)
+    if database.is_sqlite(engine.url):
+        _scrub(engine, user_id)
+    return counts
+
+
+def _bury(connection: Connection, user_id: str, now: datetime) -> None:
+    """Leave the tombstone, with the learner's revision: the sum of all must never fall."""
+    known = select(Learner.revision).where(Learner.user_id == user_id)
+    revision = (connection.execute(known).scalar() or 0) + 1
+    tombstone = tombstones.digest(connection, user_id)
+    earlier = connection.execute(
+        delete(Erased).where(Erased.tombstone == tombstone).returning(Erased.revision)
+    ).scalar()
+    row = {"tombstone": tombstone, "revision": revision + (earlier or 0), "erased_at": now}
+    connection.execute(insert(Erased), row)
+
+
+def _flag_champion(connection: Connection, user_id: str, now: datetime) -> None:
+    """Mark the bundle that serves where it may have learnt from the learner."""
+    serving = connection.execute(select(ServingState.bundle, ServingState.updated_at)).first()
+    first = connection.execute(
+        select(func.min(UserInteraction.received_at)).where(UserInteraction.user_id == user_id)
+    ).scalar()
+    if serving is not None and first is not None and first < serving.updated_at:
+        connection.execute(delete(Fact).where(Fact.name == RETRAINING_DUE))
+        value = {
+            "bundle": serving.bundle,
+            "since": now.isoformat(),
+            "reason": "a learner was erased",
+        }
+        connection.execute(insert(Fact).values(name=RETRAINING_DUE, value=value))
+
+
+def _empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        for each in folder.iterdir() if folder.is_dir() else ():
+            try:
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StorageUnavailable(
+                    f"erase: expected to remove {each}, got {error.strerror}; make it writable"
+                ) from error
+
+
+def _scrub(engine: Engine, user_id: str) -> None:
+    """Let the files of SQLite hold the name no more, where the rows were neither.
+
+    Deleted content is overwritten (`secure_delete`), but the journal holds the old pages until it
+    is emptied; and an older file may hold rows that were deleted otherwise.
+    """
+    path = Path(str(engine.url.database))
+    _empty_journal(engine)
+    spelled = {user_id, json.dumps(user_id)[1:-1]}  # as text, and as JSON columns escape it
+    if any(_holds(path, each.encode()) for each in spelled):
+        with database.storage(engine), engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None, "the pool gave it out"
+            raw.execute("VACUUM")
+        _empty_journal(engine)
+
+
+def _empty_journal(engine: Engine) -> None:
+    """Move the journal into the file and cut it off; waits for whoever still reads old pages."""
+    until = time.monotonic() + _WAIT_SECONDS
+    with database.storage(engine), engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert raw is not None, "the pool gave it out"
+        while raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() > until:
+                raise StorageUnavailable(
+                    "erase: expected the old pages of the log to be free, got a reader of them; "
+                    "repeat it when the run that reads has ended"
+                )
+            time.sleep(0.05)
+
+
+def _holds(path: Path, name: bytes) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(name) >= 0

@@ -1,0 +1,35 @@
+"""What a learner prefers by his own word."""
+
+from sqlalchemy import Engine, select, update
+
+from sensei import appending, database, tombstones
+from sensei.tables import Learner
+
+
+def style_override(engine: Engine, user_id: str) -> str | None:
+    """The format that a learner chose, None where he left it to what is observed.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    with database.reading(engine) as connection:
+        query = select(Learner.style_override).where(Learner.user_id == user_id)
+        found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def set_style_override(engine: Engine, user_id: str, style: str | None) -> None:
+    """Keep a learner's choice, also of one who did nothing yet; None takes it back.
+
+    It raises the learner's revision, so that whoever keeps his state reads it anew.
+
+    Raises:
+        LearnerErased: the learner was erased.
+        StorageUnavailable: nothing was written.
+    """
+    with database.writing(engine) as connection:
+        tombstones.refuse_erased(connection, [user_id])
+        appending.raise_revisions(connection, [user_id])
+        connection.execute(
+            update(Learner).where(Learner.user_id == user_id).values(style_override=style)
+        )
