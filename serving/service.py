@@ -21,8 +21,12 @@ from bentoml._internal.utils.analytics import usage_stats
 from serving.routes import app
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sensei.curriculum import Topic
     from sensei.settings import Settings
-    from serving.engine import Engine, Model
+    from serving.engine import Engine
+    from serving.model import Model
 
 usage_stats.do_not_track.cache_clear()
 
@@ -45,7 +49,7 @@ def load_model(bundles: Path, digest: str | None) -> "Model | None":
     from features.history import FOLD_VERSION
     from sensei.bundle import Bundle
     from sensei.errors import IncompatibleBundle
-    from serving.engine import Model
+    from serving.model import Model
 
     named = [bundles / digest] if digest else []
     packed = sorted(PACKED.iterdir()) if PACKED.is_dir() else []
@@ -64,22 +68,23 @@ def build_engine(settings: "Settings") -> "Engine":
     from sensei import curriculum
     from sensei.errors import StorageUnavailable
     from sensei.log import open_log
-    from serving.engine import Catalogue, Engine
+    from serving.catalogue import Catalogue
+    from serving.engine import Engine
     from serving.learners import Learners
 
     digest: str | None = None
-    titles: dict[int, str] = {}
+    topics: Sequence[Topic] = ()
     is_new = True
     try:
-        digest, titles, is_new = _read_log(settings.log_url)
+        digest, topics, is_new = _read_log(settings.log_url)
     except StorageUnavailable as error:
         logger.warning("serving without the log: %s", error)
     model = load_model(settings.bundles, digest)
-    if model is None and is_new and not titles:
+    if model is None and is_new and not topics:
         # Ours fits a new platform; the topics of a log from elsewhere bear other numbers.
-        titles = {topic.topic_id: topic.title for topic in curriculum.load_file().topics}
+        topics = curriculum.load_file().topics
     learners = Learners(lambda: open_log(settings.log_url), time.monotonic)
-    return Engine(learners, model, Catalogue(titles), lambda: time.time_ns() // 1000)
+    return Engine(learners, model, Catalogue.of(topics), lambda: time.time_ns() // 1000)
 
 
 def keep_current(engine: "Engine", settings: "Settings", every: float = 60.0) -> None:
@@ -109,15 +114,15 @@ def refresh(engine: "Engine", settings: "Settings") -> None:
         log = open_log(settings.log_url)
         try:
             now = time.time_ns() // 1000
-            engine.model = engine.model.knowing(lately(log, engine.catalogue.titles, now))
+            engine.model = engine.model.knowing(lately(log, engine.catalogue.topics, now))
         finally:
             log.close()
     except StorageUnavailable as error:
         logger.warning("recent popularity is as it was: %s", error)
 
 
-def _read_log(url: str) -> tuple[str | None, dict[int, str], bool]:
-    """The serving pointer, the titles of the topics, and whether the log is empty."""
+def _read_log(url: str) -> "tuple[str | None, Sequence[Topic], bool]":
+    """The serving pointer, the topics, and whether the log is empty."""
     from sensei import curriculum
     from sensei.database import storage
     from sensei.log import open_log
@@ -126,7 +131,7 @@ def _read_log(url: str) -> tuple[str | None, dict[int, str], bool]:
     try:
         with storage(log.engine):
             topics = curriculum.read(log.engine).topics
-        return log.pointer(), {topic.topic_id: topic.title for topic in topics}, log.is_empty()
+        return log.pointer(), topics, log.is_empty()
     finally:
         log.close()
 
