@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from serving import operations, pages, reading, writing
+from serving import health, operations, pages, reading, writing
 from serving.documents import openapi
 from serving.endpoints import ERROR_HANDLERS, Endpoint, route
 
@@ -18,6 +18,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *reading.ENDPOINTS,
     *writing.ENDPOINTS,
     *operations.ENDPOINTS,
+    *health.ENDPOINTS,
     *pages.ENDPOINTS,
 )
 """All that is served; of two paths that match, the first answers."""

@@ -14,7 +14,6 @@ import pytest
 from sensei import curriculum
 from sensei.database import upgrade
 from sensei.log import Log, open_log
-from serving.service import load_model
 
 NOW = datetime.now(UTC)
 
@@ -108,6 +107,21 @@ def test_the_page_names_the_version_and_loads_nothing_from_elsewhere(server: Any
     assert "<script" not in page.text
 
 
+def test_readiness_says_what_is_missing_and_health_what_serves(
+    server: Any, planted_bundle: Path
+) -> None:
+    assert server.get("/livez").json() == {"alive": True}
+    assert server.get("/readyz").json() == {"ready": True, "troubles": []}
+    health = server.get("/healthz").json()
+    assert health["champion"] == {
+        "bundle": planted_bundle.name,
+        "versions": {"recommendation": "7", "difficulty": "7"},
+    }
+    assert (health["challenger"], health["log"], health["answers_lost"]) == (None, True, 0)
+    assert health["polled_seconds"] < 60
+    assert health["worker"] in [process.pid for process in server.family()]
+
+
 def test_it_is_alive_and_ready_and_keeps_no_series_per_learner(server: Any) -> None:
     assert server.get("/livez").status_code == server.get("/readyz").status_code == 200
     assert server.get("/metrics").status_code == 404
@@ -135,6 +149,9 @@ def test_without_a_log_and_without_a_bundle_it_answers_and_ctrl_c_leaves_no_proc
     with serve(SENSEI_HOME=str(tmp_path), __BENTOML_DEBUG_USAGE="true") as server:
         answer = server.get("/api/user/testuser/recommendations?count=5")
         assert answer.json()["fallback"] == "no_model"
+        ready = server.get("/readyz")
+        assert ready.status_code == 200
+        assert [said.split(":")[0] for said in ready.json()["troubles"]] == ["log", "models"]
         assert [each["topic_id"] for each in answer.json()["recommendations"]] == [1, 2, 3, 4, 5]
         family = server.family()
         assert server.interrupt() == 0
@@ -146,13 +163,3 @@ def test_without_a_log_and_without_a_bundle_it_answers_and_ctrl_c_leaves_no_proc
     assert "Tracking" not in said
     assert "Traceback" not in said
     assert not (tmp_path / "sensei.db").exists()
-
-
-def test_a_pointer_to_a_bundle_that_is_gone_or_broken_is_not_served(
-    tmp_path: Path, planted_bundle: Path
-) -> None:
-    assert load_model(tmp_path, "0" * 64) is None
-    broken = tmp_path / planted_bundle.name
-    shutil.copytree(planted_bundle, broken)
-    (broken / "recommendation.tflite").write_bytes(b"broken")
-    assert load_model(tmp_path, planted_bundle.name) is None

@@ -1,0 +1,265 @@
+"""Which bundle answers, and what all learners did lately: one thread a worker follows the log.
+
+Every second it reads the pointer row. Where another bundle is named, that one is loaded, verified,
+brought up to date and tried out, and only then one reference is replaced: a request has either
+the old model or the new one, and none waits. What cannot be served is refused and said once; the
+old bundle keeps serving. Where the log does not answer, everything stays as it is.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.history import FOLD_VERSION, History
+from features.recency import Recency
+from features.statistics import Statistics
+from sensei.bundle import Bundle
+from sensei.errors import IncompatibleBundle, SenseiError, StorageUnavailable
+from serving.arms import Arms
+from serving.engine import Engine, Model
+from serving.lately import lately
+from serving.learners import Learner
+
+if TYPE_CHECKING:
+    from sensei.log import Log
+
+POLL_SECONDS = 1.0
+"""How often the pointer is read."""
+
+REFRESH_SECONDS = 60.0
+"""How often what all learners did lately is read, and a refused bundle tried again."""
+
+TRIAL = "trial"
+"""Fact that names the bundle of a live trial and its share: `{"bundle": digest, "share": 0.1}`."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Following:
+    """How far a worker follows the log, for a person.
+
+    Attributes:
+        log: whether it answered when it was last asked.
+        refused: why the bundle that is pointed at does not serve, if it does not.
+        refused_challenger: the same of the bundle of a live trial.
+        polled_seconds: since the pointer was last read; None before the first time.
+        refreshed_seconds: since what learners did lately was last read.
+    """
+
+    log: bool
+    refused: str | None
+    refused_challenger: str | None
+    polled_seconds: float | None
+    refreshed_seconds: float | None
+
+
+def load(folder: Path) -> Model:
+    """The verified bundle in a folder, ready to be asked.
+
+    Raises:
+        IncompatibleBundle: it is absent, damaged, or of another fold version.
+    """
+    model = Model.of(Bundle.load(folder, FOLD_VERSION))
+    if model.digest != folder.name:
+        raise IncompatibleBundle(
+            f"bundle: expected a folder named {model.digest}, "
+            f"got {folder.name}; point at the digest"
+        )
+    return model
+
+
+def tried(model: Model, now_us: int) -> Model:
+    """The same model after a first answer of each kind, which is the slow one.
+
+    Raises:
+        SenseiError: it does not answer.
+    """
+    nobody = Learner(History.new(), model.start())
+    if "recommendation" in model.corpora:
+        model.next_topics(nobody, now_us)
+    if "difficulty" in model.corpora:
+        topics = model.corpora["difficulty"].statistics.topic_ids
+        model.success(nobody, int(topics[0]) if len(topics) else 0, now_us)
+    return model
+
+
+class _Slot:
+    """One place for a model: the one that the log wants, and why it does not serve."""
+
+    def __init__(self) -> None:
+        self.wanted: str | None = None
+        self.refused: str | None = None
+        self.said: str | None = None
+        self.again = False  # a refused one is tried once more
+
+    def refuse(self, error: Exception) -> None:
+        self.refused = str(error)
+        if self.refused != self.said:
+            logger.warning("not served, what was served before goes on: %s", error)
+        self.said = self.refused
+
+
+class Follower:
+    """Keeps an engine's models current.
+
+    Args:
+        engine: whose `model`, `challenger` and `arms` are replaced.
+        connect: opens the log; called again after an error.
+        bundles: folder of the bundles, one subfolder a digest.
+        control: share of learners served by counting.
+        packed: folder of the bundles that a Bento was built with.
+        clock: now, in microseconds since 1970 UTC.
+        monotonic: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        connect: "Callable[[], Log]",
+        bundles: Path,
+        control: float = 0.0,
+        packed: Path | None = None,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._connect = connect
+        self._bundles = bundles
+        self._control = control
+        self._packed = packed
+        self._clock = clock
+        self._monotonic = monotonic
+        self._log: Log | None = None
+        self._lately: Callable[[Statistics], Recency] | None = None
+        self._champion, self._challenger = _Slot(), _Slot()
+        self._polled_at: float | None = None
+        self._refreshed_at: float | None = None
+        self._failing = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="follower")
+
+    def start(self) -> None:
+        """Look once, so that the first request finds a model, then go on in the background."""
+        self.look()
+        if self._engine.model is None:
+            self._serve_packed()
+        self._thread.start()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop looking.
+
+        Args:
+            timeout: seconds to wait for what is under way.
+        """
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def status(self) -> Following:
+        """How far the log is followed."""
+        now = self._monotonic()
+        return Following(
+            log=not self._failing and self._polled_at is not None,
+            refused=self._champion.refused,
+            refused_challenger=self._challenger.refused,
+            polled_seconds=None if self._polled_at is None else now - self._polled_at,
+            refreshed_seconds=None if self._refreshed_at is None else now - self._refreshed_at,
+        )
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL_SECONDS):
+            self.look()
+        if self._log is not None:
+            self._log.close()
+
+    def look(self) -> None:
+        """Read the pointer, and now and then what learners did lately; do what follows from it."""
+        try:
+            self._log = self._log or self._connect()
+            if self._lately is None:  # a model that is new knows it from the start
+                self._read(self._log)
+            self._follow(self._log)
+            now = self._monotonic()
+            self._polled_at = now
+            if self._refreshed_at is None or now - self._refreshed_at >= REFRESH_SECONDS:
+                self._refresh(self._log)
+        except StorageUnavailable as error:
+            if not self._failing:  # once an outage
+                logger.warning("the log is not followed, what is served stays: %s", error)
+            self._failing = True
+            if self._log is not None:
+                self._log.close()
+                self._log = None
+        except Exception:  # the thread must outlive whatever one look runs into
+            logger.exception("the log is not followed")
+        else:
+            self._failing = False
+
+    def _follow(self, log: "Log") -> None:
+        engine, (digest, share) = self._engine, _trial(log.get_fact(TRIAL))
+        champion = self._model(self._champion, log.pointer(), engine.model)
+        challenger = digest and self._model(self._challenger, digest, engine.challenger)
+        engine.model, engine.challenger = champion, challenger or None
+        engine.arms = Arms(self._control, min(share, 1 - self._control) if challenger else 0.0)
+
+    def _model(self, slot: _Slot, digest: str | None, serving: Model | None) -> Model | None:
+        """The model of a digest where it can serve, else what serves."""
+        if digest is None or (serving is not None and serving.digest == digest):
+            slot.wanted = slot.refused = None
+            return serving
+        if slot.wanted == digest and slot.refused is not None and not slot.again:
+            return serving
+        slot.wanted, slot.again, started = digest, False, self._monotonic()
+        try:
+            found = self._current(load(self._bundles / digest))
+        except StorageUnavailable:
+            raise
+        except Exception as error:  # whatever a foreign bundle runs into: the old one is fine
+            slot.refuse(error)
+            return serving
+        slot.refused = slot.said = None
+        logger.info("bundle %s serves after %.2f s", digest[:12], self._monotonic() - started)
+        return found
+
+    def _refresh(self, log: "Log") -> None:
+        """What learners did lately, for all that serves; a refused bundle gets another chance."""
+        engine = self._engine
+        if self._refreshed_at is not None:
+            self._read(log)
+            engine.model = engine.model and self._current(engine.model)
+            engine.challenger = engine.challenger and self._current(engine.challenger)
+        self._refreshed_at = self._monotonic()
+        self._champion.again = self._challenger.again = True
+
+    def _read(self, log: "Log") -> None:
+        self._lately = lately(log, self._engine.catalogue.titles, self._clock())
+
+    def _current(self, model: Model) -> Model:
+        assert self._lately is not None
+        return tried(model.knowing(self._lately), self._clock())
+
+    def _serve_packed(self) -> None:
+        """What the Bento was built with, where nothing else can serve."""
+        folder = self._packed
+        for each in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
+            try:
+                self._engine.model = tried(load(each), self._clock())
+            except SenseiError as error:
+                logger.warning("not served: %s", error)
+            else:
+                return
+
+
+def _trial(fact: Any) -> tuple[str | None, float]:
+    """Bundle and share of a live trial; none where there is no such fact, or one without sense."""
+    if not isinstance(fact, dict):
+        return None, 0.0
+    bundle, share = fact.get("bundle"), fact.get("share")
+    if isinstance(bundle, str) and isinstance(share, float | int) and 0 < share <= 1:
+        return bundle, float(share)
+    return None, 0.0

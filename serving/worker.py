@@ -1,0 +1,79 @@
+"""What one worker process runs: an engine, what keeps it current, and the log of answers."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sensei import curriculum
+from sensei.database import storage
+from sensei.errors import StorageUnavailable
+from sensei.log import Log, open_log
+from sensei.settings import Settings
+from serving.engine import Catalogue, Engine
+from serving.learners import Learners
+from serving.predictions import Predictions
+from serving.swap import Follower
+
+PACKED = Path(__file__).resolve().parents[1] / "models"
+"""Where a Bento holds the bundle it was built with; absent in a checkout."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The parts of a worker, as the service and its health checks find them."""
+
+    engine: Engine
+    follower: Follower
+    predictions: Predictions
+
+    def close(self) -> None:
+        """Write the answers that wait, and stop."""
+        self.predictions.close()
+        self.follower.close()
+
+
+def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
+    """Everything running, with the best model there is; neither log nor bundle must exist.
+
+    Args:
+        settings: say where they are.
+        packed: folder of bundles to serve where the log names none that can.
+    """
+
+    def clock() -> int:
+        return time.time_ns() // 1000
+
+    def connect() -> Log:
+        return open_log(settings.log_url)
+
+    titles, is_new = _titles(settings.log_url)
+    engine = Engine(Learners(connect, time.monotonic), None, Catalogue(titles), clock)
+    follower = Follower(
+        engine, connect, settings.bundles, settings.control_share, packed, clock, time.monotonic
+    )
+    follower.start()
+    if engine.model is None and is_new and not titles:
+        # Ours fits a new platform; the topics of a log from elsewhere bear other numbers.
+        ours = curriculum.load_file().topics
+        engine.catalogue = Catalogue({topic.topic_id: topic.title for topic in ours})
+    predictions = Predictions(connect, settings.kept_predictions_days, clock)
+    predictions.start()
+    return Worker(engine, follower, predictions)
+
+
+def _titles(url: str) -> tuple[dict[int, str], bool]:
+    """The titles of the log's topics, and whether the log is empty or cannot be asked."""
+    try:
+        log = open_log(url)
+        try:
+            with storage(log.engine):
+                topics = curriculum.read(log.engine).topics
+            return {topic.topic_id: topic.title for topic in topics}, log.is_empty()
+        finally:
+            log.close()
+    except StorageUnavailable as error:
+        logger.warning("serving without the log: %s", error)
+        return {}, True

@@ -1,0 +1,263 @@
+"""Following the pointer: each test looks once, as the thread does every second."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from features.history import FOLD_VERSION
+from sensei.bundle import Bundle, write
+from sensei.errors import StorageUnavailable
+from sensei.log import Log, open_log
+from serving.engine import Catalogue, Engine
+from serving.learners import Learners
+from serving.swap import REFRESH_SECONDS, TRIAL, Follower
+
+Quiz = Callable[..., dict[str, Any]]
+
+
+class Worker:
+    """An engine and what keeps it current; time passes only when told."""
+
+    def __init__(self, home: Path, packed: Path | None = None) -> None:
+        self.home = home
+        self.url = f"sqlite:///{home / 'sensei.db'}"
+        self.seconds = 0.0
+        self.down = False
+        learners = Learners(self.connect, lambda: self.seconds)
+        self.engine = Engine(learners, None, Catalogue(), lambda: 1_800_000_000_000_000)
+        self.follower = Follower(
+            self.engine,
+            self.connect,
+            home / "bundles",
+            0.05,
+            packed,
+            lambda: 1_800_000_000_000_000,
+            lambda: self.seconds,
+        )
+
+    def connect(self) -> Log:
+        if self.down:
+            raise StorageUnavailable("database: down")
+        return open_log(self.url)
+
+    def look(self, seconds: float = 1.0) -> str | None:
+        """Version that answers so many seconds later."""
+        self.seconds += seconds
+        self.follower.look()
+        return self.version
+
+    @property
+    def version(self) -> str | None:
+        model = self.engine.model
+        return model and model.source("recommendation")["version"]
+
+
+@pytest.fixture
+def worker(home: Path) -> Worker:
+    return Worker(home)
+
+
+def another(planted: Path, folder: Path, version: str, fold_version: int = FOLD_VERSION) -> str:
+    """Digest of a bundle that differs from the planted one in its version."""
+    bundle = Bundle.load(planted, FOLD_VERSION)
+    entries = {
+        name: entry.model_copy(update={"version": version})
+        for name, entry in bundle.manifest.models.items()
+    }
+    manifest = bundle.manifest.model_copy(
+        update={"models": entries, "fold_version": fold_version, "files": {}}
+    )
+    return write(folder, manifest, bundle.networks, bundle.statistics).name
+
+
+def test_the_bundle_of_the_pointer_serves_and_its_predecessor_after_a_rollback(
+    worker: Worker, log: Log, planted_bundle: Path
+) -> None:
+    assert worker.look() == "7"
+    newer = another(planted_bundle, worker.home / "bundles", "8")
+    assert worker.look() == "7"
+    log.set_pointer(newer)
+    assert worker.look() == "8"
+    log.set_pointer(planted_bundle.name)
+    assert worker.look() == "7"
+
+
+def test_a_restart_keeps_what_the_pointer_says(
+    worker: Worker, log: Log, planted_bundle: Path
+) -> None:
+    log.set_pointer(another(planted_bundle, worker.home / "bundles", "8"))
+    assert worker.look() == "8"
+    assert Worker(worker.home).look() == "8"
+
+
+def test_a_bundle_that_is_not_there_is_refused_until_it_is(
+    worker: Worker, log: Log, planted_bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.look()
+    elsewhere = worker.home / "elsewhere"
+    digest = another(planted_bundle, elsewhere, "8")
+    log.set_pointer(digest)
+    with caplog.at_level(logging.WARNING):
+        assert [worker.look() for _ in range(5)] == ["7"] * 5
+    assert len(caplog.records) == 1, "said once"
+    assert digest in str(worker.follower.status().refused)
+    shutil.copytree(elsewhere / digest, worker.home / "bundles" / digest)
+    worker.look(REFRESH_SECONDS)
+    assert worker.look() == "8"
+    assert worker.follower.status().refused is None
+
+
+def test_a_bundle_of_another_fold_is_refused(
+    worker: Worker, log: Log, planted_bundle: Path
+) -> None:
+    worker.look()
+    log.set_pointer(another(planted_bundle, worker.home / "bundles", "8", FOLD_VERSION + 1))
+    assert worker.look() == "7"
+    assert "fold version" in str(worker.follower.status().refused)
+    log.set_pointer(planted_bundle.name)
+    assert worker.look() == "7"
+    assert worker.follower.status().refused is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"broken", None])
+def test_a_damaged_bundle_is_refused(
+    worker: Worker, log: Log, planted_bundle: Path, damage: bytes | None
+) -> None:
+    worker.look()
+    digest = another(planted_bundle, worker.home / "bundles", "8")
+    file = worker.home / "bundles" / digest / "recommendation.tflite"
+    if damage is None:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(bytes(content))
+    else:
+        file.write_bytes(damage)
+    log.set_pointer(digest)
+    assert worker.look() == "7"
+    assert worker.follower.status().refused
+
+
+def test_a_folder_that_is_not_named_by_its_digest_is_refused(worker: Worker, log: Log) -> None:
+    worker.look()
+    bundles = worker.home / "bundles"
+    (served,) = bundles.iterdir()
+    shutil.copytree(served, bundles / "by-hand")
+    log.set_pointer("by-hand")
+    assert worker.look() == "7"
+    assert "by-hand" in str(worker.follower.status().refused)
+
+
+def test_without_the_log_what_is_served_stays_and_is_followed_again_afterwards(
+    worker: Worker, log: Log, planted_bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.look()
+    newer = another(planted_bundle, worker.home / "bundles", "8")
+    log.set_pointer(newer)
+    worker.down = True
+    worker.follower._log.close()  # type: ignore[union-attr]
+    worker.follower._log = None
+    with caplog.at_level(logging.WARNING):
+        assert [worker.look() for _ in range(3)] == ["7"] * 3
+    assert len(caplog.records) == 1, "said once an outage"
+    assert not worker.follower.status().log
+    worker.down = False
+    assert worker.look() == "8"
+    assert worker.follower.status().log
+
+
+def test_what_a_bento_was_packed_with_serves_until_the_pointer_names_another(
+    worker: Worker, log: Log, planted_bundle: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "models"
+    another(planted_bundle, packed, "6")
+    alone = Worker(tmp_path / "nothing", packed)
+    alone.down = True
+    alone.follower.start()
+    assert alone.version == "6"
+    alone.follower.close()
+    pointed = Worker(worker.home, packed)
+    pointed.follower.start()
+    assert pointed.version == "7"
+    pointed.follower.close()
+
+
+def test_a_pointer_that_cannot_be_served_at_the_start_falls_back_to_the_packed_bundle(
+    worker: Worker, log: Log, planted_bundle: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "models"
+    another(planted_bundle, packed, "6")
+    log.set_pointer("0" * 64)
+    started = Worker(worker.home, packed)
+    started.follower.start()
+    assert started.version == "6"
+    assert started.follower.status().refused
+    started.follower.close()
+
+
+def test_a_trial_has_a_challenger_and_its_share_and_ends_without_a_trace(
+    worker: Worker, log: Log, planted_bundle: Path
+) -> None:
+    worker.look()
+    assert worker.engine.challenger is None
+    log.set_fact(TRIAL, {"bundle": another(planted_bundle, worker.home / "bundles", "8")} | SHARE)
+    assert worker.look() == "7"
+    assert worker.engine.challenger is not None
+    assert worker.engine.challenger.source("recommendation")["version"] == "8"
+    assert (worker.engine.arms.control, worker.engine.arms.challenger) == (0.05, 0.25)
+    log.set_fact(TRIAL, None)
+    worker.look()
+    assert worker.engine.challenger is None
+    assert worker.engine.arms.challenger == 0.0
+
+
+SHARE = {"share": 0.25}
+
+
+@pytest.mark.parametrize(
+    "fact", ["on", {"share": 0.1}, {"bundle": "0" * 64, "share": 0.1}, {"bundle": 3, "share": 9}]
+)
+def test_a_trial_without_a_bundle_that_serves_has_no_share(
+    worker: Worker, log: Log, fact: Any
+) -> None:
+    log.set_fact(TRIAL, fact)
+    assert worker.look() == "7"
+    assert worker.engine.challenger is None
+    assert worker.engine.arms.challenger == 0.0
+
+
+def test_what_is_popular_lately_is_read_again_and_a_new_model_knows_it_from_the_start(
+    worker: Worker, log: Log, quiz: Quiz, planted_bundle: Path
+) -> None:
+    worker.look()
+    log.append([quiz("mia", 11, 0)])
+
+    def counted() -> float:
+        assert worker.engine.model is not None
+        return float(worker.engine.model.corpora["recommendation"].recency.counts.sum())
+
+    worker.look()
+    assert counted() == 0
+    worker.follower._clock = lambda: int(quiz("mia", 11, 1)["timestamp"].timestamp() * 1e6)
+    worker.look(REFRESH_SECONDS)
+    assert counted() == 1
+    log.set_pointer(another(planted_bundle, worker.home / "bundles", "8"))
+    assert worker.look() == "8"
+    assert counted() == 1
+
+
+def test_the_thread_swaps_by_itself(worker: Worker, log: Log, planted_bundle: Path) -> None:
+    worker.follower.start()
+    try:
+        assert worker.version == "7"
+        log.set_pointer(another(planted_bundle, worker.home / "bundles", "8"))
+        until = time.monotonic() + 60
+        while worker.version != "8" and time.monotonic() < until:
+            time.sleep(0.05)
+        assert worker.version == "8"
+    finally:
+        worker.follower.close()
