@@ -28,8 +28,10 @@ from sensei.contracts import LEVELS, SUGGESTED_SUCCESS
 from sensei.identity import Occurrences
 from sensei.log import Log, open_log
 from sensei.simulation import Cohort, success_probability
-from serving.engine import Catalogue, Engine, Model
+from serving.catalogue import Catalogue
+from serving.engine import Engine
 from serving.learners import Learners
+from serving.model import Model
 from training.candidates import Candidate, train_candidates
 from training.evaluate import choose, measure
 from training.export import export

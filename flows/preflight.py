@@ -51,17 +51,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         InvalidInput: it cannot be made or written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(
-            f"--plots: expected a folder that can be made, got {folder} ({error.strerror}); "
-            "name another one"
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise InvalidInput(
-            f"--plots: expected a folder that can be written, got {folder}; name another one"
-        )
+    if reason := _unwritable(folder):
+        raise InvalidInput(f"--plots: {reason}; name another one")
 
 
 def check_room(home: Path) -> None:
@@ -70,17 +61,9 @@ def check_room(home: Path) -> None:
     Raises:
         StorageUnavailable: it cannot be written, or too little room is left.
     """
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    if reason := _unwritable(home):
         raise StorageUnavailable(
-            f"SENSEI_HOME: expected a folder that can be made, got {home} ({error.strerror}); "
-            "choose another one"
-        ) from error
-    if not os.access(home, os.W_OK):
-        raise StorageUnavailable(
-            f"SENSEI_HOME: expected a folder that can be written, got {home}; "
-            "make it writable, or choose another one"
+            f"SENSEI_HOME: {reason}; make it writable, or choose another SENSEI_HOME"
         )
     free = shutil.disk_usage(home).free // 2**20
     if free < ROOM_MB:
@@ -88,3 +71,14 @@ def check_room(home: Path) -> None:
             f"SENSEI_HOME: expected {ROOM_MB} MB of free space at {home}, got {free} MB; "
             "free some space, then repeat"
         )
+
+
+def _unwritable(folder: Path) -> str:
+    """Make a folder; what was expected of it and what came, empty where it can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"expected a folder that can be made, got {folder} ({error.strerror})"
+    if not os.access(folder, os.W_OK):
+        return f"expected a folder that can be written, got {folder}"
+    return ""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import Field
 
-from flows import release, steps
+from flows import release, reports, steps
 from flows.artifacts import drift_in_words, publish
 from flows.one_at_a_time import one_at_a_time
 from flows.summary import RunSummary, tables_of
@@ -64,8 +64,8 @@ def train_models(
             else None
         )
         bento = release.package_bundle(settings, digest) if digest else None
-        drift = release.report_drift(settings, moment, features)
-        reports = release.keep_reports(settings, registered, validation, features, drift)
+        drift = reports.report_drift(settings, moment, features)
+        kept = reports.keep_reports(settings, registered, validation, features, drift)
     summary = RunSummary(
         demo=bool(open_log(settings.log_url).get_fact("demo")),
         as_of=moment.as_of,
@@ -87,7 +87,7 @@ def train_models(
         bundle=digest,
         bento=bento,
         drift=drift_in_words(drift, settings.drift_days),
-        reports=reports,
+        reports=kept,
         page=registered.page(settings.mlflow_port),
         scored_share=features.prepared.scored_share,
     )

@@ -14,85 +14,20 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from sensei.contracts import DIFFICULTY_INPUTS, EVENT_INPUTS, RECOMMENDATION_INPUTS
+from sensei.contracts import EVENT_INPUTS
 from sensei.errors import IncompatibleBundle, InvalidInput, StorageUnavailable
 from sensei.litert import Runner
+from sensei.manifest import FORMAT_VERSION, MANIFEST, REMEDY, Manifest, ModelEntry, expect
 
-FORMAT_VERSION = 2
-"""Raised when the layout of a bundle changes."""
+__all__ = ["Bundle", "Manifest", "ModelEntry", "Network", "write"]
 
-MANIFEST = "manifest.json"
-
-_REMEDY = "make a new bundle with `sensei train`"
-
-ModelName = Literal["recommendation", "difficulty"]
-FileName = Annotated[str, StringConstraints(pattern=r"^[a-z_]+\.(tflite|npz)$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Arrays = dict[str, NDArray[Any]]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelEntry(_Record):
-    """One model of a bundle: which version it is and what it reads and answers."""
-
-    name: ModelName
-    version: str  # in the registry
-    candidate: str  # which architecture or baseline won
-    inputs: dict[str, int]  # name -> width
-    outputs: dict[str, int]  # name -> width
-    trained_until: datetime  # no event at or after it was seen in training
-    topic_ids: tuple[int, ...]  # slot i + 1 stands for topic_ids[i]; later slots are spare
-    state: int = 0  # width of the hidden state; 0 where the model has none
-
-    @property
-    def file(self) -> str:
-        """Name of the LiteRT file."""
-        return f"{self.name}.tflite"
-
-    @property
-    def step(self) -> str | None:
-        """Name of the LiteRT file that advances the hidden state; None without one."""
-        return f"{self.name}_step.tflite" if self.state else None
-
-    @property
-    def statistics(self) -> str:
-        """Name of the file with the corpus statistics."""
-        return f"{self.name}.npz"
-
-    @property
-    def files(self) -> list[str]:
-        """Names of all its files."""
-        return [self.file, *filter(None, [self.step]), self.statistics]
-
-
-class Manifest(_Record):
-    """What a bundle holds; `files` is filled in by `write`."""
-
-    fold_version: int
-    models: dict[ModelName, ModelEntry]
-    created_at: datetime
-    format_version: int = FORMAT_VERSION
-    recommendation_inputs: tuple[str, ...] = tuple(i.name for i in RECOMMENDATION_INPUTS)
-    difficulty_inputs: tuple[str, ...] = tuple(i.name for i in DIFFICULTY_INPUTS)
-    event_inputs: tuple[str, ...] = tuple(i.name for i in EVENT_INPUTS)
-    files: dict[FileName, Digest] = {}
-
-    @property
-    def topic_ids(self) -> tuple[int, ...]:
-        """Topics the recommendation model ranks; none without one."""
-        entry = self.models.get("recommendation")
-        return entry.topic_ids if entry else ()
 
 
 class Network(NamedTuple):
@@ -187,20 +122,20 @@ class Bundle:
         for name, entry in manifest.models.items():
             step = contents[entry.step] if entry.step else None
             self.networks[name] = Network(contents[entry.file], step)
-            _expect("state of " + name, entry.state, entry.inputs.get("state", 0))
+            expect("state of " + name, entry.state, entry.inputs.get("state", 0))
             if step is not None:
                 self._steps[name] = advancing = Runner(step)
                 expected = {"event": len(EVENT_INPUTS), "state": entry.state}
-                _expect("step inputs of " + name, expected, advancing.inputs)
-                _expect("step outputs of " + name, {"next_state": entry.state}, advancing.outputs)
+                expect("step inputs of " + name, expected, advancing.inputs)
+                expect("step outputs of " + name, {"next_state": entry.state}, advancing.outputs)
             with np.load(io.BytesIO(contents[entry.statistics]), allow_pickle=False) as arrays:
                 self.statistics[name] = dict(arrays)
             self._runners[name] = runner = Runner(contents[entry.file])
-            _expect("inputs of " + name, entry.inputs, runner.inputs)
-            _expect("outputs of " + name, entry.outputs, runner.outputs)
+            expect("inputs of " + name, entry.inputs, runner.inputs)
+            expect("outputs of " + name, entry.outputs, runner.outputs)
         if recommendation := manifest.models.get("recommendation"):
             width = recommendation.outputs.get("probability", 0)
-            _expect("a slot for each topic", True, width >= len(recommendation.topic_ids))
+            expect("a slot for each topic", True, width >= len(recommendation.topic_ids))
 
     @classmethod
     def load(cls, path: Path, fold_version: int) -> "Bundle":
@@ -217,7 +152,7 @@ class Bundle:
             return cls._load(Path(path), fold_version)
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: not a LiteRT model
             raise IncompatibleBundle(
-                f"bundle {path}: expected a readable bundle, got {error}; {_REMEDY}"
+                f"bundle {path}: expected a readable bundle, got {error}; {REMEDY}"
             ) from error
 
     @classmethod
@@ -225,21 +160,21 @@ class Bundle:
         sealed = (path / MANIFEST).read_bytes()
         digest = hashlib.sha256(sealed).hexdigest()
         if re.fullmatch("[0-9a-f]{64}", path.name):
-            _expect("digest of " + MANIFEST, path.name, digest)
-        manifest = _parse(sealed)
-        _expect("format version", FORMAT_VERSION, manifest.format_version)
-        _expect("fold version", fold_version, manifest.fold_version)
+            expect("digest of " + MANIFEST, path.name, digest)
+        manifest = Manifest.parse(sealed)
+        expect("format version", FORMAT_VERSION, manifest.format_version)
+        expect("fold version", fold_version, manifest.fold_version)
         ours = Manifest.model_fields
         for field in ("recommendation_inputs", "difficulty_inputs", "event_inputs"):
-            _expect(field, ours[field].default, getattr(manifest, field))
+            expect(field, ours[field].default, getattr(manifest, field))
         entries = manifest.models.values()
         named = sorted(file for entry in entries for file in entry.files)
-        _expect("files of the manifest", named, sorted(manifest.files))
+        expect("files of the manifest", named, sorted(manifest.files))
         found = sorted(file.name for file in path.iterdir() if file.name != MANIFEST)
-        _expect("files", named, found)
+        expect("files", named, found)
         contents = {name: (path / name).read_bytes() for name in manifest.files}
         for name, content in contents.items():
-            _expect("digest of " + name, manifest.files[name], hashlib.sha256(content).hexdigest())
+            expect("digest of " + name, manifest.files[name], hashlib.sha256(content).hexdigest())
         return cls(digest, manifest, contents)
 
     def answer(
@@ -287,19 +222,3 @@ class Bundle:
                 "train on a log that has what it learns from"
             ) from None
         return runner(inputs)
-
-
-def _parse(sealed: bytes) -> Manifest:
-    try:
-        return Manifest.model_validate_json(sealed)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or MANIFEST
-        raise IncompatibleBundle(
-            f"bundle: expected a valid manifest, got {where}: {first['msg']}; {_REMEDY}"
-        ) from error
-
-
-def _expect(what: str, expected: object, got: object) -> None:
-    if expected != got:
-        raise IncompatibleBundle(f"bundle, {what}: expected {expected}, got {got}; {_REMEDY}")

@@ -20,6 +20,16 @@ class Sourced(Answer):
     model: str = Field(description="Candidate that answered, or the rule of a fallback")
     version: str | None = Field(description="Its version in the registry; null of a fallback")
     fallback: str | None = Field(description="Why the model did not answer; null where it did")
+    arm: Literal["control", "champion", "challenger"] = Field(description="The learner's arm")
+    prediction_id: str = Field(description="Send it in the metadata of what comes of the answer")
+
+
+class Reason(Answer):
+    """What speaks for a topic: without it, its probability would be lower."""
+
+    cause: str = Field(description="For programs")
+    text: str = Field(description="For the learner")
+    without: Probability | None = Field(description="What the probability would be without it")
 
 
 class Recommended(Answer):
@@ -27,7 +37,12 @@ class Recommended(Answer):
 
     topic_id: int
     title: str
-    probability: Probability | None = Field(description="Of being next; null where nobody knows")
+    probability: Probability | None = Field(
+        description="Of being next, among what is offered; null where nobody knows"
+    )
+    difficulty: Level | None = Field(description="At which to test it; null without a model")
+    expected_success: Probability | None = Field(description="At that level")
+    reasons: list[Reason] = Field(description="The weightiest first; none where nothing stands out")
 
 
 class Recommendations(Sourced):
@@ -37,11 +52,21 @@ class Recommendations(Sourced):
 
 
 class Levels(Answer):
-    """Expected success at each level; null where no model can say."""
+    """A number for each level; null where no model can say."""
 
     easy: Probability | None
     medium: Probability | None
     hard: Probability | None
+
+
+class Evidence(Answer):
+    """What is known of the learner on the topic."""
+
+    attempts: int = Field(ge=0)
+    passes: int = Field(ge=0)
+    proficiency: Probability = Field(description="Shrunk share of passes")
+    trend: float = Field(ge=-1, le=1, description="Recent mean score less the long-run mean")
+    seconds_since_last_attempt: float | None = Field(ge=0)
 
 
 class Difficulty(Sourced):
@@ -49,6 +74,8 @@ class Difficulty(Sourced):
 
     difficulty: Level
     success_probability: Probability | None = Field(description="Expected success at that level")
-    levels: Levels
+    levels: Levels = Field(description="Expected success at each level")
+    level_probabilities: Levels = Field(description="How fit each level is; they sum to 1")
+    evidence: Evidence | None
     topic_id: int
     title: str

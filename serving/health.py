@@ -16,7 +16,7 @@ from serving.endpoints import Endpoint, answer
 from serving.schemas import Query
 
 if TYPE_CHECKING:
-    from serving.engine import Model
+    from serving.model import Model
     from serving.worker import Worker
 
 

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from serving.answers import Difficulty, Recommendations
 from serving.endpoints import Endpoint, answer
+from serving.ranking import Wanted
 from serving.schemas import DifficultyQuery, RecommendationsQuery
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 async def recommendations(request: Request, asked: RecommendationsQuery) -> Response:
     """The topics a learner should turn to next."""
-    return answer(_engine(request).recommend_next_topics(asked.username, asked.count))
+    wanted = Wanted(
+        asked.count, asked.exclude_mastered, asked.only_new, asked.respect_prerequisites
+    )
+    return answer(_engine(request).recommend_next_topics(asked.username, wanted=wanted))
 
 
 async def suggest_difficulty(request: Request, asked: DifficultyQuery) -> Response:

@@ -46,6 +46,17 @@ class RecommendationsQuery(Query):
     count: int = Field(
         3, ge=1, le=MAX_COUNT, description=f"a whole number from 1 to {MAX_COUNT}", examples=[3]
     )
+    exclude_mastered: bool = Field(
+        False, description="true or false: leave out what the learner has mastered", examples=[True]
+    )
+    only_new: bool = Field(
+        False, description="true or false: only what the learner has not met", examples=[True]
+    )
+    respect_prerequisites: bool = Field(
+        False,
+        description="true or false: leave out what builds on topics not finished",
+        examples=[True],
+    )
 
 
 class DifficultyQuery(Query):

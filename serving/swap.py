@@ -20,9 +20,10 @@ from features.statistics import Statistics
 from sensei.bundle import Bundle
 from sensei.errors import IncompatibleBundle, SenseiError, StorageUnavailable
 from serving.arms import Arms
-from serving.engine import Engine, Model
+from serving.engine import Engine
 from serving.lately import lately
 from serving.learners import Learner
+from serving.model import Model
 
 if TYPE_CHECKING:
     from sensei.log import Log
@@ -81,10 +82,11 @@ def tried(model: Model, now_us: int) -> Model:
     """
     nobody = Learner(History.new(), model.start())
     if "recommendation" in model.corpora:
-        model.next_topics(nobody, now_us)
+        given = model.next_topic_inputs(nobody, now_us)
+        model.probabilities(model.counterfactuals.of(given))
     if "difficulty" in model.corpora:
         topics = model.corpora["difficulty"].statistics.topic_ids
-        model.success(nobody, int(topics[0]) if len(topics) else 0, now_us)
+        model.success(nobody, [int(topics[0]) if len(topics) else 0], now_us)
     return model
 
 
@@ -237,7 +239,7 @@ class Follower:
         self._champion.again = self._challenger.again = True
 
     def _read(self, log: "Log") -> None:
-        self._lately = lately(log, self._engine.catalogue.titles, self._clock())
+        self._lately = lately(log, self._engine.catalogue.topics, self._clock())
 
     def _current(self, model: Model) -> Model:
         assert self._lately is not None

@@ -2,15 +2,18 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sensei import curriculum
+from sensei.curriculum import Topic
 from sensei.database import storage
 from sensei.errors import StorageUnavailable
 from sensei.log import Log, open_log
 from sensei.settings import Settings
-from serving.engine import Catalogue, Engine
+from serving.catalogue import Catalogue
+from serving.engine import Engine
 from serving.learners import Learners
 from serving.predictions import Predictions
 from serving.swap import Follower
@@ -49,31 +52,31 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     def connect() -> Log:
         return open_log(settings.log_url)
 
-    titles, is_new = _titles(settings.log_url)
-    engine = Engine(Learners(connect, time.monotonic), None, Catalogue(titles), clock)
+    topics, is_new = _topics(settings.log_url)
+    predictions = Predictions(connect, settings.kept_predictions_days, clock)
+    learners, catalogue = Learners(connect, time.monotonic), Catalogue.of(topics)
+    engine = Engine(learners, None, catalogue, clock, record=predictions.put)
     follower = Follower(
         engine, connect, settings.bundles, settings.control_share, packed, clock, time.monotonic
     )
     follower.start()
-    if engine.model is None and is_new and not titles:
+    if engine.model is None and is_new and not topics:
         # Ours fits a new platform; the topics of a log from elsewhere bear other numbers.
-        ours = curriculum.load_file().topics
-        engine.catalogue = Catalogue({topic.topic_id: topic.title for topic in ours})
-    predictions = Predictions(connect, settings.kept_predictions_days, clock)
+        engine.catalogue = Catalogue.of(curriculum.load_file().topics)
     predictions.start()
     return Worker(engine, follower, predictions)
 
 
-def _titles(url: str) -> tuple[dict[int, str], bool]:
-    """The titles of the log's topics, and whether the log is empty or cannot be asked."""
+def _topics(url: str) -> tuple[Sequence[Topic], bool]:
+    """The topics of the log, and whether the log is empty or cannot be asked."""
     try:
         log = open_log(url)
         try:
             with storage(log.engine):
                 topics = curriculum.read(log.engine).topics
-            return {topic.topic_id: topic.title for topic in topics}, log.is_empty()
+            return topics, log.is_empty()
         finally:
             log.close()
     except StorageUnavailable as error:
         logger.warning("serving without the log: %s", error)
-        return {}, True
+        return (), True

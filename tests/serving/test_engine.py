@@ -4,56 +4,45 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from features.history import FOLD_VERSION
 from sensei.bundle import Bundle
 from sensei.contracts import LEVELS
+from sensei.curriculum import Topic
 from sensei.errors import StorageUnavailable
 from sensei.log import Log
-from serving.engine import Catalogue, Engine, Model, suggest_level
+from serving.answers import Difficulty, Recommendations
+from serving.arms import Arms
+from serving.catalogue import Catalogue
+from serving.engine import Engine
 from serving.learners import Learners
+from serving.model import Model
+from serving.predictions import Answer
+from serving.ranking import Wanted
 
 Quiz = Callable[..., dict[str, Any]]
-TITLES = {12: "Phishing", 11: "Malware"}
+TOPICS = (
+    Topic(topic_id=12, title="Phishing", domain="Foundations"),
+    Topic(topic_id=11, title="Malware", domain="Host security", prerequisites=(12,)),
+)
 NOW = int(datetime(2026, 1, 5, 13, tzinfo=UTC).timestamp() * 1e6)
 
 
-@pytest.mark.parametrize(
-    ("success", "level"),
-    [
-        ((0.95, 0.80, 0.50), "medium"),
-        ((0.84, 0.80, 0.75), "hard"),  # all three in the range: the hardest
-        ((0.80, 0.60, 0.72), "hard"),  # levels need not fall in order
-        ((0.85, 0.50, 0.20), "easy"),  # both ends of the range belong to it
-        ((0.99, 0.70, 0.20), "medium"),
-        ((0.99, 0.95, 0.90), "hard"),  # nobody in it: .90 is nearest
-        ((0.60, 0.30, 0.10), "easy"),
-        ((1.00, 1.00, 1.00), "hard"),  # all equally near, all too easy
-        ((0.00, 0.00, 0.00), "easy"),  # all equally near, all too hard
-    ],
-)
-def test_the_hardest_level_within_the_range_is_suggested_else_the_nearest(
-    success: tuple[float, float, float], level: str
-) -> None:
-    assert LEVELS[suggest_level(success)] == level
-
-
-@given(st.tuples(*[st.floats(0, 1)] * 3))
-def test_no_level_above_the_suggested_one_is_within_the_range(success: tuple[float, ...]) -> None:
-    assert not any(0.70 <= each <= 0.85 for each in success[suggest_level(success) + 1 :])
+@pytest.fixture
+def recorded() -> list[Answer]:
+    return []
 
 
 @pytest.fixture
-def engine(log: Log, planted_bundle: Path) -> Engine:
+def engine(log: Log, planted_bundle: Path, recorded: list[Answer]) -> Engine:
     model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
-    return Engine(Learners(lambda: log, lambda: 0.0), model, Catalogue(TITLES), lambda: NOW)
+    learners, catalogue = Learners(lambda: log, lambda: 0.0), Catalogue.of(TOPICS)
+    return Engine(learners, model, catalogue, lambda: NOW, record=recorded.append)
 
 
 @pytest.fixture
 def untrained(log: Log) -> Engine:
-    return Engine(Learners(lambda: log, lambda: 0.0), None, Catalogue(TITLES), lambda: NOW)
+    return Engine(Learners(lambda: log, lambda: 0.0), None, Catalogue.of(TOPICS), lambda: NOW)
 
 
 @pytest.fixture
@@ -62,7 +51,7 @@ def cut_off(planted_bundle: Path) -> Engine:
         raise StorageUnavailable("database: down")
 
     model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
-    return Engine(Learners(connect, lambda: 0.0), model, Catalogue(TITLES), lambda: NOW)
+    return Engine(Learners(connect, lambda: 0.0), model, Catalogue.of(TOPICS), lambda: NOW)
 
 
 def topics(answer: dict[str, Any]) -> list[int]:
@@ -72,11 +61,10 @@ def topics(answer: dict[str, Any]) -> list[int]:
 def test_the_most_probable_topics_come_first(engine: Engine, log: Log, quiz: Quiz) -> None:
     log.append([quiz("mia", 11, 0)])
     answer = engine.recommend_next_topics("mia", 2)
-    assert answer["recommendations"][0] == {
-        "topic_id": 12,
-        "title": "Phishing",
-        "probability": pytest.approx(0.9 / (0.9 + 2 * 0.1 / 3)),  # without the topic just studied
-    }
+    first = answer["recommendations"][0]
+    assert (first["topic_id"], first["title"]) == (12, "Phishing")
+    # without the topic just studied
+    assert first["probability"] == pytest.approx(0.9 / (0.9 + 2 * 0.1 / 3))
     assert len(answer["recommendations"]) == 2
     assert (answer["model"], answer["version"], answer["fallback"]) == ("planted", "7", None)
 
@@ -160,3 +148,117 @@ def test_without_a_model_the_easiest_level_is_given_and_said(untrained: Engine) 
     answer = untrained.suggest_quiz_difficulty("mia", 11)
     assert (answer["difficulty"], answer["success_probability"]) == ("easy", None)
     assert (answer["model"], answer["fallback"]) == ("easiest_first", "no_model")
+
+
+@pytest.mark.parametrize("which", ["engine", "untrained", "cut_off"])
+@pytest.mark.parametrize("user", ["mia", "nobody"])
+def test_every_answer_holds_what_the_documentation_says(
+    which: str, user: str, log: Log, quiz: Quiz, request: pytest.FixtureRequest
+) -> None:
+    log.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
+    asked: Engine = request.getfixturevalue(which)
+    Recommendations.model_validate(asked.recommend_next_topics(user, 4))
+    for topic in (11, 99):
+        Difficulty.model_validate(asked.suggest_quiz_difficulty(user, topic))
+
+
+def test_two_learners_with_other_histories_get_other_lists(
+    engine: Engine, log: Log, quiz: Quiz
+) -> None:
+    log.append([quiz("mia", 11, 0), quiz("lea", 13, 0)])
+    assert topics(engine.recommend_next_topics("mia")) != topics(
+        engine.recommend_next_topics("lea")
+    )
+
+
+def test_what_was_just_mastered_rests_a_day_and_comes_back(
+    engine: Engine, log: Log, quiz: Quiz
+) -> None:
+    log.append([quiz("mia", 12, 0, 0.9), quiz("mia", 12, 1, 0.9), quiz("mia", 11, 2, 0.1)])
+    assert 12 not in topics(engine.recommend_next_topics("mia", 4))
+    engine._clock = lambda: NOW + 86_400_000_000
+    assert topics(engine.recommend_next_topics("mia", 4))[0] == 12
+    assert 12 not in topics(
+        engine.recommend_next_topics("mia", wanted=Wanted(4, exclude_mastered=True))
+    )
+
+
+def test_only_new_topics_are_those_not_met(engine: Engine, log: Log, quiz: Quiz) -> None:
+    log.append([quiz("mia", 12, 0, 0.2), quiz("mia", 11, 2, 0.1)])
+    assert topics(engine.recommend_next_topics("mia", wanted=Wanted(4, only_new=True))) == [13, 14]
+
+
+def test_what_builds_on_a_topic_not_finished_can_be_left_out(
+    engine: Engine, log: Log, quiz: Quiz
+) -> None:
+    wanted = Wanted(4, respect_prerequisites=True)
+    log.append([quiz("mia", 12, 0, 0.2), quiz("mia", 13, 2)])
+    assert 11 not in topics(engine.recommend_next_topics("mia", wanted=wanted))
+    assert 11 not in topics(engine.recommend_next_topics("nobody", wanted=wanted))
+    log.append([quiz("mia", 12, 3, 0.7), quiz("mia", 13, 4)])
+    assert 11 in topics(engine.recommend_next_topics("mia", wanted=wanted))
+
+
+def test_without_a_model_what_is_finished_comes_last(
+    untrained: Engine, log: Log, quiz: Quiz
+) -> None:
+    log.append([quiz("mia", 12, 0, 0.7), quiz("mia", 99, 1)])
+    assert topics(untrained.recommend_next_topics("mia")) == [11, 12]
+
+
+def test_each_topic_is_shown_with_the_level_and_the_success_that_the_quiz_will_have(
+    engine: Engine, log: Log, quiz: Quiz
+) -> None:
+    log.append([quiz("mia", 11, minute, minute % 2) for minute in range(6)])
+    for each in engine.recommend_next_topics("mia", 4)["recommendations"]:
+        suggested = engine.suggest_quiz_difficulty("mia", each["topic_id"])
+        assert each["difficulty"] == suggested["difficulty"]
+        assert each["expected_success"] == pytest.approx(suggested["success_probability"], abs=1e-6)
+
+
+def test_the_evidence_is_what_the_learner_did(engine: Engine, log: Log, quiz: Quiz) -> None:
+    log.append([quiz("mia", 11, 0, 0.2), quiz("mia", 11, 10, 1.0), quiz("mia", 12, 20)])
+    found = engine.suggest_quiz_difficulty("mia", 11)["evidence"]
+    assert (found["attempts"], found["passes"]) == (2, 1)
+    assert found["seconds_since_last_attempt"] == 50 * 60
+    assert found["trend"] == pytest.approx(0.2 + 0.3 * 0.8 - 0.6)
+    assert engine.suggest_quiz_difficulty("mia", 14)["evidence"]["attempts"] == 0
+
+
+def test_control_is_served_by_counting_and_bears_no_fallback(
+    engine: Engine, log: Log, quiz: Quiz
+) -> None:
+    engine.arms = Arms(1.0)
+    log.append([quiz("mia", 11, 0)])
+    answer = engine.recommend_next_topics("mia", 2)
+    assert topics(answer) == [13, 12]
+    assert (answer["arm"], answer["model"], answer["fallback"]) == ("control", "most_popular", None)
+
+
+def test_a_learner_of_the_trial_is_served_the_challenger(
+    engine: Engine, untrained: Engine, log: Log, quiz: Quiz
+) -> None:
+    untrained.challenger, untrained.arms = engine.model, Arms(0.0, 1.0)
+    log.append([quiz("mia", 11, 0)])
+    answer = untrained.recommend_next_topics("mia")
+    assert (answer["arm"], answer["model"]) == ("challenger", "planted")
+
+
+def test_an_answer_is_logged_as_it_was_given(
+    engine: Engine, log: Log, quiz: Quiz, recorded: list[Answer]
+) -> None:
+    log.append([quiz("mia", 11, 0)])
+    answer, level = (
+        engine.recommend_next_topics("mia", 2),
+        engine.suggest_quiz_difficulty("mia", 13),
+    )
+    first, second = recorded
+    assert first.prediction_id == answer["prediction_id"] != second.prediction_id
+    assert (first.kind, first.user_id, first.arm) == ("recommendation", "mia", "champion")
+    assert (first.version, first.bundle) == ("7", engine.model.digest)
+    assert first.answer == topics(answer)
+    assert [topic for topic, _ in first.candidates][:2] == topics(answer)
+    assert len(first.candidates) == 3
+    assert len(first.inputs["inputs"]) == 20
+    assert (second.kind, second.topic_id) == ("difficulty", 13)
+    assert second.answer["difficulty"] == level["difficulty"]

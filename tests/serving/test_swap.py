@@ -13,7 +13,8 @@ from features.history import FOLD_VERSION
 from sensei.bundle import Bundle, write
 from sensei.errors import StorageUnavailable
 from sensei.log import Log, open_log
-from serving.engine import Catalogue, Engine
+from serving.catalogue import Catalogue
+from serving.engine import Engine
 from serving.learners import Learners
 from serving.swap import REFRESH_SECONDS, TRIAL, Follower
 

@@ -1,0 +1,89 @@
+"""`sensei evaluate`: every model measured on any file."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flows.console import console, run_progress
+from flows.foreign import Renamed, mapping_of, refuse_useless
+from flows.preflight import check_folder, check_output, check_room
+from sensei.settings import Settings
+
+Effort = Annotated[
+    Literal["quick", "full"],
+    typer.Option(help="quick: few networks, once; full: every one, three times."),
+]
+
+
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet, in the data contract.")],
+    split: Annotated[
+        str, typer.Option(help="learner, time, column:NAME or column:metadata.NAME.")
+    ] = "time",
+    out: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder to draw pictures into.")] = None,
+    renamed: Renamed = None,
+    models: Annotated[
+        str, typer.Option(help="Names with commas between; by default those of the effort.")
+    ] = "",
+    effort: Effort = "quick",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Train each network so often; default: the effort's.")
+    ] = None,
+    setting: Annotated[
+        Literal["fast", "sketch"], typer.Option(help="How the reference networks are fitted.")
+    ] = "fast",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do not go on from what an earlier call kept.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of resampling, and the first of training.")] = 0,
+) -> None:
+    """Measure every model on any log by one protocol, without the database.
+
+    Models that are done are kept under SENSEI_HOME: the same command again goes on from there.
+    """
+    from flows.summary import show_evaluation, show_import
+    from sensei.importing import read_frame
+    from training import fit
+    from training.candidates import check_names
+    from training.evaluate import evaluate as run_protocol
+    from training.recipes import EFFORTS
+    from training.score_cache import ScoreCache
+
+    mapping = mapping_of(renamed)
+    wanted = [name.strip() for name in models.split(",") if name.strip()]
+    check_names(wanted)
+    kept = Settings().evaluations
+    if out:
+        check_output(out)
+    if plots:
+        check_folder(plots)
+    fitted = {each.name: each for each in (fit.FAST, fit.SKETCH)}[setting]
+    with run_progress() as say:
+        say(f"Read: {file}")
+        frame, imported = read_frame(file, mapping, _kept(split))
+        refuse_useless(imported)
+        check_room(kept)
+        result = run_protocol(
+            frame,
+            split,
+            seed,
+            replace(EFFORTS[effort], setting=fitted),
+            wanted,
+            seeds,
+            cache=lambda digest: ScoreCache(kept, digest, fresh),
+            say=say,
+            plots=plots,
+        )
+    if out:
+        out.write_text(result.to_json() + "\n", "utf-8")
+    show_import(console, imported)
+    show_evaluation(console, result, out, plots)
+
+
+def _kept(split: str) -> list[str]:
+    """The column of the file that a split names, where it stands outside the metadata."""
+    _, column, name = split.partition("column:")
+    return [name] if column and name and not name.startswith("metadata.") else []

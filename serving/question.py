@@ -1,0 +1,59 @@
+"""One request: who asks, what is known of him, and what is served to him."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from serving.arms import Arm
+from serving.catalogue import Catalogue
+from serving.learners import Learner
+from serving.model import Model
+
+NO_MODEL = "no_model"
+UNKNOWN_LEARNER = "unknown_learner"
+UNKNOWN_TOPIC = "unknown_topic"
+LOG_UNREACHABLE = "log_unreachable"
+
+
+class Question(NamedTuple):
+    """What an answer may draw on.
+
+    Attributes:
+        user_id: who asks.
+        now_us: microseconds since 1970.
+        arm: the learner's arm.
+        model: what is served in that arm; None where nothing is.
+        learner: what is known of the learner; as of one without events where `unknown` says why.
+        unknown: why nothing is known of the learner; None where something is.
+        catalogue: the platform's topics.
+    """
+
+    user_id: str
+    now_us: int
+    arm: Arm
+    model: Model | None
+    learner: Learner
+    unknown: str | None
+    catalogue: Catalogue
+
+    def able(self, name: str) -> Model | None:
+        """What is served, if it has a model of that name."""
+        return self.model if self.model and name in self.model.corpora else None
+
+
+class Reply(NamedTuple):
+    """What is answered, and what is logged beside it; see `serving.predictions.Answer`.
+
+    Attributes:
+        content: what the caller gets, apart from the id and the arm; names `model`, `version`
+            and `fallback`.
+        shown: what of it is logged as the answer.
+        topic_id: what was asked about.
+        candidates: what could have been shown, best first.
+        inputs: what the model read.
+    """
+
+    content: dict[str, Any]
+    shown: Any
+    topic_id: int | None = None
+    candidates: Sequence[tuple[int, float | None]] | None = None
+    inputs: Mapping[str, Any] | None = None

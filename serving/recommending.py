@@ -1,0 +1,150 @@
+"""The topics a learner should turn to next: ranked, with what each would be like, and why."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensei.contracts import LEVELS, TOPIC_INPUTS
+from serving.difficulty import suggest_level
+from serving.mastery import finished
+from serving.model import Model
+from serving.question import NO_MODEL, Question, Reply
+from serving.ranking import Wanted, best, is_offered, offerable, shares
+from serving.wording import WORDS, Told
+
+CANDIDATES = 20
+"""Topics logged of each recommendation, best first."""
+
+Reason = dict[str, Any]
+"""`cause`, `text`, and `without`: what the probability would be without that cause."""
+
+
+class Ranking(NamedTuple):
+    """Topics, the most probable first.
+
+    Attributes:
+        topics: (topic, probability) of what is offered; more than are shown.
+        reasons: of those shown.
+        source: `model`, `version` and `fallback`.
+        inputs: what the model read.
+    """
+
+    topics: Sequence[tuple[int, float | None]]
+    reasons: list[list[Reason]]
+    source: dict[str, Any]
+    inputs: dict[str, Any] | None = None
+
+
+def recommend(question: Question, wanted: Wanted) -> Reply:
+    """The next topics, by the model, or by counting where it cannot say or the arm is control."""
+    model = question.able("recommendation")
+    if model is None:
+        ranking = in_curriculum_order(question, wanted)
+    elif question.unknown or question.arm == "control":
+        ranking = by_popularity(question, model, wanted)
+    else:
+        ranking = by_model(question, model, wanted)
+    shown = ranking.topics[: wanted.count]
+    tested = _tested(question, [topic_id for topic_id, _ in shown])
+    listed = [
+        {
+            "topic_id": topic_id,
+            "title": question.catalogue.title(topic_id),
+            "probability": probability,
+            **each,
+            "reasons": reasons,
+        }
+        for (topic_id, probability), each, reasons in zip(
+            shown, tested, ranking.reasons, strict=True
+        )
+    ]
+    return Reply(
+        {"recommendations": listed, **ranking.source},
+        [each["topic_id"] for each in listed],
+        candidates=ranking.topics,
+        inputs=ranking.inputs,
+    )
+
+
+def by_model(question: Question, model: Model, wanted: Wanted) -> Ranking:
+    """Ranked by the model; the same call says what each cause is worth."""
+    learner, catalogue, now = question.learner, question.catalogue, question.now_us
+    corpus = model.corpora["recommendation"]
+    given = model.next_topic_inputs(learner, now)
+    kept = offerable(wanted, learner.history, corpus, catalogue, model.taken, now)
+    share = shares(model.probabilities(model.counterfactuals.of(given)), kept)
+    places = best(share[0], kept, max(wanted.count, CANDIDATES))
+    known = given["topics"].reshape(-1, len(TOPIC_INPUTS)) if "topics" in given else None
+    ids = cast("list[int]", corpus.topic_ids)  # what is kept has a topic
+    reasons = []
+    for place in places[: wanted.count]:
+        told = Told(
+            ids[place],
+            None if known is None else known[place],
+            learner.history,
+            catalogue,
+            now,
+        )
+        speaking = model.counterfactuals.speaking_for(share[:, place])
+        reasons.append(
+            [
+                {"cause": cause.name, "text": WORDS[cause.name](told), "without": without}
+                for cause, without in speaking
+            ]
+        )
+    topics = [(ids[each], float(share[0, each])) for each in places]
+    source = {**model.source("recommendation"), "fallback": None}
+    return Ranking(topics, reasons, source, {"inputs": given["inputs"][0]})
+
+
+def by_popularity(question: Question, model: Model, wanted: Wanted) -> Ranking:
+    """Ranked by how much all learners studied each topic, up to the training cutoff."""
+    corpus = model.corpora["recommendation"]
+    events = np.zeros((1, len(model.taken)), np.float32)
+    counted = corpus.statistics.topic_events
+    events[0, : len(counted)] = counted
+    history, catalogue = question.learner.history, question.catalogue
+    kept = offerable(wanted, history, corpus, catalogue, model.taken, question.now_us)
+    share = shares(events, kept)[0]
+    places = best(share, kept, max(wanted.count, CANDIDATES))
+    even = 1.0 / max(int(kept.sum()), 1)
+    reasons = [_popular(share, place, even) for place in places[: wanted.count]]
+    ids = cast("list[int]", corpus.topic_ids)  # what is kept has a topic
+    topics = [(ids[each], float(share[each])) for each in places]
+    source = {"model": "most_popular", "version": None, "fallback": question.unknown}
+    return Ranking(topics, reasons, source)
+
+
+def _popular(share: NDArray[np.float32], place: int, even: float) -> list[Reason]:
+    if share[place] <= even:
+        return []
+    text = "it is one of the topics that learners study most"
+    return [{"cause": "popular", "text": text, "without": even}]
+
+
+def in_curriculum_order(question: Question, wanted: Wanted) -> Ranking:
+    """The curriculum's order, what the learner has finished last."""
+    history, catalogue = question.learner.history, question.catalogue
+    offered = is_offered(wanted, history, catalogue, question.now_us)
+    done = {each for each, row in history.topics.items() if finished(row)}
+    in_order = sorted(filter(offered, catalogue.topics), key=done.__contains__)  # stable
+    topics = [(each, None) for each in islice(in_order, max(wanted.count, CANDIDATES))]
+    text = "it comes next in the order of the curriculum"
+    reason = {"cause": "curriculum", "text": text, "without": None}
+    source = {"model": "curriculum_order", "version": None, "fallback": NO_MODEL}
+    return Ranking(topics, [[reason] for _ in topics[: wanted.count]], source)
+
+
+def _tested(question: Question, topic_ids: list[int]) -> list[dict[str, Any]]:
+    """The level at which each topic should be tested, and the success expected at it."""
+    model = question.able("difficulty")
+    if model is None or not topic_ids:
+        return [{"difficulty": None, "expected_success": None} for _ in topic_ids]
+    found = []
+    for success in model.success(question.learner, topic_ids, question.now_us).tolist():
+        level = suggest_level(success)
+        found.append({"difficulty": LEVELS[level], "expected_success": success[level]})
+    return found
