@@ -13,6 +13,9 @@ from starlette.staticfiles import StaticFiles
 from serving.endpoints import Endpoint, answer
 from serving.schemas import Query
 
+ASSETS = "/docs/assets/"
+"""The folder of what the pages load."""
+
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Cyber-Sensei personalisation</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -44,7 +47,7 @@ def assets() -> Mount:
     found = find_spec("bentoml")  # located, not imported: that takes a second
     places = found.submodule_search_locations if found else None
     folder = Path(places[0]) / "_internal" / "server" / "static_content" if places else None
-    return Mount("/docs/assets", StaticFiles(directory=folder), name="docs-assets")
+    return Mount(ASSETS.rstrip("/"), StaticFiles(directory=folder), name="docs-assets")
 
 
 async def page(request: Request, _: Query) -> Response:

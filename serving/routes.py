@@ -6,13 +6,18 @@ route is added.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.middleware import Middleware
 
+from sensei.keys import OPEN, OPERATOR
 from serving import health, operations, pages, reading, writing
+from serving.access import Access, OnlyFor
 from serving.documents import openapi
 from serving.endpoints import ERROR_HANDLERS, Endpoint, route
+from serving.guard import Guard, Limits
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *reading.ENDPOINTS,
@@ -24,23 +29,29 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 """All that is served; of two paths that match, the first answers."""
 
 
-def route_middleware(endpoint: Endpoint) -> Sequence[Middleware]:  # noqa: ARG001
+def route_middleware(endpoint: Endpoint) -> Sequence[Middleware]:
     """What runs around one endpoint and knows its declaration."""
-    return ()
+    return [Middleware(OnlyFor, OPERATOR)] if endpoint.scope == OPERATOR else ()
 
 
-def application(middleware: Sequence[Middleware] = ()) -> Starlette:
-    """The application; whoever starts it sets `app.state.engine`.
+def guard(state: State) -> dict[str, Any]:
+    """The arguments of a `Guard` for what is declared; paths that hold a parameter are not open."""
+    return {
+        "state": state,
+        "open_paths": [each.path for each in ENDPOINTS if each.scope == OPEN],
+        "open_folder": pages.ASSETS,
+    }
 
-    Args:
-        middleware: what runs around all of it, the outermost first.
-    """
+
+def application() -> Starlette:
+    """The application; whoever starts it sets `app.state.engine`, and what `Guard` looks up."""
     served = Starlette(
         routes=[*(route(each, route_middleware(each)) for each in ENDPOINTS), pages.assets()],
-        middleware=middleware,
         exception_handlers=ERROR_HANDLERS,
     )
     served.state.openapi = openapi(ENDPOINTS)
+    served.state.access, served.state.limits = Access(), Limits()
+    served.add_middleware(Guard, **guard(served.state))
     return served
 
 

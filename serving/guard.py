@@ -1,0 +1,262 @@
+"""Around every request: its id, limits, who asks, metrics, its line in the log.
+
+A pure ASGI middleware: Starlette's `BaseHTTPMiddleware` costs more than all of this together. It
+stands around our application and, for its own endpoints, around BentoML's; the outer one counts.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import orjson
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import State
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sensei.keys import OPEN, OPERATOR, Key
+from serving.access import ROLE, Access, Refused
+from serving.observability import IN_FLIGHT, REQUEST_ID, REQUESTS, SECONDS, access_logger
+
+MAX_HEADERS = 64
+MAX_HEADER_BYTES = 16_384
+MAX_TARGET_BYTES = 8_192
+"""Of path and query together."""
+
+BODY_SECONDS = 10.0
+"""How long a caller may take to send a body."""
+
+HEALTH = ("/livez", "/readyz", "/healthz")
+"""Served by BentoML, for anybody."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+NOT_ROUTED = "not served"
+"""The label of all that met no route: unknown paths, and what was refused before."""
+
+CLIENT_GONE = 499
+"""The status that logs and metrics hold where the caller went away."""
+
+SECURITY = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+NO_STORE = (b"cache-control", b"no-store")
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+logger = logging.getLogger(__name__)
+
+
+class Sent(NamedTuple):
+    """What of a request's headers is needed here; empty where it was not sent."""
+
+    request_id: bytes = b""
+    key: bytes = b""
+    length: bytes = b""
+    is_chunked: bool = False
+
+
+class Limits(NamedTuple):
+    """What one request may be."""
+
+    body_bytes: int = 1_048_576
+
+
+class Guard:
+    """The middleware.
+
+    Args:
+        app: what it stands around.
+        state: `state.access` lets callers in, `state.limits` bounds requests; both are looked up
+            at each request, because the application exists before the settings are read.
+        open_paths: what anybody may ask.
+        open_folder: below it anybody may ask, too.
+    """
+
+    def __init__(
+        self, app: ASGIApp, state: State, open_paths: Iterable[str], open_folder: str
+    ) -> None:
+        self._app = app
+        self._state = state
+        self._open_paths = frozenset(open_paths) | frozenset(HEALTH)
+        self._open_folder = open_folder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, in any case."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] != "http" or ROLE in scope:
+            await self._app(scope, receive, send)
+        else:
+            await self._guarded(scope, receive, send)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started, status, key = perf_counter(), 0, None
+        sent, header_bytes = _read(scope["headers"])
+        request_id = sent.request_id
+        if not _SAFE_ID.fullmatch(request_id):
+            request_id = secrets.token_hex(8).encode()
+        REQUEST_ID.set(request_id.decode())
+        scope[ROLE] = OPEN
+        added = [*SECURITY, (b"x-request-id", request_id)]
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                private = () if scope[ROLE] == OPEN else (NO_STORE,)
+                message["headers"] = [*message.get("headers", ()), *private, *added]
+            await send(message)
+
+        IN_FLIGHT.inc()
+        try:
+            _check_size(scope, header_bytes)
+            key = await self._admit(scope, sent)
+            if sent.is_chunked or sent.length.strip(b"0"):
+                receive = await self._with_body(sent, receive)
+            await self._app(scope, receive, answer)
+        except Refused as refused:
+            await _refuse(answer, refused.status, str(refused), refused.headers)
+        except ClientGone:
+            status = CLIENT_GONE
+        except Exception:
+            logger.exception("a request failed")
+            if status:
+                raise  # half an answer is out: the server must break the connection
+            said = "service: expected to answer, got an error that is logged; repeat once"
+            await _refuse(answer, 500, said)
+        finally:
+            IN_FLIGHT.dec()
+            _note(scope, status or CLIENT_GONE, perf_counter() - started, key)
+
+    async def _admit(self, scope: Scope, sent: Sent) -> Key | None:
+        """Set the caller's role.
+
+        Raises:
+            Refused: 401, 503.
+        """
+        path = scope["path"]
+        if path in self._open_paths or path.startswith(self._open_folder):
+            return None
+        access: Access = self._state.access
+        server = scope.get("server")
+        key = access.admit(server[0] if server else None, sent.key)
+        scope[ROLE] = key.role if key else OPERATOR
+        return key
+
+    async def _with_body(self, sent: Sent, receive: Receive) -> Receive:
+        """Read the whole body before the application runs, as far as it may go.
+
+        Raises:
+            Refused: 413, 408.
+            ClientGone: the caller went away.
+        """
+        limits: Limits = self._state.limits
+        limit = limits.body_bytes
+        said = f"body: expected at most {limit} bytes, got more; send less at once"
+        too_large = Refused(413, said, {"Connection": "close"})
+        if sent.length and int(sent.length) > limit:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    body += message.get("body", b"")
+                    if len(body) > limit:
+                        raise too_large
+                    if not message.get("more_body"):
+                        return _replayed(bytes(body), receive)
+        except TimeoutError:
+            said = f"body: expected within {BODY_SECONDS:.0f} seconds, got a part; send it at once"
+            raise Refused(408, said, {"Connection": "close"}) from None
+
+
+class ClientGone(Exception):
+    """The caller went away before the body had come."""
+
+
+def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Sent, int]:
+    """The headers needed here, and the bytes of all."""
+    found: dict[bytes, bytes] = {}
+    size = 0
+    for name, value in headers:
+        size += len(name) + len(value)
+        found[name] = value
+    key = found.get(b"x-api-key", b"")
+    scheme, _, rest = found.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        key = rest.strip()
+    return Sent(
+        found.get(b"x-request-id", b""),
+        key,
+        found.get(b"content-length", b""),
+        b"transfer-encoding" in found,
+    ), size
+
+
+def _check_size(scope: Scope, header_bytes: int) -> None:
+    """Hold that target and headers are no longer than any honest request needs.
+
+    Raises:
+        Refused: 414, 431.
+    """
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
+        said = f"path: expected at most {MAX_TARGET_BYTES} bytes with its query, got more"
+        raise Refused(414, f"{said}; send less")
+    if header_bytes > MAX_HEADER_BYTES or len(scope["headers"]) > MAX_HEADERS:
+        said = f"headers: expected at most {MAX_HEADERS} of {MAX_HEADER_BYTES} bytes, got more"
+        raise Refused(431, f"{said}; send fewer")
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Gives a body that was read already, then whatever comes."""
+    rest = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return rest.pop() if rest else await receive()
+
+    return replay
+
+
+async def _refuse(
+    send: Callable[[Message], Awaitable[None]],
+    status: int,
+    sentence: str,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Answer as our endpoints do."""
+    body = orjson.dumps({"error": sentence})
+    sent = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in sent.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})
+
+
+_counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+
+def _note(scope: Scope, status: int, seconds: float, key: Key | None) -> None:
+    """Count a request and write its line; by the template of its route, never by its path."""
+    declared: Any = getattr(scope.get("endpoint"), "declared", None) or scope.get("route")
+    route: str = getattr(declared, "path", "") or NOT_ROUTED
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    counted = _counters.get((route, method, status))
+    if counted is None:
+        counted = (REQUESTS.labels(route, method, status), SECONDS.labels(route))
+        _counters[route, method, status] = counted
+    counted[0].inc()
+    counted[1].observe(seconds)
+    if access_logger.isEnabledFor(logging.INFO):
+        fields = {
+            "route": route,
+            "method": method,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            "key": key.key_id if key else None,
+        }
+        access_logger.info("request", extra={"fields": fields})
