@@ -20,9 +20,9 @@ def create(
 ) -> None:
     """Make a key and show it, once. With the first key the service answers nobody without one."""
     from flows.own_log import open_own_log
-    from sensei import keys
+    from sensei import key_store
 
-    key, shown = keys.create(open_own_log(Settings()).engine, role)
+    key, shown = key_store.create(open_own_log(Settings()).engine, role)
     console.print(f"Key {key.key_id} ({role}), valid within seconds. It is not shown again:")
     console.print(shown, soft_wrap=True)
     console.print("Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
@@ -33,9 +33,9 @@ def list_() -> None:
     """The keys by id, role and date; the keys themselves are not stored."""
     from flows.own_log import open_own_log
     from flows.summary import command
-    from sensei import keys
+    from sensei import key_store
 
-    found = keys.read(open_own_log(Settings()).engine)
+    found = key_store.read(open_own_log(Settings()).engine)
     if not found:
         console.print(f"No key yet. Next: {command()} keys create --role platform")
         return
@@ -52,7 +52,7 @@ def list_() -> None:
 def revoke(key_id: Annotated[str, typer.Argument(help="As `sensei keys list` shows it.")]) -> None:
     """Make a key open nothing any more; it takes effect within seconds."""
     from flows.own_log import open_own_log
-    from sensei import keys
+    from sensei import key_store
 
-    keys.revoke(open_own_log(Settings()).engine, key_id)
+    key_store.revoke(open_own_log(Settings()).engine, key_id)
     console.print(f"Key {key_id} is revoked.")

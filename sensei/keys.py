@@ -1,22 +1,14 @@
-"""Keys of the service: made, revoked, and compared with what a caller presents.
+"""Keys of the service: what they are, and how one that a caller presents is compared.
 
 A key reads `sensei_<id>_<secret>`: the id names it in lists and logs, the secret is 256 random
 bits. At rest there is only its SHA-256: a slow hash protects guessable passwords, and 256 random
-bits cannot be guessed.
+bits cannot be guessed. `sensei.key_store` keeps them.
 """
 
 import hmac
-import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
-
-from sqlalchemy import Engine, insert, select, update
-
-from sensei import database
-from sensei.errors import InvalidInput
-from sensei.tables import ApiKey
 
 OPEN, PLATFORM, OPERATOR = "open", "platform", "operator"
 ROLES = (PLATFORM, OPERATOR)
@@ -51,67 +43,6 @@ class Key:
     def fits(self, presented: bytes) -> bool:
         """Whether this is the key that a caller presents, compared in constant time."""
         return hmac.compare_digest(sha256(presented).hexdigest(), self.digest)
-
-
-def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key, str]:
-    """Make a key.
-
-    Args:
-        engine: of the database.
-        role: one of `ROLES`.
-        now: when; the clock's by default.
-
-    Returns:
-        The key as stored, and the key itself, which nobody can read again.
-
-    Raises:
-        InvalidInput: there is no such role.
-        StorageUnavailable: nothing was written.
-    """
-    if role not in ROLES:
-        raise InvalidInput(f"role: expected {' or '.join(ROLES)}, got {role!r}; name one of them")
-    key_id = secrets.token_hex(4)
-    shown = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
-    digest = sha256(shown.encode()).hexdigest()
-    key = Key(key_id, role, digest, now or datetime.now(UTC))
-    with database.writing(engine) as connection:
-        row = {"key_id": key_id, "role": role, "digest": digest, "created_at": key.created_at}
-        connection.execute(insert(ApiKey).values(**row))
-    return key, shown
-
-
-def revoke(engine: Engine, key_id: str, now: datetime | None = None) -> None:
-    """Make a key open nothing any more; its row stays.
-
-    Raises:
-        InvalidInput: no key that opens anything bears this id.
-        StorageUnavailable: nothing was written.
-    """
-    with database.writing(engine) as connection:
-        named = update(ApiKey).where(ApiKey.key_id == key_id, ApiKey.revoked_at.is_(None))
-        changed = connection.execute(named.values(revoked_at=now or datetime.now(UTC))).rowcount
-    if not changed:
-        raise InvalidInput(
-            f"key: expected the id of one that is valid, got {key_id!r}; see `sensei keys list`"
-        )
-
-
-def read(engine: Engine) -> Sequence[Key]:
-    """All keys, oldest first, revoked ones included.
-
-    Raises:
-        StorageUnavailable: the database cannot be read.
-    """
-    columns = (
-        ApiKey.key_id,
-        ApiKey.role,
-        ApiKey.digest,
-        ApiKey.created_at,
-        ApiKey.revoked_at,
-    )
-    with database.reading(engine) as connection:
-        rows = connection.execute(select(*columns).order_by(ApiKey.created_at, ApiKey.key_id))
-        return [Key(*row) for row in rows]
 
 
 def id_of(presented: bytes) -> str:

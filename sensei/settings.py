@@ -1,7 +1,7 @@
 """One frozen settings object; built by flows, command line and service only."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,6 +39,12 @@ class Settings(BaseSettings):
     )
     kept_predictions_days: int = Field(
         90, ge=1, description="Days after which logged answers are removed"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Of the service; INFO writes a line for each request"
+    )
+    max_body_bytes: int = Field(
+        1_048_576, ge=1024, description="A request with a larger body is refused"
     )
     service_host: str = Field("127.0.0.1", description="Address the service listens on")
     service_port: int = Field(8000, ge=1, le=65535, description="Port of the service")

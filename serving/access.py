@@ -126,7 +126,7 @@ def is_loopback(address: str | None) -> bool:
 
 def open_access(settings: "Settings") -> Access:
     """The keys of the log that the settings name; a log that does not exist yet holds none."""
-    from sensei import database, keys
+    from sensei import database, key_store
 
     engine = database.connect(settings.log_url)
     file = engine.url.database if database.is_sqlite(engine.url) else None
@@ -134,7 +134,7 @@ def open_access(settings: "Settings") -> Access:
     def read() -> Sequence[Key]:
         if file and not Path(file).exists():  # asking would make it
             return []
-        return keys.read(engine)
+        return key_store.read(engine)
 
     return Access(read)
 

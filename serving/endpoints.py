@@ -46,11 +46,14 @@ STATUSES = {
     403: "the key is of another role",
     404: "there is no such thing",
     405: "the path is served, the method is not",
+    408: "the body did not come in time",
     409: "the same id is there with other content",
     413: "the body is too large",
+    414: "path and query are too long",
     415: "the body is not said to be JSON",
     422: "a parameter or a field does not hold what is expected",
     429: "too many requests of this key",
+    431: "the headers are too long or too many",
     500: "an error on our side; it is logged",
     503: "the log does not answer; nothing was written",
 }
@@ -92,11 +95,11 @@ class Endpoint:
     @property
     def documented(self) -> list[int]:
         """Every status it may answer, in order."""
-        found = {self.status, 500, 422, *self.statuses}
+        found = {self.status, 413, 414, 422, 431, 500, *self.statuses}
         if self.body:
-            found |= {400, 413, 415}
+            found |= {400, 408, 415}
         if self.scope != "open":
-            found |= {401, 403, 429}
+            found |= {401, 403, 429, 503}
         return sorted(found)
 
 

@@ -1,7 +1,8 @@
 """Around every request: its id, limits, who asks, metrics, its line in the log.
 
 A pure ASGI middleware: Starlette's `BaseHTTPMiddleware` costs more than all of this together. It
-stands around our application and, for its own endpoints, around BentoML's; the outer one counts.
+stands around our application and, for its own endpoints, around BentoML's; of two in a row the
+outer one counts.
 """
 
 import asyncio
@@ -28,9 +29,6 @@ MAX_TARGET_BYTES = 8_192
 
 BODY_SECONDS = 10.0
 """How long a caller may take to send a body."""
-
-HEALTH = ("/livez", "/readyz", "/healthz")
-"""Served by BentoML, for anybody."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 NOT_ROUTED = "not served"
@@ -80,7 +78,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._state = state
-        self._open_paths = frozenset(open_paths) | frozenset(HEALTH)
+        self._open_paths = frozenset(open_paths)
         self._open_folder = open_folder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,11 +14,16 @@ from typing import Any
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
+import click
 from _bentoml_sdk import Service
+from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils.analytics import usage_stats
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.routes import app
+from serving import access
+from serving.guard import Guard, Limits
+from serving.observability import configure_logging
+from serving.routes import app, guard
 
 usage_stats.do_not_track.cache_clear()
 
@@ -51,7 +56,8 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application that a worker runs."""
         native = [each.route for each in self.apis.values()]
-        return Front(app, super().to_asgi(is_main), [*native, "/schema.json"])
+        theirs = Guard(super().to_asgi(is_main), **guard(app.state))
+        return Front(app, theirs, [*native, "/schema.json"])
 
 
 @bentoml.service(
@@ -71,7 +77,12 @@ class SenseiService:
         from sensei.settings import Settings
         from serving.worker import start_worker
 
-        app.state.worker = start_worker(Settings())
+        settings = Settings()
+        configure_logging(settings.log_level)
+        app.state.limits = Limits(settings.max_body_bytes)
+        app.state.access = access.open_access(settings)
+        access.keep_current(app.state.access)
+        app.state.worker = start_worker(settings)
         app.state.engine = app.state.worker.engine
         # What is there by now stays: no full collection has to walk over all of it again.
         gc.collect()
@@ -82,3 +93,17 @@ class SenseiService:
         """The last answers are logged before the process ends."""
         worker, app.state.worker = app.state.worker, None
         worker.close()
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def refuse_exposed() -> None:
+        """Before any worker starts: on an address that others reach, there must be a key."""
+        from sensei.errors import SenseiError
+        from sensei.settings import Settings
+
+        command = click.get_current_context(silent=True)
+        host = command.params.get("host") if command else None
+        try:
+            access.refuse_exposed(host or BentoMLContainer.http.host.get(), Settings())
+        except SenseiError as error:
+            raise SystemExit(f"error: {error}") from None

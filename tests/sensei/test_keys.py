@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sensei import keys
+from sensei import key_store, keys
 from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.log import Log
 
@@ -12,8 +12,8 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def test_a_key_opens_and_its_neighbours_do_not(log: Log) -> None:
-    stored, shown = keys.create(log.engine, "platform", NOON)
-    other, _ = keys.create(log.engine, "platform", NOON)
+    stored, shown = key_store.create(log.engine, "platform", NOON)
+    other, _ = key_store.create(log.engine, "platform", NOON)
     assert keys.id_of(shown.encode()) == stored.key_id
     assert stored.fits(shown.encode())
     assert not other.fits(shown.encode())
@@ -22,26 +22,26 @@ def test_a_key_opens_and_its_neighbours_do_not(log: Log) -> None:
 
 
 def test_what_is_stored_is_read_back_oldest_first(log: Log) -> None:
-    second, _ = keys.create(log.engine, "operator", NOON + timedelta(seconds=1))
-    first, _ = keys.create(log.engine, "platform", NOON)
-    assert keys.read(log.engine) == [first, second]
+    second, _ = key_store.create(log.engine, "operator", NOON + timedelta(seconds=1))
+    first, _ = key_store.create(log.engine, "platform", NOON)
+    assert key_store.read(log.engine) == [first, second]
     assert first.is_valid
 
 
 def test_a_revoked_key_stays_in_the_list_and_is_revoked_once(log: Log) -> None:
-    key, _ = keys.create(log.engine, "platform", NOON)
-    keys.revoke(log.engine, key.key_id, NOON + timedelta(days=1))
-    (found,) = keys.read(log.engine)
+    key, _ = key_store.create(log.engine, "platform", NOON)
+    key_store.revoke(log.engine, key.key_id, NOON + timedelta(days=1))
+    (found,) = key_store.read(log.engine)
     assert found.revoked_at == NOON + timedelta(days=1)
     assert not found.is_valid
     for key_id in (key.key_id, "0000"):
         with pytest.raises(InvalidInput, match=rf"got '{key_id}'; see `sensei keys list`"):
-            keys.revoke(log.engine, key_id)
+            key_store.revoke(log.engine, key_id)
 
 
 def test_no_secret_is_at_rest(sqlite_url: str) -> None:
     log = Log(sqlite_url)
-    secrets = [keys.create(log.engine, "platform")[1].split("_", 2)[2] for _ in range(20)]
+    secrets = [key_store.create(log.engine, "platform")[1].split("_", 2)[2] for _ in range(20)]
     log.close()
     folder = Path(sqlite_url.removeprefix("sqlite:///")).parent
     held = b"".join(each.read_bytes() for each in folder.iterdir())
@@ -52,8 +52,8 @@ def test_no_secret_is_at_rest(sqlite_url: str) -> None:
 
 def test_a_role_that_does_not_exist_is_refused(log: Log) -> None:
     with pytest.raises(InvalidInput, match="role: expected platform or operator, got 'root'"):
-        keys.create(log.engine, "root")
-    assert keys.read(log.engine) == []
+        key_store.create(log.engine, "root")
+    assert key_store.read(log.engine) == []
 
 
 @pytest.mark.parametrize("presented", [b"", b"sensei", b"_", b"sensei__", b"\xff_\xff_\xff"])
@@ -63,4 +63,4 @@ def test_what_is_no_key_names_none(presented: bytes) -> None:
 
 def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="sensei db upgrade"):
-        keys.read(Log(f"sqlite:///{tmp_path / 'sensei.db'}").engine)
+        key_store.read(Log(f"sqlite:///{tmp_path / 'sensei.db'}").engine)

@@ -1,7 +1,11 @@
 """The real server over HTTP: one, started for all of these tests."""
 
+import json
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +15,11 @@ import httpx
 import psutil
 import pytest
 
-from sensei import curriculum
+from sensei import curriculum, key_store
 from sensei.database import upgrade
 from sensei.log import Log, open_log
 
+ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.now(UTC)
 
 
@@ -124,7 +129,7 @@ def test_readiness_says_what_is_missing_and_health_what_serves(
 
 def test_it_is_alive_and_ready_and_keeps_no_series_per_learner(server: Any) -> None:
     assert server.get("/livez").status_code == server.get("/readyz").status_code == 200
-    assert server.get("/metrics").status_code == 404
+    assert server.get("/metrics").status_code == 200
 
 
 def test_it_listens_on_loopback_only(server: Any) -> None:
@@ -163,3 +168,48 @@ def test_without_a_log_and_without_a_bundle_it_answers_and_ctrl_c_leaves_no_proc
     assert "Tracking" not in said
     assert "Traceback" not in said
     assert not (tmp_path / "sensei.db").exists()
+
+
+def test_bentomls_own_endpoints_ask_for_a_key_and_a_revoked_one_opens_nothing_soon(
+    tmp_path: Path, serve: Callable[..., Any]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'sensei.db'}"
+    upgrade(url)
+    log = open_log(url)
+    key, shown = key_store.create(log.engine, "platform")
+    with serve(SENSEI_HOME=str(tmp_path)) as server:
+        path = "/api/user/testuser/recommendations"
+        headers = {"X-API-Key": shown}
+        for native in (path, "/schema.json", "/metrics"):
+            assert server.get(native).status_code == 401, native
+        assert server.get("/livez").status_code == 200
+        assert httpx.get(server.url + path, headers=headers).status_code == 200
+        key_store.revoke(log.engine, key.key_id)
+        until = time.monotonic() + 30
+        while httpx.get(server.url + path, headers=headers).status_code == 200:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        said = server.output.read_text()
+    log.close()
+    lines = [json.loads(each) for each in said.splitlines() if each.startswith("{")]
+    asked = [each for each in lines if each["logger"] == "serving.requests"]
+    expected = {"route": "/api/user/{username}/recommendations", "key": key.key_id, "status": 200}
+    assert [each for each in asked if expected.items() <= each.items()]
+    assert shown.rpartition("_")[2] not in said
+    assert "testuser" not in said
+
+
+def test_on_an_address_that_others_reach_it_does_not_start_without_a_key(tmp_path: Path) -> None:
+    command = ["bentoml", "serve", "serving.service:SenseiService", "--host", "0.0.0.0"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env={"SENSEI_HOME": str(tmp_path), "BENTOML_HOME": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "error: keys: expected at least one for a service on 0.0.0.0" in done.stderr
+    assert "`sensei keys create`" in done.stderr
+    assert "Traceback" not in done.stderr
