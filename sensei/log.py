@@ -212,6 +212,20 @@ class Log:
         )
         return self._rows(query, since_us)
 
+    def duration_counts(self, since_us: int, step: int) -> list[tuple[int, str, int, int]]:
+        """Topic, kind, duration in steps of so many seconds, and number of such learning events.
+
+        Args:
+            since_us: events from that moment on, microseconds since 1970.
+            step: seconds, at least 1.
+        """
+        query = (
+            f"SELECT topic_id, interaction_type, duration_seconds / {int(step)}, COUNT(*) "  # noqa: S608
+            "FROM valid_interactions WHERE timestamp >= ? AND duration_seconds > 0 "
+            f"AND interaction_type IN {LEARNING_KINDS} GROUP BY 1, 2, 3"
+        )
+        return self._rows(query, since_us)
+
     def _rows(self, query: str, *given: Any) -> list[Any]:
         with database.reading(self.engine) as connection:
             cursor = connection.connection.cursor()

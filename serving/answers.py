@@ -79,3 +79,39 @@ class Difficulty(Sourced):
     evidence: Evidence | None
     topic_id: int
     title: str
+
+
+class Material(Answer):
+    """Something to study a topic with."""
+
+    resource_id: int
+    kind: Literal["text", "video", "lab"]
+    title: str
+    url: str
+
+
+class PathStep(Answer):
+    """A topic to study on the way to the goal."""
+
+    topic_id: int
+    title: str
+    domain: str | None = Field(description="Null of a topic that is in no catalogue")
+    status: Literal["failed", "shaky", "started", "new"] = Field(
+        description="failed: last time; shaky: what builds on it failed again and again; "
+        "started: without a pass so far"
+    )
+    difficulty: Level | None = Field(description="At which to test it; null without a model")
+    expected_success: Probability | None = Field(description="At that level, as of now")
+    resource: Material | None = Field(description="In the learner's format where there is one")
+    minutes: int | None = Field(description="That the resource and a quiz take")
+    minutes_from: Literal["log", "catalogue"] | None = Field(description="Who says so")
+    why: str = Field(description="For the learner")
+
+
+class LearningPath(Sourced):
+    """The next steps to a goal, prerequisites first."""
+
+    learning_path: list[PathStep]
+    goal: str
+    remaining: int = Field(ge=0, description="Topics to the goal, those of the path included")
+    format: Literal["text", "video", "lab"] = Field(description="Preferred of the resources")

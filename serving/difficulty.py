@@ -79,6 +79,22 @@ def evidence(inputs: Sequence[float], row: Numbers | None, now_us: int) -> dict[
     }
 
 
+def suggested(question: Question, topic_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The level at which each topic should be tested, and the success expected at it now.
+
+    Returns:
+        `difficulty` and `expected_success` of each topic; None where no model can say.
+    """
+    model = question.able("difficulty")
+    if model is None or not topic_ids:
+        return [{"difficulty": None, "expected_success": None} for _ in topic_ids]
+    found = []
+    for success in model.success(question.learner, topic_ids, question.now_us).tolist():
+        level = suggest_level(success)
+        found.append({"difficulty": LEVELS[level], "expected_success": success[level]})
+    return found
+
+
 def suggest(question: Question, topic_id: int) -> Reply:
     """The level of the next quiz on a topic; the easiest where no model can say."""
     model = question.able("difficulty")

@@ -6,6 +6,7 @@ bears the id under which it is logged.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from features.history import History
@@ -13,9 +14,12 @@ from sensei.errors import StorageUnavailable
 from serving.arms import Arm, Arms
 from serving.catalogue import Catalogue
 from serving.difficulty import suggest
+from serving.durations import Durations
 from serving.learners import Learner, Learners
 from serving.model import Model
+from serving.path import EVERYTHING, FORMAT_OF, Format, Goal, learning_path
 from serving.predictions import Answer, new_id
+from serving.profile import profile
 from serving.question import LOG_UNREACHABLE, UNKNOWN_LEARNER, Question, Reply
 from serving.ranking import Wanted
 from serving.recommending import recommend
@@ -50,6 +54,7 @@ class Engine:
         self.challenger: Model | None = None
         self.catalogue = catalogue
         self.arms = arms
+        self.durations = Durations()
         self._clock = clock
         self._record = record
 
@@ -82,6 +87,45 @@ class Engine:
         """
         question = self.ask(user_id)
         return self._answered(question, "difficulty", suggest(question, topic_id))
+
+    def adapt_learning_path(
+        self,
+        user_id: str,
+        goal: Goal = EVERYTHING,
+        steps: int = 5,
+        preferred: Format | None = None,
+    ) -> dict[str, Any]:
+        """The next steps to a goal, planned anew from what the learner has done.
+
+        Args:
+            user_id: any name, also one never seen.
+            goal: a topic, a domain, or the whole curriculum.
+            steps: most steps, at least 1.
+            preferred: of the resources; by default as the learner's style has it.
+
+        Returns:
+            See `serving.answers.LearningPath`.
+
+        Raises:
+            InvalidInput: there is no such goal.
+        """
+        question = self.ask(user_id)
+        preferred = preferred or FORMAT_OF[self._style(question)]
+        reply = learning_path(question, goal, steps, preferred, self.durations)
+        return self._answered(question, "learning_path", reply)
+
+    def get_user_profile(self, user_id: str) -> dict[str, Any]:
+        """What is known of a learner: counts, mean score, topics met, finished and mastered."""
+        question = self.ask(user_id)
+        return profile(question) | {"learning_style": self._style(question)}
+
+    def _style(self, question: Question) -> str:
+        """The learner's own choice, else what is observed."""
+        chosen = None
+        if question.unknown != LOG_UNREACHABLE:
+            with suppress(StorageUnavailable):  # said by `fallback` from the next question on
+                chosen = self.learners.style_override(question.user_id)
+        return chosen or question.learner.history.learning_style()
 
     def describe(self) -> list[tuple[str, str]]:
         """What is served, for a person: pairs of a name and its value."""

@@ -12,13 +12,14 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.history import History
 from sensei.errors import StorageUnavailable
+from sensei.preferences import style_override
 
 if TYPE_CHECKING:
     from sensei.log import Event, Log
@@ -30,6 +31,8 @@ RETRY_SECONDS = 1.0
 """How long a log that failed is left alone: requests are answered without it, none waits."""
 
 logger = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 
 States = dict[str, NDArray[np.float32]]
@@ -116,12 +119,23 @@ class Learners:
         Raises:
             StorageUnavailable: the log does not answer, or did not within the last second.
         """
+        return self._asked(lambda log: self._current(log, user_id, networks or NoNetworks()))
+
+    def style_override(self, user_id: str) -> str | None:
+        """The learning style that the learner chose; None where he left it to what is observed.
+
+        Raises:
+            StorageUnavailable: as `learner`.
+        """
+        return self._asked(lambda log: style_override(log.engine, user_id))
+
+    def _asked(self, read: "Callable[[Log], Found]") -> Found:
         if self._monotonic() < self._retry_at:
             raise StorageUnavailable("log: expected an answer, got an error; repeat in a second")
         try:
             if self._log is None:
                 self._log = self._connect()
-            return self._current(self._log, user_id, networks or NoNetworks())
+            return read(self._log)
         except StorageUnavailable as error:
             self._retry_at = self._monotonic() + RETRY_SECONDS
             logger.warning("answering without the log: %s", error)

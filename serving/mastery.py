@@ -3,10 +3,8 @@
 from features.steps import LAST_SCORES, T_ATTEMPTS, T_LAST_ATTEMPT, T_SCORES, T_STREAK, Numbers
 from sensei.contracts import WELL_PASSED_SCORE
 
-REST_DAYS = 1.0
-"""A topic mastered less than so many days ago is not offered again."""
-
-_DAY = 86_400_000_000  # microseconds
+REST_MICROSECONDS = 86_400_000_000
+"""A topic mastered less than a day ago is not offered again."""
 
 
 def last_score(row: Numbers) -> float | None:
@@ -36,4 +34,4 @@ def mastered(row: Numbers) -> bool:
 
 def rests(row: Numbers, now_us: int) -> bool:
     """Whether the topic was mastered so lately that it is not offered again."""
-    return now_us - row[T_LAST_ATTEMPT] < REST_DAYS * _DAY and mastered(row)
+    return now_us - row[T_LAST_ATTEMPT] < REST_MICROSECONDS and mastered(row)

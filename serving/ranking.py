@@ -1,6 +1,6 @@
 """Which topics may be offered to a learner, and in which order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from features.corpus import Corpus
 from features.history import History
-from features.steps import ROW_WIDTH
+from features.steps import ROW_WIDTH, T_TIME
 from serving.catalogue import Catalogue
-from serving.mastery import finished, mastered, rests
+from serving.mastery import REST_MICROSECONDS, finished, mastered, rests
 
 _UNTOUCHED = [0.0] * ROW_WIDTH
 
@@ -79,7 +79,14 @@ def offerable(
     """
     offered = is_offered(wanted, history, catalogue, now_us)
     slots, kept = corpus.slots, taken.copy()
-    asked = {**slots, **history.topics} if wanted.respect_prerequisites else history.topics
+    if wanted.respect_prerequisites:
+        asked: Iterable[int] = {**slots, **history.topics}
+    elif wanted.only_new or wanted.exclude_mastered:
+        asked = history.topics
+    else:  # the way of most requests: few topics were studied so lately that they may rest
+        since = now_us - REST_MICROSECONDS
+        asked = [each for each, row in history.topics.items() if row[T_TIME] > since]
+        asked += [each for each in history.last_topics(1) if each is not None]
     for topic_id in asked:
         place = slots[topic_id] - 1  # -1: no slot
         if 0 <= place < len(kept) and not offered(topic_id):

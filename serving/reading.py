@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.answers import Difficulty, Recommendations
+from serving.answers import Difficulty, LearningPath, Recommendations
 from serving.endpoints import Endpoint, answer
+from serving.path import Goal
 from serving.ranking import Wanted
-from serving.schemas import DifficultyQuery, RecommendationsQuery
+from serving.schemas import DifficultyQuery, LearningPathQuery, RecommendationsQuery
 
 if TYPE_CHECKING:
     from serving.engine import Engine
@@ -25,6 +26,13 @@ async def recommendations(request: Request, asked: RecommendationsQuery) -> Resp
 async def suggest_difficulty(request: Request, asked: DifficultyQuery) -> Response:
     """The level of a learner's next quiz on a topic."""
     return answer(_engine(request).suggest_quiz_difficulty(asked.username, asked.topic_id))
+
+
+async def learning_path(request: Request, asked: LearningPathQuery) -> Response:
+    """The next steps of a learner to a goal."""
+    goal = Goal(asked.topic_id, asked.domain)
+    engine = _engine(request)
+    return answer(engine.adapt_learning_path(asked.username, goal, asked.steps, asked.format))
 
 
 def _engine(request: Request) -> "Engine":
@@ -48,5 +56,13 @@ ENDPOINTS = (
         "How hard the next quiz should be",
         Difficulty,
         DifficultyQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/api/user/{username}/learning-path",
+        learning_path,
+        "The next steps to a goal",
+        LearningPath,
+        LearningPathQuery,
     ),
 )

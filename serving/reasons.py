@@ -76,7 +76,9 @@ CAUSES = (
 )
 """Every input belongs to one cause, but `new`: it says what a slot is, and nothing for a topic."""
 
-_UNKNOWN = dict.fromkeys(CAUSES[3].inputs, 0.5) | {"topic_pass_share_last_3": 0.0}
+_UNKNOWN = dict.fromkeys(
+    ("mean_score", "mean_score_last_5", "topic_mean_score_last_5", "topic_last_score"), 0.5
+)
 """Inputs that are not 0 where nothing is known; see `contracts.RECOMMENDATION_INPUTS`."""
 
 

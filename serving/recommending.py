@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sensei.contracts import LEVELS, TOPIC_INPUTS
-from serving.difficulty import suggest_level
+from sensei.contracts import TOPIC_INPUTS
+from serving.difficulty import suggested
 from serving.mastery import finished
 from serving.model import Model
 from serving.question import NO_MODEL, Question, Reply
@@ -48,7 +48,7 @@ def recommend(question: Question, wanted: Wanted) -> Reply:
     else:
         ranking = by_model(question, model, wanted)
     shown = ranking.topics[: wanted.count]
-    tested = _tested(question, [topic_id for topic_id, _ in shown])
+    tested = suggested(question, [topic_id for topic_id, _ in shown])
     listed = [
         {
             "topic_id": topic_id,
@@ -136,15 +136,3 @@ def in_curriculum_order(question: Question, wanted: Wanted) -> Ranking:
     reason = {"cause": "curriculum", "text": text, "without": None}
     source = {"model": "curriculum_order", "version": None, "fallback": NO_MODEL}
     return Ranking(topics, [[reason] for _ in topics[: wanted.count]], source)
-
-
-def _tested(question: Question, topic_ids: list[int]) -> list[dict[str, Any]]:
-    """The level at which each topic should be tested, and the success expected at it."""
-    model = question.able("difficulty")
-    if model is None or not topic_ids:
-        return [{"difficulty": None, "expected_success": None} for _ in topic_ids]
-    found = []
-    for success in model.success(question.learner, topic_ids, question.now_us).tolist():
-        level = suggest_level(success)
-        found.append({"difficulty": LEVELS[level], "expected_success": success[level]})
-    return found

@@ -1,7 +1,7 @@
 """What a request may hold, and the sentence a caller reads when it does not."""
 
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
@@ -64,6 +64,24 @@ class DifficultyQuery(Query):
 
     topic_id: TopicId
     username: Username
+
+
+class LearningPathQuery(Query):
+    """Path and query of `GET /api/user/{username}/learning-path`."""
+
+    username: Username
+    topic_id: TopicId | None = Field(
+        None, description="a topic as the goal: a whole number of at least 0", examples=[12]
+    )
+    domain: str | None = Field(
+        None, description="a domain of the catalogue as the goal", examples=["Cryptography"]
+    )
+    steps: int = Field(
+        5, ge=1, le=MAX_COUNT, description=f"a whole number from 1 to {MAX_COUNT}", examples=[5]
+    )
+    format: Literal["text", "video", "lab"] | None = Field(
+        None, description="one of text, video, lab", examples=["video"]
+    )
 
 
 Asked = TypeVar("Asked", bound=BaseModel)

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sensei import curriculum
@@ -13,6 +14,7 @@ from sensei.errors import StorageUnavailable
 from sensei.log import Log, open_log
 from sensei.settings import Settings
 from serving.catalogue import Catalogue
+from serving.durations import Measuring
 from serving.engine import Engine
 from serving.learners import Learners
 from serving.predictions import Predictions
@@ -31,11 +33,13 @@ class Worker:
     engine: Engine
     follower: Follower
     predictions: Predictions
+    durations: Measuring
 
     def close(self) -> None:
         """Write the answers that wait, and stop."""
         self.predictions.close()
         self.follower.close()
+        self.durations.close()
 
 
 def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
@@ -64,7 +68,9 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
         # Ours fits a new platform; the topics of a log from elsewhere bear other numbers.
         engine.catalogue = Catalogue.of(curriculum.load_file().topics)
     predictions.start()
-    return Worker(engine, follower, predictions)
+    durations = Measuring(connect, clock, partial(setattr, engine, "durations"))
+    durations.start()
+    return Worker(engine, follower, predictions, durations)
 
 
 def _topics(url: str) -> tuple[Sequence[Topic], bool]:
