@@ -196,21 +196,43 @@ class Log:
         events.sort(key=lambda event: (event.timestamp, event.event_id))
         return events
 
-    def learning_by_day(self, since_us: int) -> list[tuple[int, int, int]]:
-        """Topic, UTC day since 1970, and number of its learning events, from a moment on."""
-        query = (
-            f"SELECT topic_id, timestamp / {DAY}, COUNT(*) FROM valid_interactions "  # noqa: S608
-            f"WHERE timestamp >= ? AND interaction_type IN {LEARNING_KINDS} GROUP BY 1, 2"
-        )
-        return self._rows(query, since_us)
+    def learning_between(
+        self, start_us: int, stop_us: int, last_id: int
+    ) -> list[tuple[int, int, int, int]]:
+        """Learning events of a stretch of time in rows up to a key, counted by topic and day.
 
-    def first_events(self, since_us: int) -> list[tuple[int, int]]:
-        """Topic, and time of its first learning event from a moment on (us since 1970)."""
-        query = (
-            "SELECT topic_id, MIN(timestamp) FROM valid_interactions "  # noqa: S608
-            f"WHERE timestamp >= ? AND interaction_type IN {LEARNING_KINDS} GROUP BY 1"
+        Returns:
+            Topic, UTC day since 1970, number of events, time of the first (us since 1970).
+        """
+        # + keeps SQLite from walking over all keys instead of the stretch
+        return self._learning(
+            "timestamp >= ? AND timestamp < ? AND +id <= ?", start_us, stop_us, last_id
         )
-        return self._rows(query, since_us)
+
+    def learning_since(
+        self, after_id: int, last_id: int, start_us: int
+    ) -> list[tuple[int, int, int, int]]:
+        """The same of rows after a key, up to another, that happened from a moment on."""
+        return self._learning("id > ? AND id <= ? AND +timestamp >= ?", after_id, last_id, start_us)
+
+    def _learning(self, where: str, *given: int) -> list[tuple[int, int, int, int]]:
+        return self._rows(
+            f"SELECT topic_id, timestamp / {DAY}, COUNT(*), MIN(timestamp) "  # noqa: S608
+            f"FROM valid_interactions WHERE {where} "
+            f"AND interaction_type IN {LEARNING_KINDS} GROUP BY 1, 2",
+            *given,
+        )
+
+    def last_id(self) -> int:
+        """The newest key; 0 in an empty log."""
+        ((found,),) = self._rows("SELECT MAX(id) FROM user_interactions")
+        return found or 0
+
+    def last_time(self, before_us: int) -> int | None:
+        """The time of the last interaction before a moment (us since 1970); None without one."""
+        query = "SELECT MAX(timestamp) FROM user_interactions WHERE timestamp < ?"
+        ((found,),) = self._rows(query, before_us)
+        return None if found is None else int(found)
 
     def duration_counts(self, since_us: int, step: int) -> list[tuple[int, str, int, int]]:
         """Topic, kind, duration in steps of so many seconds, and number of such learning events.

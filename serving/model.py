@@ -56,6 +56,12 @@ class Model:
         """The bundle's."""
         return self.bundle.digest
 
+    @property
+    def trained_until(self) -> int:
+        """Last moment that training of the earlier model saw, microseconds since 1970."""
+        found = (int(each.statistics.trained_until) for each in self.corpora.values())
+        return min(found, default=0)
+
     @cached_property
     def states_of(self) -> str:
         """Digest of all that hidden states come from; empty where no model has one.

@@ -7,6 +7,7 @@ old bundle keeps serving. Where the log does not answer, everything stays as it 
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,13 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.history import FOLD_VERSION, History
-from features.recency import Recency
-from features.statistics import Statistics
+from features.recency import NEVER
 from sensei.bundle import Bundle
 from sensei.errors import IncompatibleBundle, SenseiError, StorageUnavailable
 from serving.arms import Arms
 from serving.engine import Engine
-from serving.lately import lately
+from serving.lately import Lately
 from serving.learners import Learner
 from serving.model import Model
 
@@ -33,6 +33,9 @@ POLL_SECONDS = 1.0
 
 REFRESH_SECONDS = 60.0
 """How often what all learners did lately is read, and a refused bundle tried again."""
+
+READ_SECONDS, START_SECONDS = 0.2, 1.0
+"""How long at most what learners did is read at a time, and before the first request."""
 
 TRIAL = "trial"
 """Fact that names the bundle of a live trial and its share: `{"bundle": digest, "share": 0.1}`."""
@@ -49,7 +52,8 @@ class Following:
         refused: why the bundle that is pointed at does not serve, if it does not.
         refused_challenger: the same of the bundle of a live trial.
         polled_seconds: since the pointer was last read; None before the first time.
-        refreshed_seconds: since what learners did lately was last read.
+        refreshed_seconds: since what learners did lately was last read; None while all of it is
+            being read for the first time.
     """
 
     log: bool
@@ -137,17 +141,18 @@ class Follower:
         self._clock = clock
         self._monotonic = monotonic
         self._log: Log | None = None
-        self._lately: Callable[[Statistics], Recency] | None = None
+        self._lately = Lately(monotonic)
+        self._complete = False
         self._champion, self._challenger = _Slot(), _Slot()
         self._polled_at: float | None = None
-        self._refreshed_at: float | None = None
+        self._refreshed_at = -math.inf
         self._failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="follower")
 
     def start(self) -> None:
         """Look once, so that the first request finds a model, then go on in the background."""
-        self.look()
+        self.look(START_SECONDS)
         if self._engine.model is None:
             self._serve_packed()
         self._thread.start()
@@ -170,7 +175,7 @@ class Follower:
             refused=self._champion.refused,
             refused_challenger=self._challenger.refused,
             polled_seconds=None if self._polled_at is None else now - self._polled_at,
-            refreshed_seconds=None if self._refreshed_at is None else now - self._refreshed_at,
+            refreshed_seconds=now - self._refreshed_at if self._complete else None,
         )
 
     def _run(self) -> None:
@@ -179,17 +184,18 @@ class Follower:
         if self._log is not None:
             self._log.close()
 
-    def look(self) -> None:
-        """Read the pointer, and now and then what learners did lately; do what follows from it."""
+    def look(self, seconds: float = READ_SECONDS) -> None:
+        """Read the pointer, and what learners did lately; do what follows from it.
+
+        Args:
+            seconds: how long what learners did may be read now.
+        """
         try:
             self._log = self._log or self._connect()
-            if self._lately is None:  # a model that is new knows it from the start
-                self._read(self._log)
             self._follow(self._log)
-            now = self._monotonic()
-            self._polled_at = now
-            if self._refreshed_at is None or now - self._refreshed_at >= REFRESH_SECONDS:
-                self._refresh(self._log)
+            self._polled_at = self._monotonic()
+            if not self._complete or self._polled_at - self._refreshed_at >= REFRESH_SECONDS:
+                self._refresh(self._log, seconds)
         except StorageUnavailable as error:
             if not self._failing:  # once an outage
                 logger.warning("the log is not followed, what is served stays: %s", error)
@@ -225,25 +231,25 @@ class Follower:
             slot.refuse(error)
             return serving
         slot.refused = slot.said = None
+        self._complete = False  # it may have been trained earlier than what is counted
         logger.info("bundle %s serves after %.2f s", digest[:12], self._monotonic() - started)
         return found
 
-    def _refresh(self, log: "Log") -> None:
+    def _refresh(self, log: "Log", seconds: float) -> None:
         """What learners did lately, for all that serves; a refused bundle gets another chance."""
         engine = self._engine
-        if self._refreshed_at is not None:
-            self._read(log)
-            engine.model = engine.model and self._current(engine.model)
-            engine.challenger = engine.challenger and self._current(engine.challenger)
+        serving = [model for model in (engine.model, engine.challenger) if model]
+        since = min((model.trained_until for model in serving), default=NEVER)
+        self._complete = self._lately.read(log, int(since), self._clock(), seconds)
+        engine.model = engine.model and self._current(engine.model)
+        engine.challenger = engine.challenger and self._current(engine.challenger)
         self._refreshed_at = self._monotonic()
         self._champion.again = self._challenger.again = True
 
-    def _read(self, log: "Log") -> None:
-        self._lately = lately(log, self._engine.catalogue.topics, self._clock())
-
     def _current(self, model: Model) -> Model:
-        assert self._lately is not None
-        return tried(model.knowing(self._lately), self._clock())
+        now = self._clock()
+        reading = self._lately.of(self._engine.catalogue.topics, now)
+        return tried(model.knowing(reading), now)
 
     def _serve_packed(self) -> None:
         """What the Bento was built with, where nothing else can serve."""
