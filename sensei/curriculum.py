@@ -174,6 +174,21 @@ def read(engine: Engine) -> Curriculum:
     )
 
 
+def find(engine: Engine, resource_id: int) -> tuple[Topic, Resource] | None:
+    """A stored resource with its topic, of which only id, title and domain are filled in."""
+    query = select(
+        tables.Resource, tables.Topic.title.label("topic"), tables.Topic.domain
+    ).join_from(tables.Resource, tables.Topic)
+    with database.reading(engine) as connection:
+        row = connection.execute(query.where(tables.Resource.id == resource_id)).first()
+    if row is None:
+        return None
+    resource = Resource(
+        resource_id=row.id, kind=row.kind, title=row.title, url=row.url, minutes=row.minutes
+    )
+    return Topic(topic_id=row.topic_id, title=row.topic, domain=row.domain), resource
+
+
 def _check_unique(field: str, values: Iterable[int]) -> None:
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:

@@ -39,7 +39,7 @@ def export(engine: Engine, user_id: str) -> dict[str, list[dict[str, Any]]]:
     """
     with database.reading(engine) as connection:
         return {
-            table.name: [_plain(row) for row in connection.execute(_theirs(table, user_id))]
+            str(table.name): [_plain(row) for row in connection.execute(_theirs(table, user_id))]
             for table in personal_tables()
         }
 
@@ -50,7 +50,7 @@ def _theirs(table: Table, user_id: str) -> Any:
 
 def _plain(row: Any) -> dict[str, Any]:
     """Columns as JSON has them; metadata as the object it is."""
-    found = dict(row._mapping)
+    found = {str(name): value for name, value in row._mapping.items()}  # not SQLAlchemy's names
     if isinstance(found.get("metadata"), str):
         found["metadata"] = orjson.loads(found["metadata"])
     return found
@@ -76,7 +76,9 @@ def erase(engine: Engine, user_id: str, folders: Sequence[Path]) -> dict[str, in
         _bury(connection, user_id, now)
         _flag_champion(connection, user_id, now)
         counts = {
-            table.name: connection.execute(delete(table).where(table.c.user_id == user_id)).rowcount
+            str(table.name): connection.execute(
+                delete(table).where(table.c.user_id == user_id)
+            ).rowcount
             for table in reversed(personal_tables())
         }
     _empty(folders)

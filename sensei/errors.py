@@ -1,10 +1,17 @@
 """The project's errors: what was expected, what came, and what to do next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class SenseiError(Exception):
-    """Base of every error a person is meant to read: one sentence with the next step."""
+    """Base of every error a person is meant to read: one sentence with the next step.
+
+    Attributes:
+        details: what a program that reads the error also wants, as JSON has it.
+    """
+
+    details: Mapping[str, Any] = {}
 
 
 class InvalidInput(SenseiError):
@@ -14,13 +21,15 @@ class InvalidInput(SenseiError):
 class InvalidBatch(InvalidInput):
     """Events of a batch break rules, so none was written.
 
-    Attributes:
+    Args:
         items: place in the batch -> the sentence about the event there.
     """
 
     def __init__(self, items: Mapping[int, str]) -> None:
         super().__init__(next(iter(items.values())))
         self.items = dict(items)
+        listed = [{"index": place, "error": said} for place, said in self.items.items()]
+        self.details = {"items": listed}
 
 
 class ConflictingEvent(SenseiError):
@@ -53,3 +62,16 @@ class PromotionRefused(SenseiError):
 
 class StorageUnavailable(SenseiError):
     """The database or SENSEI_HOME cannot be read or written."""
+
+
+class NotRecorded(StorageUnavailable):
+    """Events were not acknowledged; sent again with these ids, they are recorded once.
+
+    Args:
+        sentence: what failed.
+        event_ids: of the events, those that we gave them too.
+    """
+
+    def __init__(self, sentence: str, event_ids: Sequence[str]) -> None:
+        super().__init__(sentence)
+        self.details = {"event_ids": list(event_ids)}

@@ -1,9 +1,22 @@
-"""What a learner prefers by his own word."""
+"""What a learner prefers: by what he does, and by his own word."""
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, select, text, update
 
 from sensei import appending, database, tombstones
 from sensei.tables import Learner
+
+
+def kinds(engine: Engine, user_id: str) -> dict[str, int]:
+    """How many valid events of each kind a learner has.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    query = text(
+        "SELECT interaction_type, COUNT(*) FROM valid_interactions WHERE user_id = :user GROUP BY 1"
+    )
+    with database.reading(engine) as connection:
+        return {kind: count for kind, count in connection.execute(query, {"user": user_id})}
 
 
 def style_override(engine: Engine, user_id: str) -> str | None:

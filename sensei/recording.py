@@ -62,8 +62,8 @@ def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) ->
     until, found, bad = rules.latest(now), [], {}
     seen: Counter[Row] = Counter()
     for place, event in enumerate(events):
-        stamped = not isinstance(event, Interaction) and event.get("timestamp") is None
         try:
+            stamped = not isinstance(event, Interaction) and _object(event).get("timestamp") is None
             given = event | {"timestamp": now} if stamped else event  # type: ignore[operator]
             checked = given if isinstance(given, Interaction) else parse(given)
             rules.check_not_future(checked.timestamp, until)
@@ -74,6 +74,12 @@ def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) ->
     if bad:
         raise InvalidBatch(bad)
     return found
+
+
+def _object(event: object) -> Mapping[str, Any]:
+    if not isinstance(event, Mapping):
+        rules.refuse("event", "an object", event, "send one with the fields of an event")
+    return event
 
 
 def _row(event: Interaction, stamped: bool, seen: Counter[Row]) -> Row:

@@ -8,9 +8,9 @@ To add a route, write its handler and declare it in `ENDPOINTS` of the module of
 
 `asked` holds path and query parameters, `sent` the JSON body, both checked; it answers with
 `answer(value)`. What it raises becomes an answer: InvalidInput 422, ConflictingEvent 409,
-StorageUnavailable 503, anything else 500, each as `{"error": sentence}`. Within a group the more
-specific path stands first, because a learner's name may hold slashes: `/api/user/{username}`
-matches all below it.
+LearnerErased 410, StorageUnavailable 503, anything else 500, each as `{"error": sentence}`. Within
+a group the more specific path stands first, because a learner's name may hold slashes:
+`/api/user/{username}` matches all below it.
 
 What must know the declaration (who may call it) is a middleware of each route, see
 `serving.routes.route_middleware`; what need not is a middleware of the application. A middleware
@@ -21,6 +21,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -31,7 +32,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sensei.errors import ConflictingEvent, InvalidInput, StorageUnavailable
+from sensei.errors import (
+    ConflictingEvent,
+    InvalidInput,
+    LearnerErased,
+    SenseiError,
+    StorageUnavailable,
+)
 from serving.schemas import Query, parse
 
 Scope = Literal["open", "platform", "operator"]
@@ -48,6 +55,7 @@ STATUSES = {
     405: "the path is served, the method is not",
     408: "the body did not come in time",
     409: "the same id is there with other content",
+    410: "the learner was erased; nothing is kept of him",
     413: "the body is too large",
     414: "path and query are too long",
     415: "the body is not said to be JSON",
@@ -117,9 +125,14 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
     return Response(orjson.dumps(content), status, headers, media_type="application/json")
 
 
-def refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An error as every endpoint answers it."""
-    return answer({"error": sentence}, status, headers)
+def refusal(
+    status: int,
+    sentence: str,
+    headers: Mapping[str, str] | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> Response:
+    """An error as every endpoint answers it; `details` are for programs."""
+    return answer({"error": sentence, **(details or {})}, status, headers)
 
 
 def route(endpoint: Endpoint, middleware: Sequence[Middleware] = ()) -> Route:
@@ -177,12 +190,13 @@ async def _json(request: Request) -> Any:
 
 async def refused(request: Request, error: Exception) -> Response:
     """What an error of ours says, under its status."""
+    assert isinstance(error, SenseiError)
     status = next(code for kind, code in _STATUS_OF.items() if isinstance(error, kind))
     if status != 503:
-        return refusal(status, str(error))
+        return refusal(status, str(error), details=error.details)
     logger.warning("%s %s: %s", request.method, _template(request), error)  # it names our places
     said = "log: expected it to answer, got nothing; repeat in a second"
-    return refusal(status, said, {"Retry-After": "1"})
+    return refusal(status, said, {"Retry-After": "1"}, error.details)
 
 
 async def failed(request: Request, error: Exception) -> Response:
@@ -197,7 +211,7 @@ async def unknown(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another")
         said = f"method: expected {allowed}, got {request.method}; see /docs"
-    elif error.status_code == 404:
+    elif error.status_code == 404 and error.detail == HTTPStatus.NOT_FOUND.phrase:
         said = f"path: expected one that is served, got {request.url.path!r:.80}; see /docs"
     else:
         said = error.detail
@@ -212,6 +226,7 @@ def _template(request: Request) -> str:
 _STATUS_OF: dict[type[Exception], int] = {
     InvalidInput: 422,
     ConflictingEvent: 409,
+    LearnerErased: 410,
     StorageUnavailable: 503,
 }
 

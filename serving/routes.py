@@ -13,7 +13,7 @@ from starlette.datastructures import State
 from starlette.middleware import Middleware
 
 from sensei.keys import OPEN, OPERATOR
-from serving import health, operations, pages, reading, writing
+from serving import health, operations, pages, personal, reading, writing
 from serving.access import Access, OnlyFor
 from serving.documents import openapi
 from serving.endpoints import ERROR_HANDLERS, Endpoint, route
@@ -22,6 +22,7 @@ from serving.guard import Guard, Limits
 ENDPOINTS: tuple[Endpoint, ...] = (
     *reading.ENDPOINTS,
     *writing.ENDPOINTS,
+    *personal.ENDPOINTS,
     *operations.ENDPOINTS,
     *health.ENDPOINTS,
     *pages.ENDPOINTS,

@@ -18,6 +18,8 @@ from serving.durations import Measuring
 from serving.engine import Engine
 from serving.learners import Learners
 from serving.predictions import Predictions
+from serving.recorder import Recorder
+from serving.records import Records
 from serving.swap import Follower
 
 PACKED = Path(__file__).resolve().parents[1] / "models"
@@ -34,9 +36,12 @@ class Worker:
     follower: Follower
     predictions: Predictions
     durations: Measuring
+    recorder: Recorder
+    records: Records
 
     def close(self) -> None:
-        """Write the answers that wait, and stop."""
+        """Write the events and the answers that wait, and stop."""
+        self.recorder.close()
         self.predictions.close()
         self.follower.close()
         self.durations.close()
@@ -70,7 +75,8 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     predictions.start()
     durations = Measuring(connect, clock, partial(setattr, engine, "durations"))
     durations.start()
-    return Worker(engine, follower, predictions, durations)
+    records = Records(connect, (settings.runs, settings.evaluations))
+    return Worker(engine, follower, predictions, durations, Recorder(connect), records)
 
 
 def _topics(url: str) -> tuple[Sequence[Topic], bool]:

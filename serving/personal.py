@@ -1,0 +1,137 @@
+"""What a learner may ask of us: his format, all that is held of him, and that nothing be held."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.answers import Answer
+from serving.endpoints import Endpoint, answer
+from serving.schemas import Query
+from serving.submissions import OfLearner, Style
+
+if TYPE_CHECKING:
+    from serving.records import Records
+
+
+class StyleChoice(Query):
+    """Body of `PUT /api/user/{username}/learning-style`."""
+
+    learning_style: Style | None = Field(
+        description="visual, kinesthetic or mixed; null to leave it to what is observed",
+        examples=["visual"],
+    )
+
+
+class Evidence(Answer):
+    """Events that the observed preference is read from."""
+
+    video_views: int
+    text_reads: int
+    practice_attempts: int
+    quiz_attempts: int
+
+
+class LearningStyle(Answer):
+    """Which format a learner turns to; it claims no gain from it (Pashler et al. 2008)."""
+
+    learning_style: Style = Field(description="The learner's own choice, else what is observed")
+    observed: Style
+    override: Style | None
+    evidence: Evidence
+    fallback: str | None = Field(description="Why nothing was observed; null where it was")
+
+
+class Export(Answer):
+    """Everything that is held of a learner."""
+
+    user_id: str
+    held: dict[str, list[dict[str, Any]]] = Field(description="Rows by table")
+
+
+class Erasure(Answer):
+    """A learner of whom nothing is held any more; what is sent about him from now on is refused."""
+
+    erased: dict[str, int] = Field(description="Rows erased by table")
+
+
+async def learning_style(request: Request, asked: OfLearner) -> Response:
+    """The format that a learner turns to."""
+    return answer(await asyncio.to_thread(_records(request).learning_style, asked.username))
+
+
+async def choose_learning_style(request: Request, asked: OfLearner, sent: StyleChoice) -> Response:
+    """Keep the format that a learner chose."""
+    records = _records(request)
+    chosen = await asyncio.to_thread(records.choose_style, asked.username, sent.learning_style)
+    return answer(chosen)
+
+
+async def export_learner(request: Request, asked: OfLearner) -> Response:
+    """Everything that is held of a learner."""
+    records, name = _records(request), asked.username
+
+    def document() -> bytes | None:
+        held = records.export(name)
+        return orjson.dumps({"user_id": name, "held": held}) if any(held.values()) else None
+
+    found = await asyncio.to_thread(document)  # written there too: it may be long
+    if found is None:  # also what is asked of a path that is misspelled
+        raise HTTPException(
+            404, f"username: expected one of whom something is held, got {name!r:.80}; see /docs"
+        )
+    return Response(found, media_type="application/json")
+
+
+async def erase_learner(request: Request, asked: OfLearner) -> Response:
+    """Erase a learner."""
+    return answer({"erased": await asyncio.to_thread(_records(request).erase, asked.username)})
+
+
+def _records(request: Request) -> "Records":
+    records: Records = request.app.state.worker.records
+    return records
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "GET",
+        "/api/user/{username}/learning-style",
+        learning_style,
+        "Which format a learner turns to",
+        LearningStyle,
+        OfLearner,
+    ),
+    Endpoint(
+        "PUT",
+        "/api/user/{username}/learning-style",
+        choose_learning_style,
+        "The learner's own choice of format",
+        LearningStyle,
+        OfLearner,
+        StyleChoice,
+        statuses=(410, 503),
+    ),
+    Endpoint(
+        "GET",
+        "/api/user/{username}",
+        export_learner,
+        "Everything that is held of a learner",
+        Export,
+        OfLearner,
+        statuses=(404, 503),
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/user/{username}",
+        erase_learner,
+        "Erase a learner: nothing is held of him, nothing new is taken in",
+        Erasure,
+        OfLearner,
+        statuses=(503,),
+    ),
+)

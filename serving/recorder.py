@@ -1,0 +1,117 @@
+"""What learners did, written to the log: an answer is given when it is on the disk.
+
+One thread a worker writes, so that no request waits in the event loop for the disk. What arrives
+while it writes is written together next: the more requests, the more of them share one wait for
+the disk (docs/decisions/0006).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sensei import recording
+from sensei.errors import NotRecorded, StorageUnavailable
+from sensei.recording import Entry, Row
+
+if TYPE_CHECKING:
+    from sensei.log import Log
+
+CAPACITY = 2_000
+"""Most submissions that wait; more are refused, to be repeated in a second."""
+
+GROUP = 200
+"""Most submissions in one transaction."""
+
+
+class _Waiting(NamedTuple):
+    submission: Sequence[Entry]
+    recorded: asyncio.Future[tuple[Row, ...]]
+
+
+class Recorder:
+    """Writes what learners did; for one event loop.
+
+    Args:
+        connect: opens the log; called by the writing thread, and again after a failure to open.
+    """
+
+    def __init__(self, connect: "Callable[[], Log]") -> None:
+        self._connect = connect
+        self._log: Log | None = None
+        self._thread = ThreadPoolExecutor(1, "recorder")
+        self._waiting: list[_Waiting] = []
+        self._writing = False
+
+    async def log_interactions(self, submission: Sequence[Entry]) -> tuple[Row, ...]:
+        """Record events, all or none; on return they are durable.
+
+        Args:
+            submission: of `sensei.recording.entries`.
+
+        Returns:
+            The events as the log holds them: of a repeat, what came first.
+
+        Raises:
+            ConflictingEvent: an event id is there with another payload.
+            LearnerErased: a learner was erased.
+            NotRecorded: nobody knows; it may be repeated with the same event ids.
+        """
+        if len(self._waiting) >= CAPACITY:
+            raise _not_recorded(
+                submission,
+                f"log: expected to keep up, got {CAPACITY} submissions waiting; repeat in a second",
+            )
+        loop = asyncio.get_running_loop()
+        recorded: asyncio.Future[tuple[Row, ...]] = loop.create_future()
+        self._waiting.append(_Waiting(submission, recorded))
+        if not self._writing:
+            self._begin(loop)
+        return await recorded
+
+    async def log_interaction(self, entry: Entry) -> Row:
+        """Record one event; see `log_interactions`."""
+        return (await self.log_interactions([entry]))[0]
+
+    def close(self) -> None:
+        """Write what waits, then give the connection back."""
+        self._thread.shutdown()
+        if self._log is not None:
+            self._log.close()
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+        self._writing = True
+        task = loop.run_in_executor(self._thread, self._write, [each.submission for each in group])
+        task.add_done_callback(partial(self._end, loop, group))
+
+    def _write(self, submissions: Sequence[Sequence[Entry]]) -> list[Any]:
+        self._log = self._log or self._connect()
+        return list(recording.record(self._log.engine, submissions, datetime.now(UTC)))
+
+    def _end(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        group: list[_Waiting],
+        task: asyncio.Future[list[Any]],
+    ) -> None:
+        self._writing = False
+        if self._waiting:
+            self._begin(loop)  # the disk goes on while the answers are written
+        failure = task.exception()
+        outcomes = [failure] * len(group) if failure else task.result()
+        for each, outcome in zip(group, outcomes, strict=True):
+            if each.recorded.done():
+                continue  # nobody waits any more; what was asked for is done all the same
+            if isinstance(outcome, StorageUnavailable):
+                each.recorded.set_exception(_not_recorded(each.submission, str(outcome)))
+            elif isinstance(outcome, BaseException):
+                each.recorded.set_exception(outcome)
+            else:
+                each.recorded.set_result(outcome.rows)
+
+
+def _not_recorded(submission: Sequence[Entry], sentence: str) -> NotRecorded:
+    return NotRecorded(sentence, [entry.row.event_id for entry in submission])

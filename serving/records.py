@@ -1,0 +1,101 @@
+"""What the database holds of a learner, and the resources: seldom asked, so asked anew each time.
+
+Every call waits for the database: call it in a thread.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.style import detect_learning_style
+from sensei import curriculum, erasure, preferences
+from sensei.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from sensei.curriculum import Resource, Topic
+    from sensei.log import Log
+
+
+class Records:
+    """Answers from the database; any thread may ask.
+
+    Args:
+        connect: opens the log; called again after a failure to open.
+        folders: what lies in them is made from the log, and an erase empties them.
+    """
+
+    def __init__(self, connect: "Callable[[], Log]", folders: Sequence[Path]) -> None:
+        self._connect = connect
+        self._folders = folders
+        self._opened: Log | None = None
+        self._seen: dict[int, tuple[Topic, Resource]] = {}
+
+    @property
+    def _log(self) -> "Log":
+        self._opened = self._opened or self._connect()
+        return self._opened
+
+    def find(self, doc_id: int) -> "tuple[Topic, Resource] | None":
+        """A resource and its topic; while the database does not answer, as it was last seen.
+
+        Raises:
+            StorageUnavailable: the database does not answer, and it was never seen.
+        """
+        try:
+            found = curriculum.find(self._log.engine, doc_id)
+        except StorageUnavailable:
+            if doc_id not in self._seen:
+                raise
+            return self._seen[doc_id]
+        if found is not None:
+            self._seen[doc_id] = found
+        return found
+
+    def learning_style(self, user_id: str) -> dict[str, Any]:
+        """What a learner turns to, what he chose, and what counts."""
+        try:
+            kinds = preferences.kinds(self._log.engine, user_id)
+            chosen = preferences.style_override(self._log.engine, user_id)
+            fallback = None
+        except StorageUnavailable:
+            kinds, chosen, fallback = {}, None, "log_unreachable"
+        seen = {
+            "video_views": kinds.get("video_view", 0),
+            "text_reads": kinds.get("text_read", 0),
+            "practice_attempts": kinds.get("practice_attempt", 0),
+            "quiz_attempts": kinds.get("quiz_complete", 0),
+        }
+        observed = detect_learning_style(**seen)
+        return {
+            "learning_style": chosen or observed,
+            "observed": observed,
+            "override": chosen,
+            "evidence": seen,
+            "fallback": fallback,
+        }
+
+    def choose_style(self, user_id: str, style: str | None) -> dict[str, Any]:
+        """Keep a learner's choice, None to take it back; as `learning_style` answers.
+
+        Raises:
+            LearnerErased: the learner was erased.
+            StorageUnavailable: nothing was written.
+        """
+        preferences.set_style_override(self._log.engine, user_id, style)
+        return self.learning_style(user_id)
+
+    def export(self, user_id: str) -> dict[str, Any]:
+        """Everything held of a learner.
+
+        Raises:
+            StorageUnavailable: the database does not answer.
+        """
+        return erasure.export(self._log.engine, user_id)
+
+    def erase(self, user_id: str) -> dict[str, int]:
+        """Erase a learner; rows erased by table.
+
+        Raises:
+            StorageUnavailable: something may remain; repeat it.
+        """
+        return erasure.erase(self._log.engine, user_id, self._folders)
