@@ -16,7 +16,7 @@ def kinds(engine: Engine, user_id: str) -> dict[str, int]:
         "SELECT interaction_type, COUNT(*) FROM valid_interactions WHERE user_id = :user GROUP BY 1"
     )
     with database.reading(engine) as connection:
-        return {kind: count for kind, count in connection.execute(query, {"user": user_id})}
+        return dict(row._tuple() for row in connection.execute(query, {"user": user_id}))
 
 
 def style_override(engine: Engine, user_id: str) -> str | None:
