@@ -75,3 +75,7 @@ class NotRecorded(StorageUnavailable):
     def __init__(self, sentence: str, event_ids: Sequence[str]) -> None:
         super().__init__(sentence)
         self.details = {"event_ids": list(event_ids)}
+
+
+class NothingServed(SenseiError):
+    """A model was asked for while none was promoted."""

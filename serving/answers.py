@@ -115,3 +115,15 @@ class LearningPath(Sourced):
     goal: str
     remaining: int = Field(ge=0, description="Topics to the goal, those of the path included")
     format: Literal["text", "video", "lab"] = Field(description="Preferred of the resources")
+
+
+class Predictions(Answer):
+    """What a model answered to the inputs sent."""
+
+    predictions: list[list[Probability]] = Field(description="A row for each row of inputs")
+    columns: list[int] | list[Level] = Field(description="What each number of a row is about")
+    assumed: list[str] = Field(
+        description="What else the model reads, taken as of a learner of whom nothing is known"
+    )
+    model: str = Field(description="Candidate that answered")
+    version: str = Field(description="Its version in the registry")

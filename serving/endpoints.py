@@ -36,6 +36,7 @@ from sensei.errors import (
     ConflictingEvent,
     InvalidInput,
     LearnerErased,
+    NothingServed,
     SenseiError,
     StorageUnavailable,
 )
@@ -63,7 +64,7 @@ STATUSES = {
     429: "too many requests of this key",
     431: "the headers are too long or too many",
     500: "an error on our side; it is logged",
-    503: "the log does not answer; nothing was written",
+    503: "the log does not answer, or no model serves; nothing was written",
 }
 """Every status that may be answered, in words."""
 
@@ -192,8 +193,9 @@ async def refused(request: Request, error: Exception) -> Response:
     """What an error of ours says, under its status."""
     assert isinstance(error, SenseiError)
     status = next(code for kind, code in _STATUS_OF.items() if isinstance(error, kind))
-    if status != 503:
-        return refusal(status, str(error), details=error.details)
+    if not isinstance(error, StorageUnavailable):
+        later = {"Retry-After": "60"} if status == 503 else None
+        return refusal(status, str(error), later, error.details)
     logger.warning("%s %s: %s", request.method, _template(request), error)  # it names our places
     said = "log: expected it to answer, got nothing; repeat in a second"
     return refusal(status, said, {"Retry-After": "1"}, error.details)
@@ -228,6 +230,7 @@ _STATUS_OF: dict[type[Exception], int] = {
     ConflictingEvent: 409,
     LearnerErased: 410,
     StorageUnavailable: 503,
+    NothingServed: 503,
 }
 
 HANDLED: tuple[type[Exception], ...] = (HTTPException, *_STATUS_OF)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from features.history import History
-from sensei.errors import StorageUnavailable
+from sensei.errors import NothingServed, StorageUnavailable
 from serving.arms import Arm, Arms
 from serving.catalogue import Catalogue
 from serving.difficulty import suggest
@@ -18,6 +18,7 @@ from serving.durations import Durations
 from serving.learners import Learner, Learners
 from serving.model import Model
 from serving.path import EVERYTHING, FORMAT_OF, Format, Goal, learning_path
+from serving.predicting import predict
 from serving.predictions import Answer, new_id
 from serving.profile import profile
 from serving.question import LOG_UNREACHABLE, UNKNOWN_LEARNER, Question, Reply
@@ -118,6 +119,18 @@ class Engine:
         """What is known of a learner: counts, mean score, topics met, finished and mastered."""
         question = self.ask(user_id)
         return profile(question) | {"learning_style": self._style(question)}
+
+    def predict(self, features: Any, model: str | None = None) -> dict[str, Any]:
+        """What a model of the champion answers to inputs; see `serving.predicting.predict`.
+
+        Raises:
+            InvalidInput: no such model, or the inputs are not as expected.
+            NothingServed: no model was promoted yet.
+        """
+        served = self.model
+        if served is None:
+            raise NothingServed("model: expected a promoted one, got none; run `sensei train`")
+        return predict(served, features, model, self._clock())
 
     def _style(self, question: Question) -> str:
         """The learner's own choice, else what is observed."""

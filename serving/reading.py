@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.answers import Difficulty, LearningPath, Recommendations
+from serving.answers import Difficulty, LearningPath, Predictions, Recommendations
 from serving.endpoints import Endpoint, answer
 from serving.path import Goal
 from serving.ranking import Wanted
-from serving.schemas import DifficultyQuery, LearningPathQuery, RecommendationsQuery
+from serving.schemas import (
+    DifficultyQuery,
+    LearningPathQuery,
+    PredictBody,
+    Query,
+    RecommendationsQuery,
+)
 
 if TYPE_CHECKING:
     from serving.engine import Engine
@@ -33,6 +39,11 @@ async def learning_path(request: Request, asked: LearningPathQuery) -> Response:
     goal = Goal(asked.topic_id, asked.domain)
     engine = _engine(request)
     return answer(engine.adapt_learning_path(asked.username, goal, asked.steps, asked.format))
+
+
+async def predict(request: Request, _: Query, sent: PredictBody) -> Response:
+    """What a model answers to inputs."""
+    return answer(_engine(request).predict(sent.features, sent.model))
 
 
 def _engine(request: Request) -> "Engine":
@@ -64,5 +75,14 @@ ENDPOINTS = (
         "The next steps to a goal",
         LearningPath,
         LearningPathQuery,
+    ),
+    Endpoint(
+        "POST",
+        "/predict",
+        predict,
+        "A model asked directly",
+        Predictions,
+        body=PredictBody,
+        statuses=(503,),
     ),
 )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from sensei import rules
+from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, Input
 from sensei.errors import InvalidInput
 
 MAX_COUNT = 50
@@ -81,6 +82,53 @@ class LearningPathQuery(Query):
     )
     format: Literal["text", "video", "lab"] | None = Field(
         None, description="one of text, video, lab", examples=["video"]
+    )
+
+
+def _row_schema(contract: tuple[Input, ...]) -> list[dict[str, Any]]:
+    """A row of inputs as an object and as a list, in JSON schema."""
+    numbers = {
+        each.name: {
+            "type": "integer" if each.is_id else "number",
+            "minimum": each.low,
+            "maximum": each.high,
+            "description": each.formula,
+        }
+        for each in contract
+    }
+    count = len(contract)
+    return [
+        {
+            "type": "object",
+            "properties": numbers,
+            "required": list(numbers),
+            "additionalProperties": False,
+        },
+        {
+            "type": "array",
+            "prefixItems": list(numbers.values()),
+            "minItems": count,
+            "maxItems": count,
+        },
+    ]
+
+
+class PredictBody(Query):
+    """Body of `POST /predict`."""
+
+    features: Annotated[
+        Any,
+        WithJsonSchema(
+            {"anyOf": [*_row_schema(RECOMMENDATION_INPUTS), *_row_schema(DIFFICULTY_INPUTS)]}
+        ),
+    ] = Field(
+        description="a row of inputs by name or in order, or a list of rows",
+        examples=[[1.5, 0.7, 0.1, 8.0]],
+    )
+    model: str | None = Field(
+        None,
+        description="recommendation, difficulty or a candidate's name",
+        examples=["difficulty"],
     )
 
 
