@@ -15,7 +15,7 @@ export PROJECT_ROOT := $(CURDIR)
 SENSEI_PREFECT_PORT ?= 4200
 SENSEI_MLFLOW_PORT ?= 5001
 
-.PHONY: run test test-all check bench server deploy worker mlflow lock clean
+.PHONY: run test test-all check bench bench-serve server deploy worker mlflow lock clean
 
 run: .venv/ready   ## the main job: log -> models -> report, and what to do next
 	@$(BIN)/sensei run
@@ -31,6 +31,9 @@ check: .venv/ready   ## style, types, direction of imports
 
 bench: .venv/ready   ## speed and memory against peers, as ratios (LARGE=1 adds 10 M rows)
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b $(if $(LARGE),--large) || exit 1; done
+
+bench-serve: .venv/ready   ## the service under load beside two peers (needs wrk; LARGE=1: 5 M rows)
+	@$(BIN)/python benchmarks/bench_serve.py $(if $(LARGE),--large)
 
 server: .venv/ready   ## the Prefect server with its UI on http://127.0.0.1:4200
 	@mkdir -p "$(PREFECT_HOME)"

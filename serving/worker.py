@@ -13,6 +13,7 @@ from sensei.database import storage
 from sensei.errors import StorageUnavailable
 from sensei.log import Log, open_log
 from sensei.settings import Settings
+from serving.arms import Arms
 from serving.catalogue import Catalogue
 from serving.durations import Measuring
 from serving.engine import Engine
@@ -64,7 +65,8 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     topics, is_new = _topics(settings.log_url)
     predictions = Predictions(connect, settings.kept_predictions_days, clock)
     learners, catalogue = Learners(connect, time.monotonic), Catalogue.of(topics)
-    engine = Engine(learners, None, catalogue, clock, record=predictions.put)
+    arms = Arms(settings.control_share)
+    engine = Engine(learners, None, catalogue, clock, arms, predictions.put)
     follower = Follower(
         engine, connect, settings.bundles, settings.control_share, packed, clock, time.monotonic
     )

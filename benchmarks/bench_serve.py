@@ -1,0 +1,198 @@
+"""The service under load: requests a second and latencies beside two peers, growth, start, memory.
+
+    python benchmarks/bench_serve.py [--rows 200000] [--grow 10000,200000] [--seconds 4]
+        [--rounds 5] [--home FOLDER] [--only peers,growth,start,learners] [--large]
+
+`--large` is `--rows 5000000 --grow 10000,1000000,5000000`. Homes are filled once in `--home` and
+used again. Servers run one after the other in each round, and medians of the rounds are shown: on
+a machine that does other work compare ratios, and CPU a request. Ours runs through `bentoml
+serve` with a key, limits, metrics, the log of answers and the learners' log.
+"""
+
+import argparse
+import re
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import psutil
+from serving_home import SPECIAL, make, name_of
+from serving_wrk import Figures, Server, missing, ours, peer, wrk
+
+from sensei import key_store
+from sensei.log import open_log
+
+HOT = "/api/user/learner-%07d/recommendations?count=3"
+WARM = 1_000
+"""Learners asked about in turn where all are to be warm."""
+
+CAPACITY = 2_000
+"""Learners whose states a worker keeps: asking about twice as many in turn finds none warm."""
+
+
+def key_of(home: Path) -> dict[str, str]:
+    """A new key for a home: from then on everybody needs one."""
+    log = open_log(f"sqlite:///{home / 'sensei.db'}")
+    _, shown = key_store.create(log.engine, "operator")
+    log.close()
+    return {"Authorization": f"Bearer {shown}"}
+
+
+def middle(found: list[Figures]) -> Figures:
+    columns = zip(*(vars(each).values() for each in found), strict=True)
+    return Figures(*(median(column) for column in columns))
+
+
+def show(title: str, rows: list[tuple[str, Figures]], against: tuple[str, ...] = ()) -> None:
+    named = dict(rows)
+    ratios = "".join(f"  x {name:6}" for name in against)
+    print(f"\n{title}\n{'':22}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>9}{ratios}")
+    for name, each in rows:
+        print(
+            f"{name:22}{each.rate:9.0f}{each.p50:9.2f}{each.p99:9.2f}{each.cpu_us:9.0f}"
+            + "".join(f"  {each.rate / max(named[other].rate, 0.1):8.2f}" for other in against)
+            + (f"  {each.bad:.0f} answers were none" if each.bad else ""),
+            flush=True,
+        )
+
+
+def against_peers(home: Path, learners: int, seconds: float, rounds: int) -> None:
+    headers = key_of(home)
+    warm = min(learners, WARM)
+    found: dict[str, list[Figures]] = {}
+    servers: list[tuple[str, Callable[[], AbstractContextManager[Server]]]] = [
+        ("sketch", lambda: peer("sketch")),
+        ("bare", lambda: peer("bare")),
+        ("ours", lambda: ours(home, headers)),
+    ]
+    for _ in range(rounds):
+        for name, start in servers:
+            with start() as server:
+                slow = name == "sketch"  # a few answers a second: nothing to warm, more to wait for
+                wrk(server, HOT, 1 if slow else 3, warm)
+                label = "ours, warm" if name == "ours" else name
+                found.setdefault(label, []).append(
+                    wrk(server, HOT, seconds * (3 if slow else 1), warm)
+                )
+                if name == "ours" and learners > 2 * CAPACITY:
+                    cold = wrk(server, HOT, seconds, learners, first=CAPACITY)
+                    found.setdefault("ours, cold", []).append(cold)
+    rows = [(name, middle(each)) for name, each in found.items()]
+    show(f"GET recommendations, 16 connections, {warm} learners", rows, ("sketch", "bare"))
+
+
+def growth(homes: list[tuple[int, Path]], seconds: float) -> None:
+    print("\nGrowth: one connection, milliseconds")
+    print(f"{'rows':>10}{'learner of':>12}{'first':>9}{'p50':>9}{'p99':>9}{'after a write':>15}")
+    for rows, home in homes:
+        headers = key_of(home)
+        log = open_log(f"sqlite:///{home / 'sensei.db'}")
+        with ours(home, headers) as server:
+            wrk(server, HOT, 1, 30)
+            for events in SPECIAL:
+                name = f"learner-{events}"
+                path = f"/api/user/{name}/recommendations?count=3"
+                _, _, first = server.get(path)
+                each = wrk(server, path, seconds, connections=1)
+                after = []
+                for _ in range(5):
+                    log.append([quiz(name)])
+                    after.append(server.get(path)[2])
+                print(
+                    f"{rows:10,}{events:12,}{first:9.2f}{each.p50:9.2f}{each.p99:9.2f}"
+                    f"{median(after):15.2f}",
+                    flush=True,
+                )
+        log.close()
+
+
+def quiz(user_id: str) -> dict[str, object]:
+    return {
+        "user_id": user_id,
+        "interaction_type": "quiz_complete",
+        "topic_id": 1,
+        "score": 1.0,
+        "timestamp": datetime.now(UTC),
+    }
+
+
+def start_and_memory(home: Path, rounds: int) -> None:
+    headers = key_of(home)
+    print("\nStart to the first answer, and resident memory of a worker after it")
+    for name, start in (
+        ("sketch", lambda: peer("sketch")),
+        ("bare", lambda: peer("bare")),
+        ("ours", lambda: ours(home, headers)),
+    ):
+        seconds, memory = [], []
+        for _ in range(rounds):
+            with start() as server:
+                seconds.append(server.started_seconds)
+                memory.append(server.worker_mb())
+        print(f"{name:22}{median(seconds):9.2f} s{median(memory):9.0f} MB", flush=True)
+
+
+def many_learners(home: Path, learners: int, count: int = 10_000) -> None:
+    headers = key_of(home)
+    with ours(home, headers) as server:
+        wrk(server, HOT, 2, min(learners, WARM))
+        rows = []
+        for title, first in (("before", 0), ("after", 0), ("after twice as many", count)):
+            if title != "before":
+                for number in range(first, first + count):
+                    server.get(f"/api/user/{name_of(number)}/recommendations?count=3")
+            status, body, _ = server.get("/metrics")
+            series = len(re.findall(rb"^\w", body, re.MULTILINE))
+            rows.append((title, status, len(body), series, server.worker_mb()))
+    print(f"\n{count:,} different learners, then as many others: /metrics and memory of the worker")
+    for title, status, size, series, memory in rows:
+        print(f"{title:22}{status:6}{size / 1e3:9.1f} kB{series:7} series{memory:8.0f} MB")
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--grow", default="10000,200000")
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--only", default="peers,growth,start,learners")
+    parser.add_argument("--large", action="store_true")
+    given = parser.parse_args()
+    if given.large:
+        given.rows, given.grow = 5_000_000, "10000,1000000,5000000"
+    return given
+
+
+def main() -> None:
+    given, reason = options(), missing()
+    if reason:
+        print(f"not measured: {reason}")
+        return
+    wanted = given.only.split(",")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.home or Path(temporary)
+
+        def home_of(rows: int) -> tuple[Path, int]:
+            home = folder / f"rows-{rows}"
+            home.mkdir(parents=True, exist_ok=True)
+            return home, make(home, rows)
+
+        home, learners = home_of(given.rows)
+        print(f"log of {given.rows:,} rows, load {psutil.getloadavg()[0]:.1f} at the start")
+        if "peers" in wanted:
+            against_peers(home, learners, given.seconds, given.rounds)
+        if "growth" in wanted:
+            sizes = [int(each) for each in given.grow.split(",")]
+            growth([(rows, home_of(rows)[0]) for rows in sizes], given.seconds / 2)
+        if "start" in wanted:
+            start_and_memory(home, given.rounds)
+        if "learners" in wanted:
+            many_learners(home, learners)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Servers in processes of their own, and wrk, which asks them."""
+
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
+SCRIPT = """
+local n = {first}
+local headers = {{ {headers} }}
+request = function()
+  n = n + 1
+  return wrk.format("GET", string.format("{path}", ({first} + n * {stride}) % {learners}), headers)
+end
+"""
+
+
+@dataclass
+class Server:
+    """A server that answers, and what it took to get there."""
+
+    name: str
+    port: int
+    process: psutil.Popen
+    headers: dict[str, str]
+    started_seconds: float
+
+    def family(self) -> list[psutil.Process]:
+        return [psutil.Process(self.process.pid), *self.process.children(recursive=True)]
+
+    def cpu(self) -> float:
+        """CPU seconds of all its processes."""
+        return sum(sum(each.cpu_times()[:2]) for each in self.family())
+
+    def worker_mb(self) -> float:
+        """Resident memory of its largest process."""
+        return max(each.memory_info().rss for each in self.family()) / 2**20
+
+    def get(self, path: str) -> tuple[int, bytes, float]:
+        """Status, body, and milliseconds."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
+        connection.connect()
+        started = time.perf_counter()
+        connection.request("GET", path, headers=self.headers)
+        response = connection.getresponse()
+        body = response.read()
+        took = 1e3 * (time.perf_counter() - started)
+        connection.close()
+        return response.status, body, took
+
+
+@contextmanager
+def serving(
+    name: str, command: Sequence[str], ready: str, headers: dict[str, str] | None = None, **env: str
+) -> Iterator[Server]:
+    """Start a server, wait for its first answer, and end it.
+
+    Args:
+        name: of the server in tables.
+        command: `{port}` stands for the port.
+        ready: path whose first answer counts as the start.
+        headers: of each request.
+        env: further variables.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "BENTO"))}
+    kept |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}"} | env
+    with tempfile.TemporaryFile("w+") as output:
+        started = time.perf_counter()
+        process = psutil.Popen(
+            [each.format(port=port) for each in command],
+            cwd=ROOT,
+            env=kept,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        server = Server(name, port, process, headers or {}, 0.0)
+        try:
+            _wait(server, ready, output)
+            server.started_seconds = time.perf_counter() - started
+            yield server
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+                try:
+                    process.wait(30)
+                except psutil.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait(server: Server, path: str, output) -> None:
+    while server.process.poll() is None:
+        try:
+            status, _, _ = server.get(path)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            if status == 200:
+                return
+            time.sleep(0.05)
+    output.seek(0)
+    raise SystemExit(f"{server.name} ended: {output.read()[-2000:]}")
+
+
+def ours(home: Path, headers: dict[str, str], workers: int = 1):
+    """`bentoml serve` on a home, as a person would type it."""
+    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:SenseiService"]
+    command += ["--host", "127.0.0.1", "--port", "{port}", "--api-workers", str(workers)]
+    ready = "/api/user/learner-0000000/recommendations?count=3"
+    return serving("ours", command, ready, headers, SENSEI_HOME=str(home))
+
+
+def peer(name: str):
+    """One of `serving_peers`."""
+    command = [sys.executable, "-m", "uvicorn", "--factory", f"serving_peers:{name}"]
+    command += ["--port", "{port}", "--log-level", "warning", "--no-access-log"]
+    return serving(name, command, "/api/user/learner-0000000/recommendations?count=3")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What wrk saw, and what it cost the server."""
+
+    rate: float  # requests a second
+    p50: float  # milliseconds
+    p99: float
+    cpu_us: float  # CPU microseconds of a request
+    bad: int  # answers that were none
+
+
+def wrk(
+    server: Server,
+    path: str,
+    seconds: float,
+    learners: int = 1,
+    connections: int = 16,
+    first: int = 0,
+    stride: int = 7,
+) -> Figures:
+    """Ask as fast as answers come.
+
+    Args:
+        server: who is asked.
+        path: with `%07d` for the number of a learner, if it names one.
+        seconds: how long.
+        learners: as many different ones are asked about, in turn.
+        connections: at once.
+        first: number from which they are counted.
+        stride: from one learner to the next.
+    """
+    headers = ", ".join(f'["{k}"] = "{v}"' for k, v in server.headers.items())
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(
+            SCRIPT.format(first=first, headers=headers, path=path, stride=stride, learners=learners)
+        )
+        script.flush()
+        before = server.cpu()
+        address = f"http://127.0.0.1:{server.port}"
+        rate = ["-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "30s"]
+        said = subprocess.run(
+            ["wrk", *rate, "--latency", "-s", script.name, address],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        cpu = server.cpu() - before
+    found = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    requests = int(re.search(r"(\d+) requests in", said)[1])
+    return Figures(
+        float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]),
+        _quantile(said, 50),
+        _quantile(said, 99),
+        1e6 * cpu / max(requests, 1),
+        int(found[1]) if found else 0,
+    )
+
+
+def _quantile(said: str, percent: int) -> float:
+    number, unit = re.search(rf"\s{percent}%\s+([\d.]+)(us|ms|s|m)", said).groups()
+    return float(number) * UNITS[unit]
+
+
+def missing() -> str | None:
+    """Why nothing can be measured here, if it cannot."""
+    if shutil.which("wrk") is None:
+        return "wrk is not installed (Debian package wrk)"
+    return None
