@@ -13,6 +13,7 @@ from flows.console import console, flow_messages, progress_bar, run_progress
 from flows.curriculum import app as curriculum_app
 from flows.db import app as db_app
 from flows.evaluation import Effort, evaluate
+from flows.exporting import export
 from flows.faults import in_words
 from flows.foreign import Renamed, mapping_of, refuse_useless
 from flows.keys import app as keys_app
@@ -166,6 +167,7 @@ def serve(
 
 
 app.command()(evaluate)
+app.command()(export)
 
 
 @app.command()

@@ -17,6 +17,7 @@ import orjson
 from sensei import database, tombstones
 from sensei.errors import StorageUnavailable
 from sensei.tables import Prediction
+from serving.observability import PREDICTIONS_LOST
 
 if TYPE_CHECKING:
     from sensei.log import Log
@@ -129,8 +130,12 @@ class Predictions:
         with self._lock:
             if len(self._waiting) >= self._capacity:
                 self._waiting.popleft()
-                self.lost += 1
+                self._lose(1)
             self._waiting.append(answer)
+
+    def _lose(self, count: int) -> None:
+        self.lost += count
+        PREDICTIONS_LOST.inc(count)
 
     def start(self) -> None:
         """Begin to write."""
@@ -146,7 +151,8 @@ class Predictions:
         if self._thread.is_alive():
             self._thread.join(timeout)
         with self._lock:
-            left, self.lost = len(self._waiting), self.lost + len(self._waiting)
+            left = len(self._waiting)
+            self._lose(left)
             self._waiting.clear()
         if left:
             logger.warning("%d answers were not logged before the end", left)
@@ -190,7 +196,7 @@ class Predictions:
     def _put_back(self, batch: Sequence[Answer]) -> None:
         with self._lock:
             room = max(0, self._capacity - len(self._waiting))
-            self.lost += max(0, len(batch) - room)
+            self._lose(max(0, len(batch) - room))
             self._waiting.extendleft(reversed(batch[len(batch) - min(room, len(batch)) :]))
 
     def _write(self, log: "Log", batch: Sequence[Answer]) -> None:
@@ -205,7 +211,7 @@ class Predictions:
             raise
         except Exception:  # what can never be written must not stand in the way of the others
             with self._lock:
-                self.lost += len(batch)
+                self._lose(len(batch))
             raise
         self.written += len(batch)
 

@@ -24,6 +24,7 @@ from serving.engine import Engine
 from serving.lately import Lately
 from serving.learners import Learner
 from serving.model import Model
+from serving.observability import serves
 
 if TYPE_CHECKING:
     from sensei.log import Log
@@ -231,6 +232,8 @@ class Follower:
             slot.refuse(error)
             return serving
         slot.refused = slot.said = None
+        if slot is self._champion:
+            _measured(found)
         self._complete = False  # it may have been trained earlier than what is counted
         logger.info("bundle %s serves after %.2f s", digest[:12], self._monotonic() - started)
         return found
@@ -256,11 +259,18 @@ class Follower:
         folder = self._packed
         for each in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
             try:
-                self._engine.model = tried(load(each), self._clock())
+                self._engine.model = model = tried(load(each), self._clock())
             except SenseiError as error:
                 logger.warning("not served: %s", error)
             else:
+                _measured(model)
                 return
+
+
+def _measured(model: Model) -> None:
+    """Have the metrics say what serves."""
+    entries = model.bundle.manifest.models.items()
+    serves({name: (each.candidate, each.version) for name, each in entries})
 
 
 def _trial(fact: Any) -> tuple[str | None, float]:

@@ -39,7 +39,7 @@ EDGE_FACTOR = 10.0
 _CHUNK = 1_000  # Keras answers a thousand rows at a time: memory stays flat with many topics
 
 _IMPORT_NOISE = (b"absl::InitializeLog()", b"port.cc", b"cudart_stub.cc")
-_CONVERTER_NOISE = (
+EXPORT_NOISE = (
     *_IMPORT_NOISE,
     b"dump_mlir_util.cc",
     b"tf_tfl_flatbuffer_helpers.cc",
@@ -73,7 +73,7 @@ def to_litert(model: "keras.Model") -> bytes:
         The LiteRT file, float32 throughout, any batch size.
     """
     tensorflow = import_tensorflow()
-    with tempfile.TemporaryDirectory() as folder, without_lines(*_CONVERTER_NOISE):
+    with tempfile.TemporaryDirectory() as folder, without_lines(*EXPORT_NOISE):
         model.export(folder, format="tf_saved_model", verbose=False)
         content: bytes = tensorflow.lite.TFLiteConverter.from_saved_model(folder).convert()
     return content
