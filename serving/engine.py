@@ -17,7 +17,7 @@ from serving.difficulty import suggest
 from serving.durations import Durations
 from serving.learners import Learner, Learners
 from serving.model import Model
-from serving.path import EVERYTHING, FORMAT_OF, Format, Goal, learning_path
+from serving.path import FORMAT_OF, Format, Goal, learning_path
 from serving.predicting import predict
 from serving.predictions import Answer, new_id
 from serving.profile import profile
@@ -60,21 +60,29 @@ class Engine:
         self._record = record
 
     def recommend_next_topics(
-        self, user_id: str, num_recommendations: int = 3, wanted: Wanted | None = None
+        self,
+        user_id: str,
+        num_recommendations: int = 3,
+        *,
+        exclude_mastered: bool = False,
+        only_new: bool = False,
+        respect_prerequisites: bool = False,
     ) -> dict[str, Any]:
         """The topics this learner should turn to next.
 
         Args:
             user_id: any name, also one never seen.
             num_recommendations: most topics in the answer, at least 1.
-            wanted: which topics, and how many; in the place of `num_recommendations`.
+            exclude_mastered: none that is mastered, however long ago.
+            only_new: none that the learner has met.
+            respect_prerequisites: none that builds on a topic not finished.
 
         Returns:
             See `serving.answers.Recommendations`.
         """
+        wanted = Wanted(num_recommendations, exclude_mastered, only_new, respect_prerequisites)
         question = self.ask(user_id)
-        reply = recommend(question, wanted or Wanted(num_recommendations))
-        return self._answered(question, "recommendation", reply)
+        return self._answered(question, "recommendation", recommend(question, wanted))
 
     def suggest_quiz_difficulty(self, user_id: str, topic_id: int) -> dict[str, Any]:
         """The level of the next quiz on a topic.
@@ -92,16 +100,19 @@ class Engine:
     def adapt_learning_path(
         self,
         user_id: str,
-        goal: Goal = EVERYTHING,
         steps: int = 5,
+        *,
+        topic_id: int | None = None,
+        domain: str | None = None,
         preferred: Format | None = None,
     ) -> dict[str, Any]:
         """The next steps to a goal, planned anew from what the learner has done.
 
         Args:
             user_id: any name, also one never seen.
-            goal: a topic, a domain, or the whole curriculum.
             steps: most steps, at least 1.
+            topic_id: the goal, where it is a topic.
+            domain: the goal, where it is a domain; with neither, it is the whole curriculum.
             preferred: of the resources; by default as the learner's style has it.
 
         Returns:
@@ -112,7 +123,7 @@ class Engine:
         """
         question = self.ask(user_id)
         preferred = preferred or FORMAT_OF[self._style(question)]
-        reply = learning_path(question, goal, steps, preferred, self.durations)
+        reply = learning_path(question, Goal(topic_id, domain), steps, preferred, self.durations)
         return self._answered(question, "learning_path", reply)
 
     def get_user_profile(self, user_id: str) -> dict[str, Any]:

@@ -56,10 +56,6 @@ class Goal:
         return self.domain or "the whole curriculum"
 
 
-EVERYTHING = Goal()
-"""The whole curriculum."""
-
-
 def learning_path(
     question: Question, goal: Goal, steps: int, preferred: Format, durations: Durations
 ) -> Reply:

@@ -24,9 +24,7 @@ from sensei.contracts import (
 from sensei.errors import InvalidInput
 from serving.learners import Learner
 from serving.model import Inputs, Model
-
-MAX_ROWS = 100
-"""Most rows of one request."""
+from serving.schemas import MAX_ROWS
 
 CONTRACTS = {"recommendation": RECOMMENDATION_INPUTS, "difficulty": DIFFICULTY_INPUTS}
 

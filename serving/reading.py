@@ -7,8 +7,6 @@ from starlette.responses import Response
 
 from serving.answers import Difficulty, LearningPath, Predictions, Recommendations
 from serving.endpoints import Endpoint, answer
-from serving.path import Goal
-from serving.ranking import Wanted
 from serving.schemas import (
     DifficultyQuery,
     LearningPathQuery,
@@ -23,10 +21,14 @@ if TYPE_CHECKING:
 
 async def recommendations(request: Request, asked: RecommendationsQuery) -> Response:
     """The topics a learner should turn to next."""
-    wanted = Wanted(
-        asked.count, asked.exclude_mastered, asked.only_new, asked.respect_prerequisites
+    found = _engine(request).recommend_next_topics(
+        asked.username,
+        asked.count,
+        exclude_mastered=asked.exclude_mastered,
+        only_new=asked.only_new,
+        respect_prerequisites=asked.respect_prerequisites,
     )
-    return answer(_engine(request).recommend_next_topics(asked.username, wanted=wanted))
+    return answer(found)
 
 
 async def suggest_difficulty(request: Request, asked: DifficultyQuery) -> Response:
@@ -36,9 +38,14 @@ async def suggest_difficulty(request: Request, asked: DifficultyQuery) -> Respon
 
 async def learning_path(request: Request, asked: LearningPathQuery) -> Response:
     """The next steps of a learner to a goal."""
-    goal = Goal(asked.topic_id, asked.domain)
-    engine = _engine(request)
-    return answer(engine.adapt_learning_path(asked.username, goal, asked.steps, asked.format))
+    found = _engine(request).adapt_learning_path(
+        asked.username,
+        asked.steps,
+        topic_id=asked.topic_id,
+        domain=asked.domain,
+        preferred=asked.format,
+    )
+    return answer(found)
 
 
 async def predict(request: Request, _: Query, sent: PredictBody) -> Response:

@@ -12,6 +12,9 @@ from sensei.errors import InvalidInput
 MAX_COUNT = 50
 """Most topics one request may ask for."""
 
+MAX_ROWS = 100
+"""Most rows of inputs that one request may hold."""
+
 # The rules of the log: who or what cannot be logged cannot be asked about.
 Username = Annotated[
     str,

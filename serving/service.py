@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import access
 from serving.guard import Guard, Limits
+from serving.native import NativeEndpoints
 from serving.observability import configure_logging
 from serving.routes import app, guard
 
@@ -70,7 +71,7 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
     tracing={"excluded_urls": ".*"},
 )
 @bentoml.asgi_app(app, path="/")
-class SenseiService:
+class SenseiService(NativeEndpoints):
     """Recommendations and quiz difficulties over HTTP; the routes are in `serving.routes`."""
 
     def __init__(self) -> None:

@@ -10,9 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sensei import recording
 from sensei.errors import InvalidBatch, InvalidInput
-from sensei.tables import to_datetime
 from serving.endpoints import Endpoint, answer
 from serving.schemas import Query
 from serving.submissions import (
@@ -121,12 +119,16 @@ async def _record_one(request: Request, event: Mapping[str, Any]) -> dict[str, A
 
 
 async def _record(request: Request, events: Sequence[Any]) -> list[dict[str, Any]]:
+    from sensei import recording  # here: the process above the workers needs no database
+
     submission = recording.entries(events, datetime.now(UTC))
     rows = await request.app.state.worker.recorder.log_interactions(submission)
     return [_as_recorded(row) for row in rows]
 
 
 def _as_recorded(row: "Row") -> dict[str, Any]:
+    from sensei.tables import to_datetime
+
     return {
         "event_id": row.event_id,
         "user_id": row.user_id,

@@ -18,7 +18,6 @@ from serving.engine import Engine
 from serving.learners import Learners
 from serving.model import Model
 from serving.predictions import Answer
-from serving.ranking import Wanted
 
 Quiz = Callable[..., dict[str, Any]]
 TOPICS = (
@@ -178,25 +177,22 @@ def test_what_was_just_mastered_rests_a_day_and_comes_back(
     assert 12 not in topics(engine.recommend_next_topics("mia", 4))
     engine._clock = lambda: NOW + 86_400_000_000
     assert topics(engine.recommend_next_topics("mia", 4))[0] == 12
-    assert 12 not in topics(
-        engine.recommend_next_topics("mia", wanted=Wanted(4, exclude_mastered=True))
-    )
+    assert 12 not in topics(engine.recommend_next_topics("mia", 4, exclude_mastered=True))
 
 
 def test_only_new_topics_are_those_not_met(engine: Engine, log: Log, quiz: Quiz) -> None:
     log.append([quiz("mia", 12, 0, 0.2), quiz("mia", 11, 2, 0.1)])
-    assert topics(engine.recommend_next_topics("mia", wanted=Wanted(4, only_new=True))) == [13, 14]
+    assert topics(engine.recommend_next_topics("mia", 4, only_new=True)) == [13, 14]
 
 
 def test_what_builds_on_a_topic_not_finished_can_be_left_out(
     engine: Engine, log: Log, quiz: Quiz
 ) -> None:
-    wanted = Wanted(4, respect_prerequisites=True)
     log.append([quiz("mia", 12, 0, 0.2), quiz("mia", 13, 2)])
-    assert 11 not in topics(engine.recommend_next_topics("mia", wanted=wanted))
-    assert 11 not in topics(engine.recommend_next_topics("nobody", wanted=wanted))
+    assert 11 not in topics(engine.recommend_next_topics("mia", 4, respect_prerequisites=True))
+    assert 11 not in topics(engine.recommend_next_topics("nobody", 4, respect_prerequisites=True))
     log.append([quiz("mia", 12, 3, 0.7), quiz("mia", 13, 4)])
-    assert 11 in topics(engine.recommend_next_topics("mia", wanted=wanted))
+    assert 11 in topics(engine.recommend_next_topics("mia", 4, respect_prerequisites=True))
 
 
 def test_without_a_model_what_is_finished_comes_last(

@@ -17,7 +17,6 @@ from serving.durations import Durations
 from serving.engine import Engine
 from serving.learners import Learners
 from serving.model import Model
-from serving.path import Goal
 
 Quiz = Callable[..., dict[str, Any]]
 NOW = int(datetime(2026, 1, 5, 13, tzinfo=UTC).timestamp() * 1e6)
@@ -52,7 +51,7 @@ def topics(answer: dict[str, Any]) -> list[int]:
 
 
 def test_a_path_leads_to_its_goal_over_what_the_goal_builds_on(engine: Engine) -> None:
-    answer = engine.adapt_learning_path("nobody", Goal(topic_id=13))
+    answer = engine.adapt_learning_path("nobody", topic_id=13)
     assert topics(answer) == [11, 12, 13]
     assert (answer["goal"], answer["remaining"]) == ("Malware", 3)
     assert answer["fallback"] == "unknown_learner"
@@ -64,7 +63,7 @@ def test_a_path_leads_to_its_goal_over_what_the_goal_builds_on(engine: Engine) -
 
 
 def test_a_path_to_a_domain_or_through_everything(engine: Engine) -> None:
-    assert topics(engine.adapt_learning_path("nobody", Goal(domain="Basics"))) == [11, 12]
+    assert topics(engine.adapt_learning_path("nobody", domain="Basics")) == [11, 12]
     assert topics(engine.adapt_learning_path("nobody")) == [11, 12, 13, 14]
     shorter = engine.adapt_learning_path("nobody", steps=2)
     assert (topics(shorter), shorter["remaining"]) == ([11, 12], 4)
@@ -72,18 +71,18 @@ def test_a_path_to_a_domain_or_through_everything(engine: Engine) -> None:
 
 def test_a_failed_quiz_changes_the_path(engine: Engine, log: Log, quiz: Quiz) -> None:
     log.append([quiz("mia", 11, 0, 0.8), quiz("mia", 12, 1, 0.8)])
-    assert topics(engine.adapt_learning_path("mia", Goal(topic_id=13))) == [13]
+    assert topics(engine.adapt_learning_path("mia", topic_id=13)) == [13]
     log.append([quiz("mia", 12, 2, 0.3)])
-    failed = engine.adapt_learning_path("mia", Goal(topic_id=13))
+    failed = engine.adapt_learning_path("mia", topic_id=13)
     assert topics(failed) == [12, 13]
     assert failed["learning_path"][0]["why"] == "you failed it last time, with 30%"
     log.append([quiz("mia", 12, 3, 0.2)])
-    again = engine.adapt_learning_path("mia", Goal(topic_id=13))
+    again = engine.adapt_learning_path("mia", topic_id=13)
     assert topics(again) == [11, 12, 13]
     assert again["learning_path"][0]["status"] == "shaky"
     assert again["learning_path"][0]["why"].startswith("you failed Files 2 times in a row")
     log.append([quiz("mia", 11, 4, 0.9), quiz("mia", 11, 5, 0.9), quiz("mia", 12, 6, 0.9)])
-    assert topics(engine.adapt_learning_path("mia", Goal(topic_id=13))) == [13]
+    assert topics(engine.adapt_learning_path("mia", topic_id=13)) == [13]
 
 
 def test_of_new_topics_the_one_that_the_model_expects_comes_first(
@@ -138,16 +137,16 @@ def test_minutes_are_those_of_the_log_where_it_knows_them(engine: Engine) -> Non
 
 def test_a_goal_that_is_none_is_refused_with_those_there_are(engine: Engine) -> None:
     with pytest.raises(InvalidInput, match=r"domain: expected one of .+Basics, Threats.+ 'Cats'"):
-        engine.adapt_learning_path("mia", Goal(domain="Cats"))
+        engine.adapt_learning_path("mia", domain="Cats")
     with pytest.raises(InvalidInput, match="domain: expected one goal"):
-        engine.adapt_learning_path("mia", Goal(11, "Basics"))
+        engine.adapt_learning_path("mia", topic_id=11, domain="Basics")
 
 
 def test_a_topic_of_no_catalogue_is_a_path_of_one_step_and_said(
     engine: Engine, log: Log, quiz: Quiz
 ) -> None:
     log.append([quiz("mia", 11, 0)])
-    answer = engine.adapt_learning_path("mia", Goal(topic_id=77))
+    answer = engine.adapt_learning_path("mia", topic_id=77)
     assert topics(answer) == [77]
     assert answer["fallback"] == "unknown_topic"
 
