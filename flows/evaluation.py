@@ -1,15 +1,20 @@
 """`sensei evaluate`: every model measured on any file."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from flows.console import console, run_progress
 from flows.foreign import Renamed, mapping_of, refuse_useless
 from flows.preflight import check_folder, check_output, check_room
+from sensei.errors import InvalidInput
 from sensei.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Effort = Annotated[
     Literal["quick", "full"],
@@ -26,8 +31,8 @@ def evaluate(
     plots: Annotated[Path | None, typer.Option(help="Folder to draw pictures into.")] = None,
     renamed: Renamed = None,
     models: Annotated[
-        str, typer.Option(help="Names with commas between; by default those of the effort.")
-    ] = "",
+        str | None, typer.Option(help="Names with commas between; by default those of the effort.")
+    ] = None,
     effort: Effort = "quick",
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Train each network so often; default: the effort's.")
@@ -53,7 +58,7 @@ def evaluate(
     from training.score_cache import ScoreCache
 
     mapping = mapping_of(renamed)
-    wanted = [name.strip() for name in models.split(",") if name.strip()]
+    wanted = None if models is None else [n.strip() for n in models.split(",") if n.strip()]
     check_names(wanted)
     kept = Settings().evaluations
     if out:
@@ -63,8 +68,10 @@ def evaluate(
     fitted = {each.name: each for each in (fit.FAST, fit.SKETCH)}[setting]
     with run_progress() as say:
         say(f"Read: {file}")
-        frame, imported = read_frame(file, mapping, _kept(split))
+        column = _column(split)
+        frame, imported = read_frame(file, mapping, column)
         refuse_useless(imported)
+        _check_column(file, frame, column)
         check_room(kept)
         result = run_protocol(
             frame,
@@ -80,10 +87,22 @@ def evaluate(
     if out:
         out.write_text(result.to_json() + "\n", "utf-8")
     show_import(console, imported)
-    show_evaluation(console, result, out, plots)
+    show_evaluation(console, result, out, plots, all_wanted=wanted is None)
 
 
-def _kept(split: str) -> list[str]:
+def _column(split: str) -> list[str]:
     """The column of the file that a split names, where it stands outside the metadata."""
     _, column, name = split.partition("column:")
     return [name] if column and name and not name.startswith("metadata.") else []
+
+
+def _check_column(file: Path, frame: "pd.DataFrame", column: Sequence[str]) -> None:
+    """Refuse a split by a column that the file lacks, naming those that it has."""
+    from sensei import files
+
+    for name in column:
+        if name not in frame:
+            raise InvalidInput(
+                f"split: expected a column with values in {file.name} or a key of its metadata, "
+                f"got {name!r}; the file has {', '.join(files.columns(file))}"
+            )

@@ -193,9 +193,9 @@ def show_import(console: Console, imported: "Imported") -> None:
 
 
 def show_evaluation(
-    console: Console, result: "Result", out: Path | None, plots: Path | None
+    console: Console, result: "Result", out: Path | None, plots: Path | None, all_wanted: bool
 ) -> None:
-    """Show an evaluation's figures, and say what was not measured."""
+    """Show an evaluation's figures; where all models were wanted, also which were not measured."""
     data = result.data
     console.print(
         f"{data['rows']:,} rows of {data['learners']:,} learners on {data['topics']:,} topics, "
@@ -205,7 +205,7 @@ def show_evaluation(
     if data["no_success"]:
         console.print(f"Success was not measured: {data['no_success']}.")
     for job, names in data["left_out"].items():
-        if names:
+        if names and all_wanted:
             console.print(f"Not measured for {job}: {', '.join(names)} (--effort full, --models)")
     for path in (out, plots):
         if path:

@@ -1,6 +1,7 @@
 """Files of interactions, read batch by batch: CSV, JSON Lines, Parquet."""
 
 import csv
+from codecs import getincrementaldecoder
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,6 +24,19 @@ KEPT = "\0"
 """Begins the name of a column that is no part of the contract, and is handed on unchecked."""
 
 _BLOCK_BYTES = 8 << 20  # of a CSV file: about as many rows
+_HEAD = 4096  # bytes that tell text from what is none
+
+_GZIP = b"\x1f\x8b"
+_BINARY = {
+    _GZIP: "a gzip archive; unpack it",
+    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save it as CSV",
+    b"PAR1": "a Parquet file; give it the ending .parquet",
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+}
+"""First bytes of what is no text -> what it is, and the next step."""
+
+_OTHER = "binary data; save it as CSV, JSON Lines or Parquet"
 
 
 @dataclass(frozen=True)
@@ -61,14 +75,48 @@ def read(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
     if reader is None:
         endings = ", ".join(readers)
         raise InvalidInput(f"{path.name}: expected an ending of {endings}; convert or rename it")
+    if reader is not _parquet:
+        _check_text(path)
     try:
         yield from reader(path, mapping)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         said = str(error).splitlines()[0]
+        whole = "parquet file" if reader is _parquet else f"{path.suffix[1:]} file in UTF-8"
         raise InvalidInput(
-            f"{path.name}: expected a whole {path.suffix[1:]} file in UTF-8, got {said!r}; "
-            "write it again, then repeat: rows that were read are not appended twice"
+            f"{path.name}: expected a whole {whole}, got {said!r}; "
+            "write it again, then repeat: no row counts twice"
         ) from error
+
+
+def columns(path: Path) -> list[str]:
+    """Names of a file's columns as it has them; of JSON Lines, of all its rows.
+
+    Args:
+        path: a file that `read` can read.
+    """
+    if path.suffix.lower() == ".parquet":
+        return list(pyarrow.parquet.read_schema(path).names)
+    if path.suffix.lower() == ".csv":
+        return _header(path)
+    with path.open("rb") as file:
+        return list(dict.fromkeys(key for rows, _ in _objects(file) for row in rows for key in row))
+
+
+def _check_text(path: Path) -> None:
+    """Refuse what is no text at all before each of its lines is called broken.
+
+    A NUL in a later line of a text is not it: that row alone breaks a rule.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    try:
+        getincrementaldecoder("utf-8")().decode(head)
+        looked_at = head.split(b"\n", 1)[0]
+    except UnicodeDecodeError:
+        looked_at = head
+    if b"\0" in looked_at or head.startswith(_GZIP):
+        found = next((said for begin, said in _BINARY.items() if head.startswith(begin)), _OTHER)
+        raise InvalidInput(f"{path.name}: expected text in UTF-8, got {found}")
 
 
 def names(path: Path, given: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -124,8 +172,7 @@ def _parquet(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
 
 
 def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
-    with path.open(encoding="utf-8-sig", newline="") as text:
-        kept = names(path, next(csv.reader(text), []), mapping)
+    kept = names(path, _header(path), mapping)
     bad: list[BadRow] = []
 
     def refuse(row: Any) -> str:
@@ -157,37 +204,47 @@ def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
         yield Part(_no_rows(), size(path), bad)
 
 
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        return next(csv.reader(text), [])
+
+
 def _no_rows() -> pa.Table:
     return pa.table({name: pa.nulls(0) for name in CONTRACT_COLUMNS})
 
 
 def _json(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
     with path.open("rb") as file:
-        while lines := list(islice(file, BATCH)):
-            yield _json_part(path, mapping, lines, file)
+        for rows, bad in _objects(file):
+            yield Part(_json_table(path, mapping, rows), file.tell(), bad)
 
 
-def _json_part(path: Path, mapping: Mapping[str, str], lines: list[bytes], file: BinaryIO) -> Part:
-    rows: list[dict[str, Any]] = []
-    bad: list[BadRow] = []
-    for line in lines:
-        try:
-            row = orjson.loads(line) if line.strip() else {}
-        except orjson.JSONDecodeError:
-            row = None
-        if isinstance(row, dict):
-            rows.extend([row] if row else [])
-        else:
-            text = line.decode(errors="replace").strip()
-            reason = f"line: expected a JSON object, got {text[:80]!r}; mend it"
-            bad.append(BadRow({"line": text}, reason))
+def _objects(file: BinaryIO) -> Iterator[tuple[list[dict[str, Any]], list[BadRow]]]:
+    """Rows batch by batch, each with the lines beside them that are none."""
+    while lines := list(islice(file, BATCH)):
+        rows: list[dict[str, Any]] = []
+        bad: list[BadRow] = []
+        for line in lines:
+            try:
+                row = orjson.loads(line) if line.strip() else {}
+            except orjson.JSONDecodeError:
+                row = None
+            if isinstance(row, dict):
+                rows.extend([row] if row else [])
+            else:
+                text = line.decode(errors="replace").strip()
+                reason = f"line: expected a JSON object, got {text[:80]!r}; mend it"
+                bad.append(BadRow({"line": text}, reason))
+        yield rows, bad
+
+
+def _json_table(path: Path, mapping: Mapping[str, str], rows: list[dict[str, Any]]) -> pa.Table:
     # Keys may differ from row to row; an optional one may be absent from all.
     given = list(dict.fromkeys(key for row in rows for key in row)) if rows else []
     of_part = {theirs: ours for theirs, ours in mapping.items() if theirs in given}
     kept = names(path, given, of_part) if rows else {}
     columns = {ours: _column([row.get(key) for row in rows], ours) for key, ours in kept.items()}
-    table = pa.table(columns) if rows else _no_rows()
-    return Part(table, file.tell(), bad)
+    return pa.table(columns) if rows else _no_rows()
 
 
 def _column(values: list[Any], name: str) -> pa.Array:

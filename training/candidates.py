@@ -100,7 +100,7 @@ def jobs_of(prepared: Prepared, budget: Budget, models: Collection[str] | None =
     Raises:
         InvalidInput: a name is unknown.
     """
-    check_names(models or ())
+    check_names(models)
     parts_of = (
         ("recommendation", recipes.NEXT_TOPIC, prepared),
         ("difficulty", recipes.SUCCESS, prepared.attempts),
@@ -112,13 +112,19 @@ def jobs_of(prepared: Prepared, budget: Budget, models: Collection[str] | None =
     ]
 
 
-def check_names(models: Collection[str]) -> None:
-    """Refuse a name that no recipe has.
+def check_names(models: Collection[str] | None) -> None:
+    """Refuse a name that no recipe has, and a choice of none; None leaves the choice open.
 
     Raises:
-        InvalidInput: a name is unknown.
+        InvalidInput: a name is unknown, or there is none.
     """
+    if models is None:
+        return
     known = dict.fromkeys(each.name for each in (*recipes.NEXT_TOPIC, *recipes.SUCCESS))
+    if not models:
+        raise InvalidInput(
+            f"models: expected names among {', '.join(known)}, got none; name some, or leave it out"
+        )
     for name in models:
         if name not in known:
             raise InvalidInput(
@@ -127,7 +133,9 @@ def check_names(models: Collection[str]) -> None:
 
 
 def _wanted(recipe: Recipe, budget: Budget, models: Collection[str] | None) -> bool:
-    return recipe.name in models if models else budget.slow or not recipe.slow
+    if models is None:
+        return budget.slow or not recipe.slow
+    return recipe.name in models
 
 
 class Training:

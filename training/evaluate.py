@@ -77,7 +77,7 @@ def evaluate(
             train or no test.
         NotEnoughData: the log is too small or too one-sided.
     """
-    check_names(models or ())
+    check_names(models)
     budget = replace(budget, seeds=seeds or budget.seeds)
     events = encode(frame)
     parts = split_events(events, split, frame)

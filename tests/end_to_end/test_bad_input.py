@@ -1,5 +1,6 @@
 """Bad input through the commands: one sentence, exit code 1, nothing lost, nothing half-written."""
 
+import gzip
 import itertools
 import json
 import os
@@ -132,6 +133,11 @@ UNUSABLE: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
         ("each column once",),
     ),
     "no JSON": ("f.jsonl", "hello\n", ("expected a JSON object", "hello")),
+    "compressed": ("f.csv", gzip.compress(csv(ROW).encode()), ("gzip archive; unpack it",)),
+    "a spreadsheet": ("f.csv", b"PK\x03\x04" + bytes(99), ("save it as CSV",)),
+    "Parquet as CSV": ("f.csv", b"PAR1\x15\0" + bytes(99), ("the ending .parquet",)),
+    "a program": ("f.jsonl", b"\x7fELF\x02\0\n\0\x88", ("expected text", "binary data")),
+    "noise": ("f.jsonl", bytes(range(250, -1, -1)), ("expected text", "binary data")),
     "a JSON array": ("f.jsonl", '[{"user_id": "u"}]\n', ("expected a JSON object",)),
 }
 
@@ -145,7 +151,9 @@ def test_a_file_that_cannot_be_used_is_said_and_adds_nothing(case, command, home
     assert rows(home) == 0
 
 
-@pytest.mark.parametrize("case", ["empty file", "broken Parquet", "scores in percent", "nobody"])
+@pytest.mark.parametrize(
+    "case", ["empty file", "broken Parquet", "scores in percent", "nobody", "a program"]
+)
 def test_an_evaluation_refuses_the_same_files(case, command, home, tmp_path):
     name, content, words = UNUSABLE[case]
     file = tmp_path / name
@@ -162,6 +170,7 @@ USABLE = {
     "other scripts": ("f.csv", csv(*(f"{u}{ROW}" for u in ("Zoë", "学习者", "💥", "Ω/μ"))), 4, 0),
     "control characters and markup": ("f.csv", csv(f"\x1b[31m{ROW}", f"[/red]{ROW}"), 2, 0),
     "ragged lines": ("f.csv", csv(ROW, "u,quiz\n", "1,2,3,4,5,6,7\n", ROW), 2, 2),
+    "a NUL in a row": ("f.csv", csv(ROW, "v\0" + ROW), 1, 1),
     "an open quote": ("f.csv", csv(ROW, '"v' + ROW, "w" + ROW), 1, 1),
     "duplicates": ("f.csv", "event_id," + csv(*["e," + ROW] * 3), 1, 0),
     "one id, two payloads": (
@@ -229,7 +238,7 @@ def test_a_parquet_file_cut_off_or_damaged_in_the_middle_keeps_what_was_read(
     middle = len(content) * 5 // 6
     content[middle : middle + 4000] = bytes(4000)
     (tmp_path / "damaged.parquet").write_bytes(content)
-    assert_refused(command("import", tmp_path / "damaged.parquet"), "not appended twice")
+    assert_refused(command("import", tmp_path / "damaged.parquet"), "no row counts twice")
     assert rows(home) % 50_000 == 0
     code, printed = command("import", made)
     assert code == 0, printed
@@ -252,6 +261,7 @@ def _many(path: Path, count: int, learners: int = 100) -> Path:
 # Arguments and settings
 
 GOOD = "{good}"
+FIELDS = HEADER.strip().replace(",", ", ")
 WRONG = {
     "no such file": (["import", GOOD, "nothere.csv"], ("nothere.csv, got none", "check the path")),
     "a folder": (["import", "{folder}"], ("expected a file", "got none")),
@@ -261,7 +271,8 @@ WRONG = {
     "map twice": (["import", GOOD, "--map", "score=user_id"], ("each column once",)),
     "map leaves out a need": (["import", GOOD, "--map", "user_id="], ("THEIRS=user_id",)),
     "unknown split": (["evaluate", GOOD, "--split", "weird"], ("column:NAME", "'weird'")),
-    "split by no column": (["evaluate", GOOD, "--split", "column:x"], ("'x'", "the file has")),
+    "split by no column": (["evaluate", GOOD, "--split", "column:x"], ("'x'", f"has {FIELDS}")),
+    "no model named": (["evaluate", GOOD, "--models", ","], ("expected names", "got none")),
     "output nowhere": (["evaluate", GOOD, "--out", "/nowhere/x"], ("--out", "another one")),
     "output on a folder": (["evaluate", GOOD, "--out", "{folder}"], ("--out", "another one")),
     "no days": (["run", "--days", "0"], ("--days", "sensei run --help")),

@@ -35,6 +35,7 @@ def test_figures_json_and_pictures_and_the_second_call_trains_nothing(log, sense
     assert re.search(r"Markov, last topic \* +0\.9\d+ \[\.9\d+, \.9\d+\]", first)
     assert "topic mean *" in first
     assert "neither item nor level is known: 160" in first
+    assert "Not measured" not in first, "the others were not wanted"
     result = json.loads(out.read_text())
     assert list(result["next_topic"]["new"]) == ["most_popular", "markov_1"]
     assert result["data"]["selected"] == {"recommendation": "markov_1", "difficulty": "topic_mean"}

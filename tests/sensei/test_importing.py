@@ -196,6 +196,7 @@ def test_a_column_to_keep_stays_beside_its_row(tmp_path: Path, ending: str) -> N
     assert "part" not in read_frame(path, {"part": ""})[0]
     assert read_frame(path, {"part": ""}, keep=["part"])[0].equals(frame)
     assert "absent" not in read_frame(path, {"part": ""}, keep=["absent"])[0]
+    assert files.columns(path) == list(data[0])
     with pytest.raises(InvalidInput, match="difficulty"):
         read_frame(path, {"part": ""}, keep=["difficulty"])
 
