@@ -1,4 +1,8 @@
-"""The protocol: split, train, choose on validation, open the test part once, for any log."""
+"""The protocol: split, train, choose on validation, then open the test part once, for any log.
+
+What each model answers on the test part is kept sealed beside its answers on the validation part,
+for its weights are not kept; no figure is made of it before the choice.
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,9 +94,10 @@ def evaluate(
         )
     kept = cache(digest_of(events, parts, budget)) if cache else None
     trials = {job.vector: _trials(job, seed, budget, kept, say) for job in jobs}
-    validated, tested = (_measured(trials, part) for part in ("validate", "test"))
-    say("Evaluate: resampling learners")
-    evidence = Evidence(choose(validated), validated, tested)
+    validated = _measured(trials, "validate")
+    chosen = choose(validated)
+    say("Evaluate: the choice is made; opening the test part, resampling learners")
+    evidence = Evidence(chosen, validated, _measured(trials, "test"))
     result = result_of(split, seed, budget, prepared, evidence)
     if plots:
         say(f"Draw: {plots}")
@@ -185,7 +190,7 @@ class _Bench:
     say: Say
 
     def trial(self, name: str) -> Trial:
-        """What a model scored; trained only where that is not known yet."""
+        """What a model answers on both parts; trained only where that is not known yet."""
         job, seed = self.job, self.seed
         called = title(name, job, seed, self.budget)
         known = self.cache.load(job.vector, name, seed) if self.cache else None

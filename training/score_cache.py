@@ -37,7 +37,13 @@ _KINDS = {"recommendation": RecommendationScores, "difficulty": SuccessScores}
 
 @dataclass(frozen=True)
 class Trial:
-    """One model trained with one seed: what it scored on both parts, and how training went."""
+    """One model trained with one seed: its scores, row by row, and how training went.
+
+    Attributes:
+        validate: scores of the validation part.
+        test: scores of the test part, which nobody looks at before the choice is made.
+        curves: metric -> value per epoch.
+    """
 
     validate: Any
     test: Any

@@ -79,6 +79,22 @@ def test_choice_is_the_best_on_validation(candidates: Candidates, prepared: Prep
     assert loss[chosen.difficulty] == min(loss.values())
 
 
+def test_the_test_part_has_no_say_in_the_choice(planted: pd.DataFrame) -> None:
+    """Where its rows are turned into noise, figures change and the choice does not."""
+    rng, noise = np.random.default_rng(2), planted.copy()
+    test = planted["metadata"].str.contains("test")
+    for column in ("topic_id", "score"):
+        noise.loc[test, column] = rng.permutation(planted.loc[test, column])
+    names = ["most_popular", "markov_1", "global_mean", "topic_mean"]
+    honest, blind = (
+        evaluate(frame, "column:metadata.split", models=names) for frame in (planted, noise)
+    )
+    assert blind.data["selected"] == honest.data["selected"]
+    assert blind.data["validation"] == honest.data["validation"]
+    ahead = {n: each["hr_at_1"] for n, each in blind.next_topic["new"].items()}
+    assert ahead["markov_1"] < 0.5 < honest.next_topic["new"]["markov_1"]["hr_at_1"]
+
+
 def test_shuffled_targets_score_at_chance(planted: pd.DataFrame) -> None:
     """The canary: what the protocol finds where there is nothing to find."""
     rng = np.random.default_rng(5)
