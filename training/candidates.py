@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from features.batch import Examples
 from sensei.errors import InvalidInput
 from training import recipes
 from training.architectures import Model, Network
 from training.export import import_tensorflow
 from training.feed import Feed
 from training.fit import Curves, Progress
-from training.loop import predict
+from training.loop import Asking
 from training.preparation import Parts, Prepared
 from training.recipes import QUICK, Budget, Recipe
-from training.scores import Answers, Predict
+from training.scores import Predict
 
 __all__ = ["Candidate", "Candidates", "Job", "ModelProgress", "Training", "jobs_of"]
 
@@ -48,14 +48,11 @@ class Candidate:
         """All of it as one Keras model."""
         return self.network.model
 
-    @property
+    @cached_property
     def predict(self) -> Predict:
         """What it says of examples."""
-
-        def answers(rows: Examples) -> Answers:
-            return predict(self.network, Feed(rows, self.vector))
-
-        return answers
+        ask = Asking(self.network)
+        return lambda rows: ask(Feed(rows, self.vector))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.sequences import EVERY
+from sensei.errors import NotEnoughData
 from training.architectures import Network
 from training.feed import Batch, Feed, Rows, ahead
 from training.fit import Curves, Progress
@@ -85,6 +86,9 @@ def fit(
 
     Returns:
         `loss`, `val_loss` and `seconds` of each epoch.
+
+    Raises:
+        NotEnoughData: no epoch had a finite figure, so none is the best.
     """
     import keras
 
@@ -103,7 +107,7 @@ def fit(
     optimizer = keras.optimizers.AdamW(
         rate, weight_decay=schedule.decay, global_clipnorm=1.0, beta_2=0.99
     )
-    step = _compiled_step(network, optimizer, task.loss)
+    step, ask = _compiled_step(network, optimizer, task.loss), Asking(network)
 
     def asked() -> Iterator[tuple[Lesson, Rows]]:
         for lesson in task.train.shuffled(rng):
@@ -117,57 +121,112 @@ def fit(
         return batch | {name: values[rows] for name, values in targets.items()}
 
     curves: Curves = {"loss": [], "val_loss": [], "seconds": []}
-    variables = _variables(network)
-    best, since, kept = np.inf, 0, [v.numpy() for v in variables]
+    best = _Best(network)
     for epoch in range(1, schedule.epochs + 1):
         started = time.monotonic()
         losses = [step(batch) for batch in ahead(make, asked())]
-        now = task.judge(predict(network, task.validate))
+        now = task.judge(ask(task.validate))
         figures = (float(np.mean(losses)), now, time.monotonic() - started)
         for name, figure in zip(curves, figures, strict=True):
             curves[name].append(figure)
         if progress is not None:
             progress(epoch, dict(zip(curves, figures, strict=True)))
-        if now < best:
-            best, since, kept = now, 0, [v.numpy() for v in variables]
-        elif (since := since + 1) > schedule.patience:
+        best.saw(now)
+        if best.since > schedule.patience:
             break
-    for variable, value in zip(variables, kept, strict=True):
-        variable.assign(value)
+    best.restore(curves)
     return curves
+
+
+class _Best:
+    """The weights of the epoch with the lowest figure so far."""
+
+    def __init__(self, network: Network) -> None:
+        self._name, self._variables = network.read.name, _variables(network)
+        self._kept: list[NDArray[Any]] = []
+        self._figure = np.inf
+        self.since = 0
+        """Epochs that were not better."""
+
+    def saw(self, figure: float) -> None:
+        """Keep the weights of an epoch whose figure is the lowest."""
+        self.since += 1
+        if figure < self._figure:
+            self._figure, self.since = figure, 0
+            self._kept = [v.numpy() for v in self._variables]
+
+    def restore(self, curves: Curves) -> None:
+        """Put the best weights back.
+
+        Raises:
+            NotEnoughData: no epoch had a finite figure.
+        """
+        if not self._kept:
+            raise NotEnoughData(
+                f"{self._name}: expected a finite figure on the validation part after some epoch, "
+                f"got {curves['val_loss']} (training losses {curves['loss']}); "
+                "import more data, or leave this model out"
+            )
+        for variable, value in zip(self._variables, self._kept, strict=True):
+            variable.assign(value)
 
 
 def _batches(train: Stream[Lesson], pieces: tuple[int, int, int]) -> int:
     """Batches of an epoch; of a log in shards about so many, by those of the first."""
     feed, _ = train.first
-    return round(len(feed.batches(*pieces)) * len(train) / max(len(feed.rows), 1))
+    batches = len(feed.batches(*pieces)) * len(train) / max(len(feed.rows), 1)
+    return max(1, round(batches))  # a rate that falls over no steps is none
 
 
 def predict(network: Network, feed: Feed) -> Answers:
-    """Ask a network for every row, with all of each learner's events before it.
+    """Ask a network once; see `Asking`."""
+    return Asking(network)(feed)
 
-    Yields:
-        Rows, and what the network says of them by name.
+
+class Asking:
+    """Asks a network for many rows, as often as wanted: it is compiled for the first of them.
+
+    Weights that have changed since answer for themselves.
     """
-    import tensorflow as tf
 
-    names = set(network.read.input)
-    width = sum(int(each.shape[-1]) for each in network.read.input.values())
-    cells = min(8192, max(256, CELLS // width))
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._compiled = _Compiled(
+            lambda batch: network.read(_with_state(network, batch, False), training=False)
+        )
 
-    def answer(batch: dict[str, Any]) -> Any:
-        return network.read(_with_state(network, batch, False), training=False)
+    def __call__(self, feed: Feed) -> Answers:
+        """Ask for every row, with all of each learner's events before it.
 
-    reach = EVERY if network.state else 0
+        Yields:
+            Rows, and what the network says of them by name.
+        """
+        given = self._network.read.input
+        width = sum(int(each.shape[-1]) for each in given.values())
+        cells = min(8192, max(256, CELLS // width))
+        reach = EVERY if self._network.state else 0
 
-    def make(rows: Rows) -> Batch:
-        return {"rows": rows, **feed.inputs(rows, names)}
+        def make(rows: Rows) -> Batch:
+            return {"rows": rows, **feed.inputs(rows, set(given))}
 
-    compiled = None
-    for batch in ahead(make, feed.batches(cells, cells, reach)):
-        rows = batch.pop("rows")
-        compiled = compiled or tf.function(answer, input_signature=[_signature(batch)])
-        yield rows, {name: each.numpy() for name, each in compiled(batch).items()}
+        for batch in ahead(make, feed.batches(cells, cells, reach)):
+            rows = batch.pop("rows")
+            yield rows, {name: each.numpy() for name, each in self._compiled(batch).items()}
+
+
+class _Compiled:
+    """A function of a batch in TensorFlow, traced with the first batch that it is given."""
+
+    def __init__(self, function: Callable[[dict[str, Any]], Any]) -> None:
+        self._function = function
+        self._traced: Callable[[Batch], Any] | None = None
+
+    def __call__(self, batch: Batch) -> Any:
+        import tensorflow as tf
+
+        if self._traced is None:
+            self._traced = tf.function(self._function, input_signature=[_signature(batch)])
+        return self._traced(batch)
 
 
 def _signature(batch: Batch) -> dict[str, Any]:
@@ -197,14 +256,7 @@ def _compiled_step(network: Network, optimizer: Any, loss: Loss) -> Callable[[Ba
         optimizer.apply(tape.gradient(mean, variables), variables)
         return mean
 
-    traced: list[Any] = []
-
-    def compiled(batch: Batch) -> Any:
-        if not traced:
-            traced.append(tf.function(step, input_signature=[_signature(batch)]))
-        return traced[0](batch)
-
-    return compiled
+    return _Compiled(step)
 
 
 def _with_state(network: Network, batch: dict[str, Any], training: bool) -> dict[str, Any]:

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 
 from features.batch import Examples, encode
+from sensei.errors import NotEnoughData
 from training import tasks
 from training.architectures import Network, sequence
 from training.architectures.sequence import Size
 from training.export import import_tensorflow
 from training.feed import Feed
-from training.loop import Schedule, fit, predict
+from training.loop import Asking, Schedule, fit, predict
 from training.preparation import Prepared, prepare
 from training.scores import RecommendationScores, score_recommendation
 from training.splits import split_by_learner
@@ -104,6 +105,40 @@ def test_weights_are_those_of_the_best_epoch_and_patience_ends_it(prepared: Prep
     best = weights(network)
     assert all((a == b).all() for a, b in zip(best, seen[1], strict=True))
     assert any((a != b).any() for a, b in zip(best, seen[4], strict=True))
+
+
+@pytest.mark.parametrize("figure", [float("nan"), float("inf")])
+def test_a_network_that_cannot_be_judged_is_refused_not_left_as_it_was(
+    prepared: Prepared, figure: float
+) -> None:
+    task = replace(tasks.next_topic(prepared), judge=lambda answers: figure)
+    with pytest.raises(NotEnoughData, match=r"small: expected a finite figure .* got \[(nan|inf)"):
+        fit(untrained(prepared), task, BRIEF, 0)
+
+
+def test_an_epoch_without_a_figure_is_never_the_best(prepared: Prepared) -> None:
+    network, seen, figures = untrained(prepared), [], iter([float("nan"), 0.5, float("nan")])
+
+    def judge(answers) -> float:
+        seen.append(weights(network))
+        return next(figures)
+
+    task = replace(tasks.next_topic(prepared), judge=judge)
+    fit(network, task, Schedule(epochs=3, cells=256), 0)
+    assert all((a == b).all() for a, b in zip(weights(network), seen[1], strict=True))
+
+
+def test_who_asks_again_after_weights_have_changed_gets_the_new_answers(
+    prepared: Prepared,
+) -> None:
+    network, feed = untrained(prepared), Feed(prepared.test, "recommendation")
+    ask = Asking(network)
+    before = [answer["probability"] for _, answer in ask(feed)]
+    network.scores.set_weights([w * 0 for w in network.scores.get_weights()])
+    after = [answer["probability"] for _, answer in ask(feed)]
+    assert not np.allclose(before[0], after[0])
+    fresh = [answer["probability"] for _, answer in predict(network, feed)]
+    np.testing.assert_array_equal(after[0], fresh[0])
 
 
 def test_step_and_unroll_share_what_was_learned(prepared: Prepared) -> None:
