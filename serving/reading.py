@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving import examples
 from serving.answers import Difficulty, LearningPath, Predictions, Recommendations
 from serving.endpoints import Endpoint, answer
 from serving.schemas import (
@@ -66,6 +67,7 @@ ENDPOINTS = (
         "What to study next",
         Recommendations,
         RecommendationsQuery,
+        example=examples.RECOMMENDATIONS,
     ),
     Endpoint(
         "GET",
@@ -74,6 +76,7 @@ ENDPOINTS = (
         "How hard the next quiz should be",
         Difficulty,
         DifficultyQuery,
+        example=examples.DIFFICULTY,
     ),
     Endpoint(
         "GET",
@@ -82,6 +85,7 @@ ENDPOINTS = (
         "The next steps to a goal",
         LearningPath,
         LearningPathQuery,
+        example=examples.LEARNING_PATH,
     ),
     Endpoint(
         "POST",
@@ -91,5 +95,6 @@ ENDPOINTS = (
         Predictions,
         body=PredictBody,
         statuses=(503,),
+        example=examples.PREDICTIONS,
     ),
 )

@@ -35,6 +35,13 @@ def test_every_endpoint_is_in_the_document_with_all_its_statuses(document: dict[
     assert document["openapi"].startswith("3.1")
 
 
+def test_every_example_is_an_answer() -> None:
+    shown = [each for each in ENDPOINTS if each.example and each.returns]
+    assert len(shown) > 4
+    for each in shown:
+        each.returns.model_validate(each.example)
+
+
 def test_no_two_endpoints_share_a_method_and_a_path_or_a_name() -> None:
     assert len({(each.method, each.path) for each in ENDPOINTS}) == len(ENDPOINTS)
     assert len({each.handle.__name__ for each in ENDPOINTS}) == len(ENDPOINTS)
