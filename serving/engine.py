@@ -17,6 +17,7 @@ from serving.difficulty import suggest
 from serving.durations import Durations
 from serving.learners import Learner, Learners
 from serving.model import Model
+from serving.observability import FALLBACKS
 from serving.path import FORMAT_OF, Format, Goal, learning_path
 from serving.predicting import predict
 from serving.predictions import Answer, new_id
@@ -180,6 +181,8 @@ class Engine:
     def _answered(self, question: Question, kind: str, reply: Reply) -> dict[str, Any]:
         prediction_id = new_id(question.now_us)
         content = reply.content
+        if content["fallback"]:
+            FALLBACKS.labels(kind, content["fallback"]).inc()
         if self._record is not None:
             self._record(
                 Answer(

@@ -42,9 +42,9 @@ IN_FLIGHT = Gauge(
     registry=REGISTRY,
 )
 FALLBACKS = Counter(
-    "sensei_fallbacks", "Answers without a model, by reason", ("reason",), registry=REGISTRY
+    "sensei_fallbacks", "Answers without a model", ("kind", "reason"), registry=REGISTRY
 )
-EVENTS = Counter("sensei_events_appended", "Events appended", ("kind",), registry=REGISTRY)
+EVENTS = Counter("sensei_events_appended", "Events appended, repeats left out", registry=REGISTRY)
 PREDICTIONS_LOST = Counter(
     "sensei_predictions_lost", "Predictions that could not be logged", registry=REGISTRY
 )
@@ -61,7 +61,7 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 OURS = ("serving", "sensei", "features")
 access_logger = logging.getLogger("serving.requests")
-_serving: set[tuple[str, str, str]] = set()
+_told: set[tuple[str, str, str]] = set()
 
 
 def exposition() -> bytes:
@@ -95,11 +95,12 @@ def serves(models: Mapping[str, tuple[str, str]]) -> None:
         models: candidate and version by the name of the model.
     """
     now = {(name, candidate, version) for name, (candidate, version) in models.items()}
-    for labels in _serving - now:
+    for labels in _told - now:
         MODELS.labels(*labels).set(0)
-    for labels in now:
+    for labels in now - _told:
         MODELS.labels(*labels).set(1)
-    _serving.update(now)
+    _told.clear()
+    _told.update(now)
 
 
 class JsonLines(logging.Formatter):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sensei import recording
 from sensei.errors import NotRecorded, StorageUnavailable
 from sensei.recording import Entry, Row
+from serving.observability import EVENTS
 
 if TYPE_CHECKING:
     from sensei.log import Log
@@ -102,6 +103,7 @@ class Recorder:
             self._begin(loop)  # the disk goes on while the answers are written
         failure = task.exception()
         outcomes = [failure] * len(group) if failure else task.result()
+        EVENTS.inc(sum(each.inserted for each in outcomes if isinstance(each, recording.Recorded)))
         for each, outcome in zip(group, outcomes, strict=True):
             if each.recorded.done():
                 continue  # nobody waits any more; what was asked for is done all the same

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from sensei import curriculum, key_store
 from sensei.database import upgrade
@@ -127,9 +128,22 @@ def test_readiness_says_what_is_missing_and_health_what_serves(
     assert health["worker"] in [process.pid for process in server.family()]
 
 
-def test_it_is_alive_and_ready_and_keeps_no_series_per_learner(server: Any) -> None:
-    assert server.get("/livez").status_code == server.get("/readyz").status_code == 200
-    assert server.get("/metrics").status_code == 200
+def test_metrics_say_what_serves_what_fell_back_and_what_was_appended(server: Any) -> None:
+    server.get("/api/user/nobody-knows-me/recommendations")
+    quiz = {"topic_id": 11, "score": 0.9}
+    httpx.post(f"{server.url}/api/learning/ida/submit-quiz", json=quiz).raise_for_status()
+    metrics = server.get("/metrics").text
+    seen = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+    }
+    assert seen["sensei_models_serving", "7", "planted", "recommendation"] == 1
+    assert seen["sensei_fallbacks_total", "recommendation", "unknown_learner"] >= 1
+    assert seen["sensei_events_appended_total",] >= 1
+    assert seen["sensei_predictions_lost_total",] == 0
+    assert "nobody-knows-me" not in metrics
+    assert "ida" not in re.findall(r"\w+", metrics)
 
 
 def test_it_listens_on_loopback_only(server: Any) -> None:
