@@ -21,11 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet
 from sqlalchemy.orm import Session
 
-from sensei import database
+from sensei import database, frames
 from sensei.checking import CANONICAL
 from sensei.contracts import KINDS
 from sensei.importing import import_files, read_file
-from sensei.log import FRAME_COLUMNS, Log, open_log
+from sensei.log import Log, open_log
 from sensei.tables import UserInteraction, to_datetime
 
 SLICE = 20_000  # rows of the slow ways: enough for a rate
@@ -126,7 +126,7 @@ def way_connectorx(log: Log, _path: Path) -> int:
 
     log.close()
     url = database.arrow_url(log.engine.url)
-    query = f"SELECT {', '.join(FRAME_COLUMNS)} FROM valid_interactions"
+    query = f"SELECT {', '.join(frames.COLUMNS)} FROM valid_interactions"
     return sum(len(batch) for batch in connectorx.read_sql(url, query, return_type="arrow_stream"))
 
 

@@ -1,6 +1,6 @@
 """Appending to the log inside a transaction: insert, recognise repeats, raise revisions."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from sensei.checking import CANONICAL, BadRow
+from sensei.revisions import conflict, raise_revisions, signs
 from sensei.tables import to_microseconds
 
 PAYLOAD = ("interaction_type", "topic_id", "score", "duration_seconds", "timestamp", "metadata")
@@ -58,17 +59,6 @@ def _by_learner(table: pa.Table) -> pa.Table:
     return table.take(pa.array(np.lexsort((times, learner))))
 
 
-def raise_revisions(connection: Connection, user_ids: Collection[str]) -> None:
-    """Count one more write for each learner; makes those never seen."""
-    if user_ids:
-        # Sorted, so that two writers of the same learners cannot wait for each other.
-        connection.connection.cursor().executemany(
-            f"INSERT INTO learners (user_id, revision) VALUES ({signs(connection, 1)}, 1) "  # noqa: S608
-            "ON CONFLICT (user_id) DO UPDATE SET revision = learners.revision + 1",
-            [(user_id,) for user_id in sorted(user_ids)],
-        )
-
-
 def _insert(connection: Connection, table: pa.Table, now: datetime) -> int:
     return _execute_many(
         connection,
@@ -116,19 +106,6 @@ def _conflicts(connection: Connection, table: pa.Table) -> list[BadRow]:
     )
     rows = table.take(pa.array([place for (place,) in found], pa.int64())).to_pylist()
     return [BadRow(row, conflict(row["event_id"])) for row in rows]
-
-
-def conflict(event_id: str) -> str:
-    """The sentence about an event id that came with two payloads."""
-    return (
-        f"event_id: expected the payload that first came with it, got another for {event_id!r}; "
-        "give a new event an id of its own"
-    )
-
-
-def signs(connection: Connection, count: int) -> str:
-    """Places for so many values in a statement of the connection's driver."""
-    return ", ".join(["?" if connection.dialect.name == "sqlite" else "%s"] * count)
 
 
 def _execute_many(connection: Connection, statement: str, table: pa.Table) -> int:

@@ -8,7 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sensei.checking import CANONICAL
 from sensei.contracts import KINDS, LEVELS
+
+COLUMNS = ("id", *CANONICAL.names[:-1])
+"""Columns of the log that make a frame without metadata."""
 
 
 def from_arrow(table: pa.Table, metadata: bool = False) -> pd.DataFrame:

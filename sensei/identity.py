@@ -1,13 +1,17 @@
-"""Event ids for rows that came without one: the same row gets the same id each time."""
+"""Event ids for rows that came without one: the same row gets the same id each time.
+
+Arrow is imported where columns are worked on: serving writes single rows and goes without it.
+"""
 
 import hashlib
 import struct
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NAMESPACE = uuid.UUID("6f1d3c52-1b0a-5c0e-9a55-3d7c8a4b6e21")
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
@@ -35,7 +39,7 @@ class Occurrences:
         return ordinals
 
 
-def event_ids(table: pa.Table, occurrences: Occurrences) -> pa.Array:
+def event_ids(table: "pa.Table", occurrences: Occurrences) -> "pa.Array":
     """UUIDv5 of each canonical row and of its ordinal among identical rows.
 
     Args:
@@ -87,8 +91,11 @@ def event_id(
     return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
-def _names(table: pa.Table) -> list[bytes]:
+def _names(table: "pa.Table") -> list[bytes]:
     """Namespace, canonical text and ordinal 0 of each row; floats by their bits, times in us."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     bits = pc.add(table["score"].combine_chunks(), 0.0)
     parts = [
         table["user_id"],
@@ -105,8 +112,10 @@ def _names(table: pa.Table) -> list[bytes]:
     return joined
 
 
-def _uuid5_text(raw: np.ndarray[Any, np.dtype[np.uint8]]) -> pa.Array:
+def _uuid5_text(raw: np.ndarray[Any, np.dtype[np.uint8]]) -> "pa.Array":
     """(n, 16) bytes as UUIDs of version 5, written as text without a Python loop."""
+    import pyarrow as pa
+
     raw[:, 6] = (raw[:, 6] & 0x0F) | 0x50
     raw[:, 8] = (raw[:, 8] & 0x3F) | 0x80
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)

@@ -3,16 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from sensei import appending, database, extraction, frames, quarantine, recording, tombstones
-from sensei.checking import CANONICAL, BadRow
+from sensei import database, quarantine, recording, revisions, tombstones
 from sensei.contracts import LEARNING_KINDS
 from sensei.interaction import Interaction
 from sensei.tables import (
@@ -25,10 +21,16 @@ from sensei.tables import (
     to_microseconds,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from sensei.checking import BadRow
+
 DAY = 86_400_000_000  # microseconds
 
-FRAME_COLUMNS = ("id", *CANONICAL.names[:-1])
-"""Columns that `Log.read` reads when none are named."""
+# What works on columns is imported in the methods that do: pandas and Arrow take 70 MB of memory
+# and half a second, and serving, which works on rows, never needs them.
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Appended:
 
     inserted: int
     repeated: int
-    conflicts: tuple[BadRow, ...] = ()
-    refused: tuple[BadRow, ...] = ()
+    conflicts: "tuple[BadRow, ...]" = ()
+    refused: "tuple[BadRow, ...]" = ()
     erased: int = 0
 
 
@@ -106,7 +108,11 @@ class Log:
         return Appended(recorded.inserted, len(submission) - recorded.inserted)
 
     def append_table(
-        self, table: pa.Table, source: str, bad: Sequence[BadRow] = (), now: datetime | None = None
+        self,
+        table: "pa.Table",
+        source: str,
+        bad: "Sequence[BadRow]" = (),
+        now: datetime | None = None,
     ) -> Appended:
         """Append checked rows in one transaction; conflicting ones go into quarantine.
 
@@ -121,6 +127,8 @@ class Log:
         Raises:
             StorageUnavailable: nothing was written.
         """
+        from sensei import appending
+
         now = now or datetime.now(UTC)
         suspects = {
             *table["user_id"].unique().to_pylist(),
@@ -150,7 +158,7 @@ class Log:
         """
         with database.writing(self.engine) as connection:
             users, count = quarantine.take_out(connection, reasons, expectation, source)
-            appending.raise_revisions(connection, users)
+            revisions.raise_revisions(connection, users)
         return count
 
     # Reading
@@ -161,7 +169,7 @@ class Log:
         since: datetime | None = None,
         columns: Sequence[str] | None = None,
         metadata: bool = False,
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Valid interactions with `since` <= timestamp < `until`, as the frame of `sensei.frames`.
 
         Args:
@@ -173,13 +181,17 @@ class Log:
         Raises:
             StorageUnavailable: the database cannot be read.
         """
-        names = [*(columns or FRAME_COLUMNS), *(["metadata"] if metadata else [])]
+        from sensei import frames
+
+        names = [*(columns or frames.COLUMNS), *(["metadata"] if metadata else [])]
         return frames.from_arrow(self.read_arrow(until, since, names), metadata)
 
     def read_arrow(
         self, until: datetime | None, since: datetime | None, columns: Sequence[str]
-    ) -> pa.Table:
+    ) -> "pa.Table":
         """Like `read`, as an Arrow table of the columns named."""
+        from sensei import extraction
+
         bounds = [f"timestamp >= {to_microseconds(since)}"] if since else []
         bounds += [f"timestamp < {to_microseconds(until)}"] if until else []
         return extraction.read(self.engine, columns, " AND ".join(bounds))
@@ -317,11 +329,14 @@ class Log:
 
 
 def _without(
-    gone: set[str], table: pa.Table, bad: Sequence[BadRow]
-) -> tuple[pa.Table, list[BadRow]]:
+    gone: set[str], table: "pa.Table", bad: "Sequence[BadRow]"
+) -> "tuple[pa.Table, list[BadRow]]":
     """Rows without those of erased learners."""
     if not gone:
         return table, list(bad)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     theirs = pc.is_in(table["user_id"], value_set=pa.array(sorted(gone)))
     refused = [each for each in bad if str(each.row.get("user_id")) not in gone]
     return table.filter(pc.invert(theirs)), refused

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine, select, text, update
 
-from sensei import appending, database, tombstones
+from sensei import database, revisions, tombstones
 from sensei.tables import Learner
 
 
@@ -42,7 +42,7 @@ def set_style_override(engine: Engine, user_id: str, style: str | None) -> None:
     """
     with database.writing(engine) as connection:
         tombstones.refuse_erased(connection, [user_id])
-        appending.raise_revisions(connection, [user_id])
+        revisions.raise_revisions(connection, [user_id])
         connection.execute(
             update(Learner).where(Learner.user_id == user_id).values(style_override=style)
         )

@@ -3,19 +3,21 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sensei.checking import BadRow
 from sensei.tables import Quarantined, UserInteraction
+
+if TYPE_CHECKING:
+    from sensei.checking import BadRow
 
 _CHUNK = 5_000  # rows a statement: databases bound its parameters
 
 
-def store(connection: Connection, rows: Sequence[BadRow], source: str, now: datetime) -> int:
+def store(connection: Connection, rows: "Sequence[BadRow]", source: str, now: datetime) -> int:
     """Keep refused rows; one that is there already for the same reason is not kept again.
 
     Returns:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine
 
 from sensei import database, identity, rules, tombstones
-from sensei.appending import conflict, raise_revisions, signs
 from sensei.errors import ConflictingEvent, InvalidBatch, InvalidInput, LearnerErased
 from sensei.interaction import Interaction, parse
+from sensei.revisions import conflict, raise_revisions, signs
 from sensei.tables import to_microseconds
 
 

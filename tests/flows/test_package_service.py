@@ -27,7 +27,7 @@ def test_the_bentofile_includes_the_rooms_that_are_staged() -> None:
 def test_the_bentofile_lists_every_requirement_of_ours_that_a_worker_loads() -> None:
     ours, packed = requirements("pyproject.toml"), requirements("bentofile.yaml")
     code = (
-        "import sys, serving.service, serving.engine, serving.learners, sensei.log, "
+        "import sys, serving.service, serving.worker, serving.native, sensei.log, "
         "sensei.curriculum; print(*{name.partition('.')[0] for name in sys.modules})"
     )
     loaded = subprocess.run(
