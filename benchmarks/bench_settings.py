@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -51,7 +52,7 @@ def trace(parts: Prepared, setting: Setting, seed: int) -> list[tuple[float, flo
         found.append((time.perf_counter() - started, logs["val_loss"]))
 
     recipe = next(each for each in recipes.NEXT_TOPIC if each.name == "reference")
-    budget = recipes.replace(FULL, setting=setting)
+    budget = replace(FULL, setting=setting)
     recipe.make(Given(parts, seed, budget, {}, told))
     return found
 

@@ -126,6 +126,7 @@ def _made(
     return Made(
         model=contest.model,
         description=chosen.description,
+        epochs=max(map(len, chosen.curves.values()), default=0),
         dataset=dataset,
         demo=demo,
         parameters=parameters,

@@ -53,6 +53,7 @@ class Made:
     Attributes:
         model: `recommendation` or `difficulty`.
         description: what the chosen candidate does, in one sentence.
+        epochs: it was fitted for; 0 where it was counted, or is made of other networks.
         dataset: what was trained on, in aggregates.
         demo: whether its learners are simulated.
         parameters: of the run, as MLflow keeps them.
@@ -64,6 +65,7 @@ class Made:
 
     model: str
     description: str
+    epochs: int
     dataset: Dataset
     demo: bool
     parameters: Mapping[str, Any]
@@ -128,9 +130,10 @@ def _data(result: Result, made: Made) -> list[str]:
 def _training(result: Result, made: Made) -> list[str]:
     budget = result.data["budget"]
     state = ", with a hidden state of each learner" if made.state else ""
+    fitted = f"{made.epochs} epochs, the best one kept" if made.epochs else "no epochs of its own"
     return [
         ", ".join(f"{key} {value}" for key, value in made.parameters.items()),
-        f"at most {budget['epochs']} epochs, the reference in the setting {budget['setting']}; "
+        f"{fitted}; the reference beside it in the setting {budget['setting']}; "
         f"seeds: {budget['seeds']}, the first is exported",
         f"code {made.code}",
         f"LiteRT, {made.size / 1e6:.1f} MB{state}; answers within {made.parity:.1e} of Keras on "

@@ -61,6 +61,11 @@ def test_networks_have_curves_and_counting_models_none(candidates: Candidates) -
         assert candidate.description.endswith(".")
 
 
+def test_no_network_takes_more_epochs_than_its_budget(candidates: Candidates) -> None:
+    both = (candidates.recommendation["history"], candidates.difficulty["history"])
+    assert [len(each.curves["val_loss"]) for each in both] == [BRIEF.epochs] * 2
+
+
 def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: Path) -> None:
     import keras
 

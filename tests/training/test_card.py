@@ -84,7 +84,7 @@ def result() -> Result:
 
 def made(model: str, demo: bool = False) -> Made:
     given = {"window_days": 30, "seed": 0}
-    return Made(model, "It reads events.", DATASET, demo, given, "`c0de`", True, 2_500_000, 1e-6)
+    return Made(model, "It reads events.", 7, DATASET, demo, given, "`c0de`", True, 2_500_000, 1e-6)
 
 
 def test_card_holds_data_figures_beside_baselines_and_how_it_was_made(result: Result) -> None:
@@ -93,10 +93,15 @@ def test_card_holds_data_figures_beside_baselines_and_how_it_was_made(result: Re
     assert "1,234 interactions of 56 learners on 7 topics, 2026-01-01 to 2026-03-01" in text
     assert "| sequence (chosen) | 0.500 [0.480, 0.520] |" in text
     assert "| markov_1 | 0.300 [0.280, 0.320] |" in text
+    assert "7 epochs, the best one kept" in text
     assert "seeds: 3" in text
     assert "LiteRT, 2.5 MB, with a hidden state of each learner; answers within 1.0e-06" in text
     for section in ("Intended use", "Not intended", "Protocol", "Slices", "Calibration", "Limits"):
         assert f"\n## {section}\n" in text
+
+
+def test_a_counted_model_has_no_epochs(result: Result) -> None:
+    assert "no epochs of its own" in card(result, replace(made("recommendation"), epochs=0))
 
 
 def test_repeat_last_is_not_among_the_answers_where_it_is_masked(result: Result) -> None:

@@ -1,0 +1,129 @@
+"""Models of the next topic; counting models first.
+
+Equal figures go to the model named first, so the simpler one is chosen.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.batch import Examples
+from training import baselines, tasks
+from training.architectures import Network, reference, sequence
+from training.architectures.sequence import Size
+from training.calibration import calibrate
+from training.fit import fit_recommendation
+from training.loop import Schedule, fit
+from training.recipes.recipe import Given, Recipe, Trained, blending, counting
+
+
+def _reference(given: Given) -> Trained:
+    parts = given.parts
+    model = reference.recommendation(parts.train.recommendation, parts.topics)
+    curves = fit_recommendation(
+        model,
+        parts.training.map(_inputs_and_target),
+        _inputs_and_target(parts.validate),
+        given.seed,
+        given.budget.setting,
+        given.progress,
+    )
+    return Network(model), curves
+
+
+def _inputs_and_target(rows: Examples) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    return rows.recommendation, rows.target
+
+
+def _network(name: str, size: Size) -> Callable[[Given], Trained]:
+    """A network of the family in `training.architectures.sequence`."""
+
+    def make(given: Given) -> Trained:
+        parts = given.parts
+        network = sequence.recommendation(
+            parts.train.recommendation, parts.topics, parts.statistics.width, size, name
+        )
+        task = tasks.next_topic(parts)
+        schedule = replace(Schedule(), epochs=given.budget.epochs)
+        curves = fit(network, task, schedule, given.seed, given.progress)
+        return calibrate(network, task), curves
+
+    return make
+
+
+NEXT_TOPIC = (
+    counting(
+        "most_popular",
+        "What all learners study most, the same for everybody.",
+        lambda parts: baselines.most_popular(parts.statistics),
+    ),
+    counting(
+        "recently_popular",
+        "What all learners studied most in the last days, the same for everybody.",
+        lambda parts: baselines.recently_popular(parts.statistics.width),
+    ),
+    counting(
+        "repeat_last",
+        "The learner's last topic again, then what all study most.",
+        lambda parts: baselines.repeat_last(parts.statistics),
+    ),
+    counting(
+        "most_frequent",
+        "The topics that the learner himself has studied most.",
+        lambda parts: baselines.most_frequent(parts.statistics.width),
+    ),
+    counting(
+        "habits",
+        "What the learner often studies and all study lately, but not twice on one day.",
+        lambda parts: baselines.habits(parts.statistics.width),
+    ),
+    counting(
+        "markov_1",
+        "What followed the learner's last topic most often.",
+        lambda parts: baselines.markov_1(parts.statistics.width),
+    ),
+    counting(
+        "markov_2",
+        "What followed the learner's last two topics most often, backed off to the last one.",
+        lambda parts: baselines.markov_2(parts.statistics.width),
+    ),
+    Recipe(
+        "reference",
+        "network",
+        "Network of 128, 64 and 32 units on the twenty inputs, topic ids embedded inside.",
+        _reference,
+    ),
+    Recipe(
+        "slots",
+        "network",
+        "The twenty inputs with a wider layer, and a score for topics that came after training.",
+        _network("slots", Size(state=0, priors=False, history=False)),
+        slow=True,
+    ),
+    Recipe(
+        "prior",
+        "network",
+        "The twenty inputs with a wider layer, beside what followed the last topics, counted.",
+        _network("prior", Size(state=0, history=False)),
+        slow=True,
+    ),
+    Recipe(
+        "history",
+        "network",
+        "Each topic by its place in the learner's history, what followed, and what all did lately.",
+        _network("history", Size(state=0)),
+    ),
+    Recipe(
+        "sequence",
+        "network",
+        "As `history`, and a recurrent state that reads every event in order.",
+        _network("sequence", Size()),
+    ),
+    blending(
+        "The geometric mean of `history` and `sequence`.",
+        ("history", "sequence"),
+        tasks.next_topic,
+    ),
+)
