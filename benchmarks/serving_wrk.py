@@ -123,9 +123,10 @@ def _wait(server: Server, path: str, output) -> None:
 def ours(home: Path, headers: dict[str, str], workers: int = 1):
     """`bentoml serve` on a home, as a person would type it."""
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:SenseiService"]
-    command += ["--host", "127.0.0.1", "--port", "{port}", "--api-workers", str(workers)]
+    command += ["--host", "127.0.0.1", "--port", "{port}"]
     ready = "/api/user/learner-0000000/recommendations?count=3"
-    return serving("ours", command, ready, headers, SENSEI_HOME=str(home))
+    settings = {"SENSEI_HOME": str(home), "SENSEI_SERVICE_WORKERS": str(workers)}
+    return serving("ours", command, ready, headers, **settings)
 
 
 def peer(name: str):

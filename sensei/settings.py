@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     )
     service_host: str = Field("127.0.0.1", description="Address the service listens on")
     service_port: int = Field(8000, ge=1, le=65535, description="Port of the service")
+    service_workers: int = Field(1, ge=1, le=64, description="Processes that answer requests")
     prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server")
     mlflow_port: int = Field(5001, ge=1, le=65535, description="Port of the MLflow UI")
     evidently_port: int = Field(8001, ge=1, le=65535, description="Port of the Evidently UI")

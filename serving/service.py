@@ -52,7 +52,14 @@ class Front:
 
 
 class FrontedService(Service[Any]):  # type: ignore[misc]
-    """BentoML's service behind our application."""
+    """BentoML's service behind our application, with as many workers as our settings say."""
+
+    def inject_config(self) -> None:
+        """Before workers are counted, and before one of them starts."""
+        from sensei.settings import Settings
+
+        self.config["workers"] = Settings().service_workers
+        super().inject_config()
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application that a worker runs."""
@@ -64,7 +71,6 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
 @bentoml.service(
     name="sensei",
     service_class=FrontedService,
-    workers=1,
     http={"host": "127.0.0.1", "port": 8000},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},

@@ -314,17 +314,14 @@ def _twelve_days() -> list[dict[str, Any]]:
 class Server:
     """`bentoml serve` in a process of its own, on a free port."""
 
-    def __init__(
-        self, target: str, environment: dict[str, str], cwd: Path, output: Path, workers: int = 1
-    ) -> None:
+    def __init__(self, target: str, environment: dict[str, str], cwd: Path, output: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self.output = output
-        options = ["--port", str(port), "--api-workers", str(workers)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", target, *options],
+            [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],
             env=environment,
             cwd=cwd,
             stdout=output.open("w"),
@@ -372,14 +369,11 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
 
     @contextmanager
     def start(
-        target: str = "serving.service:SenseiService",
-        cwd: Path = ROOT,
-        workers: int = 1,
-        **environment: str,
+        target: str = "serving.service:SenseiService", cwd: Path = ROOT, **environment: str
     ) -> Iterator[Server]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "BENTO"))}
         output = tmp_path_factory.mktemp("server") / "output"
-        server = Server(target, inherited | environment, cwd, output, workers)
+        server = Server(target, inherited | environment, cwd, output)
         try:
             server.wait_until_ready()
             yield server

@@ -158,7 +158,8 @@ def test_it_listens_on_loopback_only(server: Any) -> None:
 
 def test_nothing_of_the_training_libraries_is_loaded(server: Any) -> None:
     mapped = {each.path for process in server.family() for each in process.memory_maps()}
-    assert not [path for path in mapped if re.search("tensorflow|numba|llvmlite|mlflow|pandas|pyarrow", path)]
+    of_training = re.compile("tensorflow|numba|llvmlite|mlflow|pandas|pyarrow")
+    assert not [path for path in mapped if of_training.search(path)]
 
 
 def test_without_a_log_and_without_a_bundle_it_answers_and_ctrl_c_leaves_no_process(

@@ -96,7 +96,8 @@ def test_no_request_fails_while_bundles_are_swapped_rolled_back_and_refused(
     }
     manifest = bundle.manifest.model_copy(update={"models": entries, "files": {}})
     newer = write(home / "bundles", manifest, bundle.networks, bundle.statistics).name
-    with serve(workers=WORKERS, SENSEI_HOME=str(home), SENSEI_CONTROL_SHARE="0") as server:
+    settings = {"SENSEI_SERVICE_WORKERS": str(WORKERS), "SENSEI_CONTROL_SHARE": "0"}
+    with serve(SENSEI_HOME=str(home), **settings) as server:
         wait_until_all_serve(server.url, older)
         with Clients(server.url) as clients:
             for digest in (newer, older, newer, older):
