@@ -1,8 +1,8 @@
 """How hard the next quiz should be, from the expected success at each level."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from features.steps import ROW_WIDTH, T_ATTEMPTS, T_LAST_ATTEMPT, T_PASSES, Numbers
 from sensei.contracts import DIFFICULTY_INPUTS, LEVELS, SUGGESTED_SUCCESS, place
@@ -11,6 +11,8 @@ from serving.question import NO_MODEL, UNKNOWN_TOPIC, Question, Reply
 PROFICIENCY, TREND = (
     place(DIFFICULTY_INPUTS, name) for name in ("proficiency_logit", "score_trend")
 )
+
+Said = TypeVar("Said")
 
 SHARPNESS = 0.05
 """A level so far from the suggested range is 1/e as fit as one within it."""
@@ -48,6 +50,11 @@ def level_probabilities(success: Sequence[float]) -> list[float]:
     weights = [math.exp(-each / SHARPNESS) for each in distances(success)]
     total = sum(weights)
     return [each / total for each in weights]
+
+
+def at_levels(said: Mapping[str, Said]) -> Said:
+    """Expected success at each level whatever the item, of what a difficulty model says."""
+    return said["levels"] if "levels" in said else said["success"]
 
 
 def by_level(values: Sequence[float]) -> dict[str, float]:
@@ -111,19 +118,18 @@ def suggest(question: Question, topic_id: int) -> Reply:
         return Reply(topic | content, LEVELS[0], topic_id)
     given = model.success_inputs(question.learner, [topic_id], question.now_us)
     said = {name: values[0].tolist() for name, values in model.difficulty(given).items()}
-    level = suggest_level(said["success"])
+    success = at_levels(said)
+    level = suggest_level(success)
     row = question.learner.history.topics.get(topic_id)
     known = model.corpora["difficulty"].statistics.slot_of(topic_id)
     content = {
         "difficulty": LEVELS[level],
-        "success_probability": said["success"][level],
-        "levels": by_level(said["success"]),
-        "level_probabilities": by_level(
-            said.get("difficulty") or level_probabilities(said["success"])
-        ),
+        "success_probability": success[level],
+        "levels": by_level(success),
+        "level_probabilities": by_level(said.get("difficulty") or level_probabilities(success)),
         "evidence": evidence(given["inputs"][0].tolist(), row, question.now_us),
         **model.source("difficulty"),
         "fallback": question.unknown or (None if known else UNKNOWN_TOPIC),
     }
-    shown = {"difficulty": LEVELS[level], "levels": said["success"]}
+    shown = {"difficulty": LEVELS[level], "levels": success}
     return Reply(topic | content, shown, topic_id, inputs={"inputs": given["inputs"][0]})

@@ -22,6 +22,7 @@ from sensei.contracts import (
     place,
 )
 from sensei.errors import InvalidInput
+from serving.difficulty import at_levels
 from serving.learners import Learner
 from serving.model import Inputs, Model
 from serving.schemas import MAX_ROWS
@@ -61,7 +62,7 @@ def predict(model: Model, features: Any, name: str | None, now_us: int) -> dict[
         predictions = predictions[:, model.taken]
     else:
         inputs = _difficulty(model, values, now_us)
-        predictions, columns = model.difficulty(inputs)["success"], list(LEVELS)
+        predictions, columns = at_levels(model.difficulty(inputs)), list(LEVELS)
     return {
         "predictions": predictions.tolist(),
         "columns": columns,
