@@ -76,10 +76,23 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
                 "in": "path" if in_path else "query",
                 "required": in_path or name in required,
                 "description": field.get("description", ""),
-                "schema": field,
+                "schema": _in_text(field),
             }
         )
     return found
+
+
+def _in_text(field: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter that may be left out; in a query nothing says null."""
+    kinds = field.get("type")
+    if isinstance(kinds, list):
+        some = [{"type": each} for each in kinds if each != "null"]
+    else:
+        some = [each for each in field.get("anyOf", ()) if each != {"type": "null"}]
+    if len(some) != 1:
+        return field
+    dropped = ("anyOf", "default", *some[0])
+    return some[0] | {key: value for key, value in field.items() if key not in dropped}
 
 
 def _response(endpoint: Endpoint, status: int, names: Any) -> dict[str, Any]:

@@ -47,6 +47,16 @@ def test_no_two_endpoints_share_a_method_and_a_path_or_a_name() -> None:
     assert len({each.handle.__name__ for each in ENDPOINTS}) == len(ENDPOINTS)
 
 
+def test_every_parameter_has_a_type_and_none_may_be_null(
+    document: dict[str, Any],
+) -> None:
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for each in operation["parameters"]:
+                assert "type" in each["schema"], each
+                assert "null" not in str(each["schema"])
+
+
 def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:
     used = set(re.findall(r"'#/components/schemas/([^']+)'", str(document)))
     assert used
