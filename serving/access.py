@@ -1,7 +1,9 @@
 """Who may ask what: keys, roles, and the address a request came in by.
 
-On loopback without keys everything is open. With the first key that was ever made, every caller
-needs one, also where all were revoked since. On any other address nobody is answered without one.
+On loopback without keys everything is open to who asks for this machine by its own names: a
+request for any other came through a proxy, or from a web page whose name was bent to this address.
+With the first key that was ever made, every caller needs one, also where all were revoked since.
+On any other address nobody is answered without one.
 """
 
 import logging
@@ -72,22 +74,23 @@ class Access:
         """Whether anybody could be let in by a key."""
         return any(key.is_valid for key in (self._keys or {}).values())
 
-    def admit(self, address: str | None, presented: bytes) -> Key | None:
+    def admit(self, address: str | None, host: bytes, presented: bytes) -> Key | None:
         """The key that a caller presents; None where none is needed.
 
         Args:
             address: of this machine, by which the request came in; None for a socket file.
+            host: whom the request names, as in its `Host`.
             presented: the key as sent; empty where there was none.
 
         Raises:
             Refused: 401, or 503 where the keys could not be read yet.
         """
-        if not self._keys and is_loopback(address):
+        if not self._keys and is_loopback(address) and is_ours(host, address):
             return None
         if self._keys is None:
             raise Refused(503, "keys: expected to be read, got no answer of the log; repeat", AGAIN)
         if not self._keys:
-            raise Refused(401, f"key: expected one on this address, none exists; {CREATE}", BEARER)
+            raise Refused(401, f"key: expected one for this address, none exists; {CREATE}", BEARER)
         key = self._keys.get(id_of(presented))
         if key is None or not key.fits(presented) or not key.is_valid:
             got = "one that is not valid" if presented else "none"
@@ -122,6 +125,21 @@ def is_loopback(address: str | None) -> bool:
         return address is None or ip_address(address).is_loopback
     except ValueError:  # no address of a network: a path, or a test's name
         return True
+
+
+@lru_cache(maxsize=256)
+def is_ours(host: bytes, address: str | None) -> bool:
+    """Whether a `Host` names loopback, or the address that the request came in by."""
+    said = host.decode("latin-1").lower()
+    name = said[1:].partition("]")[0] if said.startswith("[") else said.rpartition(":")[0] or said
+    return name in ("", "localhost", address) or _is_loopback_address(name)
+
+
+def _is_loopback_address(name: str) -> bool:
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def open_access(settings: "Settings") -> Access:

@@ -51,6 +51,7 @@ class Sent(NamedTuple):
     """What of a request's headers is needed here; empty where it was not sent."""
 
     request_id: bytes = b""
+    host: bytes = b""
     key: bytes = b""
     length: bytes = b""
     is_chunked: bool = False
@@ -140,7 +141,7 @@ class Guard:
             return None
         access: Access = self._state.access
         server = scope.get("server")
-        key = access.admit(server[0] if server else None, sent.key)
+        key = access.admit(server[0] if server else None, sent.host, sent.key)
         scope[ROLE] = key.role if key else OPERATOR
         return key
 
@@ -191,6 +192,7 @@ def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Sent, int]:
         key = rest.strip()
     return Sent(
         found.get(b"x-request-id", b""),
+        found.get(b"host", b""),
         key,
         found.get(b"content-length", b""),
         b"transfer-encoding" in found,
