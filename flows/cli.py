@@ -17,6 +17,7 @@ from flows.exporting import export
 from flows.faults import in_words
 from flows.foreign import Renamed, mapping_of, refuse_useless
 from flows.keys import app as keys_app
+from flows.learner import app as learner_app
 from flows.preflight import check_port, check_room
 from sensei.settings import Settings
 
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.add_typer(curriculum_app, name="curriculum")
 app.add_typer(db_app, name="db")
 app.add_typer(keys_app, name="keys")
+app.add_typer(learner_app, name="learner")
 
 
 @app.callback()

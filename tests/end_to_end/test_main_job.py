@@ -102,3 +102,16 @@ def test_a_demo_refuses_an_import_in_one_sentence(home, sensei, tmp_path):
     assert done.returncode == 1
     assert "set SENSEI_HOME to another folder" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_learner_erased_after_all_that_is_named_nowhere_in_the_home(home, sensei, tmp_path):
+    name = "learner-00001"
+    assert "rows written" in sensei(home, "learner", "export", name, "--out", tmp_path / "x").stdout
+    events = _one(home, f"select count(*) from user_interactions where user_id = '{name}'")
+    held = json.loads((tmp_path / "x").read_text())["held"]
+    assert len(held["user_interactions"]) == events > 0
+    erased = sensei(home, "learner", "erase", name).stdout
+    assert "sensei train" in erased
+    found = [p for p in home.rglob("*") if p.is_file() and name.encode() in p.read_bytes()]
+    assert found == []
+    assert _one(home, "select count(*) from user_interactions") > 0
