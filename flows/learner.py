@@ -40,5 +40,6 @@ def erase(name: Name) -> None:
     log = open_own_log(settings)
     counts = erasure.erase(log.engine, name, (settings.runs, settings.evaluations))
     console.print(f"{sum(counts.values()):,} rows erased; extracts and caches are removed.")
-    if log.get_fact(erasure.RETRAINING_DUE):
+    due = log.get_fact(erasure.RETRAINING_DUE)
+    if due and due["bundle"] == log.pointer():
         console.print("The bundle that serves may have learnt from them. Next: sensei train")

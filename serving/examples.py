@@ -86,3 +86,56 @@ PREDICTIONS: dict[str, Any] = {
     "model": "reference",
     "version": "7",
 }
+
+QUIZ: dict[str, Any] = {
+    "event_id": "8b2f4c1e-6a0d-4e57-9c3b-2f1d7a5e9b04",
+    "user_id": "testuser",
+    "interaction_type": "quiz_complete",
+    "topic_id": 1,
+    "score": 0.85,
+    "duration_seconds": 240,
+    "timestamp": "2026-01-31T09:30:00+00:00",
+    "metadata": {"difficulty": "medium"},
+}
+
+FEEDBACK: dict[str, Any] = QUIZ | {
+    "event_id": "d91c6a7e-03b5-4f0e-8a62-5e4b1c7f2a90",
+    "interaction_type": "feedback_recommendation",
+    "score": None,
+    "duration_seconds": None,
+    "metadata": {"helpful": True, "rating": 4},
+}
+
+TIME_SPENT: dict[str, Any] = QUIZ | {
+    "event_id": "47e0b8d2-9f31-4c6a-b5d8-0a9e3f6c1d72",
+    "interaction_type": "resource_view",
+    "score": None,
+    "duration_seconds": 300,
+    "metadata": {"doc_id": 1, "format": "text"},
+}
+
+DOCUMENT: dict[str, Any] = {
+    "doc_id": 1,
+    "topic_id": 1,
+    "topic": "Confidentiality, integrity, availability",
+    "title": "Three goals of security",
+    "format": "text",
+    "url": "library/goals/text",
+    "minutes": 20,
+    "view": TIME_SPENT | {"interaction_type": "text_read", "duration_seconds": None},
+}
+
+LEARNING_STYLE: dict[str, Any] = {
+    "learning_style": "visual",
+    "observed": "mixed",
+    "override": "visual",
+    "evidence": {"video_views": 4, "text_reads": 3, "practice_attempts": 2, "quiz_attempts": 9},
+    "fallback": None,
+}
+
+EXPORT: dict[str, Any] = {
+    "user_id": "testuser",
+    "held": {"learners": [{"user_id": "testuser", "revision": 1, "style_override": None}]},
+}
+
+ERASURE: dict[str, Any] = {"erased": {"user_interactions": 12, "learners": 1, "predictions": 7}}

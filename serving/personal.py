@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving import examples
 from serving.answers import Answer
 from serving.endpoints import Endpoint, answer
 from serving.schemas import Query
@@ -105,6 +106,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Which format a learner turns to",
         LearningStyle,
         OfLearner,
+        example=examples.LEARNING_STYLE,
     ),
     Endpoint(
         "PUT",
@@ -115,6 +117,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         OfLearner,
         StyleChoice,
         statuses=(410, 503),
+        example=examples.LEARNING_STYLE,
     ),
     Endpoint(
         "GET",
@@ -124,6 +127,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Export,
         OfLearner,
         statuses=(404, 503),
+        example=examples.EXPORT,
     ),
     Endpoint(
         "DELETE",
@@ -133,5 +137,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Erasure,
         OfLearner,
         statuses=(503,),
+        example=examples.ERASURE,
     ),
 )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sensei.errors import InvalidBatch, InvalidInput
+from serving import examples
 from serving.endpoints import Endpoint, answer
 from serving.schemas import Query
 from serving.submissions import (
@@ -35,6 +37,7 @@ VIEWS = {"text": "text_read", "video": "video_view", "lab": "resource_view"}
 """The kind of event that opening a resource of a format is."""
 
 _MAY_FAIL = (409, 410, 503)
+_AT_ONCE = 50  # events that are checked without leaving the event loop
 
 
 async def submit_quiz(request: Request, asked: OfLearner, sent: QuizSubmission) -> Response:
@@ -121,7 +124,9 @@ async def _record_one(request: Request, event: Mapping[str, Any]) -> dict[str, A
 async def _record(request: Request, events: Sequence[Any]) -> list[dict[str, Any]]:
     from sensei import recording  # here: the process above the workers needs no database
 
-    submission = recording.entries(events, datetime.now(UTC))
+    check = partial(recording.entries, events, datetime.now(UTC))
+    # A thousand events take 20 ms to check: that long no other request may wait.
+    submission = check() if len(events) <= _AT_ONCE else await asyncio.to_thread(check)
     rows = await request.app.state.worker.recorder.log_interactions(submission)
     return [_as_recorded(row) for row in rows]
 
@@ -141,17 +146,6 @@ def _as_recorded(row: "Row") -> dict[str, Any]:
     }
 
 
-_QUIZ = {
-    "event_id": "0198c0de-0000-7000-8000-000000000001",
-    "user_id": "testuser",
-    "interaction_type": "quiz_complete",
-    "topic_id": 1,
-    "score": 0.85,
-    "duration_seconds": 240,
-    "timestamp": "2026-01-31T09:30:00+00:00",
-    "metadata": {"difficulty": "medium"},
-}
-
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST",
@@ -162,7 +156,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         OfLearner,
         QuizSubmission,
         statuses=_MAY_FAIL,
-        example=_QUIZ,
+        example=examples.QUIZ,
     ),
     Endpoint(
         "POST",
@@ -173,6 +167,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         OfLearner,
         RecommendationFeedback,
         statuses=_MAY_FAIL,
+        example=examples.FEEDBACK,
     ),
     Endpoint(
         "POST",
@@ -182,7 +177,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Recorded,
         body=SentEvents,
         statuses=_MAY_FAIL,
-        example={"interactions": [_QUIZ]},
+        example={"interactions": [examples.QUIZ, examples.FEEDBACK]},
     ),
     Endpoint(
         "POST",
@@ -193,6 +188,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         DocumentQuery,
         TimeSpent,
         statuses=(404, *_MAY_FAIL),
+        example=examples.TIME_SPENT,
     ),
     Endpoint(
         "GET",
@@ -202,5 +198,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Document,
         ViewQuery,
         statuses=(404, *_MAY_FAIL),
+        example=examples.DOCUMENT,
     ),
 )

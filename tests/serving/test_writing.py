@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from sensei import curriculum, database, recording
 from sensei.log import Log, open_log
+from serving.personal import Erasure, Export, LearningStyle
 from serving.recorder import Recorder
 from serving.records import Records
 from serving.routes import application
@@ -132,6 +133,9 @@ def test_one_event_or_a_list_of_any_kind_is_taken_in(client: TestClient, log: Lo
         Recorded.model_validate(each.json())
     assert [each["user_id"] for each in many.json()["interactions"]] == ["a/b", "mia"]
     assert log.count() == 3
+    largest = client.post("/api/interactions", json=[event(topic_id=n) for n in range(MAX_BATCH)])
+    topics = [each["topic_id"] for each in largest.json()["interactions"]]
+    assert topics == list(range(MAX_BATCH))
 
 
 def test_of_a_batch_all_bad_events_are_listed_and_none_is_written(
@@ -201,6 +205,7 @@ def test_a_style_is_observed_until_the_learner_chooses(client: TestClient, log: 
     path = "/api/user/mia/learning-style"
     client.post("/api/interactions", json=[event(event_id=f"{n}") for n in range(3)])
     seen = client.get(path).json()
+    LearningStyle.model_validate(seen)
     assert (seen["learning_style"], seen["observed"], seen["override"]) == (
         "visual",
         "visual",
@@ -218,10 +223,11 @@ def test_a_style_is_observed_until_the_learner_chooses(client: TestClient, log: 
 def test_a_learner_is_exported_erased_and_then_refused(client: TestClient, log: Log) -> None:
     client.post(QUIZ, json={"topic_id": 5, "score": 0.85, "event_id": "e"})
     client.put("/api/user/mia/learning-style", json={"learning_style": "visual"})
-    held = client.get("/api/user/mia").json()["held"]
+    held = Export.model_validate(client.get("/api/user/mia").json()).held
     assert held["user_interactions"][0]["event_id"] == "e"
     assert held["learners"][0]["style_override"] == "visual"
-    assert client.delete("/api/user/mia").json()["erased"]["user_interactions"] == 1
+    erased = Erasure.model_validate(client.delete("/api/user/mia").json()).erased
+    assert erased["user_interactions"] == 1
     assert client.get("/api/user/mia").status_code == 404
     for refused in (
         client.post(QUIZ, json={"topic_id": 5, "score": 0.85, "event_id": "e"}),
