@@ -35,7 +35,7 @@ POLL_SECONDS = 1.0
 REFRESH_SECONDS = 60.0
 """How often what all learners did lately is read, and a refused bundle tried again."""
 
-READ_SECONDS, START_SECONDS = 0.2, 1.0
+READ_SECONDS, START_SECONDS = 0.2, 0.5
 """How long at most what learners did is read at a time, and before the first request."""
 
 TRIAL = "trial"
@@ -225,7 +225,7 @@ class Follower:
             return serving
         slot.wanted, slot.again, started = digest, False, self._monotonic()
         try:
-            found = self._current(load(self._bundles / digest))
+            found = self._current(load(self._folder(digest)))
         except StorageUnavailable:
             raise
         except Exception as error:  # whatever a foreign bundle runs into: the old one is fine
@@ -253,6 +253,13 @@ class Follower:
         now = self._clock()
         reading = self._lately.of(self._engine.catalogue.topics, now)
         return tried(model.knowing(reading), now)
+
+    def _folder(self, digest: str) -> Path:
+        """Where a bundle lies: among those that runs wrote, or else in the Bento itself."""
+        written = self._bundles / digest
+        if self._packed and not written.is_dir() and (self._packed / digest).is_dir():
+            return self._packed / digest
+        return written
 
     def _serve_packed(self) -> None:
         """What the Bento was built with, where nothing else can serve."""

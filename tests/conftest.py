@@ -314,14 +314,16 @@ def _twelve_days() -> list[dict[str, Any]]:
 class Server:
     """`bentoml serve` in a process of its own, on a free port."""
 
-    def __init__(self, target: str, environment: dict[str, str], cwd: Path, output: Path) -> None:
+    def __init__(
+        self, target: str, environment: dict[str, str], cwd: Path, output: Path, python: str
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self.output = output
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],
+            [python, "-m", "bentoml", "serve", target, "--port", str(port)],
             env=environment,
             cwd=cwd,
             stdout=output.open("w"),
@@ -369,11 +371,14 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
 
     @contextmanager
     def start(
-        target: str = "serving.service:SenseiService", cwd: Path = ROOT, **environment: str
+        target: str = "serving.service:SenseiService",
+        cwd: Path = ROOT,
+        python: str = sys.executable,
+        **environment: str,
     ) -> Iterator[Server]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "BENTO"))}
         output = tmp_path_factory.mktemp("server") / "output"
-        server = Server(target, inherited | environment, cwd, output)
+        server = Server(target, inherited | environment, cwd, output, python)
         try:
             server.wait_until_ready()
             yield server

@@ -7,10 +7,13 @@ from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from flows.package_service import ROOMS, ROOT, package
+from sensei import database
 from sensei.errors import IncompatibleBundle, StorageUnavailable
+from sensei.log import open_log
 
 
 def test_a_folder_without_a_bundle_is_refused_with_the_next_step(tmp_path: Path) -> None:
@@ -100,3 +103,49 @@ def test_the_bento_answers_with_its_bundle_though_there_is_no_log(
         assert (level["difficulty"], level["model"], level["version"]) == ("medium", "planted", "7")
         assert server.interrupt() == 0
     assert names(bento) == before
+
+
+@pytest.fixture(scope="module")
+def clean(packed: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The Python of an environment with what the Bento asks for, and nothing else."""
+    uv = Path(sys.executable).parent / "uv"
+    if not uv.exists():
+        pytest.skip("uv is not installed beside this Python (`make` installs it)")
+    folder = tmp_path_factory.mktemp("clean")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "env"], check=True)
+    python = folder / "env" / "bin" / "python"
+    asked = packed[1] / "env" / "python" / "requirements.txt"
+    command = [uv, "pip", "install", "--quiet", "--python", python, "-r", asked]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode and "fetch" in done.stderr:
+        pytest.skip("the package index does not answer")
+    assert done.returncode == 0, done.stderr
+    yield python
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_the_bento_serves_from_its_own_requirements_with_only_a_database(
+    packed: tuple[Path, Path],
+    clean: Path,
+    planted_bundle: Path,
+    tmp_path: Path,
+    serve: Callable[..., Any],
+) -> None:
+    store, bento = packed
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    database.upgrade(url)
+    log = open_log(url)
+    log.set_pointer(planted_bundle.name)
+    given = {"BENTOML_HOME": str(store), "SENSEI_DATABASE_URL": url, "PYTHONPATH": ""}
+    with serve(f"sensei:{bento.name}", tmp_path, str(clean), **given) as server:
+        assert server.get("/readyz").json()["troubles"] == []
+        quiz = {"topic_id": 11, "score": 1.0, "duration": 60}
+        sent = httpx.post(f"{server.url}/api/learning/mia/submit-quiz", json=quiz, timeout=60)
+        assert sent.status_code in (200, 201), sent.text
+        answer = server.get("/api/user/mia/recommendations?count=1").json()
+        assert [each["topic_id"] for each in answer["recommendations"]] == [12]
+        assert (answer["version"], answer["fallback"]) == ("7", None)
+        assert server.interrupt() == 0
+    assert log.count() == 1
+    log.close()

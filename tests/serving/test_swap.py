@@ -187,6 +187,16 @@ def test_what_a_bento_was_packed_with_serves_until_the_pointer_names_another(
     pointed.follower.close()
 
 
+def test_a_pointer_to_what_a_bento_was_packed_with_needs_no_other_folder(
+    worker: Worker, log: Log, planted_bundle: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "models"
+    log.set_pointer(another(planted_bundle, packed, "6"))
+    pointed = Worker(worker.home, packed)
+    assert pointed.look() == "6"
+    assert pointed.follower.status().refused is None
+
+
 def test_a_pointer_that_cannot_be_served_at_the_start_falls_back_to_the_packed_bundle(
     worker: Worker, log: Log, planted_bundle: Path, tmp_path: Path
 ) -> None:
