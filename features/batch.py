@@ -20,6 +20,7 @@ from features.levels import (
     rate_of,
     task_of,
 )
+from features.outline import Outline
 from features.reading import read_difficulty, read_recommendation
 from features.recency import Recency, slots_of
 from features.statistics import Statistics
@@ -53,6 +54,7 @@ class Examples:
         events: The log they were made from.
         tables: the statistics that rows were read with; one, or one for each fold of learners.
         recency: what the log said lately, day by day.
+        outline: what the catalogue says of topics.
         topic_slots: (T + 1,) slot of each of the events' topics, spare ones of newcomers included,
             then 0.
         event: (n,) place of the target in `events`.
@@ -67,6 +69,7 @@ class Examples:
     events: Events
     tables: tuple[Statistics, ...]
     recency: Recency
+    outline: Outline
     topic_slots: NDArray[np.int32]
     event: NDArray[np.int64]
     recommendation: NDArray[np.float32]
@@ -161,6 +164,7 @@ def examples(
     statistics: Statistics,
     targets: NDArray[np.bool_],
     recency: Recency | None = None,
+    outline: Outline | None = None,
 ) -> Examples:
     """Inputs of the targets, from all events before each.
 
@@ -170,6 +174,7 @@ def examples(
             learners.
         targets: (n_events,) which events are targets; only learning events become examples.
         recency: Newcomers and recent popularity; by default there are none.
+        outline: What the catalogue says; by default nothing.
 
     Returns:
         The examples, in the order of the events.
@@ -206,6 +211,7 @@ def examples(
         events=events,
         tables=(statistics,),
         recency=recency,
+        outline=outline or Outline(),
         topic_slots=slots,
         table=np.zeros(count, np.int8),
         **rows._asdict(),
@@ -280,7 +286,7 @@ def fold(
                 last = topic
                 touched[known] = topic
                 known += row[T_EVENTS] == 0
-            advance(learner, row, ring, kind, topic, score, durations[index], time)
+            advance(learner, row, ring, kind, topic, score, durations[index], time, given[index])
         for index in range(known):
             clear(table[touched[index]])
 

@@ -1,15 +1,17 @@
 """What everybody did, as one reading needs it: the trained statistics and what happened since."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history import History
+from features.ability import add_up, general_ability, read_ability
+from features.history import LEVEL_CODES, History
+from features.outline import Outline, Related
 from features.places import LAST, NEW, PRIORS, RECENT, SEEN
 from features.reading import read_attempt, read_event, read_item, read_topic
-from features.recency import Recency, spare_slots
+from features.recency import Recency, slots_by_topic
 from features.statistics import Slots, Statistics
 from features.steps import DAY, ROW_WIDTH
 from sensei.contracts import EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
@@ -23,12 +25,16 @@ class Corpus:
 
     statistics: Statistics
     recency: Recency
+    outline: Outline = field(default_factory=Outline)
 
     @cached_property
     def slots(self) -> Slots:
         """Slot of each topic id, spare ones of newcomers included; 0 for an unknown one."""
-        newcomers = spare_slots(self.statistics, self.recency.newcomers)
-        return Slots(newcomers | self.statistics.slots)
+        return slots_by_topic(self.statistics, self.recency)
+
+    @cached_property
+    def _related(self) -> Related:
+        return self.outline.related(self.slots, self.statistics.width)
 
     @cached_property
     def topic_ids(self) -> list[int | None]:
@@ -43,7 +49,14 @@ class Corpus:
         return self.statistics.pass_rate(topic_id)
 
     def event(
-        self, history: History, kind: int, topic_id: int, score: float, time: int, item: str | None
+        self,
+        history: History,
+        kind: int,
+        topic_id: int,
+        score: float,
+        time: int,
+        item: str | None,
+        difficulty: str | None = None,
     ) -> Floats:
         """What a sequence network reads of a learning event that comes after `history`.
 
@@ -54,19 +67,21 @@ class Corpus:
             score: Fraction, NaN without one.
             time: Microseconds since the epoch.
             item: Id of the attempted item, if any.
+            difficulty: Level that the event names, if any.
 
         Returns:
-            (8,) see `contracts.EVENT_INPUTS`.
+            (9,) see `contracts.EVENT_INPUTS`.
         """
         out = [0.0] * len(EVENT_INPUTS)
         tried, won = self.statistics.item_counts(item)
         gap = history.gap(time)
         rate = self.statistics.pass_rate(topic_id)
-        read_event(out, self.slots[topic_id], kind, score, gap, rate, tried, won)
+        level = LEVEL_CODES[difficulty]
+        read_event(out, self.slots[topic_id], kind, score, gap, rate, tried, won, level)
         return np.array(out, np.float32)
 
     def topics(self, history: History, now_us: int) -> Floats:
-        """(width, 13) what is known of each topic; see `contracts.TOPIC_INPUTS`."""
+        """(width, 16) what is known of each topic; see `contracts.TOPIC_INPUTS`."""
         out = np.zeros((self.statistics.width, len(TOPIC_INPUTS)), np.float32)
         places, known = [], []
         for topic, row in history.topics.items():
@@ -86,15 +101,21 @@ class Corpus:
             out[:, column] = ratio[0]
         out[:, RECENT] = self.recency.of_day(now_us // DAY)
         out[(out[:, NEW] > 1.0) & (out[:, SEEN] > 0.0), NEW] = 1.0
+        self._related.write(out[np.newaxis])
         return out
 
     def attempted(
-        self, history: History, topic_id: int, now_us: int, item: str | None = None
+        self,
+        history: History,
+        topic_id: int,
+        now_us: int,
+        item: str | None = None,
+        practice: bool = False,
     ) -> tuple[Floats, Floats]:
         """What is known of a topic, and of an item of it, that the learner may try now.
 
         Returns:
-            (13,) of `contracts.SUCCESS_INPUTS` and (3,) of `contracts.ITEM_INPUTS`.
+            (18,) of `contracts.SUCCESS_INPUTS` and (3,) of `contracts.ITEM_INPUTS`.
         """
         free, of_item = [0.0] * len(SUCCESS_INPUTS), [0.0] * len(ITEM_INPUTS)
         slot = self.statistics.slot_of(topic_id)
@@ -102,6 +123,21 @@ class Corpus:
         row = history.topics.get(topic_id) or [0.0] * ROW_WIDTH
         same = history.last_topics(1)[0] == topic_id
         rate = self.statistics.pass_rate(topic_id)
-        read_attempt(free, history.learner, row, same, rate, attempts, now_us)
+        read_attempt(free, history.learner, row, same, practice, rate, attempts, now_us)
+        ability, sums = self._abilities(history)
+        usual, domain = self.statistics.usual[topic_id], self.outline.codes[topic_id]
+        read_ability(free, row, usual, ability, domain, sums)
         read_item(of_item, rate, *self.statistics.item_counts(item))
         return np.array(free, np.float32), np.array(of_item, np.float32)
+
+    def _abilities(self, history: History) -> tuple[float, list[list[float]]]:
+        """How able a learner is, at all and by domain; computed once between two events."""
+
+        def compute() -> tuple[float, list[list[float]]]:
+            met = history.topics, list(history.topics), len(history.topics), self.statistics.usual
+            ability = general_ability(*met)
+            sums = [[0.0, 0.0, 0.0] for _ in range(self.outline.size + 1)]
+            add_up(sums, *met, self.outline.codes, ability)
+            return ability, sums
+
+        return history.remembered(self, compute)

@@ -1,6 +1,6 @@
 """Learning events of a log by topic and day: additive over learners, read by any vocabulary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,10 +58,11 @@ class Daily:
             np.minimum.at(first, np.searchsorted(counted.topic_ids, part.topic_ids), part.first)
         return replace(counted, first=first)
 
-    def recency(self, statistics: Statistics) -> Recency:
-        """What was counted, read by the vocabulary of statistics."""
+    def recency(self, statistics: Statistics, offered: Iterable[int] = ()) -> Recency:
+        """What was counted, read by the vocabulary of statistics and of a catalogue."""
         first = dict(zip(self.topic_ids.tolist(), self.first.tolist(), strict=True))
-        return Recency.counted(statistics, first, self.topic_ids, self.topic, self.day, self.events)
+        counted = self.topic_ids, self.topic, self.day, self.events
+        return Recency.counted(statistics, first, *counted, offered)
 
 
 def _summed(ids: Ints, day: Ints, events: Ints) -> Daily:

@@ -1,8 +1,8 @@
 """One learner's state in plain Python: what serving keeps, and what replays run."""
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,15 @@ from features.steps import (
     advance,
 )
 from features.style import detect_learning_style
-from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEARNING_KINDS, RECOMMENDATION_INPUTS
+from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEARNING_KINDS, LEVELS, RECOMMENDATION_INPUTS
 
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 """Raised whenever a state or an input changes its meaning; bundles of another one are refused."""
 
+Found = TypeVar("Found")
+
 KIND_CODES = {kind: code for code, kind in enumerate(KINDS)}
+LEVEL_CODES = {None: -1} | {level: code for code, level in enumerate(LEVELS)}
 
 
 class CorpusTables(Protocol):
@@ -50,6 +53,7 @@ class History:
         self.learner: list[float] = [0.0] * LEARNER_WIDTH
         self.ring: list[float] = [0.0] * (RING_EVENTS * RING_WIDTH)
         self.topics: dict[int, list[float]] = {}
+        self._remembered: tuple[object, Any] = (None, None)
 
     @classmethod
     def new(cls) -> "History":
@@ -64,14 +68,20 @@ class History:
             history.advance(event)
         return history
 
-    def advance(self, event: tuple[str, int, float | None, float | None, int]) -> None:
+    def advance(
+        self,
+        event: tuple[str, int, float | None, float | None, int],
+        difficulty: str | None = None,
+    ) -> None:
         """Take one event in.
 
         Args:
             event: Kind (name), topic id, score (fraction or None), duration (seconds or None),
                 time (microseconds since the epoch, UTC), not before the last event's.
+            difficulty: Level that the event names, if any.
         """
         kind, topic, score, duration, time = event
+        self._remembered = (None, None)
         code = KIND_CODES[kind]
         row = self.topics.get(topic)
         if row is None:
@@ -80,7 +90,8 @@ class History:
                 self.topics[topic] = row
         score = math.nan if score is None else score
         duration = math.nan if duration is None else duration
-        advance(self.learner, row, self.ring, code, topic, score, duration, time)
+        level = LEVEL_CODES[difficulty]
+        advance(self.learner, row, self.ring, code, topic, score, duration, time, level)
 
     def recommendation_inputs(self, now_us: int, statistics: CorpusTables) -> NDArray[np.float32]:
         """The 20 inputs of the recommendation model, float32, as of `now_us`."""
@@ -109,6 +120,13 @@ class History:
             now_us,
         )
         return np.array(out, np.float32)
+
+    def remembered(self, reader: object, compute: Callable[[], Found]) -> Found:
+        """What a reader computes from the state, kept for it until the next event."""
+        if self._remembered[0] is not reader:
+            self._remembered = reader, compute()
+        found: Found = self._remembered[1]
+        return found
 
     @property
     def events(self) -> int:

@@ -13,8 +13,10 @@ from features.steps import (
     BEST,
     DAY,
     DAYS,
+    EASY,
     EVENTS,
     FAST_DECAY,
+    HARD,
     HISTORY_DECAY,
     LAST_SCORES,
     LAST_TIME,
@@ -197,11 +199,12 @@ def read_event(
     rate: float,
     item_attempts: float,
     item_passes: float,
+    level: int,
 ) -> None:
     """Write what a sequence network reads of one learning event.
 
     Args:
-        out: 8 numbers; see `contracts.EVENT_INPUTS`.
+        out: 9 numbers; see `contracts.EVENT_INPUTS`.
         slot: Slot of the event's topic; 0 unknown.
         kind: Code of the event kind.
         score: Fraction, NaN without one; counts only where the kind is an attempt.
@@ -209,6 +212,7 @@ def read_event(
         rate: The topic's `pass_rate`.
         item_attempts: Scored attempts on the event's item, by those who count; 0 without an item.
         item_passes: How many of them were passed.
+        level: Code of the level that the event names; -1 where it names none.
     """
     scored = kind in (QUIZ, PRACTICE) and score == score
     out[0] = slot
@@ -219,6 +223,7 @@ def read_event(
     out[5] = logit(rate)
     out[6] = item_logit(rate, item_attempts, item_passes)
     out[7] = math.log(1.0 + item_attempts)
+    out[8] = 1.0 if level == HARD else (-1.0 if level == EASY else 0.0)
 
 
 def read_attempt(
@@ -226,6 +231,7 @@ def read_attempt(
     learner: Numbers,
     row: Numbers,
     same: bool,
+    practice: bool,
     rate: float,
     attempts: float,
     now: float,
@@ -233,10 +239,12 @@ def read_attempt(
     """Write what a success network reads of the topic asked about, as of `now`.
 
     Args:
-        out: 13 numbers, zeros on entry; see `contracts.SUCCESS_INPUTS`.
+        out: Numbers, zeros on entry, of which all are written but the four of
+            `features.ability`; see `contracts.SUCCESS_INPUTS`.
         learner: The learner's numbers.
         row: The numbers of the topic; zeros for one never touched.
         same: Whether the last learning event was on it.
+        practice: Whether practice is tried rather than a quiz.
         rate: The topic's `pass_rate`.
         attempts: Scored attempts of all on the topic.
         now: Microseconds since the epoch.
@@ -259,6 +267,7 @@ def read_attempt(
     tried = int(learner[ATTEMPTS])
     for back in range(min(tried, 3)):
         out[10 + back] = learner[SCORES + (tried - 1 - back) % LAST_SCORES] - 0.5
+    out[17] = 1.0 if practice else 0.0
 
 
 def read_item(out: Numbers, rate: float, attempts: float, passes: float) -> None:

@@ -1,6 +1,6 @@
 """What the log says about topics lately: how popular each is, and which are new since training."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.statistics import Slots, Statistics
 from features.steps import DAY, LEARNING
 
 if TYPE_CHECKING:
     from features.events import Events
-    from features.statistics import Statistics
 
 NEVER = np.iinfo(np.int64).max
 """Day of what did not happen."""
+
+ALWAYS = np.iinfo(np.int64).min
+"""Day on which the topics of the catalogue arrived."""
 
 WINDOW_DAYS = 28
 HALF_LIVES = (2.0, 7.0)
@@ -31,7 +34,8 @@ class Recency:
     Attributes:
         topics: T, topics of the vocabulary.
         newcomers: (m,) ids of topics that the vocabulary lacks, in the order in which they first
-            appeared; the first ones get the spare slots T + 1, T + 2, ...
+            appeared, those of the catalogue that did not at the end; the first ones get the spare
+            slots T + 1, T + 2, ...
         arrived: (m,) day (since 1970) on which each of them did.
         first_day: day of the first row.
         counts: (days, width) learning events.
@@ -44,7 +48,7 @@ class Recency:
     counts: NDArray[np.float32]
 
     @classmethod
-    def nothing(cls, statistics: "Statistics") -> "Recency":
+    def nothing(cls, statistics: Statistics) -> "Recency":
         """No event lately and no newcomer."""
         none = np.empty(0, np.int64)
         counts = np.zeros((0, statistics.width), np.float32)
@@ -52,7 +56,11 @@ class Recency:
 
     @classmethod
     def of(
-        cls, events: "Events", statistics: "Statistics", visible: NDArray[np.bool_]
+        cls,
+        events: "Events",
+        statistics: Statistics,
+        visible: NDArray[np.bool_],
+        offered: Iterable[int] = (),
     ) -> "Recency":
         """Count a log.
 
@@ -60,6 +68,7 @@ class Recency:
             events: the encoded log.
             statistics: whose vocabulary and width count.
             visible: (n,) events that may be counted: not those of learners held out as unseen.
+            offered: topics of the catalogue.
         """
         used = np.flatnonzero(visible & (events.kind < LEARNING))
         first = np.full(len(events.topic_ids), NEVER)
@@ -67,17 +76,18 @@ class Recency:
         met = np.flatnonzero(first < NEVER)
         times = dict(zip(events.topic_ids[met].tolist(), first[met].tolist(), strict=True))
         topics, days = events.topic[used], events.time[used] // DAY
-        return cls.counted(statistics, times, events.topic_ids, topics, days)
+        return cls.counted(statistics, times, events.topic_ids, topics, days, offered=offered)
 
     @classmethod
     def counted(
         cls,
-        statistics: "Statistics",
+        statistics: Statistics,
         first: Mapping[int, int],
         topic_ids: NDArray[np.int64],
         topic: NDArray[Any],
         day: NDArray[np.int64],
         events: NDArray[np.int64] | None = None,
+        offered: Iterable[int] = (),
     ) -> "Recency":
         """Count rows of a topic and a day.
 
@@ -89,9 +99,13 @@ class Recency:
             topic: (n,) place in `topic_ids`.
             day: (n,) UTC days since 1970.
             events: (n,) how many events a row stands for; by default one.
+            offered: topics of the catalogue; those without a slot are there from the beginning,
+                whether met or not.
         """
-        in_time = sorted(first, key=lambda each: (first[each], each))
-        new = [each for each in in_time if not statistics.slot_of(each)]
+        known = {*offered}
+        new = [each for each in first.keys() | known if not statistics.slot_of(each)]
+        new.sort(key=lambda each: (first.get(each, NEVER), each))
+        arrived = [ALWAYS if each in known else first[each] // DAY for each in new]
         newcomers = np.array(new, np.int64)
         slot = slots_of(topic_ids, statistics, newcomers)[topic]
         kept = slot > 0
@@ -104,7 +118,7 @@ class Recency:
         return cls(
             len(statistics.topic_ids),
             newcomers,
-            np.array([first[each] // DAY for each in new], np.int64),
+            np.array(arrived, np.int64),
             start,
             counts.reshape(days, statistics.width),
         )
@@ -152,7 +166,12 @@ class Recency:
         return found
 
 
-def spare_slots(statistics: "Statistics", newcomers: NDArray[np.int64]) -> dict[int, int]:
+def slots_by_topic(statistics: Statistics, recency: Recency) -> Slots:
+    """Slot of each topic id, spare ones of newcomers included; 0 for an unknown one."""
+    return Slots(spare_slots(statistics, recency.newcomers) | statistics.slots)
+
+
+def spare_slots(statistics: Statistics, newcomers: NDArray[np.int64]) -> dict[int, int]:
     """Slot of each newcomer that gets one, after those of the vocabulary."""
     topics = len(statistics.topic_ids)
     spare = newcomers[: statistics.width - topics].tolist()
@@ -160,7 +179,7 @@ def spare_slots(statistics: "Statistics", newcomers: NDArray[np.int64]) -> dict[
 
 
 def slots_of(
-    topic_ids: NDArray[Any], statistics: "Statistics", newcomers: NDArray[np.int64]
+    topic_ids: NDArray[Any], statistics: Statistics, newcomers: NDArray[np.int64]
 ) -> NDArray[np.int32]:
     """Slot of each topic id: of the vocabulary, a spare one of a newcomer, or 0."""
     places = spare_slots(statistics, newcomers)

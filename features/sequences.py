@@ -10,16 +10,20 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from features.ability import add_up, general_ability, read_ability
 from features.batch import Examples, start_of
 from features.compilation import compiled
 from features.levels import EVERYBODY, Columns, Counts, counts_by_code, rate_of
+from features.outline import Related
 from features.places import LAST, NEW, PRIORS, RECENT, SEEN
-from features.reading import read_attempt, read_event, read_item, read_topic
+from features.reading import logit, read_attempt, read_event, read_item, read_topic
+from features.recency import slots_by_topic
 from features.steps import (
     DAY,
     LAST_TIME,
     LEARNER_WIDTH,
     LEARNING,
+    PRACTICE,
     RING_EVENTS,
     RING_TOPIC,
     RING_WIDTH,
@@ -57,6 +61,27 @@ class Sequences:
         ]
 
     @cached_property
+    def _usual(self) -> list[Floats]:
+        """Log odds of each topic's pass rate, by code."""
+        topics = range(len(self.rows.topic_slots))
+        return [
+            np.array([logit(rate_of(each.by_topic, EVERYBODY, topic)) for topic in topics])
+            for each in self._counts
+        ]
+
+    @cached_property
+    def _related(self) -> Related:
+        rows = self.rows
+        slots = slots_by_topic(rows.tables[0], rows.recency)
+        return rows.outline.related(slots, rows.tables[0].width)
+
+    @cached_property
+    def _domains(self) -> NDArray[np.int64]:
+        """Domain of each topic, by code; 0 none."""
+        ids = self.rows.events.topic_ids.tolist()
+        return np.array([*(self.rows.outline.codes[each] for each in ids), 0])
+
+    @cached_property
     def _columns(self) -> Columns:
         return Columns(*(getattr(self.rows.events, name) for name in Columns._fields))
 
@@ -70,14 +95,14 @@ class Sequences:
             reach: how many events before a learner's first row are given; by default all.
 
         Returns:
-            (pieces, longest, 8) float32 of `contracts.EVENT_INPUTS`, zeros after the end, and
+            (pieces, longest, 9) float32 of `contracts.EVENT_INPUTS`, zeros after the end, and
             (n,) int32: place of each row's past in an array (pieces * (longest + 1),) that
             holds, for each piece, what came after 0, 1, ... of these events.
         """
         return self._unrolled(chosen, reach)
 
     def topics(self, chosen: NDArray[np.int64]) -> Floats:
-        """(n, width, 13) what is known of each topic as of each row; `contracts.TOPIC_INPUTS`."""
+        """(n, width, 16) what is known of each topic as of each row; `contracts.TOPIC_INPUTS`."""
         rows = self.rows
         out = np.zeros((len(chosen), rows.tables[0].width, len(TOPIC_INPUTS)), np.float32)
         self._unrolled(chosen, 0, topics=out)
@@ -92,13 +117,14 @@ class Sequences:
         out[:, :, RECENT] = rows.recency.lately(rows.start[chosen] // DAY)
         met_today = (out[:, :, NEW] > 1.0) & (out[:, :, SEEN] > 0.0)
         out[:, :, NEW][met_today] = 1.0
+        self._related.write(out)
         return out
 
     def attempted(self, chosen: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """What is known of what each row's learner will try.
 
         Returns:
-            (n, 13) of `contracts.SUCCESS_INPUTS` and (n, 3) of `contracts.ITEM_INPUTS`.
+            (n, 18) of `contracts.SUCCESS_INPUTS` and (n, 3) of `contracts.ITEM_INPUTS`.
         """
         free = np.zeros((len(chosen), len(SUCCESS_INPUTS)), np.float32)
         item = np.zeros((len(chosen), len(ITEM_INPUTS)), np.float32)
@@ -125,10 +151,11 @@ class Sequences:
         done = rows.previous[chosen] - skipped[of]
         longest = max(1, int(done.max(initial=0)))  # a recurrent layer refuses none at all
         out = np.zeros((len(first), longest, len(EVENT_INPUTS)), np.float32)
-        space = _space(len(rows.topic_slots))
+        space = _space(len(rows.topic_slots), rows.outline.size)
         for place, learner in enumerate(rows.learner[chosen[first]]):
             mine = slice(bounds[place], bounds[place + 1])
-            counts = self._counts[rows.table[chosen[bounds[place]]]]
+            table = rows.table[chosen[bounds[place]]]
+            counts = self._counts[table]
             compiled(unroll)(
                 self._columns,
                 events.offsets[learner],
@@ -137,6 +164,8 @@ class Sequences:
                 rows.topic_slots,
                 counts.by_topic,
                 counts.by_task,
+                self._usual[table],
+                self._domains,
                 *space,
                 out[place],
                 topics[mine],
@@ -146,13 +175,14 @@ class Sequences:
         return out, (of * (longest + 1) + done).astype(np.int32)
 
 
-def _space(topics: int) -> tuple[NDArray[np.float64], ...]:
+def _space(topics: int, domains: int) -> tuple[NDArray[np.float64], ...]:
     """Room for one learner's state; `unroll` leaves it as it found it."""
     return (
         np.zeros(LEARNER_WIDTH),
         np.zeros((topics, ROW_WIDTH)),
         np.zeros(RING_EVENTS * RING_WIDTH),
         np.zeros(topics),
+        np.zeros((domains + 1, 3)),
     )
 
 
@@ -164,10 +194,13 @@ def unroll(
     slots: NDArray[np.int32],
     by_topic: NDArray[np.float64],
     by_task: NDArray[np.float64],
+    usual: NDArray[np.float64],
+    domains: NDArray[np.int64],
     learner: NDArray[np.float64],
     table: NDArray[np.float64],
     ring: NDArray[np.float64],
     touched: NDArray[np.float64],
+    sums: NDArray[np.float64],
     out: NDArray[np.float32],
     dense: NDArray[np.float32],
     free: NDArray[np.float32],
@@ -183,17 +216,20 @@ def unroll(
         slots: (T + 1,) slot of each topic code.
         by_topic: Counts of the statistics; see `features.levels`.
         by_task: The same of tasks.
+        usual: (T + 1,) log odds of the topics' pass rates.
+        domains: (T + 1,) domain of each topic code; 0 none.
         learner: Room, zeros; as `features.steps` has it; so are `table` and `ring`.
         table: (T + 1, `ROW_WIDTH`) room.
         ring: Room.
         touched: (T + 1,) room.
-        out: (events, 8) written, zeros on entry.
-        dense: (k, width, 13) whose first columns are written, zeros on entry; it, `free` and
+        sums: (domains + 1, 3) room.
+        out: (events, 9) written, zeros on entry.
+        dense: (k, width, 16) whose first columns are written, zeros on entry; it, `free` and
             `item` have no rows where nobody asks.
-        free: (k, 13) written, zeros on entry.
+        free: (k, 18) written, zeros on entry.
         item: (k, 3) written, zeros on entry.
     """
-    kinds, topics, items, scores, durations, times, _ = columns
+    kinds, topics, items, scores, durations, times, levels = columns
     known = done = place = 0
     for index in range(start, targets[-1] + 1):
         kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
@@ -210,7 +246,12 @@ def unroll(
             if len(free) > 0:
                 same = done > 0 and last == topic
                 everybody = by_topic[EVERYBODY, topic, 0]
-                read_attempt(free[place], learner, row, same, rate, everybody, now)
+                practice = kind == PRACTICE
+                read_attempt(free[place], learner, row, same, practice, rate, everybody, now)
+                ability = general_ability(table, touched, known, usual)
+                sums[:] = 0.0
+                add_up(sums, table, touched, known, usual, domains, ability)
+                read_ability(free[place], row, usual[topic], ability, domains[topic], sums)
                 read_item(item[place], rate, tried, won)
             place += 1
             if place == len(targets):
@@ -218,12 +259,14 @@ def unroll(
         if kind < LEARNING:
             if skipped <= done < skipped + len(out):
                 gap = time - learner[LAST_TIME] if done > 0 else 0.0
-                read_event(out[done - skipped], slots[topic], kind, score, gap, rate, tried, won)
+                event = out[done - skipped]
+                level = levels[index]
+                read_event(event, slots[topic], kind, score, gap, rate, tried, won, level)
             done += 1
             if row[T_EVENTS] == 0:
                 touched[known] = topic
                 known += 1
-        advance(learner, row, ring, kind, topic, score, durations[index], time)
+        advance(learner, row, ring, kind, topic, score, durations[index], time, levels[index])
     for each in range(known):
         table[int(touched[each])] = 0.0
     learner[:] = 0.0

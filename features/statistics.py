@@ -14,7 +14,7 @@ from features.continuations import (
     count_continuations,
     merge_continuations,
 )
-from features.reading import pass_rate
+from features.reading import logit, pass_rate
 from features.steps import LEARNING, PRACTICE, QUIZ
 from sensei.contracts import PASS_SCORE
 
@@ -54,6 +54,7 @@ class Statistics:
         item_attempts: (I,) scored attempts.
         item_passes: (I,) passed attempts.
         trained_until: () int64, microseconds since the epoch of the last event counted; -1 none.
+        unmet: () int64, topics of the catalogue that nobody had met: so many spare slots more.
         context, slot, count, pair, pair_slot, pair_count: what followed what; see
             `features.continuations.Continuations`.
     """
@@ -68,6 +69,7 @@ class Statistics:
     item_attempts: NDArray[np.int64]
     item_passes: NDArray[np.int64]
     trained_until: NDArray[np.int64]
+    unmet: NDArray[np.int64] = field(default_factory=lambda: np.array(0, np.int64))
     context: NDArray[np.int64] = field(default_factory=_nothing)
     slot: NDArray[np.int64] = field(default_factory=_nothing)
     count: NDArray[np.int64] = field(default_factory=_nothing)
@@ -79,7 +81,7 @@ class Statistics:
     def width(self) -> int:
         """Slots in all: those of the vocabulary, and spare ones for topics that come later."""
         topics = len(self.topic_ids)
-        return topics + SPARE_SLOTS + int(SPARE_SHARE * topics)
+        return topics + SPARE_SLOTS + int(SPARE_SHARE * topics) + int(self.unmet)
 
     @cached_property
     def continuations(self) -> Continuations:
@@ -121,6 +123,11 @@ class Statistics:
         return self._rates[self.slots[topic_id]]
 
     @cached_property
+    def usual(self) -> "Usual":
+        """Log odds of each topic's shrunk pass rate."""
+        return Usual(self)
+
+    @cached_property
     def _items(self) -> dict[str, tuple[int, int]]:
         counts = zip(self.item_attempts.tolist(), self.item_passes.tolist(), strict=True)
         return dict(zip(self.item_ids.tolist(), counts, strict=True))
@@ -137,6 +144,17 @@ class Statistics:
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Statistics":
         """The reverse of `to_arrays`."""
         return cls(**{each.name: np.asarray(arrays[each.name]) for each in fields(cls)})
+
+
+class Usual(dict[int, float]):
+    """Log odds of the pass rate by topic id, computed when first asked for."""
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._pass_rate = statistics.pass_rate
+
+    def __missing__(self, topic_id: int) -> float:
+        self[topic_id] = found = logit(self._pass_rate(topic_id))
+        return found
 
 
 def fit(
@@ -195,7 +213,10 @@ CONTINUED = ("context", "slot", "count", "pair", "pair_slot", "pair_count")
 
 
 def merged(
-    parts: Sequence[Statistics], extra_topics: Iterable[int] = (), pairs: int = PAIRS
+    parts: Sequence[Statistics],
+    extra_topics: Iterable[int] = (),
+    pairs: int = PAIRS,
+    offered: Iterable[int] = (),
 ) -> Statistics:
     """Add up statistics of logs that share no learner.
 
@@ -207,6 +228,7 @@ def merged(
         extra_topics: Topic ids to keep a slot for though nobody touched them yet; a part's own
             extra ones keep none.
         pairs: Different continuations of pairs that are kept, the most frequent ones.
+        offered: Topics of the catalogue; those without a slot get a spare one each.
     """
     met = [part.topic_ids[part.topic_events > 0] for part in parts]
     ids = np.unique(np.concatenate([*met, np.fromiter(extra_topics, np.int64)])).astype(np.int64)
@@ -228,6 +250,7 @@ def merged(
         topic_ids=ids,
         item_ids=items,
         trained_until=np.array(max(int(part.trained_until) for part in parts), np.int64),
+        unmet=np.array(len(set(offered) - set(ids.tolist())), np.int64),
         **{name: values[1:] if name in BY_TOPIC else values for name, values in counts.items()},
         **merge_continuations(continued, len(ids), pairs),
     )

@@ -13,11 +13,12 @@ State of one learner:
 import math
 from typing import Any, Protocol
 
-from sensei.contracts import ATTEMPT_KINDS, KINDS, LEARNING_KINDS, PASS_SCORE
+from sensei.contracts import ATTEMPT_KINDS, KINDS, LEARNING_KINDS, LEVELS, PASS_SCORE
 
 LEARNING = len(LEARNING_KINDS)  # kinds below it are learning events
 ACCEPTED_KIND = KINDS.index("recommendation_accepted")
 QUIZ, PRACTICE = (KINDS.index(kind) for kind in ATTEMPT_KINDS)
+EASY, _, HARD = range(len(LEVELS))
 
 RECENT_WEIGHT = 0.3  # of the newest score in the recent mean
 HISTORY_DECAY = 0.1  # a topic's weight falls by exp(-0.1) with each learning event
@@ -35,7 +36,8 @@ LEARNER_WIDTH = KIND_EVENTS + LEARNING
 
 # Places in `row`.
 T_EVENTS, T_SECONDS, T_ATTEMPTS, T_PASSES, T_SCORE_SUM, T_RECENT, T_LAST_ATTEMPT = range(7)
-T_WEIGHT, T_FAST, T_WEIGHT_AT, T_TIME, T_STREAK, T_SCORES = range(7, 13)
+T_WEIGHT, T_FAST, T_WEIGHT_AT, T_TIME, T_STREAK = range(7, 12)
+T_EASY, T_EASY_SCORES, T_HARD, T_HARD_SCORES, T_SCORES = range(12, 17)
 ROW_WIDTH = T_SCORES + LAST_SCORES
 
 
@@ -58,6 +60,7 @@ def advance(
     score: float,
     duration: float,
     time: int,
+    level: int,
 ) -> None:
     """Take one event into the state.
 
@@ -70,6 +73,7 @@ def advance(
         score: Fraction, NaN without one; counts only where the kind is an attempt.
         duration: Seconds, NaN unknown.
         time: Microseconds since the epoch, never before the previous event's.
+        level: Code of the level that the event names; -1 where it names none.
     """
     if kind >= LEARNING:
         if kind == ACCEPTED_KIND:
@@ -116,6 +120,12 @@ def advance(
         row[T_ATTEMPTS] += 1
         row[T_SCORE_SUM] += score
         row[T_LAST_ATTEMPT] = time
+        if level == EASY:
+            row[T_EASY] += 1
+            row[T_EASY_SCORES] += score
+        elif level == HARD:
+            row[T_HARD] += 1
+            row[T_HARD_SCORES] += score
         if score >= PASS_SCORE:
             learner[PASSES] += 1
             row[T_PASSES] += 1

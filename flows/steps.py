@@ -14,6 +14,7 @@ from prefect import get_run_logger, task
 
 from expectations.checkpoint import validate_features, validate_interactions
 from expectations.quarantine import Facts, by_expectation, refuse
+from features.outline import Outline
 from flows.own_log import refuse_empty
 from sensei import curriculum
 from sensei.errors import SenseiError, StorageUnavailable
@@ -176,7 +177,7 @@ def build_features(
     start = end - window_days * 86_400_000_000
     rule = by_time(log, start, end) if split == "time" else by_learner(log, start, end)
     catalogue = curriculum.read(open_log(settings.log_url).engine).topics
-    prepared = prepare_log(log, rule, (topic.topic_id for topic in catalogue))
+    prepared = prepare_log(log, rule, Outline.of(catalogue))
     docs = validate_features(
         prepared.extremes(),
         moment.as_of,

@@ -174,6 +174,7 @@ EVENT_INPUTS = (
         "0 without an item",
     ),
     Input("log_item_attempts", "log attempts", 0, _LOG, "log1p(scored attempts on the item)"),
+    Input("level", "level", -1, 1, "-1 an easy attempt, 1 a hard one; 0 medium or untold"),
 )
 """What a sequence network reads of one learning event, to advance its state by it."""
 
@@ -191,6 +192,11 @@ TOPIC_INPUTS = (
     Input("recent_7", "log ratio", -_LOG, _LOG, "log share in what all did lately, half-life 7 d"),
     Input("age", "log days / 4", 0, 1, "log1p(days since anybody met it, of the last 28) / 4"),
     Input("new", "flag", 0, 2, "1 for a topic that came after training, 2 for a slot still free"),
+    Input(
+        "domain_weight", "log events", 0, _LOG, "log_weight, all topics of its domain together"
+    ),
+    Input("domain_fast", "log events", 0, _LOG, "log_fast, all topics of its domain together"),
+    Input("prerequisites", "share", -1, 1, "2 (share of them that he has met) - 1; 0 without any"),
 )
 """What a network reads of each topic that it scores; k is the number of events since."""
 
@@ -208,6 +214,13 @@ SUCCESS_INPUTS = (
     Input("score_1", "fraction", -0.5, 0.5, "last score on any topic - 0.5; 0 without one"),
     Input("score_2", "fraction", -0.5, 0.5, "the score before it - 0.5"),
     Input("score_3", "fraction", -0.5, 0.5, "the score before that - 0.5"),
+    Input(
+        "ability", "logit", -8, 8, "log odds of his scores above what is usual at a level"
+    ),
+    Input("domain_ability", "logit", -8, 8, "the same in the topic's domain, above his ability"),
+    Input("log_domain_attempts", "log attempts", 0, _LOG, "log1p(scored attempts in the domain)"),
+    Input("topic_ability", "logit", -8, 8, "the same on the topic, above his ability"),
+    Input("practice", "flag", 0, 1, "1 where practice is tried, 0 for a quiz"),
 )
 """What a success network reads besides the four inputs, with nothing known of the item."""
 

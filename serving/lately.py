@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from features.corpus import Corpus
+from features.outline import CatalogueTopic, Outline
 from features.recency import NEVER, WINDOW_DAYS, Recency
 from features.statistics import Statistics
 from features.steps import DAY
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 HOUR = DAY // 24
 QUICK, SLOW = 0.02, 0.1  # seconds of one query: stretches get longer below, shorter above
 
-Reading = Callable[[Statistics], Recency]
+Reading = Callable[[Statistics], Corpus]
 """What the counts say, by the vocabulary of who asks."""
 
 
@@ -70,25 +72,21 @@ class Lately:
             self._backwards(log, wanted)
         return self._from <= wanted
 
-    def of(self, catalogue: Iterable[int], now_us: int) -> Reading:
+    def of(self, catalogue: Iterable[CatalogueTopic]) -> Reading:
         """What is counted by now.
 
         Args:
-            catalogue: ids of the topics that are offered; those nobody has met yet come last.
-            now_us: microseconds since 1970.
+            catalogue: the topics that are offered, whether anybody met them or not.
         """
-        offered, first = sorted(catalogue), dict(self._first)
+        outline, first = Outline.of(catalogue), dict(self._first)
         rows = [(topic, day, events) for (topic, day), events in self._counts.items()]
         topic, day, events = np.array(rows, np.int64).reshape(-1, 3).T
         ids, place = np.unique(topic, return_inverse=True)
 
-        def reading(statistics: Statistics) -> Recency:
-            trained = int(statistics.trained_until)
-            met = {each: max(time, trained) for each, time in first.items()}
-            unmet = [each for each in offered if each not in met and not statistics.slot_of(each)]
-            # known since yesterday, though nobody met them
-            known = met | dict.fromkeys(unmet, now_us - DAY)
-            return Recency.counted(statistics, known, ids, place, day, events)
+        def reading(statistics: Statistics) -> Corpus:
+            counted = first, ids, place, day, events
+            recency = Recency.counted(statistics, *counted, outline.domains)
+            return Corpus(statistics, recency, outline)
 
         return reading
 
@@ -124,16 +122,16 @@ class Lately:
             self._first[topic] = min(first, self._first.get(topic, first))
 
 
-def lately(log: "Log", catalogue: Iterable[int], now_us: int) -> Reading:
+def lately(log: "Log", catalogue: Iterable[CatalogueTopic], now_us: int) -> Reading:
     """Everything at once, for whoever can wait; see `Lately`.
 
     Raises:
         StorageUnavailable: the log does not answer.
     """
 
-    def reading(statistics: Statistics) -> Recency:
+    def reading(statistics: Statistics) -> Corpus:
         counts = Lately()
         counts.read(log, int(statistics.trained_until), now_us)
-        return counts.of(catalogue, now_us)(statistics)
+        return counts.of(catalogue)(statistics)
 
     return reading

@@ -192,7 +192,8 @@ def _take_in(
                 each.score,
                 each.duration_seconds,
                 each.timestamp,
-            )
+            ),
+            each.difficulty,
         )
     last_id = max((each.id for each in events), default=last_id)
     last = _place(events[-1]) if events else (-1, "")

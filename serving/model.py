@@ -43,12 +43,9 @@ class Model:
             found[name] = Corpus(statistics, Recency.nothing(statistics))
         return cls(bundle, found)
 
-    def knowing(self, lately: Callable[[Statistics], Recency]) -> "Model":
+    def knowing(self, lately: Callable[[Statistics], Corpus]) -> "Model":
         """The same with what happened since the statistics of each model."""
-        found = {
-            name: Corpus(corpus.statistics, lately(corpus.statistics))
-            for name, corpus in self.corpora.items()
-        }
+        found = {name: lately(corpus.statistics) for name, corpus in self.corpora.items()}
         return Model(self.bundle, found)
 
     @property
@@ -89,7 +86,13 @@ class Model:
         after = {}
         for name, state in states.items():
             read = self.corpora[name].event(
-                history, kind, event.topic_id, score, event.timestamp, event.item_id
+                history,
+                kind,
+                event.topic_id,
+                score,
+                event.timestamp,
+                event.item_id,
+                event.difficulty,
             )
             after[name] = self.bundle.advance(name, state, read[np.newaxis])
         return after
@@ -162,4 +165,5 @@ class Model:
         self, learner: Learner, topic_ids: Sequence[int], now_us: int
     ) -> NDArray[np.float32]:
         """(n, 3) expected success at easy, medium and hard of n >= 1 topics, whatever the item."""
-        return self.difficulty(self.success_inputs(learner, topic_ids, now_us))["success"]
+        answer = self.difficulty(self.success_inputs(learner, topic_ids, now_us))
+        return answer["levels"] if "levels" in answer else answer["success"]

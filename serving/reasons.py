@@ -48,6 +48,8 @@ CAUSES = (
         ("most_frequent_topic",),
         ("log_weight", "log_fast", "log_count", "seen", "today", "log_since"),
     ),
+    Cause("domain", (), ("domain_weight", "domain_fast")),
+    Cause("prerequisites", (), ("prerequisites",)),
     Cause("popular_lately", (), ("recent_2", "recent_7", "age")),
     Cause(
         "scores",

@@ -250,9 +250,8 @@ class Follower:
         self._champion.again = self._challenger.again = True
 
     def _current(self, model: Model) -> Model:
-        now = self._clock()
-        reading = self._lately.of(self._engine.catalogue.topics, now)
-        return tried(model.knowing(reading), now)
+        reading = self._lately.of(self._engine.catalogue.topics.values())
+        return tried(model.knowing(reading), self._clock())
 
     def _folder(self, digest: str) -> Path:
         """Where a bundle lies: among those that runs wrote, or else in the Bento itself."""

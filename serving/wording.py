@@ -11,14 +11,16 @@ from features.steps import ATTEMPTS, DAYS, EVENTS, LAST_TIME, SCORE_SUM, T_EVENT
 from sensei.contracts import TOPIC_INPUTS, place
 from serving.catalogue import Catalogue
 
-FOLLOWS, POPULAR = (place(TOPIC_INPUTS, name) for name in ("prior_1", "recent_7"))
+FOLLOWS, POPULAR, DOMAIN, READY = (
+    place(TOPIC_INPUTS, name) for name in ("prior_1", "recent_7", "domain_weight", "prerequisites")
+)
 
 
 class Told(NamedTuple):
     """What the words may draw on: the learner, one topic, and what all learners do."""
 
     topic_id: int
-    known: NDArray[np.float32] | None  # (13,) of `contracts.TOPIC_INPUTS`, where the model reads it
+    known: NDArray[np.float32] | None  # (16,) of `contracts.TOPIC_INPUTS`, where the model reads it
     history: History
     catalogue: Catalogue
     now_us: int
@@ -41,6 +43,24 @@ def own_history(told: Told) -> str:
     if row is None:
         return "you have not met it yet"
     return f"you have studied it {times(row[T_EVENTS])}, last {ago(told.now_us - row[T_TIME])}"
+
+
+def domain(told: Told) -> str:
+    """How much the learner studied the topic's domain."""
+    topic = told.catalogue.topics.get(told.topic_id)
+    name = topic.domain if topic else "its domain"
+    if told.known is not None and told.known[DOMAIN] > 0:
+        return f"you have studied {name} before"
+    return f"{name} is new to you"
+
+
+def prerequisites(told: Told) -> str:
+    """Whether the learner met what the topic builds on."""
+    if told.known is not None and told.known[READY] >= 1:
+        return "you have studied all that it builds on"
+    if told.known is not None and told.known[READY] > -1:
+        return "you have studied some of what it builds on"
+    return "it stands on its own"
 
 
 def popular_lately(told: Told) -> str:
@@ -77,7 +97,17 @@ def order(_: Told) -> str:
 
 
 WORDS: dict[str, Callable[[Told], str]] = {
-    each.__name__: each for each in (last_topic, own_history, popular_lately, scores, pace, order)
+    each.__name__: each
+    for each in (
+        last_topic,
+        own_history,
+        domain,
+        prerequisites,
+        popular_lately,
+        scores,
+        pace,
+        order,
+    )
 }
 """Words by the name of a cause in `serving.reasons`."""
 

@@ -17,7 +17,7 @@ SLOPES = np.geomspace(0.5, 2.0, 29)
 """What scores may be multiplied by; 1 is in the middle."""
 
 MAX_ROWS = 20_000
-"""Validation rows that the temperature is fitted on."""
+"""Validation rows that the temperature is fitted on, drawn at random."""
 
 DEVIATIONS = 3.0
 """Standard errors that the gain in log loss must exceed: two numbers always fit a little better."""
@@ -35,17 +35,16 @@ def calibrate(network: Network, task: Task) -> Network:
 
 
 def _temperature(network: Network, task: Task) -> float:
-    loss, rows = np.zeros(len(SLOPES)), 0
-    for chosen, answer in predict(network, task.validate):
+    loss, rows = np.zeros(len(SLOPES)), task.validate.rows
+    if len(rows) > MAX_ROWS:
+        rows = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:MAX_ROWS]))
+    for chosen, answer in predict(network, replace(task.validate, rows=rows)):
         score = np.log(np.maximum(answer["probability"], 1e-9))
-        target = task.validate.rows.target[chosen] - 1
+        target = rows.target[chosen] - 1
         hit = score[np.arange(len(chosen)), target]
         for place, slope in enumerate(SLOPES):
             loss[place] += (np.log(np.exp(slope * score).sum(axis=1)) - slope * hit).sum()
-        rows += len(chosen)
-        if rows >= MAX_ROWS:
-            break
-    return float(SLOPES[loss.argmin()]) if rows else 1.0
+    return float(SLOPES[loss.argmin()]) if len(rows) else 1.0
 
 
 def _softmax(scores: Model, slope: float) -> Model:
@@ -61,6 +60,7 @@ def _with_success(network: Network, task: Task) -> Network:
     scored = score_success(lambda _: predict(plain, task.validate), rows)
     fitted = {
         "success": _platt(scored.passed, scored.probability),
+        "levels": _platt(scored.passed, scored.any_item),
         "overall": _platt(scored.passed, scored.overall),
     }
     return replace(network, read=_sigmoids(network.scores, fitted))

@@ -208,6 +208,7 @@ def _calibration(standing: Standing) -> str:
         return "The probabilities order topics; how often they come true is not measured."
     name, result = standing.chosen, standing.result
     known = f"ECE {result.success[name]['ece']:.3f} in 15 bins of equal count, item and level known"
+    known += f"; {result.level_only[name]['ece']:.3f} with the level alone, as served"
     if name in result.topic_only:
         known += f"; {result.topic_only[name]['ece']:.3f} with neither"
     return f"{known}. The plot `reliability.png` of the run shows the bins."

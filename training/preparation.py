@@ -1,6 +1,6 @@
 """From a split log to the examples of its three parts, or the reason why it is too small."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from features import statistics as corpus
 from features.batch import Events, Examples, examples, joined
 from features.continuations import PAIRS
 from features.events import together
+from features.outline import Outline
 from features.recency import Recency
 from features.statistics import Statistics
 from sensei.errors import NotEnoughData
@@ -104,25 +105,25 @@ class Prepared(Parts):
         return {name: np.concatenate(kept) for name, kept in found.items()}
 
 
-def prepare(events: Events, split: Split, extra_topics: Iterable[int] = ()) -> Prepared:
+def prepare(events: Events, split: Split, outline: Outline | None = None) -> Prepared:
     """Prepare a log in memory, whose parts are known; see `prepare_log`."""
-    return prepare_log((events,), lambda _: split, extra_topics)
+    return prepare_log((events,), lambda _: split, outline)
 
 
-def prepare_log(log: Log, rule: Rule, extra_topics: Iterable[int] = ()) -> Prepared:
+def prepare_log(log: Log, rule: Rule, outline: Outline | None = None) -> Prepared:
     """Fit the statistics and read the examples of every part.
 
     Args:
         log: the encoded log.
         rule: the part of each event.
-        extra_topics: topics of the catalogue that get a slot though nobody met them yet.
+        outline: what the catalogue says of topics; those nobody has met yet are newcomers.
 
     Raises:
         NotEnoughData: one learner, one topic, or a part without targets.
     """
     census = Census.of(log, rule)
     census.check()
-    source = _Source(log, _held_out(log, census), folds(log, FOLDS), census, tuple(extra_topics))
+    source = _Source(log, _held_out(log, census), folds(log, FOLDS), census, outline or Outline())
     parts = source.parts(rule, census)
     attempts, no_success = _attempts(source, rule)
     return Prepared(**vars(parts), attempts=attempts, no_success=no_success, log=log, census=census)
@@ -146,7 +147,7 @@ class _Source:
     held_out: Events
     fold: Callable[[Events], NDArray[np.int64]]
     census: Census
-    extra_topics: tuple[int, ...]
+    outline: Outline
 
     def parts(self, rule: Rule, census: Census, continuations: bool = True) -> Parts:
         """Statistics and examples by a rule.
@@ -157,14 +158,17 @@ class _Source:
             continuations: whether anything reads what followed what.
         """
         by_fold = self._statistics(rule, continuations)
-        tables = corpus.merged(by_fold, self.extra_topics)
+        offered = self.outline.domains
+        tables = corpus.merged(by_fold, offered=offered)
         others = [
-            corpus.merged([*by_fold[:each], *by_fold[each + 1 :]], tables.topic_ids)
+            corpus.merged(
+                [*by_fold[:each], *by_fold[each + 1 :]], tables.topic_ids, offered=offered
+            )
             for each in range(FOLDS)
         ]
-        recency = self.census.daily.recency(tables)
+        recency = self.census.daily.recency(tables, offered)
         split = rule(self.held_out)
-        later = examples(self.held_out, tables, split.part > TRAIN, recency)
+        later = examples(self.held_out, tables, split.part > TRAIN, recency, self.outline)
         validate, test = (later.take(split.part[later.event] == p) for p in (VALIDATE, TEST))
         training = Stream(
             tuple(census.counts[:, TRAIN].tolist()),
@@ -202,7 +206,7 @@ class _Source:
         train, fold = rule(events).part == TRAIN, self.fold(events)
         return joined(
             [
-                examples(events, table, train & (fold == each), recency)
+                examples(events, table, train & (fold == each), recency, self.outline)
                 for each, table in enumerate(others)
             ]
         )

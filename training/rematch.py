@@ -118,7 +118,8 @@ def _read_with(
     targets = np.zeros(len(test.events), bool)
     targets[test.event] = True
     statistics = Statistics.from_arrays(dict(arrays))
-    return examples(test.events, statistics, targets, daily.recency(statistics))
+    recency = daily.recency(statistics, test.outline.domains)
+    return examples(test.events, statistics, targets, recency, test.outline)
 
 
 def _ndcg(scores: RecommendationScores, later: NDArray[np.bool_]) -> PerLearner:

@@ -42,16 +42,19 @@ class Result:
     Attributes:
         next_topic: mode -> model -> hr_at_1, hr_at_3, hr_at_5, ndcg_at_5, mrr, n.
         success: model -> auc, accuracy, log_loss, brier, ece, n; the item and its level known.
+        level_only: the same, the level known and no item, as serving asks; where the log names no
+            levels they come from the items' pass rates, and so say something of the item.
         topic_only: the same, neither known; without the models that always need them.
         data: rows, learners, topics, span, parts, budget, the choice and its validation figures.
         intervals: 95 % intervals of learners resampled, and the chosen models' gains, paired; by
             slice only of the chosen models: NDCG@5 on new topics, log loss.
         slices: `next_topic`: group -> slice -> mode -> model -> figures; `success` without modes.
-        seeds: the three tables once more, a list of figures for each model: one a seed.
+        seeds: the four tables once more, a list of figures for each model: one a seed.
     """
 
     next_topic: dict[str, Table]
     success: Table
+    level_only: Table
     topic_only: Table
     data: dict[str, Any]
     intervals: dict[str, Any]
@@ -79,6 +82,7 @@ def result_of(
     return Result(
         next_topic=next_topic_table(tested),
         success=success_table(tested.success),
+        level_only=success_table(tested.level_only),
         topic_only=success_table(tested.topic_only),
         data=_data(split, seed, budget, prepared, evidence),
         intervals=intervals(tested, evidence.chosen, seed)
@@ -173,6 +177,7 @@ def _seeds(tested: Measured) -> dict[str, Any]:
     return {
         "next_topic": {m: {n: ranked(s, m) for n, s in tested.next_topic.items()} for m in MODES},
         "success": {n: [e.table() for e in s.seeds] for n, s in tested.success.items()},
+        "level_only": {n: [e.table() for e in s.seeds] for n, s in tested.level_only.items()},
         "topic_only": {n: [e.table() for e in s.seeds] for n, s in tested.topic_only.items()},
     }
 

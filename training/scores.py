@@ -1,7 +1,7 @@
 """What a model's answers were worth, row by row: for the table, the slices and the gate."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,7 @@ class SuccessScores:
         passed: (n,) 1 or 0.
         probability: (n,) in [0, 1].
         learner: (n,) code of the learner.
+        any_item: (n,) the same at the level taken, whatever the item.
         overall: (n,) the same with neither item nor level known; NaN where a model always needs
             them. A model that answers the same at every level needs neither.
     """
@@ -97,6 +98,7 @@ class SuccessScores:
     passed: NDArray[np.int8]
     probability: Floats
     learner: NDArray[np.int32]
+    any_item: Floats
     overall: Floats
 
     @property
@@ -104,7 +106,12 @@ class SuccessScores:
         """The answers to who knows neither item nor level; None where the model has none."""
         if np.isnan(self.overall).any():
             return None
-        return SuccessScores(self.passed, self.overall, self.learner, self.overall)
+        return replace(self, probability=self.overall)
+
+    @property
+    def level_only(self) -> "SuccessScores":
+        """The answers to who knows the level but no item: those that serving gives."""
+        return replace(self, probability=self.any_item)
 
     def values(self, metric: str) -> Floats:
         """A metric of `PREDICTED` for each attempt."""
@@ -158,16 +165,19 @@ def score_success(predict: Predict, rows: Examples) -> SuccessScores:
             "score: expected scored quizzes or practice among the rows to score, got none; "
             "import attempts with their scores"
         )
-    probability, overall = np.empty(len(attempts)), np.full(len(attempts), np.nan)
+    probability, any_item = np.empty(len(attempts)), np.empty(len(attempts))
+    overall = np.full(len(attempts), np.nan)
     level = level_taken(attempts)
     for chosen, answer in predict(attempts):
         success = answer["success"]
-        probability[chosen] = success[np.arange(len(chosen)), level[chosen]]
+        taken = np.arange(len(chosen)), level[chosen]
+        probability[chosen] = success[taken]
+        any_item[chosen] = answer.get("levels", success)[taken]
         if "overall" in answer:
             overall[chosen] = answer["overall"][:, 0]
         elif (success == success[:, :1]).all():
             overall[chosen] = success[:, 0]
-    return SuccessScores(attempts.passed, probability, attempts.learner, overall)
+    return SuccessScores(attempts.passed, probability, attempts.learner, any_item, overall)
 
 
 def level_taken(rows: Examples) -> NDArray[np.int8]:

@@ -8,7 +8,13 @@ from features.batch import Examples
 from features.places import LAST, NEW, PRIORS
 from features.reading import logit
 from sensei import metrics
-from sensei.contracts import RECOMMENDATION_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS, place
+from sensei.contracts import (
+    DIFFICULTY_INPUTS,
+    RECOMMENDATION_INPUTS,
+    SUCCESS_INPUTS,
+    TOPIC_INPUTS,
+    place,
+)
 from training.architectures import columns
 from training.feed import Batch, Feed
 from training.loop import Lesson, Task
@@ -24,9 +30,6 @@ NEW_BATCHES = 0.5
 MASKED_WEIGHT = 0.3
 """Weight of the loss with the last topic masked, on rows that turn to another topic."""
 
-ITEM_HIDDEN = 0.4
-"""Share of attempts whose item is hidden: who suggests a quiz knows none."""
-
 TOPIC_HIDDEN = 0.1
 """Share of attempts shown as if on a topic that came after training: without its statistics."""
 
@@ -34,9 +37,15 @@ UNKNOWN = -1  # no topic has this id
 
 NEVER = -1e9  # score of what cannot be the answer
 
+PROFICIENCY = place(DIFFICULTY_INPUTS, "proficiency_logit")
 TOPIC_LOGIT, TOPIC_ATTEMPTS = (
     place(SUCCESS_INPUTS, name) for name in ("topic_logit", "log_topic_attempts")
 )
+
+AT_LEVELS = ("success", "levels")
+"""Answers with a column for each level."""
+
+LAST_TOPIC = place(RECOMMENDATION_INPUTS, "last_topic_1")
 
 _IDS = columns(RECOMMENDATION_INPUTS, "topic slot")
 
@@ -72,12 +81,12 @@ def next_topic(parts: Parts) -> Task:
 
 
 def success(attempts: Parts) -> Task:
-    """Learn whether an attempt succeeds, judged by log loss with and without its item known.
+    """Learn whether an attempt succeeds, judged by the log loss of all three answers.
 
     What would have happened at the other two levels is unknown, so only the level taken is learned
-    from; beside it an answer that knows neither level nor item.
+    from: with its item known, whatever the item, and knowing neither level nor item.
     """
-    usual = attempts.statistics.pass_rate(UNKNOWN)
+    usual = logit(attempts.statistics.pass_rate(UNKNOWN))
 
     def lesson(rows: Examples) -> Lesson:
         level, passed = level_taken(rows).astype(np.int32), rows.passed.astype(np.float32)
@@ -85,11 +94,14 @@ def success(attempts: Parts) -> Task:
 
     def hide(batch: Batch, rng: np.random.Generator) -> None:
         unknown = rng.random(len(batch["item"])) < TOPIC_HIDDEN
-        batch["free"][unknown, TOPIC_LOGIT] = logit(usual)
+        lacking = usual - batch["free"][unknown, TOPIC_LOGIT]
+        batch["inputs"] = batch["inputs"].copy()
+        batch["inputs"][unknown, PROFICIENCY] += lacking
+        batch["free"][unknown, TOPIC_LOGIT] = usual
         batch["free"][unknown, TOPIC_ATTEMPTS] = 0.0
         if "topic" in batch:
             batch["topic"] = batch["topic"] * ~unknown[:, None]
-        batch["item"][unknown | (rng.random(len(unknown)) < ITEM_HIDDEN)] = 0.0
+        batch["item"][unknown] = 0.0
 
     return Task(
         train=attempts.training.map(lesson),
@@ -109,9 +121,11 @@ def _show_as_new(batch: Batch, hidden: np.ndarray[Any, np.dtype[np.bool_]]) -> N
     rows = len(batch["topics"])
     topics = batch["topics"].reshape(rows, len(hidden) - 1, len(TOPIC_INPUTS))
     topics[:, hidden[1:], NEW] = np.maximum(topics[:, hidden[1:], NEW], 1.0)  # free ones stay so
+    inputs = batch["inputs"].copy()
+    from_new = hidden[inputs[:, LAST_TOPIC].astype(np.int64)]
     for column in PRIORS:
         topics[:, hidden[1:], column] = 0.0
-    inputs = batch["inputs"].copy()
+        topics[from_new, :, column] = 0.0  # nobody knows what follows a new topic
     inputs[:, _IDS] *= ~hidden[inputs[:, _IDS].astype(np.int64)]
     batch["inputs"] = inputs
     if "events" in batch:
@@ -140,9 +154,9 @@ def _success_loss(scores: dict[str, Any], batch: dict[str, Any]) -> Any:
     import tensorflow as tf
 
     cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
-    taken = tf.gather(scores["success"], batch["level"], batch_dims=1)
-    overall = scores["overall"][:, 0]
-    return cross_entropy(batch["passed"], taken) + cross_entropy(batch["passed"], overall)
+    answers = [tf.gather(scores[name], batch["level"], batch_dims=1) for name in AT_LEVELS]
+    answers.append(scores["overall"][:, 0])
+    return tf.add_n([cross_entropy(batch["passed"], each) for each in answers])
 
 
 def _missed_gain(answers: Answers, rows: Examples) -> float:
@@ -153,7 +167,7 @@ def _missed_gain(answers: Answers, rows: Examples) -> float:
 
 
 def _loss(answers: Answers, rows: Examples) -> float:
-    """Mean of the log losses with the item and its level known, and with neither."""
+    """Mean of the log losses with the item known, whatever the item, and with neither."""
     scores = score_success(lambda _: answers, rows)
-    given = (scores.probability, scores.overall)
+    given = (scores.probability, scores.any_item, scores.overall)
     return float(np.mean([metrics.log_loss(scores.passed, each) for each in given]))

@@ -71,6 +71,11 @@ class SuccessTrials:
         return SuccessTrials(known) if len(known) == len(found) else None
 
     @property
+    def level_only(self) -> "SuccessTrials":
+        """The answers to who knows the level but no item: those that serving gives."""
+        return SuccessTrials(tuple(each.level_only for each in self.seeds))
+
+    @property
     def learner(self) -> NDArray[np.int32]:
         """(n,) learners of the attempts."""
         return self.first.learner
@@ -111,6 +116,11 @@ class Measured:
         """Success models that answer who knows neither item nor level, by those answers."""
         found = {name: each.topic_only for name, each in self.success.items()}
         return {name: each for name, each in found.items() if each}
+
+    @property
+    def level_only(self) -> dict[str, SuccessTrials]:
+        """Success models by their answers to who knows the level but no item."""
+        return {name: each.level_only for name, each in self.success.items()}
 
 
 def _mean_row(values: Sequence[Floats]) -> Floats:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from features.batch import encode, examples, joined
 from features.corpus import Corpus
 from features.history import History
+from features.outline import Outline
 from features.places import RECENT
-from features.recency import Recency
+from features.recency import Recency, slots_by_topic
 from features.sequences import Sequences
 from features.statistics import fit
-from features.steps import DAY, LEARNING
+from features.steps import DAY, LEARNING, PRACTICE
 from sensei.contracts import KINDS, LEVELS
 
 ROW = st.tuples(
@@ -26,16 +27,20 @@ ROW = st.tuples(
     st.sampled_from([None, "item 1", "item 2"]),
     st.sampled_from([None, *LEVELS]),
 )
+OUTLINE = Outline(
+    {0: "web", 3: "web", 4: "net", 5: "net", 77: "net"}, {4: (3, 0), 5: (4,), 77: (5, 99), 99: (3,)}
+)
+KNOWN = {*OUTLINE.domains}
 LOGS = st.lists(ROW, min_size=1, max_size=50)
 
 
-def read(make_frame, rows, counted):
+def read(make_frame, rows, counted, outline=OUTLINE):
     """Examples of every event, statistics of the first `counted` ones, everything seen lately."""
     events = encode(make_frame(rows))
     statistics = fit(events, np.arange(len(events)) < counted)
-    recency = Recency.of(events, statistics, np.ones(len(events), bool))
     everything = np.ones(len(events), bool)
-    return examples(events, statistics, everything, recency)
+    recency = Recency.of(events, statistics, everything, outline.domains)
+    return examples(events, statistics, everything, recency, outline)
 
 
 def replay(rows, chosen, corpus):
@@ -47,10 +52,12 @@ def replay(rows, chosen, corpus):
         topic, score = int(events.topic_ids[events.topic[at]]), float(events.score[at])
         item = events.item_ids[events.item[at]] if events.item[at] >= 0 else None
         kind, time = int(events.kind[at]), int(events.time[at])
+        level = LEVELS[events.level[at]] if events.level[at] >= 0 else None
         if kind < LEARNING:
-            seen.append(corpus.event(history, kind, topic, score, time, item))
-        history.advance((KINDS[kind], topic, None if math.isnan(score) else score, None, time))
-    return history, np.array(seen).reshape(-1, 8)
+            seen.append(corpus.event(history, kind, topic, score, time, item, level))
+        event = KINDS[kind], topic, None if math.isnan(score) else score, None, time
+        history.advance(event, level)
+    return history, np.array(seen).reshape(-1, 9)
 
 
 @settings(deadline=None)
@@ -62,7 +69,7 @@ def test_batch_reads_what_serving_reads(make_frame, logged, counted, pick):
     sequences, every = Sequences(rows), np.arange(len(rows))
     events, place = sequences.events_before(every)
     topics, (free, item) = sequences.topics(every), sequences.attempted(every)
-    corpus = Corpus(rows.tables[0], rows.recency)
+    corpus = Corpus(rows.tables[0], rows.recency, rows.outline)
     chosen = pick % len(rows)
     state, seen = replay(rows, chosen, corpus)
     learner, done = divmod(int(place[chosen]), events.shape[1] + 1)
@@ -71,7 +78,8 @@ def test_batch_reads_what_serving_reads(make_frame, logged, counted, pick):
     now, code = int(rows.start[chosen]), rows.events.item[rows.event[chosen]]
     asked = None if code < 0 else rows.events.item_ids[code]
     np.testing.assert_allclose(topics[chosen], corpus.topics(state, now), atol=1e-6)
-    ours = corpus.attempted(state, int(rows.topic_id[chosen]), now, asked)
+    practice = rows.events.kind[rows.event[chosen]] == PRACTICE
+    ours = corpus.attempted(state, int(rows.topic_id[chosen]), now, asked, practice)
     for mine, replayed in zip((free[chosen], item[chosen]), ours, strict=True):
         np.testing.assert_allclose(mine, replayed, atol=1e-6)
     assert corpus.slots[int(rows.topic_id[chosen])] == rows.target[chosen]
@@ -89,17 +97,19 @@ def test_prefix_of_the_log_has_the_prefix_of_the_sequences(make_frame, logged, u
     statistics = fit(part_events, np.ones(len(part_events), bool))
     found = []
     for events in (full_events, part_events):
-        recency = Recency.of(events, statistics, np.ones(len(events), bool))
         everything = np.ones(len(events), bool)
-        rows = examples(events, statistics, everything, recency)
+        recency = Recency.of(events, statistics, everything, OUTLINE.domains)
+        rows = examples(events, statistics, everything, recency, OUTLINE)
         rows = rows.take(rows.time < until * 1_000_000)
         every = np.arange(len(rows))
         seq = Sequences(rows)
         steps, place = seq.events_before(every)
         width = steps.shape[1] + 1
         done = place % width
-        last = steps[place // width, np.maximum(done - 1, 0)] if width > 1 else np.zeros((0, 8))
-        found.append((seq.topics(every), *seq.attempted(every), last))
+        last = steps[place // width, np.maximum(done - 1, 0)] if width > 1 else np.zeros((0, 9))
+        slots = slots_by_topic(statistics, recency)
+        topics = seq.topics(every)[:, [slots[topic] - 1 for topic in sorted(KNOWN)]]
+        found.append((topics, *seq.attempted(every), last))
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
@@ -119,7 +129,7 @@ def test_newcomers_get_spare_slots_in_the_order_in_which_they_appear(make_frame)
     quiz = ("quiz_complete", None, None, None)
     rows = [("ann", quiz[0], topic, None, None, at, None, None)
             for at, topic in enumerate([7, 7, 9, 2, 9])]  # fmt: skip
-    found = read(make_frame, rows, 2)
+    found = read(make_frame, rows, 2, Outline())
     assert found.recency.newcomers.tolist() == [9, 2]
     assert found.target.tolist() == [1, 1, 2, 3, 2]
     assert Corpus(found.tables[0], found.recency).topic_ids[:4] == [7, 9, 2, None]
@@ -142,7 +152,7 @@ def test_rows_of_a_learner_may_be_asked_for_in_pieces(make_frame):
     np.testing.assert_array_equal(whole[6:], sequences.topics(np.arange(6, 9)))
     events, place = sequences.events_before(np.arange(9))
     late, after = sequences.events_before(np.arange(6, 9), reach=2)
-    assert late.shape == (1, 4, 8)
+    assert late.shape == (1, 4, 9)
     np.testing.assert_array_equal(late[0], events[0, 4:])
     assert (after == [2, 3, 4]).all()
     assert (place == np.arange(9)).all()
@@ -153,7 +163,7 @@ def test_rows_of_a_learner_that_lie_apart_reach_back_each_on_its_own(make_frame)
     sequences = Sequences(read(make_frame, rows, 30))
     whole, _ = sequences.events_before(np.arange(30))
     apart, place = sequences.events_before(np.array([5, 6, 28]), reach=2)
-    assert apart.shape == (2, 3, 8), "not the events between them as well"
+    assert apart.shape == (2, 3, 9), "not the events between them as well"
     np.testing.assert_array_equal(apart[0], whole[0, 3:6])
     np.testing.assert_array_equal(apart[1, :2], whole[0, 26:28])
     assert place.tolist() == [2, 3, 4 + 2]
@@ -164,6 +174,6 @@ def test_rows_of_a_learner_that_lie_apart_reach_back_each_on_its_own(make_frame)
 def test_rows_without_a_past_still_have_a_place_in_it(make_frame):
     rows = [(who, "quiz_complete", 1, 1.0, None, 0, None, None) for who in ("ann", "bob")]
     events, place = Sequences(read(make_frame, rows, 2)).events_before(np.arange(2))
-    assert events.shape == (2, 1, 8)
+    assert events.shape == (2, 1, 9)
     assert not events.any()
     assert place.tolist() == [0, 2]

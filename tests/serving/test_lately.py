@@ -14,6 +14,7 @@ from features.history import History
 from features.recency import WINDOW_DAYS, Recency
 from features.statistics import Statistics, fit
 from sensei.contracts import KINDS, TOPIC_INPUTS, place
+from sensei.curriculum import Topic
 from sensei.log import Log, open_log
 from serving.lately import lately
 
@@ -66,6 +67,10 @@ def popularity(statistics: Statistics, recency: Recency, day: float) -> NDArray[
     return read(statistics, recency, microseconds(day))[:, place(TOPIC_INPUTS, "recent_7")]
 
 
+def catalogue(*topic_ids: int) -> list[Topic]:
+    return [Topic(topic_id=each, title=str(each), domain="web") for each in topic_ids]
+
+
 @pytest.fixture
 def filled(log: Log) -> Log:
     log.append(events_of(400))
@@ -77,7 +82,7 @@ def test_popularity_and_newcomers_are_those_of_the_log(filled: Log) -> None:
     statistics = trained(events, 20)
     for day in (20.0, 28.5, 44.99, 46.0, 80.0):
         now = microseconds(day)
-        got = lately(filled, (), now)(statistics)
+        got = lately(filled, (), now)(statistics).recency
         counted = Recency.of(events, statistics, np.ones(len(events), bool))
         assert len(counted.newcomers) >= 3
         assert got.newcomers.tolist() == counted.newcomers.tolist()
@@ -92,7 +97,7 @@ def test_events_before_the_window_are_not_counted(log: Log) -> None:
     events = encode(log.read())
     statistics = fit(events, np.ones(len(events), bool))
     shares = [
-        popularity(statistics, lately(log, (), microseconds(day))(statistics), day)
+        popularity(statistics, lately(log, (), microseconds(day))(statistics).recency, day)
         for day in (WINDOW_DAYS, WINDOW_DAYS + 1, WINDOW_DAYS + 2)
     ]
     both, one, none = (share[0] for share in shares)
@@ -109,17 +114,16 @@ def test_a_response_and_a_quarantined_event_make_no_newcomer(log: Log) -> None:
     log.append([quiz | later | answered | {"topic_id": 2}, quiz | later | {"topic_id": 3}])
     found = {each.topic_id: each.id for each in log.read_learner("mia")}
     log.quarantine_interactions({found[3]: "a test"}, "test")
-    got = lately(log, (), microseconds(2))(statistics)
+    got = lately(log, (), microseconds(2))(statistics).recency
     assert got.newcomers.tolist() == []
     assert (popularity(statistics, got, 2)[1:] < 0).all(), "nothing but topic 1 was counted"
 
 
 def test_topics_of_the_catalogue_that_nobody_met_come_after_those_met(filled: Log) -> None:
     statistics = trained(encode(filled.read()), 20)
-    met = lately(filled, (), microseconds(46))(statistics).newcomers.tolist()
-    got = lately(filled, [900, 3, 800, met[-1]], microseconds(46))(statistics)
-    assert got.newcomers.tolist() == [*met, 800, 900]
-    corpus = Corpus(statistics, got)
+    met = lately(filled, (), microseconds(46))(statistics).recency.newcomers.tolist()
+    corpus = lately(filled, catalogue(900, 3, 800, met[-1]), microseconds(46))(statistics)
+    assert corpus.recency.newcomers.tolist() == [*met, 800, 900]
     topics = len(statistics.topic_ids)
     assert corpus.slots[800] == topics + len(met) + 1
     assert corpus.topic_ids[corpus.slots[900] - 1] == 900
@@ -128,7 +132,7 @@ def test_topics_of_the_catalogue_that_nobody_met_come_after_those_met(filled: Lo
 
 def test_more_topics_than_spare_slots_leave_the_last_ones_out(filled: Log) -> None:
     statistics = trained(encode(filled.read()), 20)
-    corpus = Corpus(statistics, lately(filled, range(800, 900), microseconds(46))(statistics))
+    corpus = lately(filled, catalogue(*range(800, 900)), microseconds(46))(statistics)
     assert None not in corpus.topic_ids
     assert corpus.slots[899] == 0
     assert len(set(corpus.topic_ids)) == statistics.width
@@ -136,6 +140,6 @@ def test_more_topics_than_spare_slots_leave_the_last_ones_out(filled: Log) -> No
 
 def test_an_empty_log_says_nothing(log: Log) -> None:
     statistics = trained(encode(log.read()), 20)
-    got = lately(log, (), microseconds(0))(statistics)
+    got = lately(log, (), microseconds(0))(statistics).recency
     assert got.newcomers.tolist() == []
     assert (popularity(statistics, got, 0) == 0).all()

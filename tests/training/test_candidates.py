@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from features.batch import encode
+from features.outline import Outline
 from sensei import metrics
 from sensei.errors import NotEnoughData
 from training import recipes
@@ -82,7 +83,8 @@ def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: P
 
 def test_catalogue_topics_have_a_slot_though_nobody_met_them(planted: pd.DataFrame) -> None:
     events = encode(planted)
-    assert prepare(events, split_by_learner(events), extra_topics=[99]).topics == 7
+    made = prepare(events, split_by_learner(events), Outline({99: "web"}))
+    assert 99 in made.validate.recency.newcomers
 
 
 def test_no_score_of_a_learner_enters_his_own_training_rows(planted: pd.DataFrame) -> None:

@@ -13,7 +13,7 @@ def ranked(rank: np.ndarray) -> RecommendationScores:
 
 
 def expected(passed: np.ndarray, probability: np.ndarray) -> SuccessScores:
-    return SuccessScores(passed, probability, LEARNER, overall=np.full(300, np.nan))
+    return SuccessScores(passed, probability, LEARNER, probability, overall=np.full(300, np.nan))
 
 
 def test_gain_over_a_worse_model_excludes_zero_and_over_an_equal_one_does_not() -> None:

@@ -15,7 +15,11 @@ from training.splits import split_by_learner, split_by_time
 LEARNER = np.array([0, 1], np.int32)
 RANKED = RecommendationScores(np.array([1.0, np.inf]), np.array([1.0, 2.0]), LEARNER > 0, LEARNER)
 PREDICTED = SuccessScores(
-    np.array([0, 1], np.int8), np.array([0.25, 0.5]), LEARNER, np.array([np.nan, np.nan])
+    np.array([0, 1], np.int8),
+    np.array([0.25, 0.5]),
+    LEARNER,
+    np.array([0.5, 0.25]),
+    np.array([np.nan, np.nan]),
 )
 TRIAL = Trial(RANKED, RANKED, {"loss": [2.0, 1.0]})
 

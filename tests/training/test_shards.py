@@ -11,6 +11,7 @@ import pytest
 
 from features.batch import PER_ROW, Examples
 from features.events import PER_EVENT, Events, encode, together
+from features.outline import Outline
 from training import census, splits
 from training.candidates import train_candidates
 from training.evaluate import measure
@@ -48,7 +49,7 @@ def shards(walks: pd.DataFrame, tmp_path_factory) -> Shards:
 def both(request, walks: pd.DataFrame, shards: Shards) -> tuple[Prepared, Prepared]:
     """The same log prepared in memory and in shards."""
     logs: list[Log] = [(encode(walks),), shards]
-    return tuple(prepare_log(log, RULES[request.param](log), [99]) for log in logs)
+    return tuple(prepare_log(log, RULES[request.param](log), Outline({99: "web"})) for log in logs)
 
 
 def by_user(rows: Examples) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ def ranked(*rank: float) -> RecommendationScores:
 
 
 def predicted(*p: float, overall: float = np.nan) -> SuccessScores:
-    return SuccessScores(PASSED, np.array(p), LEARNER, np.full(4, overall))
+    return SuccessScores(PASSED, np.array(p), LEARNER, np.array(p), np.full(4, overall))
 
 
 def test_next_topic_figures_are_means_over_seeds() -> None:

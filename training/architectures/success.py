@@ -2,12 +2,14 @@
 
 overall = base + f(learner, topic); at a level = overall + g(f's layer, item). The base is the
 learner's shrunk proficiency in log odds, so the network learns what to add to it; g adds the
-item's own log odds where an item is known. `overall` is for whoever knows neither item nor level.
+item's own log odds where an item is known. `levels` is the same without the item, what serving
+asks for; `overall` is for whoever knows neither item nor level.
 
 Sources: Pavlik et al. 2009 (AIED, PFA) and Gervet et al. 2020 (JEDM, Best-LR) for what is read;
 Piech et al. 2015 (NIPS, DKT) for the recurrent state.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,9 +68,9 @@ def difficulty(rows: Examples, topics: int, size: Size, name: str) -> Network:
         name: of the model.
 
     Returns:
-        Network of {"inputs": (n, 4), "free": (n, 13), "item": (n, 3)} and, where it has them,
+        Network of {"inputs": (n, 4), "free": (n, 18), "item": (n, 3)} and, where it has them,
         "topic" (n, 1) slot, "context" (n, 20) and "state", to {"success": (n, 3) at each level,
-        "overall": (n, 1)}.
+        "levels": (n, 3) the same whatever the item, "overall": (n, 1)}.
     """
     import keras
     from keras import ops
@@ -83,6 +85,7 @@ def difficulty(rows: Examples, topics: int, size: Size, name: str) -> Network:
         if wanted:
             given[key] = keras.Input((len(contract),), name=key)
             parts.append(scaled(given[key], seen[key], contract))
+    wide = keras.layers.Dense(1, name="wide")(ops.concatenate(parts, axis=1))
     given["item"] = keras.Input((len(ITEM_INPUTS),), name="item")
     table = keras.layers.Embedding(topics + 1, size.topic or 8, name="topics")
     if size.topic:
@@ -96,26 +99,36 @@ def difficulty(rows: Examples, topics: int, size: Size, name: str) -> Network:
     h = keras.layers.Dense(size.hidden, activation="relu")(ops.concatenate(parts, axis=1))
     h = keras.layers.Dropout(size.drop)(h)
     proficiency = given["inputs"][:, PROFICIENCY : PROFICIENCY + 1]
-    overall = keras.layers.Dense(1, name="over_all")(h) + proficiency
+    overall = keras.layers.Dense(1, name="over_all")(h) + wide + proficiency
     item = given["item"] if size.items else given["item"] * 0.0
-    answers = {"success": _at_levels(h, overall, item, seen["item"], size), "overall": overall}
+    at_levels = _at_levels(h, overall, seen["item"], size)
+    answers = {
+        "success": at_levels(item),
+        "levels": at_levels(item * 0.0),
+        "overall": overall,
+    }
     scores = keras.Model(given, answers, name=name)
     sure = {key: ops.sigmoid(each) for key, each in answers.items()}
     return Network(keras.Model(given, sure, name=name), scores, step, unroll)
 
 
 def _at_levels(
-    h: Tensor, overall: Tensor, item: Tensor, seen: NDArray[np.float32], size: Size
-) -> Tensor:
-    """(n, 3) log odds at each level: what the level and the item add to the odds over all."""
+    h: Tensor, overall: Tensor, seen: NDArray[np.float32], size: Size
+) -> Callable[[Tensor], Tensor]:
+    """(n, 3) items -> (n, 3) log odds at each level: what level and item add to those over all."""
     import keras
 
-    known = item[:, KNOWN : KNOWN + 1]
-    about = keras.ops.concatenate([scaled(item, seen, ITEM_INPUTS) * known, known], axis=1)
-    mixed = keras.layers.Dense(size.item_hidden)(h)
-    mixed = keras.ops.relu(mixed + keras.layers.Dense(size.item_hidden, use_bias=False)(about))
-    at_level = keras.layers.Dense(len(LEVELS), name="levels")(mixed)
-    return at_level + overall + item[:, ITEM_LOGIT : ITEM_LOGIT + 1]
+    learner = keras.layers.Dense(size.item_hidden)(h)
+    task = keras.layers.Dense(size.item_hidden, use_bias=False)
+    level = keras.layers.Dense(len(LEVELS), name="levels")
+
+    def odds(item: Tensor) -> Tensor:
+        known = item[:, KNOWN : KNOWN + 1]
+        about = keras.ops.concatenate([scaled(item, seen, ITEM_INPUTS) * known, known], axis=1)
+        mixed = keras.ops.relu(learner + task(about))
+        return level(mixed) + overall + item[:, ITEM_LOGIT : ITEM_LOGIT + 1]
+
+    return odds
 
 
 def _sample(rows: Examples) -> dict[str, NDArray[np.float32]]:
