@@ -192,9 +192,7 @@ TOPIC_INPUTS = (
     Input("recent_7", "log ratio", -_LOG, _LOG, "log share in what all did lately, half-life 7 d"),
     Input("age", "log days / 4", 0, 1, "log1p(days since anybody met it, of the last 28) / 4"),
     Input("new", "flag", 0, 2, "1 for a topic that came after training, 2 for a slot still free"),
-    Input(
-        "domain_weight", "log events", 0, _LOG, "log_weight, all topics of its domain together"
-    ),
+    Input("domain_weight", "log events", 0, _LOG, "log_weight, all topics of its domain together"),
     Input("domain_fast", "log events", 0, _LOG, "log_fast, all topics of its domain together"),
     Input("prerequisites", "share", -1, 1, "2 (share of them that he has met) - 1; 0 without any"),
 )
@@ -214,9 +212,7 @@ SUCCESS_INPUTS = (
     Input("score_1", "fraction", -0.5, 0.5, "last score on any topic - 0.5; 0 without one"),
     Input("score_2", "fraction", -0.5, 0.5, "the score before it - 0.5"),
     Input("score_3", "fraction", -0.5, 0.5, "the score before that - 0.5"),
-    Input(
-        "ability", "logit", -8, 8, "log odds of his scores above what is usual at a level"
-    ),
+    Input("ability", "logit", -8, 8, "log odds of his scores above what is usual at a level"),
     Input("domain_ability", "logit", -8, 8, "the same in the topic's domain, above his ability"),
     Input("log_domain_attempts", "log attempts", 0, _LOG, "log1p(scored attempts in the domain)"),
     Input("topic_ability", "logit", -8, 8, "the same on the topic, above his ability"),

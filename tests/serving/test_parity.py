@@ -9,6 +9,7 @@ import pytest
 from features.batch import Examples
 from features.history import FOLD_VERSION
 from sensei.bundle import Bundle, write
+from sensei.curriculum import Topic
 from sensei.log import Event, Log
 from serving.catalogue import Catalogue
 from serving.engine import Engine
@@ -196,7 +197,8 @@ def test_a_bundle_that_differs_elsewhere_keeps_the_states(growing, taught, tmp_p
 def test_a_topic_of_the_catalogue_that_nobody_met_is_offered(growing, taught) -> None:
     now = int(LATER.timestamp() * 1e6)
     growing.go_to(now)
-    growing.engine.model = growing.model.knowing(lately(growing.log, [77, 10, 11], now))
+    topics = [Topic(topic_id=each, title=str(each), domain="web") for each in (77, 10, 11)]
+    growing.engine.model = growing.model.knowing(lately(growing.log, topics, now))
     given = growing.engine.recommend_next_topics("learner 3", 50)["recommendations"]
     offered = {each["topic_id"]: each["probability"] for each in given}
     assert offered.keys() >= {77, 99, 98}

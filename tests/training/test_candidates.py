@@ -41,6 +41,7 @@ def test_all_models_compete(candidates: Candidates) -> None:
         "topic_mean",
         "proficiency",
         "reference",
+        "items",
         "history",
     ]
 

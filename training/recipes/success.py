@@ -74,9 +74,8 @@ SUCCESS = (
     Recipe(
         "items",
         "network",
-        "The four inputs, the topic's pass rate and the last scores, and the item where known.",
-        _network("items", Size(topic=0, history=False)),
-        slow=True,
+        "A small one: the four inputs, the last scores, the ability, and the item where known.",
+        _network("items", Size(topic=0, history=False, hidden=32, item_hidden=16)),
     ),
     Recipe(
         "topics",
