@@ -1,5 +1,6 @@
 """The two things that networks learn: which topic comes next, and whether an attempt succeeds."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,16 @@ def next_topic(parts: Parts) -> Task:
     trained = np.zeros(width, bool)
     trained[: parts.topics] = parts.learned > 0
 
+    nothing, some = np.zeros(1, np.int64), np.ones(1, np.int64)
+    after_new = parts.statistics.continuations.log_ratios(nothing, nothing, some)
+
     def lesson(rows: Examples) -> Lesson:
         return Feed(rows, "recommendation"), {"target": rows.target - 1}
 
     def hide(batch: Batch, rng: np.random.Generator) -> None:
         if rng.random() < NEW_BATCHES:
-            _show_as_new(batch, np.append(False, rng.random(width) < NEW_SHARE))
+            hidden = np.append(False, rng.random(width) < NEW_SHARE)
+            _show_as_new(batch, hidden, after_new)
 
     return Task(
         train=parts.training.map(lesson),
@@ -116,16 +121,26 @@ def _with_slot(rows: Examples, topics: int) -> Examples:
     return rows.take((rows.target > 0) & (rows.target <= topics))
 
 
-def _show_as_new(batch: Batch, hidden: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
-    """Take away what was learned of some topics, everywhere in a batch; (width + 1,) by slot."""
+def _show_as_new(
+    batch: Batch,
+    hidden: np.ndarray[Any, np.dtype[np.bool_]],
+    after_new: Sequence[np.ndarray[Any, np.dtype[np.float32]]],
+) -> None:
+    """Take away what was learned of some topics, everywhere in a batch.
+
+    Args:
+        batch: changed in place.
+        hidden: (width + 1,) by slot.
+        after_new: (1, width) priors each, where the last topic is one of which nothing was learned.
+    """
     rows = len(batch["topics"])
     topics = batch["topics"].reshape(rows, len(hidden) - 1, len(TOPIC_INPUTS))
     topics[:, hidden[1:], NEW] = np.maximum(topics[:, hidden[1:], NEW], 1.0)  # free ones stay so
     inputs = batch["inputs"].copy()
     from_new = hidden[inputs[:, LAST_TOPIC].astype(np.int64)]
-    for column in PRIORS:
+    for column, usual in zip(PRIORS, after_new, strict=True):
+        topics[from_new, :, column] = usual
         topics[:, hidden[1:], column] = 0.0
-        topics[from_new, :, column] = 0.0  # nobody knows what follows a new topic
     inputs[:, _IDS] *= ~hidden[inputs[:, _IDS].astype(np.int64)]
     batch["inputs"] = inputs
     if "events" in batch:

@@ -34,7 +34,7 @@ def test_every_input_belongs_to_one_cause_and_every_cause_has_words() -> None:
 
 def test_only_causes_that_a_model_reads_are_asked_about() -> None:
     by_name = {cause.name for cause in Counterfactuals({"topics": 5 * len(TOPIC_INPUTS)}).causes}
-    assert by_name == {"last_topic", "own_history", "popular_lately"}
+    assert by_name == {"last_topic", "own_history", "domain", "prerequisites", "popular_lately"}
     assert "order" in {cause.name for cause in Counterfactuals({"state": 8}).causes}
 
 

@@ -52,7 +52,12 @@ def test_topics_shown_as_new_lose_id_and_priors_and_nothing_else(prepared, half_
     assert 0 < trained.sum() < prepared.topics
     kept = [i for i in range(len(TOPIC_INPUTS)) if i not in (NEW, *PRIORS)]
     np.testing.assert_array_equal(now[..., kept], was[..., kept])
-    np.testing.assert_array_equal(now[:, ~shown], was[:, ~shown])
+    last = before["inputs"][:, place(RECOMMENDATION_INPUTS, "last_topic_1")].astype(int)
+    after_new = np.append(False, shown)[last]
+    np.testing.assert_array_equal(now[~after_new][:, ~shown], was[~after_new][:, ~shown])
+    assert after_new.any()
+    for prior in PRIORS:
+        assert (now[after_new][:, ~shown, prior] == now[after_new][:1, ~shown, prior]).all()
     assert (now[:, shown, NEW] == 1).all()
     for prior in PRIORS:
         assert (now[:, shown, prior] == 0).all()
@@ -167,7 +172,7 @@ def test_items_and_topics_of_some_attempts_are_hidden(taught) -> None:
     known = before["item"].any(axis=1)
     gone = known & ~after["item"].any(axis=1)
     new = (before["topic"] != after["topic"])[:, 0]
-    assert 0.3 < gone.sum() / known.sum() < 0.6
+    np.testing.assert_array_equal(gone, known & new)
     assert 0.03 < new.mean() < 0.2
     assert (after["item"][new] == 0).all(), "who knows no topic knows no item of it"
     np.testing.assert_array_equal(after["item"][known & ~gone], before["item"][known & ~gone])
@@ -176,8 +181,12 @@ def test_items_and_topics_of_some_attempts_are_hidden(taught) -> None:
     assert (after["topic"][new] == 0).all()
     assert (after["free"][new, tried] == 0).all()
     assert len(np.unique(after["free"][new, logit])) == 1
+    change = after["free"][:, logit] - before["free"][:, logit]
+    told = after["inputs"][:, tasks.PROFICIENCY] - before["inputs"][:, tasks.PROFICIENCY]
+    np.testing.assert_allclose(told, change, atol=1e-5)
     rest = [i for i in range(after["free"].shape[1]) if i not in (logit, tried)]
-    for name, kept in (("free", rest), ("inputs", slice(None)), ("events", slice(None))):
+    others = [i for i in range(after["inputs"].shape[1]) if i != tasks.PROFICIENCY]
+    for name, kept in (("free", rest), ("inputs", others), ("events", slice(None))):
         np.testing.assert_array_equal(after[name][..., kept], before[name][..., kept])
 
 
