@@ -2,25 +2,35 @@
 too much.
 
 Learners whose abilities only the simulation knows act for 60 days; success models learn from the
-log of four fifths of them; then every other learner asks for the level of a quiz on topics that he
-has met and on the next ones of the curriculum. Printed: the share of suggestions whose true chance
-of success lies in `SUGGESTED_SUCCESS`, beside the same level for everybody, and beside the best
-that anybody could do who knows the truth.
+log of four fifths of them; then every other learner asks for the level of a quiz: at each quiz that
+he began, and once more at the end, on all topics that he has met and on the next ones of the
+curriculum. Printed: the share of suggestions whose true chance of success lies in
+`SUGGESTED_SUCCESS`, beside the same level for everybody, beside a logistic regression on the same
+inputs that is also told the learner's true ability, which no log tells, and beside who knows the
+chance itself.
 """
 
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from features.batch import Events, encode
+from features.batch import Events, Examples, encode
+from features.corpus import Corpus
 from features.history import FOLD_VERSION
+from features.outline import Outline
+from features.recency import Recency
 from sensei import bundle, curriculum, database, rules
 from sensei.bundle import Bundle, Manifest, ModelEntry
 from sensei.checking import check_table
@@ -28,7 +38,9 @@ from sensei.contracts import LEVELS, SUGGESTED_SUCCESS
 from sensei.identity import Occurrences
 from sensei.log import Log, open_log
 from sensei.simulation import Cohort, success_probability
+from sensei.tables import to_datetime
 from serving.catalogue import Catalogue
+from serving.difficulty import suggest_level
 from serving.engine import Engine
 from serving.learners import Learners
 from serving.model import Model
@@ -36,14 +48,17 @@ from training.candidates import Candidate, train_candidates
 from training.evaluate import choose, measure
 from training.export import export
 from training.feed import Feed
-from training.preparation import Prepared, prepare
+from training.loop import predict
+from training.preparation import Parts, Prepared, prepare
 from training.recipes import FULL
 from training.splits import TEST, split_by_learner
 
 LEARNERS, DAYS = 300, 60
 END = datetime(2026, 6, 1, tzinfo=UTC)
+OUTLINE = Outline.of(curriculum.load_file().topics)
 AHEAD = 3
 """Topics of the curriculum, not yet met, that a learner is asked about."""
+NOBODY = np.empty(0, np.int64)
 
 
 def cohort(seed: int) -> Cohort:
@@ -66,8 +81,9 @@ def logged(world: Cohort, folder: Path) -> Log:
 
 def trained(events: Events) -> tuple[Prepared, Candidate]:
     """The success model chosen on validation."""
-    prepared = prepare(events, split_by_learner(events))
-    candidates = train_candidates(prepared, 0, FULL, ("proficiency", "items", "tracing"))
+    prepared = prepare(events, split_by_learner(events), OUTLINE)
+    names = ("proficiency", "items", "history", "tracing")
+    candidates = train_candidates(prepared, 0, FULL, names)
     chosen = choose(measure(candidates, prepared, "validate"))
     assert chosen.difficulty is not None
     return prepared, candidates.difficulty[chosen.difficulty]
@@ -92,7 +108,8 @@ def served(prepared: Prepared, candidate: Candidate, folder: Path) -> Model:
     files = export(network, Feed(parts.test, "difficulty")).network
     tables = parts.statistics.to_arrays()
     path = bundle.write(folder, manifest, {"difficulty": files}, {"difficulty": tables})
-    return Model.of(Bundle.load(path, FOLD_VERSION))
+    model = Model.of(Bundle.load(path, FOLD_VERSION))
+    return model.knowing(lambda known: Corpus(known, Recency.nothing(known), OUTLINE))
 
 
 def asked(events: Events, split_part: np.ndarray) -> Iterator[tuple[str, int]]:
@@ -106,44 +123,115 @@ def asked(events: Events, split_part: np.ndarray) -> Iterator[tuple[str, int]]:
             yield from ((str(user), topic) for topic in [*sorted(met), *ahead])
 
 
-def run(seed: int) -> dict[str, float]:
-    """Shares of suggestions in the range, by who suggests."""
+@dataclass(frozen=True)
+class Shares:
+    """Shares of the questions for which a level's true chance lies in the range.
+
+    Attributes:
+        within: (n, 3) whether it does, at each level.
+        suggested: (n,) level suggested.
+        told: (n,) level suggested by who is told the true abilities; empty where nobody is.
+    """
+
+    within: NDArray[np.bool_]
+    suggested: NDArray[np.int64]
+    told: NDArray[np.int64]
+
+    def of(self, level: NDArray[np.int64]) -> float:
+        """The share at the levels suggested."""
+        return float(self.within[np.arange(len(level)), level].mean())
+
+    def __str__(self) -> str:
+        easy, medium, hard = self.within.mean(axis=0)
+        ours = self.of(self.suggested)
+        told = f"; told the abilities {self.of(self.told) / medium:.2f}x" if len(self.told) else ""
+        return (
+            f"{len(self.within):,} questions: suggested {ours:.3f}; always easy {easy:.3f}, medium "
+            f"{medium:.3f}, hard {hard:.3f}; suggested / medium {ours / medium:.2f}x{told}; "
+            f"who knows the chance {self.within.any(axis=1).mean() / medium:.2f}x"
+        )
+
+
+def within(world: Cohort, user: str, topic: int, at: datetime) -> list[bool]:
+    """Whether the true chance of success lies in the range, at each level."""
+    low, high = SUGGESTED_SUCCESS
+    return [low <= success_probability(world, user, topic, each, at) <= high for each in LEVELS]
+
+
+def at_the_end(world: Cohort, log: Log, model: Model, events: Events) -> Shares:
+    """Every topic met and the next ones, asked of the engine when all is over."""
+    now = int(END.timestamp() * 1e6)
+    engine = Engine(Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
+    questions = list(asked(events, split_by_learner(events).part))
+    level = [engine.suggest_quiz_difficulty(*each)["difficulty"] for each in questions]
+    truth = [within(world, *each, END) for each in questions]
+    return Shares(np.array(truth), np.array([LEVELS.index(each) for each in level]), NOBODY)
+
+
+def at_quizzes(world: Cohort, parts: Parts, candidate: Candidate) -> Shares:
+    """The quizzes that the other learners began, each as of its beginning."""
+    rows = parts.test.take(parts.test.events.level[parts.test.event] >= 0)
+    success = np.empty((len(rows), len(LEVELS)))
+    for chosen, answer in predict(candidate.network, Feed(rows, "difficulty")):
+        success[chosen] = answer.get("levels", answer["success"])
+    users = rows.events.user_ids[rows.learner].astype(str).tolist()
+    asked_at = zip(
+        users, rows.topic_id.tolist(), map(to_datetime, rows.start.tolist()), strict=True
+    )
+    truth = np.array([within(world, *each) for each in asked_at])
+    level = np.array([suggest_level(each) for each in success.tolist()])
+    return Shares(truth, level, told_abilities(world, parts.train, rows))
+
+
+def told_abilities(world: Cohort, train: Examples, rows: Examples) -> NDArray[np.int64]:
+    """Levels suggested by a regression that is told each learner's true ability in the domain."""
+
+    def read(examples: Examples) -> NDArray[np.float64]:
+        names = ("inputs", "free", "context")
+        given = Feed(examples, "difficulty").inputs(np.arange(len(examples)), names)
+        user = [world.user_ids.index(each) for each in examples.events.user_ids]
+        topic = np.searchsorted(world.topics.ids, examples.topic_id)
+        ability = world.learners.ability[np.array(user)[examples.learner], topic]
+        return np.column_stack([*(given[name] for name in names), ability])
+
+    def with_level(inputs: NDArray[np.float64], level: NDArray[np.int8]) -> NDArray[np.float64]:
+        return np.column_stack([inputs, np.eye(len(LEVELS) + 1)[level + 1]])
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    model.fit(with_level(read(train), train.events.level[train.event]), train.passed)
+    inputs = read(rows)
+    success = np.column_stack(
+        [
+            model.predict_proba(with_level(inputs, np.full(len(rows), level, np.int8)))[:, 1]
+            for level in range(len(LEVELS))
+        ]
+    )
+    return np.array([suggest_level(each) for each in success.tolist()])
+
+
+def run(seed: int) -> tuple[Shares, Shares]:
+    """What was suggested at the quizzes begun, and at the end."""
     world = cohort(seed)
     with tempfile.TemporaryDirectory() as name:
         log = logged(world, Path(name))
         events = encode(log.read())
         prepared, candidate = trained(events)
-        model = served(prepared, candidate, Path(name))
-        now = int(END.timestamp() * 1e6)
-        learners = Learners(lambda: log, lambda: 0.0)
-        engine = Engine(learners, model, Catalogue(), lambda: now)
-        low, high = SUGGESTED_SUCCESS
-        rows = []
-        for user, topic in asked(events, split_by_learner(events).part):
-            truth = [success_probability(world, user, topic, level, END) for level in LEVELS]
-            within = [low <= chance <= high for chance in truth]
-            answer = engine.suggest_quiz_difficulty(user, topic)
-            level = LEVELS.index(answer["difficulty"])
-            rows.append((within[level], *within, any(within)))
+        assert prepared.attempts is not None
+        quizzes = at_quizzes(world, prepared.attempts, candidate)
+        end = at_the_end(world, log, served(prepared, candidate, Path(name)), events)
         log.close()
-    share = np.mean(rows, axis=0)
-    print(
-        f"seed {seed}: {len(rows):,} questions, model {candidate.name}: "
-        f"suggested {share[0]:.3f}; always easy {share[1]:.3f}, medium {share[2]:.3f}, "
-        f"hard {share[3]:.3f}; possible {share[4]:.3f}; "
-        f"suggested / medium {share[0] / share[2]:.2f}",
-        flush=True,
-    )
-    return {"suggested": share[0], "medium": share[2]}
+    print(f"seed {seed}, {candidate.name}, at quizzes begun: {quizzes}")
+    print(f"seed {seed}, {candidate.name}, at the end: {end}", flush=True)
+    return quizzes, end
 
 
 def main() -> None:
     seeds = [int(each) for each in sys.argv[1:] if each.isdigit()] or [101, 102, 103]
-    found = [run(seed) for seed in seeds]
-    ratio = np.sum([each["suggested"] for each in found]) / np.sum(
-        [each["medium"] for each in found]
-    )
-    print(f"suggested quizzes in the range: {ratio:.2f} times as many as always medium")
+    quizzes, end = zip(*map(run, seeds), strict=True)
+    for what, found in (("quizzes begun", quizzes), ("the end", end)):
+        suggested = np.mean([each.of(each.suggested) for each in found])
+        medium = np.mean([each.within[:, 1].mean() for each in found])
+        print(f"at {what}: {suggested / medium:.2f} times as many as always medium")
 
 
 if __name__ == "__main__":
