@@ -46,6 +46,7 @@ def result() -> Result:
     return Result(
         next_topic={"all": by_mode, "new": by_mode},
         success={"topic_mean": predicted(0.5), "history": predicted(0.51)},
+        level_only={"topic_mean": predicted(0.5), "history": predicted(0.51)},
         topic_only={"topic_mean": predicted(0.5)},
         data={
             "split": "time",
