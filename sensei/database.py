@@ -1,6 +1,7 @@
 """The database behind the log: engine, migrations, and its errors in words."""
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from sensei.errors import InvalidInput, StorageUnavailable
+
+if sys.platform != "win32":
+    import fcntl
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MILLISECONDS = 2000  # a writer waits this long for another one, then the caller is told
@@ -117,6 +121,24 @@ def storage(engine: Engine) -> Iterator[None]:
         yield
     except (DBAPIError, sqlite3.Error, psycopg.Error, OSError) as error:
         raise unavailable(engine.url, error) from error
+
+
+@contextmanager
+def turn(engine: Engine) -> Iterator[None]:
+    """Wait in line for SQLite's lock, among processes that write little and often.
+
+    SQLite itself lets writers look again after pauses of up to 100 ms: one that comes back at once
+    passes all who sleep. Here the system wakes who waits; a process that dies leaves the line.
+
+    Raises:
+        StorageUnavailable: the folder of the database cannot be written.
+    """
+    if sys.platform == "win32" or not is_sqlite(engine.url):
+        yield
+        return
+    with storage(engine), Path(f"{engine.url.database}-turn").open("a") as line:
+        fcntl.flock(line, fcntl.LOCK_EX)
+        yield
 
 
 def unavailable(url: URL, error: BaseException) -> StorageUnavailable:

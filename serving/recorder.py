@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sensei import recording
+from sensei import database, recording
 from sensei.errors import NotRecorded, StorageUnavailable
 from sensei.recording import Entry, Row
 from serving.observability import EVENTS
@@ -90,7 +90,8 @@ class Recorder:
 
     def _write(self, submissions: Sequence[Sequence[Entry]]) -> list[Any]:
         self._log = self._log or self._connect()
-        return list(recording.record(self._log.engine, submissions, datetime.now(UTC)))
+        with database.turn(self._log.engine):
+            return list(recording.record(self._log.engine, submissions, datetime.now(UTC)))
 
     def _end(
         self,

@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -233,3 +236,29 @@ def test_another_writer_is_waited_for_then_said(sqlite_url: str) -> None:
     assert other.append([event()], NOW).inserted == 1
     log.close()
     other.close()
+
+
+def test_a_turn_belongs_to_one_until_it_ends_or_its_process_is_killed(sqlite_url: str) -> None:
+    script = (
+        "import sys, time; from sensei import database\n"
+        "with database.turn(database.connect(sys.argv[1])):\n"
+        "    print('mine', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    engine, taken = database.connect(sqlite_url), threading.Event()
+
+    def take() -> None:
+        with database.turn(engine):
+            taken.set()
+
+    command = [sys.executable, "-c", script, sqlite_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "mine\n"
+        waiting = threading.Thread(target=take)
+        waiting.start()
+        assert not taken.wait(0.2)
+        other.kill()
+    assert taken.wait(60)
+    waiting.join()
+    engine.dispose()
