@@ -1,7 +1,7 @@
 """The service under load: requests a second and latencies beside two peers, growth, start, memory.
 
     python benchmarks/bench_serve.py [--rows 200000] [--grow 10000,200000] [--seconds 4]
-        [--rounds 5] [--home FOLDER] [--only peers,growth,start,learners] [--large]
+        [--rounds 5] [--home FOLDER] [--only peers,growth,start,swap,learners] [--large]
 
 `--large` is `--rows 5000000 --grow 10000,1000000,5000000`. Homes are filled once in `--home` and
 used again. Servers run one after the other in each round, and medians of the rounds are shown: on
@@ -10,9 +10,14 @@ serve` with a key, limits, metrics, the log of answers and the learners' log.
 """
 
 import argparse
+import json
 import re
+import signal
+import sys
 import tempfile
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +27,9 @@ import psutil
 from serving_home import SPECIAL, make, name_of
 from serving_wrk import Figures, Server, missing, ours, peer, wrk
 
+from features.history import FOLD_VERSION
 from sensei import key_store
+from sensei.bundle import Bundle, write
 from sensei.log import open_log
 
 HOT = "/api/user/learner-%07d/recommendations?count=3"
@@ -72,7 +79,10 @@ def against_peers(home: Path, learners: int, seconds: float, rounds: int) -> Non
         for name, start in servers:
             with start() as server:
                 slow = name == "sketch"  # a few answers a second: nothing to warm, more to wait for
-                wrk(server, HOT, 1 if slow else 3, warm)
+                if name == "ours":
+                    settle(server, warm)
+                else:
+                    wrk(server, HOT, 1, warm)
                 label = "ours, warm" if name == "ours" else name
                 found.setdefault(label, []).append(
                     wrk(server, HOT, seconds * (3 if slow else 1), warm)
@@ -84,6 +94,14 @@ def against_peers(home: Path, learners: int, seconds: float, rounds: int) -> Non
     show(f"GET recommendations, 16 connections, {warm} learners", rows, ("sketch", "bare"))
 
 
+def settle(server: Server, warm: int) -> None:
+    """Wait until the counts of what is popular lately are complete, and all learners are warm."""
+    while json.loads(server.get("/healthz")[1])["refreshed_seconds"] is None:
+        time.sleep(1)
+    for number in range(warm):
+        server.get(HOT % number)
+
+
 def growth(homes: list[tuple[int, Path]], seconds: float) -> None:
     print("\nGrowth: one connection, milliseconds")
     print(f"{'rows':>10}{'learner of':>12}{'first':>9}{'p50':>9}{'p99':>9}{'after a write':>15}")
@@ -91,7 +109,7 @@ def growth(homes: list[tuple[int, Path]], seconds: float) -> None:
         headers = key_of(home)
         log = open_log(f"sqlite:///{home / 'sensei.db'}")
         with ours(home, headers) as server:
-            wrk(server, HOT, 1, 30)
+            settle(server, 0)
             for events in SPECIAL:
                 name = f"learner-{events}"
                 path = f"/api/user/{name}/recommendations?count=3"
@@ -135,6 +153,39 @@ def start_and_memory(home: Path, rounds: int) -> None:
         print(f"{name:22}{median(seconds):9.2f} s{median(memory):9.0f} MB", flush=True)
 
 
+def swaps(home: Path, rounds: int, workers: int = 2) -> None:
+    headers = key_of(home)
+    log = open_log(f"sqlite:///{home / 'sensei.db'}")
+    bundles, older = home / "bundles", log.pointer()
+    newer = again(bundles / older)
+    took = []
+    with ours(home, headers, workers) as server, ThreadPoolExecutor(8) as pool:
+        for digest in [newer, older] * rounds:
+            log.set_pointer(digest)
+            started, serving = time.perf_counter(), {}
+            while len(serving) < workers or set(serving.values()) != {digest}:
+                for _, body, _ in pool.map(server.get, ["/healthz"] * 8):
+                    health = json.loads(body)
+                    serving[health["worker"]] = health["champion"]["bundle"]
+            took.append(time.perf_counter() - started)
+    log.close()
+    print(
+        f"\nFrom the pointer to the last of {workers} workers, {len(took)} swaps: "
+        f"median {median(took):.2f} s, longest {max(took):.2f} s"
+    )
+
+
+def again(folder: Path) -> str:
+    """Digest of the same bundle with another version number."""
+    found = Bundle.load(folder, FOLD_VERSION)
+    entries = {
+        name: entry.model_copy(update={"version": "2"})
+        for name, entry in found.manifest.models.items()
+    }
+    manifest = found.manifest.model_copy(update={"models": entries, "files": {}})
+    return write(folder.parent, manifest, found.networks, found.statistics).name
+
+
 def many_learners(home: Path, learners: int, count: int = 10_000) -> None:
     headers = key_of(home)
     with ours(home, headers) as server:
@@ -159,7 +210,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--home", type=Path)
-    parser.add_argument("--only", default="peers,growth,start,learners")
+    parser.add_argument("--only", default="peers,growth,start,swap,learners")
     parser.add_argument("--large", action="store_true")
     given = parser.parse_args()
     if given.large:
@@ -173,6 +224,7 @@ def main() -> None:
         print(f"not measured: {reason}")
         return
     wanted = given.only.split(",")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.home or Path(temporary)
 
@@ -190,6 +242,8 @@ def main() -> None:
             growth([(rows, home_of(rows)[0]) for rows in sizes], given.seconds / 2)
         if "start" in wanted:
             start_and_memory(home, given.rounds)
+        if "swap" in wanted:
+            swaps(home, given.rounds)
         if "learners" in wanted:
             many_learners(home, learners)
 
