@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +11,23 @@ from features.ability import add_up, general_ability, read_ability
 from features.history import LEVEL_CODES, History
 from features.outline import Outline, Related
 from features.places import LAST, NEW, PRIORS, RECENT, SEEN
-from features.reading import read_attempt, read_event, read_item, read_topic
+from features.reading import read_attempt, read_event, read_item, read_topic, read_topic_age
 from features.recency import Recency, slots_by_topic
 from features.statistics import Slots, Statistics
 from features.steps import DAY, ROW_WIDTH
 from sensei.contracts import EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
 
 Floats = NDArray[np.float32]
+
+
+class _Met(NamedTuple):
+    """What `Corpus.topics` reads off a history, kept between two events."""
+
+    places: list[int]  # slot - 1 of each topic met
+    numbers: list[list[float]]  # the first six inputs of each
+    rows: list[list[float]]  # the learner's numbers of each
+    priors: Floats  # (width, 2)
+    last: int  # slot of the last topic, 0 without one
 
 
 @dataclass(frozen=True)
@@ -82,27 +93,34 @@ class Corpus:
 
     def topics(self, history: History, now_us: int) -> Floats:
         """(width, 16) what is known of each topic; see `contracts.TOPIC_INPUTS`."""
+        kept = history.remembered("topics", self, lambda: self._met(history, now_us))
         out = np.zeros((self.statistics.width, len(TOPIC_INPUTS)), np.float32)
-        places, known = [], []
-        for topic, row in history.topics.items():
-            if slot := self.slots[topic]:
-                numbers = [0.0] * 6
-                read_topic(numbers, row, history.events, now_us)
-                places.append(slot - 1)
-                known.append(numbers)
-        if known:
-            out[places, :6] = known
-        slots = [0 if t is None else self.slots[t] for t in history.last_topics(2)]
-        if slots[0]:
-            out[slots[0] - 1, LAST] = 1.0
-        last, before, previous = (np.array([each]) for each in (*slots, history.events))
-        ratios = self.statistics.continuations.log_ratios(last, before, previous)
-        for column, ratio in zip(PRIORS, ratios, strict=True):
-            out[:, column] = ratio[0]
+        for numbers, row in zip(kept.numbers, kept.rows, strict=True):
+            read_topic_age(numbers, row, now_us)
+        if kept.places:
+            out[kept.places, :6] = kept.numbers
+        out[:, PRIORS] = kept.priors
+        if kept.last:
+            out[kept.last - 1, LAST] = 1.0
         out[:, RECENT] = self.recency.of_day(now_us // DAY)
         out[(out[:, NEW] > 1.0) & (out[:, SEEN] > 0.0), NEW] = 1.0
         self._related.write(out[np.newaxis])
         return out
+
+    def _met(self, history: History, now_us: int) -> "_Met":
+        """What `topics` reads off the history; but for ages, it changes with events alone."""
+        slots = ((self.slots[topic], row) for topic, row in history.topics.items())
+        met = [(slot - 1, row) for slot, row in slots if slot]
+        numbers = [[0.0] * 6 for _ in met]
+        for out, (_, row) in zip(numbers, met, strict=True):
+            read_topic(out, row, history.events, now_us)
+        last_two = [0 if t is None else self.slots[t] for t in history.last_topics(2)]
+        last, before, previous = (np.array([each]) for each in (*last_two, history.events))
+        ratios = self.statistics.continuations.log_ratios(last, before, previous)
+        priors = np.stack([ratio[0] for ratio in ratios], axis=1)
+        return _Met(
+            [place for place, _ in met], numbers, [row for _, row in met], priors, last_two[0]
+        )
 
     def attempted(
         self,
@@ -140,4 +158,4 @@ class Corpus:
             add_up(sums, *met, self.outline.codes, ability)
             return ability, sums
 
-        return history.remembered(self, compute)
+        return history.remembered("abilities", self, compute)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class History:
         self.learner: list[float] = [0.0] * LEARNER_WIDTH
         self.ring: list[float] = [0.0] * (RING_EVENTS * RING_WIDTH)
         self.topics: dict[int, list[float]] = {}
-        self._remembered: tuple[object, Any] = (None, None)
+        self._remembered: dict[str, tuple[Any, Any]] = {}
 
     @classmethod
     def new(cls) -> "History":
@@ -81,7 +82,7 @@ class History:
             difficulty: Level that the event names, if any.
         """
         kind, topic, score, duration, time = event
-        self._remembered = (None, None)
+        self._remembered.clear()
         code = KIND_CODES[kind]
         row = self.topics.get(topic)
         if row is None:
@@ -107,10 +108,9 @@ class History:
     ) -> NDArray[np.float32]:
         """The 4 inputs of the difficulty model for a topic, float32, as of `now_us`."""
         out = [0.0] * len(DIFFICULTY_INPUTS)
-        expected = 0.0
-        for topic, row in self.topics.items():
-            if row[T_ATTEMPTS]:
-                expected += row[T_ATTEMPTS] * statistics.pass_rate(topic)
+        expected = self.remembered(
+            "expected passes", statistics, lambda: self._expected_passes(statistics)
+        )
         read_difficulty(
             out,
             self.topics.get(topic_id) or [0.0] * ROW_WIDTH,
@@ -121,12 +121,24 @@ class History:
         )
         return np.array(out, np.float32)
 
-    def remembered(self, reader: object, compute: Callable[[], Found]) -> Found:
-        """What a reader computes from the state, kept for it until the next event."""
-        if self._remembered[0] is not reader:
-            self._remembered = reader, compute()
-        found: Found = self._remembered[1]
-        return found
+    def _expected_passes(self, statistics: CorpusTables) -> float:
+        attempts = ((topic, row[T_ATTEMPTS]) for topic, row in self.topics.items())
+        return sum(count * statistics.pass_rate(topic) for topic, count in attempts if count)
+
+    def remembered(self, what: str, reader: object, compute: Callable[[], Found]) -> Found:
+        """What a reader computes from the state, kept for it until the next event.
+
+        Args:
+            what: name of what is computed.
+            reader: who computes; where it is another one, it is computed anew. A history keeps no
+                reader alive: those of old statistics would pile up.
+            compute: does so.
+        """
+        by, found = self._remembered.get(what, (None, None))
+        if by is None or by() is not reader:
+            found = compute()
+            self._remembered[what] = ref(reader), found
+        return found  # type: ignore[no-any-return]
 
     @property
     def events(self) -> int:
