@@ -68,8 +68,9 @@ class Guard:
 
     Args:
         app: what it stands around.
-        state: `state.access` lets callers in, `state.limits` bounds requests; both are looked up
-            at each request, because the application exists before the settings are read.
+        state: `state.access` lets callers in, `state.rates` counts how often a key asks,
+            `state.limits` bounds requests; all are looked up at each request, because the
+            application exists before the settings are read.
         open_paths: what anybody may ask.
         open_folder: below it anybody may ask, too.
     """
@@ -134,7 +135,7 @@ class Guard:
         """Set the caller's role.
 
         Raises:
-            Refused: 401, 503.
+            Refused: 401, 429, 503.
         """
         path = scope["path"]
         if path in self._open_paths or path.startswith(self._open_folder):
@@ -143,6 +144,8 @@ class Guard:
         server = scope.get("server")
         key = access.admit(server[0] if server else None, sent.host, sent.key)
         scope[ROLE] = key.role if key else OPERATOR
+        if key:
+            await self._state.rates.take(key.key_id)
         return key
 
     async def _with_body(self, sent: Sent, receive: Receive) -> Receive:

@@ -18,6 +18,7 @@ from serving.access import Access, OnlyFor
 from serving.documents import openapi
 from serving.endpoints import ERROR_HANDLERS, Endpoint, route
 from serving.guard import Guard, Limits
+from serving.rates import Rates
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *reading.ENDPOINTS,
@@ -51,7 +52,7 @@ def application() -> Starlette:
         exception_handlers=ERROR_HANDLERS,
     )
     served.state.openapi = openapi(ENDPOINTS)
-    served.state.access, served.state.limits = Access(), Limits()
+    served.state.access, served.state.rates, served.state.limits = Access(), Rates(), Limits()
     served.add_middleware(Guard, **guard(served.state))
     return served
 

@@ -24,6 +24,7 @@ from serving import access
 from serving.guard import Guard, Limits
 from serving.native import NativeEndpoints
 from serving.observability import configure_logging
+from serving.rates import Rates
 from serving.routes import app, guard
 
 usage_stats.do_not_track.cache_clear()
@@ -87,6 +88,7 @@ class SenseiService(NativeEndpoints):
         settings = Settings()
         configure_logging(settings.log_level)
         app.state.limits = Limits(settings.max_body_bytes)
+        app.state.rates = Rates(settings.requests_per_second)
         app.state.access = access.open_access(settings)
         access.keep_current(app.state.access)
         app.state.worker = start_worker(settings)

@@ -18,6 +18,7 @@ from sensei.log import Log
 from serving.access import Access
 from serving.guard import MAX_HEADERS, Limits
 from serving.observability import JsonLines, exposition
+from serving.rates import Rates
 from serving.routes import application
 
 PATH = "/api/user/mia/recommendations"
@@ -72,6 +73,7 @@ def conversation(app: Starlette, talk: Callable[[httpx.AsyncClient], Awaitable[A
 @pytest.fixture
 def ask(app: Starlette) -> Ask:
     def send(path: str, method: str = "GET", host: str = "127.0.0.1", **options: Any) -> Any:
+        app.state.rates = Rates()  # a bucket is of one event loop
         return conversation(app, lambda client: client.request(method, path, **options), host)
 
     return send
@@ -170,6 +172,28 @@ def test_a_body_may_be_as_long_as_the_limit_and_no_longer(ask: Ask) -> None:
         assert answer.status_code == 413
         assert answer.json()["error"].startswith("body: expected at most 1000 bytes")
         assert answer.headers["connection"] == "close"
+
+
+def test_a_key_that_asks_too_often_is_refused_until_it_waited_and_others_are_not(
+    app: Starlette, keyed: dict[str, str]
+) -> None:
+    app.state.rates = Rates(per_second=3)
+
+    async def talk(client: httpx.AsyncClient) -> None:
+        async def ask(role: str) -> httpx.Response:
+            return await client.get(PATH, headers=bearer(keyed[role]))
+
+        while (refused := await ask("platform")).status_code == 200:
+            pass
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "1"
+        assert refused.json()["error"].startswith("requests: expected at most 3 a second")
+        assert (await ask("operator")).status_code == 200
+        assert (await client.get("/")).status_code == 200
+        while (await ask("platform")).status_code == 429:
+            await asyncio.sleep(0.05)
+
+    conversation(app, talk, "127.0.0.1")
 
 
 def test_a_long_path_and_many_headers_are_refused(ask: Ask) -> None:
