@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 
 from features.compilation import compiled
 from features.events import Events, encode
-from features.levels import (
-    EVERYBODY,
-    Columns,
-    Counts,
-    counts_by_code,
-    level_taken,
-    rate_of,
-    task_of,
-)
+from features.levels import Columns, Counts, counts_by_code, level_taken, rate_of, task_of
 from features.outline import Outline
 from features.reading import read_difficulty, read_recommendation
 from features.recency import Recency, slots_of
@@ -267,7 +259,7 @@ def fold(
             kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
             attempt = kind in (QUIZ, PRACTICE)
             scored = attempt and not math.isnan(score)
-            row, rate = table[topic], rate_of(by_topic, EVERYBODY, topic)
+            row, rate = table[topic], rate_of(by_topic, topic)
             if wanted[index]:
                 now = start_of(time, durations[index])
                 read_recommendation(recommendation[place], learner, table[last], ring, slots, now)

@@ -16,7 +16,6 @@ from features.reading import pass_rate
 from features.statistics import Statistics
 
 LEVEL_BINS = 256
-EVERYBODY = 0  # whose counts
 
 
 class Columns(NamedTuple):
@@ -35,8 +34,8 @@ class Counts(NamedTuple):
     """Scored attempts and passes in the statistics, and the levels that follow from them.
 
     Attributes:
-        by_topic: (1, T + 1, 2) attempts and passes of each topic, then of all topics.
-        by_task: (1, I + T, 2) the same of each item, then of each topic's attempts without an item.
+        by_topic: (T + 1, 2) attempts and passes of each topic, then of all topics.
+        by_task: (I + T, 2) the same of each item, then of each topic's attempts without an item.
         levels: (`LEVEL_BINS`,) level of each step of failure rates.
     """
 
@@ -66,8 +65,8 @@ def counts_by_code(
     tasks = np.vstack([items, plain]).astype(np.float64)
     bins = failure_bin(tasks[:, 0], tasks[:, 1]).astype(np.int64)
     return Counts(
-        by_topic[None].astype(np.float64),
-        by_task[None].astype(np.float64),
+        by_topic.astype(np.float64),
+        by_task.astype(np.float64),
         level_bins(np.bincount(bins, tasks[:, 0], LEVEL_BINS).astype(np.float64)),
     )
 
@@ -77,14 +76,11 @@ def failure_bin(attempts: Any, passes: Any) -> Any:
     return LEVEL_BINS * (attempts - passes + 1.0) / (attempts + 2.0)
 
 
-def rate_of(by_topic: NDArray[np.float64], side: int, topic: int) -> float:
+def rate_of(by_topic: NDArray[np.float64], topic: int) -> float:
     """A topic's shrunk pass rate."""
-    overall = by_topic.shape[1] - 1
+    overall = len(by_topic) - 1
     return pass_rate(
-        by_topic[side, topic, 0],
-        by_topic[side, topic, 1],
-        by_topic[side, overall, 0],
-        by_topic[side, overall, 1],
+        by_topic[topic, 0], by_topic[topic, 1], by_topic[overall, 0], by_topic[overall, 1]
     )
 
 
@@ -92,7 +88,7 @@ def task_of(
     by_topic: NDArray[np.float64], by_task: NDArray[np.float64], item: int, topic: int
 ) -> int:
     """Place of an attempt's task: its item, or, without one, its topic."""
-    return item if item >= 0 else by_task.shape[1] - by_topic.shape[1] + 1 + topic
+    return item if item >= 0 else len(by_task) - len(by_topic) + 1 + topic
 
 
 def level_bins(mass: NDArray[np.float64]) -> NDArray[np.int8]:
@@ -128,9 +124,9 @@ def level_taken(
     """
     if given >= 0:
         return given
-    attempts, passes = by_task[EVERYBODY, task, 0], by_task[EVERYBODY, task, 1]
+    attempts, passes = by_task[task, 0], by_task[task, 1]
     if attempts < 1:
-        attempts, passes = by_topic[EVERYBODY, topic, 0], by_topic[EVERYBODY, topic, 1]
+        attempts, passes = by_topic[topic, 0], by_topic[topic, 1]
     if attempts < 1:
         return 1
     return levels[int(failure_bin(attempts, passes))]  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.ability import add_up, general_ability, read_ability
 from features.batch import Examples, start_of
 from features.compilation import compiled
-from features.levels import EVERYBODY, Columns, Counts, counts_by_code, rate_of
+from features.levels import Columns, Counts, counts_by_code, rate_of
 from features.outline import Related
 from features.places import LAST, NEW, PRIORS, RECENT, SEEN
 from features.reading import logit, read_attempt, read_event, read_item, read_topic
@@ -65,7 +65,7 @@ class Sequences:
         """Log odds of each topic's pass rate, by code."""
         topics = range(len(self.rows.topic_slots))
         return [
-            np.array([logit(rate_of(each.by_topic, EVERYBODY, topic)) for topic in topics])
+            np.array([logit(rate_of(each.by_topic, topic)) for topic in topics])
             for each in self._counts
         ]
 
@@ -235,7 +235,7 @@ def unroll(
         kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
         row = table[topic]
         tried, won = item_counts(by_task, items[index])
-        rate = rate_of(by_topic, EVERYBODY, topic)
+        rate = rate_of(by_topic, topic)
         if index == targets[place]:
             now = start_of(time, durations[index])
             last = int(ring[RING_WIDTH * ((done - 1) % RING_EVENTS) + RING_TOPIC])
@@ -245,7 +245,7 @@ def unroll(
                     dense[place, slots[last] - 1, LAST] = 1.0
             if len(free) > 0:
                 same = done > 0 and last == topic
-                everybody = by_topic[EVERYBODY, topic, 0]
+                everybody = by_topic[topic, 0]
                 practice = kind == PRACTICE
                 read_attempt(free[place], learner, row, same, practice, rate, everybody, now)
                 ability = general_ability(table, touched, known, usual)
@@ -292,4 +292,4 @@ def item_counts(by_task: NDArray[np.float64], item: int) -> tuple[float, float]:
     """Attempts on an item by everybody and how many were passed; zeros where none is named."""
     if item < 0:
         return 0.0, 0.0
-    return by_task[EVERYBODY, item, 0], by_task[EVERYBODY, item, 1]
+    return by_task[item, 0], by_task[item, 1]
