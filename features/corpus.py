@@ -10,23 +10,40 @@ from numpy.typing import NDArray
 from features.ability import add_up, general_ability, read_ability
 from features.history import LEVEL_CODES, History
 from features.outline import Outline, Related
-from features.places import LAST, NEW, PRIORS, RECENT, SEEN
-from features.reading import read_attempt, read_event, read_item, read_topic, read_topic_age
+from features.places import (
+    DOMAIN_FAST,
+    DOMAIN_WEIGHT,
+    LAST,
+    LOG_SINCE,
+    NEW,
+    PREREQUISITES,
+    PRIORS,
+    RECENT,
+    SEEN,
+    TODAY,
+)
+from features.reading import read_attempt, read_event, read_item, read_topic
 from features.recency import Recency, slots_by_topic
 from features.statistics import Slots, Statistics
-from features.steps import DAY, ROW_WIDTH
+from features.steps import DAY, ROW_WIDTH, T_TIME
 from sensei.contracts import EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
 
 Floats = NDArray[np.float32]
+
+OWN = LOG_SINCE + 1
+"""How many inputs of a topic `read_topic` writes, the first ones."""
+
+STILL = [*PRIORS, DOMAIN_WEIGHT, DOMAIN_FAST, PREREQUISITES]
+"""Inputs of a topic that change with the learner's events alone."""
 
 
 class _Met(NamedTuple):
     """What `Corpus.topics` reads off a history, kept between two events."""
 
-    places: list[int]  # slot - 1 of each topic met
-    numbers: list[list[float]]  # the first six inputs of each
-    rows: list[list[float]]  # the learner's numbers of each
-    priors: Floats  # (width, 2)
+    places: NDArray[np.int64]  # (k,) slot - 1 of each topic met
+    times: NDArray[np.int64]  # (k,) of the last event on it, microseconds since the epoch
+    own: Floats  # (k, 6) the first inputs of each
+    still: Floats  # (width, 5) those of `STILL`
     last: int  # slot of the last topic, 0 without one
 
 
@@ -93,34 +110,40 @@ class Corpus:
 
     def topics(self, history: History, now_us: int) -> Floats:
         """(width, 16) what is known of each topic; see `contracts.TOPIC_INPUTS`."""
-        kept = history.remembered("topics", self, lambda: self._met(history, now_us))
+        kept = history.remembered("topics", self, lambda: self._met(history))
         out = np.zeros((self.statistics.width, len(TOPIC_INPUTS)), np.float32)
-        for numbers, row in zip(kept.numbers, kept.rows, strict=True):
-            read_topic_age(numbers, row, now_us)
-        if kept.places:
-            out[kept.places, :6] = kept.numbers
-        out[:, PRIORS] = kept.priors
+        if len(kept.places):
+            out[kept.places, :OWN] = kept.own
+            # `read_topic`'s two lines that change while nothing happens, for all topics at once
+            out[kept.places, TODAY] = kept.times // DAY == now_us // DAY
+            since = np.maximum(now_us - kept.times, 0) / 1e6
+            out[kept.places, LOG_SINCE] = np.log1p(since) / 10.0
+        out[:, STILL] = kept.still
         if kept.last:
             out[kept.last - 1, LAST] = 1.0
         out[:, RECENT] = self.recency.of_day(now_us // DAY)
         out[(out[:, NEW] > 1.0) & (out[:, SEEN] > 0.0), NEW] = 1.0
-        self._related.write(out[np.newaxis])
         return out
 
-    def _met(self, history: History, now_us: int) -> "_Met":
+    def _met(self, history: History) -> "_Met":
         """What `topics` reads off the history; but for ages, it changes with events alone."""
         slots = ((self.slots[topic], row) for topic, row in history.topics.items())
         met = [(slot - 1, row) for slot, row in slots if slot]
-        numbers = [[0.0] * 6 for _ in met]
-        for out, (_, row) in zip(numbers, met, strict=True):
-            read_topic(out, row, history.events, now_us)
+        own = [[0.0] * OWN for _ in met]
+        for numbers, (_, row) in zip(own, met, strict=True):
+            read_topic(numbers, row, history.events, 0)
         last_two = [0 if t is None else self.slots[t] for t in history.last_topics(2)]
         last, before, previous = (np.array([each]) for each in (*last_two, history.events))
+        out = np.zeros((1, self.statistics.width, len(TOPIC_INPUTS)), np.float32)
+        places = np.array([place for place, _ in met], np.int64)
+        if met:
+            out[0, places, :OWN] = own
         ratios = self.statistics.continuations.log_ratios(last, before, previous)
-        priors = np.stack([ratio[0] for ratio in ratios], axis=1)
-        return _Met(
-            [place for place, _ in met], numbers, [row for _, row in met], priors, last_two[0]
-        )
+        for column, ratio in zip(PRIORS, ratios, strict=True):
+            out[:, :, column] = ratio
+        self._related.write(out)
+        times = np.array([int(row[T_TIME]) for _, row in met], np.int64)
+        return _Met(places, times, out[0, places, :OWN], out[0][:, STILL], last_two[0])
 
     def attempted(
         self,

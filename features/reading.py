@@ -65,11 +65,6 @@ def read_topic(out: Numbers, row: Numbers, events: int, now: float) -> None:
     out[1] = math.log(1.0 + row[T_FAST] * math.exp(FAST_DECAY * passed_by))
     out[2] = math.log(1.0 + row[T_EVENTS])
     out[3] = 1.0
-    read_topic_age(out, row, now)
-
-
-def read_topic_age(out: Numbers, row: Numbers, now: float) -> None:
-    """Write what of `read_topic` changes while nothing happens: places 4 and 5 of `out`."""
     out[4] = 1.0 if now // DAY == row[T_TIME] // DAY else 0.0
     out[5] = math.log(1.0 + max(0.0, now - row[T_TIME]) / 1e6) / 10.0
 
