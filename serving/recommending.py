@@ -18,6 +18,10 @@ from serving.wording import WORDS, Told
 CANDIDATES = 20
 """Topics logged of each recommendation, best first."""
 
+REPEATED_US = 60_000_000
+"""Within a minute the same question gets the same ranking, as long as nothing happened: a page that
+is opened again shows what it showed. Any event of the learner and any other model begins anew."""
+
 Reason = dict[str, Any]
 """`cause`, `text`, and `without`: what the probability would be without that cause."""
 
@@ -39,6 +43,30 @@ class Ranking(NamedTuple):
 
 
 def recommend(question: Question, wanted: Wanted) -> Reply:
+    """The next topics; those of this minute where nothing happened since, then without inputs."""
+    if question.unknown or question.model is None:
+        return computed(question, wanted)
+    minute = question.now_us // REPEATED_US
+    asked = wanted, question.arm
+    kept = question.learner.history.remembered("recommendations", question.model, _Kept)
+    if kept.minute != minute:
+        kept.minute = minute
+        kept.replies.clear()
+    if asked in kept.replies:
+        return kept.replies[asked]._replace(inputs=None)
+    kept.replies[asked] = reply = computed(question, wanted)
+    return reply
+
+
+class _Kept:
+    """Answers of one minute, by what was wanted and the arm."""
+
+    def __init__(self) -> None:
+        self.minute = -1
+        self.replies: dict[tuple[Wanted, str], Reply] = {}
+
+
+def computed(question: Question, wanted: Wanted) -> Reply:
     """The next topics, by the model, or by counting where it cannot say or the arm is control."""
     model = question.able("recommendation")
     if model is None:

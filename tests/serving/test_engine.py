@@ -258,3 +258,36 @@ def test_an_answer_is_logged_as_it_was_given(
     assert len(first.inputs["inputs"]) == 20
     assert (second.kind, second.topic_id) == ("difficulty", 13)
     assert second.answer["difficulty"] == level["difficulty"]
+
+
+def test_the_same_question_gets_the_same_ranking_until_something_happens(
+    engine: Engine, log: Log, quiz: Quiz, recorded: list[Answer]
+) -> None:
+    log.append([quiz("mia", 11, 0)])
+    first, again = (engine.recommend_next_topics("mia", 2) for _ in range(2))
+    assert first["prediction_id"] != again["prediction_id"]
+    assert first["recommendations"] == again["recommendations"]
+    assert recorded[0].inputs is not None
+    assert recorded[1].inputs is None, "they were read once, for the first"
+    other = engine.recommend_next_topics("mia", 3)
+    assert topics(other)[:2] == topics(first)
+    assert recorded[2].inputs is not None
+    log.append([quiz("mia", 12, 1)])
+    changed = engine.recommend_next_topics("mia", 2)
+    assert topics(changed) != topics(first)
+    assert recorded[3].inputs is not None
+
+
+def test_a_minute_later_the_ranking_is_made_anew(
+    log: Log, planted_bundle: Path, quiz: Quiz, recorded: list[Answer]
+) -> None:
+    log.append([quiz("mia", 11, 0)])
+    model, now = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)), [NOW]
+    learners = Learners(lambda: log, lambda: 0.0)
+    engine = Engine(learners, model, Catalogue(), lambda: now[0], record=recorded.append)
+    for seconds in (0, 59, 1):
+        now[0] += seconds * 1_000_000
+        engine.recommend_next_topics("mia")
+    engine.model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
+    engine.recommend_next_topics("mia")
+    assert [each.inputs is not None for each in recorded] == [True, False, True, True]
