@@ -20,6 +20,7 @@ NAMES = {
     "global_mean": "overall mean",
     "topic_mean": "topic mean",
     "proficiency": "learner's proficiency",
+    "plain": "reference, plain inputs",
     "reference": "reference network",
     "slots": "typed slots",
     "prior": "with continuations",

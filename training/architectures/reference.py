@@ -3,11 +3,25 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS, Input
+from sensei.contracts import (
+    DIFFICULTY_INPUTS,
+    KINDS,
+    LEVELS,
+    RECOMMENDATION_INPUTS,
+    SUCCESS_INPUTS,
+    Input,
+    place,
+)
 from training.architectures import Model, Tensor, columns, slots
 
 TOPIC_DIMENSIONS = 32
 KIND_DIMENSIONS = 4
+
+ATTEMPTS, TREND, SINCE = (
+    place(DIFFICULTY_INPUTS, name)
+    for name in ("log_attempts", "score_trend", "log_seconds_since_attempt")
+)
+SCORES = place(SUCCESS_INPUTS, "topic_score_1")
 
 _SILENT = 1e12  # variance that scales an input to nothing
 
@@ -53,13 +67,53 @@ def difficulty(inputs: NDArray[np.float32]) -> Model:
     import keras
 
     given = keras.Input((len(DIFFICULTY_INPUTS),), name="inputs")
-    h = scaled(given, inputs, DIFFICULTY_INPUTS)
+    answers = _levels(scaled(given, inputs, DIFFICULTY_INPUTS))
+    return keras.Model({"inputs": given}, answers, name="reference_difficulty")
+
+
+def plain_difficulty(inputs: NDArray[np.float32], free: NDArray[np.float32]) -> Model:
+    """The same on the four inputs as the project's order has them, without the redefinitions.
+
+    Mean of the last three scores on the topic, attempts on it, trend, days since the last one: no
+    shrinking to what is usual, no logarithms, and never tried looks like just tried.
+
+    Args:
+        inputs: (n, 4) training rows of `contracts.DIFFICULTY_INPUTS`.
+        free: (n, 18) the same rows of `contracts.SUCCESS_INPUTS`.
+
+    Returns:
+        Model of {"inputs": (n, 4), "free": (n, 18)} to the answers of `difficulty`.
+    """
+    import keras
+
+    given = {
+        "inputs": keras.Input((len(DIFFICULTY_INPUTS),), name="inputs"),
+        "free": keras.Input((len(SUCCESS_INPUTS),), name="free"),
+    }
+    seen = np.asarray(_plain(keras.ops.array(inputs), keras.ops.array(free)))
+    h = scaled(_plain(given["inputs"], given["free"]), seen, DIFFICULTY_INPUTS)
+    return keras.Model(given, _levels(h), name="plain_difficulty")
+
+
+def _plain(inputs: Tensor, free: Tensor) -> Tensor:
+    from keras import ops
+
+    # exp rather than expm1: LiteRT has no operation for that
+    attempts = ops.exp(inputs[:, ATTEMPTS : ATTEMPTS + 1]) - 1.0
+    scores = ops.sum(free[:, SCORES : SCORES + 3], axis=1, keepdims=True)  # each minus 0.5
+    mean = scores / ops.clip(attempts, 1.0, 3.0) + 0.5
+    days = (ops.exp(ops.maximum(inputs[:, SINCE : SINCE + 1], 0.0)) - 1.0) / 86_400.0
+    return ops.concatenate([mean, attempts, inputs[:, TREND : TREND + 1], days], axis=1)
+
+
+def _levels(h: Tensor) -> dict[str, Tensor]:
+    import keras
+
     h = keras.layers.Dense(32, activation="relu")(h)
     h = keras.layers.Dense(16, activation="relu")(h)
     level = keras.layers.Dense(len(LEVELS), activation="softmax", name="difficulty")(h)
     success = keras.layers.Dense(len(LEVELS), activation="sigmoid", name="success")(h)
-    outputs = {"difficulty": level, "success": success}
-    return keras.Model({"inputs": given}, outputs, name="reference_difficulty")
+    return {"difficulty": level, "success": success}
 
 
 def _embedded(given: Tensor, topics: int) -> list[Tensor]:

@@ -5,11 +5,14 @@ Equal figures go to the model named first, so the simpler one is chosen.
 
 from collections.abc import Callable
 
+import numpy as np
+
 from features.batch import Examples
 from training import baselines, tasks
-from training.architectures import Network, reference, success
+from training.architectures import Model, Network, reference, success
 from training.architectures.success import Size
 from training.calibration import calibrate
+from training.feed import Feed
 from training.fit import Arrays, fit_difficulty
 from training.loop import Schedule, fit
 from training.recipes.recipe import Given, Recipe, Trained, blending, counting
@@ -17,12 +20,23 @@ from training.scores import level_taken
 
 
 def _reference(given: Given) -> Trained:
-    parts = given.parts
-    model = reference.difficulty(parts.train.difficulty)
+    return _fitted(reference.difficulty(given.parts.train.difficulty), given)
+
+
+def _plain(given: Given) -> Trained:
+    seen = _read(given.parts.train, ("inputs", "free"))
+    return _fitted(reference.plain_difficulty(seen["inputs"], seen["free"]), given)
+
+
+def _fitted(model: Model, given: Given) -> Trained:
+    def attempts(rows: Examples) -> Arrays:
+        taken: Arrays = {"level": level_taken(rows), "score": rows.score}
+        return _read(rows, tuple(model.input)) | taken
+
     curves = fit_difficulty(
         model,
-        parts.training.map(_attempts),
-        _attempts(parts.validate),
+        given.parts.training.map(attempts),
+        attempts(given.parts.validate),
         given.seed,
         given.budget.setting,
         given.progress,
@@ -30,8 +44,8 @@ def _reference(given: Given) -> Trained:
     return Network(model), curves
 
 
-def _attempts(rows: Examples) -> Arrays:
-    return {"inputs": rows.difficulty, "level": level_taken(rows), "score": rows.score}
+def _read(rows: Examples, names: tuple[str, ...]) -> Arrays:
+    return Feed(rows, "difficulty").inputs(np.arange(len(rows)), names)
 
 
 def _network(name: str, size: Size) -> Callable[[Given], Trained]:
@@ -64,6 +78,13 @@ SUCCESS = (
         "proficiency",
         "The learner's own share of passes on the topic, shrunk towards what is usual.",
         lambda _: baselines.proficiency(),
+    ),
+    Recipe(
+        "plain",
+        "network",
+        "The reference on the four inputs as ordered: scores and counts as they are.",
+        _plain,
+        slow=True,
     ),
     Recipe(
         "reference",
