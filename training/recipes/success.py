@@ -45,7 +45,8 @@ def _fitted(model: Model, given: Given) -> Trained:
 
 
 def _read(rows: Examples, names: tuple[str, ...]) -> Arrays:
-    return Feed(rows, "difficulty").inputs(np.arange(len(rows)), names)
+    found = Feed(rows, "difficulty").inputs(np.arange(len(rows)), names)
+    return {name: found[name] for name in names}  # one more, and Keras matches them by their order
 
 
 def _network(name: str, size: Size) -> Callable[[Given], Trained]:
