@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         1_048_576, ge=1024, description="A request with a larger body is refused"
     )
     requests_per_second: int = Field(
-        1_000, ge=1, description="Most requests of one key that one worker answers in a second"
+        10_000, ge=1, description="Most requests of one key that one worker answers in a second"
     )
     service_host: str = Field("127.0.0.1", description="Address the service listens on")
     service_port: int = Field(8000, ge=1, le=65535, description="Port of the service")

@@ -4,7 +4,7 @@ from aiolimiter import AsyncLimiter
 
 from serving.access import Refused
 
-PER_SECOND = 1_000
+PER_SECOND = 10_000
 
 
 class Rates:
