@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sensei.contracts import LEVELS, PASS_SCORE, WELL_PASSED_SCORE
 from training.architectures import Model
+from training.cycle import Data, Pace, cycle
 from training.stream import Stream
 
 EPOCHS = 100
@@ -18,8 +19,7 @@ MIN_GAIN = 1e-4
 """A validation loss lower by less than this is no progress: it would only keep the run going."""
 
 STEPS_PER_CALL = 32
-"""Batches run in one call of the compiled step: the same mathematics, half the time."""
-
+"""Batches run in one call of Keras' compiled step: the same mathematics, half the time."""
 
 STEPS_PER_EPOCH = 400
 """Fewer updates in an epoch would end a fit of few rows before it began."""
@@ -38,6 +38,7 @@ class Setting:
         patience: epochs without progress before training ends.
         plateau: epochs without progress before the rate falls to 30 %.
         epochs: at most so many.
+        pace: of one cycle, by which a recommendation network is fitted instead; None: as above too.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Setting:
     patience: int
     plateau: int
     epochs: int = EPOCHS
+    pace: Pace | None = None
 
     def scaled(self, rows: int) -> "Setting":
         """The same for so many rows: a small log gets smaller batches, and a rate to match.
@@ -58,21 +60,25 @@ class Setting:
 
 
 SKETCH = Setting("sketch", batch=SKETCH_BATCH, rate=1e-3, patience=10, plateau=3)
-"""The setting of the project's order."""
+"""The setting of the project's order, fitted by Keras."""
 
-FAST = Setting("fast", batch=512, rate=4e-3, patience=4, plateau=1)
-"""A third of the time to the end, for a validation loss a little higher: docs/performance.md."""
+FAST = Setting(
+    "fast",
+    batch=512,
+    rate=4e-3,
+    patience=4,
+    plateau=1,
+    pace=Pace(batch=256, rate=8e-3, decay=0.1, epochs=40, patience=6),
+)
+"""The sketch's loss sooner, see docs/performance.md; success learns worse by a cycle."""
 
 Curves = dict[str, list[float]]
 """Metric name -> value per epoch."""
 
-Progress = Callable[[int, Mapping[str, float]], None]
-"""Called after each epoch with its number, from 1, and its metrics."""
-
 Arrays = dict[str, NDArray[Any]]
 
-Data = tuple[Arrays, Arrays]
-"""Inputs and answers by name."""
+Progress = Callable[[int, Mapping[str, float]], None]
+"""Called after each epoch with its number, from 1, and its metrics."""
 
 Pair = tuple[NDArray[np.float32], NDArray[np.int32]]
 """Inputs and target slots."""
@@ -100,15 +106,6 @@ def fit_recommendation(
     Returns:
         Curves; the weights are those of the best epoch.
     """
-    import keras
-
-    setting = setting.scaled(len(train))
-    model.compile(
-        optimizer=keras.optimizers.Adam(setting.rate),
-        # the sparse form of categorical cross-entropy: the same loss without n x topics of zeros
-        loss={"probability": "sparse_categorical_crossentropy"},
-        steps_per_execution=STEPS_PER_CALL,
-    )
     topics = model.output["probability"].shape[-1]
 
     def data(pair: Pair) -> Data:
@@ -118,7 +115,11 @@ def fit_recommendation(
             inputs, target = inputs[known], target[known]
         return {"inputs": inputs}, {"probability": target - 1}
 
-    return _fit(model, train.map(data), data(validate), "val_loss", seed, setting, progress)
+    # the sparse form of categorical cross-entropy: the same loss without n x topics of zeros
+    loss = {"probability": "sparse_categorical_crossentropy"}
+    task = _Task(model, loss, "val_loss", train.map(data), data(validate))
+    fitted = _by_plateau if setting.pace is None else _by_cycle
+    return fitted(task, seed, setting, progress)
 
 
 def fit_difficulty(
@@ -155,15 +156,11 @@ def fit_difficulty(
     trainer = keras.Model(
         {**model.input, "level": taken}, {"difficulty": answers["difficulty"], "taken": success}
     )
-    setting = setting.scaled(len(train))
-    trainer.compile(
-        optimizer=keras.optimizers.Adam(setting.rate),
-        loss={"difficulty": "sparse_categorical_crossentropy", "taken": "binary_crossentropy"},
-        steps_per_execution=STEPS_PER_CALL,
-    )
-    # success decides between models, so it decides when to stop; the staircase label follows
+    losses = {"difficulty": "sparse_categorical_crossentropy", "taken": "binary_crossentropy"}
     data, held = train.map(_success_data), _success_data(validate)
-    return _fit(trainer, data, held, "val_taken_loss", seed, setting, progress)
+    # success decides between models, so it decides when to stop; the staircase label follows
+    task = _Task(trainer, losses, "val_taken_loss", data, held)
+    return _by_plateau(task, seed, setting, progress)
 
 
 def staircase(level: NDArray[np.int8], score: NDArray[np.floating]) -> NDArray[np.int32]:
@@ -188,28 +185,59 @@ def _success_data(arrays: Arrays) -> Data:
     return inputs, {"difficulty": staircase(level, score), "taken": passed}
 
 
-def _fit(
-    model: Model,
-    train: Stream[Data],
-    validate: Data,
-    monitor: str,
-    seed: int,
-    setting: Setting,
-    progress: Progress | None,
-) -> Curves:
+@dataclass(frozen=True)
+class _Task:
+    """What is fitted, to what, and by which figure the best epoch is known."""
+
+    model: Model
+    losses: dict[str, str]
+    monitor: str
+    train: Stream[Data]
+    validate: Data
+
+
+def _by_cycle(task: _Task, seed: int, setting: Setting, progress: Progress | None) -> Curves:
+    assert setting.pace is not None
+    pace = replace(setting.pace, epochs=min(setting.pace.epochs, setting.epochs))
+    (loss,) = task.losses.values()
+    best, since, kept = math.inf, 0, task.model.get_weights()
+    curves: Curves = {"loss": [], "val_loss": []}
+    run = cycle(task.model, loss, task.train, task.validate, seed, pace.scaled(len(task.train)))
+    for epoch, figures in enumerate(run, 1):
+        for name, value in figures.items():
+            curves[name].append(value)
+        if progress is not None:
+            progress(epoch, figures)
+        since += 1
+        if figures[task.monitor] < best - MIN_GAIN:
+            best, since, kept = figures[task.monitor], 0, task.model.get_weights()
+        elif since >= pace.patience:
+            break
+    run.close()
+    task.model.set_weights(kept)
+    return curves
+
+
+def _by_plateau(task: _Task, seed: int, setting: Setting, progress: Progress | None) -> Curves:
     import keras
 
+    setting = setting.scaled(len(task.train))
     keras.utils.set_random_seed(seed)
+    task.model.compile(
+        optimizer=keras.optimizers.Adam(setting.rate),
+        loss=task.losses,
+        steps_per_execution=STEPS_PER_CALL,
+    )
     callbacks = [
         keras.callbacks.EarlyStopping(
-            monitor=monitor,
+            monitor=task.monitor,
             mode="min",
             min_delta=MIN_GAIN,
             patience=setting.patience,
             restore_best_weights=True,
         ),
         keras.callbacks.ReduceLROnPlateau(
-            monitor=monitor, mode="min", factor=0.3, patience=setting.plateau
+            monitor=task.monitor, mode="min", factor=0.3, patience=setting.plateau
         ),
     ]
     if progress is not None:
@@ -218,9 +246,9 @@ def _fit(
                 on_epoch_end=lambda epoch, logs: progress(epoch + 1, dict(logs or {}))
             )
         )
-    history = model.fit(
-        **_given(train, seed, setting),
-        validation_data=validate,
+    history = task.model.fit(
+        **_given(task.train, seed, setting),
+        validation_data=task.validate,
         validation_batch_size=setting.batch,
         epochs=setting.epochs,
         callbacks=callbacks,
