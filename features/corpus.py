@@ -25,8 +25,8 @@ from features.places import (
 from features.reading import read_attempt, read_event, read_item, read_topic
 from features.recency import Recency, slots_by_topic
 from features.statistics import Slots, Statistics
-from features.steps import DAY, ROW_WIDTH, T_TIME
-from sensei.contracts import EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
+from features.steps import ROW_WIDTH, T_TIME
+from sensei.contracts import DAY, EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
 
 Floats = NDArray[np.float32]
 

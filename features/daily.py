@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from features.events import Events
 from features.recency import Recency
 from features.statistics import Statistics
-from features.steps import DAY, LEARNING
+from features.steps import LEARNING
+from sensei.contracts import DAY
 
 Ints = NDArray[np.int64]
 

@@ -24,7 +24,7 @@ from features.steps import (
     T_ATTEMPTS,
     advance,
 )
-from features.style import detect_learning_style
+from features.style import detect_learning_style, evidence
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEARNING_KINDS, LEVELS, RECOMMENDATION_INPUTS
 
 FOLD_VERSION = 3
@@ -173,9 +173,4 @@ class History:
     def learning_style(self) -> str:
         """The format preference seen in the learner's events."""
         by_kind = dict(zip(LEARNING_KINDS, self.learner[KIND_EVENTS:], strict=True))
-        return detect_learning_style(
-            video_views=int(by_kind["video_view"]),
-            text_reads=int(by_kind["text_read"]),
-            practice_attempts=int(by_kind["practice_attempt"]),
-            quiz_attempts=int(by_kind["quiz_complete"]),
-        )
+        return detect_learning_style(**evidence(by_kind))

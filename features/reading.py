@@ -11,7 +11,6 @@ from features.steps import (
     ACCEPTED,
     ATTEMPTS,
     BEST,
-    DAY,
     DAYS,
     EASY,
     EVENTS,
@@ -45,6 +44,7 @@ from features.steps import (
     TOPICS,
     Numbers,
 )
+from sensei.contracts import DAY
 
 SHARE_SCORE = 0.7
 PRIOR_ATTEMPTS = 4.0  # attempts that the prior of a proficiency weighs

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.statistics import Slots, Statistics
-from features.steps import DAY, LEARNING
+from features.steps import LEARNING
+from sensei.contracts import DAY
 
 if TYPE_CHECKING:
     from features.events import Events

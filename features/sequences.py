@@ -19,7 +19,6 @@ from features.places import LAST, NEW, PRIORS, RECENT, SEEN
 from features.reading import logit, read_attempt, read_event, read_item, read_topic
 from features.recency import slots_by_topic
 from features.steps import (
-    DAY,
     LAST_TIME,
     LEARNER_WIDTH,
     LEARNING,
@@ -32,6 +31,7 @@ from features.steps import (
     advance,
 )
 from sensei.contracts import (
+    DAY,
     EVENT_INPUTS,
     ITEM_INPUTS,
     SUCCESS_INPUTS,

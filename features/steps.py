@@ -13,7 +13,7 @@ State of one learner:
 import math
 from typing import Any, Protocol
 
-from sensei.contracts import ATTEMPT_KINDS, KINDS, LEARNING_KINDS, LEVELS, PASS_SCORE
+from sensei.contracts import ATTEMPT_KINDS, DAY, KINDS, LEARNING_KINDS, LEVELS, PASS_SCORE
 
 LEARNING = len(LEARNING_KINDS)  # kinds below it are learning events
 ACCEPTED_KIND = KINDS.index("recommendation_accepted")
@@ -23,7 +23,6 @@ EASY, _, HARD = range(len(LEVELS))
 RECENT_WEIGHT = 0.3  # of the newest score in the recent mean
 HISTORY_DECAY = 0.1  # a topic's weight falls by exp(-0.1) with each learning event
 FAST_DECAY = 0.5
-DAY = 86_400_000_000  # microseconds
 RING_EVENTS, RING_WIDTH = 100, 4
 RING_TOPIC, RING_KIND, RING_SCORE, RING_TIME = range(4)
 LAST_SCORES = 5

@@ -1,5 +1,18 @@
 """A learner's observed format preference: what he chooses, not how he learns best."""
 
+from collections.abc import Mapping
+
+
+def evidence(by_kind: Mapping[str, float]) -> dict[str, int]:
+    """The arguments of `detect_learning_style`, from a learner's events by kind."""
+    kinds = {
+        "video_views": "video_view",
+        "text_reads": "text_read",
+        "practice_attempts": "practice_attempt",
+        "quiz_attempts": "quiz_complete",
+    }
+    return {name: int(by_kind.get(kind, 0)) for name, kind in kinds.items()}
+
 
 def detect_learning_style(
     video_views: int, text_reads: int, practice_attempts: int, quiz_attempts: int

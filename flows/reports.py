@@ -9,11 +9,10 @@ from features.statistics import Statistics
 from flows.release import Registered
 from flows.steps import IO, Features, Moment, Validation
 from monitoring.drift import Drift, drift_report
-from sensei.contracts import KINDS, RECOMMENDATION_INPUTS
+from sensei.contracts import DAY, KINDS, RECOMMENDATION_INPUTS
 from sensei.settings import Settings
 from training.registry import Registry
 
-DAY = 86_400_000_000
 DRIFTING = tuple(
     i.name
     for i in RECOMMENDATION_INPUTS

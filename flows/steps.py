@@ -17,6 +17,7 @@ from expectations.quarantine import Facts, by_expectation, refuse
 from features.outline import Outline
 from flows.own_log import refuse_empty
 from sensei import curriculum
+from sensei.contracts import DAY
 from sensei.errors import SenseiError, StorageUnavailable
 from sensei.log import open_log
 from sensei.settings import Settings
@@ -174,7 +175,7 @@ def build_features(
     logger = get_run_logger()
     log = read_log(validation.path, validation.path.with_name("shards"))
     end = int(moment.as_of.timestamp() * 1e6)
-    start = end - window_days * 86_400_000_000
+    start = end - window_days * DAY
     rule = by_time(log, start, end) if split == "time" else by_learner(log, start, end)
     catalogue = curriculum.read(open_log(settings.log_url).engine).topics
     prepared = prepare_log(log, rule, Outline.of(catalogue))

@@ -4,6 +4,7 @@ The expectation suites, the model signatures and the API schema derive from what
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 LEARNING_KINDS = (
     "quiz_complete",
@@ -34,6 +35,12 @@ WELL_PASSED_SCORE = 0.85
 
 SUGGESTED_SUCCESS = (0.70, 0.85)
 """Range of expected success in which a quiz is neither dull nor discouraging."""
+
+Format = Literal["text", "video", "lab"]
+"""Formats of resources."""
+
+DAY = 86_400_000_000
+"""Microseconds: times are counted from 1970 on, in UTC."""
 
 MAX_FUTURE_MINUTES = 5
 """An event further in the future than this is refused."""

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import Engine, delete, insert, select
 
 from sensei import database, tables
+from sensei.contracts import Format
 from sensei.errors import InvalidInput
 from sensei.rules import MAX_TOPIC_ID
 
@@ -27,7 +28,7 @@ class Resource(BaseModel):
     resource_id: int = Field(
         ge=1, le=MAX_TOPIC_ID, description="Unique in the curriculum; the id of its page"
     )
-    kind: Literal["text", "video", "lab"]
+    kind: Format
     title: str = Field(min_length=1)
     url: str = Field(min_length=1, description="Address, or a path below the platform's own")
     minutes: int | None = Field(None, ge=1, le=MAX_MINUTES)

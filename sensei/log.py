@@ -9,7 +9,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from sensei import database, quarantine, recording, revisions, tombstones
-from sensei.contracts import LEARNING_KINDS
+from sensei.contracts import DAY, LEARNING_KINDS
 from sensei.interaction import Interaction
 from sensei.tables import (
     Erased,
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sensei.checking import BadRow
-
-DAY = 86_400_000_000  # microseconds
 
 # What works on columns is imported in the methods that do: pandas and Arrow take 70 MB of memory
 # and half a second, and serving, which works on rows, never needs them.

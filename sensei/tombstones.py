@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sensei.errors import LearnerErased
+from sensei.revisions import signs
 from sensei.tables import Fact
 
 _KEY = "erasure_key"
@@ -45,12 +46,11 @@ def erased(connection: Connection, user_ids: Iterable[str]) -> set[str]:
     if key is None:
         return set()
     names = {_digest(key, user_id): user_id for user_id in user_ids}
-    sign = "?" if connection.dialect.name == "sqlite" else "%s"
     cursor, found, digests = connection.connection.cursor(), set(), list(names)
     for start in range(0, len(digests), _CHUNK):
         chunk = digests[start : start + _CHUNK]
-        signs = ", ".join([sign] * len(chunk))
-        cursor.execute(f"SELECT tombstone FROM erased WHERE tombstone IN ({signs})", chunk)  # noqa: S608
+        places = signs(connection, len(chunk))
+        cursor.execute(f"SELECT tombstone FROM erased WHERE tombstone IN ({places})", chunk)  # noqa: S608
         found |= {names[tombstone] for (tombstone,) in cursor.fetchall()}
     return found
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sensei.contracts import Format
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 Level = Literal["easy", "medium", "hard"]
 
@@ -85,7 +87,7 @@ class Material(Answer):
     """Something to study a topic with."""
 
     resource_id: int
-    kind: Literal["text", "video", "lab"]
+    kind: Format
     title: str
     url: str
 
@@ -114,7 +116,7 @@ class LearningPath(Sourced):
     learning_path: list[PathStep]
     goal: str
     remaining: int = Field(ge=0, description="Topics to the goal, those of the path included")
-    format: Literal["text", "video", "lab"] = Field(description="Preferred of the resources")
+    format: Format = Field(description="Preferred of the resources")
 
 
 class Predictions(Answer):

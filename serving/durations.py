@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sensei.contracts import DAY
 from sensei.errors import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ LEAST_EVENTS = 5
 
 STEP_SECONDS = 30
 """Durations are counted in steps of so many seconds."""
-
-DAY = 86_400_000_000  # microseconds
 
 FIRST_SECONDS, EVERY_SECONDS = 10.0, 3_600.0
 """A worker's first requests come before the first reading; reading a long log takes seconds."""

@@ -68,6 +68,9 @@ STATUSES = {
 }
 """Every status that may be answered, in words."""
 
+FAILED = "service: expected to answer, got an error that is logged; repeat once"
+"""All that a caller learns of a fault of ours."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -204,7 +207,7 @@ async def refused(request: Request, error: Exception) -> Response:
 async def failed(request: Request, error: Exception) -> Response:
     """500; what happened stands in the log alone."""
     logger.error("%s %s failed", request.method, _template(request), exc_info=error)
-    return refusal(500, "service: expected to answer, got an error that is logged; repeat once")
+    return refusal(500, FAILED)
 
 
 async def unknown(request: Request, error: Exception) -> Response:

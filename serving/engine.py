@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from features.history import History
+from sensei.contracts import Format
 from sensei.errors import NothingServed, StorageUnavailable
 from serving.arms import Arm, Arms
 from serving.catalogue import Catalogue
@@ -18,7 +19,7 @@ from serving.durations import Durations
 from serving.learners import Learner, Learners
 from serving.model import Model
 from serving.observability import FALLBACKS
-from serving.path import FORMAT_OF, Format, Goal, learning_path
+from serving.path import FORMAT_OF, Goal, learning_path
 from serving.predicting import predict
 from serving.predictions import Answer, new_id
 from serving.profile import profile

@@ -9,17 +9,17 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable
 from time import perf_counter
 from typing import Any, NamedTuple
 
-import orjson
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sensei.keys import OPEN, OPERATOR, Key
 from serving.access import ROLE, Access, Refused
+from serving.endpoints import FAILED, refusal
 from serving.observability import IN_FLIGHT, REQUEST_ID, REQUESTS, SECONDS, access_logger
 
 MAX_HEADERS = 64
@@ -118,15 +118,15 @@ class Guard:
                 receive = await self._with_body(sent, receive)
             await self._app(scope, receive, answer)
         except Refused as refused:
-            await _refuse(answer, refused.status, str(refused), refused.headers)
+            response = refusal(refused.status, str(refused), refused.headers)
+            await response(scope, receive, answer)
         except ClientGone:
             status = CLIENT_GONE
         except Exception:
             logger.exception("a request failed")
             if status:
                 raise  # half an answer is out: the server must break the connection
-            said = "service: expected to answer, got an error that is logged; repeat once"
-            await _refuse(answer, 500, said)
+            await refusal(500, FAILED)(scope, receive, answer)
         finally:
             IN_FLIGHT.dec()
             _note(scope, status or CLIENT_GONE, perf_counter() - started, key)
@@ -224,20 +224,6 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return rest.pop() if rest else await receive()
 
     return replay
-
-
-async def _refuse(
-    send: Callable[[Message], Awaitable[None]],
-    status: int,
-    sentence: str,
-    headers: Mapping[str, str] | None = None,
-) -> None:
-    """Answer as our endpoints do."""
-    body = orjson.dumps({"error": sentence})
-    sent = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
-    encoded = [(name.lower().encode(), value.encode()) for name, value in sent.items()]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})
 
 
 _counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}

@@ -18,7 +18,7 @@ from features.corpus import Corpus
 from features.outline import CatalogueTopic, Outline
 from features.recency import NEVER, WINDOW_DAYS, Recency
 from features.statistics import Statistics
-from features.steps import DAY
+from sensei.contracts import DAY
 
 if TYPE_CHECKING:
     from sensei.log import Log

@@ -1,9 +1,9 @@
 """What counts as finished and as mastered, read off one topic's numbers: the only place."""
 
 from features.steps import LAST_SCORES, T_ATTEMPTS, T_LAST_ATTEMPT, T_SCORES, T_STREAK, Numbers
-from sensei.contracts import WELL_PASSED_SCORE
+from sensei.contracts import DAY, WELL_PASSED_SCORE
 
-REST_MICROSECONDS = 86_400_000_000
+REST_MICROSECONDS = DAY
 """A topic mastered less than a day ago is not offered again."""
 
 

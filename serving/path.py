@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from features.steps import T_STREAK
+from sensei.contracts import Format
 from sensei.curriculum import Resource, Topic
 from sensei.errors import InvalidInput
 from serving.catalogue import Catalogue
@@ -13,8 +14,6 @@ from serving.durations import Durations
 from serving.mastery import last_score
 from serving.plan import Step, in_order, open_topics
 from serving.question import NO_MODEL, UNKNOWN_TOPIC, Question, Reply
-
-Format = Literal["text", "video", "lab"]
 
 FORMAT_OF: dict[str, Format] = {"visual": "video", "kinesthetic": "lab", "mixed": "text"}
 """Format by learning style."""

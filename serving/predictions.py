@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from sensei import database, tombstones
+from sensei.contracts import DAY
 from sensei.errors import StorageUnavailable
+from sensei.revisions import signs
 from sensei.tables import Prediction
 from serving.observability import PREDICTIONS_LOST
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from sensei.log import Log
 
 CAPACITY = 5_000
@@ -33,7 +37,6 @@ WRITE_SECONDS = 0.5
 
 RETRY_SECONDS = 2.0
 PURGE_SECONDS = 3_600.0
-DAY = 86_400_000_000  # microseconds
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +208,7 @@ class Predictions:
                 gone = tombstones.erased(connection, {each.user_id for each in batch})
                 rows = [_row(each) for each in batch if each.user_id not in gone]
                 if rows:
-                    connection.connection.cursor().executemany(_insert(log.sqlite), rows)
+                    connection.connection.cursor().executemany(_insert(connection), rows)
         except StorageUnavailable:
             self._put_back(batch)
             raise
@@ -220,17 +223,15 @@ class Predictions:
         if now < self._purge_at:
             return
         self._purge_at = now + int(PURGE_SECONDS * 1e6)
-        sign = "?" if log.sqlite else "%s"
-        query = (
-            "DELETE FROM predictions WHERE prediction_id IN "  # noqa: S608 - a number of ours
-            "(SELECT prediction_id FROM predictions "
-            f"WHERE created_at < {sign} ORDER BY created_at LIMIT {BATCH})"
-        )
         removed = BATCH
         while removed == BATCH and not self._stop.is_set():
             with database.writing(log.engine) as connection:
                 cursor = connection.connection.cursor()
-                cursor.execute(query, (now - self._kept,))
+                cursor.execute(
+                    "DELETE FROM predictions WHERE prediction_id IN "  # noqa: S608 - numbers of ours
+                    "(SELECT prediction_id FROM predictions "
+                    f"WHERE created_at < {now - self._kept} ORDER BY created_at LIMIT {BATCH})"
+                )
                 removed = cursor.rowcount
 
 
@@ -242,10 +243,9 @@ def _row(answer: Answer) -> list[Any]:
     return row
 
 
-def _insert(sqlite: bool) -> str:
-    names = ", ".join(Answer._fields)
-    signs = ", ".join(["?" if sqlite else "%s"] * len(Answer._fields))
+def _insert(connection: "Connection") -> str:
+    names, places = ", ".join(Answer._fields), signs(connection, len(Answer._fields))
     return (
-        f"INSERT INTO {Prediction.__tablename__} ({names}) VALUES ({signs}) "  # noqa: S608
+        f"INSERT INTO {Prediction.__tablename__} ({names}) VALUES ({places}) "  # noqa: S608
         "ON CONFLICT (prediction_id) DO NOTHING"
     )

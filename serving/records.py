@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.style import detect_learning_style
+from features.style import detect_learning_style, evidence
 from sensei import curriculum, erasure, preferences
 from sensei.errors import StorageUnavailable
 
@@ -59,12 +59,7 @@ class Records:
             fallback = None
         except StorageUnavailable:
             kinds, chosen, fallback = {}, None, "log_unreachable"
-        seen = {
-            "video_views": kinds.get("video_view", 0),
-            "text_reads": kinds.get("text_read", 0),
-            "practice_attempts": kinds.get("practice_attempt", 0),
-            "quiz_attempts": kinds.get("quiz_complete", 0),
-        }
+        seen = evidence(kinds)
         observed = detect_learning_style(**seen)
         return {
             "learning_style": chosen or observed,

@@ -1,12 +1,12 @@
 """What a request may hold, and the sentence a caller reads when it does not."""
 
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from sensei import rules
-from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, Input
+from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, Format, Input
 from sensei.errors import InvalidInput
 
 MAX_COUNT = 50
@@ -83,9 +83,7 @@ class LearningPathQuery(Query):
     steps: int = Field(
         5, ge=1, le=MAX_COUNT, description=f"a whole number from 1 to {MAX_COUNT}", examples=[5]
     )
-    format: Literal["text", "video", "lab"] | None = Field(
-        None, description="one of text, video, lab", examples=["video"]
-    )
+    format: Format | None = Field(None, description="one of text, video, lab", examples=["video"])
 
 
 def _row_schema(contract: tuple[Input, ...]) -> list[dict[str, Any]]:

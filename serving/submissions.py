@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, RootModel, WithJsonSchema
 
 from sensei import rules
-from sensei.contracts import KINDS, LEVELS
+from sensei.contracts import KINDS, LEVELS, Format
 from sensei.errors import InvalidInput
 from serving.answers import Answer, Level
 from serving.schemas import Query, TopicId, Username
@@ -16,7 +16,6 @@ MAX_BATCH = 1_000
 """Most events of one request."""
 
 Style = Literal["visual", "kinesthetic", "mixed"]
-Format = Literal["text", "video", "lab"]
 
 
 def _named(name: str, rule: Callable[[Any], Any]) -> BeforeValidator:

@@ -39,6 +39,19 @@ JUDGED = 4096
 """Rows asked at a time in validation."""
 
 
+def scaled(batch: int, rate: float, rows: int, updates: int) -> tuple[int, float]:
+    """Batch and learning rate for so many rows.
+
+    Args:
+        batch: most rows in a batch.
+        rate: what suits that batch; it falls with the root of the batch.
+        rows: to learn from.
+        updates: least batches an epoch, of `SMALLEST_BATCH` rows or more.
+    """
+    fitting = min(batch, max(SMALLEST_BATCH, rows // updates))
+    return fitting, rate * math.sqrt(fitting / batch)
+
+
 @dataclass(frozen=True)
 class Pace:
     """How fast is learned.
@@ -63,8 +76,8 @@ class Pace:
         At least `UPDATES_PER_EPOCH` batches an epoch, of 32 rows or more; the rate falls with the
         root of the batch.
         """
-        batch = min(self.batch, max(SMALLEST_BATCH, rows // UPDATES_PER_EPOCH))
-        return replace(self, batch=batch, rate=self.rate * math.sqrt(batch / self.batch))
+        batch, rate = scaled(self.batch, self.rate, rows, UPDATES_PER_EPOCH)
+        return replace(self, batch=batch, rate=rate)
 
 
 def cycle(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sensei.contracts import LEVELS, PASS_SCORE, WELL_PASSED_SCORE
 from training.architectures import Model
-from training.cycle import Data, Pace, cycle
+from training.cycle import Data, Pace, cycle, scaled
 from training.stream import Stream
 
 EPOCHS = 100
@@ -55,8 +55,8 @@ class Setting:
         At least `STEPS_PER_EPOCH` batches an epoch, of 32 rows or more; the rate falls with the
         root of the batch.
         """
-        batch = max(min(self.batch, SKETCH_BATCH), min(self.batch, rows // STEPS_PER_EPOCH))
-        return replace(self, batch=batch, rate=self.rate * math.sqrt(batch / self.batch))
+        batch, rate = scaled(self.batch, self.rate, rows, STEPS_PER_EPOCH)
+        return replace(self, batch=batch, rate=rate)
 
 
 SKETCH = Setting("sketch", batch=SKETCH_BATCH, rate=1e-3, patience=10, plateau=3)

@@ -14,8 +14,8 @@ from features.places import RECENT
 from features.recency import Recency, slots_by_topic
 from features.sequences import Sequences
 from features.statistics import fit
-from features.steps import DAY, LEARNING, PRACTICE
-from sensei.contracts import KINDS, LEVELS
+from features.steps import LEARNING, PRACTICE
+from sensei.contracts import DAY, KINDS, LEVELS
 
 ROW = st.tuples(
     st.sampled_from(["ann", "bob", "émile"]),

@@ -6,8 +6,7 @@ import pytest
 
 from features.batch import Examples, encode, examples
 from features.statistics import Statistics, fit
-from features.steps import DAY
-from sensei.contracts import RECOMMENDATION_INPUTS
+from sensei.contracts import DAY, RECOMMENDATION_INPUTS
 from training import baselines
 from training.architectures import Model, Network
 from training.feed import Feed

@@ -6,8 +6,7 @@ import pytest
 
 from features.batch import encode
 from features.places import NEW, PRIORS
-from features.steps import DAY
-from sensei.contracts import RECOMMENDATION_INPUTS, TOPIC_INPUTS, place
+from sensei.contracts import DAY, RECOMMENDATION_INPUTS, TOPIC_INPUTS, place
 from training import tasks
 from training.architectures import columns, sequence
 from training.architectures.sequence import Size

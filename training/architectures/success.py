@@ -1,9 +1,9 @@
 """Success: whether a learner passes an attempt, at each level, with its item known or not.
 
-overall = base + f(learner, topic); at a level = overall + g(f's layer, item). The base is the
-learner's shrunk proficiency in log odds, so the network learns what to add to it; g adds the
-item's own log odds where an item is known. `levels` is the same without the item, what serving
-asks for; `overall` is for whoever knows neither item nor level.
+overall = base + linear(learner, topic) + f(learner, topic); at a level = overall + g(f's layer,
+item). The base is the learner's shrunk proficiency in log odds, so the network learns what to add
+to it; g adds the item's own log odds where an item is known. `levels` is the same without the item,
+what serving asks for; `overall` is for whoever knows neither item nor level.
 
 Sources: Pavlik et al. 2009 (AIED, PFA) and Gervet et al. 2020 (JEDM, Best-LR) for what is read;
 Piech et al. 2015 (NIPS, DKT) for the recurrent state.
