@@ -23,12 +23,12 @@ NAMES = {
     "plain": "reference, plain inputs",
     "reference": "reference network",
     "slots": "typed slots",
-    "prior": "with continuations",
-    "history": "with history",
+    "prior": "continuations network",
+    "history": "history network",
     "sequence": "sequence network",
     "blend": "blend of networks",
-    "items": "with items",
-    "topics": "with topics",
+    "items": "items network",
+    "topics": "topics network",
     "tracing": "knowledge tracing",
 }
 COUNTING = (
