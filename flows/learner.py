@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.console import console
+from sensei.facts import RETRAINING_DUE
 from sensei.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="One learner: export or erase what is held.")
@@ -40,6 +41,6 @@ def erase(name: Name) -> None:
     log = open_own_log(settings)
     counts = erasure.erase(log.engine, name, (settings.runs, settings.evaluations))
     console.print(f"{sum(counts.values()):,} rows erased; extracts and caches are removed.")
-    due = log.get_fact(erasure.RETRAINING_DUE)
+    due = log.get_fact(RETRAINING_DUE)
     if due and due["bundle"] == log.pointer():
         console.print("The bundle that serves may have learnt from them. Next: sensei train")

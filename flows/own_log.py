@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from sensei import curriculum, database, rules
 from sensei.checking import check_table
 from sensei.errors import InvalidInput, NotEnoughData
+from sensei.facts import DEMO
 from sensei.identity import Occurrences
 from sensei.log import Log, open_log
 from sensei.settings import Settings
@@ -74,7 +75,7 @@ def simulate_into(
         )
     catalogue = curriculum.load_file(None)
     curriculum.store(log.engine, catalogue)
-    log.set_fact("demo", True)
+    log.set_fact(DEMO, True)
     topics = [topic.model_dump() for topic in catalogue.topics]
     table = simulate(learners, days, seed, topics, end)
     rows, _ = check_table(table, rules.latest(end), Occurrences())

@@ -16,6 +16,7 @@ from flows.steps import IO, Features, Validation
 from sensei import bundle
 from sensei.bundle import Bundle, Manifest, ModelEntry
 from sensei.errors import IncompatibleBundle
+from sensei.facts import DEMO
 from sensei.log import open_log
 from sensei.settings import Settings
 from training import review
@@ -90,7 +91,7 @@ def register(
         draw(Path(folder), candidates.curves, evidence, result)
         name = f"train {dataset.last:%Y-%m-%d}"
         run = log_candidates(registry, name, parameters, dataset, contests, Path(folder))
-    demo = bool(open_log(settings.log_url).get_fact("demo"))
+    demo = bool(open_log(settings.log_url).get_fact(DEMO))
     made = {
         contest.model: _made(contest, exported[contest.model], dataset, demo, parameters)
         for contest in contests

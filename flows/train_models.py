@@ -10,6 +10,7 @@ from flows import release, reports, steps
 from flows.artifacts import drift_in_words, publish
 from flows.one_at_a_time import one_at_a_time
 from flows.summary import RunSummary, tables_of
+from sensei.facts import DEMO
 from sensei.log import open_log
 from sensei.settings import Settings
 
@@ -67,7 +68,7 @@ def train_models(
         drift = reports.report_drift(settings, moment, features)
         kept = reports.keep_reports(settings, registered, validation, features, drift)
     summary = RunSummary(
-        demo=bool(open_log(settings.log_url).get_fact("demo")),
+        demo=bool(open_log(settings.log_url).get_fact(DEMO)),
         as_of=moment.as_of,
         window_days=window_days,
         read=validation.read,

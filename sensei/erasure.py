@@ -18,10 +18,8 @@ from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
 
 from sensei import database, tombstones
 from sensei.errors import StorageUnavailable
+from sensei.facts import RETRAINING_DUE
 from sensei.tables import Base, Erased, Fact, Learner, ServingState, UserInteraction
-
-RETRAINING_DUE = "retraining_due"
-"""Fact: the bundle that learnt from somebody who was erased since, and when that was."""
 
 _WAIT_SECONDS = 5.0
 

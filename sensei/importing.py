@@ -14,6 +14,7 @@ from sensei import files, frames, rules
 from sensei.checking import CANONICAL, BadRow, check_table
 from sensei.contracts import CONTRACT_COLUMNS
 from sensei.errors import InvalidInput
+from sensei.facts import DEMO
 from sensei.identity import Occurrences
 from sensei.log import Log
 
@@ -70,7 +71,7 @@ def import_files(
         InvalidInput: a file is broken or its columns do not fit; or the database is a demo.
         StorageUnavailable: the log cannot be written.
     """
-    if log.get_fact("demo"):
+    if log.get_fact(DEMO):
         raise InvalidInput(
             "import: expected a log of real learners, got a database of simulated ones; "
             "set SENSEI_HOME to another folder and run `sensei db upgrade` there"

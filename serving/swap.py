@@ -19,6 +19,7 @@ from features.history import FOLD_VERSION, History
 from features.recency import NEVER
 from sensei.bundle import Bundle
 from sensei.errors import IncompatibleBundle, SenseiError, StorageUnavailable
+from sensei.facts import TRIAL
 from serving.arms import Arms
 from serving.engine import Engine
 from serving.lately import Lately
@@ -37,9 +38,6 @@ REFRESH_SECONDS = 60.0
 
 READ_SECONDS, START_SECONDS = 0.2, 0.5
 """How long at most what learners did is read at a time, and before the first request."""
-
-TRIAL = "trial"
-"""Fact that names the bundle of a live trial and its share: `{"bundle": digest, "share": 0.1}`."""
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from sqlalchemy import insert, select
 from sensei import database, rules
 from sensei.checking import check_table
 from sensei.copying import copy_database
-from sensei.erasure import RETRAINING_DUE, erase, export, personal_tables
+from sensei.erasure import erase, export, personal_tables
 from sensei.errors import LearnerErased, StorageUnavailable
+from sensei.facts import RETRAINING_DUE
 from sensei.importing import import_files
 from sensei.log import Log, open_log
 from sensei.tables import Erased, Learner, Prediction

@@ -12,11 +12,12 @@ import pytest
 from features.history import FOLD_VERSION
 from sensei.bundle import Bundle, write
 from sensei.errors import StorageUnavailable
+from sensei.facts import TRIAL
 from sensei.log import Log, open_log
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.learners import Learners
-from serving.swap import REFRESH_SECONDS, TRIAL, Follower
+from serving.swap import REFRESH_SECONDS, Follower
 
 Quiz = Callable[..., dict[str, Any]]
 
