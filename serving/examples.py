@@ -139,3 +139,26 @@ EXPORT: dict[str, Any] = {
 }
 
 ERASURE: dict[str, Any] = {"erased": {"user_interactions": 12, "learners": 1, "predictions": 7}}
+
+MONITORED: dict[str, Any] = {
+    "computed_at": "2026-01-31T03:00:12+00:00",
+    "window": {"start": "2026-01-24T03:00:00+00:00", "end": "2026-01-31T03:00:00+00:00"},
+    "accuracy": 0.74,
+    "recommendation_acceptance": 0.38,
+    "user_satisfaction": 4.1,
+    "data_drift_score": 0.06,
+    "hit_rate_at_k": 0.46,
+    "log_loss": 0.53,
+    "calibration_error": 0.03,
+    "catalogue_coverage": 0.82,
+    "fallback_share": 0.04,
+    "lift": {"value": 0.11, "low": 0.07, "high": 0.15, "n": 5210, "learners": 871},
+    "skew": {"compared": 1000, "different": 0},
+    "drift": {"score": 0.06, "drifted": [], "report": "reports/drift/2026-01-31.html"},
+    "alarms": [],
+    "measures": [
+        {"version": "7", "arm": "champion", "day": "2026-01-30", "recommendation_acceptance": 0.39}
+    ],
+    "fallback": None,
+    "note": None,
+}

@@ -1,11 +1,15 @@
-"""What the people who run the service ask: whether it is well, and how it does."""
+"""What the people who run the service ask: how it does, and how well its answers did."""
+
+import asyncio
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.endpoints import Endpoint
+from serving import examples
+from serving.endpoints import Endpoint, answer
+from serving.monitored import Monitored
 from serving.observability import exposition
 from serving.schemas import Query
 
@@ -15,7 +19,21 @@ async def metrics(_: Request, __: Query) -> Response:
     return Response(await run_in_threadpool(exposition), media_type=CONTENT_TYPE_LATEST)
 
 
+async def monitoring_metrics(request: Request, _: Query) -> Response:
+    """What the monitor last found."""
+    return answer(await asyncio.to_thread(request.app.state.worker.records.monitored))
+
+
 ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "GET",
+        "/api/monitoring/metrics",
+        monitoring_metrics,
+        "How well the answers of the last days did",
+        Monitored,
+        scope="operator",
+        example=examples.MONITORED,
+    ),
     Endpoint(
         "GET", "/metrics", metrics, "Metrics of all workers, for Prometheus", scope="operator"
     ),

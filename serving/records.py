@@ -1,4 +1,4 @@
-"""What the database holds of a learner, and the resources: seldom asked, so asked anew each time.
+"""What the database holds of learners, resources and figures: seldom asked, so asked anew each time.
 
 Every call waits for the database: call it in a thread.
 """
@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from features.style import detect_learning_style, evidence
 from sensei import curriculum, erasure, preferences
 from sensei.errors import StorageUnavailable
+from sensei.facts import MONITORED
+from serving.monitored import NEVER_RAN, NOTHING, UNREACHABLE
+from serving.question import LOG_UNREACHABLE
 
 if TYPE_CHECKING:
     from sensei.curriculum import Resource, Topic
@@ -29,6 +32,7 @@ class Records:
         self._folders = folders
         self._opened: Log | None = None
         self._seen: dict[int, tuple[Topic, Resource]] = {}
+        self._monitored: dict[str, Any] = {}
 
     @property
     def _log(self) -> "Log":
@@ -58,7 +62,7 @@ class Records:
             chosen = preferences.style_override(self._log.engine, user_id)
             fallback = None
         except StorageUnavailable:
-            kinds, chosen, fallback = {}, None, "log_unreachable"
+            kinds, chosen, fallback = {}, None, LOG_UNREACHABLE
         seen = evidence(kinds)
         observed = detect_learning_style(**seen)
         return {
@@ -78,6 +82,20 @@ class Records:
         """
         preferences.set_style_override(self._log.engine, user_id, style)
         return self.learning_style(user_id)
+
+    def monitored(self) -> dict[str, Any]:
+        """What the monitor last found; see `serving.monitored.Monitored`.
+
+        While the database does not answer, as it was last read, which `fallback` says.
+        """
+        try:
+            found = self._log.get_fact(MONITORED)
+        except StorageUnavailable:
+            fallback, note = LOG_UNREACHABLE, UNREACHABLE
+        else:
+            self._monitored = found if isinstance(found, dict) else {}
+            fallback, note = None, None if self._monitored else NEVER_RAN
+        return NOTHING | self._monitored | {"fallback": fallback, "note": note}
 
     def export(self, user_id: str) -> dict[str, Any]:
         """Everything held of a learner.
