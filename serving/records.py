@@ -1,4 +1,4 @@
-"""What the database holds of learners, resources and figures: seldom asked, so asked anew each time.
+"""What the database holds of learners and resources: seldom asked, so asked anew each time.
 
 Every call waits for the database: call it in a thread.
 """
@@ -91,11 +91,10 @@ class Records:
         try:
             found = self._log.get_fact(MONITORED)
         except StorageUnavailable:
-            fallback, note = LOG_UNREACHABLE, UNREACHABLE
-        else:
-            self._monitored = found if isinstance(found, dict) else {}
-            fallback, note = None, None if self._monitored else NEVER_RAN
-        return NOTHING | self._monitored | {"fallback": fallback, "note": note}
+            missing = {"fallback": LOG_UNREACHABLE, "note": UNREACHABLE}
+            return NOTHING | self._monitored | missing
+        self._monitored = found if isinstance(found, dict) else {}
+        return NOTHING | self._monitored | {"note": None if self._monitored else NEVER_RAN}
 
     def export(self, user_id: str) -> dict[str, Any]:
         """Everything held of a learner.

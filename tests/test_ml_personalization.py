@@ -1,0 +1,102 @@
+"""The names of the original guide, walked one after the other: each is there and does its work."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from features.style import detect_learning_style, evidence
+from sensei import curriculum, preferences
+from sensei.database import upgrade
+from sensei.log import Log, open_log
+from sensei.recording import entries
+from sensei.settings import Settings
+from sensei.tables import UserInteraction
+from serving.worker import Worker, start_worker
+from training.collection import collect_training_data
+
+MIA = "mia"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, planted_bundle: Path) -> Path:
+    """A log that points at the planted bundle."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(planted_bundle, home / "bundles" / planted_bundle.name)
+    upgrade(f"sqlite:///{home / 'sensei.db'}")
+    return home
+
+
+@pytest.fixture(scope="module")
+def log(home: Path, planted_bundle: Path) -> Iterator[Log]:
+    log = open_log(f"sqlite:///{home / 'sensei.db'}")
+    curriculum.store(log.engine, curriculum.load_file())
+    log.set_pointer(planted_bundle.name)
+    yield log
+    log.close()
+
+
+@pytest.fixture(scope="module")
+def worker(home: Path, log: Log) -> Iterator[Worker]:
+    """What one process of the service runs; a quiz of Mia was logged."""
+    worker = start_worker(Settings(home=home, control_share=0.0))
+    quiz = {
+        "user_id": MIA,
+        "interaction_type": "quiz_complete",
+        "topic_id": 11,
+        "score": 0.9,
+        "duration_seconds": 240,
+    }
+    (entry,) = entries([quiz], datetime.now(UTC))
+    row = asyncio.run(worker.recorder.log_interaction(entry))
+    assert (row.user_id, row.score) == (MIA, 0.9)
+    yield worker
+    worker.close()
+
+
+def test_user_interaction_is_the_table_with_the_columns_of_the_guide() -> None:
+    columns = set(UserInteraction.__table__.columns.keys())
+    named = {"user_id", "interaction_type", "topic_id", "score", "duration_seconds", "timestamp"}
+    assert UserInteraction.__tablename__ == "user_interactions"
+    assert named | {"id", "metadata"} <= columns
+
+
+def test_log_interaction_and_get_user_profile(worker: Worker) -> None:
+    profile = worker.engine.get_user_profile(MIA)
+    assert (profile["attempts"], profile["passes"], profile["met"]) == (1, 1, [11])
+    assert profile["mean_score"] == pytest.approx(0.9)
+
+
+def test_recommend_next_topics(worker: Worker) -> None:
+    answer = worker.engine.recommend_next_topics(MIA, num_recommendations=2)
+    first, second = answer["recommendations"]
+    assert first["topic_id"] == 12  # what follows topic 11 in the planted model
+    assert first["probability"] > second["probability"]
+
+
+def test_suggest_quiz_difficulty(worker: Worker) -> None:
+    answer = worker.engine.suggest_quiz_difficulty(MIA, topic_id=11)
+    assert answer["difficulty"] in ("easy", "medium", "hard")
+    assert answer["success_probability"] == answer["levels"][answer["difficulty"]]
+
+
+def test_adapt_learning_path(worker: Worker) -> None:
+    path = worker.engine.adapt_learning_path(MIA, steps=50, topic_id=12)["learning_path"]
+    topics = [each["topic_id"] for each in path]
+    assert topics[-1] == 12  # the goal, after all that it builds on
+    assert 11 not in topics  # passed already
+
+
+def test_detect_learning_style(worker: Worker, log: Log) -> None:
+    assert detect_learning_style(5, 2, 0, 0) == "visual"
+    assert detect_learning_style(4, 2, 3, 2) == "kinesthetic"
+    observed = detect_learning_style(**evidence(preferences.kinds(log.engine, MIA)))
+    assert observed == worker.engine.get_user_profile(MIA)["learning_style"] == "mixed"
+
+
+def test_collect_training_data(worker: Worker, log: Log) -> None:
+    frame = collect_training_data(log, days=90)
+    assert frame[["topic_id", "score"]].to_dict("records") == [{"topic_id": 11, "score": 0.9}]
