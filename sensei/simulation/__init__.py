@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from sensei.simulation.cohort import Cohort
 from sensei.simulation.record import Acts
+from sensei.simulation.shift import Shift
 from sensei.simulation.truth import success_probability
 
-__all__ = ["Acts", "Cohort", "simulate", "success_probability"]
+__all__ = ["Acts", "Cohort", "Shift", "simulate", "success_probability"]
 
 
 def simulate(

@@ -1,7 +1,7 @@
 """The cohort: every step, each learner whose time has come does one thing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from sensei.simulation.choices import (
 )
 from sensei.simulation.draws import Bools, Draws, Floats, Ints
 from sensei.simulation.record import Acts, to_table
+from sensei.simulation.shift import Change, Shift
 from sensei.simulation.traits import ITEMS, draw_learners, draw_topics
 
 OFFERED = 3
@@ -57,8 +58,22 @@ class Cohort:
         seed: int,
         topics: Sequence[Mapping[str, Any]],
         end: datetime,
+        stay_days: int | None = None,
+        shift: Shift | None = None,
     ) -> None:
-        """Draw a world and its learners; nobody has acted yet. Arguments as for `simulate`."""
+        """Draw a world and its learners; nobody has acted yet.
+
+        Args:
+            learners: as for `simulate`, as are the next four.
+            days: see there.
+            seed: see there.
+            topics: see there.
+            end: see there.
+            stay_days: Learners join evenly over the whole time and stay at most so many days: a
+                world that is the same at all times, once as many days have gone by. Without it
+                they join early, and stay as long as they like.
+            shift: What changes in the midst of it.
+        """
         if end.tzinfo is None:
             raise ValueError(f"end: expected an aware moment, got {end}; add a time zone")
         if learners < 1 or days < 1 or not topics:
@@ -66,16 +81,23 @@ class Cohort:
                 "cohort: expected at least one learner, one day and one topic, got "
                 f"{learners}, {days}, {len(topics)}; raise them"
             )
+        start = np.floor(end.timestamp()) - days * calendar.DAY
         self.seed = seed
         self.end = np.floor(end.timestamp())
         self.draws = Draws(seed)
         self.topics = draw_topics(topics, self.draws)
         self.learners = draw_learners(learners, self.topics, days, self.draws)
+        self.change = Change.of(shift, [topic["domain"] for topic in topics])
+        self._last = np.full(learners, np.inf)
+        if stay_days is not None:
+            joined = calendar.DAY * days * self.draws.uniform("joined", np.arange(learners))
+            self.learners = replace(self.learners, joined=joined)
+            self._last = start + joined + stay_days * calendar.DAY
         self.user_ids = [f"learner-{number:05d}" for number in range(1, learners + 1)]
         self.history: list[Acts] = []
         self.taught: dict[tuple[int, int], list[tuple[float, float, float]]] = {}
         self._prior = memory.brought(self.learners.ability, self.topics.difficulty)
-        self._progress = self._begin(self.end - days * calendar.DAY)
+        self._progress = self._begin(start)
         self.step(until=datetime.fromtimestamp(0, UTC))  # nobody is due: an empty first record
 
     def _begin(self, start: float) -> Progress:
@@ -184,6 +206,7 @@ class Cohort:
         rows = np.flatnonzero(~stays)
         moving = who[rows]
         utility = topic_utility(mind.take(rows), self.learners, self.topics)
+        utility += self.change.gained(self._progress.clock[moving])
         if offered is not None:
             trust = self.learners.trust[moving]
             utility = offered_bonus(utility, offered[moving], looked[rows], trust)
@@ -203,12 +226,13 @@ class Cohort:
         level = self.draws.choice("level", who, step, level_utility(judged))
         item = np.floor(ITEMS * self.draws.uniform("item", who, step)).astype(np.int64)
         quiz = kind == QUIZ
+        able = proficiency - self.change.hardened(self._progress.clock[who])
         bank = self.topics.quiz_difficulty[topic, level, item]
         slope = self.topics.quiz_slope[topic, level, item]
         right = np.where(
             quiz,
-            responses.right(proficiency, bank, slope, responses.GUESS),
-            responses.right(proficiency, self.topics.task_difficulty[topic, item], 1.0, 0.0),
+            responses.right(able, bank, slope, responses.GUESS),
+            responses.right(able, self.topics.task_difficulty[topic, item], 1.0, 0.0),
         )
         luck = self.draws.uniform("answers", who, step, responses.QUESTIONS)
         score = (luck < right[:, None]).mean(axis=1)
@@ -248,7 +272,8 @@ class Cohort:
         )
         rested = acts.end + calendar.pause(who, step, self.draws)
         later = calendar.next_session(acts.end, who, now.sessions[who], self.learners, self.draws)
-        now.clock[who] = np.where(leaves, np.inf, np.where(ends, later, rested))
+        following = np.where(leaves, np.inf, np.where(ends, later, rested))
+        now.clock[who] = np.where(following < self._last[who], following, np.inf)
         now.sessions[who] += ends
         for counter in (now.in_session, now.attempts, now.failures):
             counter[who[ends]] = 0

@@ -43,7 +43,9 @@ def success_probability(world: Cohort, learner: str, topic: int, level: str, at:
     proficiency = responses.proficiency(ability[place : place + 1], known[place], ready)
     bank = place, LEVELS.index(level)
     chance = responses.quiz_success(
-        proficiency, world.topics.quiz_difficulty[bank], world.topics.quiz_slope[bank]
+        proficiency - world.change.hardened(np.array([moment])),
+        world.topics.quiz_difficulty[bank],
+        world.topics.quiz_slope[bank],
     )
     return float(chance[0])
 

@@ -229,16 +229,19 @@ def test_known_prerequisites_are_seen_in_the_log(world: Cohort) -> None:
     assert np.mean(met) > np.mean(chance) + 0.2
 
 
-def test_offers_that_suit_are_taken_more_often() -> None:
+@pytest.mark.parametrize("latent", ["taste", "ability"])
+def test_offers_that_suit_are_taken_more_often(latent: str) -> None:
     taken = {}
-    for name, direction in (("liked", -1), ("disliked", 1)):
+    for name, direction in (("best", -1), ("worst", 1)):
         cohort = Cohort(80, 10, 0, TOPICS, END)
-        order = np.argsort(direction * cohort.learners.interest, axis=1, kind="stable")
+        off_level = np.abs(cohort.learners.ability - 0.7 - cohort.topics.difficulty)
+        suits = cohort.learners.interest if latent == "taste" else -off_level
+        order = np.argsort(direction * suits, axis=1, kind="stable")
         looked = accepted = 0
         while len((acts := cohort.step(order[:, :3])).learner):
             looked, accepted = looked + acts.looked.sum(), accepted + acts.accepted.sum()
         taken[name] = accepted / looked
-    assert taken["liked"] > taken["disliked"] + 0.05
+    assert taken["best"] > taken["worst"] + 0.05
 
 
 def test_nothing_is_accepted_where_nothing_is_offered() -> None:
