@@ -67,4 +67,4 @@ class Change:
 
     def hardened(self, moment: Floats) -> Floats:
         """Logits (n,) that questions have gained by moments (n,)."""
-        return (moment >= self.since) * self.harder
+        return np.where(moment >= self.since, self.harder, 0.0)
