@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from prefect import get_run_logger, task
 
 from features.history import FOLD_VERSION
+from flows.gating import serving_bundle
 from flows.package_service import package
 from flows.steps import IO, Features, Validation
 from sensei import bundle
-from sensei.bundle import Bundle, Manifest, ModelEntry
-from sensei.errors import IncompatibleBundle
+from sensei.bundle import Manifest, ModelEntry
 from sensei.facts import DEMO
 from sensei.log import open_log
 from sensei.settings import Settings
@@ -30,7 +30,6 @@ from training.gate import Decision
 from training.pictures import draw
 from training.promotion import Move, champion, promote
 from training.registry import Registry
-from training.rematch import decide_all
 from training.result import Evidence, Result
 from training.tracking import Contest, Dataset, log_candidates
 
@@ -138,37 +137,6 @@ def _made(
     )
 
 
-@task(name="gate")
-def gate(
-    settings: Settings, features: Features, evidence: Evidence, seed: int
-) -> dict[str, Decision]:
-    """Hold each challenger against the champion on the same later events."""
-    serving = _serving(settings)
-    decisions = decide_all(
-        serving,
-        features.prepared,
-        evidence.tested,
-        evidence.chosen,
-        settings.promotion_margin,
-        seed,
-    )
-    for model, decision in decisions.items():
-        get_run_logger().info("Gate: %s: %s", model, decision.reason)
-    return decisions
-
-
-def _serving(settings: Settings) -> Bundle | None:
-    """The bundle that serves; None where there is none that this code can read."""
-    digest = open_log(settings.log_url).pointer()
-    if digest is None:
-        return None
-    try:
-        return Bundle.load(settings.bundles / digest, FOLD_VERSION)
-    except IncompatibleBundle as error:
-        get_run_logger().warning("Gate: the champion cannot be compared: %s", error)
-        return None
-
-
 @task(name="promote", **IO)
 def promote_versions(
     settings: Settings,
@@ -187,7 +155,7 @@ def promote_versions(
     if not passed:
         return None
     log = open_log(settings.log_url)
-    serving = _serving(settings)
+    serving = serving_bundle(settings)
     kept = serving.manifest.models if serving else {}
     entries: dict[Any, ModelEntry] = {m: e for m, e in kept.items() if m not in passed}
     networks = {m: serving.networks[m] for m in entries} if serving else {}

@@ -40,6 +40,7 @@ class RunSummary:
         versions: model -> registered version.
         promoted: model -> whether the version now answers learners.
         decisions: model -> the gate's sentence.
+        checks: model -> what the gate asked for and whether it held, in a line.
         bundle, bento: what serves; None where nothing was promoted.
         drift: what the drift report found, in words.
         reports: title -> file.
@@ -62,6 +63,7 @@ class RunSummary:
     versions: dict[str, str]
     promoted: dict[str, bool]
     decisions: dict[str, str]
+    checks: dict[str, str]
     bundle: str | None
     bento: str | None
     drift: str
@@ -101,6 +103,7 @@ def show_summary(console: Console, run: RunSummary) -> None:
             f"{model}: {NAMES.get(run.chosen[model], run.chosen[model])}, version "
             f"{run.versions[model]}, {mark}. {sentence}"
         )
+        console.print(f"  checks: {run.checks[model]}")
     console.print(run.drift)
     for title, path in run.reports.items():
         console.print(f"  {title:<14} {_short(path)}", soft_wrap=True)

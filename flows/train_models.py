@@ -8,6 +8,7 @@ from pydantic import Field
 
 from flows import release, reports, steps
 from flows.artifacts import drift_in_words, publish
+from flows.gating import gate
 from flows.one_at_a_time import one_at_a_time
 from flows.summary import RunSummary, tables_of
 from sensei.facts import DEMO
@@ -58,7 +59,7 @@ def train_models(
         registered = release.register(
             settings, validation, features, candidates, evidence, result, exported, parameters
         )
-        decisions = release.gate(settings, features, evidence, seed)
+        decisions = gate(settings, features, evidence, exported, seed)
         digest = (
             release.promote_versions(settings, features, chosen, exported, registered, decisions)
             if promotion == "auto"
@@ -85,6 +86,7 @@ def train_models(
             model: digest is not None and decision.promote for model, decision in decisions.items()
         },
         decisions={model: decision.reason for model, decision in decisions.items()},
+        checks={model: decision.summary for model, decision in decisions.items()},
         bundle=digest,
         bento=bento,
         drift=drift_in_words(drift, settings.drift_days),

@@ -33,6 +33,9 @@ Rows = Mapping[str, NDArray[np.float32]]
 MAX_ROWS = 2_000
 """Held-out rows on which parity is checked."""
 
+TOLERANCE = 1e-5
+"""Largest difference to Keras allowed in any answer, for rows that occur."""
+
 EDGE_FACTOR = 10.0
 """Single precision holds seven digits: where scores are ten times larger, so is what is left."""
 
@@ -80,7 +83,7 @@ def to_litert(model: "keras.Model") -> bytes:
 
 
 def check_parity(
-    model: "keras.Model", litert: bytes, inputs: Rows, tolerance: float = 1e-5
+    model: "keras.Model", litert: bytes, inputs: Rows, tolerance: float = TOLERANCE
 ) -> float:
     """Hold the exported model against Keras, both in batches and row by row as serving calls it.
 

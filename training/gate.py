@@ -1,5 +1,6 @@
 """Decide whether a challenger replaces the champion: only on evidence, and always with a reason."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,18 @@ from numpy.typing import NDArray
 
 from sensei.errors import InvalidInput
 from sensei.metrics import Floats, Ints, resamples
+from training.checks import Check
 
 RESAMPLES = 2_000
+
+INFERIOR = 0.02
+"""A slice may lose less than this, in units of the metric: NDCG@5, or nats of log loss."""
+
+GAIN, FIRST = "gain", "first champion"
+"""Name of the first check: with a champion, and without one."""
+
+FEW_LEARNERS = 20
+"""Fewer are too few to resample: the interval would be too narrow."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ class Decision:
             where nothing was compared, as are `low` and `high`.
         low: lower end of the gain's 95 % interval.
         high: upper end.
+        checks: all that was asked for, the gain first; every one must pass.
     """
 
     promote: bool
@@ -68,6 +80,12 @@ class Decision:
     gain: float = float("nan")
     low: float = float("nan")
     high: float = float("nan")
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """Every check in a word or two."""
+        return ", ".join(f"{each.name} {each.verdict}" for each in self.checks)
 
 
 def decide(
@@ -87,29 +105,86 @@ def decide(
     Source: Field & Welsh 2007 (cluster bootstrap), JRSS B 69(3).
     """
     if champion is None:
-        return Decision(True, "There is no champion yet: the best candidate becomes the first.")
+        return _decision((Check(FIRST, True, "the best candidate becomes the first"),))
     _check_same_targets(champion, challenger)
     learners, targets = len(challenger.learner), int(challenger.count.sum())
     if learners < 2:
-        return Decision(
-            False,
-            f"The champion stays: {targets} later events of {learners} learners are too few to "
-            "compare on.",
-        )
+        said = f"{targets} later events of {learners} learners are too few to compare on"
+        return _decision((Check(GAIN, False, said),))
+    gain, low, high = _gain(champion, challenger, seed)
+    passed = bool(low > margin)
+    bound = "exceeds" if passed else "does not exceed"
+    said = (
+        f"{challenger.metric} is {challenger.mean:.4f} against {champion.mean:.4f} on "
+        f"{targets:,} later events of {learners:,} learners, a gain of {gain:+.4f} "
+        f"(95 % interval {low:+.4f} to {high:+.4f}) whose lower bound {bound} the margin of "
+        f"{margin:g}"
+    )
+    return _decision((Check(GAIN, passed, said, gain),), gain, low, high)
+
+
+def judge(decision: Decision, checks: Sequence[Check]) -> Decision:
+    """The same decision with more checks: one that fails keeps the challenger back."""
+    asked = (*decision.checks, *checks)
+    return _decision(asked, decision.gain, decision.low, decision.high)
+
+
+def _decision(
+    checks: tuple[Check, ...],
+    gain: float = float("nan"),
+    low: float = float("nan"),
+    high: float = float("nan"),
+) -> Decision:
+    """The verdict on checks, the first of which compares with the champion."""
+    promote = all(each.passed for each in checks)
+    compared, failed = checks[0], [each for each in checks[1:] if not each.passed]
+    if compared.name == FIRST:
+        verdict = "There is no champion yet" if promote else "There is still no champion"
+    else:
+        verdict = "The challenger is promoted" if promote else "The champion stays"
+    why = [f"{each.name}: {each.said}" for each in failed]
+    said = why if failed and compared.name == FIRST else [*why, compared.said]
+    return Decision(promote, f"{verdict}: {'; '.join(said)}.", gain, low, high, checks)
+
+
+def not_inferior(
+    name: str, champion: PerLearner, challenger: PerLearner, seed: int, margin: float = INFERIOR
+) -> Check:
+    """Whether a challenger loses next to nothing in one slice of the same later events.
+
+    It passes where the gain's interval lies above minus the margin, and fails where it does not
+    and lies below 0: the loss is beyond chance. An interval that holds both says too little; the
+    slice is not judged then. So an equal challenger fails in one of 40, whatever the slice's size.
+
+    Args:
+        name: of the slice.
+        champion: on the targets of the slice.
+        challenger: on the same.
+        seed: seed of the resampling.
+        margin: the loss that is too much, in units of the metric.
+
+    Source: Piaggio et al. 2012 (JAMA), non-inferiority by confidence intervals.
+    """
+    _check_same_targets(champion, challenger)
+    learners, targets = len(challenger.learner), int(challenger.count.sum())
+    of = f"{targets:,} targets of {learners:,} learners"
+    if learners < FEW_LEARNERS:
+        return Check(name, True, f"{of} are too few to judge", judged=False)
+    gain, low, high = _gain(champion, challenger, seed)
+    found = f"gain {gain:+.4f} ({low:+.4f} to {high:+.4f}) on {of}"
+    if low > -margin:
+        return Check(name, True, f"{found}, above -{margin:g}", gain)
+    if high < 0:
+        return Check(name, False, f"{found}, a loss beyond chance and not above -{margin:g}", gain)
+    return Check(name, True, f"{found}, too few to judge", gain, judged=False)
+
+
+def _gain(champion: PerLearner, challenger: PerLearner, seed: int) -> tuple[float, float, float]:
+    """How much better the challenger is, and its 95 % interval."""
     sign = 1.0 if challenger.higher_is_better else -1.0
     better = sign * (challenger.total - champion.total)
     gain = float(better.sum() / challenger.count.sum())
-    low, high = _interval(better, challenger.count, seed)
-    promote = bool(low > margin)
-    verdict = "The challenger is promoted" if promote else "The champion stays"
-    bound = "exceeds" if promote else "does not exceed"
-    reason = (
-        f"{verdict}: {challenger.metric} is {challenger.mean:.4f} against {champion.mean:.4f} on "
-        f"{targets:,} later events of {learners:,} learners, a gain of {gain:+.4f} "
-        f"(95 % interval {low:+.4f} to {high:+.4f}) whose lower bound {bound} the margin of "
-        f"{margin:g}."
-    )
-    return Decision(promote, reason, gain, low, high)
+    return gain, *_interval(better, challenger.count, seed)
 
 
 def _check_same_targets(champion: PerLearner, challenger: PerLearner) -> None:

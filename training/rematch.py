@@ -1,6 +1,6 @@
 """Champion and challenger on the same later events: the evidence that the gate decides on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,8 +12,8 @@ from features.daily import Daily
 from features.statistics import Statistics
 from sensei import metrics
 from sensei.bundle import Bundle
-from training.gate import Decision, PerLearner, decide
-from training.preparation import Prepared
+from training.gate import Decision, PerLearner, decide, judge, not_inferior
+from training.preparation import Parts, Prepared
 from training.result import Chosen
 from training.scores import (
     RecommendationScores,
@@ -22,6 +22,7 @@ from training.scores import (
     score_success,
 )
 from training.served import answers_of
+from training.slices import Mask, newcomers
 from training.trials import Measured
 
 
@@ -51,8 +52,7 @@ def decide_all(
     if chosen.recommendation:
         decisions["recommendation"] = _decide_recommendation(
             champion,
-            prepared.census.daily,
-            prepared.test,
+            prepared,
             tested.next_topic[chosen.recommendation].first,
             margin,
             seed,
@@ -61,7 +61,7 @@ def decide_all(
         decisions["difficulty"] = _decide_success(
             champion,
             prepared.census.daily,
-            prepared.attempts.test,
+            prepared.attempts,
             tested.success[chosen.difficulty].first,
             margin,
             seed,
@@ -71,42 +71,66 @@ def decide_all(
 
 def _decide_recommendation(
     champion: Bundle | None,
-    daily: Daily,
-    test: Examples,
+    prepared: Prepared,
     challenger: RecommendationScores,
     margin: float,
     seed: int,
 ) -> Decision:
+    test = prepared.test
     if champion is None or "recommendation" not in champion.manifest.models:
         return decide(None, _ndcg(challenger, np.ones(len(test), bool)), margin, seed)
     entry = champion.manifest.models["recommendation"]
-    rows = _read_with(champion.statistics["recommendation"], daily, test)
+    rows = _read_with(champion.statistics["recommendation"], prepared.census.daily, test)
     scores = score_recommendation(answers_of(champion, "recommendation"), rows)
     later = test.time >= _microseconds(entry.trained_until)
-    return decide(_ndcg(scores, later), _ndcg(challenger, later), margin, seed)
+
+    def measured(used: Mask) -> tuple[PerLearner, PerLearner]:
+        return _ndcg(scores, used), _ndcg(challenger, used)
+
+    return _decide(measured, later, newcomers(test, prepared), margin, seed)
 
 
 def _decide_success(
     champion: Bundle | None,
     daily: Daily,
-    test: Examples,
+    attempts: Parts,
     challenger: SuccessScores,
     margin: float,
     seed: int,
 ) -> Decision:
-    later = np.ones(len(challenger.learner), bool)
+    test = attempts.test
     if champion is None or "difficulty" not in champion.manifest.models:
-        return decide(None, _loss(challenger, later), margin, seed)
+        return decide(None, _loss(challenger, np.ones(len(test), bool)), margin, seed)
     entry = champion.manifest.models["difficulty"]
     rows = _read_with(champion.statistics["difficulty"], daily, test)
     rows = replace(rows, level=test.level)  # the level taken is a fact, whoever predicts
+    scores = score_success(answers_of(champion, "difficulty"), rows)
     later = test.time >= _microseconds(entry.trained_until)
-    return decide(
-        _loss(score_success(answers_of(champion, "difficulty"), rows), later),
-        _loss(challenger, later),
-        margin,
-        seed,
-    )
+
+    def measured(used: Mask) -> tuple[PerLearner, PerLearner]:
+        return _loss(scores, used), _loss(challenger, used)
+
+    return _decide(measured, later, newcomers(test, attempts), margin, seed)
+
+
+def _decide(
+    measured: Callable[[Mask], tuple[PerLearner, PerLearner]],
+    later: Mask,
+    slices: Mapping[str, Mask],
+    margin: float,
+    seed: int,
+) -> Decision:
+    """The gain on all later events, and no loss in the slices of them.
+
+    Args:
+        measured: which targets count -> champion and challenger on these.
+        later: (n,) the targets that neither was trained on.
+        slices: name -> (n,) targets in it.
+        margin: the lower bound of the gain must exceed it.
+        seed: seed of the resampling.
+    """
+    held = [not_inferior(name, *measured(later & mask), seed) for name, mask in slices.items()]
+    return judge(decide(*measured(later), margin, seed), held)
 
 
 def _read_with(

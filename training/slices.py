@@ -11,6 +11,9 @@ Mask = NDArray[np.bool_]
 LENGTHS = {"0": 0, "1-4": 1, "5-19": 5, "20-99": 20, "100+": 100}
 """Name of each bucket of history length -> its smallest number of earlier learning events."""
 
+FEW = 5
+"""Learners and topics with fewer events are new."""
+
 QUARTERS = ("rarest", "rarer", "commoner", "commonest")
 """Topics in four groups of equal number, by their events in training."""
 
@@ -32,6 +35,21 @@ def slices_of(rows: Examples, parts: Parts) -> dict[str, dict[str, Mask]]:
         "history_length": _by_length(rows.previous),
         "topic_popularity": _by_quarter(events, parts.statistics.topic_events),
     }
+
+
+def newcomers(rows: Examples, parts: Parts) -> dict[str, Mask]:
+    """Slices in which a challenger must not be inferior, whatever it gains elsewhere.
+
+    Args:
+        rows: n targets.
+        parts: what was known in training.
+
+    Returns:
+        `new learners` with fewer than `FEW` earlier learning events, `new topics` on which
+        training knew fewer than `FEW` -> (n,).
+    """
+    events = _events_of_topic(rows, parts)
+    return {"new learners": rows.previous < FEW, "new topics": events < FEW}
 
 
 def _events_of_topic(rows: Examples, parts: Parts) -> NDArray[np.int64]:

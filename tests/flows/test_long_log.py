@@ -10,6 +10,7 @@ from prefect.logging import disable_run_logger
 
 from features.steps import LEARNING
 from flows import release, reports, steps
+from flows.gating import gate
 from flows.own_log import last_midnight, open_own_log, simulate_into
 from flows.steps import Features, Moment, Validation
 from sensei.settings import Settings
@@ -76,7 +77,7 @@ def test_a_run_trains_chooses_exports_and_decides(settings: Settings, features: 
     assert chosen.keys() == {"recommendation", "difficulty"}
     exported = release.export.fn(features, chosen)
     assert all(each.parity < 1e-4 for each in exported.values())
-    decisions = release.gate.fn(settings, features, evidence, 0)
+    decisions = gate.fn(settings, features, evidence, exported, 0)
     assert all(decision.promote for decision in decisions.values()), "nothing serves yet"
 
 

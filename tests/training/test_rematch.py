@@ -100,3 +100,13 @@ def test_events_that_the_champion_was_trained_on_do_not_count(
     decisions = decide_all(late, prepared, tested, BEST, 0.0, 0)
     assert not any(decision.promote for decision in decisions.values())
     assert "too few" in decisions["recommendation"].reason
+
+
+def test_slices_of_newcomers_are_checked_beside_the_gain(tmp_path, candidates, prepared, tested):
+    worse = champion(tmp_path, candidates, prepared, WORST, LONG_AGO)
+    for decision in decide_all(worse, prepared, tested, BEST, 0.0, 0).values():
+        named = {check.name: check.said for check in decision.checks}
+        assert list(named) == ["gain", "new learners", "new topics"]
+        learners = len(set(prepared.test.learner.tolist()))
+        assert f"of {learners} learners" in named["new learners"]
+        assert "0 targets of 0 learners are too few to judge" in named["new topics"]

@@ -5,7 +5,7 @@ import numpy as np
 from features.batch import encode
 from features.outline import Outline
 from training.preparation import Prepared, prepare
-from training.slices import LENGTHS, QUARTERS, slices_of
+from training.slices import FEW, LENGTHS, QUARTERS, newcomers, slices_of
 from training.splits import split_by_learner
 
 
@@ -47,3 +47,24 @@ def test_a_topic_that_training_never_met_is_unseen(frame_of) -> None:
     unseen = slices_of(made.test, made)["cold"]["unseen_topic"]
     assert set(made.test.topic_id[unseen].tolist()) == {77}
     assert not any(m[unseen].any() for m in slices_of(made.test, made)["topic_popularity"].values())
+
+
+def test_newcomers_are_learners_and_topics_of_few_events(prepared: Prepared) -> None:
+    found, rows = newcomers(prepared.test, prepared), prepared.test
+    assert (found["new learners"] == (rows.previous < FEW)).all()
+    assert 0 < found["new learners"].sum() < len(rows)
+    assert not found["new topics"].any()
+
+
+def test_a_topic_of_a_handful_of_events_is_new(frame_of) -> None:
+    walks = [[1, 2] * 4 for _ in range(40)]
+    walks[1][-1] = 3  # a learner of the training part
+    events = encode(frame_of(walks))
+    part = split_by_learner(events).part
+    tested = sorted({int(p) // 8 for p in np.flatnonzero(part == 2)})
+    for learner in tested:
+        walks[learner][-1] = 3
+    events = encode(frame_of(walks))
+    made = prepare(events, split_by_learner(events))
+    new = newcomers(made.test, made)["new topics"]
+    assert set(made.test.topic_id[new].tolist()) == {3}
