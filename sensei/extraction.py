@@ -63,7 +63,7 @@ def read(engine: Engine, columns: Sequence[str], where: str, large: int = LARGE)
     if not database.is_sqlite(engine.url):
         table = _connectorx(engine, query)
     elif _greatest_id(engine) < large:
-        table = _cursor(engine, query, columns)
+        table = fetch(engine, query, pa.schema({name: TYPES[name] for name in columns}))
     else:
         table = _reader(engine, query)
     return table.cast(pa.schema({name: TYPES[name] for name in columns}))
@@ -75,8 +75,17 @@ def _greatest_id(engine: Engine) -> int:
     return found or 0
 
 
-def _cursor(engine: Engine, query: str, columns: Sequence[str]) -> pa.Table:
-    schema = pa.schema({name: TYPES[name] for name in columns})
+def fetch(engine: Engine, query: str, schema: pa.Schema) -> pa.Table:
+    """The rows of a query without parameters, by the database's own cursor.
+
+    Args:
+        engine: the database.
+        query: SQL that both databases understand.
+        schema: names and types of its columns, in their order.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
     batches = []
     with database.reading(engine) as connection:
         cursor = connection.connection.cursor()

@@ -33,6 +33,9 @@ class Settings(BaseSettings):
         0.0, ge=0, description="The gain over the champion that the lower bound must exceed"
     )
     drift_days: int = Field(7, ge=1, description="Length of the windows a drift report compares")
+    acceptance_hours: int = Field(
+        24, ge=1, description="How long after an answer what a learner does counts as its outcome"
+    )
     kept_reports: int = Field(20, ge=1, description="HTML reports kept of each kind")
     control_share: float = Field(
         0.05, ge=0, le=1, description="Share of learners served by counting, to measure against"

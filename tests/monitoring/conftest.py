@@ -1,0 +1,78 @@
+"""A log of answers and events, written by minutes from noon."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from sqlalchemy import insert
+
+from monitoring.outcomes import read_outcomes
+from sensei.log import Log
+from sensei.tables import Prediction, to_microseconds
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+Minutes = float
+Given = Callable[..., None]
+
+
+def at(minute: Minutes) -> int:
+    """So many minutes after noon, in microseconds since 1970."""
+    return to_microseconds(NOON + timedelta(minutes=minute))
+
+
+@pytest.fixture
+def answered(log: Log) -> Given:
+    """Logs an answer so many minutes after noon; the id is the text of the minute."""
+
+    def write(user_id: str, minute: Minutes, answer: Any, **other: Any) -> None:
+        row = {
+            "prediction_id": f"{user_id} {minute:g}",
+            "user_id": user_id,
+            "kind": "recommendation" if isinstance(answer, list) else "difficulty",
+            "topic_id": None,
+            "model": "sequence",
+            "version": "3",
+            "bundle": "b" * 64,
+            "arm": "champion",
+            "propensity": 0.95,
+            "fallback": None,
+            "answer": answer,
+            "candidates": None,
+            "inputs": None,
+            "created_at": NOON + timedelta(minutes=minute),
+        }
+        with log.engine.begin() as connection:
+            connection.execute(insert(Prediction), row | other)
+
+    return write
+
+
+@pytest.fixture
+def did(log: Log) -> Given:
+    """Appends an event so many minutes after noon."""
+
+    def append(user_id: str, minute: Minutes, topic_id: int, **other: Any) -> None:
+        event = {
+            "event_id": f"{minute:g} {topic_id} {other.get('interaction_type')}",
+            "user_id": user_id,
+            "interaction_type": "text_read",
+            "topic_id": topic_id,
+            "timestamp": NOON + timedelta(minutes=minute),
+        }
+        received = NOON + timedelta(minutes=other.pop("received", minute))
+        log.append([event | other], now=received)
+
+    return append
+
+
+@pytest.fixture
+def outcomes(log: Log) -> Callable[..., pd.DataFrame]:
+    """Reads what became of the answers, by prediction id; the horizon is an hour."""
+
+    def read(start: Minutes = 0, end: Minutes = 10_000, k: int = 3) -> pd.DataFrame:
+        found = read_outcomes(log.engine, at(start), at(end), at(60) - at(0), k)
+        return found.set_index("prediction_id")
+
+    return read
