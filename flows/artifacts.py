@@ -62,10 +62,10 @@ def _markdown(run: RunSummary) -> str:
     return "\n\n".join(lines)
 
 
-def drift_in_words(drift: Drift, days: int) -> str:
-    """One sentence about a drift report."""
-    windows = f"the last {days} days ({drift.n_current:,} learners) against the {days} before"
+def drift_in_words(drift: Drift, days: int, against: str) -> str:
+    """One sentence about how the last days differ, and from what."""
+    windows = f"the last {days} days ({drift.n_current:,} learners) against {against}"
     if drift.small:
         return f"Drift     not judged: {windows} ({drift.n_reference:,}) are too few learners."
-    moved = [name for name, column in drift.columns.items() if column.drifted]
-    return f"Drift     {drift.score:.2f} of 1, {windows}: {', '.join(moved) or 'nothing moved'}."
+    moved = ", ".join(drift.drifted) or "nothing moved"
+    return f"Drift     {drift.score:.2f} of 1, {windows}: {moved}."

@@ -190,13 +190,13 @@ def _entry(model: Any, candidate: Candidate, version: str, features: Features) -
         candidate=candidate.name,
         inputs={name: int(x.shape[-1]) for name, x in network.read.input.items()},
         outputs={name: int(y.shape[-1]) for name, y in network.read.output.items()},
-        trained_until=datetime.fromtimestamp(_trained_until(features, model) / 1e6, UTC),
+        trained_until=datetime.fromtimestamp(trained_until(features, model) / 1e6, UTC),
         topic_ids=tuple(int(topic) for topic in statistics.topic_ids),
         state=network.state,
     )
 
 
-def _trained_until(features: Features, model: str) -> int:
+def trained_until(features: Features, model: str) -> int:
     """First moment, in microseconds, of which nothing helped to train or to choose a model."""
     parts = features.parts(model)
     by_time = parts.kind == "time"

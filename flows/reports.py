@@ -1,38 +1,70 @@
-"""The tasks that report: how the last days differ from those before, and where reports remain."""
+"""The tasks that report: how the last days differ from the champion's, and where reports remain."""
 
-import numpy as np
-import pandas as pd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
 from prefect import get_run_logger, task
 
-from features.batch import Events, examples
-from features.statistics import Statistics
-from flows.release import Registered
-from flows.steps import IO, Features, Moment, Validation
-from monitoring.drift import Drift, drift_report
-from sensei.contracts import DAY, KINDS, RECOMMENDATION_INPUTS
+from flows.gating import serving_bundle
+from flows.release import Registered, trained_until
+from flows.steps import IO, Features, Validation
+from flows.windows import Observed, references, windows
+from monitoring.drift import Drift, measure_drift, unlinked
+from monitoring.drift_report import DriftReport, write_report
 from sensei.settings import Settings
+from training.candidates import Candidate
+from training.reference import store_reference
 from training.registry import Registry
 
-DRIFTING = tuple(
-    i.name
-    for i in RECOMMENDATION_INPUTS
-    if not i.is_id
-    and i.name not in ("log_events", "log_topics", "log_topic_seconds", "log_accepted")
-)
-"""Inputs whose distribution stays put while nothing changes: no ids, no totals that only grow."""
+
+@dataclass(frozen=True)
+class Compared:
+    """How the last days differ, from what, and where that is reported."""
+
+    drift: Drift
+    against: str
+    report: DriftReport
+
+
+@task(name="keep references", **IO)
+def keep_references(
+    settings: Settings,
+    features: Features,
+    candidates: Mapping[str, Candidate],
+    registered: Registered,
+) -> None:
+    """Store with each version how its inputs and answers were distributed when it was trained."""
+    observed = Observed.prepared(features.prepared)
+    trained = {
+        model: (features.parts(model).statistics, each.predict, trained_until(features, model))
+        for model, each in candidates.items()
+    }
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    for model, window in references(observed, trained, settings.drift_days).items():
+        version = registered.versions[model]
+        store_reference(registry, registered.run_id, model, version, unlinked(window))
+        get_run_logger().info("Reference: %s %s: %d learners", model, version, len(window))
 
 
 @task(name="drift report", **IO)
-def report_drift(settings: Settings, moment: Moment, features: Features) -> Drift:
-    """Compare the last days with the same number of days before, one row a learner."""
-    get_run_logger().info("Drift: Evidently compares the last two windows")
-    end = int(moment.as_of.timestamp() * 1e6)
-    span = settings.drift_days * DAY
-    current = _window(features, end - span, end)
-    reference = _window(features, end - 2 * span, end - span)
-    drift = drift_report(current, reference, settings.reports / "drift", settings.kept_reports)
-    get_run_logger().info("Drift: score %.2f", drift.score)
-    return drift
+def report_drift(settings: Settings, observed: Observed, end: datetime) -> Compared:
+    """Compare the last days with what the champion was trained on, one row a learner."""
+    get_run_logger().info("Drift: the last %d days beside the champion's", settings.drift_days)
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    found = windows(observed, serving_bundle(settings), registry, end, settings.drift_days)
+    drift = measure_drift(found.current, found.reference)
+    report = write_report(
+        drift,
+        found.current,
+        found.reference,
+        end,
+        settings.reports / "drift",
+        settings.evidently,
+        settings.kept_reports,
+    )
+    get_run_logger().info("Drift: score %.2f against %s", drift.score, found.against)
+    return Compared(drift, found.against, report)
 
 
 @task(name="keep reports", **IO)
@@ -41,7 +73,7 @@ def keep_reports(
     registered: Registered,
     validation: Validation,
     features: Features,
-    drift: Drift,
+    drift: DriftReport,
 ) -> dict[str, str]:
     """Hang the run's reports on its MLflow run, where they outlive the bounded folders.
 
@@ -57,23 +89,3 @@ def keep_reports(
     for path in reports.values():
         registry.client.log_artifact(registered.run_id, str(path), "reports")
     return {title: str(path) for title, path in reports.items()}
-
-
-def _window(features: Features, start: int, end: int) -> pd.DataFrame:
-    """Each learner's inputs before his last event of a window, that event's kind, and its score."""
-    statistics = features.prepared.statistics
-    return pd.concat(
-        [_last_of_each(events, statistics, start, end) for events in features.prepared.log],
-        ignore_index=True,
-    )
-
-
-def _last_of_each(events: Events, statistics: Statistics, start: int, end: int) -> pd.DataFrame:
-    inside = (events.time >= start) & (events.time < end)
-    rows = examples(events, statistics, inside)
-    last = np.flatnonzero(np.append(rows.learner[1:] != rows.learner[:-1], True)[: len(rows)])
-    names = [i.name for i in RECOMMENDATION_INPUTS]
-    frame = pd.DataFrame(rows.recommendation[last], columns=names, dtype=float)[list(DRIFTING)]
-    frame["interaction_type"] = [KINDS[k] for k in events.kind[rows.event[last]]]
-    frame["score"] = events.score[rows.event[last]].astype(float)
-    return frame

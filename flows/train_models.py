@@ -11,6 +11,7 @@ from flows.artifacts import drift_in_words, publish
 from flows.gating import gate
 from flows.one_at_a_time import one_at_a_time
 from flows.summary import RunSummary, tables_of
+from flows.windows import Observed
 from sensei.facts import DEMO
 from sensei.log import open_log
 from sensei.settings import Settings
@@ -59,6 +60,7 @@ def train_models(
         registered = release.register(
             settings, validation, features, candidates, evidence, result, exported, parameters
         )
+        reports.keep_references(settings, features, chosen, registered)
         decisions = gate(settings, features, evidence, exported, seed)
         digest = (
             release.promote_versions(settings, features, chosen, exported, registered, decisions)
@@ -66,8 +68,9 @@ def train_models(
             else None
         )
         bento = release.package_bundle(settings, digest) if digest else None
-        drift = reports.report_drift(settings, moment, features)
-        kept = reports.keep_reports(settings, registered, validation, features, drift)
+        observed = Observed.prepared(features.prepared)
+        drift = reports.report_drift(settings, observed, moment.as_of)
+        kept = reports.keep_reports(settings, registered, validation, features, drift.report)
     summary = RunSummary(
         demo=bool(open_log(settings.log_url).get_fact(DEMO)),
         as_of=moment.as_of,
@@ -89,7 +92,7 @@ def train_models(
         checks={model: decision.summary for model, decision in decisions.items()},
         bundle=digest,
         bento=bento,
-        drift=drift_in_words(drift, settings.drift_days),
+        drift=drift_in_words(drift.drift, settings.drift_days, drift.against),
         reports=kept,
         page=registered.page(settings.mlflow_port),
         scored_share=features.prepared.scored_share,

@@ -1,17 +1,15 @@
-"""How far learners' behaviour moved between two windows: Evidently's report and one number.
+"""How far learners' behaviour moved between two windows, in one number; pure and fast.
 
-The score is the share of compared columns that drifted, in [0, 1]. A column drifts when the
-Jensen-Shannon distance between its two distributions exceeds a threshold made of two parts: the
-distance that matters, and the distance that two samples of this size show by chance alone. So
-small windows are no alarm for being small, and below `FEWEST_ROWS` nothing is called drifted.
+`monitoring.drift_report` shows the same figures to people. The score is the share of compared
+columns that drifted, in [0, 1]. A column drifts when the Jensen-Shannon distance between its two
+distributions exceeds a threshold made of two parts: the distance that matters, and the distance
+that two samples of this size show by chance alone. So small windows are no alarm for being small,
+and below `FEWEST_ROWS` nothing is called drifted.
 """
 
-import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,13 +22,13 @@ DISTANCE = 0.1
 """Distance (natural logarithm, at most sqrt(ln 2) = 0.83) that matters in large windows."""
 
 FEWEST_ROWS = 100
-"""Windows with fewer rows are small: reported, never alarming."""
+"""Windows and columns with fewer known values are small: reported, never alarming."""
 
 MOST_ROWS = 10_000
 """Larger windows are sampled, with a fixed seed: the distances are known well enough by then."""
 
 NEVER = 1.0
-"""A threshold that no distance reaches: small windows are reported with it."""
+"""A threshold that no distance reaches: what is small is reported with it."""
 
 FEW_VALUES = 20
 """A numeric column with at most so many values is compared value by value (Evidently's rule)."""
@@ -63,73 +61,57 @@ class Drift:
     Attributes:
         score: share of compared columns that drifted, in [0, 1]; 0 for small windows.
         columns: outcome of every column given, ids left out.
-        html: Evidently's page, readable offline; None where nothing could be compared.
-        json: the same figures for programs.
         n_current: rows of the current window.
-        n_reference: rows of the window before.
+        n_reference: rows of the reference.
         small: whether a window has fewer than `FEWEST_ROWS` rows, so that nothing can alarm.
     """
 
     score: float
     columns: dict[str, ColumnDrift]
-    html: Path | None
-    json: Path
     n_current: int
     n_reference: int
     small: bool
 
+    @property
+    def drifted(self) -> list[str]:
+        """Names of the columns that drifted, the furthest first."""
+        found = {n: c.value for n, c in self.columns.items() if c.drifted and c.value is not None}
+        return sorted(found, key=lambda name: -found[name])
 
-def drift_report(
-    current: pd.DataFrame, reference: pd.DataFrame, folder: Path, kept: int = 20
-) -> Drift:
-    """Compare two windows column by column and write Evidently's report.
+    @property
+    def compared(self) -> list[str]:
+        """Names of the columns that could be compared."""
+        return [name for name, column in self.columns.items() if column.value is not None]
+
+
+def measure_drift(current: pd.DataFrame, reference: pd.DataFrame) -> Drift:
+    """Compare two windows column by column.
 
     Args:
         current: the newer window, one row per learner or example. Float columns are compared as
             numbers, all others as categories. Never changed.
-        reference: the window before, with the same columns.
-        folder: where `drift-<moment>.html` and `.json` go; made where absent.
-        kept: reports that remain, the new one included.
+        reference: what it is compared with, with the same columns.
 
     Returns:
-        Score, columns and files.
+        Score and columns.
     """
     names = [c for c in current.columns.union(reference.columns, sort=False) if c not in IDS]
-    unfit = {name: why for name in names if (why := _unfit(name, current, reference))}
-    fit = [name for name in names if name not in unfit]
     small = min(len(current), len(reference)) < FEWEST_ROWS
-    now, before = _window(current, fit), _window(reference, fit)
-    thresholds = {name: NEVER if small else _threshold(now[name], before[name]) for name in fit}
-    snapshot = _compare(now, before, thresholds) if fit else None
-    columns = {name: ColumnDrift(why, None, None, False) for name, why in unfit.items()}
-    for name, distance in _distances(snapshot).items():
-        limit = thresholds[name]
+    columns, fit = {}, []
+    for name in names:
+        if why := _unfit(name, current, reference):
+            columns[name] = ColumnDrift(why, None, None, False)
+        else:
+            fit.append(name)
+    now, before = comparable(current, fit), comparable(reference, fit)
+    for name in fit:
+        one, other = now[name].dropna(), before[name].dropna()
+        few = min(len(one), len(other)) < FEWEST_ROWS
+        limit = NEVER if few else _threshold(one, other)
+        distance = _distance(one, other)
         columns[name] = ColumnDrift(METHOD, distance, limit, distance >= limit)
     score = sum(column.drifted for column in columns.values()) / max(len(fit), 1)
-    stem = _stem(folder)
-    html = stem.with_suffix(".html") if snapshot else None
-    drift = Drift(
-        score, columns, html, stem.with_suffix(".json"), len(current), len(reference), small
-    )
-    if snapshot and html:
-        snapshot.save_html(str(html))
-        _head(html, drift)
-    drift.json.write_text(json.dumps(asdict(drift), default=str, indent=1), "utf-8")
-    _keep(folder, kept)
-    return drift
-
-
-def _head(page: Path, drift: Drift) -> None:
-    """Put the score and the sizes of the windows on top of Evidently's page."""
-    small = f" Fewer than {FEWEST_ROWS} rows: nothing is called drifted." if drift.small else ""
-    said = (
-        '<p style="font:16px/1.5 sans-serif;margin:1rem 2rem"><b>Drift score '
-        f"{drift.score:.2f} of 1</b>: the share of compared columns that moved further than "
-        f"matters and than chance explains. {drift.n_current:,} rows now, "
-        f"{drift.n_reference:,} in the window before.{small}</p>"
-    )
-    text = page.read_text("utf-8")
-    page.write_text(text.replace("<body>", f"<body>{said}", 1), "utf-8")
+    return Drift(score, columns, len(current), len(reference), small)
 
 
 def _unfit(name: str, current: pd.DataFrame, reference: pd.DataFrame) -> str:
@@ -154,17 +136,29 @@ def _is_number(values: "pd.Series[Any]") -> bool:
     return pd.api.types.is_float_dtype(values)
 
 
-def _window(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
-    """Take the columns to compare, at most `MOST_ROWS` rows, categories as text."""
-    # Always in another order: Evidently draws values by position, and no point may be somebody.
+def comparable(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """Take the columns to compare, at most `MOST_ROWS` rows, categories as text.
+
+    Every column is in an order of its own: what is drawn or kept of the rows is nobody's.
+    """
     taken = frame[list(names)].sample(min(len(frame), MOST_ROWS), random_state=0)
+    return unlinked(
+        pd.DataFrame(
+            {
+                name: values.astype(float).where(_known(values))
+                if _is_number(values)
+                else values.astype(object).where(values.notna(), "absent").astype(str)
+                for name, values in taken.items()
+            }
+        )
+    )
+
+
+def unlinked(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every column in a random order of its own: each distribution stays, no row is a learner's."""
+    rng = np.random.default_rng()
     return pd.DataFrame(
-        {
-            name: values.astype(float).where(_known(values))
-            if _is_number(values)
-            else values.astype(object).where(values.notna(), "absent").astype(str)
-            for name, values in taken.items()
-        }
+        {name: values.take(rng.permutation(len(frame))).array for name, values in frame.items()}
     )
 
 
@@ -178,8 +172,8 @@ def _threshold(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> float:
 
     Source: Menendez et al. 1997, The Jensen-Shannon divergence, J. Franklin Institute 334(2).
     """
-    n, m = current.count(), reference.count()
-    cells = len(set(reference.dropna().unique()) | set(current.dropna().unique()))
+    n, m = len(current), len(reference)
+    cells = len(set(reference.unique()) | set(current.unique()))
     if _is_number(reference) and reference.nunique() > FEW_VALUES:
         cells = int(np.log2(n + m)) + 2  # Sturges' rule, as Evidently bins numbers
     freedom = max(cells - 1, 1)
@@ -187,39 +181,12 @@ def _threshold(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> float:
     return float(np.sqrt(DISTANCE**2 + chance))
 
 
-def _compare(current: pd.DataFrame, reference: pd.DataFrame, thresholds: dict[str, float]) -> Any:
-    """Run Evidently, the method and threshold of every column named."""
+def _distance(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> float:
+    """Jensen-Shannon distance as Evidently computes it, without the report around it."""
     os.environ.setdefault("DO_NOT_TRACK", "true")
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.metrics import ValueDrift
+    from evidently.legacy.calculations.stattests import jensenshannon_stat_test
+    from evidently.legacy.core import ColumnType
 
-    numbers = [name for name in thresholds if _is_number(reference[name])]
-    definition = DataDefinition(
-        numerical_columns=numbers,
-        categorical_columns=[name for name in thresholds if name not in numbers],
-    )
-    metrics = [
-        ValueDrift(column=name, method=METHOD, threshold=limit)
-        for name, limit in thresholds.items()
-    ]
-    now, before = (Dataset.from_pandas(frame, definition) for frame in (current, reference))
-    return Report(metrics, include_tests=True).run(now, before)
-
-
-def _distances(snapshot: Any) -> dict[str, float]:
-    """Read each column's distance from Evidently's result; none without a result."""
-    metrics = snapshot.dict()["metrics"] if snapshot else []
-    return {metric["config"]["column"]: float(metric["value"]) for metric in metrics}
-
-
-def _stem(folder: Path) -> Path:
-    """Name a new report by the moment it is written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"drift-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-
-
-def _keep(folder: Path, kept: int) -> None:
-    """Remove all but the newest `kept` reports."""
-    for suffix in ("html", "json"):
-        for old in sorted(folder.glob(f"drift-*.{suffix}"), reverse=True)[kept:]:
-            old.unlink()
+    kind = ColumnType.Numerical if _is_number(reference) else ColumnType.Categorical
+    found = jensenshannon_stat_test(reference, current, kind, NEVER)
+    return float(found.drift_score)

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     acceptance_hours: int = Field(
         24, ge=1, description="How long after an answer what a learner does counts as its outcome"
     )
+    alarm_cooldown_hours: int = Field(
+        24, ge=0, description="The same alarm starts no second retraining within so many hours"
+    )
     kept_reports: int = Field(20, ge=1, description="HTML reports kept of each kind")
     control_share: float = Field(
         0.05, ge=0, le=1, description="Share of learners served by counting, to measure against"
@@ -104,6 +107,16 @@ class Settings(BaseSettings):
     def reports(self) -> Path:
         """Folder of Data Docs and drift reports."""
         return self.root / "reports"
+
+    @property
+    def evidently(self) -> Path:
+        """Evidently's workspace: drift reports and their dashboard."""
+        return self.root / "evidently"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what the parts that `sensei up` starts write, one file each."""
+        return self.root / "logs"
 
     def environment(self) -> dict[str, str]:
         """Variables that keep every library quiet, offline and inside `home`."""

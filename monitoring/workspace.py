@@ -1,0 +1,71 @@
+"""Evidently's workspace: the reports of the monitor and their dashboard over time."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+PROJECT = "Cyber-Sensei"
+
+
+def open_project(folder: Path) -> Any:
+    """The project of the workspace, with its dashboard; made where absent.
+
+    Returns:
+        Evidently's project.
+    """
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    from evidently.ui.workspace import Workspace
+
+    folder.mkdir(parents=True, exist_ok=True)
+    workspace = Workspace.create(str(folder))
+    found = workspace.search_project(PROJECT)
+    if found:
+        return workspace, found[0]
+    project = workspace.create_project(
+        PROJECT, "How the last days differ from those that the champion was trained on"
+    )
+    workspace.save_dashboard(project.id, _dashboard())
+    return workspace, project
+
+
+def keep(folder: Path, snapshot: Any, kept: int) -> None:
+    """Add a report to the project and remove all but the newest `kept`.
+
+    Args:
+        folder: of the workspace.
+        snapshot: what an Evidently report gave.
+        kept: reports that remain, the new one included.
+    """
+    workspace, project = open_project(folder)
+    workspace.add_run(project.id, snapshot)
+    runs = sorted(workspace.list_runs(project.id), key=str, reverse=True)  # ids grow with time
+    for old in runs[kept:]:
+        workspace.delete_run(project.id, old)
+
+
+def _dashboard() -> Any:
+    from evidently.sdk.models import DashboardModel, DashboardTabModel, PanelMetric
+    from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel, text_panel
+
+    share = PanelMetric(
+        legend="share", metric="DriftedColumnsCount", metric_labels={"value_type": "share"}
+    )
+    count = PanelMetric(
+        legend="inputs", metric="DriftedColumnsCount", metric_labels={"value_type": "count"}
+    )
+    panels = [
+        text_panel(
+            "Drift",
+            "The last seven days against the champion's own reference: inputs, answers, outcomes. "
+            "An input drifts when it moved further than matters and than chance explains.",
+        ),
+        counter_panel("Drift score now, 0 to 1", [share], size="half"),
+        counter_panel("Inputs that drift now", [count], size="half"),
+        line_plot_panel("Drift score: share of inputs that drift", [share]),
+        bar_plot_panel(
+            "Jensen-Shannon distance of each input, at most 0.83",
+            [PanelMetric(legend="{{column}}", metric="ValueDrift")],
+        ),
+    ]
+    tab = DashboardTabModel(title="Drift", panels=[panel.id for panel in panels])
+    return DashboardModel(tabs=[tab], panels=panels)
