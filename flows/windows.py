@@ -111,8 +111,7 @@ def windows(
         current.append(observed.window(*of, *last))
         kept = load_reference(registry, model, entry.version)
         reference.append(observed.window(*of, *before) if kept is None else kept)
-        name = f"the reference of {model} {entry.version}"
-        against.append(earlier if kept is None else name)
+        against.append(earlier if kept is None else f"the reference of {model} {entry.version}")
     return Windows(_beside(current), _beside(reference), " and ".join(dict.fromkeys(against)))
 
 

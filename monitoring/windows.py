@@ -63,12 +63,14 @@ def next_topic_window(rows: Examples, answers: Answers | None) -> pd.DataFrame:
     """What the recommendation model read, which topic it put first, and what came.
 
     Args:
-        rows: one example of each learner.
+        rows: one example of each learner; of topics in a catalogue, the domain is a column.
         answers: `probability` of each topic; None without a model.
     """
     frame = _inputs(rows.recommendation, RECOMMENDATION_INPUTS)
     frame["interaction_type"] = [KINDS[kind] for kind in rows.events.kind[rows.event]]
     frame["score"] = rows.score.astype(float)
+    if rows.outline.domains:
+        frame["domain"] = [rows.outline.domains.get(each) for each in rows.topic_id.tolist()]
     if answers is not None:
         topic, probability = _first(rows, answers)
         frame["recommended_topic"], frame["recommended_probability"] = topic, probability

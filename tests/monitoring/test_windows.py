@@ -1,5 +1,6 @@
 """Windows of one row a learner, by hand on a log of few events."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from features import statistics as corpus
 from features.batch import encode, examples
+from features.outline import Outline
 from monitoring.windows import GROWING, last_of_each, next_topic_window, steady, success_window
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 
@@ -74,6 +76,11 @@ def test_outcomes_are_those_of_the_event():
     frame = next_topic_window(rows_of(scored=False), None)
     assert frame["interaction_type"].tolist() == ["video_view", "text_read"]
     assert frame["score"].isna().all()
+
+
+def test_what_is_studied_is_told_by_domain_where_there_is_a_catalogue():
+    rows = replace(rows_of(scored=False), outline=Outline({5: "web"}))
+    assert next_topic_window(rows, None)["domain"].tolist() == ["web", None]
 
 
 def test_the_topic_recommended_is_the_likeliest_that_exists_and_is_not_the_last():
