@@ -36,7 +36,8 @@ def openapi(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "info": {
             "title": "Cyber-Sensei personalisation",
             "version": "1",
-            "description": "What to study next, and how hard the next quiz should be.",
+            "description": "What to study next, and how hard the next quiz should be. "
+            "A slash within a learner's name is sent as `%2F` in a path.",
         },
         "paths": paths,
         "components": {
@@ -83,10 +84,10 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 
 def _in_text(field: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter that may be left out; in a query nothing says null."""
+    """The schema of a parameter that may be left out; nothing in a query says null, all is text."""
     kinds = field.get("type")
     if isinstance(kinds, list):
-        some = [{"type": each} for each in kinds if each != "null"]
+        some = [{"type": next(each for each in kinds if each != "null")}]
     else:
         some = [each for each in field.get("anyOf", ()) if each != {"type": "null"}]
     if len(some) != 1:

@@ -8,9 +8,8 @@ To add a route, write its handler and declare it in `ENDPOINTS` of the module of
 
 `asked` holds path and query parameters, `sent` the JSON body, both checked; it answers with
 `answer(value)`. What it raises becomes an answer: InvalidInput 422, ConflictingEvent 409,
-LearnerErased 410, StorageUnavailable 503, anything else 500, each as `{"error": sentence}`. Within
-a group the more specific path stands first, because a learner's name may hold slashes:
-`/api/user/{username}` matches all below it.
+LearnerErased 410, StorageUnavailable 503, anything else 500, each as `{"error": sentence}`.
+A slash within a learner's name is sent as `%2F`; any other parts the path.
 
 What must know the declaration (who may call it) is a middleware of each route, see
 `serving.routes.route_middleware`; what need not is a middleware of the application. A middleware
@@ -23,6 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal, Protocol
+from urllib.parse import unquote
 
 import orjson
 from pydantic import BaseModel
@@ -30,7 +30,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from sensei.errors import (
     ConflictingEvent,
@@ -160,8 +160,27 @@ def route(endpoint: Endpoint, middleware: Sequence[Middleware] = ()) -> Route:
             return await failed(request, error)
 
     respond.declared = endpoint  # type: ignore[attr-defined]
-    path = endpoint.path.replace("{username}", "{username:path}")  # a name may hold a slash
-    return Route(path, respond, methods=[endpoint.method], middleware=middleware)
+    return AsSent(endpoint.path, respond, methods=[endpoint.method], middleware=middleware)
+
+
+class AsSent(Route):
+    """A route that reads the path as it was sent, so that `%2F` does not part it."""
+
+    def matches(self, scope: Any) -> tuple[Match, Any]:
+        """Whether the request is for this route; its parameters are as sent."""
+        raw = scope.get("raw_path") or b""
+        return super().matches({**scope, "path": raw.decode("latin-1")} if b"%" in raw else scope)
+
+
+def _in_path(request: Request) -> dict[str, str]:
+    """The parameters of the path, decoded."""
+    found = {}
+    for name, sent in request.path_params.items():
+        try:
+            found[name] = unquote(sent, errors="strict") if "%" in sent else sent
+        except UnicodeDecodeError:
+            raise InvalidInput(f"{name}: expected UTF-8, got {sent!r:.80}; encode it so") from None
+    return found
 
 
 def _parameters(request: Request) -> dict[str, Any]:
@@ -171,10 +190,11 @@ def _parameters(request: Request) -> dict[str, Any]:
         names = [name for name, _ in given]
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidInput(f"{twice}: expected one value, got several; send it once")
-    if clash := found.keys() & request.path_params.keys():
+    in_path = _in_path(request)
+    if clash := found.keys() & in_path.keys():
         name = min(clash)
         raise InvalidInput(f"{name}: expected in the path only, got it twice; leave it out of ?")
-    return found | request.path_params
+    return found | in_path
 
 
 async def _json(request: Request) -> Any:
@@ -214,13 +234,21 @@ async def unknown(request: Request, error: Exception) -> Response:
     """What was asked of a path or a method that is not served, or sent in no form we read."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another")
+        allowed = _allowed(request)
         said = f"method: expected {allowed}, got {request.method}; see /docs"
-    elif error.status_code == 404 and error.detail == HTTPStatus.NOT_FOUND.phrase:
+        return refusal(405, said, {"Allow": allowed})
+    if error.status_code == 404 and error.detail == HTTPStatus.NOT_FOUND.phrase:
         said = f"path: expected one that is served, got {request.url.path!r:.80}; see /docs"
     else:
         said = error.detail
     return refusal(error.status_code, said, error.headers)
+
+
+def _allowed(request: Request) -> str:
+    """All methods of the path, as the header `Allow` has them."""
+    template = _template(request)
+    same = [each for each in request.app.routes if getattr(each, "path", "") == template]
+    return ", ".join(sorted({method for each in same for method in each.methods}))
 
 
 def _template(request: Request) -> str:

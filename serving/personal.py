@@ -81,9 +81,9 @@ async def export_learner(request: Request, asked: OfLearner) -> Response:
         return orjson.dumps({"user_id": name, "held": held}) if any(held.values()) else None
 
     found = await asyncio.to_thread(document)  # written there too: it may be long
-    if found is None:  # also what is asked of a path that is misspelled
+    if found is None:
         raise HTTPException(
-            404, f"username: expected one of whom something is held, got {name!r:.80}; see /docs"
+            404, f"username: expected one of whom something is held, got {name!r:.80}; check it"
         )
     return Response(found, media_type="application/json")
 

@@ -28,7 +28,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *health.ENDPOINTS,
     *pages.ENDPOINTS,
 )
-"""All that is served; of two paths that match, the first answers."""
+"""All that is served."""
 
 
 def route_middleware(endpoint: Endpoint) -> Sequence[Middleware]:
@@ -51,6 +51,7 @@ def application() -> Starlette:
         routes=[*(route(each, route_middleware(each)) for each in ENDPOINTS), pages.assets()],
         exception_handlers=ERROR_HANDLERS,
     )
+    served.router.redirect_slashes = False  # what is no path of ours is said to be none
     served.state.openapi = openapi(ENDPOINTS)
     served.state.access, served.state.rates, served.state.limits = Access(), Rates(), Limits()
     served.add_middleware(Guard, **guard(served.state))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, RootModel, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, RootModel, TypeAdapter, WithJsonSchema
 
 from sensei import rules
 from sensei.contracts import KINDS, LEVELS, Format
@@ -49,12 +49,17 @@ def _level(value: Any) -> str | None:
     return rules.check_metadata({"difficulty": value}).difficulty
 
 
-def _rating(value: Any) -> float | None:
-    rules.check_metadata({"rating": value})
-    return None if value is None else value
+def _told(name: str) -> Any:
+    """A value that stands in the metadata as it came."""
+
+    def check(value: Any) -> Any:
+        rules.check_metadata({name: value})
+        return value
+
+    return _named(name, check)
 
 
-_TEXT = {"type": ["string", "null"], "minLength": 1, "maxLength": rules.MAX_TEXT}
+_TEXT = {"type": ["string", "integer", "null"], "minLength": 1, "maxLength": rules.MAX_TEXT}
 _SECONDS = {"type": ["number", "null"], "minimum": 0, "maximum": rules.MAX_DURATION_SECONDS}
 _MOMENT = {"type": ["string", "null"], "format": "date-time"}
 
@@ -82,6 +87,15 @@ PredictionId = Annotated[
     Field(description="The answer of ours that led to it"),
     WithJsonSchema(_TEXT),
 ]
+
+
+LearnerId = Annotated[
+    Username,
+    WithJsonSchema(
+        {**TypeAdapter(Username).json_schema(), "type": ["string", "integer"]},
+    ),
+]
+"""The same in a body, where a number is taken as text."""
 
 
 class OfLearner(Query):
@@ -127,10 +141,14 @@ class RecommendationFeedback(Query):
     """Body of `POST /api/user/{username}/feedback/recommendation`."""
 
     topic_id: TopicId
-    helpful: Annotated[bool | None, Field(description="true or false", examples=[True])] = None
+    helpful: Annotated[
+        bool | None,
+        _told("helpful"),
+        Field(description="true or false", examples=[True]),
+    ] = None
     rating: Annotated[
         float | None,
-        _named("rating", _rating),
+        _told("rating"),
         Field(description="From 1 to 5", examples=[4]),
         WithJsonSchema({"type": ["number", "null"], "minimum": 1, "maximum": 5}),
     ] = None
@@ -164,7 +182,7 @@ def _given(sent: BaseModel, *names: str) -> dict[str, Any] | None:
 class TimeSpent(Query):
     """Body of `POST /api/knowledge-base/{doc_id}/view`."""
 
-    username: Username
+    username: LearnerId
     duration: Annotated[
         int,
         _named("duration", rules.check_duration),
@@ -196,7 +214,7 @@ class ViewQuery(DocumentQuery):
 class SentEvent(BaseModel):
     """An event as the log's contract has it; only a description: `sensei.recording` checks."""
 
-    user_id: Username
+    user_id: LearnerId
     interaction_type: Annotated[str, WithJsonSchema({"enum": list(KINDS)})]
     topic_id: TopicId
     score: Annotated[float | None, Field(ge=0, le=1)] = None

@@ -48,11 +48,24 @@ def client() -> TestClient:
         Endpoint("POST", "/api/{username}/things", tell, "Tell", query=Asked, body=Sent),
     ]
     app = Starlette(routes=[route(each) for each in declared], exception_handlers=ERROR_HANDLERS)
+    app.router.redirect_slashes = False
     return TestClient(app)
 
 
-def test_a_name_may_hold_a_slash(client: TestClient) -> None:
-    assert client.get("/api/a%2Fb/things").json() == {"username": "a/b"}
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("a%2Fb", "a/b"), ("a%2fthings", "a/things"), ("%252F", "%2F"), ("a%0Ab", "a\nb"),
+        ("%E5%AD%A6", "学"), ("a+b", "a+b"), ("%3Fx=1", "?x=1"), ("..%2F..", "../.."),
+    ],
+)  # fmt: skip
+def test_a_name_may_hold_anything_that_is_encoded(client: TestClient, sent: str, name: str) -> None:
+    assert client.get(f"/api/{sent}/things").json() == {"username": name}
+
+
+def test_a_slash_that_is_not_encoded_parts_the_path(client: TestClient) -> None:
+    for path in ("/api/a/b/things", "/api/a/things/", "/api/a/things/things", "/api/a%2Fthings"):
+        assert client.get(path).status_code == 404, path
 
 
 @pytest.mark.parametrize(
@@ -62,6 +75,7 @@ def test_a_name_may_hold_a_slash(client: TestClient) -> None:
         ("/api/mia/things?trouble=1&trouble=2", "trouble"),
         ("/api/mia/things?username=lea", "username"),
         ("/api/%00/things", "username"),
+        ("/api/%FF/things", "username"),
         (f"/api/{'a' * 201}/things", "username"),
     ],
 )
@@ -108,7 +122,7 @@ def test_what_is_not_served_is_said_with_the_way_on(client: TestClient) -> None:
     assert (nowhere.status_code, wrong.status_code) == (404, 405)
     assert "see /docs" in nowhere.json()["error"]
     assert "see /docs" in wrong.json()["error"]
-    assert wrong.headers["allow"]
+    assert wrong.headers["allow"] == "GET, HEAD, POST"
 
 
 def test_the_same_id_with_other_content_is_a_conflict(client: TestClient) -> None:
