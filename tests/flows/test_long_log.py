@@ -13,6 +13,8 @@ from flows import release, reports, steps
 from flows.gating import gate
 from flows.own_log import last_midnight, open_own_log, simulate_into
 from flows.steps import Features, Moment, Validation
+from flows.windows import Observed
+from sensei.contracts import DAY
 from sensei.settings import Settings
 from training.fit import FAST
 from training.recipes import QUICK
@@ -84,8 +86,9 @@ def test_a_run_trains_chooses_exports_and_decides(settings: Settings, features: 
 def test_drift_is_measured_over_the_learners_of_all_shards(
     settings: Settings, moment: Moment, features: Features
 ) -> None:
-    drift = reports.report_drift.fn(settings, moment, features)
-    start = int(moment.as_of.timestamp() * 1e6) - settings.drift_days * reports.DAY
+    observed = Observed.prepared(features.prepared)
+    drift = reports.report_drift.fn(settings, observed, moment.as_of).drift
+    start = int(moment.as_of.timestamp() * 1e6) - settings.drift_days * DAY
     active = set()
     for events in features.prepared.log:
         learner = np.repeat(events.user_ids, np.diff(events.offsets))
