@@ -90,7 +90,9 @@ def _chosen(model: Model, name: str | None, row: Any) -> str:
     named = [each for each, by in served.items() if name in (each, by, None)]
     if not named:
         known = ", ".join(dict.fromkeys([*served, *served.values()]))
-        raise InvalidInput(f"model: expected one of {known}, got {name!r:.80}; send one of them")
+        raise InvalidInput(
+            f"model: expected one that serves ({known}), got {name!r:.80}; send one of these"
+        )
     fitting = [each for each in named if _fits(row, CONTRACTS[each])]
     return (fitting or named)[0]
 

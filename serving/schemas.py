@@ -128,7 +128,8 @@ class PredictBody(Query):
     )
     model: str | None = Field(
         None,
-        description="recommendation, difficulty or a candidate's name",
+        description="recommendation, difficulty, or the candidate that serves as one of them "
+        "(such as reference)",
         examples=["difficulty"],
     )
 

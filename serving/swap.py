@@ -1,4 +1,4 @@
-"""Which bundle answers, and what all learners did lately: one thread a worker follows the log.
+"""Which bundle answers, the catalogue, and what all learners did lately: a thread follows the log.
 
 Every second it reads the pointer row. Where another bundle is named, that one is loaded, verified,
 brought up to date and tried out, and only then one reference is replaced: a request has either
@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from features.history import FOLD_VERSION, History
 from features.recency import NEVER
+from sensei import curriculum
 from sensei.bundle import Bundle
 from sensei.errors import IncompatibleBundle, SenseiError, StorageUnavailable
 from sensei.facts import TRIAL
 from serving.arms import Arms
+from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.lately import Lately
 from serving.learners import Learner
@@ -34,7 +36,8 @@ POLL_SECONDS = 1.0
 """How often the pointer is read."""
 
 REFRESH_SECONDS = 60.0
-"""How often what all learners did lately is read, and a refused bundle tried again."""
+"""How often the catalogue and what all learners did lately are read, and a refused bundle tried
+again."""
 
 READ_SECONDS, START_SECONDS = 0.2, 0.5
 """How long at most what learners did is read at a time, and before the first request."""
@@ -113,7 +116,7 @@ class Follower:
     """Keeps an engine's models current.
 
     Args:
-        engine: whose `model`, `challenger` and `arms` are replaced.
+        engine: whose `model`, `challenger`, `arms` and `catalogue` are replaced.
         connect: opens the log; called again after an error.
         bundles: folder of the bundles, one subfolder a digest.
         control: share of learners served by counting.
@@ -239,6 +242,8 @@ class Follower:
     def _refresh(self, log: "Log", seconds: float) -> None:
         """What learners did lately, for all that serves; a refused bundle gets another chance."""
         engine = self._engine
+        if topics := curriculum.read(log.engine).topics:  # none was loaded: what is known stays
+            engine.catalogue = Catalogue.of(topics)
         serving = [model for model in (engine.model, engine.challenger) if model]
         since = min((model.trained_until for model in serving), default=NEVER)
         self._complete = self._lately.read(log, int(since), self._clock(), seconds)

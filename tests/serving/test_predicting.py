@@ -107,7 +107,7 @@ def test_a_last_topic_gives_the_priors_that_training_gives(trained: Model) -> No
         ([], None, "features: expected 1 to 100 rows, got 0"),
         ([list(FOUR.values())] * (MAX_ROWS + 1), None, "features: expected 1 to 100 rows, got 101"),
         ([FOUR, TWENTY], None, "features: expected proficiency_logit"),
-        (FOUR, "cats", "model: expected one of recommendation, difficulty, planted, got 'cats'"),
+        (FOUR, "reference", r"model: .+ \(recommendation, difficulty, planted\), got 'reference'"),
     ],
 )
 def test_inputs_that_are_not_as_expected_are_refused_with_what_is(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from features.history import FOLD_VERSION
+from sensei import curriculum, database
 from sensei.bundle import Bundle, write
 from sensei.errors import StorageUnavailable
 from sensei.facts import TRIAL
@@ -260,6 +261,28 @@ def test_what_is_popular_lately_is_read_again_and_a_new_model_knows_it_from_the_
     log.set_pointer(another(planted_bundle, worker.home / "bundles", "8"))
     assert worker.look() == "8"
     assert counted() == 1
+
+
+def test_a_catalogue_that_is_loaded_later_is_known_within_a_minute_and_never_forgotten(
+    worker: Worker, log: Log, quiz: Quiz
+) -> None:
+    log.append([quiz("mia", 11, 0)])
+
+    def title() -> str:
+        first = worker.engine.recommend_next_topics("mia", 1)["recommendations"][0]
+        return f"{first['topic_id']} {first['title']}"
+
+    worker.look()
+    assert title() == "12 Topic 12"
+    loaded = curriculum.load_file()
+    curriculum.store(log.engine, loaded)
+    worker.look(REFRESH_SECONDS)
+    assert title() == f"12 {loaded.topics[11].title}"
+    with database.writing(log.engine) as connection:
+        connection.exec_driver_sql("DELETE FROM resources")
+        connection.exec_driver_sql("DELETE FROM topics")
+    worker.look(REFRESH_SECONDS)
+    assert title() == f"12 {loaded.topics[11].title}"
 
 
 def test_the_thread_swaps_by_itself(worker: Worker, log: Log, planted_bundle: Path) -> None:
