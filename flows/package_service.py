@@ -1,61 +1,41 @@
-"""Packs the service and one bundle into a Bento: a folder that serves by itself."""
+"""The flow that packs what serves into a Bento."""
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from prefect import flow, get_run_logger, task
 
-from sensei.errors import IncompatibleBundle, StorageUnavailable
-
-ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("sensei", "features", "serving")
-"""What the service imports; `bentofile.yaml` includes the same."""
+from flows.bento import package
+from flows.steps import IO
+from sensei.errors import NothingServed
+from sensei.log import open_log
+from sensei.settings import Settings
 
 
-def package(bundle: Path, bento_home: Path) -> str:
-    """Build a Bento that holds `bundle`, without touching the checkout or the network.
-
-    Args:
-        bundle: folder of a bundle, named by its digest.
-        bento_home: BentoML's store; made where absent.
+@task(name="package", **IO)
+def package_bundle(settings: Settings, digest: str) -> str:
+    """Build the Bento of a bundle.
 
     Returns:
-        The Bento's tag, `sensei:<version>`.
+        Its tag.
+    """
+    get_run_logger().info("Package: bentoml build")
+    tag = package(settings.bundles / digest, settings.bentos)
+    get_run_logger().info("Package: %s", tag)
+    return tag
+
+
+@flow(name="package-service", description="The models that serve -> Bento.")
+def package_service() -> str:
+    """Pack the service with the models that it serves now.
+
+    Returns:
+        Tag of the Bento.
 
     Raises:
-        IncompatibleBundle: the folder holds no bundle.
-        StorageUnavailable: BentoML could not build or write; the message ends with its last line.
+        NothingServed: no model was promoted yet.
     """
-    if not (bundle / "manifest.json").is_file():
-        raise IncompatibleBundle(
-            f"bundle: expected a folder with manifest.json, got {bundle}; train first"
+    settings = Settings()
+    digest = open_log(settings.log_url).pointer()
+    if digest is None:
+        raise NothingServed(
+            "package: expected a promoted model, got none; run `sensei train` first"
         )
-    bento_home.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="sensei-bento-") as folder:
-        _stage(bundle, Path(folder))
-        built = subprocess.run(  # noqa: S603 - our own interpreter and arguments
-            [sys.executable, "-m", "bentoml", "build", "--output", "tag", folder],
-            env=os.environ | {"BENTOML_HOME": str(bento_home), "BENTOML_DO_NOT_TRACK": "True"},
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    tags = [line for line in built.stdout.splitlines() if line.startswith("__tag__:")]
-    if built.returncode != 0 or not tags:
-        last = (built.stderr.strip() or built.stdout.strip() or "no output").splitlines()[-1]
-        raise StorageUnavailable(
-            f"bento: expected `bentoml build` to end well, got {last}; check space in {bento_home}"
-        )
-    return tags[-1].removeprefix("__tag__:")
-
-
-def _stage(bundle: Path, folder: Path) -> None:
-    for room in ROOMS:
-        shutil.copytree(
-            ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
-        )
-    shutil.copytree(bundle, folder / "models" / bundle.name)
-    shutil.copy(ROOT / "bentofile.yaml", folder)
+    return package_bundle(settings, digest)

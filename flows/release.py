@@ -11,15 +11,13 @@ import pyarrow.parquet as pq
 from prefect import get_run_logger, task
 
 from features.history import FOLD_VERSION
-from flows.gating import serving_bundle
-from flows.package_service import package
 from flows.steps import IO, Features, Validation
 from sensei import bundle
 from sensei.bundle import Manifest, ModelEntry
 from sensei.facts import DEMO
 from sensei.log import open_log
 from sensei.settings import Settings
-from training import review
+from training import bundles, review
 from training.candidates import Candidate, Candidates
 from training.card import Made, card, short
 from training.code_version import code_version
@@ -27,11 +25,15 @@ from training.export import Exported
 from training.export import export as to_serving
 from training.feed import Feed
 from training.gate import Decision
+from training.ledger import Move
 from training.pictures import draw
-from training.promotion import Move, champion, promote
-from training.registry import Registry
+from training.promotion import promote
+from training.registry import BUNDLE, Registry
 from training.result import Evidence, Result
 from training.tracking import Contest, Dataset, log_candidates
+
+KEPT_BUNDLES = 20
+"""Of versions that never became champion."""
 
 
 @task(name="export")
@@ -140,46 +142,55 @@ def _made(
 @task(name="promote", **IO)
 def promote_versions(
     settings: Settings,
+    registered: Registered,
+    decisions: Mapping[str, Decision],
+    champions: Mapping[str, str],
+) -> str | None:
+    """Make what passed the gate champion, in place of those it was held against.
+
+    Returns:
+        Digest of the bundle that serves; None where nothing passed.
+    """
+    moves = [
+        Move(model, champions.get(model), registered.versions[model], _reason(decision))
+        for model, decision in decisions.items()
+        if decision.promote
+    ]
+    if not moves:
+        return None
+    log = open_log(settings.log_url)
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    digest = promote(log, registry, settings.bundles, moves, "gate", datetime.now(UTC))
+    changed = " and ".join(f"{move.model} {move.version}" for move in moves)
+    get_run_logger().info("Promote: bundle %s serves %s", digest[:12], changed)
+    return digest
+
+
+def _reason(decision: Decision) -> dict[str, Any]:
+    return {k: v for k, v in asdict(decision).items() if v == v}
+
+
+@task(name="keep bundles", **IO)
+def keep_bundles(
+    settings: Settings,
     features: Features,
     candidates: Mapping[str, Candidate],
     exported: Mapping[str, Exported],
     registered: Registered,
-    decisions: Mapping[str, Decision],
-) -> str | None:
-    """Write a bundle of what passed the gate and what is kept; point serving at it.
-
-    Returns:
-        Digest of the bundle; None where nothing passed.
-    """
-    passed = {model for model, decision in decisions.items() if decision.promote}
-    if not passed:
-        return None
+) -> None:
+    """Write a bundle of each new version, whatever the gate says: a person may promote it later."""
     log = open_log(settings.log_url)
-    serving = serving_bundle(settings)
-    kept = serving.manifest.models if serving else {}
-    entries: dict[Any, ModelEntry] = {m: e for m, e in kept.items() if m not in passed}
-    networks = {m: serving.networks[m] for m in entries} if serving else {}
-    statistics: dict[str, Any] = {m: serving.statistics[m] for m in entries} if serving else {}
-    for model in sorted(passed):
-        version = registered.versions[model]
-        entries[model] = _entry(model, candidates[model], version, features)
-        networks[model] = exported[model].network
-        statistics[model] = features.parts(model).statistics.to_arrays()
-    now = datetime.now(UTC)
-    manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=now)
-    path = bundle.write(settings.bundles, manifest, networks, statistics)
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    moves = [
-        Move(model, champion(log, model), entry.version, _reason(decisions.get(model)))
-        for model, entry in entries.items()
-    ]
-    promote(log, registry, moves, path.name, "gate", now)
-    get_run_logger().info("Promote: bundle %s serves %s", path.name[:12], " and ".join(entries))
-    return path.name
-
-
-def _reason(decision: Decision | None) -> dict[str, Any]:
-    return {k: v for k, v in asdict(decision).items() if v == v} if decision else {}
+    for model, version in registered.versions.items():
+        entry = _entry(model, candidates[model], version, features)
+        manifest = Manifest(
+            fold_version=FOLD_VERSION, models={entry.name: entry}, created_at=datetime.now(UTC)
+        )
+        statistics = {model: features.parts(model).statistics.to_arrays()}
+        networks = {model: exported[model].network}
+        path = bundle.write(settings.bundles, manifest, networks, statistics)
+        registry.tag(model, version, {BUNDLE: path.name})
+    bundles.prune(settings.bundles, bundles.used(log, registry), KEPT_BUNDLES)
 
 
 def _entry(model: Any, candidate: Candidate, version: str, features: Features) -> ModelEntry:
@@ -201,16 +212,3 @@ def trained_until(features: Features, model: str) -> int:
     parts = features.parts(model)
     by_time = parts.kind == "time"
     return int(parts.test.time.min() if by_time else features.prepared.census.last + 1)
-
-
-@task(name="package", **IO)
-def package_bundle(settings: Settings, digest: str) -> str:
-    """Build the Bento of a promoted bundle.
-
-    Returns:
-        Its tag.
-    """
-    get_run_logger().info("Package: bentoml build")
-    tag = package(settings.bundles / digest, settings.root / "bentoml")
-    get_run_logger().info("Package: %s", tag)
-    return tag

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import Field
 
-from flows import release, reports, steps
+from flows import champions, release, reports, steps
 from flows.artifacts import drift_in_words, publish
 from flows.gating import gate
 from flows.one_at_a_time import one_at_a_time
+from flows.package_service import package_bundle
 from flows.summary import RunSummary, tables_of
 from flows.windows import Observed
 from sensei.facts import DEMO
@@ -41,6 +42,7 @@ def train_models(
     """
     settings = Settings()
     with one_at_a_time():
+        champions.reconcile(settings)
         moment = steps.read_moment(settings, as_of)
         extracted = steps.extract(settings, moment)
         validation = steps.validate(settings, moment, extracted)
@@ -61,13 +63,15 @@ def train_models(
             settings, validation, features, candidates, evidence, result, exported, parameters
         )
         reports.keep_references(settings, features, chosen, registered)
+        release.keep_bundles(settings, features, chosen, exported, registered)
+        against = champions.read_champions(settings)
         decisions = gate(settings, features, evidence, exported, seed)
         digest = (
-            release.promote_versions(settings, features, chosen, exported, registered, decisions)
+            release.promote_versions(settings, registered, decisions, against)
             if promotion == "auto"
             else None
         )
-        bento = release.package_bundle(settings, digest) if digest else None
+        bento = package_bundle(settings, digest) if digest else None
         observed = Observed.prepared(features.prepared)
         drift = reports.report_drift(settings, observed, moment.as_of)
         kept = reports.keep_reports(settings, registered, validation, features, drift.report)

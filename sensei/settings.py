@@ -94,6 +94,11 @@ class Settings(BaseSettings):
         return self.root / "bundles"
 
     @property
+    def bentos(self) -> Path:
+        """BentoML's store."""
+        return self.root / "bentoml"
+
+    @property
     def runs(self) -> Path:
         """Folder of what runs hand from step to step."""
         return self.root / "runs"

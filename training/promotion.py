@@ -2,159 +2,111 @@
 
 A promotion is a `pending` line, then the pointer, then the aliases, then `done`. Every step after
 the first may be repeated, so a crash anywhere is mended by carrying on from the pending line.
+Promotions and what mends them happen one at a time: the alias is in another store than the ledger.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
+from pathlib import Path
 
-from sqlalchemy import Connection, insert, select, text, update
-
-from sensei.database import reading, writing
-from sensei.errors import InvalidInput, PromotionRefused
+from sensei.errors import InvalidInput
+from sensei.exclusion import alone
 from sensei.log import Log
-from sensei.tables import Promotion
+from training import bundles, ledger
+from training.ledger import PENDING, Line, Move
 from training.registry import Registry
 
-PENDING, DONE = "pending", "done"
 
-
-@dataclass(frozen=True)
-class Move:
-    """What is to happen to one model that the bundle holds.
-
-    Attributes:
-        model: `recommendation` or `difficulty`.
-        expected: the champion the decision was made against; None where there was none.
-        version: the one in the bundle; where it is the expected champion, that one is kept.
-        reason: why, as JSON; the gate's figures, or the words of a person.
-    """
-
-    model: str
-    expected: str | None
-    version: str
-    reason: Mapping[str, Any] = field(default_factory=dict)
-
-
-def champion(log: Log, model: str) -> str | None:
-    """Version that the ledger names champion, also while its promotion is pending."""
-    with reading(log.engine) as connection:
-        return _champion(connection, model)
+def one_at_a_time(log: Log) -> AbstractContextManager[None]:
+    """Hold the only place for what changes a champion."""
+    return alone(log.engine, "promotion")
 
 
 def promote(
     log: Log,
     registry: Registry,
+    folder: Path,
     moves: Sequence[Move],
-    bundle: str,
     decided_by: str,
     now: datetime,
-) -> None:
-    """Make versions champions and have serving load the bundle that holds them; all or none.
+) -> str:
+    """Make versions champions and have serving load them beside the champions that stay.
 
     Args:
         log: its database holds ledger and pointer.
         registry: holds the versions.
-        moves: one for each model in the bundle, kept or new: a bundle made before another
-            promotion would otherwise take that one back.
-        bundle: digest of the bundle with these versions.
+        folder: of the bundles.
+        moves: the models that change; all of them or none.
         decided_by: who or what decided: `gate`, or a person's name.
         now: time of the decision.
 
+    Returns:
+        Digest of the bundle that serves.
+
     Raises:
         InvalidInput: a version is not in the registry, a model is named twice, or none changes.
+        IncompatibleBundle: no bundle of one of the versions is left; nothing was changed.
         PromotionRefused: another promotion came first; nothing was changed.
         StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
     """
     _check_moves(registry, moves)
-    reconcile(log, registry, now)
-    with writing(log.engine) as connection:
-        _lock(connection)
-        _check_expected(connection, moves)
-        for move in moves:
-            line = {
-                "model": move.model,
-                "from_version": move.expected,
-                "to_version": move.version,
-                "bundle": bundle,
-                "status": PENDING,
-                "decided_by": decided_by,
-                "reason": dict(move.reason),
-                "created_at": now,
-            }
-            if move.version != move.expected:
-                connection.execute(insert(Promotion).values(line))
-    reconcile(log, registry, now)
+    with one_at_a_time(log):
+        finish(log, registry, now)
+        return promote_alone(log, registry, folder, moves, decided_by, now)
 
 
-def reconcile(log: Log, registry: Registry, now: datetime) -> int:
-    """Finish promotions that a crash left pending: pointer, aliases, `done`.
+def promote_alone(
+    log: Log,
+    registry: Registry,
+    folder: Path,
+    moves: Sequence[Move],
+    decided_by: str,
+    now: datetime,
+) -> str:
+    """The same for one who holds the only place, while no promotion is pending."""
+    bundle = bundles.bundle_with(log, registry, folder, {m.model: m.version for m in moves})
+    ledger.open_lines(log, moves, bundle, decided_by, now)
+    finish(log, registry, now)
+    return bundle
+
+
+def finish(log: Log, registry: Registry, now: datetime) -> list[Line]:
+    """Finish the promotion that is pending, if one is; for one who holds the only place.
 
     Returns:
-        How many lines of the ledger were finished.
+        Its lines of the ledger.
     """
-    waiting = select(Promotion.id, Promotion.model, Promotion.to_version, Promotion.bundle)
-    with reading(log.engine) as connection:
-        lines = connection.execute(
-            waiting.where(Promotion.status == PENDING).order_by(Promotion.id)
-        ).all()
-    if not lines:
-        return 0
-    # promote() finishes what is pending before it adds lines: all of these are of one promotion
-    log.set_pointer(lines[-1].bundle)
-    for line in lines:
+    pending = [line for line in ledger.read(log) if line.status == PENDING]
+    if pending:
+        log.set_pointer(pending[-1].bundle)
+        for line in pending:
+            _crown(registry, line)
+        ledger.close_lines(log, pending, now)
+    return pending
+
+
+def _crown(registry: Registry, line: Line) -> None:
+    """Move the alias, unless somebody has moved it elsewhere since: that is a later decision."""
+    bearer = registry.champion(line.model)
+    ours = bearer in (None, line.from_version, line.to_version)
+    if ours and registry.exists(line.model, line.to_version):
         registry.crown(line.model, line.to_version)
-    with writing(log.engine) as connection:
-        connection.execute(
-            update(Promotion)
-            .where(Promotion.id.in_([line.id for line in lines]), Promotion.status == PENDING)
-            .values(status=DONE, finished_at=now)
-        )
-    return len(lines)
-
-
-def _lock(connection: Connection) -> None:
-    """One promotion at a time; SQLite's write transaction already is exclusive."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE promotions IN SHARE ROW EXCLUSIVE MODE"))
-
-
-def _champion(connection: Connection, model: str) -> str | None:
-    latest = (
-        select(Promotion.to_version)
-        .where(Promotion.model == model, Promotion.status.in_((PENDING, DONE)))
-        .order_by(Promotion.id.desc())
-        .limit(1)
-    )
-    return connection.execute(latest).scalar()
 
 
 def _check_moves(registry: Registry, moves: Sequence[Move]) -> None:
+    if not moves:
+        raise InvalidInput("promotion: expected a version, got none; name one")
     if len({move.model for move in moves}) != len(moves):
         raise InvalidInput("promotion: expected one version per model, got two; promote one")
-    if all(move.version == move.expected for move in moves):
-        raise InvalidInput("promotion: expected a new version, got only champions; nothing to do")
     for move in moves:
         if not registry.exists(move.model, move.version):
             raise InvalidInput(
                 f"version: expected one of {move.model} in the registry, got {move.version}; "
                 "list them with `sensei models`"
             )
-
-
-def _check_expected(connection: Connection, moves: Sequence[Move]) -> None:
-    """Compare-and-swap: the ledger must stand as it did when the decision was made."""
-    expected = {move.model: move.expected for move in moves}
-    named = connection.execute(select(Promotion.model).distinct()).scalars()
-    for model in sorted({*named, *expected}):
-        current, before = _champion(connection, model), expected.get(model)
-        if current != before:
-            raise PromotionRefused(
-                f"{model}: expected champion {before or 'none'}, got {current or 'none'}; "
-                "compare the version with the new champion, then promote again"
+        if move.version == move.expected:
+            raise InvalidInput(
+                f"version: expected another one of {move.model} than the champion, got "
+                f"{move.version}, which is champion already; nothing to do"
             )
-    if connection.execute(select(Promotion.id).where(Promotion.status == PENDING)).first():
-        raise PromotionRefused(
-            "promotion: expected no other under way, got a pending one; repeat in a moment"
-        )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sensei.errors import StorageUnavailable
 from training.export import import_tensorflow
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "cyber-sensei"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+BUNDLE = "bundle"
+"""Tag of a version: the digest of the bundle it was exported to."""
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
 
@@ -161,15 +163,22 @@ class Registry:
 
     def exists(self, model: str, version: str) -> bool:
         """Whether the registry has such a version."""
+        return self._version(model, version) is not None
+
+    def bundle(self, model: str, version: str) -> str | None:
+        """Digest of the bundle that a version was exported to, where it was."""
+        found = self._version(model, version)
+        return found.tags.get(BUNDLE) if found else None
+
+    def _version(self, model: str, version: str) -> Any:
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.get_model_version(model, version)
+            return self.client.get_model_version(model, version)
         except MlflowException as error:
             if error.error_code in _ABSENT:
-                return False
+                return None
             raise
-        return True
 
     def crown(self, model: str, version: str) -> None:
         """Move the champion alias; a version that was the challenger is so no longer."""
@@ -177,6 +186,11 @@ class Registry:
             self.client.set_registered_model_alias(model, CHAMPION, version)
             if self.challenger(model) == version:
                 self.client.delete_registered_model_alias(model, CHALLENGER)
+
+    def uncrown(self, model: str) -> None:
+        """Take the champion alias away."""
+        with stored():
+            self.client.delete_registered_model_alias(model, CHAMPION)
 
     def tag(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         """Add tags to a version: its bundle, the gate's reason."""

@@ -1,15 +1,25 @@
 """A real registry and a logged run, made once: MLflow takes seconds to set up its database."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training import plots
+from features.history import FOLD_VERSION
+from sensei.bundle import Bundle, write
+from sensei.log import Log
+from training import ledger, plots
 from training.architectures import Network
 from training.candidates import Candidate
-from training.registry import Registry
-from training.tracking import Contest, Dataset, log_candidates
+from training.ledger import Move
+from training.promotion import promote
+from training.registry import BUNDLE, Registry
+from training.tracking import Contest, Dataset, LoggedRun, log_candidates
+
+MODELS = ("recommendation", "difficulty")
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +83,66 @@ def logged(registry, contests, dataset, tmp_path_factory):
     plots.hit_rate_by_k(folder / "hit_rate.png", "NEW", {"reference": np.array([1.0, 2.0])})
     parameters = {"seed": 7, "window_days": 90}
     return log_candidates(registry, "a run", parameters, dataset, contests, folder)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A log, a registry and a folder of bundles; versions are made as training makes them."""
+
+    log: Log
+    registry: Registry
+    folder: Path
+    planted: Bundle
+    logged: LoggedRun
+
+    def version(self, model: str, packaged: bool = True) -> str:
+        """A new version, exported to a bundle of its own."""
+        version = self.registry.register(
+            model, self.logged.run_id, self.logged.models[model], "", {"candidate": "planted"}
+        )
+        if packaged:
+            entry = self.planted.manifest.models[model].model_copy(update={"version": version})
+            manifest = self.planted.manifest.model_copy(update={"models": {model: entry}})
+            networks = {model: self.planted.networks[model]}
+            statistics = {model: self.planted.statistics[model]}
+            path = write(self.folder, manifest, networks, statistics)
+            self.registry.tag(model, version, {BUNDLE: path.name})
+        return version
+
+    def promote(self, expected: str | None, version: str, model: str = "recommendation") -> str:
+        """What the gate does with one model."""
+        move = Move(model, expected, version)
+        return promote(self.log, self.registry, self.folder, [move], "gate", NOW)
+
+    def serves(self) -> dict[str, str]:
+        """Model -> version, in the bundle that the pointer names."""
+        bundle = Bundle.load(self.folder / self.log.pointer(), FOLD_VERSION)
+        return {model: entry.version for model, entry in bundle.manifest.models.items()}
+
+    def moved(self) -> list[tuple]:
+        """(model, from, to, status) of each line of the ledger."""
+        lines = ledger.read(self.log)
+        return [(each.model, each.from_version, each.to_version, each.status) for each in lines]
+
+    def agree(self) -> dict[str, str]:
+        """The champions; ledger, pointer and aliases all say the same."""
+        lines = ledger.read(self.log)
+        assert all(line.status == "done" and line.finished_at for line in lines)
+        champions = ledger.champions(lines)
+        aliases = {model: self.registry.champion(model) for model in MODELS}
+        assert {model: version for model, version in aliases.items() if version} == champions
+        assert self.log.pointer() == (lines[-1].bundle if lines else None)
+        assert not lines or self.serves() == champions
+        return champions
+
+
+@pytest.fixture
+def kept(log, registry, logged, planted_bundle, tmp_path):
+    """Nothing promoted yet, though the registry is not new."""
+    for model in MODELS:
+        if registry.champion(model):
+            registry.uncrown(model)
+        if registry.challenger(model):
+            registry.client.delete_registered_model_alias(model, "challenger")
+    planted = Bundle.load(planted_bundle, FOLD_VERSION)
+    return Kept(log, registry, tmp_path / "bundles", planted, logged)

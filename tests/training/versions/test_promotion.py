@@ -1,130 +1,85 @@
+"""Promotions by the gate: all of them or none, one at a time, and mended wherever they are cut."""
+
+import threading
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import select
 
-from sensei.database import reading, upgrade
-from sensei.errors import InvalidInput, PromotionRefused
-from sensei.log import open_log
-from sensei.tables import Promotion
-from training.promotion import Move, champion, promote, reconcile
+from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused
+from sensei.log import Log, open_log
+from training import ledger
+from training.ledger import Move
+from training.promotion import promote
+from training.reconciliation import reconcile
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-def log(tmp_path):
-    url = f"sqlite:///{tmp_path / 'sensei.db'}"
-    upgrade(url)
-    log = open_log(url)
-    yield log
-    log.close()
+def _promote(kept, *moves, by="gate"):
+    return promote(kept.log, kept.registry, kept.folder, moves, by, NOW)
 
 
-@pytest.fixture
-def versions(registry, logged):
-    """Three fresh versions of each model."""
-
-    def three(model):
-        uri = logged.models[model]
-        return [registry.register(model, logged.run_id, uri, "", {}) for _ in range(3)]
-
-    return {model: three(model) for model in ("recommendation", "difficulty")}
-
-
-def _ledger(log):
-    columns = (Promotion.model, Promotion.from_version, Promotion.to_version, Promotion.status)
-    with reading(log.engine) as connection:
-        return [tuple(row) for row in connection.execute(select(*columns).order_by(Promotion.id))]
+def test_ledger_pointer_and_alias_agree_after_a_promotion(kept):
+    first, second = kept.version("recommendation"), kept.version("recommendation")
+    bundle = _promote(kept, Move("recommendation", None, first, {"gain": 0.01}))
+    assert kept.agree() == {"recommendation": first}
+    kept.promote(first, second)
+    assert kept.agree() == {"recommendation": second}
+    (line, after) = ledger.read(kept.log)
+    assert (line.bundle, line.decided_by, line.reason) == (bundle, "gate", {"gain": 0.01})
+    assert line.created_at == line.finished_at == NOW
+    assert (after.from_version, after.to_version) == (first, second)
 
 
-def test_ledger_pointer_and_alias_agree_after_a_promotion(log, registry, versions):
-    first, second, _ = versions["recommendation"]
-    assert champion(log, "recommendation") is None
-    move = Move("recommendation", None, first, {"gain": 0.01})
-    promote(log, registry, [move], "aaa", "gate", NOW)
-    assert champion(log, "recommendation") == first == registry.champion("recommendation")
-    assert log.pointer() == "aaa"
-    promote(log, registry, [Move("recommendation", first, second)], "bbb", "ann", NOW)
-    assert champion(log, "recommendation") == second == registry.champion("recommendation")
-    assert log.pointer() == "bbb"
-    assert _ledger(log) == [
-        ("recommendation", None, first, "done"),
-        ("recommendation", first, second, "done"),
-    ]
-    with reading(log.engine) as connection:
-        row = connection.execute(select(Promotion.__table__)).first()
-    assert (row.bundle, row.decided_by, row.reason) == ("aaa", "gate", {"gain": 0.01})
-    assert row.created_at == row.finished_at == NOW
+def test_two_models_move_together_and_one_may_be_kept(kept):
+    first, second = kept.version("recommendation"), kept.version("recommendation")
+    quiz = kept.version("difficulty")
+    _promote(kept, Move("recommendation", None, first), Move("difficulty", None, quiz))
+    assert kept.agree() == {"recommendation": first, "difficulty": quiz}
+    kept.promote(first, second)
+    assert kept.agree() == {"recommendation": second, "difficulty": quiz}
+    assert [line.model for line in ledger.read(kept.log)].count("difficulty") == 1
 
 
-def test_two_models_move_together_and_one_may_be_kept(log, registry, versions):
-    first, second, _ = versions["recommendation"]
-    quiz = versions["difficulty"][0]
-    both = [Move("recommendation", None, first), Move("difficulty", None, quiz)]
-    promote(log, registry, both, "aaa", "gate", NOW)
-    kept = [Move("recommendation", first, second), Move("difficulty", quiz, quiz)]
-    promote(log, registry, kept, "bbb", "gate", NOW)
-    assert champion(log, "difficulty") == quiz
-    assert [row[0] for row in _ledger(log)].count("difficulty") == 1
-
-
-def test_a_champion_that_changed_since_the_decision_refuses_the_promotion(log, registry, versions):
-    first, second, third = versions["recommendation"]
-    promote(log, registry, [Move("recommendation", None, first)], "aaa", "gate", NOW)
-    promote(log, registry, [Move("recommendation", first, second)], "bbb", "gate", NOW)
+def test_a_champion_that_changed_since_the_decision_refuses_the_promotion(kept):
+    first, second, third = (kept.version("recommendation") for _ in range(3))
+    kept.promote(None, first)
+    kept.promote(first, second)
     with pytest.raises(PromotionRefused, match=f"expected champion {first}, got {second}"):
-        promote(log, registry, [Move("recommendation", first, third)], "ccc", "gate", NOW)
-    assert log.pointer() == "bbb"
-    assert len(_ledger(log)) == 2
+        kept.promote(first, third)
+    assert kept.agree() == {"recommendation": second}
 
 
-def test_a_bundle_that_would_drop_or_take_back_the_other_model_is_refused(log, registry, versions):
-    first, second, _ = versions["recommendation"]
-    old, new, _ = versions["difficulty"]
-    both = [Move("recommendation", None, first), Move("difficulty", None, old)]
-    promote(log, registry, both, "aaa", "gate", NOW)
-    alone = [Move("recommendation", first, second)]
-    with pytest.raises(PromotionRefused, match="difficulty"):
-        promote(log, registry, alone, "bbb", "gate", NOW)
-    quiz = [Move("recommendation", first, first), Move("difficulty", old, new)]
-    promote(log, registry, quiz, "ccc", "gate", NOW)
-    stale = [Move("recommendation", first, second), Move("difficulty", old, old)]
-    with pytest.raises(PromotionRefused, match="difficulty"):
-        promote(log, registry, stale, "ddd", "gate", NOW)
-    assert log.pointer() == "ccc"
+def test_a_promotion_of_the_other_model_in_between_is_kept(kept):
+    first, second = kept.version("recommendation"), kept.version("recommendation")
+    old, new = kept.version("difficulty"), kept.version("difficulty")
+    _promote(kept, Move("recommendation", None, first), Move("difficulty", None, old))
+    kept.promote(old, new, "difficulty")
+    kept.promote(first, second)
+    assert kept.agree() == {"recommendation": second, "difficulty": new}
 
 
-@pytest.mark.parametrize("step", ["set_pointer", "crown"])
-def test_a_crash_between_the_steps_is_mended(log, registry, versions, monkeypatch, step):
-    first, second, _ = versions["recommendation"]
-    promote(log, registry, [Move("recommendation", None, first)], "aaa", "gate", NOW)
-
-    def crash(*args):
-        raise KeyboardInterrupt
-
-    target = log if step == "set_pointer" else registry
-    with monkeypatch.context() as broken:
-        broken.setattr(target, step, crash)
-        with pytest.raises(KeyboardInterrupt):
-            promote(log, registry, [Move("recommendation", first, second)], "bbb", "gate", NOW)
-    assert _ledger(log)[-1][-1] == "pending"
-    assert champion(log, "recommendation") == second  # the decision stands
-    assert reconcile(log, registry, NOW) == 1
-    assert log.pointer() == "bbb"
-    assert registry.champion("recommendation") == second
-    assert _ledger(log)[-1][-1] == "done"
-    assert reconcile(log, registry, NOW) == 0
+def test_the_same_champions_make_the_same_bundle(kept):
+    first, second = kept.version("recommendation"), kept.version("recommendation")
+    bundle = kept.promote(None, first)
+    kept.promote(first, second)
+    assert kept.promote(second, first) == bundle
 
 
-def test_rollback_is_the_same_path_backwards(log, registry, versions):
-    first, second, _ = versions["recommendation"]
-    promote(log, registry, [Move("recommendation", None, first)], "aaa", "gate", NOW)
-    promote(log, registry, [Move("recommendation", first, second)], "bbb", "gate", NOW)
-    back = Move("recommendation", second, first, {"why": "complaints"})
-    promote(log, registry, [back], "aaa", "ann", NOW)
-    assert champion(log, "recommendation") == first == registry.champion("recommendation")
-    assert log.pointer() == "aaa"
+def test_what_was_promoted_before_versions_kept_bundles_is_taken_from_what_served(kept):
+    first, quiz = kept.version("recommendation"), kept.version("difficulty")
+    _promote(kept, Move("recommendation", None, first), Move("difficulty", None, quiz))
+    kept.registry.client.delete_model_version_tag("difficulty", quiz, "bundle")
+    second = kept.version("recommendation")
+    kept.promote(first, second)
+    assert kept.agree() == {"recommendation": second, "difficulty": quiz}
+
+
+def test_a_version_without_a_bundle_changes_nothing(kept):
+    version = kept.version("recommendation", packaged=False)
+    with pytest.raises(IncompatibleBundle, match=f"recommendation {version}: expected its bundle"):
+        kept.promote(None, version)
+    assert kept.agree() == {}
 
 
 @pytest.mark.parametrize(
@@ -137,8 +92,85 @@ def test_rollback_is_the_same_path_backwards(log, registry, versions):
     ],
     ids=["unknown version", "nothing changes", "twice", "nothing"],
 )
-def test_what_cannot_be_promoted_changes_nothing(log, registry, versions, moves):
+def test_what_cannot_be_promoted_changes_nothing(kept, moves):
+    kept.version("recommendation")
     with pytest.raises(InvalidInput):
-        promote(log, registry, moves, "aaa", "gate", NOW)
-    assert _ledger(log) == []
-    assert log.pointer() is None
+        _promote(kept, *moves)
+    assert kept.agree() == {}
+
+
+class Killed(BaseException):
+    """What nothing catches."""
+
+
+WRITES = [
+    (ledger, "open_lines", 0),
+    (Log, "set_pointer", 0),
+    ("client", "set_registered_model_alias", 0),
+    ("client", "delete_registered_model_alias", 0),
+    ("client", "set_registered_model_alias", 1),
+    ("client", "delete_registered_model_alias", 1),
+    (ledger, "close_lines", 0),
+]
+"""Whose, which and the how-manieth write of a promotion of two models."""
+
+
+def _cut_off(monkeypatch, target, name, place, before):
+    """Die before or after the write."""
+    real, calls = getattr(target, name), []
+
+    def write(*given, **named):
+        calls.append(name)
+        if before and len(calls) > place:
+            raise Killed
+        real(*given, **named)
+        if len(calls) > place:
+            raise Killed
+
+    monkeypatch.setattr(target, name, write)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("write", WRITES, ids=lambda write: f"{write[1]}-{write[2]}")
+def test_a_promotion_that_is_cut_off_anywhere_is_mended(kept, monkeypatch, write, before):
+    old = {model: kept.version(model) for model in ("recommendation", "difficulty")}
+    _promote(kept, *(Move(model, None, version) for model, version in old.items()))
+    new = {model: kept.version(model) for model in old}
+    target = kept.registry.client if write[0] == "client" else write[0]
+    with monkeypatch.context() as broken:
+        _cut_off(broken, target, write[1], write[2], before)
+        with pytest.raises(Killed):
+            _promote(kept, *(Move(model, old[model], new[model]) for model in old))
+    nothing_written = write[1] == "open_lines" and before
+    reconcile(kept.log, kept.registry, kept.folder, NOW)
+    assert kept.agree() == (old if nothing_written else new)
+    assert len(ledger.read(kept.log)) == (2 if nothing_written else 4)
+    assert all(kept.registry.challenger(m) == (new[m] if nothing_written else None) for m in new)
+    assert reconcile(kept.log, kept.registry, kept.folder, NOW) == []
+
+
+def test_of_promotions_at_once_exactly_one_wins(kept, log_url):
+    first = kept.version("recommendation")
+    rivals = [kept.version("recommendation") for _ in range(4)]
+    kept.promote(None, first)
+    ready, won, refused = threading.Barrier(len(rivals)), [], []
+
+    def race(version):
+        log = open_log(log_url)
+        move = Move("recommendation", first, version)
+        ready.wait()
+        try:
+            promote(log, kept.registry, kept.folder, [move], version, NOW)
+            won.append(version)
+        except PromotionRefused:
+            refused.append(version)
+        log.close()
+
+    threads = [threading.Thread(target=race, args=(version,)) for version in rivals]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert len(refused) == len(rivals) - 1
+    assert kept.agree() == {"recommendation": won[0]}

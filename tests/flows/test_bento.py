@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.package_service import ROOMS, ROOT, package
+from flows.bento import ROOMS, ROOT, package
 from sensei import database
 from sensei.errors import IncompatibleBundle, StorageUnavailable
 from sensei.log import open_log

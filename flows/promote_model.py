@@ -1,0 +1,34 @@
+"""The flow by which a person makes a version champion."""
+
+from typing import Annotated, Literal
+
+from prefect import flow
+from pydantic import Field
+
+from flows import champions
+from flows.package_service import package_bundle
+from sensei.settings import Settings
+
+Reviewer = Annotated[str, Field(pattern=r"\S")]
+"""A name: not empty, not blank."""
+
+
+@flow(name="promote-model", description="A version that waits -> champion -> Bento.")
+def promote_model(
+    reviewer: Reviewer,
+    model: Literal["recommendation", "difficulty"] = "recommendation",
+    version: Annotated[str, Field(pattern=r"^(challenger|[1-9]\d*)$")] = "challenger",
+    reason: str = "",
+) -> None:
+    """Make a version champion: serving follows within two seconds.
+
+    Args:
+        reviewer: Your name, for the ledger.
+        model: Which model changes; the other one stays.
+        version: Its number in the registry, or `challenger` for the one that waits.
+        reason: Why, in your words, for the ledger.
+    """
+    settings = Settings()
+    champions.reconcile(settings)
+    changed = champions.promote_version(settings, model, version, reviewer, reason)
+    champions.publish(changed, reviewer, reason, package_bundle(settings, changed.bundle))

@@ -1,0 +1,30 @@
+"""The flow by which a person goes back to the champion before."""
+
+from typing import Literal
+
+from prefect import flow
+
+from flows import champions
+from flows.package_service import package_bundle
+from flows.promote_model import Reviewer
+from sensei.settings import Settings
+
+
+@flow(name="rollback-model", description="The champion before -> champion again -> Bento.")
+def rollback_model(
+    reviewer: Reviewer,
+    model: Literal["changed last", "recommendation", "difficulty"] = "changed last",
+    reason: str = "",
+) -> None:
+    """Make the champion before the present one champion again: serving follows in two seconds.
+
+    Args:
+        reviewer: Your name, for the ledger.
+        model: Which model goes back; by default what the last promotion changed.
+        reason: Why, in your words, for the ledger.
+    """
+    settings = Settings()
+    champions.reconcile(settings)
+    models = [] if model == "changed last" else [model]
+    changed = champions.roll_back(settings, models, reviewer, reason)
+    champions.publish(changed, reviewer, reason, package_bundle(settings, changed.bundle))

@@ -1,0 +1,71 @@
+"""One at a time, across processes and machines, for a job that writes to more than the database."""
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import Connection, Engine, func, select
+
+from sensei.database import is_sqlite, storage
+from sensei.errors import StorageUnavailable
+
+if sys.platform != "win32":
+    import fcntl
+
+PATIENCE_SECONDS = 60.0
+"""After so long the one who waits is told."""
+
+_PAUSE_SECONDS = 0.05
+
+
+@contextmanager
+def alone(engine: Engine, job: str) -> Iterator[None]:
+    """Hold the only place for a job; others write to the database meanwhile.
+
+    The system frees the place of a process that dies: there is nothing to clean up.
+
+    Args:
+        engine: of the database: on SQLite a file beside it is the place, on PostgreSQL a lock of
+            the server, which other machines wait for too.
+        job: its name.
+
+    Raises:
+        StorageUnavailable: the database does not answer, or another holds the place for a minute.
+    """
+    with storage(engine):
+        place = _open(engine, job)
+    with closing(place):
+        until = time.monotonic() + PATIENCE_SECONDS
+        with storage(engine):
+            while not _taken(place, job):
+                if time.monotonic() > until:
+                    raise StorageUnavailable(
+                        f"{job}: expected no other one under way, got one that takes more than "
+                        f"{PATIENCE_SECONDS:.0f} s; see what it waits for, then repeat"
+                    )
+                time.sleep(_PAUSE_SECONDS)
+        yield
+
+
+def _open(engine: Engine, job: str) -> Connection | IO[str]:
+    if is_sqlite(engine.url):
+        return Path(f"{engine.url.database}-{job}").open("a")
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    connection.detach()  # closed at the end, not given back to the pool: that frees the place
+    return connection
+
+
+def _taken(place: Connection | IO[str], job: str) -> bool:
+    if isinstance(place, Connection):
+        key = int.from_bytes(hashlib.sha256(job.encode()).digest()[:8], signed=True)
+        return bool(place.execute(select(func.pg_try_advisory_lock(key))).scalar())
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

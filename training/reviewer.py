@@ -1,0 +1,129 @@
+"""What a person decides: this version becomes champion, or the one before does again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sensei.errors import InvalidInput, PromotionRefused
+from sensei.log import Log
+from training import ledger
+from training.ledger import ROLLBACK, Move
+from training.promotion import promote
+from training.registry import CHALLENGER, Registry
+
+
+@dataclass(frozen=True)
+class Overruled:
+    """What a person changed.
+
+    Attributes:
+        moves: model, champion before, version now.
+        bundle: digest of what serves.
+    """
+
+    moves: tuple[Move, ...]
+    bundle: str
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"{move.model}: version {move.version} is champion"
+            + (f" in place of {move.expected}" if move.expected else ", the first one")
+            for move in self.moves
+        )
+
+
+def promote_version(
+    log: Log,
+    registry: Registry,
+    folder: Path,
+    model: str,
+    version: str,
+    reviewer: str,
+    reason: str,
+    now: datetime,
+) -> Overruled:
+    """Make a version champion because a person says so.
+
+    Args:
+        log: its database holds ledger and pointer.
+        registry: holds the versions.
+        folder: of the bundles.
+        model: `recommendation` or `difficulty`.
+        version: its number, or `challenger`.
+        reviewer: name of the person, for the ledger.
+        reason: in the person's words; may be empty.
+        now: time of the decision.
+
+    Raises:
+        InvalidInput: no reviewer, no such version, or it is champion already.
+        IncompatibleBundle: no bundle of the version is left; nothing was changed.
+        PromotionRefused: another promotion came first; nothing was changed.
+        StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
+    """
+    who = _named(reviewer)
+    expected = ledger.champions(ledger.read(log)).get(model)
+    number = _challenger(registry, model) if version == CHALLENGER else version
+    move = Move(model, expected, number, {"reason": reason.strip()})
+    return Overruled((move,), promote(log, registry, folder, [move], who, now))
+
+
+def roll_back(
+    log: Log,
+    registry: Registry,
+    folder: Path,
+    models: Sequence[str],
+    reviewer: str,
+    reason: str,
+    now: datetime,
+) -> Overruled:
+    """Make the champions before the present ones champions again.
+
+    Args:
+        log: its database holds ledger and pointer.
+        registry: holds the versions.
+        folder: of the bundles.
+        models: which go back, together; empty for those that changed last.
+        reviewer: name of the person, for the ledger.
+        reason: in the person's words; may be empty.
+        now: time of the decision.
+
+    Raises:
+        InvalidInput: no reviewer.
+        IncompatibleBundle: no bundle of the version before is left; nothing was changed.
+        PromotionRefused: there is no champion before, or another promotion came first; nothing
+            was changed.
+        StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
+    """
+    who = _named(reviewer)
+    lines = ledger.read(log)
+    current, why = ledger.champions(lines), {"reason": reason.strip(), "action": ROLLBACK}
+    moves = []
+    for model in models or ledger.last_changed(lines):
+        before = ledger.predecessor(lines, model)
+        if before is None:
+            raise PromotionRefused(
+                f"{model}: expected a champion before {current.get(model, 'the first')}, got none; "
+                "there is nothing to go back to"
+            )
+        moves.append(Move(model, current[model], before, why))
+    return Overruled(tuple(moves), promote(log, registry, folder, moves, who, now))
+
+
+def _named(reviewer: str) -> str:
+    if not reviewer.strip():
+        raise InvalidInput(
+            "reviewer: expected the name of the person who decides, got none; "
+            "the ledger keeps it beside the decision"
+        )
+    return reviewer.strip()
+
+
+def _challenger(registry: Registry, model: str) -> str:
+    waiting = registry.challenger(model)
+    if waiting is None:
+        raise InvalidInput(
+            f"version: expected a challenger of {model}, got none; "
+            "name a number, as `sensei models` lists them"
+        )
+    return waiting
