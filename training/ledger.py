@@ -97,8 +97,9 @@ def predecessor(lines: Sequence[Line], model: str) -> str | None:
 
 def last_changed(lines: Sequence[Line]) -> list[str]:
     """Models that the last promotion changed."""
-    last = lines[-1:]
-    return [line.model for line in lines if last and line.created_at == last[0].created_at]
+    together = {(line.created_at, line.bundle) for line in lines[-1:]}
+    changed = (line.model for line in lines if (line.created_at, line.bundle) in together)
+    return list(dict.fromkeys(changed))
 
 
 def open_lines(

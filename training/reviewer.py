@@ -1,6 +1,6 @@
 """What a person decides: this version becomes champion, or the one before does again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 from sensei.errors import InvalidInput, PromotionRefused
 from sensei.log import Log
 from training import ledger
-from training.ledger import ROLLBACK, Move
+from training.ledger import ROLLBACK, Line, Move
 from training.promotion import promote
 from training.registry import CHALLENGER, Registry
 
@@ -97,17 +97,24 @@ def roll_back(
     """
     who = _named(reviewer)
     lines = ledger.read(log)
-    current, why = ledger.champions(lines), {"reason": reason.strip(), "action": ROLLBACK}
-    moves = []
-    for model in models or ledger.last_changed(lines):
-        before = ledger.predecessor(lines, model)
-        if before is None:
-            raise PromotionRefused(
-                f"{model}: expected a champion before {current.get(model, 'the first')}, got none; "
-                "there is nothing to go back to"
-            )
-        moves.append(Move(model, current[model], before, why))
+    names = models or ledger.last_changed(lines)
+    if not names:
+        raise PromotionRefused(
+            "rollback: expected a champion, got none yet; there is nothing to go back to"
+        )
+    why = {"reason": reason.strip(), "action": ROLLBACK}
+    moves = [_back(lines, model, why) for model in names]
     return Overruled(tuple(moves), promote(log, registry, folder, moves, who, now))
+
+
+def _back(lines: Sequence[Line], model: str, why: Mapping[str, str]) -> Move:
+    current, before = ledger.champions(lines).get(model), ledger.predecessor(lines, model)
+    if before is None:
+        raise PromotionRefused(
+            f"{model}: expected a champion before {current or 'the first'}, got none; "
+            "there is nothing to go back to"
+        )
+    return Move(model, current, before, why)
 
 
 def _named(reviewer: str) -> str:

@@ -1,0 +1,129 @@
+"""What a person decides: promote this version, go back to the one before."""
+
+import shutil
+from datetime import UTC, datetime
+
+import pytest
+
+from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused
+from training import ledger
+from training.bundles import bundle_with
+from training.ledger import Move
+from training.promotion import promote
+from training.reviewer import promote_version, roll_back
+
+NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def log_url(sqlite_url):
+    """What a person may decide is the same on each backend; the ledger's own tests use both."""
+    return sqlite_url
+
+
+def _promote(kept, version, model="recommendation", reviewer="Ann", reason="looks right"):
+    return promote_version(
+        kept.log, kept.registry, kept.folder, model, version, reviewer, reason, NOW
+    )
+
+
+def _back(kept, *models, reviewer="Ann"):
+    return roll_back(kept.log, kept.registry, kept.folder, models, reviewer, "complaints", NOW)
+
+
+def test_the_challenger_becomes_champion_and_the_ledger_says_who_and_why(kept):
+    first, second = kept.version("recommendation"), kept.version("recommendation")
+    kept.promote(None, first)
+    changed = _promote(kept, "challenger", reviewer=" Ann ")
+    assert kept.agree() == {"recommendation": second}
+    assert str(changed) == f"recommendation: version {second} is champion in place of {first}"
+    last = ledger.read(kept.log)[-1]
+    assert (last.decided_by, last.reason) == ("Ann", {"reason": "looks right"})
+    assert last.bundle == changed.bundle
+
+
+def test_a_version_that_waited_is_promoted_beside_what_was_promoted_since(kept):
+    waiting = kept.version("difficulty")
+    first, second = kept.version("recommendation"), kept.version("recommendation")
+    kept.promote(None, first)
+    kept.promote(first, second)
+    _promote(kept, waiting, "difficulty")
+    assert kept.agree() == {"recommendation": second, "difficulty": waiting}
+
+
+@pytest.mark.parametrize("reviewer", ["", "  "])
+def test_nobody_decides_nothing(kept, reviewer):
+    version = kept.version("recommendation")
+    with pytest.raises(InvalidInput, match="reviewer: expected the name"):
+        _promote(kept, version, reviewer=reviewer)
+    with pytest.raises(InvalidInput, match="reviewer: expected the name"):
+        _back(kept, reviewer=reviewer)
+    assert kept.agree() == {}
+
+
+def test_what_cannot_become_champion_is_refused_with_the_reason(kept):
+    first = kept.version("recommendation")
+    kept.promote(None, first)
+    with pytest.raises(InvalidInput, match="expected a challenger of recommendation, got none"):
+        _promote(kept, "challenger")
+    with pytest.raises(InvalidInput, match=f"{first}, which is champion already"):
+        _promote(kept, first)
+    with pytest.raises(InvalidInput, match="in the registry, got 999"):
+        _promote(kept, "999")
+    bare = kept.version("recommendation", packaged=False)
+    with pytest.raises(IncompatibleBundle, match=f"recommendation {bare}: expected its bundle"):
+        _promote(kept, bare)
+    assert kept.agree() == {"recommendation": first}
+    assert len(ledger.read(kept.log)) == 1
+
+
+def test_going_back_twice_leads_to_the_one_before_not_forward_again(kept):
+    first, second, third = (kept.version("recommendation") for _ in range(3))
+    kept.promote(None, first)
+    before = kept.promote(first, second)
+    kept.promote(second, third)
+    assert _back(kept, "recommendation").bundle == before
+    assert kept.agree() == {"recommendation": second}
+    assert ledger.read(kept.log)[-1].is_rollback
+    assert ledger.read(kept.log)[-1].decided_by == "Ann"
+    _back(kept)
+    assert kept.agree() == {"recommendation": first}
+    with pytest.raises(PromotionRefused, match=f"expected a champion before {first}, got none"):
+        _back(kept)
+    _promote(kept, third)
+    _back(kept)
+    assert kept.agree() == {"recommendation": first}
+
+
+def test_what_changed_together_goes_back_together_unless_one_is_named(kept):
+    old = {model: kept.version(model) for model in ("recommendation", "difficulty")}
+    new = {model: kept.version(model) for model in old}
+    for day, versions, earlier in ((1, old, {}), (2, new, old)):
+        moves = [Move(model, earlier.get(model), version) for model, version in versions.items()]
+        when = NOW.replace(day=day)
+        promote(kept.log, kept.registry, kept.folder, moves, "gate", when)
+    _back(kept, "difficulty")
+    assert kept.agree() == old | {"recommendation": new["recommendation"]}
+    _promote(kept, new["difficulty"], "difficulty")
+    _back(kept)
+    assert kept.agree() == old | {"recommendation": new["recommendation"]}
+    _back(kept, "recommendation")
+    assert kept.agree() == old
+
+
+def test_without_any_champion_there_is_nothing_to_go_back_to(kept):
+    for models in ((), ("difficulty",)):
+        with pytest.raises(PromotionRefused, match="nothing to go back to"):
+            _back(kept, *models)
+
+
+def test_a_bundle_gone_from_disk_is_said_before_anything_is_written(kept):
+    first, second = kept.version("recommendation"), kept.version("recommendation")
+    kept.promote(None, first)
+    kept.promote(first, second)
+    gone = bundle_with(kept.log, kept.registry, kept.folder, {"recommendation": first})
+    shutil.rmtree(kept.folder / gone)
+    with pytest.raises(IncompatibleBundle, match=f"recommendation {first}: expected its bundle"):
+        _back(kept)
+    assert kept.agree() == {"recommendation": second}
+    assert len(ledger.read(kept.log)) == 2
