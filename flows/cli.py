@@ -19,6 +19,7 @@ from flows.foreign import Renamed, mapping_of, refuse_useless
 from flows.keys import app as keys_app
 from flows.learner import app as learner_app
 from flows.preflight import check_port, check_room
+from flows.promotion_commands import models, promote, rollback
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
@@ -170,17 +171,9 @@ def serve(
 
 app.command()(evaluate)
 app.command()(export)
-
-
-@app.command()
-def models() -> None:
-    """The registered versions: what answers learners, what waits, how each measured."""
-    from flows.summary import show_versions
-    from training.registry import Registry
-
-    settings = Settings()
-    registry = Registry(settings.tracking_uri, settings.artifacts)
-    show_versions(console, registry.versions())
+app.command()(models)
+app.command()(promote)
+app.command()(rollback)
 
 
 def main() -> None:

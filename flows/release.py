@@ -1,5 +1,6 @@
 """The tasks from evidence to what serves: export, register, decide, promote, package."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -167,7 +168,9 @@ def promote_versions(
 
 
 def _reason(decision: Decision) -> dict[str, Any]:
-    return {k: v for k, v in asdict(decision).items() if v == v}
+    """As JSON has it, which knows no NaN."""
+    given: dict[str, Any] = json.loads(json.dumps(asdict(decision)), parse_constant=lambda _: None)
+    return given
 
 
 @task(name="keep bundles", **IO)

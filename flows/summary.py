@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from flows.figures import COUNTING, NAMES, Tables, show_figures
 from sensei.settings import Settings
@@ -19,7 +18,6 @@ from sensei.settings import Settings
 if TYPE_CHECKING:  # a summary needs none of the libraries that these bring
     from sensei.importing import Imported
     from training.evaluate import Result
-    from training.registry import Version
 
 
 @dataclass(frozen=True)
@@ -225,22 +223,3 @@ def tables_of(result: "Result") -> Tables:
         result.data["selected"],
         result.data["budget"]["seeds"],
     )
-
-
-def show_versions(console: Console, versions: Sequence["Version"]) -> None:
-    """Show the registered versions, newest first."""
-    if not versions:
-        console.print(f"No version yet. Next: {command()} run")
-        return
-    table = Table(title="Registered versions", title_justify="left")
-    for heading in ("model", "alias", "candidate", "made", "on its test part"):
-        table.add_column(heading, no_wrap=heading == "model")
-    for version in versions:
-        table.add_row(
-            f"{version.model} {version.version}",
-            ", ".join(version.aliases) or "-",
-            NAMES.get(version.candidate, version.candidate),
-            f"{version.created_at:%m-%d %H:%M}",
-            version.measured,
-        )
-    console.print(table)

@@ -71,11 +71,13 @@ def test_nightly_is_scheduled_for_two_at_night_over_thirty_days(server):
     while not (runs := _ask(url, "flow_runs", {})) and time.monotonic() < until:
         time.sleep(1)
     deployments = {d["name"]: d for d in _ask(url, "deployments", {})}
-    assert set(deployments) == {"nightly", "manual"}
+    assert set(deployments) == {
+        "nightly", "manual", "check-data", "promote-model", "rollback-model", "package-service",
+    }  # fmt: skip
     assert deployments["nightly"]["parameters"]["window_days"] == 30
     assert deployments["manual"]["parameters"]["window_days"] == 90
-    efforts = {name: each["parameters"]["effort"] for name, each in deployments.items()}
-    assert efforts == {"nightly": "full", "manual": "quick"}
+    assert deployments["nightly"]["parameters"]["effort"] == "full"
+    assert deployments["manual"]["parameters"]["effort"] == "quick"
     scheduled = [r for r in runs if r["state_type"] == "SCHEDULED"]
     assert len(scheduled) > 0
     assert {r["deployment_id"] for r in scheduled} == {deployments["nightly"]["id"]}
@@ -105,12 +107,31 @@ def test_a_parameter_out_of_range_is_refused_with_the_reason(server):
 @pytest.mark.timeout(500)
 def test_the_form_says_what_each_parameter_means(server):
     url, _ = server
+    training = {"window_days", "as_of", "split", "seed", "promotion", "effort"}
+    asked = {
+        "nightly": training,
+        "manual": training,
+        "check-data": {"as_of"},
+        "promote-model": {"reviewer", "model", "version", "reason"},
+        "rollback-model": {"reviewer", "model", "reason"},
+        "package-service": set(),
+    }
     for deployment in _ask(url, "deployments", {}):
         properties = deployment["parameter_openapi_schema"]["properties"]
-        assert set(properties) == {
-            "window_days", "as_of", "split", "seed", "promotion", "effort",
-        }  # fmt: skip
+        assert set(properties) == asked[deployment["name"]]
         assert all(p.get("description") for p in properties.values())
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("given", [{}, {"reviewer": " "}, {"reviewer": "Ann", "version": "v3"}])
+def test_a_promotion_without_a_name_or_of_no_version_is_refused_by_the_form(server, given):
+    url, _ = server
+    promote = next(d for d in _ask(url, "deployments", {}) if d["name"] == "promote-model")
+    answer = httpx.post(
+        f"{url}/deployments/{promote['id']}/create_flow_run", json={"parameters": given}, timeout=30
+    )
+    assert answer.status_code in (409, 422)
+    assert ("version" if "version" in given else "reviewer") in answer.text
 
 
 @pytest.mark.timeout(500)

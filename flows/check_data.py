@@ -1,0 +1,43 @@
+"""The flow that reads and validates the log, and trains nothing."""
+
+from datetime import datetime
+
+from prefect import flow
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from flows import steps
+from flows.steps import Validation
+from sensei.settings import Settings
+
+
+@flow(name="check-data", description="Log -> expectations -> quarantine and Data Docs.")
+def check_data(as_of: datetime | None = None) -> dict[str, int]:
+    """Hold every interaction against the expectations; what is bad goes into quarantine.
+
+    Args:
+        as_of: Only what happened before, UTC; empty for the whole log.
+
+    Returns:
+        Expectation -> rows refused.
+    """
+    settings = Settings()
+    moment = steps.read_moment(settings, as_of)
+    validation = steps.validate(settings, moment, steps.extract(settings, moment))
+    _publish(validation)
+    return validation.reasons
+
+
+def _publish(validation: Validation) -> None:
+    """Show the counts, and where the page with every expectation lies."""
+    counts = {"good": validation.read - validation.bad, **validation.reasons}
+    create_table_artifact(
+        key="checked-data",
+        table=[{"rows": f"{count:,}", "of": what} for what, count in counts.items()],
+        description=f"{validation.read:,} interactions: good, and quarantined by expectation",
+    )
+    create_link_artifact(
+        key="data-docs",
+        link=validation.docs.as_uri(),
+        link_text=str(validation.docs),
+        description="Data Docs: every expectation with the rows that failed it",
+    )
