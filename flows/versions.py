@@ -92,9 +92,7 @@ def show_versions(console: Console, rows: Sequence[Row]) -> None:
         console.print(f"No version yet. Next: {command()} run")
         return
     shown = [row for model in dict.fromkeys(r.model for r in rows) for row in _newest(rows, model)]
-    table = Table(
-        title="Versions and who decided about them", title_justify="left", show_lines=True
-    )
+    table = Table(title="Versions", title_justify="left", show_lines=True)
     table.add_column("version", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("what it is, on its test part, why")
@@ -124,8 +122,8 @@ def _state(row: Row) -> str:
     colour = {CHAMPION: "bold green", CHALLENGER: "yellow"}.get(row.state)
     state = f"[{colour}]{row.state}[/{colour}]" if colour else row.state
     by = f"\nby {escape(row.decided_by[:20])}" if row.decided_by else ""
-    word = "since " if row.state in (CHAMPION, CHALLENGER, "pending") else ""
-    return f"{state}\n{word}{row.since:%Y-%m-%d %H:%M}{by}"
+    word = " since" if row.state in (CHAMPION, CHALLENGER) else ""
+    return f"{state}{word}\n{row.since:%Y-%m-%d %H:%M}{by}"
 
 
 def _words(row: Row) -> str:
