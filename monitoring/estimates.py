@@ -17,7 +17,7 @@ from sensei.metrics import resamples
 Floats = NDArray[np.float64]
 
 SAMPLES = 1000
-LEVELS = (2.5, 97.5)
+ENDS = (2.5, 97.5)
 """Percentiles of the resampled figures: the ends of the interval."""
 
 
@@ -74,7 +74,7 @@ def estimate(value: float, drawn: Floats, counts: Floats) -> Estimate:
     learners = int(np.count_nonzero(counts))
     known = drawn[~np.isnan(drawn)]
     some = learners > 1 and len(known)
-    low, high = np.percentile(known, LEVELS) if some else (math.nan, math.nan)
+    low, high = np.percentile(known, ENDS) if some else (math.nan, math.nan)
     return Estimate(_known(value), _known(low), _known(high), int(counts.sum()), learners)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from monitoring.estimates import (
+    ENDS,
     Estimate,
     Floats,
     codes,
@@ -110,21 +111,46 @@ def lift(
         Difference of shares in [-1, 1]; `n` and `learners` of both arms; None where they share
         no day.
     """
-    found = _differences(outcomes, treated, control, seed)
-    return found and found[0]
+    found = difference(outcomes, treated, control, seed)
+    if found is None:
+        return None
+    low, high = np.percentile(found.drawn, ENDS)
+    return Estimate(found.value, float(low), float(high), found.n, sum(found.learners))
 
 
-def _differences(
-    outcomes: pd.DataFrame, treated: str, control: str, seed: int
-) -> tuple[Estimate, Floats] | None:
-    """The difference, and those of the resamples."""
+@dataclass(frozen=True)
+class Difference:
+    """How much more often one arm's recommendations are accepted than another's; see `lift`.
+
+    Attributes:
+        value: difference of shares.
+        drawn: (samples,) those of the resamples.
+        days: that both arms share.
+        n: answers on these days.
+        learners: of either arm on these days.
+    """
+
+    value: float
+    drawn: Floats
+    days: tuple[str, ...]
+    n: int
+    learners: tuple[int, int]
+
+    @property
+    def standard_error(self) -> float:
+        """Of the value, learners resampled."""
+        return float(self.drawn.std(ddof=1)) if len(self.drawn) > 1 else math.inf
+
+
+def difference(outcomes: pd.DataFrame, treated: str, control: str, seed: int) -> Difference | None:
+    """The difference between two arms, with all its resamples; None where they share no day."""
     known = outcomes[outcomes["accepted"].notna()]
     arms = [known[known["arm"] == arm] for arm in (treated, control)]
     days = sorted(set(arms[0]["day"]) & set(arms[1]["day"]))
     if not days:
         return None
     totals, counts = [], []
-    for arm in arms:
+    for arm in (each[each["day"].isin(days)] for each in arms):
         (learner,) = codes([arm["user_id"]])
         on = arm["day"].to_numpy(object)[:, None] == np.array(days, object)
         totals.append(per_learner(on * arm["accepted"].to_numpy()[:, None], learner))
@@ -132,9 +158,13 @@ def _differences(
     draws = zip(*(resampled(len(of), seed + at) for at, of in enumerate(counts)), strict=True)
     drawn = np.array([_mantel_haenszel(*_weighed(w, totals, counts)) for w in draws])
     ones = [np.ones(len(each)) for each in counts]
-    value = _mantel_haenszel(*_weighed(ones, totals, counts))
-    answers = np.concatenate([each.sum(axis=1) for each in counts])
-    return estimate(value, drawn, answers), drawn
+    return Difference(
+        _mantel_haenszel(*_weighed(ones, totals, counts)),
+        drawn[~np.isnan(drawn)],
+        tuple(days),
+        int(sum(each.sum() for each in counts)),
+        (len(counts[0]), len(counts[1])),
+    )
 
 
 def _weighed(weights: Any, totals: list[Floats], counts: list[Floats]) -> list[Floats]:

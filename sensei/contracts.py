@@ -42,6 +42,9 @@ Format = Literal["text", "video", "lab"]
 DAY = 86_400_000_000
 """Microseconds: times are counted from 1970 on, in UTC."""
 
+LOG_UNREACHABLE = "log_unreachable"
+"""Fallback of an answer that was given without knowing the learner, though he may be known."""
+
 MAX_FUTURE_MINUTES = 5
 """An event further in the future than this is refused."""
 

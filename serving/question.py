@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sensei.contracts import LOG_UNREACHABLE
 from serving.arms import Arm
 from serving.catalogue import Catalogue
 from serving.learners import Learner
 from serving.model import Model
 
+__all__ = ["LOG_UNREACHABLE", "NO_MODEL", "UNKNOWN_LEARNER", "UNKNOWN_TOPIC", "Question", "Reply"]
+
 NO_MODEL = "no_model"
 UNKNOWN_LEARNER = "unknown_learner"
 UNKNOWN_TOPIC = "unknown_topic"
-LOG_UNREACHABLE = "log_unreachable"
 
 
 class Question(NamedTuple):

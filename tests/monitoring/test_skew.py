@@ -1,0 +1,182 @@
+"""What serving logged against training's fold, through the engine and the writer that serve."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from features.history import FOLD_VERSION
+from monitoring.skew import Skew, compare, tables
+from sensei.bundle import Bundle
+from sensei.errors import StorageUnavailable
+from sensei.log import Log
+from sensei.tables import to_microseconds
+from serving.catalogue import Catalogue
+from serving.engine import Engine
+from serving.lately import lately
+from serving.learners import Learners
+from serving.model import Model
+from serving.predictions import Predictions
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+Given = Callable[..., None]
+
+
+def at(minute: float) -> int:
+    return to_microseconds(NOON + timedelta(minutes=minute))
+
+
+@dataclass
+class Platform:
+    """An engine that serves the planted bundle, and its log of answers."""
+
+    log: Log
+    engine: Engine
+    writer: Predictions
+    bundle: Bundle
+    minute: float = 0.0
+
+    def asks(self, user_id: str, minute: float, topic_id: int | None = None) -> None:
+        self.minute = minute
+        if topic_id is None:
+            self.engine.recommend_next_topics(user_id)
+        else:
+            self.engine.suggest_quiz_difficulty(user_id, topic_id)
+        assert self.writer.flush()
+
+    def skew(self, **other: int) -> Skew:
+        served = tables([self.bundle])
+        return compare(self.log.engine, served, at(-1000), at(1000), **other)
+
+
+@pytest.fixture
+def platform(log: Log, planted_bundle: Path) -> Platform:
+    bundle = Bundle.load(planted_bundle, FOLD_VERSION)
+    engine = Engine(Learners(lambda: log, lambda: 0.0), Model.of(bundle), Catalogue.of(()), int)
+    writer = Predictions(lambda: log, 36_500, int)
+    found = Platform(log, engine, writer, bundle)
+    engine._clock, engine._record = lambda: at(found.minute), writer.put
+    return found
+
+
+@pytest.fixture
+def quiz(did: Given) -> Given:
+    def append(
+        user_id: str, minute: float, topic_id: int, score: float = 0.8, **other: float
+    ) -> None:
+        details = {"interaction_type": "quiz_complete", "score": score, "duration_seconds": 60}
+        did(user_id, minute, topic_id, **details, metadata={"difficulty": "hard"}, **other)
+
+    return append
+
+
+def test_what_serving_reads_is_what_training_reads(
+    platform: Platform, quiz: Given, did: Given
+) -> None:
+    platform.asks("ann", -1)  # nothing is known: counted without inputs
+    for minute in range(30):
+        quiz("ann", minute, 11 + minute % 3, 0.1 * (minute % 10))
+        platform.asks("ann", minute + 0.25)
+        platform.asks("ann", minute + 0.5, topic_id=12)
+    did("ann", 31, 12, interaction_type="recommendation_accepted")
+    platform.asks("ann", 32)
+    platform.asks("bob", 33, topic_id=12)  # never seen: read as one without events
+    assert platform.skew() == Skew(compared=62, different=0)
+
+
+def test_an_event_that_came_late_is_no_skew(platform: Platform, quiz: Given) -> None:
+    quiz("ann", 0, 11)
+    quiz("ann", 5, 12)
+    platform.asks("ann", 10)
+    quiz("ann", 3, 13, received=20)
+    platform.asks("ann", 30, topic_id=13)
+    assert platform.skew() == Skew(compared=2, different=0)
+
+
+def test_an_event_taken_out_since_was_there_when_the_answer_was_made(
+    platform: Platform, quiz: Given
+) -> None:
+    quiz("ann", 0, 11)
+    quiz("ann", 5, 12)
+    platform.asks("ann", 10)
+    platform.log.quarantine_interactions({platform.log.last_id(): "planted"}, "planted")
+    assert platform.skew() == Skew(compared=1, different=0)
+
+
+def test_an_event_that_was_being_written_may_have_been_missed(
+    platform: Platform, quiz: Given
+) -> None:
+    quiz("ann", 0, 11)
+    platform.asks("ann", 9.99)
+    quiz("ann", 9.95, 12)  # received three seconds before, committed after
+    assert platform.skew() == Skew(compared=1, different=0)
+
+
+def test_a_state_that_was_not_brought_up_to_date_is_skew(platform: Platform, quiz: Given) -> None:
+    quiz("ann", 0, 11)
+    platform.asks("ann", 10)
+    quiz("ann", 5, 12)  # was in the log for five minutes when the answer was made
+    found = platform.skew()
+    assert (found.compared, found.different) == (1, 1)
+    assert {"recommendation.last_topic_1", "recommendation.log_events"} <= found.inputs.keys()
+
+
+def test_statistics_other_than_those_that_served_are_skew(platform: Platform, quiz: Given) -> None:
+    quiz("ann", 0, 11)
+    platform.asks("ann", 10, topic_id=12)
+    arrays = platform.bundle.statistics["difficulty"]
+    arrays["topic_passes"] = arrays["topic_passes"] + 4
+    assert platform.skew() == Skew(1, 1, {"difficulty.proficiency_logit": 1})
+
+
+def test_one_number_off_by_a_thousandth_is_named(platform: Platform, quiz: Given) -> None:
+    quiz("ann", 0, 11, score=0.5)
+    platform.asks("ann", 10)
+    with platform.log.engine.begin() as connection:
+        logged = connection.execute(text("SELECT CAST(inputs AS TEXT) FROM predictions")).scalar()
+        changed = str(logged).replace("0.5,", "0.501,", 1)
+        connection.execute(text("UPDATE predictions SET inputs = :inputs"), {"inputs": changed})
+    assert platform.skew() == Skew(1, 1, {"recommendation.mean_score": 1})
+
+
+def test_a_topic_after_training_may_have_any_spare_slot(platform: Platform, quiz: Given) -> None:
+    quiz("ann", 0, 99)
+    platform.asks("ann", 5)  # the worker has not counted yet: no slot
+    platform.engine.model = platform.engine.model.knowing(lately(platform.log, (), at(6)))
+    platform.asks("ann", 10)
+    read = platform.log._rows("SELECT CAST(inputs AS TEXT) FROM predictions ORDER BY created_at")
+    assert read[0] != read[1]
+    assert platform.skew() == Skew(compared=2, different=0)
+
+
+def test_what_cannot_be_compared_is_counted(platform: Platform, quiz: Given) -> None:
+    quiz("ann", 0, 11)
+    quiz("bob", 4, 11, received=1)  # bob's clock is ahead
+    platform.asks("ann", 2)
+    platform.asks("bob", 3)
+    assert platform.skew() == Skew(compared=1, different=0, left_out=1)
+    assert compare(platform.log.engine, {}, at(0), at(9)) == Skew(0, 0, left_out=2)
+    assert platform.skew(most=1) == Skew(0, 0, left_out=1)
+
+
+def test_an_answer_without_the_log_is_not_compared(platform: Platform, quiz: Given) -> None:
+    def down() -> Log:
+        raise StorageUnavailable("database: down")
+
+    quiz("ann", 0, 11)
+    platform.engine.learners = Learners(down, lambda: 0.0)
+    platform.asks("ann", 5, topic_id=11)
+    assert platform.skew() == Skew(0, 0)
+
+
+def test_long_histories_are_folded_in_parts(
+    platform: Platform, quiz: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitoring.skew.MOST_ROWS", 3)
+    for minute in range(6):
+        quiz("ann", minute, 11 + minute % 2)
+        platform.asks("ann", minute + 0.5)
+    assert platform.skew() == Skew(compared=6, different=0)
