@@ -7,9 +7,10 @@ the disk (docs/decisions/0006).
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sensei import database, recording
@@ -26,10 +27,16 @@ CAPACITY = 2_000
 GROUP = 200
 """Most submissions in one transaction."""
 
+PATIENCE = 5.0
+"""Seconds until who waits is told that nobody knows, whatever holds up the writing."""
+
 
 class _Waiting(NamedTuple):
     submission: Sequence[Entry]
     recorded: asyncio.Future[tuple[Row, ...]]
+
+
+_Group = tuple[asyncio.AbstractEventLoop, list[_Waiting]]
 
 
 class Recorder:
@@ -42,9 +49,12 @@ class Recorder:
     def __init__(self, connect: "Callable[[], Log]") -> None:
         self._connect = connect
         self._log: Log | None = None
-        self._thread = ThreadPoolExecutor(1, "recorder")
         self._waiting: list[_Waiting] = []
         self._writing = False
+        self._groups: SimpleQueue[_Group | None] = SimpleQueue()
+        # A daemon: what holds up the writing must not keep the process from ending.
+        self._thread = Thread(target=self._run, daemon=True, name="recorder")
+        self._thread.start()
 
     async def log_interactions(self, submission: Sequence[Entry]) -> tuple[Row, ...]:
         """Record events, all or none; on return they are durable.
@@ -70,23 +80,38 @@ class Recorder:
         self._waiting.append(_Waiting(submission, recorded))
         if not self._writing:
             self._begin(loop)
-        return await recorded
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await recorded
+        except TimeoutError:
+            said = f"log: expected to write within {PATIENCE:g} seconds, got no answer; repeat it"
+            raise _not_recorded(submission, said) from None
 
     async def log_interaction(self, entry: Entry) -> Row:
         """Record one event; see `log_interactions`."""
         return (await self.log_interactions([entry]))[0]
 
     def close(self) -> None:
-        """Write what waits, then give the connection back."""
-        self._thread.shutdown()
-        if self._log is not None:
-            self._log.close()
+        """Write what waits, as long as who waits has patience, and give the connection back."""
+        self._groups.put(None)
+        self._thread.join(PATIENCE)
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
         self._writing = True
-        task = loop.run_in_executor(self._thread, self._write, [each.submission for each in group])
-        task.add_done_callback(partial(self._end, loop, group))
+        self._groups.put((loop, group))
+
+    def _run(self) -> None:
+        while (item := self._groups.get()) is not None:
+            loop, group = item
+            try:
+                outcomes = self._write([each.submission for each in group])
+            except Exception as error:
+                outcomes = [error] * len(group)
+            with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                loop.call_soon_threadsafe(self._end, loop, group, outcomes)
+        if self._log is not None:
+            self._log.close()
 
     def _write(self, submissions: Sequence[Sequence[Entry]]) -> list[Any]:
         self._log = self._log or self._connect()
@@ -94,16 +119,11 @@ class Recorder:
             return list(recording.record(self._log.engine, submissions, datetime.now(UTC)))
 
     def _end(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        group: list[_Waiting],
-        task: asyncio.Future[list[Any]],
+        self, loop: asyncio.AbstractEventLoop, group: list[_Waiting], outcomes: Sequence[Any]
     ) -> None:
         self._writing = False
         if self._waiting:
             self._begin(loop)  # the disk goes on while the answers are written
-        failure = task.exception()
-        outcomes = [failure] * len(group) if failure else task.result()
         EVENTS.inc(sum(each.inserted for each in outcomes if isinstance(each, recording.Recorded)))
         for each, outcome in zip(group, outcomes, strict=True):
             if each.recorded.done():

@@ -1,6 +1,7 @@
 """The recorder: what is acknowledged is in the log, once, whatever happens in between."""
 
 import asyncio
+import fcntl
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sensei import recording
+from sensei import database, recording
 from sensei.database import upgrade
 from sensei.errors import ConflictingEvent, NotRecorded, StorageUnavailable
 from sensei.log import Log, open_log
@@ -109,6 +110,29 @@ def test_who_gives_up_waiting_has_sent_all_the_same(sqlite_url: str) -> None:
     mine = Recorder(lambda: open_log(sqlite_url))
     asyncio.run(send())
     mine.close()
+
+
+def test_while_another_process_keeps_the_turn_who_waits_is_told_and_may_repeat(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "PATIENCE", 0.2)
+
+    async def send() -> Any:
+        with Path(f"{database.connect(sqlite_url).url.database}-turn").open("a") as line:
+            fcntl.flock(line, fcntl.LOCK_EX)
+            with pytest.raises(NotRecorded) as raised:
+                await mine.log_interactions(quiz("e"))
+            mine.close()  # does not wait for the other one either
+        assert raised.value.details == {"event_ids": ["e"]}
+        monkeypatch.setattr(recorder, "PATIENCE", 60)
+        return await other.log_interactions(quiz("e"))
+
+    mine, other = (Recorder(lambda: open_log(sqlite_url)) for _ in range(2))
+    assert asyncio.run(send())[0].event_id == "e"
+    other.close()
+    log = open_log(sqlite_url)
+    assert log.count() == 1
+    log.close()
 
 
 # Sixteen senders, each waiting for its answer before it sends again; says what it sends and what
