@@ -9,7 +9,6 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from sensei import database, quarantine, recording, revisions, tombstones
-from sensei.contracts import DAY, LEARNING_KINDS
 from sensei.interaction import Interaction
 from sensei.tables import (
     Erased,
@@ -206,63 +205,15 @@ class Log:
         events.sort(key=lambda event: (event.timestamp, event.event_id))
         return events
 
-    def learning_between(
-        self, start_us: int, stop_us: int, last_id: int
-    ) -> list[tuple[int, int, int, int]]:
-        """Learning events of a stretch of time in rows up to a key, counted by topic and day.
-
-        Returns:
-            Topic, UTC day since 1970, number of events, time of the first (us since 1970).
-        """
-        # + keeps SQLite from walking over all keys instead of the stretch
-        return self._learning(
-            "timestamp >= ? AND timestamp < ? AND +id <= ?", start_us, stop_us, last_id
-        )
-
-    def learning_since(
-        self, after_id: int, last_id: int, start_us: int
-    ) -> list[tuple[int, int, int, int]]:
-        """The same of rows after a key, up to another, that happened from a moment on."""
-        return self._learning("id > ? AND id <= ? AND +timestamp >= ?", after_id, last_id, start_us)
-
-    def _learning(self, where: str, *given: int) -> list[tuple[int, int, int, int]]:
-        return self._rows(
-            f"SELECT topic_id, timestamp / {DAY}, COUNT(*), MIN(timestamp) "  # noqa: S608
-            f"FROM valid_interactions WHERE {where} "
-            f"AND interaction_type IN {LEARNING_KINDS} GROUP BY 1, 2",
-            *given,
-        )
-
     def last_id(self) -> int:
         """The newest key; 0 in an empty log."""
-        ((found,),) = self._rows("SELECT MAX(id) FROM user_interactions")
-        return found or 0
+        return int(self._scalar(select(func.coalesce(func.max(UserInteraction.id), 0))))
 
     def last_time(self, before_us: int) -> int | None:
         """The time of the last interaction before a moment (us since 1970); None without one."""
-        query = "SELECT MAX(timestamp) FROM user_interactions WHERE timestamp < ?"
-        ((found,),) = self._rows(query, before_us)
+        query = "SELECT MAX(timestamp) FROM user_interactions WHERE timestamp < :before"
+        found = self._scalar(text(query).bindparams(before=before_us))
         return None if found is None else int(found)
-
-    def duration_counts(self, since_us: int, step: int) -> list[tuple[int, str, int, int]]:
-        """Topic, kind, duration in steps of so many seconds, and number of such learning events.
-
-        Args:
-            since_us: events from that moment on, microseconds since 1970.
-            step: seconds, at least 1.
-        """
-        query = (
-            f"SELECT topic_id, interaction_type, duration_seconds / {int(step)}, COUNT(*) "  # noqa: S608
-            "FROM valid_interactions WHERE timestamp >= ? AND duration_seconds > 0 "
-            f"AND interaction_type IN {LEARNING_KINDS} GROUP BY 1, 2, 3"
-        )
-        return self._rows(query, since_us)
-
-    def _rows(self, query: str, *given: Any) -> list[Any]:
-        with database.reading(self.engine) as connection:
-            cursor = connection.connection.cursor()
-            cursor.execute(self._sql(query), given)
-            return list(cursor.fetchall())
 
     def revision(self, user_id: str) -> int | None:
         """How many writes touched a learner; None: never seen."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sensei import tallies
 from sensei.contracts import DAY
 from sensei.errors import StorageUnavailable
 
@@ -46,9 +47,8 @@ def measured(log: "Log", now_us: int) -> Durations:
         StorageUnavailable: the log does not answer.
     """
     counts: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
-    for topic_id, kind, step, events in log.duration_counts(
-        now_us - WINDOW_DAYS * DAY, STEP_SECONDS
-    ):
+    since = now_us - WINDOW_DAYS * DAY
+    for topic_id, kind, step, events in tallies.durations(log.engine, since, STEP_SECONDS):
         counts[topic_id, kind].append((step, events))
     found = {
         each: _median(steps)

@@ -18,6 +18,7 @@ from features.corpus import Corpus
 from features.outline import CatalogueTopic, Outline
 from features.recency import NEVER, WINDOW_DAYS, Recency
 from features.statistics import Statistics
+from sensei import tallies
 from sensei.contracts import DAY
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Lately:
         wanted = min(since_us, self._first_day * DAY)
         newest = log.last_id()
         if self._last_id is not None and newest > self._last_id:
-            self._add(log.learning_since(self._last_id, newest, self._from))
+            self._add(tallies.learned_since(log.engine, self._last_id, newest, self._from))
         self._last_id = newest
         while self._from > wanted and self._monotonic() < until:
             self._backwards(log, wanted)
@@ -107,7 +108,7 @@ class Lately:
             return
         start = max(wanted, last - self._span)
         assert self._last_id is not None
-        self._add(log.learning_between(start, self._from, self._last_id))
+        self._add(tallies.learned_between(log.engine, start, self._from, self._last_id))
         self._from = start
         took = self._monotonic() - started
         if took < QUICK:
