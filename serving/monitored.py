@@ -27,10 +27,11 @@ class Window(Found):
 class Lift(Found):
     """What the models add to acceptance: learners served by them less those served by counting."""
 
-    value: float
-    low: float = Field(description="Of the 95 % interval")
-    high: float
+    value: float | None
+    low: float | None = Field(description="Of the 95 % interval; null of too few learners")
+    high: float | None
     n: int = Field(description="Recommendations compared")
+    learners: int = Field(description="To whom they were given")
 
 
 class Skew(Found):
@@ -54,7 +55,7 @@ class Monitored(Found):
     computed_at: datetime | None = Field(description="When the monitor ran last; null: never")
     window: Window | None
     accuracy: Probability | None = Field(
-        description="Share of quizzes whose outcome was the one expected"
+        description="Share of quizzes whose outcome was the one held more likely"
     )
     recommendation_acceptance: Probability | None = Field(
         description="Share of recommendations that the learner took up"
