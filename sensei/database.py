@@ -13,7 +13,15 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    PoolProxiedConnection,
+    create_engine,
+    event,
+    make_url,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from sensei.errors import InvalidInput, StorageUnavailable
@@ -86,6 +94,20 @@ def _begin_sqlite(connection: Connection) -> None:
     # A writer takes its lock at once: upgrading a read lock later can fail without waiting.
     immediate = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def detached(engine: Engine) -> PoolProxiedConnection:
+    """A connection that the pool has given away; each statement is a transaction of its own.
+
+    Raises:
+        StorageUnavailable: the database does not answer.
+    """
+    with storage(engine):
+        connection = engine.raw_connection()
+        connection.detach()
+        if not is_sqlite(engine.url):
+            connection.dbapi_connection.autocommit = True  # type: ignore[union-attr]
+    return connection
 
 
 @contextmanager

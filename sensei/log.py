@@ -77,9 +77,11 @@ class Log:
         """Open no connection yet; see `open_log`."""
         self.engine = database.connect(url)
         self.sqlite = database.is_sqlite(self.engine.url)
+        self._revisions = revisions.Revisions(self.engine)
 
     def close(self) -> None:
         """Give all connections back."""
+        self._revisions.close()
         self.engine.dispose()
 
     # Writing
@@ -217,11 +219,7 @@ class Log:
 
     def revision(self, user_id: str) -> int | None:
         """How many writes touched a learner; None: never seen."""
-        with database.reading(self.engine) as connection:
-            cursor = connection.connection.cursor()
-            cursor.execute(self._sql("SELECT revision FROM learners WHERE user_id = ?"), (user_id,))
-            row = cursor.fetchone()
-        return None if row is None else int(row[0])
+        return self._revisions.of(user_id)
 
     def log_revision(self) -> int:
         """A number that grows with every write to any learner's interactions."""

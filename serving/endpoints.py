@@ -20,9 +20,10 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Literal, Protocol
-from urllib.parse import unquote
+from typing import Any, Literal, Protocol, cast
+from urllib.parse import parse_qsl, unquote
 
 import orjson
 from pydantic import BaseModel
@@ -126,7 +127,21 @@ class Responder(Protocol):
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`content` as a JSON response."""
-    return Response(orjson.dumps(content), status, headers, media_type="application/json")
+    body = orjson.dumps(content)
+    if headers:
+        return Response(body, status, headers, media_type="application/json")
+    return _Plain(body, status)
+
+
+class _Plain(Response):
+    """JSON with no headers but its own, written down at once: half of what a response costs."""
+
+    def __init__(self, body: bytes, status: int) -> None:
+        self.status_code, self.body, self.background = status, body, None
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", b"application/json"),
+        ]
 
 
 def refusal(
@@ -146,6 +161,12 @@ def route(endpoint: Endpoint, middleware: Sequence[Middleware] = ()) -> Route:
         endpoint: what is declared.
         middleware: runs before the request is read.
     """
+    respond = responder(endpoint)
+    return AsSent(endpoint.path, respond, methods=[endpoint.method], middleware=middleware)
+
+
+def responder(endpoint: Endpoint) -> Responder:
+    """What reads a request, has it handled, and answers; errors of `HANDLED` come out."""
 
     async def respond(request: Request) -> Response:
         try:
@@ -160,7 +181,13 @@ def route(endpoint: Endpoint, middleware: Sequence[Middleware] = ()) -> Route:
             return await failed(request, error)
 
     respond.declared = endpoint  # type: ignore[attr-defined]
-    return AsSent(endpoint.path, respond, methods=[endpoint.method], middleware=middleware)
+    return cast("Responder", respond)
+
+
+def path_as_sent(scope: Any) -> str:
+    """The path of a request, its `%2F` still such."""
+    raw: bytes = scope.get("raw_path") or b""
+    return raw.decode("latin-1") if b"%" in raw else scope["path"]
 
 
 class AsSent(Route):
@@ -168,8 +195,7 @@ class AsSent(Route):
 
     def matches(self, scope: Any) -> tuple[Match, Any]:
         """Whether the request is for this route; its parameters are as sent."""
-        raw = scope.get("raw_path") or b""
-        return super().matches({**scope, "path": raw.decode("latin-1")} if b"%" in raw else scope)
+        return super().matches({**scope, "path": path_as_sent(scope)})
 
 
 def _in_path(request: Request) -> dict[str, str]:
@@ -183,8 +209,14 @@ def _in_path(request: Request) -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=1024)
+def _query(text: bytes) -> tuple[tuple[str, str], ...]:
+    """Names and values of a query; most requests send one of a few."""
+    return tuple(parse_qsl(text.decode("latin-1"), keep_blank_values=True))
+
+
 def _parameters(request: Request) -> dict[str, Any]:
-    given = request.query_params.multi_items()
+    given = _query(request.scope["query_string"])
     found = dict(given)
     if len(found) < len(given):
         names = [name for name, _ in given]

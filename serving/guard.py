@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sensei.keys import OPEN, OPERATOR, Key
 from serving.access import ROLE, Access, Refused
 from serving.endpoints import FAILED, refusal
-from serving.observability import IN_FLIGHT, REQUEST_ID, REQUESTS, SECONDS, access_logger
+from serving.observability import IN_FLIGHT, REQUEST_ID, REQUESTS, SECONDS
+from serving.request_lines import request_lines
 
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16_384
@@ -240,7 +241,7 @@ def _note(scope: Scope, status: int, seconds: float, key: Key | None) -> None:
         _counters[route, method, status] = counted
     counted[0].inc()
     counted[1].observe(seconds)
-    if access_logger.isEnabledFor(logging.INFO):
+    if request_lines.wanted:
         fields = {
             "route": route,
             "method": method,
@@ -248,4 +249,4 @@ def _note(scope: Scope, status: int, seconds: float, key: Key | None) -> None:
             "ms": round(seconds * 1000, 2),
             "key": key.key_id if key else None,
         }
-        access_logger.info("request", extra={"fields": fields})
+        request_lines.add(REQUEST_ID.get() or "", fields)

@@ -60,7 +60,6 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the request being answered."""
 
 OURS = ("serving", "sensei", "features")
-access_logger = logging.getLogger("serving.requests")
 _told: set[tuple[str, str, str]] = set()
 
 
@@ -133,7 +132,7 @@ def configure_logging(level: str) -> None:
     """Write what this process logs to standard output, as JSON; not uvicorn's own access log.
 
     Args:
-        level: of our own loggers: INFO has a line for each request.
+        level: of our own loggers.
     """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())

@@ -46,11 +46,10 @@ def recommend(question: Question, wanted: Wanted) -> Reply:
     """The next topics; those of this minute where nothing happened since, then without inputs."""
     if question.unknown or question.model is None:
         return computed(question, wanted)
-    minute = question.now_us // REPEATED_US
     asked = wanted, question.arm
     kept = question.learner.history.remembered("recommendations", question.model, _Kept)
-    if kept.minute != minute:
-        kept.minute = minute
+    if question.now_us - kept.since >= REPEATED_US:  # each learner's own: not all at once
+        kept.since = question.now_us
         kept.replies.clear()
     if asked in kept.replies:
         return kept.replies[asked]._replace(inputs=None)
@@ -62,7 +61,7 @@ class _Kept:
     """Answers of one minute, by what was wanted and the arm."""
 
     def __init__(self) -> None:
-        self.minute = -1
+        self.since = -REPEATED_US
         self.replies: dict[tuple[Wanted, str], Reply] = {}
 
 

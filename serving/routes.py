@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from sensei.keys import OPEN, OPERATOR
 from serving import health, operations, pages, personal, reading, writing
 from serving.access import Access, OnlyFor
+from serving.direct import Direct
 from serving.documents import openapi
 from serving.endpoints import ERROR_HANDLERS, Endpoint, route
 from serving.guard import Guard, Limits
@@ -54,6 +55,7 @@ def application() -> Starlette:
     served.router.redirect_slashes = False  # what is no path of ours is said to be none
     served.state.openapi = openapi(ENDPOINTS)
     served.state.access, served.state.rates, served.state.limits = Access(), Rates(), Limits()
+    served.add_middleware(Direct, endpoints=ENDPOINTS)
     served.add_middleware(Guard, **guard(served.state))
     return served
 

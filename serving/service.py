@@ -6,6 +6,7 @@ per learner, and the other two halve the requests per second.
 
 import gc
 import os
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -25,6 +26,7 @@ from serving.guard import Guard, Limits
 from serving.native import NativeEndpoints
 from serving.observability import configure_logging
 from serving.rates import Rates
+from serving.request_lines import request_lines
 from serving.routes import app, guard
 
 usage_stats.do_not_track.cache_clear()
@@ -87,12 +89,16 @@ class SenseiService(NativeEndpoints):
 
         settings = Settings()
         configure_logging(settings.log_level)
+        if settings.log_level in ("DEBUG", "INFO"):
+            request_lines.start()
         app.state.limits = Limits(settings.max_body_bytes)
         app.state.rates = Rates(settings.requests_per_second)
         app.state.access = access.open_access(settings)
         access.keep_current(app.state.access)
         app.state.worker = start_worker(settings)
         app.state.engine = app.state.worker.engine
+        # A thread that logs answers must not keep one waiting for Python's usual 5 ms.
+        sys.setswitchinterval(0.001)
         # What is there by now stays: no full collection has to walk over all of it again.
         gc.collect()
         gc.freeze()
@@ -102,6 +108,7 @@ class SenseiService(NativeEndpoints):
         """The last answers are logged before the process ends."""
         worker, app.state.worker = app.state.worker, None
         worker.close()
+        request_lines.close()
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod

@@ -7,6 +7,7 @@ import logging
 import re
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
+from io import StringIO
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from serving.access import Access
 from serving.guard import MAX_HEADERS, Limits
 from serving.observability import JsonLines, exposition
 from serving.rates import Rates
+from serving.request_lines import RequestLines
 from serving.routes import application
 
 PATH = "/api/user/mia/recommendations"
@@ -216,14 +218,17 @@ def test_a_fault_of_ours_is_500_and_its_words_are_not_logged(
 
 
 def test_a_line_is_logged_for_each_request_without_who_it_was_about(
-    ask: Ask, keyed: dict[str, str], caplog: pytest.LogCaptureFixture
+    ask: Ask, keyed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = keyed["platform"]
-    with caplog.at_level(logging.INFO, "serving"):
-        ask(f"{PATH}?count=7", headers=bearer(key))
-        ask("/nothing/mia", headers=bearer(key))
-    ours = [record for record in caplog.records if record.name == "serving.requests"]
-    lines = [json.loads(JsonLines().format(record)) for record in ours]
+    key, kept, written = keyed["platform"], RequestLines(), StringIO()
+    monkeypatch.setattr("serving.guard.request_lines", kept)
+    ask(PATH, headers=bearer(key))  # not wanted yet
+    kept.wanted = True
+    ask(f"{PATH}?count=7", headers=bearer(key))
+    ask("/nothing/mia", headers=bearer(key))
+    kept.flush(written)
+    lines = [json.loads(each) for each in written.getvalue().splitlines()]
+    assert {each["logger"] for each in lines} == {"serving.requests"}
     assert [(each["route"], each["status"]) for each in lines] == [
         ("/api/user/{username}/recommendations", 200),
         ("not served", 404),
