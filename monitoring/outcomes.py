@@ -22,6 +22,9 @@ ACCEPTED = KINDS.index("recommendation_accepted")
 SOURCE = ("prediction_id", "user_id", "kind", "model", "version", "bundle", "arm", "fallback")
 """Columns of an answer that its outcome keeps."""
 
+TOLD_ARM = "outside"
+"""Arm of answers whose acceptance was told when they were logged: they are never open."""
+
 MEASURED = ("accepted", "hit", "told", "helpful", "rating", "probability", "passed")
 """Columns of what followed; NaN where nothing is known, and of open answers."""
 
@@ -86,7 +89,7 @@ def join(
         _difficulties(answers[answers["kind"] == "difficulty"], events, horizon_us),
     ]
     found = pd.concat(parts, ignore_index=True)
-    found["open"] = found["until"] > end_us
+    found["open"] = (found["until"] > end_us) & (found["arm"] != TOLD_ARM)
     found.loc[found["open"], list(MEASURED)] = np.nan
     found["day"] = pd.Categorical(pd.to_datetime(found["time"] // DAY, unit="D").dt.strftime("%F"))
     columns = [*SOURCE, "day", "time", "shown", "open", *MEASURED]
@@ -117,6 +120,7 @@ def _recommendations(
     answers.loc[shown.str.len() == 0, ["accepted", "hit"]] = np.nan
     answers = answers.join(_responses(answers, events, pairs.assign(row=row), counted))
     answers["told"] = answers["told"].fillna(0.0)
+    answers["accepted"] = answers["accepted"].mask(answers["arm"] == TOLD_ARM, answers["told"])
     answers[["probability", "passed"]] = np.nan
     return _kept(answers, counted)
 
@@ -215,7 +219,7 @@ def _responses(
     about = np.append(counted, -1)[about]
     time = said["time"].to_numpy()
     mine = (about >= 0) & (_of(answers, "learner", about) == said["learner"])
-    mine &= (_of(answers, "time", about) < time) & (time < _of(answers, "until", about))
+    mine &= (_of(answers, "time", about) <= time) & (time < _of(answers, "until", about))
     found = pd.DataFrame(
         {
             "told": np.where(said["kind"] == ACCEPTED, 1.0, np.nan),

@@ -2,11 +2,18 @@ import json
 from collections.abc import Callable
 
 import pandas as pd
+import pytest
 
-from monitoring.monitor import SHOWN, figures
+from monitoring.monitor import SHOWN, ModelMonitor, figures
+from sensei import erasure
+from sensei.contracts import DAY
+from sensei.errors import InvalidInput, LearnerErased
+from sensei.log import Log
+from sensei.tables import to_datetime
 
 Given = Callable[..., None]
 HOUR = 3_600_000_000
+NOW = 1_767_600_000_000_000
 
 
 def test_figures_of_a_window_fit_json_and_stand_for_what_is_known(
@@ -33,3 +40,47 @@ def test_without_an_answer_every_figure_is_null(outcomes: Callable[..., pd.DataF
     found = figures(outcomes().reset_index(), 0, HOUR, seed=0)
     assert all(found[name] is None for name in SHOWN)
     assert (found["lift"], found["measures"]) == (None, [])
+
+
+def test_a_prediction_from_outside_counts_at_once_by_what_is_told(log: Log) -> None:
+    monitor = ModelMonitor(log, lambda: NOW)
+    for learner, accepted in (("ann", True), ("bob", True), ("eve", False)):
+        monitor.log_prediction(learner, 12, accepted)
+    found = monitor.get_metrics()
+    json.dumps(found, allow_nan=False)
+    assert found["recommendation_acceptance"] == pytest.approx(2 / 3)
+    assert found["figures"]["recommendation_acceptance"]["learners"] == 3
+    assert {"accuracy", "user_satisfaction", "data_drift_score"} <= found.keys()
+    assert found["skew"] == {"compared": 0, "different": 0, "inputs": {}, "left_out": 0}
+
+
+def test_of_an_erased_learner_no_prediction_is_logged(log: Log) -> None:
+    erasure.erase(log.engine, "ann", ())
+    with pytest.raises(LearnerErased):
+        ModelMonitor(log, lambda: NOW).log_prediction("ann", 12, accepted=False)
+    with pytest.raises(InvalidInput, match="topic_id: expected a whole number"):
+        ModelMonitor(log, lambda: NOW).log_prediction("bob", -1, accepted=False)
+    assert log._rows("SELECT * FROM predictions") == []
+
+
+def test_drift_is_seen_between_the_last_days_and_those_before(log: Log) -> None:
+    def week(days_ago: int, score: float) -> list[dict[str, object]]:
+        return [
+            {
+                "user_id": f"learner {learner}",
+                "event_id": f"{days_ago} {at}",
+                "interaction_type": "quiz_complete",
+                "topic_id": 11 + at,
+                "score": min(max(score + (learner % 10 - 5) / 50, 0.0), 1.0),
+                "timestamp": to_datetime(NOW - days_ago * DAY + (learner * 7 + at) * 1_000_000),
+            }
+            for learner in range(150)
+            for at in range(3)
+        ]
+
+    log.append([*week(10, 0.8), *week(3, 0.8)])
+    monitor = ModelMonitor(log, lambda: NOW)
+    calm = monitor.calculate_drift()
+    assert calm.columns["score"].drifted is False
+    log.append([{**each, "event_id": f"worse {each['event_id']}"} for each in week(2, 0.3)])
+    assert monitor.calculate_drift().columns["score"].drifted
