@@ -12,6 +12,7 @@ from rich.markup import escape
 from flows.console import console, flow_messages, progress_bar, run_progress
 from flows.curriculum import app as curriculum_app
 from flows.db import app as db_app
+from flows.doctor import doctor
 from flows.evaluation import Effort, evaluate
 from flows.exporting import export
 from flows.faults import in_words
@@ -19,7 +20,9 @@ from flows.foreign import Renamed, mapping_of, refuse_useless
 from flows.keys import app as keys_app
 from flows.learner import app as learner_app
 from flows.preflight import check_port, check_room
-from flows.promotion_commands import models, promote, rollback
+from flows.promotion_commands import models, promote, reconcile, rollback
+from flows.status import status
+from flows.trial import app as trial_app
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ app.add_typer(curriculum_app, name="curriculum")
 app.add_typer(db_app, name="db")
 app.add_typer(keys_app, name="keys")
 app.add_typer(learner_app, name="learner")
+app.add_typer(trial_app, name="trial")
 
 
 @app.callback()
@@ -169,11 +173,14 @@ def serve(
     os.execv(sys.executable, [sys.executable, "-m", "bentoml", *arguments])  # noqa: S606
 
 
+app.command()(status)
+app.command()(doctor)
 app.command()(evaluate)
 app.command()(export)
 app.command()(models)
 app.command()(promote)
 app.command()(rollback)
+app.command()(reconcile)
 
 
 def main() -> None:

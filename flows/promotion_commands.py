@@ -1,10 +1,11 @@
-"""`sensei models`, `promote`, `rollback`: which version answers learners, and who decides it."""
+"""`sensei models`, `promote`, `rollback`, `reconcile`: who is champion, and who decides it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from flows.console import console, run_progress
 from sensei.settings import Settings
@@ -68,6 +69,20 @@ def rollback(
         return roll_back(log, registry, settings.bundles, names, reviewer, reason, now)
 
     _overrule(change)
+
+
+def reconcile() -> None:
+    """Make ledger, serving and MLflow's aliases agree, as every run does first."""
+    from flows.own_log import open_own_log
+    from training import reconciliation
+    from training.registry import Registry
+
+    settings = Settings()
+    log, now = open_own_log(settings), datetime.now(UTC)
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    done = reconciliation.reconcile(log, registry, settings.bundles, now)
+    for sentence in done or ["Ledger, serving and aliases agree."]:
+        console.print(escape(sentence), soft_wrap=True)
 
 
 def _overrule(change: Callable[[Settings, "Log", "Registry"], "Overruled"]) -> None:

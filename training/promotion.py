@@ -3,6 +3,7 @@
 A promotion is a `pending` line, then the pointer, then the aliases, then `done`. Every step after
 the first may be repeated, so a crash anywhere is mended by carrying on from the pending line.
 Promotions and what mends them happen one at a time: the alias is in another store than the ledger.
+A live trial ends with each: what it compared with serves no more.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
+from sensei import trial
 from sensei.errors import InvalidInput
 from sensei.exclusion import alone
 from sensei.log import Log
@@ -80,6 +82,7 @@ def finish(log: Log, registry: Registry, now: datetime) -> list[Line]:
     pending = [line for line in ledger.read(log) if line.status == PENDING]
     if pending:
         log.set_pointer(pending[-1].bundle)
+        trial.end(log)
         for line in pending:
             _crown(registry, line)
         ledger.close_lines(log, pending, now)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensei.errors import StorageUnavailable
-from training.export import import_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -200,6 +199,8 @@ class Registry:
 
     def load(self, model: str, version: str) -> "keras.Model":
         """A version as the Keras model it was trained as."""
+        from training.export import import_tensorflow
+
         import_tensorflow()
         import mlflow.tensorflow
 

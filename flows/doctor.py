@@ -1,0 +1,28 @@
+"""`sensei doctor`: what is misconfigured, and the command that mends it."""
+
+import os
+from datetime import UTC, datetime
+
+import typer
+from rich.markup import escape
+
+from flows.console import console
+from sensei.settings import Settings
+
+
+def doctor() -> None:
+    """Look for what is misconfigured, and say what mends it; ends with 1 if anything is."""
+    from flows.checkup import checkup
+    from flows.neighbours import neighbours
+
+    settings, wrong = Settings(), 0
+    for each in checkup(settings, os.environ, neighbours(settings), datetime.now(UTC)):
+        mark = "[red]WRONG[/red]" if each.mend else "[green]ok[/green]   "
+        console.print(f"{mark}  {each.name}: {escape(each.said)}", soft_wrap=True)
+        if each.mend:
+            console.print(f"       mend it: {escape(each.mend)}", soft_wrap=True)
+        wrong += bool(each.mend)
+    if wrong:
+        console.print(f"{wrong} to mend.")
+        raise typer.Exit(1)
+    console.print("All is well.")

@@ -1,0 +1,172 @@
+"""`sensei status`: what runs, what serves and how it does, on one screen."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, get_args
+
+from rich.markup import escape
+from rich.table import Table
+
+from flows.console import console
+from flows.neighbours import Neighbour, ask_prefect, neighbours, prefect_api
+from flows.words import ago, figures_in_words, monitored_at, trial_in_words, verdict_in_words
+from sensei.errors import SenseiError, StorageUnavailable
+from sensei.settings import Settings
+
+if TYPE_CHECKING:
+    from sensei.log import Log
+    from training.glance import Tracked
+    from training.ledger import Line
+
+Rows = list[tuple[str, str]]
+"""A word, and what is said of it."""
+
+
+def status() -> None:
+    """What runs, what answers learners, how it does, and what waits for a person."""
+    from flows.summary import command
+
+    settings, now = Settings(), datetime.now(UTC)
+    around = neighbours(settings)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for word, said in (("Servers", servers(around)), *_inside(settings, around, now)):
+        table.add_row(word, escape(said))
+    console.print(f"[bold]{settings.root}[/bold]  {now:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
+    console.print(table)
+    console.print(f"What is wrong, and what mends it: {command()} doctor", soft_wrap=True)
+
+
+def servers(around: Sequence[Neighbour]) -> str:
+    """Which servers answer, in a line."""
+    said = []
+    for each in around:
+        trouble = f" ({each.said})" if each.name == "service" and each.said else ""
+        said.append(f"{each.name} {each.port} {each.state}{trouble}")
+    return ", ".join(said)
+
+
+def _inside(settings: Settings, around: Sequence[Neighbour], now: datetime) -> Rows:
+    """What log, ledger and MLflow hold; one sentence where the log does not answer."""
+    from sensei.log import open_log
+
+    if not settings.database_url and not (settings.root / "sensei.db").exists():
+        return [("Log", "none yet: `sensei run`")]
+    try:
+        log = open_log(settings.log_url)
+        return [
+            ("Log", _log(log, now)),
+            *_versions(settings, log, now),
+            ("Last run", last_run(settings, around, now)),
+            *_live(log, now),
+        ]
+    except SenseiError as error:
+        return [("Log", str(error))]
+
+
+def _log(log: "Log", now: datetime) -> str:
+    from sensei.facts import DEMO
+
+    last, simulated = log.last_event(), " (simulated)" if log.get_fact(DEMO) else ""
+    newest = f", the last one {ago(last, now)}" if last else ""
+    return f"{log.count():,} interactions{simulated}{newest}"
+
+
+def _versions(settings: Settings, log: "Log", now: datetime) -> Rows:
+    """The champions, their bundle, and the versions that wait for a person."""
+    from training import ledger
+
+    lines, digest = ledger.read(log), log.pointer()
+    serving = f"{digest[:12]}" if digest else "none: answers follow the curriculum"
+    if digest and not (settings.bundles / digest).is_dir():
+        serving += ", NOT in " + str(settings.bundles)
+    try:
+        waiting = _waiting(_tracked(settings), ledger.champions(lines))
+    except StorageUnavailable as error:
+        waiting = f"unknown: {error}"
+    return [("Champions", champions(lines, now)), ("Bundle", serving), ("Waiting", waiting)]
+
+
+def champions(lines: Sequence["Line"], now: datetime) -> str:
+    """Which version of each model is champion, since when and by whom."""
+    newest = {line.model: line for line in lines}
+    said = [
+        f"{model} {line.to_version} since {line.created_at:%Y-%m-%d %H:%M} "
+        f"({ago(line.created_at, now)}), by {line.decided_by}"
+        + (f", {line.status.upper()}" if line.status == "pending" else "")
+        for model, line in newest.items()
+    ]
+    return "\n".join(said) or "none yet: `sensei run`"
+
+
+def _tracked(settings: Settings) -> "Tracked":
+    from sensei.manifest import ModelName
+    from training.glance import read_tracked
+
+    return read_tracked(settings.tracking_uri, get_args(ModelName))
+
+
+def _waiting(tracked: "Tracked", champion: dict[str, str]) -> str:
+    """Challengers; one that became champion waits no longer."""
+    waiting = [
+        f"{each.model} {each.version}"
+        for each in tracked.aliases
+        if each.alias == "challenger" and champion.get(each.model) != each.version
+    ]
+    return ", ".join(waiting) or "no challenger"
+
+
+def last_run(settings: Settings, around: Sequence[Neighbour], now: datetime) -> str:
+    """The newest training run: as Prefect knows it where it answers, else as MLflow does."""
+    known = "PREFECT_API_URL" in os.environ
+    if known or any(each.name == "Prefect" and each.state == "answers" for each in around):
+        runs = ask_prefect(prefect_api(settings), "/flow_runs/filter", _NEWEST)
+        if runs:
+            return _of_prefect(runs[0], now)
+    try:
+        run = _tracked(settings).last_run
+    except StorageUnavailable:
+        return "unknown: neither Prefect nor MLflow answers"
+    if run is None:
+        return "none yet"
+    return f"{run.name}, {run.status.lower()}, begun {ago(run.started_at, now)} (MLflow)"
+
+
+_NEWEST: dict[str, Any] = {
+    "flows": {"name": {"any_": ["train-models"]}},
+    "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED", "PENDING"]}}},
+    "sort": "START_TIME_DESC",
+    "limit": 1,
+}
+
+
+def _of_prefect(run: dict[str, Any], now: datetime) -> str:
+    began = datetime.fromisoformat(run["start_time"])
+    return f"{run['name']}, {run['state_name'].lower()}, begun {ago(began, now)} (Prefect)"
+
+
+def _live(log: "Log", now: datetime) -> Rows:
+    """What the monitor found, the trial that runs, and whether to train again."""
+    from sensei.facts import MONITORED, RETRAINING_DUE
+    from sensei.trial import current
+
+    monitored, due, trial = log.get_fact(MONITORED), log.get_fact(RETRAINING_DUE), current(log)
+    moment, rows = monitored_at(monitored), []
+    if monitored is None or moment is None:
+        rows.append(("Monitor", "never ran: `sensei monitor`"))
+    else:
+        rows.append(("Monitor", f"{figures_in_words(monitored)}; {ago(moment, now)}"))
+        rows.append(("Alarms", "\n".join(monitored.get("alarms") or []) or "none"))
+    tried = trial and f"{trial_in_words(trial, now)}. {verdict_in_words(monitored, trial, now)}"
+    rows.append(("Trial", tried or "none"))
+    rows.append(("Retraining", retraining(due, log.pointer())))
+    return rows
+
+
+def retraining(due: Any, serving: str | None) -> str:
+    """Whether what serves learnt from somebody who was erased since."""
+    if not isinstance(due, dict) or due.get("bundle") != serving:
+        return "not due"
+    return f"due since {str(due.get('since'))[:10]}: {due.get('reason')}; `sensei train`"

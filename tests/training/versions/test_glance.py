@@ -1,0 +1,95 @@
+"""A glance reads what MLflow itself would say, in its database and from its server."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sensei.errors import StorageUnavailable
+from training.glance import newest_migration, read_tracked, store_version
+
+MODELS = ("recommendation", "difficulty")
+
+
+@pytest.fixture(scope="module")
+def versions(registry, logged):
+    """A champion and a challenger of each model."""
+    found = {}
+    for model in MODELS:
+        first, second = (
+            registry.register(model, logged.run_id, logged.models[model], "", {}) for _ in range(2)
+        )
+        registry.crown(model, first)
+        found[model] = first, second
+    return found
+
+
+def test_aliases_and_the_newest_run_are_those_of_mlflow(registry, logged, versions):
+    seen = read_tracked(registry.tracking_uri, MODELS)
+    for model, (champion, challenger) in versions.items():
+        assert seen.version(model, "champion") == champion == registry.champion(model)
+        assert seen.version(model, "challenger") == challenger == registry.challenger(model)
+    (newest,) = registry.client.search_runs(
+        [registry.experiment_id], max_results=1, order_by=["attributes.start_time DESC"]
+    )
+    assert seen.last_run is not None
+    assert seen.last_run.name == newest.info.run_name
+    assert seen.last_run.status == newest.info.status
+    assert round(seen.last_run.started_at.timestamp() * 1000) == newest.info.start_time
+
+
+def test_only_the_models_asked_for_are_seen(registry, versions):
+    aliases = read_tracked(registry.tracking_uri, MODELS[:1]).aliases
+    assert {each.model for each in aliases} == {"recommendation"}
+
+
+def test_a_store_made_by_the_installed_mlflow_is_at_its_newest_migration(registry):
+    assert store_version(registry.tracking_uri) == newest_migration()
+
+
+def test_a_store_that_is_not_there_is_empty_and_not_made(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    seen = read_tracked(uri, MODELS)
+    assert (seen.aliases, seen.last_run, store_version(uri)) == ((), None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_does_not_answer_is_said_with_the_next_step(tmp_path):
+    (tmp_path / "mlflow.db").write_text("no database at all, but a text of some length")
+    for uri in (f"sqlite:///{tmp_path / 'mlflow.db'}", "http://127.0.0.1:9"):
+        for ask in (store_version, lambda uri: read_tracked(uri, MODELS)):
+            with pytest.raises(StorageUnavailable, match="make mlflow"):
+                ask(uri)
+
+
+@pytest.mark.slow
+def test_a_server_says_the_same_as_its_database(registry, versions):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "mlflow", "server", "--port", port, "--workers", "1"]
+    server = subprocess.Popen(
+        [*command, "--backend-store-uri", registry.tracking_uri],
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        cwd=Path(registry.tracking_uri.removeprefix("sqlite:///")).parent,
+        start_new_session=True,
+    )
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                assert store_version(uri)
+                break
+            except StorageUnavailable:
+                time.sleep(0.2)
+        served, stored = read_tracked(uri, MODELS), read_tracked(registry.tracking_uri, MODELS)
+        assert set(served.aliases) == set(stored.aliases)
+        assert served.last_run == stored.last_run
+        assert read_tracked(uri, ["nothing"]).aliases == ()
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)

@@ -1,0 +1,97 @@
+"""A live trial: what may begin, and what ends it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from features.history import FOLD_VERSION
+from sensei import trial
+from sensei.bundle import Bundle
+from sensei.errors import IncompatibleBundle, InvalidInput
+from sensei.facts import TRIAL
+from training import live_trial
+
+MODEL = "recommendation"
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def start(kept, version=None, share=0.1, control=0.05, model=MODEL):
+    return live_trial.start(
+        kept.log, kept.registry, kept.folder, model, version, share, control, NOW
+    )
+
+
+@pytest.fixture
+def champion(kept):
+    """One version of each model answers."""
+    first = kept.version(MODEL)
+    kept.promote(None, first)
+    kept.promote(None, kept.version("difficulty"), "difficulty")
+    return first
+
+
+def test_the_waiting_challenger_is_tried_beside_the_other_champion(kept, champion):
+    second = kept.version(MODEL)
+    begun = start(kept)
+    assert trial.current(kept.log) == begun
+    assert (begun.version, begun.against, begun.share) == (second, champion, 0.1)
+    tried = Bundle.load(kept.folder / begun.bundle, FOLD_VERSION).manifest.models
+    assert {name: each.version for name, each in tried.items()} == kept.serves() | {MODEL: second}
+    assert kept.log.get_fact(TRIAL)["bundle"] != kept.log.pointer()
+
+
+def test_any_version_can_be_named(kept, champion):
+    second, _ = kept.version(MODEL), kept.version(MODEL)
+    assert start(kept, second).version == second
+
+
+def test_only_one_trial_runs_until_it_is_stopped(kept, champion):
+    kept.version(MODEL)
+    begun = start(kept)
+    with pytest.raises(InvalidInput, match="sensei trial stop"):
+        start(kept)
+    assert trial.stop(kept.log) == begun
+    assert trial.current(kept.log) is None
+    with pytest.raises(InvalidInput, match="sensei trial start"):
+        trial.stop(kept.log)
+
+
+def test_without_a_challenger_there_is_nothing_to_try(kept, champion):
+    with pytest.raises(InvalidInput, match="expected a challenger of recommendation, got none"):
+        start(kept)
+    with pytest.raises(InvalidInput, match="sensei models"):
+        start(kept, "999999")
+    with pytest.raises(InvalidInput, match="another one than the champion"):
+        start(kept, champion)
+    assert trial.current(kept.log) is None
+
+
+@pytest.mark.parametrize(("share", "control"), [(0.0, 0.05), (0.96, 0.0), (0.6, 0.5), (10, 0.05)])
+def test_a_share_that_leaves_nobody_to_compare_with_is_refused(kept, champion, share, control):
+    kept.version(MODEL)
+    with pytest.raises(InvalidInput, match=r"% of learners"):
+        start(kept, share=share, control=control)
+    assert trial.current(kept.log) is None
+
+
+def test_a_version_without_a_bundle_is_refused(kept, champion):
+    kept.version(MODEL, packaged=False)
+    with pytest.raises(IncompatibleBundle, match="expected its bundle"):
+        start(kept)
+    assert trial.current(kept.log) is None
+
+
+def test_a_promotion_ends_the_trial(kept, champion):
+    second = kept.version(MODEL)
+    start(kept)
+    kept.promote(champion, second)
+    assert trial.current(kept.log) is None
+
+
+def test_a_fact_written_by_hand_is_a_trial_too(kept):
+    kept.log.set_fact(TRIAL, {"bundle": "b" * 64, "share": 0.2, "more": 1})
+    by_hand = trial.current(kept.log)
+    assert by_hand == replace(by_hand, bundle="b" * 64, share=0.2)
+    assert trial.end(kept.log) == by_hand
+    assert trial.end(kept.log) is None
