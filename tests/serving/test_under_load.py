@@ -1,0 +1,156 @@
+"""A minute of reads and writes on 64 connections: the log holds what four workers acknowledged."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from shutil import copytree
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from sensei import curriculum, key_store
+from sensei.log import Log
+
+pytestmark = pytest.mark.slow
+CONNECTIONS, WORKERS, SECONDS, LEARNERS = 64, 4, 60.0, 97
+
+logger = logging.getLogger(__name__)
+
+
+class Clients:
+    """Connections that ask and tell until told to stop, each waiting for its answer.
+
+    Attributes:
+        begun: ids of the events that were sent.
+        acknowledged: ids of those that were answered with 200.
+        seen: number of answers by status; of failed connections by their error.
+        slowest: seconds of the slowest answer.
+    """
+
+    def __init__(self, server: Any, key: str) -> None:
+        self.begun: set[str] = set()
+        self.acknowledged: set[str] = set()
+        self.seen: Counter[str] = Counter()
+        self.slowest = 0.0
+        self._url = server.url
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    async def run(self, seconds: float, in_between: Callable[[], None] = lambda: None) -> None:
+        """Ask and tell for so long; `in_between` is called after half of it."""
+        until = time.monotonic() + seconds
+        asking = [asyncio.create_task(self._one(n, until)) for n in range(CONNECTIONS)]
+        await asyncio.sleep(seconds / 2)
+        await asyncio.to_thread(in_between)
+        await asyncio.gather(*asking)
+
+    async def _one(self, number: int, until: float) -> None:
+        random = Random(number)
+        async with httpx.AsyncClient(
+            base_url=self._url, headers=self._headers, timeout=30
+        ) as client:
+            turn = 0
+            while time.monotonic() < until:
+                turn += 1
+                learner = f"learner-{random.randrange(LEARNERS)}"
+                events = [
+                    {
+                        "event_id": f"{number}-{turn}-{place}",
+                        "user_id": learner,
+                        "interaction_type": "quiz_complete",
+                        "topic_id": 11 + random.randrange(4),
+                        "score": random.random(),
+                    }
+                    for place in range(random.choice((0, 1, 3)))
+                ]
+                await self._ask(client, learner, events)
+
+    async def _ask(self, client: httpx.AsyncClient, learner: str, events: list[Any]) -> None:
+        ids = {each["event_id"] for each in events}
+        self.begun |= ids
+        started = time.monotonic()
+        try:
+            if events:
+                answer = await client.post("/api/interactions", json=events)
+            else:
+                answer = await client.get(f"/api/user/{learner}/recommendations")
+        except httpx.TransportError as error:
+            self.seen[type(error).__name__] += 1
+            await asyncio.sleep(0.05)  # nobody listens for a moment, or for ever
+            return
+        self.slowest = max(self.slowest, time.monotonic() - started)
+        self.seen[str(answer.status_code)] += 1
+        if answer.status_code == 200:
+            self.acknowledged |= ids
+
+    def report(self, name: str) -> None:
+        """For whoever runs it with `--log-cli-level INFO`."""
+        asked, events = sum(self.seen.values()), len(self.acknowledged)
+        logger.info("%s: %s requests in %s s: %s", name, asked, SECONDS, dict(self.seen))
+        logger.info("%s events acknowledged, slowest answer %.2f s", events, self.slowest)
+
+    def worker(self) -> int:
+        """The process of a worker."""
+        health = httpx.get(f"{self._url}/healthz", headers=self._headers, timeout=30)
+        return int(health.json()["worker"])
+
+
+@pytest.fixture
+def service(
+    log: Log, log_url: str, tmp_path: Path, planted_bundle: Path, serve: Callable[..., Any]
+) -> Iterator[tuple[Any, Clients]]:
+    """Four workers on either backend, and who asks them; a key is needed."""
+    copytree(planted_bundle, tmp_path / "bundles" / planted_bundle.name)
+    curriculum.store(log.engine, curriculum.load_file())
+    log.set_pointer(planted_bundle.name)
+    _, key = key_store.create(log.engine, "operator")
+    settings = {"SENSEI_HOME": str(tmp_path), "SENSEI_DATABASE_URL": log_url}
+    with serve(SENSEI_SERVICE_WORKERS=str(WORKERS), SENSEI_LOG_LEVEL="WARNING", **settings) as it:
+        yield it, Clients(it, key)
+
+
+def held(log: Log) -> list[str]:
+    with log.engine.connect() as connection:
+        return list(connection.execute(text("SELECT event_id FROM user_interactions")).scalars())
+
+
+def test_after_a_minute_of_reads_and_writes_the_log_holds_exactly_what_was_acknowledged(
+    log: Log, service: tuple[Any, Clients]
+) -> None:
+    _, clients = service
+    asyncio.run(clients.run(SECONDS))
+    clients.report(log.engine.url.get_backend_name())
+    assert clients.seen.keys() == {"200"}
+    found = held(log)
+    assert len(found) == len(set(found))
+    assert set(found) == clients.acknowledged == clients.begun
+
+
+def test_after_kill_9_in_the_middle_the_log_holds_all_that_was_acknowledged_and_nothing_twice(
+    log: Log, service: tuple[Any, Clients]
+) -> None:
+    """First one worker is killed, and its place is taken by another; at three quarters all are."""
+    server, clients = service
+
+    def kill() -> None:
+        before = len(clients.acknowledged)
+        os.kill(clients.worker(), signal.SIGKILL)
+        time.sleep(SECONDS / 4)
+        assert len(clients.acknowledged) > before, "the others went on"
+        assert server.process.poll() is None
+        server.stop()
+
+    asyncio.run(clients.run(SECONDS, kill))
+    clients.report(f"{log.engine.url.get_backend_name()}, killed")
+    found = held(log)
+    assert len(found) == len(set(found))
+    assert clients.acknowledged <= set(found) <= clients.begun
+    # an event that was sent is in the log without its answer only where a connection broke
+    assert len(set(found) - clients.acknowledged) <= 3 * 2 * CONNECTIONS
