@@ -91,7 +91,9 @@ def join(
     found = pd.concat(parts, ignore_index=True)
     found["open"] = (found["until"] > end_us) & (found["arm"] != TOLD_ARM)
     found.loc[found["open"], list(MEASURED)] = np.nan
-    found["day"] = pd.Categorical(pd.to_datetime(found["time"] // DAY, unit="D").dt.strftime("%F"))
+    found["day"] = pd.Categorical(
+        pd.to_datetime(found["time"] // DAY, unit="D").dt.strftime("%Y-%m-%d")
+    )
     columns = [*SOURCE, "day", "time", "shown", "open", *MEASURED]
     return found[columns].sort_values(["time", "prediction_id"], ignore_index=True)
 

@@ -9,6 +9,7 @@ A topic that came after training has a slot that depends on what the worker had 
 which nobody logged: there, any slot beyond the vocabulary is right, and none is.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -117,23 +118,27 @@ def compare(engine: Engine, served: Tables, start_us: int, end_us: int, most: in
     logged = _answers(engine, start_us, end_us, most)
     known = [each for each in logged if each.kind in served.get(each.bundle, {})]
     events = _events(engine, sorted({each.user_id for each in known}))
-    views = list(_views(known, events))
-    places = {view.place for view in views}
-    wrong: dict[int, NDArray[np.bool_]] = {}
+    others = _others(list(_views(known, events)), events, served)
+    counts = Counter(
+        f"{known[place].kind}.{INPUTS[known[place].kind][at].name}"
+        for place, each in others.items()
+        for at in np.flatnonzero(each)
+    )
+    different = sum(bool(each.any()) for each in others.values())
+    return Skew(len(others), different, dict(counts), len(logged) - len(others))
+
+
+def _others(
+    views: Sequence[_View], events: pd.DataFrame, served: Tables
+) -> dict[int, NDArray[np.bool_]]:
+    """Place of an answer -> which of its inputs are others, in the view that fits it best."""
+    found: dict[int, NDArray[np.bool_]] = {}
     for group in _groups(views):
         statistics = served[group[0].answer.bundle][group[0].answer.kind]
-        found = _different(group, events, statistics)
-        for view, each in zip(group, found, strict=True):
-            before = wrong.get(view.place, each)
-            wrong[view.place] = each if each.sum() < before.sum() else before
-    counts: dict[str, int] = {}
-    for place, each in wrong.items():
-        kind = known[place].kind
-        for at in np.flatnonzero(each):
-            name = f"{kind}.{INPUTS[kind][at].name}"
-            counts[name] = counts.get(name, 0) + 1
-    different = sum(bool(each.any()) for each in wrong.values())
-    return Skew(len(places), different, counts, len(logged) - len(places))
+        for view, each in zip(group, _different(group, events, statistics), strict=True):
+            best = found.get(view.place, each)
+            found[view.place] = each if each.sum() < best.sum() else best
+    return found
 
 
 def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Logged]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
 from monitoring.outcomes import read_outcomes
 from sensei.log import Log
@@ -74,5 +74,16 @@ def outcomes(log: Log) -> Callable[..., pd.DataFrame]:
     def read(start: Minutes = 0, end: Minutes = 10_000, k: int = 3) -> pd.DataFrame:
         found = read_outcomes(log.engine, at(start), at(end), at(60) - at(0), k)
         return found.set_index("prediction_id")
+
+    return read
+
+
+@pytest.fixture
+def rows(log: Log) -> Callable[[str], list[Any]]:
+    """What a query finds."""
+
+    def read(query: str) -> list[Any]:
+        with log.engine.connect() as connection:
+            return list(connection.execute(text(query)).all())
 
     return read

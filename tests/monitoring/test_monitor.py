@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from sensei.log import Log
 from sensei.tables import to_datetime
 
 Given = Callable[..., None]
+Rows = Callable[[str], list[Any]]
 HOUR = 3_600_000_000
 NOW = 1_767_600_000_000_000
 
@@ -54,13 +56,13 @@ def test_a_prediction_from_outside_counts_at_once_by_what_is_told(log: Log) -> N
     assert found["skew"] == {"compared": 0, "different": 0, "inputs": {}, "left_out": 0}
 
 
-def test_of_an_erased_learner_no_prediction_is_logged(log: Log) -> None:
+def test_of_an_erased_learner_no_prediction_is_logged(log: Log, rows: Rows) -> None:
     erasure.erase(log.engine, "ann", ())
     with pytest.raises(LearnerErased):
         ModelMonitor(log, lambda: NOW).log_prediction("ann", 12, accepted=False)
     with pytest.raises(InvalidInput, match="topic_id: expected a whole number"):
         ModelMonitor(log, lambda: NOW).log_prediction("bob", -1, accepted=False)
-    assert log._rows("SELECT * FROM predictions") == []
+    assert rows("SELECT * FROM predictions") == []
 
 
 def test_drift_is_seen_between_the_last_days_and_those_before(log: Log) -> None:

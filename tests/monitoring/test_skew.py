@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -23,6 +24,7 @@ from serving.predictions import Predictions
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 Given = Callable[..., None]
+Rows = Callable[[str], list[Any]]
 
 
 def at(minute: float) -> int:
@@ -142,12 +144,14 @@ def test_one_number_off_by_a_thousandth_is_named(platform: Platform, quiz: Given
     assert platform.skew() == Skew(1, 1, {"recommendation.mean_score": 1})
 
 
-def test_a_topic_after_training_may_have_any_spare_slot(platform: Platform, quiz: Given) -> None:
+def test_a_topic_after_training_may_have_any_spare_slot(
+    platform: Platform, quiz: Given, rows: Rows
+) -> None:
     quiz("ann", 0, 99)
     platform.asks("ann", 5)  # the worker has not counted yet: no slot
     platform.engine.model = platform.engine.model.knowing(lately(platform.log, (), at(6)))
     platform.asks("ann", 10)
-    read = platform.log._rows("SELECT CAST(inputs AS TEXT) FROM predictions ORDER BY created_at")
+    read = rows("SELECT CAST(inputs AS TEXT) FROM predictions ORDER BY created_at")
     assert read[0] != read[1]
     assert platform.skew() == Skew(compared=2, different=0)
 
