@@ -53,13 +53,29 @@ def _markdown(run: RunSummary) -> str:
         f"{run.read:,} rows read, {run.quarantined:,} quarantined; "
         f"{run.learners:,} learners, {run.topics:,} topics.",
     ]
-    for model, sentence in run.decisions.items():
+    for model, version in run.versions.items():
         name = NAMES.get(run.chosen[model], run.chosen[model])
-        lines.append(f"**{model}** version {run.versions[model]} ({name}). {sentence}")
+        lines.append(f"**{model}** version {version} ({name}), {run.verdict(model)}")
+    if run.review:
+        lines.append(_how_to_promote(run))
     if run.no_success:
         lines.append(f"No difficulty model: {run.no_success}.")
     lines += [run.drift, f"Bundle `{run.bundle}`, Bento `{run.bento}`."]
     return "\n\n".join(lines)
+
+
+def _how_to_promote(run: RunSummary) -> str:
+    """For the person who reviews: where to look, and three ways to decide."""
+    commands = "\n".join(f"  - `{command}`" for command in run.promoting().values())
+    return (
+        f"## To decide\n\nLook at the [MLflow run]({run.page}) (model card, figures, plots; "
+        "`make mlflow`) and the reports. Then, for each model:\n\n"
+        "- run the deployment `promote-model` here (Deployments, Quick run or Custom run), or\n"
+        f"- in a terminal\n{commands}\n"
+        "- or give the version the alias `champion` in MLflow: the next run of any flow that "
+        "reconciles makes serving follow, and the ledger says `unknown`.\n\n"
+        "To leave it as it is, do nothing."
+    )
 
 
 def drift_in_words(drift: Drift, days: int, against: str) -> str:

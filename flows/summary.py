@@ -44,6 +44,7 @@ class RunSummary:
         reports: title -> file.
         page: address of the run's page while `make mlflow` runs; the reports hang on it too.
         scored_share: share of the learners whose held-out targets were used, in (0, 1].
+        review: a person decides: every version waits.
     """
 
     demo: bool
@@ -68,6 +69,22 @@ class RunSummary:
     reports: dict[str, str]
     page: str
     scored_share: float = 1.0
+    review: bool = False
+
+    def verdict(self, model: str) -> str:
+        """What became of a version, with the gate's sentence."""
+        sentence = self.decisions[model]
+        if self.review:
+            return f"waits for a person; were it up to the gate: {sentence}"
+        return f"{'promoted' if self.promoted[model] else 'not promoted'}. {sentence}"
+
+    def promoting(self) -> dict[str, str]:
+        """Model -> the command that promotes the version that waits; empty without review."""
+        return {
+            model: f"{command()} promote --model {model} --version {version} --reviewer NAME"
+            for model, version in self.versions.items()
+            if self.review
+        }
 
 
 def show_summary(console: Console, run: RunSummary) -> None:
@@ -95,11 +112,11 @@ def show_summary(console: Console, run: RunSummary) -> None:
     _show_comparison(console, run)
     if run.no_success:
         console.print(f"No difficulty model: {run.no_success}.")
-    for model, sentence in run.decisions.items():
-        mark = "[green]promoted[/green]" if run.promoted[model] else "[yellow]not promoted[/yellow]"
+    for model, version in run.versions.items():
+        colour = "green" if run.promoted[model] else "yellow"
         console.print(
-            f"{model}: {NAMES.get(run.chosen[model], run.chosen[model])}, version "
-            f"{run.versions[model]}, {mark}. {sentence}"
+            f"{model}: {_name(run.chosen[model])}, [{colour}]version {version}[/{colour}], "
+            f"{escape(run.verdict(model))}"
         )
         console.print(f"  checks: {run.checks[model]}")
     console.print(run.drift)
@@ -107,7 +124,7 @@ def show_summary(console: Console, run: RunSummary) -> None:
         console.print(f"  {title:<14} {_short(path)}", soft_wrap=True)
     console.print(f"  {'MLflow run':<14} {run.page}", soft_wrap=True)
     console.print("                 with model_card.md, evaluation.json (all figures) and plots")
-    _show_next(console, run.demo)
+    _show_next(console, run)
 
 
 def _show_comparison(console: Console, run: RunSummary) -> None:
@@ -135,9 +152,9 @@ def _percent(figures: Mapping[str, float]) -> str:
     return f"{100 * figures['hr_at_1']:.0f}"
 
 
-def _show_next(console: Console, demo: bool) -> None:
+def _show_next(console: Console, run: RunSummary) -> None:
     """The commands that make sense now, as they must be typed here."""
-    sensei, learner = command(), "learner-00001" if demo else "testuser"
+    sensei, learner = command(), "learner-00001" if run.demo else "testuser"
     site = "http://127.0.0.1:8000/api"
     steps = {
         "serve the models": [f"{sensei} serve"],
@@ -150,7 +167,9 @@ def _show_next(console: Console, demo: bool) -> None:
             f"{home_prefix()}make mlflow",
         ],
     }
-    if demo:
+    if run.review:
+        steps = {"promote what waits, after a look at it": [*run.promoting().values()], **steps}
+    if run.demo:
         own = f"SENSEI_HOME=own {sensei.split()[-1]}"
         steps["use your own log, in a folder of its own"] = [f"{own} import FILE", f"{own} run"]
     console.rule("[bold]What comes next")

@@ -100,6 +100,7 @@ def train_models(
         reports=kept,
         page=registered.page(settings.mlflow_port),
         scored_share=features.prepared.scored_share,
+        review=promotion == "review",
     )
     publish(summary)
     return summary

@@ -1,6 +1,7 @@
 """The registry: which versions there are, and which is champion (MLflow)."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ CHALLENGER = "challenger"
 BUNDLE = "bundle"
 """Tag of a version: the digest of the bundle it was exported to."""
 
+_RETRIES = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+"""By itself it tries for minutes: a person, or the task that tries again, is told after 15 s."""
+
+_UNREACHABLE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
 
 
@@ -58,6 +63,7 @@ class Registry:
         """
         from mlflow import MlflowClient
 
+        os.environ.setdefault(*_RETRIES)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         self.tracking_uri = tracking_uri
         try:
@@ -133,15 +139,20 @@ class Registry:
     def _bearer(self, model: str, alias: str) -> str | None:
         from mlflow.exceptions import MlflowException
 
-        try:
-            return str(self.client.get_model_version_by_alias(model, alias).version)
-        except MlflowException as error:
-            if error.error_code in _ABSENT:
-                return None
-            raise
+        with stored():
+            try:
+                return str(self.client.get_model_version_by_alias(model, alias).version)
+            except MlflowException as error:
+                if error.error_code in _ABSENT:
+                    return None
+                raise
 
     def versions(self) -> list[Version]:
         """Every registered version, newest first."""
+        with stored():
+            return self._versions()
+
+    def _versions(self) -> list[Version]:
         found = []
         for registered in self.client.search_registered_models():
             bearers: dict[str, list[str]] = {}
@@ -172,12 +183,13 @@ class Registry:
     def _version(self, model: str, version: str) -> Any:
         from mlflow.exceptions import MlflowException
 
-        try:
-            return self.client.get_model_version(model, version)
-        except MlflowException as error:
-            if error.error_code in _ABSENT:
-                return None
-            raise
+        with stored():
+            try:
+                return self.client.get_model_version(model, version)
+            except MlflowException as error:
+                if error.error_code in _ABSENT:
+                    return None
+                raise
 
     def crown(self, model: str, version: str) -> None:
         """Move the champion alias; a version that was the challenger is so no longer."""
@@ -208,6 +220,9 @@ class Registry:
         return mlflow.tensorflow.load_model(f"models:/{model}/{version}")
 
 
+_SAID = 200
+"""Characters of an error of MLflow that are quoted."""
+
 _ABOUT = {
     "recommendation": "What to study next: probabilities over topics from twenty inputs.",
     "difficulty": "How hard the next quiz should be: expected success at easy, medium and hard.",
@@ -216,11 +231,23 @@ _ABOUT = {
 
 @contextmanager
 def stored() -> Iterator[None]:
-    """Say that artifacts could not be written in one sentence with the next step."""
+    """Say in one sentence with the next step that MLflow did not answer or could not write.
+
+    Raises:
+        StorageUnavailable: the server, its database or its folder failed.
+    """
+    from mlflow.exceptions import MlflowException
+
     try:
         yield
     except OSError as error:
         raise StorageUnavailable(
             f"MLflow: expected to write its artifacts, got {error.strerror or error}; "
             "free some space or make SENSEI_HOME writable, then repeat"
+        ) from error
+    except MlflowException as error:
+        if error.error_code not in _UNREACHABLE:
+            raise
+        raise StorageUnavailable(
+            f"MLflow: expected an answer, got {str(error)[:_SAID]}; see that it runs, then repeat"
         ) from error

@@ -7,6 +7,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from sensei.errors import StorageUnavailable
 from training.registry import Registry
@@ -113,3 +114,22 @@ def test_all_of_it_works_against_a_server(server, tmp_path, contests, dataset):
     model = remote.load("recommendation", version)
     assert model(synthetic_example(model))["probability"].shape == (1, 3)
     assert not (tmp_path / "unused").exists()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda registry: registry.champion("recommendation"),
+        lambda registry: registry.exists("recommendation", "1"),
+        lambda registry: registry.crown("recommendation", "1"),
+        lambda registry: registry.tag("recommendation", "1", {"bundle": "b"}),
+        lambda registry: registry.versions(),
+    ],
+    ids=["alias", "version", "crown", "tag", "list"],
+)
+def test_a_server_that_died_meanwhile_is_said(registry, monkeypatch, ask):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    gone = object.__new__(Registry)  # connected once; the port has nobody now
+    gone.client = MlflowClient("http://127.0.0.1:9")
+    with pytest.raises(StorageUnavailable, match=r"MLflow: expected an answer, got .*repeat"):
+        ask(gone)
