@@ -104,4 +104,5 @@ def _overrule(change: Callable[[Settings, "Log", "Registry"], "Overruled"]) -> N
         say(f"{changed}; serving follows within two seconds")
         say("Package: bentoml build")
         bento = package(settings.bundles / changed.bundle, settings.bentos)
-    console.print(f"Bundle {changed.bundle[:12]}, Bento {bento}. See {command()} models")
+    said = f"Bundle {changed.bundle[:12]}, Bento {bento}. See {command()} models"
+    console.print(said, soft_wrap=True)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused
+from sensei.facts import TRIAL
 from sensei.log import Log, open_log
 from training import ledger
 from training.ledger import Move
@@ -106,6 +107,7 @@ class Killed(BaseException):
 WRITES = [
     (ledger, "open_lines", 0),
     (Log, "set_pointer", 0),
+    (Log, "set_fact", 0),
     ("client", "set_registered_model_alias", 0),
     ("client", "delete_registered_model_alias", 0),
     ("client", "set_registered_model_alias", 1),
@@ -136,6 +138,7 @@ def test_a_promotion_that_is_cut_off_anywhere_is_mended(kept, monkeypatch, write
     old = {model: kept.version(model) for model in ("recommendation", "difficulty")}
     _promote(kept, *(Move(model, None, version) for model, version in old.items()))
     new = {model: kept.version(model) for model in old}
+    kept.log.set_fact(TRIAL, {"bundle": kept.log.pointer(), "share": 0.1})
     target = kept.registry.client if write[0] == "client" else write[0]
     with monkeypatch.context() as broken:
         _cut_off(broken, target, write[1], write[2], before)
@@ -146,6 +149,7 @@ def test_a_promotion_that_is_cut_off_anywhere_is_mended(kept, monkeypatch, write
     assert kept.agree() == (old if nothing_written else new)
     assert len(ledger.read(kept.log)) == (2 if nothing_written else 4)
     assert all(kept.registry.challenger(m) == (new[m] if nothing_written else None) for m in new)
+    assert bool(kept.log.get_fact(TRIAL)) == nothing_written  # what it compared with is gone
     assert reconcile(kept.log, kept.registry, kept.folder, NOW) == []
 
 
