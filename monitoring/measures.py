@@ -120,10 +120,10 @@ def lift(
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more often one arm's recommendations are accepted than another's; see `lift`.
+    """How much higher a figure is in one arm than in another; see `lift`.
 
     Attributes:
-        value: difference of shares.
+        value: difference of means.
         drawn: (samples,) those of the resamples.
         days: that both arms share.
         n: answers on these days.
@@ -142,9 +142,15 @@ class Difference:
         return float(self.drawn.std(ddof=1)) if len(self.drawn) > 1 else math.inf
 
 
-def difference(outcomes: pd.DataFrame, treated: str, control: str, seed: int) -> Difference | None:
-    """The difference between two arms, with all its resamples; None where they share no day."""
-    known = outcomes[outcomes["accepted"].notna()]
+def difference(
+    outcomes: pd.DataFrame,
+    treated: str,
+    control: str,
+    seed: int,
+    figure: str = "recommendation_acceptance",
+) -> Difference | None:
+    """A difference of `MEANS` with all its resamples; None where the arms share no day."""
+    known = outcomes.assign(value=MEANS[figure](outcomes)).dropna(subset="value")
     arms = [known[known["arm"] == arm] for arm in (treated, control)]
     days = sorted(set(arms[0]["day"]) & set(arms[1]["day"]))
     if not days:
@@ -153,7 +159,7 @@ def difference(outcomes: pd.DataFrame, treated: str, control: str, seed: int) ->
     for arm in (each[each["day"].isin(days)] for each in arms):
         (learner,) = codes([arm["user_id"]])
         on = arm["day"].to_numpy(object)[:, None] == np.array(days, object)
-        totals.append(per_learner(on * arm["accepted"].to_numpy()[:, None], learner))
+        totals.append(per_learner(on * arm["value"].to_numpy()[:, None], learner))
         counts.append(per_learner(on.astype(np.float64), learner))
     draws = zip(*(resampled(len(of), seed + at) for at, of in enumerate(counts)), strict=True)
     drawn = np.array([_mantel_haenszel(*_weighed(w, totals, counts)) for w in draws])
@@ -171,12 +177,12 @@ def _weighed(weights: Any, totals: list[Floats], counts: list[Floats]) -> list[F
     return [w @ of for parts in (totals, counts) for w, of in zip(weights, parts, strict=True)]
 
 
-def _mantel_haenszel(accepted: Floats, accepted_control: Floats, n: Floats, m: Floats) -> float:
-    """Weighted difference of shares over the days; NaN without a day that both arms share."""
+def _mantel_haenszel(total: Floats, control: Floats, n: Floats, m: Floats) -> float:
+    """Weighted difference of means over the days; NaN without a day that both arms share."""
     both = n + m > 0
-    accepted, accepted_control, n, m = (each[both] for each in (accepted, accepted_control, n, m))
+    total, control, n, m = (each[both] for each in (total, control, n, m))
     weight = float((n * m / (n + m)).sum())
-    gained = float(((accepted * m - accepted_control * n) / (n + m)).sum())
+    gained = float(((total * m - control * n) / (n + m)).sum())
     return gained / weight if weight > 0 else math.nan
 
 

@@ -1,13 +1,19 @@
 """The live trial: whether the challenger's arm does better than the champion's, and how surely."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from sqlalchemy import Engine
 
 from monitoring.estimates import Estimate
 from monitoring.measures import difference
+from monitoring.outcomes import read_outcomes
+from sensei.tables import to_microseconds
+from sensei.trial import Trial
 
 FEWEST_LEARNERS = 100
 """Of each arm, on the days that both share: below it the normal approximation is not trusted."""
@@ -19,6 +25,32 @@ NARROWEST = 0.01
 """Standard error at which the bound is narrowest: there a gain of three points shows."""
 
 
+class _Question(NamedTuple):
+    """What a trial of a model is about: a figure, whether more of it is better, and the words."""
+
+    figure: str
+    better: int
+    words: str
+    unit: float
+
+
+QUESTIONS = {
+    "recommendation": _Question(
+        "recommendation_acceptance",
+        1,
+        "the challenger's recommendations were accepted {value} points more often than the "
+        "champion's",
+        100.0,
+    ),
+    "difficulty": _Question(
+        "log_loss",
+        -1,
+        "the challenger's log loss of success was {value} hundredths of a nat above the champion's",
+        100.0,
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the trial says so far.
@@ -26,8 +58,9 @@ class Verdict:
     Attributes:
         enough: whether the evidence is enough to end it.
         sentence: the verdict in words.
-        difference: acceptance of the challenger's arm less that of the champion's, on the same
-            days; `low` and `high` hold at whatever moment one looks. None without such a day.
+        difference: acceptance (log loss, of a difficulty model) of the challenger's arm less that
+            of the champion's, on the same days; `low` and `high` hold at whatever moment one looks.
+            None without such a day.
         learners: arm -> learners on these days.
         days: UTC days on which both arms were served.
     """
@@ -39,7 +72,20 @@ class Verdict:
     days: int
 
 
-def trial_verdict(outcomes: pd.DataFrame, seed: int) -> Verdict:
+def follow(engine: Engine, trial: Trial, end_us: int, horizon_us: int, seed: int) -> dict[str, Any]:
+    """What a running trial says by now, fit for JSON; `said` is its verdict in words.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    start = to_microseconds(datetime.fromisoformat(trial.since)) if trial.since else 0
+    outcomes = read_outcomes(engine, start, end_us, horizon_us)
+    verdict = trial_verdict(outcomes, seed, trial.model)
+    found = asdict(verdict)
+    return {"said": found.pop("sentence"), **found}
+
+
+def trial_verdict(outcomes: pd.DataFrame, seed: int, model: str = "recommendation") -> Verdict:
     """Compare the arms of a trial; it may be asked as often as one likes.
 
     The evidence is enough if the difference's bounds exclude 0 and each arm has
@@ -51,18 +97,20 @@ def trial_verdict(outcomes: pd.DataFrame, seed: int) -> Verdict:
         outcomes: of `monitoring.outcomes.read_outcomes` since the trial began. The challenger is
             the bundle that was last shown in its arm.
         seed: seed of the resampling.
+        model: which one is tried, `recommendation` or `difficulty`.
     """
+    question = QUESTIONS.get(model, QUESTIONS["recommendation"])
     shown = _of_last_bundle(outcomes)
-    found = difference(shown, "challenger", "champion", seed)
+    found = difference(shown, "challenger", "champion", seed, question.figure)
     if found is None:
-        return Verdict(False, "no day yet on which both arms have outcomes", None, {}, 0)
+        return Verdict(False, "No day yet on which both arms have outcomes.", None, {}, 0)
     half = anytime(found.standard_error)
     value = float(found.value)
     bounds = Estimate(value, value - half, value + half, found.n, sum(found.learners))
     learners = dict(zip(("challenger", "champion"), found.learners, strict=True))
     few = min(learners.values()) < FEWEST_LEARNERS
     enough = not few and abs(value) > half
-    sentence = _sentence(bounds, len(found.days), learners, few, enough)
+    sentence = _sentence(question, bounds, len(found.days), learners, enough)
     return Verdict(enough, sentence, bounds, learners, len(found.days))
 
 
@@ -97,18 +145,20 @@ def _of_last_bundle(outcomes: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def _sentence(found: Estimate, days: int, learners: dict[str, int], few: bool, enough: bool) -> str:
+def _sentence(
+    question: _Question, found: Estimate, days: int, learners: dict[str, int], enough: bool
+) -> str:
     value, low, high = (
-        f"{100 * (each or 0.0):+.1f}" for each in (found.value, found.low, found.high)
+        f"{question.unit * (each or 0.0):+.1f}" for each in (found.value, found.low, found.high)
     )
     said = (
-        f"on {days} days the challenger's recommendations were accepted {value} points more often "
-        f"than the champion's, between {low} and {high} at whatever moment one looks"
+        f"On {days} day{'s' * (days != 1)} {question.words.format(value=value)}, between {low} and {high} at "
+        "whatever moment one looks"
     )
-    if few:
-        short, count = min(learners.items(), key=lambda each: each[1])
-        return f"{said}; not enough yet: {count} of {FEWEST_LEARNERS} learners in {short}"
-    if not enough:
-        return f"{said}; not enough yet: it may be none at all"
-    better = "challenger" if (found.value or 0.0) > 0 else "champion"
-    return f"{said}; enough evidence: the {better} is better"
+    if enough:
+        gained = question.better * (found.value or 0.0) > 0
+        return f"{said}: enough evidence, the {'challenger' if gained else 'champion'} is better."
+    short, count = min(learners.items(), key=lambda each: each[1])
+    few = f"{count} of {FEWEST_LEARNERS} learners in the arm of the {short}"
+    why = few if count < FEWEST_LEARNERS else "it may be none at all"
+    return f"{said}: not enough yet, {why}."

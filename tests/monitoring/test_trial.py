@@ -1,11 +1,20 @@
+import json
 import math
+from collections.abc import Callable
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from monitoring.outcomes import MEASURED, SOURCE
-from monitoring.trial import ERROR, anytime, trial_verdict
+from monitoring.trial import ERROR, anytime, follow, trial_verdict
+from sensei.contracts import DAY
+from sensei.log import Log
+from sensei.tables import to_microseconds
+from sensei.trial import Trial
+
+Given = Callable[..., None]
 
 
 def arm(name: str, share: float, learners: int, days: int = 4, **other: str) -> pd.DataFrame:
@@ -32,13 +41,13 @@ def test_a_clear_difference_among_many_learners_is_enough() -> None:
     assert found.difference.value == pytest.approx(0.2)
     assert found.difference.low > 0  # type: ignore[operator]
     assert (found.days, found.learners) == (4, {"challenger": 400, "champion": 400})
-    assert found.sentence.endswith("enough evidence: the challenger is better")
+    assert found.sentence.endswith("enough evidence, the challenger is better.")
 
 
 def test_a_challenger_that_does_worse_is_said_to() -> None:
     found = trial_verdict(pd.concat([arm("challenger", 0.2, 400), arm("champion", 0.5, 400)]), 0)
     assert found.enough
-    assert found.sentence.endswith("the champion is better")
+    assert found.sentence.endswith("enough evidence, the champion is better.")
 
 
 def test_no_difference_is_never_enough() -> None:
@@ -47,10 +56,41 @@ def test_no_difference_is_never_enough() -> None:
     assert "not enough yet" in found.sentence
 
 
+def test_a_difficulty_model_is_tried_by_the_log_loss_of_success() -> None:
+    def judged(name: str, probability: float) -> pd.DataFrame:
+        nothing = {"accepted": np.nan, "passed": 1.0}
+        return arm(name, 0.5, 400).assign(probability=probability, **nothing)
+
+    outcomes = pd.concat([judged("challenger", 0.8), judged("champion", 0.5)])
+    found = trial_verdict(outcomes, 0, "difficulty")
+    assert found.difference is not None
+    assert found.difference.value == pytest.approx(math.log(0.5 / 0.8))
+    assert found.sentence.endswith("enough evidence, the challenger is better.")
+    assert trial_verdict(outcomes, 0).difference is None
+
+
+def test_a_running_trial_is_followed_from_its_beginning(
+    log: Log, answered: Given, did: Given
+) -> None:
+    for minute in (-100, 0):
+        for name in ("challenger", "champion"):
+            answered(name, minute, [12], arm=name)
+        did("challenger", minute + 5, 12)
+        did("challenger", minute + 6, 13)
+    began = "2026-01-05T12:00:00+00:00"
+    trial = Trial("b" * 64, 0.1, "recommendation", "4", "3", since=began)
+    end, hour = to_microseconds(datetime.fromisoformat(began)) + DAY, DAY // 24
+    found = follow(log.engine, trial, end, hour, seed=0)
+    json.dumps(found, allow_nan=False)
+    assert (found["enough"], found["days"]) == (False, 1)
+    assert found["difference"]["n"] == 2
+    assert "not enough yet, 1 of 100 learners" in found["said"]
+
+
 def test_few_learners_are_not_enough_however_different() -> None:
     found = trial_verdict(pd.concat([arm("challenger", 0.9, 99), arm("champion", 0.1, 400)]), 0)
     assert not found.enough
-    assert "99 of 100 learners in challenger" in found.sentence
+    assert "99 of 100 learners in the arm of the challenger" in found.sentence
 
 
 def test_days_on_which_only_one_arm_was_served_do_not_count() -> None:
