@@ -152,8 +152,8 @@ def _sentence(
         f"{question.unit * (each or 0.0):+.1f}" for each in (found.value, found.low, found.high)
     )
     said = (
-        f"On {days} day{'s' * (days != 1)} {question.words.format(value=value)}, between {low} and {high} at "
-        "whatever moment one looks"
+        f"On {days} day{'s' * (days != 1)} {question.words.format(value=value)}, "
+        f"between {low} and {high} at whatever moment one looks"
     )
     if enough:
         gained = question.better * (found.value or 0.0) > 0
