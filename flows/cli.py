@@ -183,6 +183,22 @@ app.command()(rollback)
 app.command()(reconcile)
 
 
+@app.command()
+def monitor() -> None:
+    """What became of the answers of the last days, what changed, what is alarming."""
+    from flows.monitored import show_monitored
+    from flows.own_log import open_own_log
+
+    open_own_log(Settings())
+    with run_progress() as say:
+        say("Prefect: starting its engine, about 20 seconds where no server runs")
+        from flows.monitor_models import monitor_models
+
+        with flow_messages(say):
+            found = monitor_models()
+    show_monitored(console, found)
+
+
 def main() -> None:
     """Entry point of the `sensei` command: an error is one sentence with the next step."""
     try:

@@ -33,6 +33,9 @@ NEVER = 1.0
 FEW_VALUES = 20
 """A numeric column with at most so many values is compared value by value (Evidently's rule)."""
 
+ALARMING = 0.1
+"""A drift score from which on a model is trained again: two of twenty columns."""
+
 IDS = ("event_id", "user_id", "interaction_id", "row")
 """Columns that name learners or rows; they never enter a report."""
 
@@ -189,4 +192,4 @@ def _distance(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> float:
 
     kind = ColumnType.Numerical if _is_number(reference) else ColumnType.Categorical
     found = jensenshannon_stat_test(reference, current, kind, NEVER)
-    return float(found.drift_score)
+    return float(np.nan_to_num(found.drift_score))  # the root of -1e-17 where nothing differs

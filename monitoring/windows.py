@@ -5,6 +5,7 @@ row, never a total that only grows.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,22 @@ GROWING = (
 """Inputs that are totals: they grow with every week, whatever happens."""
 
 MEDIUM = LEVELS.index("medium")
+
+
+def window_end(now: datetime, last_event: datetime | None, days: int) -> datetime:
+    """Where the newest window ends: now, or after the last event of a log that ended before it.
+
+    A live log is read up to now, also where nobody came for some days. Of a log that was imported
+    or simulated and ended longer ago than a window, nothing would be left.
+
+    Args:
+        now: UTC.
+        last_event: of the log; None of an empty one.
+        days: length of a window.
+    """
+    if last_event is None or last_event >= now - timedelta(days=days):
+        return now
+    return last_event + timedelta(microseconds=1)
 
 
 def steady(inputs: Iterable[Input]) -> list[str]:

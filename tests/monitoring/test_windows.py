@@ -1,7 +1,7 @@
 """Windows of one row a learner, by hand on a log of few events."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,14 @@ import pytest
 from features import statistics as corpus
 from features.batch import encode, examples
 from features.outline import Outline
-from monitoring.windows import GROWING, last_of_each, next_topic_window, steady, success_window
+from monitoring.windows import (
+    GROWING,
+    last_of_each,
+    next_topic_window,
+    steady,
+    success_window,
+    window_end,
+)
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -108,3 +115,12 @@ def test_a_window_without_events_has_columns_and_no_row():
     frame = next_topic_window(rows, [])
     assert len(frame) == 0
     assert "recommended_topic" in frame
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "ends"), [(None, 0), (0, 0), (7, 0), (8, 8), (-1, 0)], ids=str
+)
+def test_a_window_ends_now_unless_the_log_ended_before_it_began(days_ago, ends):
+    last = None if days_ago is None else START - timedelta(days=days_ago)
+    late = timedelta(microseconds=1 if ends else 0)
+    assert window_end(START, last, 7) == START - timedelta(days=ends) + late

@@ -1,0 +1,30 @@
+"""The hourly flow: what became of the answers, what changed, and whether it is time to train."""
+
+from datetime import datetime
+from typing import Any
+
+from prefect import flow
+
+from flows import watching
+from flows.reports import report_drift
+from sensei.settings import Settings
+
+
+@flow(name="monitor-models", description="Answers and outcomes -> figures, drift, skew -> alarms.")
+def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
+    """Measure the answers of the last days, compare the days with the champion's, give the alarm.
+
+    Args:
+        as_of: End of the window, UTC; empty for now, or for the end of a log that ended earlier.
+
+    Returns:
+        What was found, as `GET /api/monitoring/metrics` answers it.
+    """
+    settings = Settings()
+    end = watching.read_end(settings, as_of)
+    figures = watching.measure_outcomes(settings, end)
+    observed = watching.observe(settings, end)
+    drift = report_drift(settings, observed, end) if observed else None
+    found = watching.conclude(figures, drift)
+    watching.give_alarm(settings, found, end)
+    return found

@@ -1,0 +1,101 @@
+"""What the monitor found, as a person reads it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+Found = Mapping[str, Any]
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3f}"
+
+
+FIGURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("recommendation_acceptance", "Recommendations accepted", _share),
+    ("hit_rate_at_k", "Next topic among the first three", _share),
+    ("user_satisfaction", "Satisfaction, 1 to 5", lambda value: f"{value:.2f}"),
+    ("accuracy", "Success foretold rightly", _share),
+    ("log_loss", "Log loss of success", _plain),
+    ("calibration_error", "Calibration error of success", _plain),
+    ("catalogue_coverage", "Topics of the catalogue shown", _share),
+    ("fallback_share", "Answers without a model", _share),
+)
+
+
+def rows(found: Found) -> list[tuple[str, str, str]]:
+    """What, how much, and how sure that is."""
+    listed = [(title, *_figure(found["figures"][name], say)) for name, title, say in FIGURES]
+    listed.insert(1, ("Lift over the control arm", *_lift(found["lift"])))
+    listed.append(("Drift, 0 to 1", *_drift(found["drift"])))
+    listed.append(("Inputs that serving read otherwise", *_skew(found["skew"])))
+    return listed
+
+
+def _figure(row: Mapping[str, Any], say: Callable[[float], str]) -> tuple[str, str]:
+    if row["value"] is None:
+        return "-", "nothing to count yet"
+    interval = "" if row["low"] is None else f"{say(row['low'])} to {say(row['high'])}, "
+    return say(row["value"]), f"{interval}{row['n']:,} answers, {row['learners']:,} learners"
+
+
+def _lift(lift: Mapping[str, Any] | None) -> tuple[str, str]:
+    if lift is None or lift["value"] is None:
+        return "-", "no day on which both arms were served"
+    value, sure = _figure(lift, lambda share: f"{100 * share:+.1f} points")
+    return value, sure
+
+
+def _drift(drift: Mapping[str, Any] | None) -> tuple[str, str]:
+    if drift is None:
+        return "-", "the log is empty"
+    sizes = f"{drift['n_current']:,} learners against {drift['against']}"
+    if drift["small"]:
+        return "not judged", f"{sizes} ({drift['n_reference']:,}): too few"
+    return f"{drift['score']:.2f}", f"{', '.join(drift['drifted']) or 'nothing moved'}; {sizes}"
+
+
+def _skew(skew: Mapping[str, Any] | None) -> tuple[str, str]:
+    if skew is None or not skew["compared"]:
+        return "-", "no logged inputs yet"
+    named = ", ".join(skew.get("inputs", {}))
+    return f"{skew['different']:,}", f"of {skew['compared']:,} answers" + (named and f": {named}")
+
+
+def title(found: Found) -> str:
+    """The window in words."""
+    window = found["window"]
+    start, end = (window[name][:16].replace("T", " ") for name in ("start", "end"))
+    return f"From {start} to {end} UTC"
+
+
+def markdown(found: Found) -> str:
+    """For the Prefect UI."""
+    lines = [f"# {title(found)}", "| | | |", "|---|---|---|"]
+    lines += [f"| {what} | {value} | {sure} |" for what, value, sure in rows(found)]
+    alarms = [f"- **{sentence}**" for sentence in found["alarms"]] or ["No alarm."]
+    return "\n".join([*lines, "", *alarms])
+
+
+def show_monitored(console: Console, found: Found) -> None:
+    """For a terminal."""
+    table = Table(title=title(found), title_justify="left", show_header=False)
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+    table.add_column()
+    for row in rows(found):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for sentence in found["alarms"]:
+        console.print(f"[red]alarm:[/red] {escape(sentence)}", soft_wrap=True)
+    if not found["alarms"]:
+        console.print("No alarm.")
+    if found["drift"] and found["drift"]["report"]:
+        console.print(f"Drift report: {escape(found['drift']['report'])}", soft_wrap=True)
