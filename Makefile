@@ -9,13 +9,14 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
+export MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR := false
 export PREFECT_HOME ?= $(abspath $(SENSEI_HOME))/prefect
 export PROJECT_ROOT := $(CURDIR)
 
 SENSEI_PREFECT_PORT ?= 4200
 SENSEI_MLFLOW_PORT ?= 5001
 
-.PHONY: run test test-all check bench bench-serve server deploy worker mlflow lock clean
+.PHONY: run up test test-all check bench bench-serve server deploy worker mlflow lock clean
 
 run: .venv/ready   ## the main job: log -> models -> report, and what to do next
 	@$(BIN)/sensei run
@@ -35,6 +36,9 @@ bench: .venv/ready   ## speed and memory against peers, as ratios (LARGE=1 adds 
 bench-serve: .venv/ready   ## the service under load beside two peers (needs wrk; LARGE=1: 5 M rows)
 	@$(BIN)/python benchmarks/bench_serve.py $(if $(LARGE),--large)
 
+up: .venv/ready   ## everything at once in one terminal: Prefect, worker, MLflow, Evidently, service
+	@$(BIN)/sensei up
+
 server: .venv/ready   ## the Prefect server with its UI on http://127.0.0.1:4200
 	@mkdir -p "$(PREFECT_HOME)"
 	@$(BIN)/prefect server start --host 127.0.0.1 --port $(SENSEI_PREFECT_PORT)
@@ -42,12 +46,7 @@ server: .venv/ready   ## the Prefect server with its UI on http://127.0.0.1:4200
 deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:$(SENSEI_PREFECT_PORT)/api
 
 deploy: .venv/ready   ## work pool, global limit `train` and the deployments, on that server
-	@$(BIN)/prefect work-pool create sensei --type process --overwrite >/dev/null 2>&1 || { \
-	  echo "Prefect: expected a server at $$PREFECT_API_URL, got no answer; run \`make server\` first"; \
-	  exit 1; }
-	@$(BIN)/prefect gcl inspect train >/dev/null 2>&1 \
-	  || $(BIN)/prefect gcl create train --limit 1
-	@$(BIN)/prefect --no-prompt deploy --all
+	@$(BIN)/python -m flows.deploying
 
 worker: .venv/ready   ## run what the server schedules, until Ctrl-C
 	@$(BIN)/prefect worker start --pool sensei

@@ -173,6 +173,17 @@ def serve(
     os.execv(sys.executable, [sys.executable, "-m", "bentoml", *arguments])  # noqa: S606
 
 
+@app.command()
+def up() -> None:
+    """Prefect, worker, MLflow, Evidently and the service at once, until Ctrl-C."""
+    from flows.up import up as start
+
+    with run_progress() as say:
+        say("Prefect, MLflow, Evidently and the service start: about a minute")
+        code = start(Settings(), console, say)
+    raise typer.Exit(code)
+
+
 app.command()(status)
 app.command()(doctor)
 app.command()(evaluate)

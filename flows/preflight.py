@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from sensei.errors import InvalidInput, StorageUnavailable
@@ -31,6 +32,32 @@ def check_port(host: str, port: int, setting: str) -> None:
                 f"port: expected a free one, got {port} ({error.strerror}); "
                 f"stop the program that holds it or set {setting}"
             ) from error
+
+
+def check_ports(listeners: Mapping[str, tuple[str, int]]) -> None:
+    """Refuse ports that other programs hold, or that two of ours would, all in one sentence.
+
+    Args:
+        listeners: setting that names the port -> host and port.
+
+    Raises:
+        InvalidInput: some are taken; each is named with its setting.
+    """
+    wrong = []
+    given: dict[int, str] = {}
+    for setting, (host, port) in listeners.items():
+        if port in given:
+            wrong.append(f"{port} is that of {given[port]} too, set {setting} to another")
+            continue
+        given[port] = setting
+        try:
+            check_port(host, port, setting)
+        except InvalidInput as error:
+            if "free one" not in str(error):
+                raise
+            wrong.append(f"{port} is taken, stop the program that holds it or set {setting}")
+    if wrong:
+        raise InvalidInput("ports: expected free ones, got: " + "; ".join(wrong))
 
 
 def check_output(out: Path) -> None:

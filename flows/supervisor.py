@@ -1,0 +1,171 @@
+"""Processes that run side by side: started, watched, and ended together with their children."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from sensei.errors import StorageUnavailable
+
+LAST_LINES = 15
+"""Of a log, shown where its process ended by itself."""
+
+PATIENCE = 10.0
+"""Seconds that a process has to end by itself before it is killed."""
+
+START_SECONDS = 300.0
+"""Seconds that a process has to answer; on a busy machine they need minutes."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One program of several.
+
+    Attributes:
+        name: of the program and of its log file.
+        command: what is run.
+        ready: asks whether it answers; not an error where it does not yet.
+    """
+
+    name: str
+    command: Sequence[str]
+    ready: Callable[[], Awaitable[bool]]
+
+
+@dataclass
+class Supervisor:
+    """Starts parts, and ends all that they started.
+
+    Attributes:
+        logs: folder of one file for each part, written anew at each start.
+        environment: of all parts.
+        folder: where they run.
+    """
+
+    logs: Path
+    environment: Mapping[str, str]
+    folder: Path
+    running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+
+    async def start(self, part: Part) -> None:
+        """Start a part and wait until it answers.
+
+        Raises:
+            StorageUnavailable: it ended, or did not answer in time; with the end of its log.
+        """
+        process = await self._spawn(part.name, part.command)
+        self.running[part.name] = process
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while not await part.ready():
+                    if process.returncode is not None:
+                        raise self._died(part.name, "it ended")
+                    await asyncio.sleep(0.3)
+        except TimeoutError:
+            raise self._died(part.name, f"no answer within {START_SECONDS:.0f} s") from None
+
+    async def run(self, name: str, command: Sequence[str]) -> None:
+        """Run a program to its end.
+
+        Raises:
+            StorageUnavailable: it failed.
+        """
+        self.running[name] = process = await self._spawn(name, command)
+        if await process.wait():
+            raise self._died(name, "it failed")
+        del self.running[name]
+
+    async def next_end(self) -> str:
+        """Wait until a running part ends by itself; gives its name."""
+        waiting = {asyncio.create_task(p.wait()): name for name, p in self.running.items()}
+        if not waiting:
+            await asyncio.Event().wait()
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        name = waiting[done.pop()]
+        del self.running[name]
+        return name
+
+    async def stop(self, first: Sequence[str] = ()) -> None:
+        """End all parts and their children.
+
+        Args:
+            first: names of those that need the others while they end.
+        """
+        rest = [name for name in self.running if name not in first]
+        for names in ([name for name in first if name in self.running], rest):
+            await _end([self.running.pop(name) for name in names])
+
+    def tail(self, name: str) -> str:
+        """The end of a part's log."""
+        with suppress(OSError):
+            return "\n".join(
+                self._log(name).read_text("utf-8", "replace").splitlines()[-LAST_LINES:]
+            )
+        return ""
+
+    async def _spawn(self, name: str, command: Sequence[str]) -> asyncio.subprocess.Process:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with self._log(name).open("wb") as log:
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | self.environment,
+                cwd=self.folder,
+                start_new_session=True,  # Ctrl-C is for us alone: we end them in order
+            )
+
+    def _log(self, name: str) -> Path:
+        return self.logs / f"{name.lower().replace(' ', '-')}.log"
+
+    def _died(self, name: str, what: str) -> StorageUnavailable:
+        return StorageUnavailable(
+            f"{name}: expected it to start, got: {what}; its log {self._log(name)} ends with\n"
+            f"{self.tail(name)}"
+        )
+
+
+async def _end(processes: Sequence[asyncio.subprocess.Process]) -> None:
+    """Ask processes and all below them to end; kill what is still there after a while."""
+    family: set[psutil.Process] = set()
+    for process in processes:
+        family |= _family(process.pid)
+    for each in family:
+        with suppress(psutil.NoSuchProcess):
+            each.send_signal(signal.SIGTERM)
+    until = asyncio.get_running_loop().time() + PATIENCE
+    while (left := _alive(family)) and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(0.1)
+        for each in left:
+            family |= _family(each.pid)
+    for each in _alive(family):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    for process in processes:
+        await process.wait()
+
+
+def _family(pid: int) -> set[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        return {parent, *parent.children(recursive=True)}
+    return set()
+
+
+def _alive(family: set[psutil.Process]) -> list[psutil.Process]:
+    found = []
+    for each in family:
+        with suppress(psutil.NoSuchProcess):
+            if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
+                found.append(each)
+    return found

@@ -1,0 +1,159 @@
+"""Everything at once, as a person starts it: real programs, on free ports, in an empty home."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+SENSEI = [sys.executable, "-c", "from flows.cli import main; main()"]
+PORTS = ("PREFECT", "MLFLOW", "EVIDENTLY", "SERVICE")
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.socket() for _ in range(count)]
+    for each in held:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+class Up:
+    """`sensei up` in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
+        settings = {f"SENSEI_{name}_PORT": str(port) for name, port in self.ports.items()}
+        self.output = home.parent / "output.txt"
+        self.home = home
+        self.process = subprocess.Popen(
+            [*SENSEI, "up"],
+            env=kept | settings | {"SENSEI_HOME": str(home), "COLUMNS": "150"},
+            cwd=home.parent,
+            stdout=self.output.open("wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def site(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait_for(self, words: str, seconds: float = 420) -> None:
+        until = time.monotonic() + seconds
+        while words not in self.said():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < until, self.said()
+            time.sleep(0.3)
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def part(self, words: str) -> psutil.Process:
+        return next(p for p in self.family() if words in " ".join(p.cmdline()))
+
+    def end(self, by: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(by)
+        return self.process.wait(90)
+
+    def kill(self) -> None:
+        for each in [*self.family(), self.process] if self.process.poll() is None else []:
+            each.kill()
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def begin() -> Up:
+        started.append(Up(tmp_path / "home"))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.kill()
+
+
+def ask(up: Up, path: str) -> list[dict]:
+    return httpx.post(f"{up.site('PREFECT')}/api/{path}/filter", json={}, timeout=60).json()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_all_answer_are_scheduled_end_with_ctrl_c_and_start_again_as_they_were(start):
+    up = start()
+    up.wait_for("Ctrl-C ends all")
+    for name, port in up.ports.items():
+        assert f"http://127.0.0.1:{port}" in up.said(), name
+    assert "run `sensei run`" in up.said()
+    assert httpx.get(up.site("SERVICE") + "/readyz").json()["ready"]
+    assert httpx.get(up.site("MLFLOW")).status_code == 200
+    assert httpx.get(up.site("PREFECT")).status_code == 200
+    (project,) = httpx.get(up.site("EVIDENTLY") + "/api/projects").json()
+    assert project["name"] == "Cyber-Sensei"
+    deployments = {each["name"]: each["id"] for each in ask(up, "deployments")}
+    assert {"nightly", "manual", "on-drift", "monitor"} <= set(deployments)
+    until = time.monotonic() + 120
+    while not (runs := ask(up, "flow_runs")) and time.monotonic() < until:
+        time.sleep(1)
+    assert {run["state_type"] for run in runs} == {"SCHEDULED"}
+    assert {run["deployment_id"] for run in runs} >= {
+        deployments["monitor"],
+        deployments["nightly"],
+    }
+    family = up.family()
+    assert len(family) >= 5
+    assert up.end() == 0
+    assert not [each for each in family if each.is_running()]
+    listed = {path.stem for path in (up.home / "logs").iterdir()}
+    assert listed == {"prefect", "mlflow", "evidently", "service", "worker", "deployments"}
+
+    again = start()
+    again.wait_for("Ctrl-C ends all")
+    assert {each["name"]: each["id"] for each in ask(again, "deployments")} == deployments
+    again.part("mlflow").kill()
+    again.wait_for("MLflow ended.")
+    assert httpx.get(again.site("SERVICE") + "/readyz").json()["ready"], "the others go on"
+    family = again.family()
+    assert again.end(signal.SIGTERM) == 1
+    assert not [each for each in family if each.is_running()]
+
+
+@pytest.mark.timeout(120)
+def test_every_port_that_is_taken_is_named_with_its_setting(tmp_path):
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+            each.listen()
+        taken = one.getsockname()[1], other.getsockname()[1]
+        ports = {"SENSEI_MLFLOW_PORT": str(taken[0]), "SENSEI_SERVICE_PORT": str(taken[1])}
+        free = dict(
+            zip(("SENSEI_PREFECT_PORT", "SENSEI_EVIDENTLY_PORT"), free_ports(2), strict=True)
+        )
+        done = subprocess.run(
+            [*SENSEI, "up"],
+            env=os.environ
+            | ports
+            | {name: str(port) for name, port in free.items()}
+            | {"SENSEI_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    for setting, port in ports.items():
+        assert f"{port} is taken" in done.stdout
+        assert setting in done.stdout
+    assert not set(free) & set(done.stdout.split())
+    assert not (tmp_path / "home" / "logs").exists()
