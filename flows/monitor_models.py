@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows import watching
+from flows.champions import reconcile
 from flows.reports import report_drift
 from sensei.settings import Settings
 
@@ -21,10 +22,12 @@ def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
         What was found, as `GET /api/monitoring/metrics` answers it.
     """
     settings = Settings()
+    reconcile(settings)
     end = watching.read_end(settings, as_of)
-    figures = watching.measure_outcomes(settings, end)
+    answers = watching.read_answers(settings, end)
+    skew = watching.compare_inputs(settings, answers, end)
     observed = watching.observe(settings, end)
     drift = report_drift(settings, observed, end) if observed else None
-    found = watching.conclude(figures, drift)
-    watching.give_alarm(settings, found, end)
-    return found
+    concluded = watching.conclude(settings, answers, drift, skew, end)
+    watching.give_alarm(settings, concluded, end)
+    return concluded.found

@@ -1,30 +1,39 @@
 """The tasks of the monitor: measure what the answers led to, compare, conclude, give the alarm."""
 
 import json
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 from prefect.settings import get_current_settings
 
+from features.history import FOLD_VERSION
+from features.statistics import Statistics
 from flows.monitored import markdown
 from flows.reports import Compared
 from flows.steps import IO
 from flows.windows import Observed
+from monitoring.alarms import Alarm, alarms
 from monitoring.cooldown import due
-from monitoring.drift import ALARMING
 from monitoring.monitor import figures
 from monitoring.outcomes import read_outcomes
+from monitoring.skew import Skew, compare
 from monitoring.windows import window_end
+from sensei.bundle import Bundle
+from sensei.contracts import DAY
+from sensei.errors import IncompatibleBundle
 from sensei.facts import ALARMED, MONITORED
 from sensei.log import open_log
 from sensei.settings import Settings
 from sensei.tables import to_microseconds
 
-DRIFT, QUALITY, SKEW = "sensei.drift.detected", "sensei.quality.degraded", "sensei.skew.detected"
+WINDOWS_BEFORE = 4
+"""Windows that quality is compared with: long enough to be known well, short enough to move on."""
+
 RESOURCE = {"prefect.resource.id": "sensei.models", "prefect.resource.name": "models"}
 """What the events are about; `prefect.yaml` waits for events about it."""
 
@@ -36,15 +45,49 @@ def read_end(settings: Settings, as_of: datetime | None) -> datetime:
     return (as_of or window_end(datetime.now(UTC), last, settings.drift_days)).astimezone(UTC)
 
 
-@task(name="measure outcomes", **IO)
-def measure_outcomes(settings: Settings, end: datetime) -> dict[str, Any]:
-    """Figures of the answers of the last days, with what the learners then did."""
-    start = to_microseconds(end - timedelta(days=settings.drift_days))
+@dataclass(frozen=True)
+class Answers:
+    """What became of the answers of the last days, and of those of the windows before."""
+
+    current: pd.DataFrame
+    before: pd.DataFrame
+
+
+@task(name="read outcomes", **IO)
+def read_answers(settings: Settings, end: datetime) -> Answers:
+    """The answers of the last days, with what the learners then did; and those before."""
+    span = settings.drift_days * DAY
+    stop = to_microseconds(end)
+    start = stop - span
     horizon = settings.acceptance_hours * 3_600_000_000
-    log = open_log(settings.log_url)
-    outcomes = read_outcomes(log.engine, start, to_microseconds(end), horizon)
-    get_run_logger().info("Outcomes: of %s answers", f"{len(outcomes):,}")
-    return figures(outcomes, start, to_microseconds(end), settings.seed)
+    engine = open_log(settings.log_url).engine
+    current = read_outcomes(engine, start, stop, horizon)
+    before = read_outcomes(engine, start - WINDOWS_BEFORE * span, start, horizon)
+    get_run_logger().info(
+        "Outcomes: of %s answers, and of %s before", f"{len(current):,}", f"{len(before):,}"
+    )
+    return Answers(current, before)
+
+
+@task(name="compare inputs", **IO)
+def compare_inputs(settings: Settings, answers: Answers, end: datetime) -> Skew:
+    """Whether serving read what training reads for the same moments."""
+    tables = {}
+    for digest in answers.current["bundle"].dropna().unique():
+        try:
+            served = Bundle.load(settings.bundles / digest, FOLD_VERSION)
+        except IncompatibleBundle as error:
+            get_run_logger().warning("Skew: answers of a bundle are left out: %s", error)
+            continue
+        tables[digest] = {
+            model: Statistics.from_arrays(dict(arrays))
+            for model, arrays in served.statistics.items()
+        }
+    stop = to_microseconds(end)
+    engine = open_log(settings.log_url).engine
+    skew = compare(engine, tables, stop - settings.drift_days * DAY, stop)
+    get_run_logger().info("Skew: %d of %d answers", skew.different, skew.compared)
+    return skew
 
 
 @task(name="observe the log", **IO)
@@ -57,17 +100,39 @@ def observe(settings: Settings, end: datetime) -> Observed | None:
     return Observed.until(log, end)
 
 
+@dataclass(frozen=True)
+class Concluded:
+    """What was found, as it is stored and shown, and what of it is an alarm."""
+
+    found: dict[str, Any]
+    alarms: list[Alarm]
+
+
 @task(name="conclude")
-def conclude(figures: dict[str, Any], drift: Compared | None) -> dict[str, Any]:
-    """All that was found, as it is stored and shown."""
-    found = figures | {
+def conclude(
+    settings: Settings, answers: Answers, drift: Compared | None, skew: Skew, end: datetime
+) -> Concluded:
+    """Make figures and alarms of it all."""
+    stop = to_microseconds(end)
+    found = figures(answers.current, stop - settings.drift_days * DAY, stop, settings.seed)
+    alarming = alarms(
+        answers.current,
+        answers.before,
+        drift and drift.drift,
+        skew,
+        settings.seed,
+        settings.drift_alarm,
+    )
+    for alarm in alarming:
+        get_run_logger().warning("Alarm: %s", alarm.sentence)
+    found |= {
         "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "data_drift_score": drift and drift.drift.score,
         "drift": drift and _drift(drift),
-        "skew": None,
+        "skew": asdict(skew),
+        "alarms": [alarm.sentence for alarm in alarming],
     }
-    found["alarms"] = list(alarms_of(found).values())
-    return found
+    return Concluded(found, alarming)
 
 
 def _drift(compared: Compared) -> dict[str, Any]:
@@ -84,17 +149,8 @@ def _drift(compared: Compared) -> dict[str, Any]:
     }
 
 
-def alarms_of(found: dict[str, Any]) -> dict[str, str]:
-    """Event -> the sentence that says what is wrong."""
-    drift = found["drift"]
-    if drift and drift["score"] >= ALARMING:
-        moved = ", ".join(drift["drifted"])
-        return {DRIFT: f"Drift {drift['score']:.2f} of 1 against {drift['against']}: {moved}"}
-    return {}
-
-
 @task(name="give the alarm", **IO)
-def give_alarm(settings: Settings, found: dict[str, Any], end: datetime) -> list[str]:
+def give_alarm(settings: Settings, concluded: Concluded, end: datetime) -> list[str]:
     """Store what was found, show it, and emit the events that are due.
 
     Without a server nobody would hear an event, so none is emitted and none counts as emitted.
@@ -102,22 +158,22 @@ def give_alarm(settings: Settings, found: dict[str, Any], end: datetime) -> list
     Returns:
         Names of the events emitted.
     """
-    log = open_log(settings.log_url)
-    json.dumps(found, allow_nan=False)  # what is stored is answered over HTTP
+    log, found = open_log(settings.log_url), concluded.found
+    json.dumps(found, allow_nan=False)  # it is answered over HTTP, where NaN is no number
     log.set_fact(MONITORED, found)
     create_markdown_artifact(
         key="monitoring", markdown=markdown(found), description="What became of the answers"
     )
-    sentences = alarms_of(found)
-    for sentence in sentences.values():
-        get_run_logger().warning("Alarm: %s", sentence)
     if get_current_settings().api.url is None:
         return []
     emitted = log.get_fact(ALARMED) or {}
-    events = due(sentences, emitted, end, settings.alarm_cooldown_hours)
-    payload = {key: value for key, value in found.items() if key != "measures"}
+    by_event: dict[str, list[Alarm]] = {}
+    for alarm in concluded.alarms:
+        by_event.setdefault(alarm.event, []).append(alarm)
+    events = due(by_event, emitted, end, settings.alarm_cooldown_hours)
     for event in events:
-        emit_event(event, resource=RESOURCE, payload=payload | {"reason": sentences[event]})
+        payload = {"window": found["window"], "alarms": [asdict(each) for each in by_event[event]]}
+        emit_event(event, resource=RESOURCE, payload=payload)
     if events:
         log.set_fact(ALARMED, emitted | dict.fromkeys(events, end.isoformat()))
     return events

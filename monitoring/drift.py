@@ -33,9 +33,6 @@ NEVER = 1.0
 FEW_VALUES = 20
 """A numeric column with at most so many values is compared value by value (Evidently's rule)."""
 
-ALARMING = 0.1
-"""A drift score from which on a model is trained again: two of twenty columns."""
-
 IDS = ("event_id", "user_id", "interaction_id", "row")
 """Columns that name learners or rows; they never enter a report."""
 

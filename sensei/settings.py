@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     acceptance_hours: int = Field(
         24, ge=1, description="How long after an answer what a learner does counts as its outcome"
     )
+    drift_alarm: float = Field(
+        0.1, gt=0, le=1, description="A drift score from which on it is an alarm"
+    )
     alarm_cooldown_hours: int = Field(
         24, ge=0, description="The same alarm starts no second retraining within so many hours"
     )
