@@ -118,7 +118,7 @@ def conclude(
     alarming = alarms(
         answers.current,
         answers.before,
-        drift and drift.drift,
+        drift.drift if drift else None,
         skew,
         settings.seed,
         settings.drift_alarm,

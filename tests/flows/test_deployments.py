@@ -7,10 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
+
+from flows.watching import RESOURCE
+from sensei.facts import MONITORED
+from sensei.log import open_log
 
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -68,20 +74,28 @@ def _ask(url: str, path: str, body: dict) -> list[dict]:
 def test_nightly_is_scheduled_for_two_at_night_over_thirty_days(server):
     url, _ = server
     until = time.monotonic() + 60
-    while not (runs := _ask(url, "flow_runs", {})) and time.monotonic() < until:
+    runs: list[dict] = []
+    while len({run["deployment_id"] for run in runs}) < 2 and time.monotonic() < until:
         time.sleep(1)
+        runs = _ask(url, "flow_runs", {})
     deployments = {d["name"]: d for d in _ask(url, "deployments", {})}
     assert set(deployments) == {
         "nightly", "manual", "check-data", "promote-model", "rollback-model", "package-service",
+        "on-drift", "monitor",
     }  # fmt: skip
     assert deployments["nightly"]["parameters"]["window_days"] == 30
     assert deployments["manual"]["parameters"]["window_days"] == 90
     assert deployments["nightly"]["parameters"]["effort"] == "full"
     assert deployments["manual"]["parameters"]["effort"] == "quick"
-    scheduled = [r for r in runs if r["state_type"] == "SCHEDULED"]
-    assert len(scheduled) > 0
-    assert {r["deployment_id"] for r in scheduled} == {deployments["nightly"]["id"]}
-    assert {r["next_scheduled_start_time"][11:16] for r in scheduled} == {"02:00"}
+    starts: dict[str, set[str]] = {}
+    for run in runs:
+        assert run["state_type"] == "SCHEDULED"
+        starts.setdefault(run["deployment_id"], set()).add(run["next_scheduled_start_time"])
+    nightly, hourly = (starts.pop(deployments[name]["id"]) for name in ("nightly", "monitor"))
+    assert {start[11:16] for start in nightly} == {"02:00"}
+    assert {start[14:16] for start in hourly} == {"00"}
+    assert len({start[11:13] for start in hourly}) > 1
+    assert starts == {}
 
 
 @pytest.mark.timeout(500)
@@ -115,6 +129,8 @@ def test_the_form_says_what_each_parameter_means(server):
         "promote-model": {"reviewer", "model", "version", "reason"},
         "rollback-model": {"reviewer", "model", "reason"},
         "package-service": set(),
+        "on-drift": training,
+        "monitor": {"as_of"},
     }
     for deployment in _ask(url, "deployments", {}):
         properties = deployment["parameter_openapi_schema"]["properties"]
@@ -141,24 +157,69 @@ def test_a_worker_finds_the_flow_and_says_why_an_empty_log_is_refused(server):
         [SENSEI, "db", "upgrade"], env=environment, capture_output=True, check=False
     )
     assert made.returncode == 0
-    manual = next(d for d in _ask(url, "deployments", {}) if d["name"] == "manual")
-    run = httpx.post(
-        f"{url}/deployments/{manual['id']}/create_flow_run",
-        json={"state": {"type": "SCHEDULED"}},
-        timeout=30,
-    ).raise_for_status().json()  # fmt: skip
+    manual, monitor = (_start(url, name) for name in ("manual", "monitor"))
     worker = subprocess.Popen(
         ["make", "worker"], cwd=ROOT, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
-        until = time.monotonic() + 180
-        state = run["state"]
-        while state["type"] not in ("FAILED", "CRASHED", "COMPLETED") and time.monotonic() < until:
-            time.sleep(1)
-            state = httpx.get(f"{url}/flow_runs/{run['id']}", timeout=30).json()["state"]
+        refused, monitored = _end_of(url, manual), _end_of(url, monitor)
     finally:
         os.killpg(worker.pid, signal.SIGINT)
         worker.communicate(timeout=60)
-    assert state["type"] == "FAILED"
-    assert "log: expected interactions to train on, got none" in state["message"]
+    assert refused["type"] == "FAILED"
+    assert "log: expected interactions to train on, got none" in refused["message"]
+    assert monitored["type"] == "COMPLETED", "there is nothing to measure yet: no failure"
+    found = open_log(f"sqlite:///{environment['SENSEI_HOME']}/sensei.db").get_fact(MONITORED)
+    assert (found["data_drift_score"], found["alarms"]) == (None, [])
+    (table,) = _ask(url, "artifacts", {"artifacts": {"key": {"any_": ["monitoring"]}}})
+    assert "Recommendations accepted" in table["data"]
+
+
+def _start(url: str, name: str) -> str:
+    """Starts a run of a deployment; gives its id."""
+    (asked,) = (d for d in _ask(url, "deployments", {}) if d["name"] == name)
+    path = f"{url}/deployments/{asked['id']}/create_flow_run"
+    made = httpx.post(path, json={"state": {"type": "SCHEDULED"}}, timeout=30)
+    return made.raise_for_status().json()["id"]
+
+
+def _end_of(url: str, run: str) -> dict:
+    """The state in which a run ends."""
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        state = httpx.get(f"{url}/flow_runs/{run}", timeout=30).json()["state"]
+        if state["type"] in ("FAILED", "CRASHED", "COMPLETED"):
+            return state
+        time.sleep(1)
+    pytest.fail(f"the run did not end, it is {state}")
+
+
+@pytest.mark.timeout(500)
+def test_a_storm_of_alarms_starts_one_run_and_other_events_none(server):
+    url, _ = server
+    (retrain,) = (d for d in _ask(url, "deployments", {}) if d["name"] == "on-drift")
+    names = ["sensei.skew.detected", *["sensei.drift.detected", "sensei.quality.degraded"] * 10]
+    storm = [
+        {
+            "id": str(uuid4()),
+            "event": name,
+            "occurred": datetime.now(UTC).isoformat(),
+            "resource": RESOURCE,
+            "payload": {"score": 0.5},
+        }
+        for name in names
+    ]
+    httpx.post(f"{url}/events", json=storm, timeout=30).raise_for_status()
+
+    def runs() -> list[dict]:
+        asked = {"deployments": {"id": {"any_": [retrain["id"]]}}}
+        return _ask(url, "flow_runs", asked)
+
+    until = time.monotonic() + 60
+    while not runs() and time.monotonic() < until:
+        time.sleep(0.5)
+    time.sleep(5)  # the other nineteen were received with the first
+    (run,) = runs()
+    assert run["parameters"] == {"window_days": 30, "promotion": "auto", "effort": "quick"}
+    assert run["state_type"] == "SCHEDULED"
