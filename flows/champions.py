@@ -35,6 +35,12 @@ def read_champions(settings: Settings) -> dict[str, str]:
     return ledger.champions(ledger.read(open_log(settings.log_url)))
 
 
+def number_of(settings: Settings, model: str, version: str) -> str:
+    """The number of a version; fixed beforehand, as a promotion ends the alias `challenger`."""
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    return reviewer.number_of(registry, model, version)
+
+
 @task(name="promote version", **IO)
 def promote_version(
     settings: Settings, model: str, version: str, name: str, reason: str

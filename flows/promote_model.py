@@ -30,5 +30,6 @@ def promote_model(
     """
     settings = Settings()
     champions.reconcile(settings)
-    changed = champions.promote_version(settings, model, version, reviewer, reason)
+    number = champions.number_of(settings, model, version)
+    changed = champions.promote_version(settings, model, number, reviewer, reason)
     champions.publish(changed, reviewer, reason, package_bundle(settings, changed.bundle))

@@ -35,6 +35,8 @@ def promote(
 ) -> str:
     """Make versions champions and have serving load them beside the champions that stay.
 
+    Asked for again after it was cut off, it is finished.
+
     Args:
         log: its database holds ledger and pointer.
         registry: holds the versions.
@@ -54,7 +56,11 @@ def promote(
     """
     _check_moves(registry, moves)
     with one_at_a_time(log):
-        finish(log, registry, now)
+        cut_off = finish(log, registry, now)
+        if {(each.model, each.from_version, each.to_version) for each in cut_off} == {
+            (move.model, move.expected, move.version) for move in moves
+        }:
+            return cut_off[0].bundle
         return promote_alone(log, registry, folder, moves, decided_by, now)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sensei.errors import InvalidInput, PromotionRefused
 from sensei.log import Log
 from training import ledger
-from training.ledger import ROLLBACK, Line, Move
+from training.ledger import DONE, ROLLBACK, Line, Move
 from training.promotion import promote
 from training.registry import CHALLENGER, Registry
 
@@ -62,9 +62,8 @@ def promote_version(
         StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
     """
     who = _named(reviewer)
-    expected = ledger.champions(ledger.read(log)).get(model)
-    number = _challenger(registry, model) if version == CHALLENGER else version
-    move = Move(model, expected, number, {"reason": reason.strip()})
+    expected = ledger.champions(_done(log)).get(model)
+    move = Move(model, expected, number_of(registry, model, version), {"reason": reason.strip()})
     return Overruled((move,), promote(log, registry, folder, [move], who, now))
 
 
@@ -96,7 +95,7 @@ def roll_back(
         StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
     """
     who = _named(reviewer)
-    lines = ledger.read(log)
+    lines = _done(log)
     names = models or ledger.last_changed(lines)
     if not names:
         raise PromotionRefused(
@@ -126,7 +125,19 @@ def _named(reviewer: str) -> str:
     return reviewer.strip()
 
 
-def _challenger(registry: Registry, model: str) -> str:
+def _done(log: Log) -> list[Line]:
+    """What is decided and done: one who repeats what was cut off stands where he stood."""
+    return [line for line in ledger.read(log) if line.status == DONE]
+
+
+def number_of(registry: Registry, model: str, version: str) -> str:
+    """The number of a version, given as such or as `challenger`.
+
+    Raises:
+        InvalidInput: none waits as challenger.
+    """
+    if version != CHALLENGER:
+        return version
     waiting = registry.challenger(model)
     if waiting is None:
         raise InvalidInput(

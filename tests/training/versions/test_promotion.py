@@ -153,6 +153,18 @@ def test_a_promotion_that_is_cut_off_anywhere_is_mended(kept, monkeypatch, write
     assert reconcile(kept.log, kept.registry, kept.folder, NOW) == []
 
 
+def test_what_was_cut_off_is_finished_by_asking_for_it_again(kept, monkeypatch):
+    first, second = kept.version("recommendation"), kept.version("recommendation")
+    kept.promote(None, first)
+    with monkeypatch.context() as broken:
+        _cut_off(broken, kept.registry.client, "set_registered_model_alias", 0, True)
+        with pytest.raises(Killed):
+            kept.promote(first, second)
+    assert kept.promote(first, second) == kept.log.pointer()
+    assert kept.agree() == {"recommendation": second}
+    assert len(ledger.read(kept.log)) == 2
+
+
 def test_of_promotions_at_once_exactly_one_wins(kept, log_url):
     first = kept.version("recommendation")
     rivals = [kept.version("recommendation") for _ in range(4)]

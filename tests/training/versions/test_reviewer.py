@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused
+from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused, StorageUnavailable
 from training import ledger
 from training.bundles import bundle_with
 from training.ledger import Move
@@ -127,3 +127,24 @@ def test_a_bundle_gone_from_disk_is_said_before_anything_is_written(kept):
         _back(kept)
     assert kept.agree() == {"recommendation": second}
     assert len(ledger.read(kept.log)) == 2
+
+
+@pytest.mark.parametrize("decide", ["promote", "roll back"])
+def test_a_decision_that_was_cut_off_is_finished_by_taking_it_again(kept, monkeypatch, decide):
+    first, second = kept.version("recommendation"), kept.version("recommendation")
+    kept.promote(None, first)
+    if decide == "roll back":
+        kept.promote(first, second)
+
+    def take():
+        return _promote(kept, second) if decide == "promote" else _back(kept)
+
+    def unreachable(*_):
+        raise StorageUnavailable("MLflow")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(kept.registry, "crown", unreachable)
+        with pytest.raises(StorageUnavailable):
+            take()
+    assert take().bundle == kept.log.pointer()
+    assert kept.agree() == {"recommendation": second if decide == "promote" else first}
