@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from prefect import get_run_logger, task
 
 from features.history import FOLD_VERSION
-from flows.steps import Features
+from flows.steps import IN_MEMORY, Features
 from sensei.bundle import Bundle
 from sensei.errors import IncompatibleBundle
 from sensei.log import open_log
@@ -17,7 +17,7 @@ from training.rematch import decide_all
 from training.result import Evidence
 
 
-@task(name="gate")
+@task(name="gate", **IN_MEMORY)
 def gate(
     settings: Settings,
     features: Features,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from prefect import get_run_logger, task
 
 from features.history import FOLD_VERSION
-from flows.steps import IO, Features, Validation
+from flows.steps import IN_MEMORY, IO, Features, Validation
 from sensei import bundle
 from sensei.bundle import Manifest, ModelEntry
 from sensei.facts import DEMO
@@ -37,7 +37,7 @@ KEPT_BUNDLES = 20
 """Of versions that never became champion."""
 
 
-@task(name="export")
+@task(name="export", **IN_MEMORY)
 def export(features: Features, candidates: Mapping[str, Candidate]) -> dict[str, Exported]:
     """Convert the chosen candidates and hold them against Keras on held-out rows."""
     exported = {}
@@ -72,7 +72,7 @@ class Registered:
         return f"http://127.0.0.1:{port}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
 
-@task(name="register", **IO)
+@task(name="register", **IO, **IN_MEMORY)
 def register(
     settings: Settings,
     validation: Validation,
@@ -173,7 +173,7 @@ def _reason(decision: Decision) -> dict[str, Any]:
     return given
 
 
-@task(name="keep bundles", **IO)
+@task(name="keep bundles", **IO, **IN_MEMORY)
 def keep_bundles(
     settings: Settings,
     features: Features,

@@ -8,7 +8,7 @@ from prefect import get_run_logger, task
 
 from flows.gating import serving_bundle
 from flows.release import Registered, trained_until
-from flows.steps import IO, Features, Validation
+from flows.steps import IN_MEMORY, IO, Features, Validation
 from flows.windows import Observed, references, windows
 from monitoring.drift import Drift, measure_drift, unlinked
 from monitoring.drift_report import DriftReport, write_report
@@ -27,7 +27,7 @@ class Compared:
     report: DriftReport
 
 
-@task(name="keep references", **IO)
+@task(name="keep references", **IO, **IN_MEMORY)
 def keep_references(
     settings: Settings,
     features: Features,
@@ -47,7 +47,7 @@ def keep_references(
         get_run_logger().info("Reference: %s %s: %d learners", model, version, len(window))
 
 
-@task(name="drift report", **IO)
+@task(name="drift report", **IO, **IN_MEMORY)
 def report_drift(settings: Settings, observed: Observed, end: datetime) -> Compared:
     """Compare the last days with what the champion was trained on, one row a learner."""
     get_run_logger().info("Drift: the last %d days beside the champion's", settings.drift_days)
@@ -67,7 +67,7 @@ def report_drift(settings: Settings, observed: Observed, end: datetime) -> Compa
     return Compared(drift, found.against, report)
 
 
-@task(name="keep reports", **IO)
+@task(name="keep reports", **IO, **IN_MEMORY)
 def keep_reports(
     settings: Settings,
     registered: Registered,

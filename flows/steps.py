@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 
 from expectations.checkpoint import validate_features, validate_interactions
 from expectations.quarantine import Facts, by_expectation, refuse
@@ -56,6 +57,9 @@ IO: dict[str, Any] = {
     "retry_condition_fn": _passing_fault,
 }
 """Options of every task that reads or writes storage."""
+
+IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE}
+"""Options of every task that is given examples or models: Prefect would pickle them for a key."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +213,7 @@ class Trained:
     again: tuple[Candidates, ...]
 
 
-@task(name="train")
+@task(name="train", **IN_MEMORY)
 def train(features: Features, seed: int, effort: str) -> Trained:
     """Count the baselines and fit the networks, each as often as the effort says."""
     logger = get_run_logger()
@@ -227,7 +231,7 @@ def train(features: Features, seed: int, effort: str) -> Trained:
     )
 
 
-@task(name="evaluate")
+@task(name="evaluate", **IN_MEMORY)
 def evaluate(
     features: Features, trained: Trained, split: str, seed: int, effort: str
 ) -> tuple[Evidence, Result]:
