@@ -176,11 +176,41 @@ def test_a_worker_finds_the_flow_and_says_why_an_empty_log_is_refused(server):
     assert "Recommendations accepted" in table["data"]
 
 
-def _start(url: str, name: str) -> str:
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_a_person_starts_runs_on_a_worker_and_says_what_is_missing(server):
+    url, environment = server
+    subprocess.run([SENSEI, "db", "upgrade"], env=environment, capture_output=True, check=True)
+    said = {
+        "check-data": "log: expected interactions",
+        "promote-model": "version: expected a challenger of recommendation, got none",
+        "rollback-model": "rollback: expected a champion, got none yet",
+        "package-service": "package: expected a promoted model, got none",
+    }
+    runs = {
+        name: _start(url, name, {"reviewer": "Ann"} if name.endswith("-model") else {})
+        for name in said
+    }
+    worker = subprocess.Popen(
+        ["make", "worker"], cwd=ROOT, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        ends = {name: _end_of(url, run) for name, run in runs.items()}
+    finally:
+        os.killpg(worker.pid, signal.SIGINT)
+        worker.communicate(timeout=60)
+    for name, sentence in said.items():
+        assert ends[name]["type"] == "FAILED"
+        assert sentence in ends[name]["message"]
+
+
+def _start(url: str, name: str, parameters: dict | None = None) -> str:
     """Starts a run of a deployment; gives its id."""
     (asked,) = (d for d in _ask(url, "deployments", {}) if d["name"] == name)
     path = f"{url}/deployments/{asked['id']}/create_flow_run"
-    made = httpx.post(path, json={"state": {"type": "SCHEDULED"}}, timeout=30)
+    asked_for = {"state": {"type": "SCHEDULED"}, "parameters": parameters or {}}
+    made = httpx.post(path, json=asked_for, timeout=30)
     return made.raise_for_status().json()["id"]
 
 
