@@ -61,11 +61,12 @@ def chosen(candidates: Candidates, evidence: Evidence) -> dict[str, Candidate]:
 
 @dataclass(frozen=True)
 class Registered:
-    """The MLflow run, and model -> version."""
+    """The MLflow run, and for each model its version and how that came about."""
 
     experiment_id: str
     run_id: str
     versions: dict[str, str]
+    made: dict[str, Made]
 
     def page(self, port: int) -> str:
         """Address of the run's page while `mlflow ui` listens on a port of this machine."""
@@ -115,7 +116,7 @@ def register(
             tags,
         )
         get_run_logger().info("Register: %s version %s", contest.model, versions[contest.model])
-    return Registered(registry.experiment_id, run.run_id, versions)
+    return Registered(registry.experiment_id, run.run_id, versions, made)
 
 
 def _made(

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from flows import champions, release, reports, steps
 from flows.artifacts import drift_in_words, publish
+from flows.describing import describe_versions
 from flows.gating import gate
 from flows.one_at_a_time import one_at_a_time
 from flows.package_service import package_bundle
@@ -66,6 +67,7 @@ def train_models(
         release.keep_bundles(settings, features, chosen, exported, registered)
         against = champions.read_champions(settings)
         decisions = gate(settings, features, evidence, exported, seed)
+        describe_versions(settings, validation, features, result, registered, decisions, against)
         digest = (
             release.promote_versions(settings, registered, decisions, against)
             if promotion == "auto"

@@ -87,13 +87,13 @@ def card(result: Result, made: Made) -> str:
     sections = {
         "Intended use": intended,
         "Not intended": not_intended,
-        "Data": _listed(_data(result, made)),
-        "Training and export": _listed(_training(result, made)),
+        "Data": listed(_data(result, made)),
+        "Training and export": listed(_training(result, made)),
         "Protocol": _protocol(standing),
         "Figures on the test part": _figures(standing),
         "Slices": _slices(standing),
         "Calibration": _calibration(standing),
-        "Limits": _listed(limits(standing, made.demo)),
+        "Limits": listed(limits(standing, made.demo)),
     }
     head = f"# Model card: {made.model}, {standing.chosen}"
     says = f"It predicts {_JOBS[made.model]}. {made.description}"
@@ -108,9 +108,9 @@ def short(result: Result, made: Made) -> str:
     ours = leading[standing.chosen]
     return (
         f"**{standing.chosen}**. {made.description}\n\n"
-        f"{standing.metric}: {_cell(ours['value'], ours)} on the test part, "
+        f"{standing.metric}: {cell(ours['value'], ours)} on the test part, "
         f"split by {result.data['split']}{beside}.\n\n"
-        f"{_listed(limits(standing, made.demo)[:4])}\n\n"
+        f"{listed(limits(standing, made.demo)[:4])}\n\n"
         "All of it: `model_card.md` of the run."
     )
 
@@ -185,8 +185,8 @@ def _block(
         gain = intervals.get("gain", {"low": 1.0, "high": 1.0})
         tied = gain["low"] <= 0 <= gain["high"]
         mark = " (chosen)" if name == chosen else " (tied)" if tied else ""
-        rows.append([name + mark, *(_cell(values[c], intervals.get(c)) for c in columns)])
-    return _table([f"{title}, {count:,}", *columns.values()], rows)
+        rows.append([name + mark, *(cell(values[c], intervals.get(c)) for c in columns)])
+    return table([f"{title}, {count:,}", *columns.values()], rows)
 
 
 def _slices(standing: Standing) -> str:
@@ -195,12 +195,12 @@ def _slices(standing: Standing) -> str:
         [
             f"{group}: {name}".replace("_", " "),
             f"{int(of[chosen]['n']):,}",
-            _cell(standing.value(of[chosen]), sure),
-            *([_cell(standing.value(of[best]), None)] if best else []),
+            cell(standing.value(of[chosen]), sure),
+            *([cell(standing.value(of[best]), None)] if best else []),
         ]
         for group, name, of, sure in standing.slices
     ]
-    return _table([standing.metric, "targets", chosen, *([best] if best else [])], rows)
+    return table([standing.metric, "targets", chosen, *([best] if best else [])], rows)
 
 
 def _calibration(standing: Standing) -> str:
@@ -214,12 +214,14 @@ def _calibration(standing: Standing) -> str:
     return f"{known}. The plot `reliability.png` of the run shows the bins."
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(value: float, interval: Mapping[str, float] | None) -> str:
+def cell(value: float, interval: Mapping[str, float] | None) -> str:
+    """A figure with its interval, where it has one."""
     if math.isnan(value):
         return "-"
     if interval is None or math.isnan(interval["low"]):
@@ -227,5 +229,6 @@ def _cell(value: float, interval: Mapping[str, float] | None) -> str:
     return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
-def _listed(lines: Iterable[str]) -> str:
+def listed(lines: Iterable[str]) -> str:
+    """A list in Markdown."""
     return "\n".join(f"- {line}" for line in lines)

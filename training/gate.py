@@ -1,7 +1,7 @@
 """Decide whether a challenger replaces the champion: only on evidence, and always with a reason."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,8 @@ class Decision:
             where nothing was compared, as are `low` and `high`.
         low: lower end of the gain's 95 % interval.
         high: upper end.
+        challenger: its metric on the events that both were compared on; NaN without, as is
+        champion: that of what it would replace.
         checks: all that was asked for, the gain first; every one must pass.
     """
 
@@ -80,12 +82,18 @@ class Decision:
     gain: float = float("nan")
     low: float = float("nan")
     high: float = float("nan")
+    challenger: float = float("nan")
+    champion: float = float("nan")
     checks: tuple[Check, ...] = ()
 
     @property
     def summary(self) -> str:
         """Every check in a word or two."""
         return ", ".join(f"{each.name} {each.verdict}" for each in self.checks)
+
+
+NOTHING = Decision(False, "")
+"""Before anything was compared."""
 
 
 def decide(
@@ -105,12 +113,12 @@ def decide(
     Source: Field & Welsh 2007 (cluster bootstrap), JRSS B 69(3).
     """
     if champion is None:
-        return _decision((Check(FIRST, True, "the best candidate becomes the first"),))
+        return _decided((Check(FIRST, True, "the best candidate becomes the first"),))
     _check_same_targets(champion, challenger)
     learners, targets = len(challenger.learner), int(challenger.count.sum())
     if learners < 2:
         said = f"{targets} later events of {learners} learners are too few to compare on"
-        return _decision((Check(GAIN, False, said),))
+        return _decided((Check(GAIN, False, said),))
     gain, low, high = _gain(champion, challenger, seed)
     passed = bool(low > margin)
     bound = "exceeds" if passed else "does not exceed"
@@ -120,22 +128,17 @@ def decide(
         f"(95 % interval {low:+.4f} to {high:+.4f}) whose lower bound {bound} the margin of "
         f"{margin:g}"
     )
-    return _decision((Check(GAIN, passed, said, gain),), gain, low, high)
+    figures = Decision(passed, "", gain, low, high, challenger.mean, champion.mean)
+    return _decided((Check(GAIN, passed, said, gain),), figures)
 
 
 def judge(decision: Decision, checks: Sequence[Check]) -> Decision:
     """The same decision with more checks: one that fails keeps the challenger back."""
-    asked = (*decision.checks, *checks)
-    return _decision(asked, decision.gain, decision.low, decision.high)
+    return _decided((*decision.checks, *checks), decision)
 
 
-def _decision(
-    checks: tuple[Check, ...],
-    gain: float = float("nan"),
-    low: float = float("nan"),
-    high: float = float("nan"),
-) -> Decision:
-    """The verdict on checks, the first of which compares with the champion."""
+def _decided(checks: tuple[Check, ...], figures: Decision = NOTHING) -> Decision:
+    """The verdict on checks, the first of which compares with the champion, and its figures."""
     promote = all(each.passed for each in checks)
     compared, failed = checks[0], [each for each in checks[1:] if not each.passed]
     if compared.name == FIRST:
@@ -144,7 +147,8 @@ def _decision(
         verdict = "The challenger is promoted" if promote else "The champion stays"
     why = [f"{each.name}: {each.said}" for each in failed]
     said = why if failed and compared.name == FIRST else [*why, compared.said]
-    return Decision(promote, f"{verdict}: {'; '.join(said)}.", gain, low, high, checks)
+    reason = f"{verdict}: {'; '.join(said)}."
+    return replace(figures, promote=promote, reason=reason, checks=checks)
 
 
 def not_inferior(

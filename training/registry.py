@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,6 +117,19 @@ class Registry:
             )
             self.client.set_registered_model_alias(model, CHALLENGER, created.version)
         return str(created.version)
+
+    def describe(self, model: str, version: str, text: str) -> None:
+        """Replace what a version's page says, in Markdown."""
+        with stored():
+            self.client.update_model_version(model, version, text)
+
+    def measure(self, run_id: str, figures: Mapping[str, float]) -> None:
+        """Add metrics to a run."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with stored():
+            self.client.log_batch(run_id, [Metric(k, v, now, 0) for k, v in figures.items()])
 
     def attach(self, run_id: str, texts: Mapping[str, str]) -> None:
         """Hang texts on a run as files.

@@ -50,6 +50,11 @@ class Standing:
         return name
 
     @property
+    def table(self) -> Mapping[str, Figures]:
+        """Model -> figures of the table that decides."""
+        return self.result.success if self.by_success else self.result.next_topic["new"]
+
+    @property
     def intervals(self) -> Mapping[str, Any]:
         """Model -> intervals of the table that decides."""
         sure = self.result.intervals

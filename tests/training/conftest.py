@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,13 @@ import pytest
 from features.batch import encode
 from sensei.contracts import KINDS, LEVELS
 from training.candidates import Candidates, train_candidates
+from training.card import Made
 from training.fit import FAST
 from training.preparation import Prepared, prepare
 from training.recipes import QUICK
+from training.result import Result
 from training.splits import split_by_learner
+from training.tracking import Dataset
 
 Frames = Callable[..., pd.DataFrame]
 
@@ -75,3 +79,91 @@ def prepared(planted: pd.DataFrame) -> Prepared:
 @pytest.fixture(scope="session")
 def candidates(prepared: Prepared) -> Candidates:
     return train_candidates(prepared, 0, BRIEF)
+
+
+FIRST, LAST = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 3))
+DATASET = Dataset("log", "ab" * 32, 1_234, 56, 7, FIRST, LAST)
+
+
+def ranked(value: float, n: int = 400) -> dict[str, float]:
+    return {"hr_at_1": value, "hr_at_3": value, "hr_at_5": value, "ndcg_at_5": value, "mrr": value,
+            "n": n}  # fmt: skip
+
+
+def predicted(loss: float, n: int = 300) -> dict[str, float]:
+    return {"auc": 0.7, "accuracy": 0.7, "log_loss": loss, "brier": 0.2, "ece": 0.08, "n": n}
+
+
+def sure(value: float, gain: float = 0.1) -> dict[str, dict[str, float]]:
+    def around(middle: float) -> dict[str, float]:
+        return {"value": middle, "low": middle - 0.02, "high": middle + 0.02}
+
+    leading = {name: around(value) for name in ("hr_at_1", "ndcg_at_5", "auc", "log_loss")}
+    return {**leading, "gain": around(gain)}
+
+
+SLICES = {
+    "cold": {
+        "no_history": {"markov_1": 0.2, "sequence": 0.1},
+        "unseen_topic": {"markov_1": 0.0, "sequence": 0.05},
+    },
+    "history_length": {"0": {"markov_1": 0.3, "sequence": 0.45}},
+}
+
+
+@pytest.fixture
+def result() -> Result:
+    by_mode = {"markov_1": ranked(0.3), "repeat_last": ranked(0.01), "sequence": ranked(0.5)}
+    return Result(
+        next_topic={"all": by_mode, "new": by_mode},
+        success={"topic_mean": predicted(0.5), "history": predicted(0.51)},
+        level_only={"topic_mean": predicted(0.5), "history": predicted(0.51)},
+        topic_only={"topic_mean": predicted(0.5)},
+        data={
+            "split": "time",
+            "selected": {"recommendation": "sequence", "difficulty": "history"},
+            "budget": {"name": "full", "setting": "fast", "epochs": 10, "seeds": 3},
+            "targets": {"train": 4_000, "validate": 300, "test": 400},
+            "attempts": {"train": 3_000, "validate": 200, "test": 300},
+        },
+        intervals={
+            "next_topic": {
+                mode: {"markov_1": sure(0.3), "sequence": sure(0.5, gain=0.0)}
+                for mode in ("all", "new")
+            },
+            "success": {"topic_mean": sure(0.5, gain=0.01), "history": sure(0.51, gain=0.0)},
+            "topic_only": {"topic_mean": sure(0.5)},
+            "slices": {
+                "next_topic": {g: dict.fromkeys(s, sure(0.4)["auc"]) for g, s in SLICES.items()},
+                "success": {"cold": {"no_history": sure(0.6)["log_loss"]}},
+            },
+        },
+        slices={
+            "next_topic": {
+                group: {
+                    name: {"new": {model: ranked(v, n=50) for model, v in values.items()}}
+                    for name, values in slices.items()
+                }
+                for group, slices in SLICES.items()
+            },
+            "success": {
+                "cold": {"no_history": {"topic_mean": predicted(0.7), "history": predicted(0.6)}}
+            },
+        },
+        seeds={},
+    )
+
+
+Maker = Callable[..., Made]
+
+
+@pytest.fixture
+def made() -> Maker:
+    """How a model came about, which may be of simulated learners."""
+
+    def make(model: str, demo: bool = False) -> Made:
+        given = {"window_days": 30, "seed": 0}
+        described = "It reads events."
+        return Made(model, described, 7, DATASET, demo, given, "`c0de`", True, 2_500_000, 1e-6)
+
+    return make
