@@ -45,7 +45,7 @@ def test_limits_name_slices_where_counting_does_better_and_where_little_is_known
     ]
 
 
-def test_ties_with_counting_and_bad_calibration_are_limits(result: Result, made: Maker) -> None:
+def test_ties_with_counting_and_bad_calibration_are_limits(result: Result) -> None:
     found = limits(Standing(result, "difficulty"), demo=False)
     assert found[0] == "Tied with topic_mean: no training is needed for that."
     assert "Probabilities are off by 0.080 on average (ECE)." in found
@@ -56,7 +56,7 @@ def test_simulated_learners_are_the_first_limit(result: Result, made: Maker) -> 
     assert "56 simulated learners" in card(result, made("difficulty", demo=True))
 
 
-def test_one_seed_and_a_split_by_learner_are_limits(result: Result, made: Maker) -> None:
+def test_one_seed_and_a_split_by_learner_are_limits(result: Result) -> None:
     other = result.data | {"split": "learner", "budget": result.data["budget"] | {"seeds": 1}}
     found = limits(Standing(replace(result, data=other), "difficulty"), demo=False)
     assert any("one seed" in line for line in found)

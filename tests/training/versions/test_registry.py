@@ -133,3 +133,14 @@ def test_a_server_that_died_meanwhile_is_said(registry, monkeypatch, ask):
     gone.client = MlflowClient("http://127.0.0.1:9")
     with pytest.raises(StorageUnavailable, match=r"MLflow: expected an answer, got .*repeat"):
         ask(gone)
+
+
+def test_a_versions_words_are_replaced_and_figures_join_its_run(registry, logged):
+    uri = logged.models["recommendation"]
+    version = registry.register("recommendation", logged.run_id, uri, "before", {})
+    registry.describe("recommendation", version, "**after**")
+    assert registry.client.get_model_version("recommendation", version).description == "**after**"
+    registry.measure(logged.run_id, {"recommendation/gate/gain": 0.25})
+    metrics = registry.client.get_run(logged.run_id).data.metrics
+    assert metrics["recommendation/gate/gain"] == 0.25
+    assert metrics["recommendation/reference/new_ndcg_at_5"] == 0.5
