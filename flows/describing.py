@@ -43,3 +43,4 @@ def describe_versions(
         registry.tag(model, version, page.tags(made, decision, place))
         registry.measure(registered.run_id, page.figures(model, decision))
         get_run_logger().info("Page: %s version %s", model, version)
+    registry.note(registered.run_id, page.verdicts(registered.versions, decisions))

@@ -186,7 +186,7 @@ def _block(
         tied = gain["low"] <= 0 <= gain["high"]
         mark = " (chosen)" if name == chosen else " (tied)" if tied else ""
         rows.append([name + mark, *(cell(values[c], intervals.get(c)) for c in columns)])
-    return table([f"{title}, {count:,}", *columns.values()], rows)
+    return _table([f"{title}, {count:,}", *columns.values()], rows)
 
 
 def _slices(standing: Standing) -> str:
@@ -200,7 +200,7 @@ def _slices(standing: Standing) -> str:
         ]
         for group, name, of, sure in standing.slices
     ]
-    return table([standing.metric, "targets", chosen, *([best] if best else [])], rows)
+    return _table([standing.metric, "targets", chosen, *([best] if best else [])], rows)
 
 
 def _calibration(standing: Standing) -> str:
@@ -214,8 +214,7 @@ def _calibration(standing: Standing) -> str:
     return f"{known}. The plot `reliability.png` of the run shows the bins."
 
 
-def table(head: list[str], rows: Iterable[list[str]]) -> str:
-    """A table in Markdown."""
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

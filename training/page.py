@@ -1,10 +1,10 @@
 """A version's page in MLflow: what a person reads who has to decide about it."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from training.card import Made, cell, listed, table
+from training.card import Made, cell, listed
 from training.gate import Decision
 from training.result import Result
 from training.standing import Standing, limits
@@ -67,6 +67,15 @@ def page(result: Result, made: Made, decision: Decision, place: Place) -> str:
     return "\n\n".join([head, *(f"### {t}\n\n{text}" for t, text in sections.items()), pictures])
 
 
+def verdicts(versions: Mapping[str, str], decisions: Mapping[str, Decision]) -> str:
+    """What the gate said of each version of a run, with links to their pages."""
+    return listed(
+        f"[{model} {versions[model]}](#/models/{model}/versions/{versions[model]}): "
+        f"{decision.reason}"
+        for model, decision in decisions.items()
+    )
+
+
 def tags(made: Made, decision: Decision, place: Place) -> dict[str, str]:
     """What versions are filtered by."""
     failed = [check.name for check in decision.checks if not check.passed]
@@ -100,35 +109,41 @@ def figures(model: str, decision: Decision) -> dict[str, float]:
 
 
 def _gate(decision: Decision) -> str:
-    rows = [[check.name, check.verdict, check.said] for check in decision.checks]
-    return f"{decision.reason}\n\n{table(['check', 'verdict', 'found'], rows)}"
+    checks = (f"**{each.name} {each.verdict}**: {each.said}" for each in decision.checks)
+    return f"{decision.reason}\n\n{listed(checks)}"
 
 
 def _compared(standing: Standing, decision: Decision, place: Place) -> str:
-    """Beside the models that need no training and the reference, and beside the champion."""
+    """Beside the next best, the reference and what needs no training, and beside the champion.
+
+    As lists: MLflow shows tables without any space between their columns.
+    """
     order = sorted(standing.leading, key=lambda n: standing.leading[n]["value"])
     order = order if standing.by_success else order[::-1]
-    shown = {standing.chosen, "reference", standing.best_counting, *_plainest(standing)}
-    rows = [
-        [name + (" (this version)" if name == standing.chosen else ""), cell(each["value"], each)]
-        for name in order
-        if name in shown and (each := standing.leading[name])
-    ]
+    shown = {standing.chosen, *order[:2], "reference", standing.best_counting, _plainest(standing)}
     count = max(int(each["n"]) for each in standing.table.values())
-    on_test = table([f"{standing.metric}, {count:,} targets of the test part", "95 %"], rows)
+    figures = (
+        f"{name}{' (this version)' if name == standing.chosen else ''}: "
+        f"{cell(standing.leading[name]['value'], standing.leading[name])}"
+        for name in order
+        if name in shown
+    )
+    on_test = (
+        f"{standing.metric}, with 95 % intervals, on {count:,} targets of the test part:\n\n"
+        f"{listed(figures)}"
+    )
     if math.isnan(decision.champion):
         return on_test
     beside = [
-        ["this version", f"{decision.challenger:.4f}"],
-        [f"champion, version {place.against}", f"{decision.champion:.4f}"],
-        ["gain", f"{decision.gain:+.4f} [{decision.low:+.4f}, {decision.high:+.4f}]"],
+        f"this version: {decision.challenger:.4f}",
+        f"champion, version {place.against}: {decision.champion:.4f}",
+        f"gain: {decision.gain:+.4f} [{decision.low:+.4f}, {decision.high:+.4f}]",
     ]
-    later = table(["the same on events later than both were trained on", ""], beside)
-    return f"{on_test}\n\n{later}"
+    return f"{on_test}\n\nThe same on events later than both were trained on:\n\n{listed(beside)}"
 
 
-def _plainest(standing: Standing) -> Iterable[str]:
-    return ("global_mean",) if standing.by_success else ("most_popular",)
+def _plainest(standing: Standing) -> str:
+    return "global_mean" if standing.by_success else "most_popular"
 
 
 def _learnt(result: Result, made: Made) -> list[str]:

@@ -123,6 +123,13 @@ class Registry:
         with stored():
             self.client.update_model_version(model, version, text)
 
+    def note(self, run_id: str, text: str) -> None:
+        """Put words, in Markdown, before those that a run's page has already."""
+        with stored():
+            said = self.client.get_run(run_id).data.tags.get(_NOTE, "")
+            if not said.startswith(text):
+                self.client.set_tag(run_id, _NOTE, f"{text}\n\n{said}")
+
     def measure(self, run_id: str, figures: Mapping[str, float]) -> None:
         """Add metrics to a run."""
         from mlflow.entities import Metric
@@ -236,6 +243,8 @@ class Registry:
 
 _SAID = 200
 """Characters of an error of MLflow that are quoted."""
+
+_NOTE = "mlflow.note.content"
 
 _ABOUT = {
     "recommendation": "What to study next: probabilities over topics from twenty inputs.",

@@ -8,7 +8,7 @@ import pytest
 from training.card import Made
 from training.checks import Check
 from training.gate import Decision
-from training.page import PLOTS, Place, figures, page, tags
+from training.page import PLOTS, Place, figures, page, tags, verdicts
 from training.result import Result
 
 Maker = Callable[..., Made]
@@ -30,11 +30,11 @@ def test_the_page_holds_what_a_reviewer_needs(result: Result, made: Maker, model
     for part in (
         "It reads events.",
         "### The gate kept it back\n\nThe champion stays: latency: too slow.",
-        "| new learners | not judged | 12 targets of 9 learners are too few to judge |",
-        "| latency | failed | 12.000 ms an answer, 10.0 ms allowed |",
-        "| champion, version 3 | 0.5000 |",
-        "| this version | 0.5200 |",
-        "| gain | +0.0200 [+0.0100, +0.0300] |",
+        "- **new learners not judged**: 12 targets of 9 learners are too few to judge",
+        "- **latency failed**: 12.000 ms an answer, 10.0 ms allowed",
+        "- champion, version 3: 0.5000",
+        "- this version: 0.5200",
+        "- gain: +0.0200 [+0.0100, +0.0300]",
         "1,234 interactions of 56 learners on 7 topics, 2026-01-01 to 2026-03-01",
         f"data digest `{'ab' * 32}`",
         "window_days 30, seed 0",
@@ -53,8 +53,8 @@ def test_figures_stand_beside_those_of_models_that_need_no_training(
     result: Result, made: Maker
 ) -> None:
     rows = page(result, made("recommendation"), KEPT_BACK, PLACE).splitlines()
-    first = rows.index("| sequence (this version) | 0.500 [0.480, 0.520] |")
-    assert rows[first + 1] == "| markov_1 | 0.300 [0.280, 0.320] |"
+    first = rows.index("- sequence (this version): 0.500 [0.480, 0.520]")
+    assert rows[first + 1] == "- markov_1: 0.300 [0.280, 0.320]"
 
 
 def test_the_first_version_was_compared_with_no_champion(result: Result, made: Maker) -> None:
@@ -62,7 +62,7 @@ def test_the_first_version_was_compared_with_no_champion(result: Result, made: M
     assert "### The gate let it pass" in text
     assert "champion, version" not in text
     assert "56 simulated learners" in text
-    assert "| history (this version) | 0.510 [0.490, 0.530] |" in text
+    assert "- history (this version): 0.510 [0.490, 0.530]" in text
 
 
 def test_versions_are_filtered_by_what_the_gate_found(made: Maker) -> None:
@@ -86,3 +86,9 @@ def test_only_figures_that_are_numbers_are_metrics() -> None:
         "difficulty/gate/latency": 12.0,
     }
     assert figures("difficulty", FIRST) == {}
+
+
+def test_the_run_names_its_versions_with_the_verdict() -> None:
+    assert verdicts({"difficulty": "4"}, {"difficulty": KEPT_BACK}) == (
+        "- [difficulty 4](#/models/difficulty/versions/4): The champion stays: latency: too slow."
+    )

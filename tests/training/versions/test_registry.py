@@ -140,6 +140,10 @@ def test_a_versions_words_are_replaced_and_figures_join_its_run(registry, logged
     version = registry.register("recommendation", logged.run_id, uri, "before", {})
     registry.describe("recommendation", version, "**after**")
     assert registry.client.get_model_version("recommendation", version).description == "**after**"
+    for _ in range(2):  # a task that is tried again says it once
+        registry.note(logged.run_id, "- kept back")
+    note = registry.client.get_run(logged.run_id).data.tags["mlflow.note.content"]
+    assert note.startswith("- kept back\n\n## recommendation")
     registry.measure(logged.run_id, {"recommendation/gate/gain": 0.25})
     metrics = registry.client.get_run(logged.run_id).data.metrics
     assert metrics["recommendation/gate/gain"] == 0.25
