@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from sensei import curriculum, key_store
-from sensei.log import Log
+from sensei.log import Log, open_log
 
 pytestmark = pytest.mark.slow
 CONNECTIONS, WORKERS, SECONDS, LEARNERS = 64, 4, 60.0, 97
@@ -33,6 +33,7 @@ class Clients:
         acknowledged: ids of those that were answered with 200.
         seen: number of answers by status; of failed connections by their error.
         slowest: seconds of the slowest answer.
+        is_over: the server was ended: what was not acknowledged will never be.
     """
 
     def __init__(self, server: Any, key: str) -> None:
@@ -40,6 +41,7 @@ class Clients:
         self.acknowledged: set[str] = set()
         self.seen: Counter[str] = Counter()
         self.slowest = 0.0
+        self.is_over = False
         self._url = server.url
         self._headers = {"Authorization": f"Bearer {key}"}
 
@@ -57,7 +59,7 @@ class Clients:
             base_url=self._url, headers=self._headers, timeout=30
         ) as client:
             turn = 0
-            while time.monotonic() < until:
+            while time.monotonic() < until and not self.is_over:
                 turn += 1
                 learner = f"learner-{random.randrange(LEARNERS)}"
                 events = [
@@ -73,8 +75,19 @@ class Clients:
                 await self._ask(client, learner, events)
 
     async def _ask(self, client: httpx.AsyncClient, learner: str, events: list[Any]) -> None:
+        """One question, or events that are sent again until they are acknowledged."""
         ids = {each["event_id"] for each in events}
         self.begun |= ids
+        while True:
+            status = await self._answered(client, learner, events)
+            self.seen[status] += 1
+            if status == "200":
+                self.acknowledged |= ids
+            if status == "200" or self.is_over:
+                return
+            await asyncio.sleep(0.05)
+
+    async def _answered(self, client: httpx.AsyncClient, learner: str, events: list[Any]) -> str:
         started = time.monotonic()
         try:
             if events:
@@ -82,13 +95,9 @@ class Clients:
             else:
                 answer = await client.get(f"/api/user/{learner}/recommendations")
         except httpx.TransportError as error:
-            self.seen[type(error).__name__] += 1
-            await asyncio.sleep(0.05)  # nobody listens for a moment, or for ever
-            return
+            return type(error).__name__
         self.slowest = max(self.slowest, time.monotonic() - started)
-        self.seen[str(answer.status_code)] += 1
-        if answer.status_code == 200:
-            self.acknowledged |= ids
+        return str(answer.status_code)
 
     def report(self, name: str) -> None:
         """For whoever runs it with `--log-cli-level INFO`."""
@@ -100,6 +109,14 @@ class Clients:
         """The process of a worker."""
         health = httpx.get(f"{self._url}/healthz", headers=self._headers, timeout=30)
         return int(health.json()["worker"])
+
+
+@pytest.fixture
+def log(log_url: str) -> Iterator[Log]:
+    """On each backend in turn."""
+    opened = open_log(log_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -127,7 +144,7 @@ def test_after_a_minute_of_reads_and_writes_the_log_holds_exactly_what_was_ackno
     _, clients = service
     asyncio.run(clients.run(SECONDS))
     clients.report(log.engine.url.get_backend_name())
-    assert clients.seen.keys() == {"200"}
+    assert clients.seen.keys() <= {"200", "503"}
     found = held(log)
     assert len(found) == len(set(found))
     assert set(found) == clients.acknowledged == clients.begun
@@ -146,11 +163,11 @@ def test_after_kill_9_in_the_middle_the_log_holds_all_that_was_acknowledged_and_
         assert len(clients.acknowledged) > before, "the others went on"
         assert server.process.poll() is None
         server.stop()
+        clients.is_over = True
 
     asyncio.run(clients.run(SECONDS, kill))
     clients.report(f"{log.engine.url.get_backend_name()}, killed")
     found = held(log)
     assert len(found) == len(set(found))
     assert clients.acknowledged <= set(found) <= clients.begun
-    # an event that was sent is in the log without its answer only where a connection broke
-    assert len(set(found) - clients.acknowledged) <= 3 * 2 * CONNECTIONS
+    assert len(set(found) - clients.acknowledged) <= 3 * CONNECTIONS, "those under way at the end"
