@@ -154,7 +154,12 @@ MONITORED: dict[str, Any] = {
     "fallback_share": 0.04,
     "lift": {"value": 0.11, "low": 0.07, "high": 0.15, "n": 5210, "learners": 871},
     "skew": {"compared": 1000, "different": 0},
-    "drift": {"score": 0.06, "drifted": [], "report": "reports/drift/2026-01-31.html"},
+    "drift": {
+        "score": 0.06,
+        "small": False,
+        "drifted": [],
+        "report": "reports/drift/2026-01-31.html",
+    },
     "alarms": [],
     "measures": [
         {"version": "7", "arm": "champion", "day": "2026-01-30", "recommendation_acceptance": 0.39}

@@ -45,6 +45,7 @@ class Drift(Found):
     """How far the inputs of the window are from those that the champion was trained on."""
 
     score: Probability | None = Field(description="Share of inputs that drifted")
+    small: bool = Field(description="Whether there is too little to judge")
     drifted: list[str] = Field(description="Names of the inputs")
     report: str | None = Field(description="Where the report lies on the machine that made it")
 

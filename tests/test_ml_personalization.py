@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from features.style import detect_learning_style, evidence
+from monitoring.monitor import ModelMonitor
 from sensei import curriculum, preferences
 from sensei.database import upgrade
+from sensei.facts import MONITORED
 from sensei.log import Log, open_log
 from sensei.recording import entries
 from sensei.settings import Settings
 from sensei.tables import UserInteraction
+from serving.monitored import Monitored
 from serving.worker import Worker, start_worker
 from training.collection import collect_training_data
 
@@ -100,3 +104,19 @@ def test_detect_learning_style(worker: Worker, log: Log) -> None:
 def test_collect_training_data(worker: Worker, log: Log) -> None:
     frame = collect_training_data(log, days=90)
     assert frame[["topic_id", "score"]].to_dict("records") == [{"topic_id": 11, "score": 0.9}]
+
+
+def test_model_monitor(worker: Worker, log: Log) -> None:
+    monitor = ModelMonitor(log, lambda: time.time_ns() // 1000)
+    monitor.log_prediction(MIA, recommendation=12, accepted=True)
+    monitor.log_prediction(MIA, recommendation=13, accepted=False)
+    metrics = monitor.get_metrics()
+    named = {"accuracy", "recommendation_acceptance", "user_satisfaction", "data_drift_score"}
+    assert named <= metrics.keys()
+    assert metrics["recommendation_acceptance"] == 0.5
+    assert metrics["data_drift_score"] == monitor.calculate_drift().score
+    drift = metrics["drift"] | {"report": None}
+    log.set_fact(MONITORED, {**metrics, "computed_at": "2026-01-31T00:00:00Z", "drift": drift})
+    answered = worker.records.monitored()  # what GET /api/monitoring/metrics answers
+    assert Monitored.model_validate(answered).recommendation_acceptance == 0.5
+    assert (answered["fallback"], answered["note"]) == (None, None)
