@@ -72,7 +72,8 @@ class Registry:
             self.experiment_id = self._experiment(tracking_uri, artifacts)
         except Exception as error:  # requests, SQLAlchemy or MLflow, depending on the URI
             raise StorageUnavailable(
-                f"MLflow: expected {tracking_uri.split('@')[-1]} to answer, got {error}; "
+                f"MLflow: expected {tracking_uri.split('@')[-1]} to answer, got "
+                f"{str(error)[:_SAID]}; "
                 "check SENSEI_MLFLOW_TRACKING_URI and that SENSEI_HOME is writable"
             ) from error
 
