@@ -12,6 +12,9 @@ from training.checks import Check
 
 RESAMPLES = 2_000
 
+ROUNDING = 1e-4
+"""A gain up to this, in units of the metric, may be single precision's: the same model shows it."""
+
 INFERIOR = 0.02
 """A slice may lose less than this, in units of the metric: NDCG@5, or nats of log loss."""
 
@@ -104,7 +107,8 @@ def decide(
     Args:
         champion: None where there is none yet.
         challenger: on the same targets as the champion.
-        margin: the lower bound of the gain must exceed it, in units of the metric.
+        margin: the lower bound of the gain must exceed it, in units of the metric, and always
+            `ROUNDING`.
         seed: seed of the resampling; the same seed gives the same decision.
 
     Raises:
@@ -120,6 +124,7 @@ def decide(
         said = f"{targets} later events of {learners} learners are too few to compare on"
         return _decided((Check(GAIN, False, said),))
     gain, low, high = _gain(champion, challenger, seed)
+    margin = max(margin, ROUNDING)
     passed = bool(low > margin)
     bound = "exceeds" if passed else "does not exceed"
     said = (

@@ -36,6 +36,11 @@ def test_a_copy_of_the_champion_is_not_promoted(scores):
     assert decision.gain == decision.low == decision.high == 0
 
 
+def test_a_copy_that_rounds_otherwise_is_not_promoted():
+    rounded = np.where(PASSED == 1, SKILL + 1e-6, SKILL - 1e-6)  # better for every learner
+    assert not decide(loss(SKILL), loss(rounded), 0.0, 0).promote
+
+
 def test_a_clearly_better_ranking_is_promoted():
     decision = decide(ndcg(RANK), ndcg(np.maximum(RANK - 1, 1)), 0.01, 0)
     assert decision.promote
