@@ -5,6 +5,7 @@ Learners are synthetic: what the service costs depends on how much there is, not
 
 import os
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -103,10 +104,16 @@ def trained(learners: int) -> tuple[Prepared, dict[str, Candidate]]:
     }
 
 
-def written(prepared: Prepared, made: dict[str, Candidate], folder: Path, version: str) -> str:
-    """Digest of a bundle with both models."""
+def written(
+    prepared: Prepared,
+    made: Mapping[str, Candidate],
+    folder: Path,
+    version: str,
+    until: datetime | None = None,
+) -> str:
+    """Digest of a bundle with both models; `until`: end of what trained them, by default now."""
     parts = {"recommendation": prepared, "difficulty": prepared.attempts}
-    now = datetime.now(UTC)
+    now = until or datetime.now(UTC)
     entries, files, tables = {}, {}, {}
     for name, candidate in made.items():
         network, statistics = candidate.network, parts[name].statistics

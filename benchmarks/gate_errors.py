@@ -1,0 +1,153 @@
+"""How often the gate promotes what is no better: a model of shuffled labels, and copies.
+
+    python benchmarks/gate_errors.py OUT.jsonl [FIRST_SEED COUNT]
+
+Each seed is a world. On a part of its learners a champion (the reference architecture) is trained,
+a copy with another seed, and a model on shuffled labels; the champion is exported. All others come
+in groups: each is a test window of its own, on which the gate decides about the three offers and,
+to show that it can promote, about the champion offered to one that only counts. Two seeds of one
+architecture are never equally good: which of them is better is read from all groups together,
+and an error is a copy promoted that is no better.
+
+A line for each seed is appended to OUT, and the table is made of all its lines; seeds that are
+there are not run again.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from worlds import CATALOGUE, END, TOPICS, at_most, bundle_of, models_of
+
+from features.batch import Events, Examples, encode, examples
+from features.outline import Outline
+from sensei.bundle import Bundle
+from sensei.frames import from_arrow
+from sensei.simulation import simulate
+from training.candidates import Candidate, Candidates
+from training.evaluate import measure
+from training.export import import_tensorflow
+from training.preparation import Parts, Prepared, prepare
+from training.rematch import decide_all
+from training.result import Chosen
+from training.splits import split_by_time
+
+TRAINED, GROUP, GROUPS, DAYS = 200, 150, 20, 60
+"""Learners who are trained on, learners of a group, groups, days."""
+
+ARCHITECTURE, COUNTING = "reference", ("most_popular", "global_mean")
+MARGIN = 0.0
+OFFERS = ("the champion itself", "another seed", "shuffled labels", "a better one")
+MODELS = ("recommendation", "difficulty")
+
+Outcome = dict[str, dict[str, tuple[bool, float]]]
+"""Offer -> model -> whether it was promoted, and its gain."""
+
+
+def shuffled(prepared: Prepared, seed: int) -> Prepared:
+    """The same targets, each with the inputs of another one of its part."""
+    rng = np.random.default_rng(seed)
+
+    def dealt(rows: Examples) -> Examples:
+        order = rng.permutation(len(rows))
+        return replace(
+            rows, recommendation=rows.recommendation[order], difficulty=rows.difficulty[order]
+        )
+
+    def parts(one: Any) -> Any:
+        return replace(one, training=one.training.map(dealt), validate=dealt(one.validate))
+
+    return replace(parts(prepared), attempts=parts(prepared.attempts))
+
+
+def groups(events: Events, prepared: Prepared) -> Iterator[Prepared]:
+    """The same training, with the later events of other learners as its test part."""
+    place = np.arange(len(events.user_ids))
+
+    def later(one: Parts, some: Events) -> Any:
+        targets = some.time >= one.test.time.min()
+        if one is not prepared:
+            targets &= ~np.isnan(some.score)
+        old = one.test
+        return replace(one, test=examples(some, one.statistics, targets, old.recency, old.outline))
+
+    for first in range(TRAINED, TRAINED + GROUP * GROUPS, GROUP):
+        some = events.of_learners((place >= first) & (place < first + GROUP))
+        yield replace(later(prepared, some), attempts=later(prepared.attempts, some))  # type: ignore[arg-type]
+
+
+def offered(
+    champion: Bundle, made: Mapping[str, Candidate], prepared: Prepared, seed: int
+) -> dict[str, tuple[bool, float]]:
+    """What the gate decides about two challengers."""
+    found = Candidates(*({each.name: each} for each in made.values()))
+    chosen = Chosen(*(each.name for each in made.values()))
+    tested = measure(found, prepared, "test")
+    decisions = decide_all(champion, prepared, tested, chosen, MARGIN, seed)
+    return {model: (each.promote, each.gain) for model, each in decisions.items()}
+
+
+def world(seed: int) -> list[Outcome]:
+    """The outcome of each group of one world."""
+    learners = TRAINED + GROUP * GROUPS
+    events = encode(from_arrow(simulate(learners, DAYS, seed, TOPICS, END)))
+    known = events.of_learners(np.arange(learners) < TRAINED)
+    prepared = prepare(known, split_by_time(known), Outline.of(CATALOGUE.topics))
+    first = models_of(prepared, seed, ARCHITECTURE)
+    other = models_of(prepared, seed + 10_000, ARCHITECTURE)
+    blind = models_of(shuffled(prepared, seed), seed + 20_000, ARCHITECTURE)
+    with TemporaryDirectory() as folder:
+        champion = bundle_of(prepared, first, Path(folder), "1")
+        weak = bundle_of(prepared, models_of(prepared, seed, *COUNTING), Path(folder), "0")
+        given = ((champion, first), (champion, other), (champion, blind), (weak, first))
+        return [
+            dict(zip(OFFERS, [offered(*each, group, seed) for each in given], strict=True))
+            for group in groups(events, prepared)
+        ]
+
+
+def table(worlds: list[list[Outcome]]) -> str:
+    """Promotions with upper bounds, as Markdown; errors of copies by what all groups say."""
+    lines = [
+        "| offered | model | offers | promoted | rate | 95 % upper bound |",
+        "|---|---|---|---|---|---|",
+    ]
+    for offer in OFFERS:
+        for model in MODELS:
+            cells = [[group[offer][model] for group in groups] for groups in worlds]
+            better = [np.mean([gain for _, gain in each]) > 0 for each in cells]
+            lines.append(_row(offer, model, cells))
+            if offer == "another seed":
+                no_better = [each for each, true in zip(cells, better, strict=True) if not true]
+                lines.append(_row("... that is no better", model, no_better))
+    return "\n".join(lines)
+
+
+def _row(offer: str, model: str, cells: list[list[tuple[bool, float]]]) -> str:
+    promoted = [yes for each in cells for yes, _ in each]
+    count, trials = sum(promoted), len(promoted)
+    rate = f"{count / trials:.1%} | {at_most(count, trials):.1%}" if trials else "|"
+    return f"| {offer} | {model} | {trials} | {count} | {rate} |"
+
+
+def main() -> None:
+    out, *which = Path(sys.argv[1]), *map(int, sys.argv[2:])
+    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    import_tensorflow()
+    first, count = which or (100, 10)
+    for seed in range(first, first + count):
+        if seed not in {row["seed"] for row in rows}:
+            rows.append({"seed": seed, "groups": world(seed)})
+            with out.open("a") as file:
+                print(json.dumps(rows[-1]), file=file)
+            print(seed, flush=True)
+    print(table([row["groups"] for row in rows]))
+
+
+if __name__ == "__main__":
+    main()

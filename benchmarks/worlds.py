@@ -1,0 +1,66 @@
+"""Simulated worlds, models trained on them, and how sure a count of events can be."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+from scipy import stats
+from serving_home import written
+
+from features.batch import encode
+from features.history import FOLD_VERSION
+from features.outline import Outline
+from sensei import curriculum
+from sensei.bundle import Bundle
+from sensei.frames import from_arrow
+from training.candidates import Candidate, train_candidates
+from training.fit import FAST
+from training.preparation import Prepared, prepare
+from training.recipes import QUICK
+from training.splits import split_by_time
+
+CATALOGUE = curriculum.load_file()
+TOPICS = CATALOGUE.plain()
+END = datetime(2026, 11, 1, tzinfo=UTC)
+BRIEF = replace(QUICK, epochs=4, setting=replace(FAST, epochs=16))
+"""Enough for networks that beat counting on a small log."""
+
+
+def prepared_of(table: pa.Table) -> Prepared:
+    """The targets of a log in the data contract, split by time."""
+    events = encode(from_arrow(table))
+    return prepare(events, split_by_time(events), Outline.of(CATALOGUE.topics))
+
+
+def models_of(
+    prepared: Prepared, seed: int, next_topic: str, success: str | None = None
+) -> dict[str, Candidate]:
+    """A model of the next topic and one of success, by default of the same name."""
+    success = success or next_topic
+    found = train_candidates(prepared, seed, BRIEF, {next_topic, success})
+    return {
+        "recommendation": found.recommendation[next_topic],
+        "difficulty": found.difficulty[success],
+    }
+
+
+def bundle_of(prepared: Prepared, made: dict[str, Candidate], folder: Path, version: str) -> Bundle:
+    """The same as they would serve; all test targets are later than what trained them."""
+    assert prepared.attempts is not None
+    first = min(prepared.test.time.min(), prepared.attempts.test.time.min())
+    until = datetime.fromtimestamp(first / 1e6, UTC)
+    digest = written(prepared, made, folder, version, until)
+    return Bundle.load(folder / digest, FOLD_VERSION)
+
+
+def at_most(events: int, trials: int) -> float:
+    """Upper end of the exact one-sided 95 % interval of a probability.
+
+    Source: Clopper & Pearson 1934, Biometrika 26(4).
+    """
+    return float(stats.beta.ppf(0.95, events + 1, trials - events)) if events < trials else 1.0
