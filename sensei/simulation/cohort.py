@@ -128,6 +128,16 @@ class Cohort:
         limit = self.end if until is None else min(self.end, until.timestamp())
         return np.flatnonzero(self._progress.clock < limit)
 
+    @property
+    def moments(self) -> Floats:
+        """(L,) when each learner acts next, in seconds since 1970; infinity: never again."""
+        return self._progress.clock.copy()
+
+    @property
+    def fresh(self) -> Bools:
+        """(L,) whether the next act of each learner begins a session."""
+        return self._progress.in_session == 0
+
     def next_in_curriculum(self) -> Ints:
         """What a platform without models offers: (L, 3) next topics in order not yet touched."""
         place = np.arange(len(self.topics.ids))

@@ -1,0 +1,79 @@
+"""A simulated platform whose champion is monitored week by week, as the hourly flow would."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+from simulated_platform import Platform
+from worlds import CATALOGUE, bundle_of, models_of
+
+from features.batch import encode
+from features.outline import Outline
+from features.statistics import Statistics
+from flows.windows import Observed, references
+from monitoring.drift import Drift, measure_drift
+from monitoring.outcomes import read_outcomes
+from sensei.bundle import Bundle
+from sensei.contracts import DAY
+from training.candidates import Candidate
+from training.preparation import Prepared, prepare_log
+from training.served import answers_of
+from training.splits import by_time
+
+WEEK = timedelta(days=7)
+HORIZON_US = DAY
+NETWORKS = ("reference", "items")
+"""What reads learners alone: what all did lately is brought up to date once a week only."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What serves, and how its inputs and answers were distributed when it was trained."""
+
+    bundle: Bundle
+    reference: pd.DataFrame
+
+
+def trained(platform: Platform, folder: Path, seed: int, window_days: int = 30) -> Champion:
+    """A champion trained on the last days of a platform's log."""
+    end = microseconds(platform.now)
+    events = encode(platform.log.read(until=platform.now))
+    rule = by_time((events,), end - window_days * DAY, end)
+    prepared = prepare_log((events,), rule, Outline.of(CATALOGUE.topics))
+    made = models_of(prepared, seed, *NETWORKS)
+    return Champion(bundle_of(prepared, made, folder, str(seed)), reference_of(prepared, made))
+
+
+def reference_of(prepared: Prepared, made: Mapping[str, Candidate]) -> pd.DataFrame:
+    """The week before the test part, as the new models read and answer it."""
+    parts = {"recommendation": prepared, "difficulty": prepared.attempts}
+    given = {
+        model: (parts[model].statistics, each.predict, int(parts[model].test.time.min()))
+        for model, each in made.items()
+    }
+    found = references(Observed.prepared(prepared), given, WEEK.days)
+    return pd.concat(found.values(), axis=1)
+
+
+def drift_at(platform: Platform, champion: Champion, moment: datetime) -> Drift:
+    """How the seven days until a moment differ from what the champion was trained on."""
+    end = microseconds(moment)
+    observed = Observed.until(platform.log, moment)
+    windows = []
+    for model in champion.bundle.manifest.models:
+        statistics = Statistics.from_arrays(dict(champion.bundle.statistics[model]))
+        of = model, statistics, answers_of(champion.bundle, model)
+        windows.append(observed.window(*of, end - 7 * DAY, end))
+    return measure_drift(pd.concat(windows, axis=1), champion.reference)
+
+
+def outcomes(platform: Platform, start: datetime) -> pd.DataFrame:
+    """What became of all answers since a moment."""
+    engine = platform.log.engine
+    return read_outcomes(engine, microseconds(start), microseconds(platform.now), HORIZON_US)
+
+
+def microseconds(moment: datetime) -> int:
+    return round(1e6 * moment.timestamp())

@@ -1,0 +1,196 @@
+"""A platform in one process: simulated learners, the engine that serves, and the log of both.
+
+The engine is the service's own, and so is what surrounds it: arms, what all did lately, the log of
+answers. Only the histories that it reads are kept in memory, and the log is written once a week:
+hundreds of weeks are lived in an hour.
+
+A learner asks for recommendations when a session begins and keeps that page until it ends; one in
+three asks for a difficulty before each quiz.
+"""
+
+import sqlite3
+import time
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from worlds import CATALOGUE, TOPICS
+
+from sensei import curriculum, database
+from sensei.bundle import Bundle
+from sensei.checking import check_table
+from sensei.log import Event, open_log
+from sensei.simulation import Acts, Cohort, Shift
+from sensei.simulation.choices import QUIZ
+from sensei.simulation.record import to_table
+from sensei.simulation.shift import Change
+from serving.arms import Arms
+from serving.catalogue import Catalogue
+from serving.engine import Engine
+from serving.lately import Lately
+from serving.learners import Learners
+from serving.model import Model
+from serving.predictions import Predictions
+
+WEEK = timedelta(days=7)
+KEPT_DAYS = 1_000
+OPENED = 10.0
+"""Seconds before the first activity of a session at which the page is opened."""
+
+
+class Histories:
+    """What `Learners` reads of the log, in memory.
+
+    All that came between two questions is one write, so that a history is advanced by it and
+    never folded anew.
+    """
+
+    def __init__(self) -> None:
+        self._events: dict[str, list[Event]] = {}
+        self._asked: dict[str, int] = {}
+        self._revision: dict[str, int] = {}
+
+    def append(self, checked: pa.Table) -> None:
+        """Add rows, of each learner in the order of time."""
+        for row in checked.drop_columns("metadata").to_pylist():
+            known = self._events.setdefault(row.pop("user_id"), [])
+            moment = row.pop("timestamp")
+            known.append(Event(id=len(known) + 1, timestamp=round(1e6 * moment.timestamp()), **row))
+
+    def revision(self, user_id: str) -> int | None:
+        """As `Log.revision`."""
+        count = len(self._events.get(user_id, ()))
+        if not count:
+            return None
+        if self._asked.get(user_id) != count:
+            self._asked[user_id] = count
+            self._revision[user_id] = self._revision.get(user_id, 0) + 1
+        return self._revision[user_id]
+
+    def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
+        """As `Log.read_learner`."""
+        return self._events[user_id][after_id:]
+
+
+class Platform:
+    """Learners who act, and what answers them.
+
+    Args:
+        home: folder of the log.
+        cohort: who acts.
+        control: share of learners served by counting.
+    """
+
+    def __init__(self, home: Path, cohort: Cohort, control: float = 0.05) -> None:
+        self._home = home
+        url = f"sqlite:///{home / 'sensei.db'}"
+        database.upgrade(url)
+        self.log = open_log(url)
+        if self.log.is_empty():
+            curriculum.store(self.log.engine, CATALOGUE)
+        self.cohort = cohort
+        self._now_us = 0
+        self._histories, self._lately = Histories(), Lately()
+        self._answers = Predictions(lambda: open_log(url), KEPT_DAYS, self._clock)
+        self.engine = Engine(
+            Learners(lambda: self._histories, time.monotonic, 10_000),  # type: ignore[arg-type]
+            None,
+            Catalogue.of(CATALOGUE.topics),
+            self._clock,
+            Arms(control),
+            self._answers.put,
+        )
+        self._place = {topic["topic_id"]: at for at, topic in enumerate(TOPICS)}
+        self._pages = np.full((len(cohort.user_ids), 3), -1)
+        self._rows = 0
+        self._waiting: list[pa.Table] = []
+        self.now = datetime.fromtimestamp(float(cohort.moments.min()), UTC).replace(
+            hour=0, minute=0, second=0
+        )
+
+    def _clock(self) -> int:
+        return self._now_us
+
+    def serve(self, bundle: Bundle) -> None:
+        """Answer with a bundle from now on."""
+        self.engine.model = Model.of(bundle)
+        self._lately = Lately()
+        self._refresh()
+
+    def branch(self, home: Path, shift: Shift) -> "Platform":
+        """The same platform from here on, in a world that shifts; this one stays as it is."""
+        paths = [each / "sensei.db" for each in (self._home, home)]
+        with sqlite3.connect(paths[0]) as ours, sqlite3.connect(paths[1]) as theirs:
+            ours.backup(theirs)
+        other = Platform(home, deepcopy(self.cohort), self.engine.arms.control)
+        other.cohort.change = Change.of(shift, [topic["domain"] for topic in TOPICS])
+        other._histories = deepcopy(self._histories)
+        other._pages, other._rows, other.now = self._pages.copy(), self._rows, self.now
+        if self.engine.model:
+            other.serve(self.engine.model.bundle)
+        return other
+
+    def live(self, until: datetime) -> None:
+        """Let everybody act until a moment, week by week."""
+        while self.now < until:
+            if self.engine.model:
+                self._refresh()
+            self.now = min(self.now + WEEK, until)
+            self._live_week()
+
+    def _live_week(self) -> None:
+        while len(who := self.cohort.due(self.now)):
+            if self.engine.model:
+                self._open_pages(who)
+            else:
+                self._pages = self.cohort.next_in_curriculum()
+            acts = self.cohort.step(self._pages, self.now)
+            if self.engine.model:
+                self._open_quizzes(acts)
+            self._take(acts)
+        self._write()
+
+    def _open_pages(self, who: Any) -> None:
+        moments, fresh = self.cohort.moments, self.cohort.fresh
+        for each in who[fresh[who]].tolist():
+            self._now_us = int(1e6 * (moments[each] - OPENED))
+            answer = self.engine.recommend_next_topics(self.cohort.user_ids[each])
+            shown = [self._place[row["topic_id"]] for row in answer["recommendations"]]
+            self._pages[each] = (shown + [-1] * 3)[:3]
+
+    def _open_quizzes(self, acts: Acts) -> None:
+        """Nobody chooses by what is suggested, so it may be asked when the quiz is over."""
+        for row in np.flatnonzero((acts.kind == QUIZ) & (acts.learner % 3 == 0)).tolist():
+            self._now_us = int(1e6 * acts.begin[row]) - 1
+            learner = self.cohort.user_ids[acts.learner[row]]
+            topic = TOPICS[acts.topic[row]]["topic_id"]
+            self.engine.suggest_quiz_difficulty(learner, topic)
+
+    def _take(self, acts: Acts) -> None:
+        world = self.cohort
+        table = to_table([acts], world.topics, world.user_ids, world.draws, world.seed, world.end)
+        ids = pa.array([f"{self._rows + at:x}" for at in range(table.num_rows)])
+        self._rows += table.num_rows
+        place = table.column_names.index("event_id")
+        checked, bad = check_table(
+            table.set_column(place, "event_id", ids), datetime.fromtimestamp(world.end, UTC)
+        )
+        assert not bad
+        self._histories.append(checked)
+        self._waiting.append(checked)
+
+    def _write(self) -> None:
+        if self._waiting:
+            self.log.append_table(pa.concat_tables(self._waiting), "simulation", now=self.now)
+        self._waiting = []
+        self._answers.flush()
+
+    def _refresh(self) -> None:
+        """What all did until this week, as serving reads it."""
+        model = self.engine.model
+        assert model is not None
+        self._lately.read(self.log, model.trained_until, int(1e6 * self.now.timestamp()))
+        self.engine.model = model.knowing(self._lately.of(self.engine.catalogue.topics.values()))
