@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from flows.watching import WINDOWS_BEFORE
 from monitored import WEEK, Champion, drift_at, outcomes, trained
 from simulated_platform import Platform
 from worlds import END, TOPICS
 
+from flows.watching import WINDOWS_BEFORE
 from sensei.simulation import Cohort, Shift
 from training.export import import_tensorflow
 

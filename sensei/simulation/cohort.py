@@ -136,7 +136,7 @@ class Cohort:
     @property
     def fresh(self) -> Bools:
         """(L,) whether the next act of each learner begins a session."""
-        return self._progress.in_session == 0
+        return np.equal(self._progress.in_session, 0)
 
     def next_in_curriculum(self) -> Ints:
         """What a platform without models offers: (L, 3) next topics in order not yet touched."""
