@@ -129,6 +129,9 @@ def test_each_day_arm_and_version_has_a_row() -> None:
         ("05", "difficulty", "sequence", "3", "champion"): 1,
         ("05", "recommendation", "most_popular", None, "champion"): 1,
     }
+    (judged,) = (row for row in by_day(frame) if row["kind"] == "difficulty")
+    assert judged["log_loss"]["n"] == 1
+    assert "recommendation_acceptance" not in judged  # nothing was counted
 
 
 def test_lift_compares_the_same_days_only() -> None:

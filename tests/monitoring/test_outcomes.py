@@ -36,6 +36,23 @@ def test_accepted_is_who_turns_to_a_shown_topic_other_than_the_last(
     )
 
 
+def test_the_last_topic_may_be_of_long_ago(answered: Given, did: Given, outcomes: Read) -> None:
+    did("ann", -900, 12)
+    did("ann", -500, 11, interaction_type="recommendation_accepted")  # no topic he turned to
+    answered("ann", 0, [11, 12])
+    did("bob", -900, 11)
+    did("bob", -500, 12)
+    answered("bob", 0, [11, 12])
+    for learner in ("ann", "bob"):
+        did(learner, 10, 11)
+        did(learner, 11, 12)
+    did("eve", -900, 11)
+    did("eve", -500, 12)
+    answered("eve", 0, [11, 12])
+    did("eve", 10, 12)
+    assert outcomes()["accepted"].to_dict() == {"ann 0": 1, "bob 0": 1, "eve 0": 0}
+
+
 def test_a_row_says_whose_and_what_it_is(answered: Given, outcomes: Read) -> None:
     answered("ann", 0, [11, 12], arm="control", model="most_popular", version=None)
     row = outcomes().loc["ann 0"]
