@@ -10,18 +10,12 @@ from sensei import extraction
 from sensei.contracts import KINDS, LEARNING_KINDS, LEVELS, RESPONSE_KINDS
 from sensei.frames import categories, known
 
+_TEXTS = ("user_id", "kind", "model", "version", "bundle", "arm", "fallback", "answer")
 _ANSWERS = pa.schema(
     {
         "prediction_id": pa.string(),
-        "user_id": pa.string(),
-        "kind": pa.string(),
+        **dict.fromkeys(_TEXTS, pa.dictionary(pa.int32(), pa.string())),
         "topic_id": pa.int64(),
-        "model": pa.string(),
-        "version": pa.string(),
-        "bundle": pa.string(),
-        "arm": pa.string(),
-        "fallback": pa.string(),
-        "answer": pa.string(),
         "time": pa.int64(),
     }
 )
@@ -59,13 +53,13 @@ def read_answers(engine: Engine, start_us: int, end_us: int) -> pd.DataFrame:
     """
     found = extraction.fetch(
         engine,
-        "SELECT prediction_id, user_id, kind, topic_id, model, version, bundle, arm, fallback, "  # noqa: S608
-        f"CAST(answer AS TEXT), created_at FROM predictions WHERE {_within(start_us, end_us)} "
-        "AND kind IN ('recommendation', 'difficulty')",
+        "SELECT prediction_id, user_id, kind, model, version, bundle, arm, fallback, "  # noqa: S608
+        f"CAST(answer AS TEXT), topic_id, created_at FROM predictions "
+        f"WHERE {_within(start_us, end_us)} AND kind IN ('recommendation', 'difficulty')",
         _ANSWERS,
-    ).sort_by([("time", "ascending"), ("prediction_id", "ascending")])
-    texts = [f.name for f in _ANSWERS if f.type == pa.string() and f.name != "prediction_id"]
-    columns = {name: categories(found[name]) for name in texts}
+    ).unify_dictionaries()
+    found = found.sort_by([("time", "ascending"), ("prediction_id", "ascending")])
+    columns = {name: categories(found[name]) for name in _TEXTS}
     return pd.DataFrame(
         {
             "prediction_id": found["prediction_id"].to_numpy(),

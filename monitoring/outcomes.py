@@ -5,6 +5,7 @@ horizon is over: before that it is open, for those who act at once would be coun
 Events count by their timestamp, which is their end.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from sensei.contracts import ATTEMPT_KINDS, DAY, KINDS, LEARNING_KINDS, LEVELS, 
 
 ATTEMPTS = [KINDS.index(kind) for kind in ATTEMPT_KINDS]
 ACCEPTED = KINDS.index("recommendation_accepted")
+
+MOST_ANSWERS = 200_000
+"""Answers that are joined at a time, give or take those of one learner."""
 
 SOURCE = ("prediction_id", "user_id", "kind", "model", "version", "bundle", "arm", "fallback")
 """Columns of an answer that its outcome keeps."""
@@ -49,11 +53,21 @@ def read_outcomes(
     """
     earlier = start_us - horizon_us  # what a first answer of the window may repeat
     answers = read_answers(engine, earlier, end_us)
-    users = answers["user_id"].cat.categories
-    events = read_events(engine, users, earlier, end_us)
-    found = join(answers, events, end_us, horizon_us, k)
+    events = read_events(engine, answers["user_id"].cat.categories, earlier, end_us)
+    parts = [join(*part, end_us, horizon_us, k) for part in _parts(answers, events)]
+    found = pd.concat([part[part["time"] >= start_us] for part in parts])
     found["catalogue"] = count_topics(engine)
-    return found[found["time"] >= start_us].reset_index(drop=True)
+    return found.sort_values(["time", "prediction_id"], ignore_index=True)
+
+
+def _parts(
+    answers: pd.DataFrame, events: pd.DataFrame
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Answers and events of some learners each: what is joined at a time fits into memory."""
+    learner = answers["user_id"].cat.codes.to_numpy()
+    part_of = np.cumsum(np.bincount(learner, minlength=1)) // MOST_ANSWERS
+    for part in np.unique(part_of):
+        yield answers[part_of[learner] == part], events[part_of[events["learner"]] == part]
 
 
 def join(

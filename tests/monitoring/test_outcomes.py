@@ -182,6 +182,20 @@ def test_nothing_answered_is_an_empty_frame(did: Given, outcomes: Read) -> None:
     assert {"accepted", "shown", "open", "catalogue"} <= set(found)
 
 
+def test_learners_joined_in_parts_are_joined_alike(
+    answered: Given, did: Given, outcomes: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for learner in ("ann", "bob", "eve"):
+        answered(learner, 0, [12])
+        answered(learner, 100, SAID, topic_id=12)
+    did("bob", 10, 12)
+    did("eve", 110, 12, **attempt(0.9))
+    at_once = outcomes()
+    monkeypatch.setattr("monitoring.outcomes.MOST_ANSWERS", 1)
+    pd.testing.assert_frame_equal(outcomes(), at_once)
+    assert at_once["accepted"].sum() == at_once["passed"].sum() == 1
+
+
 # Properties, on frames as the log gives them: learners at random, each a case of its own
 
 LEARNERS, HORIZON, END = 60, 60, 300
