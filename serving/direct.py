@@ -7,7 +7,8 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sensei.keys import OPERATOR
-from serving.endpoints import ERROR_HANDLERS, HANDLED, Endpoint, Responder, path_as_sent, responder
+from serving.endpoints import ERROR_HANDLERS, HANDLED, Endpoint, Responder, responder
+from serving.paths import path_as_sent
 
 
 class Direct:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Literal, Protocol, cast
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 import orjson
 from pydantic import BaseModel
@@ -31,7 +31,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import Route
 
 from sensei.errors import (
     ConflictingEvent,
@@ -41,6 +41,7 @@ from sensei.errors import (
     SenseiError,
     StorageUnavailable,
 )
+from serving.paths import AsSent, of_path
 from serving.schemas import Query, parse
 
 Scope = Literal["open", "platform", "operator"]
@@ -184,31 +185,6 @@ def responder(endpoint: Endpoint) -> Responder:
     return cast("Responder", respond)
 
 
-def path_as_sent(scope: Any) -> str:
-    """The path of a request, its `%2F` still such."""
-    raw: bytes = scope.get("raw_path") or b""
-    return raw.decode("latin-1") if b"%" in raw else scope["path"]
-
-
-class AsSent(Route):
-    """A route that reads the path as it was sent, so that `%2F` does not part it."""
-
-    def matches(self, scope: Any) -> tuple[Match, Any]:
-        """Whether the request is for this route; its parameters are as sent."""
-        return super().matches({**scope, "path": path_as_sent(scope)})
-
-
-def _in_path(request: Request) -> dict[str, str]:
-    """The parameters of the path, decoded."""
-    found = {}
-    for name, sent in request.path_params.items():
-        try:
-            found[name] = unquote(sent, errors="strict") if "%" in sent else sent
-        except UnicodeDecodeError:
-            raise InvalidInput(f"{name}: expected UTF-8, got {sent!r:.80}; encode it so") from None
-    return found
-
-
 @lru_cache(maxsize=1024)
 def _query(text: bytes) -> tuple[tuple[str, str], ...]:
     """Names and values of a query; most requests send one of a few."""
@@ -222,7 +198,7 @@ def _parameters(request: Request) -> dict[str, Any]:
         names = [name for name, _ in given]
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidInput(f"{twice}: expected one value, got several; send it once")
-    in_path = _in_path(request)
+    in_path = of_path(request)
     if clash := found.keys() & in_path.keys():
         name = min(clash)
         raise InvalidInput(f"{name}: expected in the path only, got it twice; leave it out of ?")
