@@ -178,10 +178,7 @@ def up() -> None:
     """Prefect, worker, MLflow, Evidently and the service at once, until Ctrl-C."""
     from flows.up import up as start
 
-    with run_progress() as say:
-        say("Prefect, MLflow, Evidently and the service start: about a minute")
-        code = start(Settings(), console, say)
-    raise typer.Exit(code)
+    raise typer.Exit(start(Settings()))
 
 
 app.command()(status)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.console import console, run_progress
 from flows.deploying import POOL
 from flows.own_log import open_own_log
 from flows.preflight import check_ports, check_room
@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LOOPBACK = "127.0.0.1"
 WORKER = "Worker"
 
+Say = Callable[[str], None]
+
 PURPOSES = {
     "Prefect": "runs, schedules, artifacts; start a run or promote a version by hand",
     "MLflow": "experiments and versions, with model cards, plots and metrics",
@@ -33,7 +35,7 @@ PURPOSES = {
 }
 
 
-def up(settings: Settings, console: Console, say: Callable[[str], None]) -> int:
+def up(settings: Settings) -> int:
     """Start all parts, show where they are, and end them on Ctrl-C.
 
     Returns:
@@ -53,14 +55,14 @@ def up(settings: Settings, console: Console, say: Callable[[str], None]) -> int:
         }
     )
     open_own_log(settings).close()
-    return asyncio.run(_Up(settings, console, say).run())
+    return asyncio.run(_Up(settings).run())
 
 
 class _Up:
     """The parts of this installation."""
 
-    def __init__(self, settings: Settings, console: Console, say: Callable[[str], None]) -> None:
-        self.settings, self.console, self.say = settings, console, say
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         port = settings.prefect_port
         self.sites = {
             "Prefect": f"http://{LOOPBACK}:{port}",
@@ -68,10 +70,14 @@ class _Up:
             "Evidently": f"http://{LOOPBACK}:{settings.evidently_port}",
             "Service": f"http://{settings.service_host}:{settings.service_port}",
         }
+        self.elsewhere = settings.tracking_uri.startswith("http")
+        if self.elsewhere:
+            self.sites["MLflow"] = settings.tracking_uri
         self.api = f"{self.sites['Prefect']}/api"
         environment = settings.environment() | {
             "PREFECT_API_URL": self.api,
             "PROJECT_ROOT": str(ROOT),
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",  # `sensei` itself is quiet
             "PYTHONUNBUFFERED": "1",
         }
         self.supervisor = Supervisor(settings.logs, environment, ROOT)
@@ -83,33 +89,36 @@ class _Up:
             asyncio.get_running_loop().add_signal_handler(each, stopped.set)
         try:
             async with httpx.AsyncClient(timeout=5) as client:
-                if not await _first(self._start(client), stopped):
+                with run_progress() as say:
+                    say("Prefect, MLflow, Evidently and the service start: about a minute")
+                    started = await _first(self._start(client, say), stopped)
+                if not started:
                     return 0
                 await self._show(client)
             return await self._watch(stopped)
         finally:
-            self.console.print("Ending all parts ...")
+            console.print("Ending all parts ...")
             await self.supervisor.stop(first=[WORKER])
-            self.console.print("Ended. What they know is kept: start again with the same command.")
+            console.print("Ended. What they know is kept: start again with the same command.")
 
-    async def _start(self, client: httpx.AsyncClient) -> None:
+    async def _start(self, client: httpx.AsyncClient, say: Say) -> None:
         """All at the same time; the worker once there is something for it."""
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.to_thread(open_project, self.settings.evidently))
             for part in self._servers(client):
-                group.create_task(self._begin(part))
-            group.create_task(self._begin_worker(client))
+                group.create_task(self._begin(part, say))
+            group.create_task(self._begin_worker(client, say))
 
-    async def _begin(self, part: Part) -> None:
+    async def _begin(self, part: Part, say: Say) -> None:
         await self.supervisor.start(part)
-        self.say(f"{part.name}: answers")
+        say(f"{part.name}: answers")
 
-    async def _begin_worker(self, client: httpx.AsyncClient) -> None:
+    async def _begin_worker(self, client: httpx.AsyncClient, say: Say) -> None:
         while not await _answers(client, f"{self.api}/health"):
             await asyncio.sleep(0.3)
         await self.supervisor.run("Deployments", [sys.executable, "-m", "flows.deploying"])
-        self.say("Deployments: made")
-        await self._begin(self._worker(client))
+        say("Deployments: made")
+        await self._begin(self._worker(client), say)
 
     def _servers(self, client: httpx.AsyncClient) -> list[Part]:
         prefect, mlflow, evidently = (
@@ -133,6 +142,8 @@ class _Up:
             ],
             "Service": [str(Path(sys.executable).with_name("sensei")), "serve"],
         }
+        if self.elsewhere:
+            del commands["MLflow"]
         pages = {"Prefect": "/api/health", "MLflow": "/health", "Service": "/readyz"}
         return [
             Part(name, command, _asking(client, self.sites[name] + pages.get(name, "/")))
@@ -155,22 +166,22 @@ class _Up:
         table = Table(show_header=False, box=None)
         for name, purpose in PURPOSES.items():
             table.add_row(f"[bold]{name}[/bold]", self.sites.get(name, ""), purpose)
-        self.console.print(table)
+        console.print(table)
         ready: dict[str, Any] = (await client.get(f"{self.sites['Service']}/readyz")).json()
         for trouble in ready["troubles"]:
-            self.console.print(f"[yellow]service:[/yellow] {escape(trouble)}", soft_wrap=True)
-        self.console.print(f"Logs: {self.settings.logs}. Ctrl-C ends all.", soft_wrap=True)
+            console.print(f"[yellow]service:[/yellow] {escape(trouble)}", soft_wrap=True)
+        console.print(f"Logs: {self.settings.logs}. Ctrl-C ends all.", soft_wrap=True)
 
     async def _watch(self, stopped: asyncio.Event) -> int:
         """Until Ctrl-C; a part that ends by itself is said, and the others go on."""
         ended = 0
         while name := await _first(self.supervisor.next_end(), stopped):
             ended = 1
-            self.console.print(
+            console.print(
                 f"[red]{name} ended.[/red] The others go on; start all again to have it back. "
                 "Its log ends with"
             )
-            self.console.print(escape(self.supervisor.tail(name)), soft_wrap=True)
+            console.print(escape(self.supervisor.tail(name)), soft_wrap=True)
         return ended
 
 

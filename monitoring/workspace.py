@@ -6,6 +6,9 @@ from typing import Any
 
 PROJECT = "Cyber-Sensei"
 
+VARYING = ("threshold", "per_column_threshold", "columns")
+"""Parameters that change from report to report: the dashboard would begin a new line for each."""
+
 
 def open_project(folder: Path) -> Any:
     """The project of the workspace, with its dashboard; made where absent.
@@ -36,8 +39,14 @@ def keep(folder: Path, snapshot: Any, kept: int) -> None:
         snapshot: what an Evidently report gave.
         kept: reports that remain, the new one included.
     """
+    from evidently.legacy.core import new_id
+
     workspace, project = open_project(folder)
-    workspace.add_run(project.id, snapshot)
+    model = snapshot.to_snapshot_model()
+    for result in model.metric_results.values():
+        for name in VARYING:
+            result.metric_value_location.metric.params.pop(name, None)
+    workspace.state.write_snapshot(project.id, new_id(), model)
     runs = sorted(workspace.list_runs(project.id), key=str, reverse=True)  # ids grow with time
     for old in runs[kept:]:
         workspace.delete_run(project.id, old)
@@ -45,24 +54,24 @@ def keep(folder: Path, snapshot: Any, kept: int) -> None:
 
 def _dashboard() -> Any:
     from evidently.sdk.models import DashboardModel, DashboardTabModel, PanelMetric
-    from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel, text_panel
+    from evidently.sdk.panels import line_plot_panel, text_panel
 
-    share = PanelMetric(
-        legend="share", metric="DriftedColumnsCount", metric_labels={"value_type": "share"}
-    )
-    count = PanelMetric(
-        legend="inputs", metric="DriftedColumnsCount", metric_labels={"value_type": "count"}
-    )
+    # No counters: of 0, the usual value, Evidently's page says "no value".
+    drifted = {
+        kind: PanelMetric(
+            legend=kind, metric="DriftedColumnsCount", metric_labels={"value_type": kind}
+        )
+        for kind in ("share", "count")
+    }
     panels = [
         text_panel(
             "Drift",
-            "The last seven days against the champion's own reference: inputs, answers, outcomes. "
+            "The last days against the champion's own reference: inputs, answers, outcomes. "
             "An input drifts when it moved further than matters and than chance explains.",
         ),
-        counter_panel("Drift score now, 0 to 1", [share], size="half"),
-        counter_panel("Inputs that drift now", [count], size="half"),
-        line_plot_panel("Drift score: share of inputs that drift", [share]),
-        bar_plot_panel(
+        line_plot_panel("Drift score, 0 to 1", [drifted["share"]], size="half"),
+        line_plot_panel("Inputs that drift", [drifted["count"]], size="half"),
+        line_plot_panel(
             "Jensen-Shannon distance of each input, at most 0.83",
             [PanelMetric(legend="{{column}}", metric="ValueDrift")],
         ),

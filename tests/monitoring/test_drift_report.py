@@ -91,6 +91,21 @@ def test_the_dashboard_has_what_a_person_opens_it_for(written):
     assert shown == {"DriftedColumnsCount", "ValueDrift"}
 
 
+def test_reports_of_other_sizes_go_on_in_the_same_lines_of_the_dashboard(tmp_path):
+    for size in (200, 300):
+        write(tmp_path, window(size, size), window(300, 2))
+    workspace, project = open_project(tmp_path / "evidently")
+    lines = [
+        {
+            str(sorted(result.metric_value_location.metric.params.items()))
+            for result in workspace.get_run(project.id, run).metric_results.values()
+        }
+        for run in workspace.list_runs(project.id)
+    ]
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+
+
 def test_the_project_is_made_once(tmp_path):
     first, again = (open_project(tmp_path)[1].id for _ in range(2))
     assert first == again
