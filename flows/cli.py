@@ -19,6 +19,7 @@ from flows.faults import in_words
 from flows.foreign import Renamed, mapping_of, refuse_useless
 from flows.keys import app as keys_app
 from flows.learner import app as learner_app
+from flows.neighbours import use_prefect
 from flows.preflight import check_port, check_room
 from flows.promotion_commands import models, promote, reconcile, rollback
 from flows.status import status
@@ -108,6 +109,7 @@ def _train(
 
     refuse_empty(open_own_log(settings))
     check_room(settings.root)
+    use_prefect(settings)
     say("Prefect: starting its engine, about 20 seconds where no server runs")
     from flows.train_models import train_models
 
@@ -197,7 +199,9 @@ def monitor() -> None:
     from flows.monitored import show_monitored
     from flows.own_log import open_own_log
 
-    open_own_log(Settings())
+    settings = Settings()
+    open_own_log(settings)
+    use_prefect(settings)
     with run_progress() as say:
         say("Prefect: starting its engine, about 20 seconds where no server runs")
         from flows.monitor_models import monitor_models

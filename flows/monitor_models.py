@@ -28,6 +28,7 @@ def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
     skew = watching.compare_inputs(settings, answers, end)
     observed = watching.observe(settings, end)
     drift = report_drift(settings, observed, end) if observed else None
-    concluded = watching.conclude(settings, answers, drift, skew, end)
+    trial = watching.follow_trial(settings, end)
+    concluded = watching.conclude(settings, answers, drift, skew, trial, end)
     watching.give_alarm(settings, concluded, end)
     return concluded.found

@@ -36,6 +36,9 @@ def rows(found: Found) -> list[tuple[str, str, str]]:
     listed.insert(1, ("Lift over the control arm", *_lift(found["lift"])))
     listed.append(("Drift, 0 to 1", *_drift(found["drift"])))
     listed.append(("Inputs that serving read otherwise", *_skew(found["skew"])))
+    if found.get("trial"):
+        trial = found["trial"]
+        listed.append(("Live trial", "decided" if trial["enough"] else "open", trial["said"]))
     return listed
 
 

@@ -111,6 +111,16 @@ def prefect_api(settings: Settings) -> str:
     return os.environ.get("PREFECT_API_URL", "").rstrip("/") or local
 
 
+def use_prefect(settings: Settings) -> None:
+    """Have flows use the server at our port where one answers; else each starts its own.
+
+    To be called before Prefect is imported.
+    """
+    api = prefect_api(settings)
+    if ask_prefect(api, "/work_pools/filter", {}) is not None:
+        os.environ.setdefault("PREFECT_API_URL", api)
+
+
 def ask_prefect(api: str, path: str, wanted: dict[str, Any]) -> Any:
     """Post to a Prefect server.
 

@@ -22,6 +22,7 @@ from monitoring.cooldown import due
 from monitoring.monitor import figures
 from monitoring.outcomes import read_outcomes
 from monitoring.skew import Skew, compare
+from monitoring.trial import follow
 from monitoring.windows import window_end
 from sensei.bundle import Bundle
 from sensei.contracts import DAY
@@ -30,6 +31,9 @@ from sensei.facts import ALARMED, MONITORED
 from sensei.log import open_log
 from sensei.settings import Settings
 from sensei.tables import to_microseconds
+from sensei.trial import current
+
+HOUR = 3_600_000_000
 
 WINDOWS_BEFORE = 4
 """Windows that quality is compared with: long enough to be known well, short enough to move on."""
@@ -59,7 +63,7 @@ def read_answers(settings: Settings, end: datetime) -> Answers:
     span = settings.drift_days * DAY
     stop = to_microseconds(end)
     start = stop - span
-    horizon = settings.acceptance_hours * 3_600_000_000
+    horizon = settings.acceptance_hours * HOUR
     engine = open_log(settings.log_url).engine
     current = read_outcomes(engine, start, stop, horizon)
     before = read_outcomes(engine, start - WINDOWS_BEFORE * span, start, horizon)
@@ -100,6 +104,19 @@ def observe(settings: Settings, end: datetime) -> Observed | None:
     return Observed.until(log, end)
 
 
+@task(name="follow the trial", **IO)
+def follow_trial(settings: Settings, end: datetime) -> dict[str, Any] | None:
+    """What a live trial says by now; None where none runs."""
+    log = open_log(settings.log_url)
+    trial = current(log)
+    if trial is None:
+        return None
+    horizon = settings.acceptance_hours * HOUR
+    said = follow(log.engine, trial, to_microseconds(end), horizon, settings.seed)
+    get_run_logger().info("Trial: %s: %s", trial.name, said["said"])
+    return said
+
+
 @dataclass(frozen=True)
 class Concluded:
     """What was found, as it is stored and shown, and what of it is an alarm."""
@@ -110,7 +127,12 @@ class Concluded:
 
 @task(name="conclude")
 def conclude(
-    settings: Settings, answers: Answers, drift: Compared | None, skew: Skew, end: datetime
+    settings: Settings,
+    answers: Answers,
+    drift: Compared | None,
+    skew: Skew,
+    trial: dict[str, Any] | None,
+    end: datetime,
 ) -> Concluded:
     """Make figures and alarms of it all."""
     stop = to_microseconds(end)
@@ -130,6 +152,7 @@ def conclude(
         "data_drift_score": drift and drift.drift.score,
         "drift": drift and _drift(drift),
         "skew": asdict(skew),
+        "trial": trial,
         "alarms": [alarm.sentence for alarm in alarming],
     }
     return Concluded(found, alarming)

@@ -71,3 +71,9 @@ def test_skew_names_the_inputs():
     skew = {"compared": 900, "different": 3, "inputs": {"recommendation.mean_score": 3}}
     text = markdown(EMPTY | {"skew": skew})
     assert "| 3 | of 900 answers: recommendation.mean_score |" in text
+
+
+def test_a_live_trial_has_a_row_while_it_runs():
+    assert "Live trial" not in markdown(EMPTY)
+    said = {"said": "3.0 points more often", "enough": True}
+    assert "| Live trial | decided | 3.0 points more often |" in markdown(EMPTY | {"trial": said})
