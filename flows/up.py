@@ -102,23 +102,23 @@ class _Up:
             console.print("Ended. What they know is kept: start again with the same command.")
 
     async def _start(self, client: httpx.AsyncClient, say: Say) -> None:
-        """All at the same time; the worker once there is something for it."""
+        """All at the same time; then the worker, whose runs need them."""
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.to_thread(open_project, self.settings.evidently))
+            group.create_task(self._deploy(client, say))
             for part in self._servers(client):
                 group.create_task(self._begin(part, say))
-            group.create_task(self._begin_worker(client, say))
+        await self._begin(self._worker(client), say)
 
     async def _begin(self, part: Part, say: Say) -> None:
         await self.supervisor.start(part)
         say(f"{part.name}: answers")
 
-    async def _begin_worker(self, client: httpx.AsyncClient, say: Say) -> None:
+    async def _deploy(self, client: httpx.AsyncClient, say: Say) -> None:
         while not await _answers(client, f"{self.api}/health"):
             await asyncio.sleep(0.3)
         await self.supervisor.run("Deployments", [sys.executable, "-m", "flows.deploying"])
         say("Deployments: made")
-        await self._begin(self._worker(client), say)
 
     def _servers(self, client: httpx.AsyncClient) -> list[Part]:
         prefect, mlflow, evidently = (

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sensei.database import connect
 from sensei.errors import StorageUnavailable
+from sensei.exclusion import alone
 
 if TYPE_CHECKING:
     import keras
@@ -68,8 +70,9 @@ class Registry:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         self.tracking_uri = tracking_uri
         try:
-            self.client = MlflowClient(tracking_uri)
-            self.experiment_id = self._experiment(tracking_uri, artifacts)
+            with _one_at_a_time(tracking_uri):
+                self.client = MlflowClient(tracking_uri)
+                self.experiment_id = self._experiment(tracking_uri, artifacts)
         except Exception as error:  # requests, SQLAlchemy or MLflow, depending on the URI
             raise StorageUnavailable(
                 f"MLflow: expected {tracking_uri.split('@')[-1]} to answer, got "
@@ -251,6 +254,20 @@ _ABOUT = {
     "recommendation": "What to study next: probabilities over topics from twenty inputs.",
     "difficulty": "How hard the next quiz should be: expected success at easy, medium and hard.",
 }
+
+
+@contextmanager
+def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
+    """Two that open a new database at once would both make its tables, and one would fail."""
+    if tracking_uri.startswith("http"):
+        yield
+        return
+    engine = connect(tracking_uri)
+    try:
+        with alone(engine, "mlflow"):
+            yield
+    finally:
+        engine.dispose()
 
 
 @contextmanager

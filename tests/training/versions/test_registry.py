@@ -148,3 +148,20 @@ def test_a_versions_words_are_replaced_and_figures_join_its_run(registry, logged
     metrics = registry.client.get_run(logged.run_id).data.metrics
     assert metrics["recommendation/gate/gain"] == 0.25
     assert metrics["recommendation/reference/new_ndcg_at_5"] == 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_that_open_a_new_database_at_once_both_find_it(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from training.registry import Registry; "
+        "print(Registry(sys.argv[1], Path(sys.argv[2])).experiment_id)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    given = f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts")
+    both = [
+        subprocess.Popen([*command, *given], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    found = [each.communicate()[0].strip() for each in both]
+    assert [each.returncode for each in both] == [0, 0]
+    assert found[0] == found[1] != ""
