@@ -104,15 +104,18 @@ def windows(
     earlier = f"the {days} days before"
     if champion is None:
         return Windows(observed.inputs(*last), observed.inputs(*before), earlier)
-    current, reference, against = [], [], []
+    current, reference, own, other = [], [], [], []
     for model, entry in champion.manifest.models.items():
         statistics = Statistics.from_arrays(dict(champion.statistics[model]))
         of = model, statistics, answers_of(champion, model)
         current.append(observed.window(*of, *last))
         kept = load_reference(registry, model, entry.version)
         reference.append(observed.window(*of, *before) if kept is None else kept)
-        against.append(earlier if kept is None else f"the reference of {model} {entry.version}")
-    return Windows(_beside(current), _beside(reference), " and ".join(dict.fromkeys(against)))
+        (other if kept is None else own).append(f"{model} {entry.version}")
+    against = f"the training window of {' and '.join(own)}" if own else earlier
+    if own and other:
+        against += f" ({earlier} for {' and '.join(other)})"
+    return Windows(_beside(current), _beside(reference), against)
 
 
 def references(

@@ -20,7 +20,7 @@ DRIFT = {
     "score": 0.25,
     "small": False,
     "drifted": ["score", "domain"],
-    "against": "the reference of recommendation 3",
+    "against": "the training window of recommendation 3",
     "n_current": 1200,
     "n_reference": 1100,
     "report": "/home/reports/drift.html",
@@ -54,7 +54,7 @@ def test_figures_stand_with_their_intervals_and_counts():
 
 def test_drift_names_what_moved_and_against_what():
     text = shown(EMPTY | {"drift": DRIFT, "alarms": ["Drift: 0.25 of 1"]})
-    assert "score, domain; 1,200 learners against the reference of recommendation 3" in text
+    assert "score, domain; 1,200 learners against the training window of recommendation 3" in text
     assert "alarm: Drift: 0.25 of 1" in text
     assert "/home/reports/drift.html" in text
     assert "No alarm" not in text
