@@ -104,7 +104,9 @@ def windows(
     earlier = f"the {days} days before"
     if champion is None:
         return Windows(observed.inputs(*last), observed.inputs(*before), earlier)
-    current, reference, own, other = [], [], [], []
+    current, reference = [], []
+    own: list[str] = []
+    other: list[str] = []
     for model, entry in champion.manifest.models.items():
         statistics = Statistics.from_arrays(dict(champion.statistics[model]))
         of = model, statistics, answers_of(champion, model)
