@@ -119,19 +119,29 @@ def _waiting(tracked: "Tracked", champion: dict[str, str]) -> str:
 
 
 def last_run(settings: Settings, around: Sequence[Neighbour], now: datetime) -> str:
-    """The newest training run: as Prefect knows it where it answers, else as MLflow does."""
+    """The newest training run of those that Prefect and MLflow know.
+
+    A run without a server is known to MLflow alone, one that failed early to Prefect alone.
+    """
+    found = []
     known = "PREFECT_API_URL" in os.environ
     if known or any(each.name == "Prefect" and each.state == "answers" for each in around):
-        runs = ask_prefect(prefect_api(settings), "/flow_runs/filter", _NEWEST)
-        if runs:
-            return _of_prefect(runs[0], now)
+        for run in ask_prefect(prefect_api(settings), "/flow_runs/filter", _NEWEST) or []:
+            moment = datetime.fromisoformat(run["start_time"])
+            found.append((moment, f"{run['name']}, {run['state_name'].lower()}", "Prefect"))
     try:
-        run = _tracked(settings).last_run
+        tracked = _tracked(settings).last_run
     except StorageUnavailable:
-        return "unknown: neither Prefect nor MLflow answers"
-    if run is None:
+        if not found:
+            return "unknown: neither Prefect nor MLflow answers"
+    else:
+        if tracked:
+            said = f"{tracked.name}, {tracked.status.lower()}"
+            found.append((tracked.started_at, said, "MLflow"))
+    if not found:
         return "none yet"
-    return f"{run.name}, {run.status.lower()}, begun {ago(run.started_at, now)} (MLflow)"
+    moment, said, source = max(found)
+    return f"{said}, begun {ago(moment, now)} ({source})"
 
 
 _NEWEST: dict[str, Any] = {
@@ -140,11 +150,6 @@ _NEWEST: dict[str, Any] = {
     "sort": "START_TIME_DESC",
     "limit": 1,
 }
-
-
-def _of_prefect(run: dict[str, Any], now: datetime) -> str:
-    began = datetime.fromisoformat(run["start_time"])
-    return f"{run['name']}, {run['state_name'].lower()}, begun {ago(began, now)} (Prefect)"
 
 
 def _live(log: "Log", now: datetime) -> Rows:

@@ -4,6 +4,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from flows.neighbours import Neighbour
 from flows.status import champions, last_run, retraining, servers, status
@@ -89,14 +90,34 @@ def test_another_program_at_a_port_is_not_said_to_be_the_server():
     assert servers(around) == "service 8000 answers (log: gone), MLflow 5001 another program"
 
 
-def test_the_last_run_is_prefects_where_it_answers(home, listening, monkeypatch):
+def mlflow_run(home: Settings, began: datetime) -> None:
+    engine = create_engine(home.tracking_uri)
+    with engine.begin() as connection:
+        for statement in (
+            "CREATE TABLE registered_model_aliases (name TEXT, alias TEXT, version INTEGER)",
+            "CREATE TABLE experiments (experiment_id INTEGER, name TEXT)",
+            "CREATE TABLE runs (name TEXT, status TEXT, start_time INTEGER, lifecycle_stage TEXT, "
+            "experiment_id INTEGER)",
+            "INSERT INTO experiments VALUES (1, 'cyber-sensei')",
+            "INSERT INTO runs VALUES ('train 2026-04-30', 'FINISHED', "
+            f"{int(began.timestamp() * 1000)}, 'active', 1)",
+        ):
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_the_last_run_is_the_newest_that_prefect_or_mlflow_knows(home, listening, monkeypatch):
     began = (NOW - timedelta(hours=3)).isoformat()
-    run = {"name": "calm-otter", "state_name": "Completed", "start_time": began}
+    run = {"name": "calm-otter", "state_name": "Failed", "start_time": began}
     port = listening({"/api/flow_runs/filter": [run]})
-    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
-    assert last_run(home, [], NOW) == "calm-otter, completed, begun 3 h ago (Prefect)"
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     assert last_run(home, [], NOW) == "none yet"
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+    assert last_run(home, [], NOW) == "calm-otter, failed, begun 3 h ago (Prefect)"
+    mlflow_run(home, NOW - timedelta(hours=2))
+    newer = "train 2026-04-30, finished, begun 2 h ago (MLflow)"
+    assert last_run(home, [], NOW) == newer
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    assert last_run(home, [], NOW) == newer
     monkeypatch.setenv("SENSEI_MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert last_run(Settings(), [], NOW).startswith("unknown")
 
