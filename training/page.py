@@ -109,8 +109,7 @@ def figures(model: str, decision: Decision) -> dict[str, float]:
 
 
 def _gate(decision: Decision) -> str:
-    checks = (f"**{each.name} {each.verdict}**: {each.said}" for each in decision.checks)
-    return f"{decision.reason}\n\n{listed(checks)}"
+    return listed(f"**{each.name} {each.verdict}**: {each.said}" for each in decision.checks)
 
 
 def _compared(standing: Standing, decision: Decision, place: Place) -> str:
@@ -164,8 +163,9 @@ def _promoting(model: str, place: Place) -> str:
         f"in a terminal: `sensei promote {version} --reviewer NAME`",
         f"in Prefect's UI: run `promote-model` with reviewer, model `{model}` and version "
         f"`{place.version}`",
-        "here: give it the alias `champion`; serving follows once `sensei reconcile` or a flow has "
-        "seen it, and the ledger says `unknown` for who decided",
+        "here: give it the alias `champion` (the button above only copies it); serving follows "
+        "once `sensei reconcile` or a flow has seen it, and the ledger says `unknown` for who "
+        "decided",
         f"on some learners first: `sensei trial start {version} --share 10`",
         "back again: `sensei rollback --reviewer NAME`",
     ]

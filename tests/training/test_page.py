@@ -29,7 +29,7 @@ def test_the_page_holds_what_a_reviewer_needs(result: Result, made: Maker, model
     text = page(result, made(model), KEPT_BACK, PLACE)
     for part in (
         "It reads events.",
-        "### The gate kept it back\n\nThe champion stays: latency: too slow.",
+        "### The gate kept it back\n\n- **gain passed**: a gain of +0.0200",
         "- **new learners not judged**: 12 targets of 9 learners are too few to judge",
         "- **latency failed**: 12.000 ms an answer, 10.0 ms allowed",
         "- champion, version 3: 0.5000",
