@@ -15,7 +15,7 @@ from features.history import FOLD_VERSION
 from features.statistics import Statistics
 from flows.monitored import markdown
 from flows.reports import Compared
-from flows.steps import IO
+from flows.steps import IN_MEMORY, IO
 from flows.windows import Observed
 from monitoring.alarms import Alarm, alarms
 from monitoring.cooldown import due
@@ -73,7 +73,7 @@ def read_answers(settings: Settings, end: datetime) -> Answers:
     return Answers(current, before)
 
 
-@task(name="compare inputs", **IO)
+@task(name="compare inputs", **IO, **IN_MEMORY)
 def compare_inputs(settings: Settings, answers: Answers, end: datetime) -> Skew:
     """Whether serving read what training reads for the same moments."""
     tables = {}
@@ -125,7 +125,7 @@ class Concluded:
     alarms: list[Alarm]
 
 
-@task(name="conclude")
+@task(name="conclude", **IN_MEMORY)
 def conclude(
     settings: Settings,
     answers: Answers,

@@ -295,3 +295,34 @@ def test_a_storm_of_alarms_starts_one_run_and_other_events_none(server):
     (run,) = runs()
     assert run["parameters"] == {"window_days": 30, "promotion": "auto", "effort": "quick"}
     assert run["state_type"] == "SCHEDULED"
+
+
+HOLDS = """
+import sys, time
+from flows.one_at_a_time import one_at_a_time
+
+with one_at_a_time():
+    print("holds", flush=True)
+    time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_run_that_was_killed_gives_its_place_back(server):
+    _, environment = server
+
+    def hold(seconds: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "ignore", "-c", HOLDS, str(seconds)]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE
+        )
+
+    killed = hold(600)
+    assert killed.stdout
+    assert killed.stdout.readline() == "holds\n"
+    killed.kill()
+    killed.wait()
+    after = hold(0)
+    assert after.communicate(timeout=300)[0] == "holds\n"
+    assert after.returncode == 0
