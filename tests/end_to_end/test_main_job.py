@@ -80,7 +80,12 @@ def test_card_and_all_figures_hang_on_the_run(home):
 
 def test_no_learner_is_named_in_reports_or_registry(home):
     learner = _one(home, "select user_id from user_interactions limit 1").encode()
-    files = [p for d in ("reports", "mlartifacts") for p in (home / d).rglob("*") if p.is_file()]
+    files = [
+        p
+        for d in ("reports", "mlartifacts", "evidently")
+        for p in (home / d).rglob("*")
+        if p.is_file()
+    ]
     files.append(home / "mlflow.db")
     assert len(files) > 10
     assert [p for p in files if learner in p.read_bytes()] == []

@@ -299,11 +299,16 @@ def test_a_storm_of_alarms_starts_one_run_and_other_events_none(server):
 
 HOLDS = """
 import sys, time
+from prefect import flow
 from flows.one_at_a_time import one_at_a_time
 
-with one_at_a_time():
-    print("holds", flush=True)
-    time.sleep(float(sys.argv[1]))
+@flow
+def hold():
+    with one_at_a_time():
+        print("holds", flush=True)
+        time.sleep(float(sys.argv[1]))
+
+hold()
 """
 
 
