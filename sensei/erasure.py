@@ -5,8 +5,9 @@ is still queued, or comes again in a file, is refused. An erasure that was cut o
 """
 
 import json
-import mmap
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,16 @@ from sensei.facts import RETRAINING_DUE
 from sensei.tables import Base, Erased, Fact, Learner, ServingState, UserInteraction
 
 _WAIT_SECONDS = 5.0
+
+# Closing a file gives up all locks that the process has on it, SQLite's own too: the next process
+# that left would remove the journal into which this one goes on writing, and the writes were lost
+# (sqlite.org/howtocorrupt.html, 2.2). A process of its own looks into the file.
+_SEARCHER = """
+import mmap, sys
+names = sys.stdin.buffer.read().split(b"\\0")
+with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    print(any(data.find(each) >= 0 for each in names))
+"""
 
 
 def personal_tables() -> list[Table]:
@@ -132,10 +143,9 @@ def _scrub(engine: Engine, user_id: str) -> None:
     Deleted content is overwritten (`secure_delete`), but the journal holds the old pages until it
     is emptied; and an older file may hold rows that were deleted otherwise.
     """
-    path = Path(str(engine.url.database))
     _empty_journal(engine)
     spelled = {user_id, json.dumps(user_id)[1:-1]}  # as text, and as JSON columns escape it
-    if any(_holds(path, each.encode()) for each in spelled):
+    if _file_holds(engine, spelled):
         with database.storage(engine), engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None, "the pool gave it out"
@@ -158,6 +168,14 @@ def _empty_journal(engine: Engine) -> None:
             time.sleep(0.05)
 
 
-def _holds(path: Path, name: bytes) -> bool:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(name) >= 0
+def _file_holds(engine: Engine, names: Iterable[str]) -> bool:
+    """Whether the bytes of SQLite's file hold one of the names."""
+    found = subprocess.run(  # noqa: S603 - our own program, no shell
+        [sys.executable, "-I", "-S", "-c", _SEARCHER, str(engine.url.database)],
+        input="\0".join(names).encode(),  # no argument: those are for all to see
+        capture_output=True,
+    )
+    if found.returncode:
+        said = found.stderr.decode().strip().splitlines()[-1:]
+        raise database.unavailable(engine.url, RuntimeError(*said))
+    return found.stdout.strip() == b"True"

@@ -1,4 +1,6 @@
 import random
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -244,3 +246,34 @@ def test_a_reader_of_old_pages_is_waited_for_then_said_and_a_repeat_completes(
     assert holding(tmp_path, CANARY) == []
     log.close()
     reader.close()
+
+
+COUNT = """
+import sqlite3, sys
+log = sqlite3.connect(sys.argv[1])
+print(log.execute("SELECT COUNT(*) FROM user_interactions").fetchone()[0])
+log.close()
+"""
+
+
+def test_other_processes_see_what_is_written_after_an_erase(sqlite_url: str) -> None:
+    """One that opens and closes the log must not take the journal of this one away."""
+    log = open_log(sqlite_url)
+    fill(log)
+    erase(log.engine, CANARY, [])
+    others = [sys.executable, "-c", COUNT, str(log.engine.url.database)]
+    before = int(subprocess.check_output(others))
+    log.append([event(user_id="bob", topic_id=3)], NOW)
+    assert int(subprocess.check_output(others)) == before + 1
+    log.close()
+
+
+def test_a_file_that_was_moved_away_is_said_to_be_out_of_reach(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    log = open_log(sqlite_url)
+    file = Path(str(log.engine.url.database))
+    file.rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageUnavailable, match="No such file"):
+        erase(log.engine, CANARY, [])
+    log.close()
