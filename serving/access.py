@@ -74,18 +74,22 @@ class Access:
         """Whether anybody could be let in by a key."""
         return any(key.is_valid for key in (self._keys or {}).values())
 
-    def admit(self, address: str | None, host: bytes, presented: bytes) -> Key | None:
+    def admit(
+        self, address: str | None, host: bytes, presented: bytes, *, is_passed_on: bool = False
+    ) -> Key | None:
         """The key that a caller presents; None where none is needed.
 
         Args:
             address: of this machine, by which the request came in; None for a socket file.
             host: whom the request names, as in its `Host`.
             presented: the key as sent; empty where there was none.
+            is_passed_on: whether a proxy says that it passed the request on for somebody.
 
         Raises:
             Refused: 401, or 503 where the keys could not be read yet.
         """
-        if not self._keys and is_loopback(address) and is_ours(host, address):
+        is_near = is_loopback(address) and is_ours(host, address) and not is_passed_on
+        if not self._keys and is_near:
             return None
         if self._keys is None:
             raise Refused(503, "keys: expected to be read, got no answer of the log; repeat", AGAIN)

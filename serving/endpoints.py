@@ -188,7 +188,11 @@ def responder(endpoint: Endpoint) -> Responder:
 @lru_cache(maxsize=1024)
 def _query(text: bytes) -> tuple[tuple[str, str], ...]:
     """Names and values of a query; most requests send one of a few."""
-    return tuple(parse_qsl(text.decode("latin-1"), keep_blank_values=True))
+    try:
+        found = parse_qsl(text.decode("latin-1"), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidInput(f"query: expected UTF-8, got {text!r:.80}; encode it so") from None
+    return tuple(found)
 
 
 def _parameters(request: Request) -> dict[str, Any]:
@@ -253,10 +257,10 @@ async def unknown(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """All methods of the path, as the header `Allow` has them."""
+    """All methods of the path, as the header `Allow` has them; a folder of files is read."""
     template = _template(request)
     same = [each for each in request.app.routes if getattr(each, "path", "") == template]
-    return ", ".join(sorted({method for each in same for method in each.methods}))
+    return ", ".join(sorted({name for each in same for name in each.methods} or {"GET", "HEAD"}))
 
 
 def _template(request: Request) -> str:

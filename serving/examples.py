@@ -21,7 +21,7 @@ RECOMMENDATIONS: dict[str, Any] = {
             "reasons": [
                 {
                     "cause": "last_topic",
-                    "text": "it often follows Hash functions, which you studied last",
+                    "text": "it often follows “Hash functions”, which you studied last",
                     "without": 0.07,
                 },
                 {

@@ -28,6 +28,9 @@ MAX_HEADER_BYTES = 16_384
 MAX_TARGET_BYTES = 8_192
 """Of path and query together."""
 
+PASSED_ON = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
+"""Headers that only a proxy adds."""
+
 BODY_SECONDS = 10.0
 """How long a caller may take to send a body."""
 
@@ -56,6 +59,7 @@ class Sent(NamedTuple):
     key: bytes = b""
     length: bytes = b""
     is_chunked: bool = False
+    is_passed_on: bool = False
 
 
 class Limits(NamedTuple):
@@ -143,7 +147,8 @@ class Guard:
             return None
         access: Access = self._state.access
         server = scope.get("server")
-        key = access.admit(server[0] if server else None, sent.host, sent.key)
+        address = server[0] if server else None
+        key = access.admit(address, sent.host, sent.key, is_passed_on=sent.is_passed_on)
         scope[ROLE] = key.role if key else OPERATOR
         if key:
             await self._state.rates.take(key.key_id)
@@ -200,6 +205,7 @@ def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Sent, int]:
         key,
         found.get(b"content-length", b""),
         b"transfer-encoding" in found,
+        not PASSED_ON.isdisjoint(found),
     ), size
 
 

@@ -110,12 +110,12 @@ def _served(model: "Model | None") -> dict[str, object] | None:
 def _troubles(worker: "Worker") -> list[str]:
     """What stands in the way of the best answers. Not where things lie: anybody may ask."""
     following, engine = worker.follower.status(), worker.engine
-    digest = engine.model.digest[:12] if engine.model else "none"
+    on = f"{engine.model.digest[:12]} serves on" if engine.model else "none serves"
     found = {
         "log: expected an answer, got none; what is served stays": not following.log,
         "models: expected a bundle, got none; run `sensei run`": engine.model is None,
-        f"bundle: expected the one that is pointed at, got a refusal; {digest} serves on, see the "
-        "service's log": following.refused is not None,
+        f"bundle: expected the one that is pointed at, got a refusal; {on}, see the service's "
+        "log": following.refused is not None,
         "challenger: expected the trial's bundle, got a refusal; see the service's log": (
             following.refused_challenger is not None
         ),

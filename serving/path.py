@@ -152,7 +152,7 @@ def _why(step: Step, question: Question, goals: Iterable[int], open_now: dict[in
     if step.because is not None:
         times = int(-question.learner.history.topics[step.because][T_STREAK])
         failed = catalogue.title(step.because)
-        return f"you failed {failed} {times} times in a row, and this is what it builds on"
+        return f"you failed “{failed}” {times} times in a row, and this is what it builds on"
     if step.status == "failed" and row is not None:
         return f"you failed it last time, with {last_score(row):.0%}"
     if step.status == "started":
@@ -167,6 +167,6 @@ def _why(step: Step, question: Question, goals: Iterable[int], open_now: dict[in
 
 
 def _titles(topic_ids: Iterable[int], catalogue: Catalogue) -> str:
-    titles = [catalogue.title(each) for each in topic_ids]
+    titles = [f"“{catalogue.title(each)}”" for each in topic_ids]  # they hold commas, too
     shown = titles[:2] + ([f"{len(titles) - 2} more"] if len(titles) > 2 else [])
     return " and ".join(shown) if len(shown) < 3 else f"{shown[0]}, {shown[1]} and {shown[2]}"

@@ -12,6 +12,9 @@ from typing import Any, TextIO
 import orjson
 
 EVERY_SECONDS = 0.2
+END_SECONDS = 1.0
+"""How long the end waits for the last lines at most: nobody may read them."""
+
 MOST = 100_000
 """Lines that wait at most, where nobody takes what is written; the oldest are dropped."""
 
@@ -25,6 +28,7 @@ class RequestLines:
         self.wanted = False
         self._waiting: deque[bytes] = deque(maxlen=MOST)
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def add(self, request_id: str, fields: dict[str, Any]) -> None:
         """Have a line written soon.
@@ -57,11 +61,14 @@ class RequestLines:
                 self.flush(out)
             self.flush(out)
 
-        threading.Thread(target=forever, daemon=True, name="request lines").start()
+        self._thread = threading.Thread(target=forever, daemon=True, name="request lines")
+        self._thread.start()
 
     def close(self) -> None:
         """Write what waits, and stop."""
         self._ended.set()
+        if self._thread is not None:
+            self._thread.join(END_SECONDS)
 
     def flush(self, stream: TextIO) -> None:
         """Write what waits, in one piece: no other line comes in between."""

@@ -12,6 +12,9 @@ from sensei.errors import InvalidInput
 MAX_COUNT = 50
 """Most topics one request may ask for."""
 
+MAX_FAULTS = 10
+"""Most faults that a refusal names: a body may hold a hundred thousand fields of no meaning."""
+
 MAX_ROWS = 100
 """Most rows of inputs that one request may hold."""
 
@@ -151,7 +154,10 @@ def parse(model: type[Asked], values: Any) -> Asked:
         return model.model_validate(values)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        raise InvalidInput(". ".join(_sentence(model, each) for each in faults)) from None
+        said = [_sentence(model, each) for each in faults[:MAX_FAULTS]]
+        if len(faults) > MAX_FAULTS:
+            said.append(f"{len(faults) - MAX_FAULTS} faults more; mend these first")
+        raise InvalidInput(". ".join(said)) from None
 
 
 def _sentence(model: type[BaseModel], error: Any) -> str:

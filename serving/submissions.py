@@ -193,12 +193,19 @@ class TimeSpent(Query):
     timestamp: Moment = None
 
 
+def _doc_id(value: Any) -> int:
+    try:
+        return rules.check_topic(value)
+    except InvalidInput:
+        rules.refuse("doc_id", "a whole number of at least 0", value, "send the resource's number")
+
+
 class DocumentQuery(Query):
     """Path and query of `GET /api/knowledge-base/{doc_id}`."""
 
     doc_id: Annotated[
         int,
-        _named("doc_id", rules.check_topic),
+        BeforeValidator(_doc_id),
         Field(description="The resource's number", examples=[1]),
         WithJsonSchema({"type": "integer", "minimum": 0, "maximum": rules.MAX_TOPIC_ID}),
     ]

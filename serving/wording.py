@@ -11,8 +11,8 @@ from features.steps import ATTEMPTS, DAYS, EVENTS, LAST_TIME, SCORE_SUM, T_EVENT
 from sensei.contracts import TOPIC_INPUTS, place
 from serving.catalogue import Catalogue
 
-FOLLOWS, POPULAR, DOMAIN, READY = (
-    place(TOPIC_INPUTS, name) for name in ("prior_1", "recent_7", "domain_weight", "prerequisites")
+FOLLOWS, POPULAR, DOMAIN = (
+    place(TOPIC_INPUTS, name) for name in ("prior_1", "recent_7", "domain_weight")
 )
 
 
@@ -33,8 +33,8 @@ def last_topic(told: Told) -> str:
         return "learners often begin with it"
     after = told.catalogue.title(last)
     if told.known is not None and told.known[FOLLOWS] > 0:
-        return f"it often follows {after}, which you studied last"
-    return f"you studied {after} last"
+        return f"it often follows “{after}”, which you studied last"
+    return f"you studied “{after}” last"
 
 
 def own_history(told: Told) -> str:
@@ -56,11 +56,13 @@ def domain(told: Told) -> str:
 
 def prerequisites(told: Told) -> str:
     """Whether the learner met what the topic builds on."""
-    if told.known is not None and told.known[READY] >= 1:
+    needed = told.catalogue.prerequisites(told.topic_id)
+    met = sum(each in told.history.topics for each in needed)
+    if not needed:
+        return "it builds on no other topic"
+    if met == len(needed):
         return "you have studied all that it builds on"
-    if told.known is not None and told.known[READY] > -1:
-        return "you have studied some of what it builds on"
-    return "it stands on its own"
+    return f"you have {'studied some of' if met else 'not met'} what it builds on"
 
 
 def popular_lately(told: Told) -> str:
@@ -82,12 +84,12 @@ def scores(told: Told) -> str:
 def pace(told: Told) -> str:
     """How much and how lately the learner studies."""
     learner = told.history.learner
-    if not learner[EVENTS]:
-        return "you are just beginning"
-    days = int(learner[DAYS])
+    since, days = ago(told.now_us - learner[LAST_TIME]), int(learner[DAYS])
+    if learner[EVENTS] < 2:
+        return f"you studied for the first time {since}" if learner[EVENTS] else "you just begin"
     return (
-        f"it fits your pace: {times(learner[EVENTS])} on {days} day{'s' * (days != 1)}, "
-        f"last {ago(told.now_us - learner[LAST_TIME])}"
+        f"it fits how much you study: {times(learner[EVENTS])} on {days} day{'s' * (days != 1)}, "
+        f"most recently {since}"
     )
 
 

@@ -60,13 +60,13 @@ async def log_interactions(request: Request, asked: Query, sent: SentEvents) -> 
 
 
 async def view_document(request: Request, asked: ViewQuery) -> Response:
-    """A resource; of a named learner, his view of it is recorded first."""
+    """A resource; of a named learner, his view of it is recorded first, unless it is for HEAD."""
     topic, resource = found = await _find(request, asked.doc_id)
     view = None
-    if asked.username is not None:
+    if asked.username is not None and request.method == "GET":
         event = _about(found, asked.username, VIEWS[resource.kind])
         view = await _record_one(request, event | {"event_id": asked.event_id})
-    elif asked.event_id is not None:
+    elif asked.username is None and asked.event_id is not None:
         raise InvalidInput("username: expected whose view it is, got nothing; send username=")
     return answer(
         {

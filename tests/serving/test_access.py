@@ -58,6 +58,10 @@ def test_a_request_that_names_another_host_came_from_elsewhere(host: bytes, expe
         assert refusal(lambda: access.admit(LOOPBACK, host, b""))[0] == 401
 
 
+def test_without_keys_what_a_proxy_passed_on_needs_one() -> None:
+    assert refusal(lambda: Access().admit(LOOPBACK, HOST, b"", is_passed_on=True))[0] == 401
+
+
 def test_without_keys_loopback_is_open_and_any_other_address_says_what_to_do() -> None:
     access = Access()
     assert access.admit(LOOPBACK, HOST, b"") is None

@@ -76,6 +76,8 @@ def test_a_slash_that_is_not_encoded_parts_the_path(client: TestClient) -> None:
         ("/api/mia/things?username=lea", "username"),
         ("/api/%00/things", "username"),
         ("/api/%FF/things", "username"),
+        ("/api/mia/things?trouble=%FF", "query"),
+        ("/api/mia/things?trouble=%ED%A0%80", "query"),
         (f"/api/{'a' * 201}/things", "username"),
     ],
 )
@@ -115,6 +117,13 @@ def test_a_body_is_one_json_object_of_the_fields_declared(
     assert given.status_code == status, given.text
     if status != 201:
         assert re.fullmatch(r"[\w.-]+: expected .+, got .+; .+", given.json()["error"])
+
+
+def test_a_body_of_many_wrong_fields_is_refused_in_few_words(client: TestClient) -> None:
+    given = client.post("/api/mia/things", json={f"field{n}": n for n in range(1_000)})
+    assert given.status_code == 422
+    assert given.json()["error"].endswith("991 faults more; mend these first")
+    assert len(given.text) < 2_000
 
 
 def test_what_is_not_served_is_said_with_the_way_on(client: TestClient) -> None:

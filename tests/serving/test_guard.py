@@ -114,8 +114,15 @@ def test_who_has_no_key_is_told_nothing_of_what_is_served(ask: Ask, keyed: dict[
 
 
 def test_pages_and_what_they_load_are_open(ask: Ask, keyed: dict[str, str]) -> None:
+    assert ask("/docs/assets/swagger-ui.css", "PUT").headers["allow"] == "GET, HEAD"
     for path in ("/", "/docs", "/openapi.json", "/docs/assets/swagger-ui.css"):
         assert ask(path).status_code == 200, path
+
+
+def test_a_proxy_on_this_machine_opens_nothing_to_its_callers(ask: Ask) -> None:
+    for header in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "X-Forwarded-Host"):
+        assert ask(PATH, headers={header: "192.0.2.7"}).status_code == 401, header
+    assert ask(PATH).status_code == 200
 
 
 def test_the_platforms_key_opens_no_route_of_operators(ask: Ask, keyed: dict[str, str]) -> None:

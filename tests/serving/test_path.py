@@ -56,9 +56,9 @@ def test_a_path_leads_to_its_goal_over_what_the_goal_builds_on(engine: Engine) -
     assert (answer["goal"], answer["remaining"]) == ("Malware", 3)
     assert answer["fallback"] == "unknown_learner"
     assert [each["why"] for each in answer["learning_path"]] == [
-        "Files builds on it",
-        "Malware builds on it",
-        "you have finished what it builds on: Files",
+        "“Files” builds on it",
+        "“Malware” builds on it",
+        "you have finished what it builds on: “Files”",
     ]
 
 
@@ -80,7 +80,7 @@ def test_a_failed_quiz_changes_the_path(engine: Engine, log: Log, quiz: Quiz) ->
     again = engine.adapt_learning_path("mia", topic_id=13)
     assert topics(again) == [11, 12, 13]
     assert again["learning_path"][0]["status"] == "shaky"
-    assert again["learning_path"][0]["why"].startswith("you failed Files 2 times in a row")
+    assert again["learning_path"][0]["why"].startswith("you failed “Files” 2 times in a row")
     log.append([quiz("mia", 11, 4, 0.9), quiz("mia", 11, 5, 0.9), quiz("mia", 12, 6, 0.9)])
     assert topics(engine.adapt_learning_path("mia", topic_id=13)) == [13]
 

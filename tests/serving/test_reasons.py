@@ -105,7 +105,7 @@ def test_a_topic_recommended_after_the_last_one_says_so_and_is_not_without_it(
     assert first["reasons"] == [
         {
             "cause": "last_topic",
-            "text": "you studied Topic 11 last",
+            "text": "you studied “Topic 11” last",
             "without": pytest.approx(1 / 3),
         }
     ]

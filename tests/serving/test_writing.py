@@ -177,6 +177,14 @@ def test_a_view_of_a_document_is_one_event_of_its_format_where_a_learner_is_name
     assert sorted(kinds) == ["resource_view", "text_read", "video_view"]
 
 
+def test_asking_for_the_head_of_a_document_records_no_view(
+    client: TestClient, log: Log, catalogue: dict[str, int]
+) -> None:
+    path = f"/api/knowledge-base/{catalogue['video']}?username=mia"
+    assert client.head(path).status_code == 200
+    assert log.is_empty()
+
+
 def test_the_time_spent_with_a_document_follows(
     client: TestClient, log: Log, catalogue: dict[str, int]
 ) -> None:
@@ -198,6 +206,7 @@ def test_a_document_that_is_not_there_is_said_and_nothing_is_written(
         assert answered.status_code == 404
         assert re.fullmatch(r"doc_id: expected .+, got 77; .+", answered.json()["error"])
     assert client.get("/api/knowledge-base/1?event_id=e").status_code in (404, 422)
+    assert "send the resource's number" in client.get("/api/knowledge-base/x").json()["error"]
     assert log.is_empty()
 
 
