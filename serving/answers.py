@@ -19,9 +19,9 @@ class Answer(BaseModel):
 class Sourced(Answer):
     """Where an answer comes from."""
 
-    model: str = Field(description="Candidate that answered, or the rule of a fallback")
-    version: str | None = Field(description="Its version in the registry; null of a fallback")
-    fallback: str | None = Field(description="Why the model did not answer; null where it did")
+    model: str = Field(description="Candidate that answered, or the rule that did")
+    version: str | None = Field(description="Its version in the registry; null of a rule")
+    fallback: str | None = Field(description="What was not known or not there; null where all was")
     arm: Literal["control", "champion", "challenger"] = Field(description="The learner's arm")
     prediction_id: str = Field(description="Send it in the metadata of what comes of the answer")
 

@@ -1,8 +1,8 @@
 """The engine: every question about a learner gets an answer.
 
-Where the models cannot answer for this learner, the answer comes from counting, and `fallback`
-says why. Every answer says which arm the learner is in and which model and version answered, and
-bears the id under which it is logged.
+Where no model can answer, the answer comes from counting; `fallback` says what was not known, of
+the learner or the topic too. Every answer says which arm the learner is in and which model and
+version answered, and bears the id under which it is logged.
 """
 
 from collections.abc import Callable

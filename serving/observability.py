@@ -42,7 +42,7 @@ IN_FLIGHT = Gauge(
     registry=REGISTRY,
 )
 FALLBACKS = Counter(
-    "sensei_fallbacks", "Answers without a model", ("kind", "reason"), registry=REGISTRY
+    "sensei_fallbacks", "Answers that lacked something", ("kind", "reason"), registry=REGISTRY
 )
 EVENTS = Counter("sensei_events_appended", "Events appended, repeats left out", registry=REGISTRY)
 PREDICTIONS_LOST = Counter(

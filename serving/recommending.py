@@ -11,7 +11,7 @@ from sensei.contracts import TOPIC_INPUTS
 from serving.difficulty import suggested
 from serving.mastery import finished
 from serving.model import Model
-from serving.question import NO_MODEL, Question, Reply
+from serving.question import LOG_UNREACHABLE, NO_MODEL, Question, Reply
 from serving.ranking import Wanted, best, is_offered, offerable, shares
 from serving.wording import WORDS, Told
 
@@ -66,11 +66,14 @@ class _Kept:
 
 
 def computed(question: Question, wanted: Wanted) -> Reply:
-    """The next topics, by the model, or by counting where it cannot say or the arm is control."""
+    """The next topics, by the model, or by counting where it cannot say or the arm is control.
+
+    One never seen is asked about, too: the model has learnt, and was judged on, what is begun with.
+    """
     model = question.able("recommendation")
     if model is None:
         ranking = in_curriculum_order(question, wanted)
-    elif question.unknown or question.arm == "control":
+    elif question.arm == "control" or question.unknown == LOG_UNREACHABLE:
         ranking = by_popularity(question, model, wanted)
     else:
         ranking = by_model(question, model, wanted)
@@ -123,7 +126,7 @@ def by_model(question: Question, model: Model, wanted: Wanted) -> Ranking:
             ]
         )
     topics = [(ids[each], float(share[0, each])) for each in places]
-    source = {**model.source("recommendation"), "fallback": None}
+    source = {**model.source("recommendation"), "fallback": question.unknown}
     return Ranking(topics, reasons, source, {"inputs": given["inputs"][0]})
 
 

@@ -77,11 +77,11 @@ def test_asking_for_more_topics_than_there_are_gives_all_but_the_one_just_studie
     assert sum(each["probability"] for each in answer["recommendations"]) == pytest.approx(1)
 
 
-def test_a_learner_never_seen_gets_the_popular_topics_and_is_told(engine: Engine) -> None:
+def test_a_learner_never_seen_gets_what_the_model_begins_with_and_is_told(engine: Engine) -> None:
     answer = engine.recommend_next_topics("nobody", 4)
-    assert topics(answer) == [13, 12, 11, 14]
-    assert answer["recommendations"][0]["probability"] == pytest.approx(0.4)
-    assert (answer["model"], answer["fallback"]) == ("most_popular", "unknown_learner")
+    assert topics(answer) == [11, 12, 13, 14], "13 is the most popular"
+    assert answer["recommendations"][0]["probability"] == pytest.approx(0.25)
+    assert (answer["model"], answer["fallback"]) == ("planted", "unknown_learner")
 
 
 def test_a_learner_who_only_answered_recommendations_counts_as_unknown(

@@ -12,6 +12,7 @@ from features.history import FOLD_VERSION
 from sensei.bundle import Bundle
 from sensei.contracts import RECOMMENDATION_INPUTS, TOPIC_INPUTS
 from sensei.log import Log
+from serving.arms import Arms
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.lately import lately
@@ -115,8 +116,8 @@ def test_a_topic_recommended_after_the_last_one_says_so_and_is_not_without_it(
 
 
 def test_popular_topics_say_so_only_where_they_are(log: Log, planted_bundle: Any) -> None:
-    model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
-    engine = Engine(Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: 0)
+    model, control = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)), Arms(1.0)
+    engine = Engine(Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: 0, control)
     given = engine.recommend_next_topics("nobody", 4)["recommendations"]
     assert [bool(each["reasons"]) for each in given] == [True, True, False, False]
     assert all(r["without"] < each["probability"] for each in given for r in each["reasons"])
