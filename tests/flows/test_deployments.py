@@ -246,6 +246,7 @@ assert alarm() == [[DRIFT], []]
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_an_alarm_is_emitted_once_in_its_cooldown_with_its_numbers(server):
     url, environment = server
