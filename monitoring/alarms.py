@@ -19,6 +19,9 @@ SKEW = "sensei.skew.detected"
 FEWEST_LEARNERS = 100
 """Of either period: below it nothing is called worse."""
 
+FEWEST_CONTROLS = 30
+"""Of the control arm in either period: resampling a handful says nothing of how much they vary."""
+
 SURE = 3.3
 """Standard errors that a change must exceed, the margin included: one look in 2,000 by chance. Two
 would do for one look, but the monitor looks every hour."""
@@ -99,8 +102,8 @@ def alarms(
 
     Quality is degraded where the champion's arm is worse than before by more than the margin, and
     by `SURE` standard errors more than that. Where the control arm, served by counting, changed
-    too, only what the champion's arm lost beyond it counts: then learners changed, and the drift
-    says so. Drift is an alarm from `drift_alarm` on, any skew is one.
+    too, and has `FEWEST_CONTROLS`, only what the champion's arm lost beyond it counts: then learners
+    changed, and the drift says so. Drift is an alarm from `drift_alarm` on, any skew is one.
 
     Args:
         current: outcomes of the last window.
@@ -158,6 +161,8 @@ def _degraded(
         return None
     lost, error = -guard.better * champion.value, champion.standard_error
     control = of("control") if guard.controlled else None
+    if control and control.learners < FEWEST_CONTROLS:
+        control = None
     if control and abs(control.value) > EXPLAINED * control.standard_error > 0:
         lost += guard.better * control.value
         error = math.hypot(error, control.standard_error)

@@ -72,6 +72,13 @@ def test_a_control_arm_too_small_to_say_excuses_nothing() -> None:
     assert found([period("champion", 0.2), period("control", 0.25, 2)], before)
 
 
+def test_a_handful_of_controls_who_do_better_blames_nobody() -> None:
+    before = [period("champion", 0.5), period("control", 0.2, 5, 4)]
+    assert not found([period("champion", 0.5), period("control", 0.9, 5, 4)], before)
+    many = [period("champion", 0.5), period("control", 0.2, 200, 4)]
+    assert found([period("champion", 0.5), period("control", 0.9, 200, 4)], many)
+
+
 def test_log_loss_that_rose_is_degraded() -> None:
     (alarm,) = found([judged(0.5)], [judged(0.8)])
     assert (alarm.event, alarm.numbers["figure"]) == (QUALITY, "log_loss")
