@@ -22,12 +22,14 @@ class Shift:
         domain: Its topics gain appeal.
         appeal: Logits that they gain, for every learner.
         harder: Logits by which every quiz and task becomes harder, unknown to those who choose.
+        new: Whether nobody meets the topics of the domain before.
     """
 
     at: datetime
     domain: str
     appeal: float
     harder: float
+    new: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class Change:
 
     Attributes:
         since: Seconds since 1970; infinity for a world that stays as it is.
-        appeal: (T,) logits that each topic gains.
+        before: (T,) logits that each topic gains until then; minus infinity: nobody meets it.
+        appeal: (T,) logits that it gains from then on.
         harder: Logits that every question gains.
     """
 
     since: float
+    before: Floats
     appeal: Floats
     harder: float
 
@@ -52,18 +56,20 @@ class Change:
             ValueError: No topic has the domain of the shift.
         """
         if shift is None:
-            return cls(np.inf, np.zeros(len(domains)), 0.0)
+            nothing = np.zeros(len(domains))
+            return cls(np.inf, nothing, nothing, 0.0)
         raised = np.array([domain == shift.domain for domain in domains])
         if not raised.any():
             known = ", ".join(dict.fromkeys(map(str, domains)))
             raise ValueError(
                 f"shift: expected a domain among {known}, got {shift.domain!r}; choose of these"
             )
-        return cls(shift.at.timestamp(), shift.appeal * raised, shift.harder)
+        before = np.where(raised & shift.new, -np.inf, 0.0)
+        return cls(shift.at.timestamp(), before, shift.appeal * raised, shift.harder)
 
     def gained(self, moment: Floats) -> Floats:
         """Appeal (n, T) that topics have gained by moments (n,)."""
-        return (moment >= self.since)[:, None] * self.appeal
+        return np.where((moment >= self.since)[:, None], self.appeal, self.before)
 
     def hardened(self, moment: Floats) -> Floats:
         """Logits (n,) that questions have gained by moments (n,)."""

@@ -1,5 +1,6 @@
 """A shifted world is the calm one until its moment, and another afterwards."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -67,6 +68,12 @@ def test_each_change_comes_alone_where_the_other_is_nothing(calm: Cohort) -> Non
     assert abs(popular.score.mean() - calm_log.score.mean()) < 0.05
     share = calm_log.topic_id.isin(POPULAR).mean()
     assert harder.topic_id.isin(POPULAR).mean() == pytest.approx(share, abs=0.03)
+
+
+def test_nobody_meets_a_new_domain_before_its_moment() -> None:
+    before, after = halves(lived(replace(SHIFT, new=True)))
+    assert not before.topic_id.isin(POPULAR).any()
+    assert after.topic_id.isin(POPULAR).mean() > 0.2
 
 
 def test_the_truth_about_success_knows_the_shift(calm: Cohort, shifted: Cohort) -> None:
