@@ -12,20 +12,25 @@ all outcomes; `table` decides on alarms and counts. Worlds that are there are no
 """
 
 import json
-import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from monitored import WEEK, Champion, drift_at, outcomes, trained
+from monitored import HORIZON_US, WEEK, Champion, drifts, microseconds, outcomes, trained
 from simulated_platform import Platform
-from worlds import END, TOPICS
+from worlds import END, TOPICS, at_most
 
 from flows.watching import WINDOWS_BEFORE
+from monitoring.alarms import DRIFT, QUALITY, alarms
+from monitoring.drift import ColumnDrift, Drift
+from monitoring.outcomes import MEASURED
+from sensei.contracts import DAY as DAY_US
+from sensei.settings import Settings
 from sensei.simulation import Cohort, Shift
 from training.export import import_tensorflow
 
@@ -45,6 +50,7 @@ BRANCHES = (4, 28)
 AFTER = 4
 """Weeks that a shifted world is watched."""
 
+SORTS = {"drift": {DRIFT}, "quality": {QUALITY}, "any": {DRIFT, QUALITY}}
 BEFORE = (1 + WINDOWS_BEFORE) * WEEK
 """What monitoring looks back on."""
 
@@ -88,12 +94,10 @@ def watch(platform: Platform, champion: Champion, weeks: int) -> list[dict[str, 
     """Live so many weeks and look at the end of each day."""
     found = []
     for _ in range(weeks):
-        begin = platform.now
-        platform.live(begin + WEEK)
-        for day in range(1, 8):
-            moment = begin + day * DAY
-            drift = drift_at(platform, champion, moment)
-            found.append({"at": moment.isoformat(), **asdict(drift)})
+        moments = [platform.now + day * DAY for day in range(1, 8)]
+        platform.live(moments[-1])
+        given = zip(moments, drifts(platform, champion, moments), strict=True)
+        found += [{"at": moment.isoformat(), **asdict(drift)} for moment, drift in given]
     return found
 
 
@@ -103,14 +107,79 @@ def save(path: Path, drifts: list[dict[str, Any]], became: pd.DataFrame) -> None
     path.with_suffix(".json").write_text(json.dumps(drifts))
 
 
+def sorts(found: list[dict[str, Any]], became: pd.DataFrame) -> list[set[str]]:
+    """Names of the events of each day that was looked at."""
+    days = []
+    for each in found:
+        columns = {name: ColumnDrift(**column) for name, column in each["columns"].items()}
+        drift = Drift(**{k: v for k, v in each.items() if k != "at"} | {"columns": columns})
+        end = microseconds(datetime.fromisoformat(each["at"]))
+        middle, start = end - 7 * DAY_US, end - BEFORE // timedelta(microseconds=1)
+        current, before = known(became, middle, end), known(became, start, middle)
+        given = alarms(current, before, drift, None, 0, Settings().drift_alarm)
+        days.append({alarm.event for alarm in given})
+    return days
+
+
+def known(became: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
+    """The outcomes of a period as `read_outcomes` tells them at its end."""
+    some = became[(became["time"] >= start) & (became["time"] < end)].copy()
+    some.loc[some["time"] + HORIZON_US > end, list(MEASURED)] = np.nan
+    return some
+
+
+def decided(path: Path) -> list[set[str]]:
+    """The same of what was saved; kept beside it."""
+    kept = path.with_suffix(".alarms")
+    if not kept.exists():
+        found, became = json.loads(path.read_text()), pd.read_parquet(path.with_suffix(".parquet"))
+        kept.write_text(json.dumps([sorted(each) for each in sorts(found, became)]))
+    return [set(each) for each in json.loads(kept.read_text())]
+
+
+def table(folder: Path) -> str:
+    """Both tables as Markdown."""
+    calm = [decided(path) for path in sorted(folder.glob("*/calm.json"))]
+    weeks = [set.union(*days[at : at + 7]) for days in calm for at in range(0, len(days), 7)]
+    lines = ["| alarm | calm weeks | with an alarm | 95 % upper bound |", "|---|---|---|---|"]
+    for name, events in SORTS.items():
+        count = sum(bool(week & events) for week in weeks)
+        bound = at_most(count, len(weeks))
+        lines.append(
+            f"| {name} | {len(weeks)} | {count} ({count / len(weeks):.1%}) | {bound:.1%} |"
+        )
+    lines += ["", "| shift: appeal, harder | alarm | worlds | median days | in 1 week | 2 | 4 |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for size, (appeal, harder) in enumerate(SHIFTS):
+        runs = [decided(path) for path in sorted(folder.glob(f"*/shift-*-{size}.json"))]
+        for name, events in SORTS.items():
+            lines.append(f"| {appeal:g}, {harder:g} | {name} | {delays(runs, events)} |")
+    return "\n".join(lines)
+
+
+def delays(runs: list[list[set[str]]], events: set[str]) -> str:
+    """How many days until the first of some events."""
+    first = [next((at for at, day in enumerate(days, 1) if day & events), 99) for days in runs]
+    median = float(np.median(first))
+    shares = " | ".join(f"{np.mean(np.array(first) <= 7 * weeks):.0%}" for weeks in (1, 2, 4))
+    return f"{len(runs)} | {median:g} | {shares}".replace(" 99 ", " never ")
+
+
 def main() -> None:
-    what, folder, *which = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
-    if what == "live":
-        import_tensorflow()
-        for seed in range(which[0], which[0] + which[1]):
-            if not (folder / str(seed) / "calm.json").exists():
-                live(seed, folder / str(seed))
-                print(seed, flush=True)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("live", "table"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("first_seed", type=int, nargs="?", default=100)
+    parser.add_argument("count", type=int, nargs="?", default=10)
+    asked = parser.parse_args()
+    if asked.what == "table":
+        print(table(asked.folder))
+        return
+    import_tensorflow()
+    for seed in range(asked.first_seed, asked.first_seed + asked.count):
+        if not (asked.folder / str(seed) / "calm.json").exists():
+            live(seed, asked.folder / str(seed))
+            print(seed, flush=True)
 
 
 if __name__ == "__main__":

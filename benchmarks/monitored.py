@@ -1,15 +1,16 @@
 """A simulated platform whose champion is monitored week by week, as the hourly flow would."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from simulated_platform import Platform
 from worlds import CATALOGUE, bundle_of, models_of
 
-from features.batch import encode
+from features.daily import Daily
 from features.outline import Outline
 from features.statistics import Statistics
 from flows.windows import Observed, references
@@ -39,7 +40,7 @@ class Champion:
 def trained(platform: Platform, folder: Path, seed: int, window_days: int = 30) -> Champion:
     """A champion trained on the last days of a platform's log."""
     end = microseconds(platform.now)
-    events = encode(platform.log.read(until=platform.now))
+    events = platform.events
     rule = by_time((events,), end - window_days * DAY, end)
     prepared = prepare_log((events,), rule, Outline.of(CATALOGUE.topics))
     made = models_of(prepared, seed, *NETWORKS)
@@ -57,16 +58,22 @@ def reference_of(prepared: Prepared, made: Mapping[str, Candidate]) -> pd.DataFr
     return pd.concat(found.values(), axis=1)
 
 
-def drift_at(platform: Platform, champion: Champion, moment: datetime) -> Drift:
-    """How the seven days until a moment differ from what the champion was trained on."""
-    end = microseconds(moment)
-    observed = Observed.until(platform.log, moment)
-    windows = []
-    for model in champion.bundle.manifest.models:
-        statistics = Statistics.from_arrays(dict(champion.bundle.statistics[model]))
-        of = model, statistics, answers_of(champion.bundle, model)
-        windows.append(observed.window(*of, end - 7 * DAY, end))
-    return measure_drift(pd.concat(windows, axis=1), champion.reference)
+def drifts(platform: Platform, champion: Champion, moments: Iterable[datetime]) -> list[Drift]:
+    """How the seven days until each moment differ from what the champion was trained on.
+
+    The log may go on after a moment: no window and no fold looks at what came later.
+    """
+    events, found = platform.events, []
+    daily = Daily.of(events, np.ones(len(events), bool))
+    observed = Observed((events,), daily, Outline.of(CATALOGUE.topics))
+    for end in map(microseconds, moments):
+        windows = []
+        for model in champion.bundle.manifest.models:
+            statistics = Statistics.from_arrays(dict(champion.bundle.statistics[model]))
+            of = model, statistics, answers_of(champion.bundle, model)
+            windows.append(observed.window(*of, end - 7 * DAY, end))
+        found.append(measure_drift(pd.concat(windows, axis=1), champion.reference))
+    return found
 
 
 def outcomes(platform: Platform, start: datetime) -> pd.DataFrame:

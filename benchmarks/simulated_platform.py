@@ -4,8 +4,8 @@ The engine is the service's own, and so is what surrounds it: arms, what all did
 answers. Only the histories that it reads are kept in memory, and the log is written once a week:
 hundreds of weeks are lived in an hour.
 
-A learner asks for recommendations when a session begins and keeps that page until it ends; one in
-three asks for a difficulty before each quiz.
+A learner asks for recommendations when a session begins and keeps that page until it ends;
+before each quiz the page of its topic asks for a difficulty.
 """
 
 import sqlite3
@@ -19,9 +19,11 @@ import numpy as np
 import pyarrow as pa
 from worlds import CATALOGUE, TOPICS
 
+from features.batch import Events, encode
 from sensei import curriculum, database
 from sensei.bundle import Bundle
 from sensei.checking import check_table
+from sensei.frames import from_arrow
 from sensei.log import Event, open_log
 from sensei.simulation import Acts, Cohort, Shift
 from sensei.simulation.choices import QUIZ
@@ -107,12 +109,18 @@ class Platform:
         self._pages = np.full((len(cohort.user_ids), 3), -1)
         self._rows = 0
         self._waiting: list[pa.Table] = []
+        self._written: list[pa.Table] = []
         self.now = datetime.fromtimestamp(float(cohort.moments.min()), UTC).replace(
             hour=0, minute=0, second=0
         )
 
     def _clock(self) -> int:
         return self._now_us
+
+    @property
+    def events(self) -> Events:
+        """The log, encoded; the same as reading it anew."""
+        return encode(from_arrow(pa.concat_tables(self._written)))
 
     def serve(self, bundle: Bundle) -> None:
         """Answer with a bundle from now on."""
@@ -127,6 +135,7 @@ class Platform:
             ours.backup(theirs)
         other = Platform(home, deepcopy(self.cohort), self.engine.arms.control)
         other.cohort.change = Change.of(shift, [topic["domain"] for topic in TOPICS])
+        other._written = list(self._written)
         other._histories = deepcopy(self._histories)
         other._pages, other._rows, other.now = self._pages.copy(), self._rows, self.now
         if self.engine.model:
@@ -163,7 +172,7 @@ class Platform:
 
     def _open_quizzes(self, acts: Acts) -> None:
         """Nobody chooses by what is suggested, so it may be asked when the quiz is over."""
-        for row in np.flatnonzero((acts.kind == QUIZ) & (acts.learner % 3 == 0)).tolist():
+        for row in np.flatnonzero(acts.kind == QUIZ).tolist():
             self._now_us = int(1e6 * acts.begin[row]) - 1
             learner = self.cohort.user_ids[acts.learner[row]]
             topic = TOPICS[acts.topic[row]]["topic_id"]
@@ -184,7 +193,8 @@ class Platform:
 
     def _write(self) -> None:
         if self._waiting:
-            self.log.append_table(pa.concat_tables(self._waiting), "simulation", now=self.now)
+            self._written.append(pa.concat_tables(self._waiting))
+            self.log.append_table(self._written[-1], "simulation", now=self.now)
         self._waiting = []
         self._answers.flush()
 
