@@ -103,7 +103,8 @@ def alarms(
     Quality is degraded where the champion's arm is worse than before by more than the margin, and
     by `SURE` standard errors more than that. Where the control arm, served by counting, changed
     too, and has `FEWEST_CONTROLS`, only what the champion's arm lost beyond it counts: then
-    learners changed, and the drift says so. Drift is an alarm from `drift_alarm` on, any skew is one.
+    learners changed, and the drift says so. Drift is an alarm from `drift_alarm` on, any skew is
+    one.
 
     Args:
         current: outcomes of the last window.
