@@ -1,0 +1,183 @@
+"""The servers of a story: Prefect with a worker, MLflow, and the service, on free ports."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from sensei.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+LOOPBACK = "127.0.0.1"
+PATIENCE = 900.0
+"""Seconds that a run may take."""
+
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class Prefect:
+    """What the story asks of Prefect's server."""
+
+    api: str
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """A deployment by its name."""
+        found = self._filter("deployments", {"deployments": {"name": {"any_": [name]}}})
+        return found[0]
+
+    def run(self, name: str, **parameters: Any) -> dict[str, Any]:
+        """Start a deployment as its button in the UI does, and wait for the end."""
+        of = self.deployment(name)["id"]
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        made = httpx.post(f"{self.api}/deployments/{of}/create_flow_run", json=body, timeout=60)
+        return self.ended(made.raise_for_status().json()["id"])
+
+    def ended(self, run: str) -> dict[str, Any]:
+        """A run when it is over."""
+
+        def over() -> dict[str, Any] | None:
+            found = httpx.get(f"{self.api}/flow_runs/{run}", timeout=60).json()
+            return found if found["state_type"] in ENDED else None
+
+        return until(over, f"run {run}")
+
+    def runs(self, name: str) -> list[dict[str, Any]]:
+        """All runs of a deployment, the first one first."""
+        of = {"deployments": {"name": {"any_": [name]}}}
+        return self._filter("flow_runs", of | {"sort": "EXPECTED_START_TIME_ASC"})
+
+    def shorten(self, name: str, seconds: float) -> None:
+        """How long an automation sleeps after it fired: a week of the story takes a minute."""
+        for each in self._filter("automations", {}):
+            if name in each["name"]:
+                each["trigger"]["within"] = seconds
+                kept = {k: v for k, v in each.items() if k not in ("id", "created", "updated")}
+                address = f"{self.api}/automations/{each['id']}"
+                httpx.put(address, json=kept, timeout=60).raise_for_status()
+
+    def _filter(self, what: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found = httpx.post(f"{self.api}/{what}/filter", json=body, timeout=60)
+        rows: list[dict[str, Any]] = found.raise_for_status().json()
+        return rows
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where everything answers."""
+
+    prefect: Prefect
+    mlflow: str
+    service: str
+
+
+@contextmanager
+def servers(home: Path, clock: Path) -> Iterator[Servers]:
+    """Start all of them, deploy, and end them with what they started.
+
+    Args:
+        home: `SENSEI_HOME`; its database must exist.
+        clock: the file that the service reads the time from.
+    """
+    ports = _free_ports(3)
+    prefect, mlflow, service = (f"http://{LOOPBACK}:{port}" for port in ports)
+    environment = _environment(home, clock, prefect, mlflow)
+    store = ["--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"]
+    store += ["--artifacts-destination", str(home / "mlartifacts"), "--workers", "1"]
+    listen = [["--host", LOOPBACK, "--port", str(port)] for port in ports]
+    timed = ["timed_service:SenseiService", "--working-dir", str(Path(__file__).parent)]
+    with ExitStack() as ended:
+
+        def start(name: str, ready: str, *command: str) -> None:
+            process = _started(home / f"{name}.log", environment, *command)
+            ended.callback(_end, process)
+            if ready:
+                until(lambda: _answers(ready), name, process)
+
+        tool = str(BIN / "prefect")
+        start("prefect", f"{prefect}/api/health", tool, "server", "start", *listen[0])
+        start("mlflow", f"{mlflow}/health", str(BIN / "mlflow"), "server", *listen[1], *store)
+        bentoml = [sys.executable, "-m", "bentoml", "serve", *timed, *listen[2]]
+        start("service", f"{service}/readyz", *bentoml)
+        _run(environment, sys.executable, "-m", "flows.deploying")
+        start("worker", "", tool, "worker", "start", "--pool", "sensei")
+        yield Servers(Prefect(f"{prefect}/api"), mlflow, service)
+
+
+def until(ask: Callable[[], Any], what: str, process: Any = None) -> Any:
+    """Ask until there is an answer.
+
+    Raises:
+        TimeoutError: it took too long, or the process ended.
+    """
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and (process is None or process.poll() is None):
+        if answer := ask():
+            return answer
+        time.sleep(0.5)
+    raise TimeoutError(f"{what}: expected an end within {PATIENCE:.0f} s")
+
+
+def _environment(home: Path, clock: Path, prefect: str, mlflow: str) -> dict[str, str]:
+    ours = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
+    settings = Settings(home=home, mlflow_tracking_uri=mlflow)
+    return ours | settings.environment() | {
+        "SENSEI_MLFLOW_TRACKING_URI": mlflow,
+        "PREFECT_API_URL": f"{prefect}/api",
+        "PROJECT_ROOT": str(ROOT),
+        "PYTHONPATH": str(ROOT),
+        "STORY_CLOCK": str(clock),
+    }  # fmt: skip
+
+
+def _started(log: Path, environment: Mapping[str, str], *command: str) -> Any:
+    return subprocess.Popen(
+        command,
+        env=dict(environment),
+        cwd=ROOT,
+        stdout=log.open("w"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _run(environment: Mapping[str, str], *command: str) -> None:
+    subprocess.run(command, env=dict(environment), cwd=ROOT, check=True, capture_output=True)
+
+
+def _end(process: Any) -> None:
+    if process.poll() is None:
+        parent = psutil.Process(process.pid)
+        family = [*parent.children(recursive=True), parent]
+        for each in family:
+            each.terminate()
+        _, alive = psutil.wait_procs(family, timeout=20)
+        for each in alive:
+            each.kill()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address, timeout=10).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind((LOOPBACK, 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports

@@ -1,0 +1,234 @@
+"""The story of the loop, on simulated learners, through the real servers.
+
+    python benchmarks/the_loop.py SEED HOME [PLOT.png]
+
+A cohort fills the log. The first champion is trained, and from then on learners see what the
+service answers over HTTP, and what they do comes back over HTTP. Every week the deployment
+`monitor` looks. After some calm weeks a new domain becomes popular and every question harder. The
+monitor's event starts the deployment `on-drift` by itself, the gate decides, and the service
+swaps. Some learners are served by the first champion for ever: they show what would have been.
+
+Printed as a timeline. HOME keeps everything, and `story.json` what a test wants to know.
+"""
+
+import json
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from story_servers import Prefect, Servers, servers, until
+from story_site import Clock, Site
+
+from monitoring.alarms import DRIFT, QUALITY
+from monitoring.measures import lift, summarise
+from monitoring.outcomes import read_outcomes
+from sensei import curriculum, database
+from sensei.checking import check_table
+from sensei.contracts import DAY
+from sensei.facts import ALARMED, DEMO, MONITORED, TRIAL
+from sensei.log import Log, open_log
+from sensei.simulation import Cohort, Shift
+
+CATALOGUE = curriculum.load_file()
+TOPICS = CATALOGUE.plain()
+END = datetime(2026, 10, 5, tzinfo=UTC)
+"""A Monday in the past: all of the story is over by now."""
+
+WEEK = timedelta(days=7)
+ALONE, CALM, AFTER = 13, 5, 5
+"""Weeks without a service, with it until the shift, and after it."""
+
+JOINING, STAY_DAYS = 25, 84
+FROZEN = 0.45
+"""Share of learners whom the first champion serves for ever."""
+
+DOMAIN, APPEAL, HARDER = "Governance, risk and privacy", 4.0, 1.0
+"""Nobody met the domain before; logits."""
+
+ARMS = {"champion": "retrained", "challenger": "first champion", "control": "counting"}
+
+
+@dataclass
+class Story:
+    """What happened, week by week.
+
+    Attributes:
+        weeks: one entry a week: number from the shift (the first one after it is 1), alarms,
+            acceptance by arm, data_drift_score.
+        lines: what was printed.
+    """
+
+    weeks: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def tell(self, when: str, what: str) -> None:
+        """Print one line of the timeline."""
+        self.lines.append(f"{when:>9}  {what}")
+        print(self.lines[-1], flush=True)
+
+
+class Loop:
+    """The world, the site, the servers, and what they know of each other."""
+
+    def __init__(self, seed: int, home: Path, story: Story) -> None:
+        self.home, self.story = home, story
+        days = (ALONE + CALM + AFTER) * 7
+        self.start = END - timedelta(days=days)
+        self.shift_at = self.start + (ALONE + CALM) * WEEK
+        shift = Shift(self.shift_at, DOMAIN, APPEAL, HARDER, new=True)
+        cohort = Cohort(JOINING * days // 7, days, seed, TOPICS, END, STAY_DAYS, shift)
+        self.clock = Clock(home / "clock")
+        self.clock.show(self.start.timestamp())
+        self.site = Site(cohort, TOPICS, self.clock)
+        self.log = self._filled()
+
+    def _filled(self) -> Log:
+        """The log after the weeks without a service, as `sensei simulate` fills one."""
+        url = f"sqlite:///{self.home / 'sensei.db'}"
+        database.upgrade(url)
+        log = open_log(url)
+        curriculum.store(log.engine, CATALOGUE)
+        log.set_fact(DEMO, True)
+        until = self.start + ALONE * WEEK
+        table, bad = check_table(self.site.live_alone(until), END)
+        assert not bad
+        added = log.append_table(table, "simulation", now=until).inserted
+        self.story.tell(f"week {-CALM - ALONE + 1}..{-CALM}", f"{added:,} events, no service yet")
+        return log
+
+    def play(self, running: Servers) -> None:
+        """Everything after the first weeks."""
+        self.site.client.base_url = running.service
+        prefect = running.prefect
+        prefect.shorten("on-drift", 1.0)
+        self._train_first(prefect)
+        for number in range(1 - CALM, AFTER + 1):
+            self._week(prefect, number)
+
+    def _train_first(self, prefect: Prefect) -> None:
+        run = prefect.run("manual")
+        first = self.log.pointer()
+        assert run["state_type"] == "COMPLETED", run["state"]["message"]
+        assert first is not None
+        self.frozen = {"bundle": first, "share": FROZEN}
+        self.log.set_fact(TRIAL, self.frozen)
+        self._wait_for(first)
+        self.story.tell(f"week {-CALM}", f"first champion trained, bundle {first[:8]} serves")
+
+    def _wait_for(self, digest: str) -> None:
+        """Until the service answers with a bundle."""
+
+        def serves() -> bool:
+            champion = self.site.client.get("/healthz").json()["champion"]
+            return champion is not None and champion["bundle"] == digest
+
+        until(serves, f"bundle {digest}")
+
+    def _week(self, prefect: Prefect, number: int) -> None:
+        """One week of the world, then the monitor, and the runs that it started."""
+        begin = self.shift_at + (number - 1) * WEEK
+        events = self.site.live(begin, begin + WEEK)
+        known, before = len(prefect.runs("on-drift")), self.log.pointer()
+        said = self._emitted()
+        ran = prefect.run("monitor", as_of=(begin + WEEK).isoformat())
+        assert ran["state_type"] == "COMPLETED", ran["state"]
+        found = self.log.get_fact(MONITORED)
+        self.story.tell(
+            f"week {number}",
+            f"{events:,} events; acceptance {found['recommendation_acceptance']:.3f}, "
+            f"drift {found['data_drift_score']:.2f}",
+        )
+        for sentence in found["alarms"]:
+            self.story.tell("", sentence)
+        self.story.weeks.append({"week": number, **found})
+        if self._emitted() != said:
+            self._retrain(prefect, known, before)
+
+    def _emitted(self) -> dict[str, str]:
+        """When each event that starts training was last emitted."""
+        found = self.log.get_fact(ALARMED) or {}
+        return {name: found[name] for name in (DRIFT, QUALITY) if name in found}
+
+    def _retrain(self, prefect: Prefect, known: int, before: str | None) -> None:
+        """Wait for the run that the event starts, for the gate, and for the swap."""
+        runs = until(lambda: prefect.runs("on-drift")[known:], "a run by trigger")
+        done = prefect.ended(runs[-1]["id"])
+        serving = self.log.pointer()
+        verdict = "the gate keeps the champion"
+        if serving is not None and serving != before:
+            self.log.set_fact(TRIAL, self.frozen)  # a promotion ends every trial
+            self._wait_for(serving)
+            verdict = f"the gate promotes, bundle {serving[:8]} serves"
+        self.story.tell("", f"on-drift started by itself, {done['state_type']}: {verdict}")
+        swapped = serving != before
+        self.story.weeks[-1] |= {"retrained": done["state_type"], "swapped": swapped}
+
+    def conclude(self) -> dict[str, Any]:
+        """Acceptance by arm and week, and the lift of retraining after the last swap."""
+        stop, start = _us(END), _us(self.shift_at - CALM * WEEK)
+        outcomes = read_outcomes(self.log.engine, start, stop, DAY)
+        outcomes = outcomes[outcomes["kind"] == "recommendation"]
+        week = (outcomes["time"] - _us(self.shift_at)) // (7 * DAY) + 1
+        rows = [
+            {"week": int(number), "arm": arm} | summarise(some, 0)["recommendation_acceptance"]
+            for (number, arm), some in outcomes.groupby([week, "arm"], observed=True)
+        ]
+        swapped = [each["week"] for each in self.story.weeks if each.get("swapped")]
+        late = outcomes[week > max(swapped, default=AFTER)]
+        gained = lift(late, 0, "champion", "challenger")
+        return {
+            "acceptance": rows,
+            "lift": gained and vars(gained),
+            "weeks": self.story.weeks,
+            "lines": self.story.lines,
+        }
+
+
+def _us(moment: datetime) -> int:
+    return round(1e6 * moment.timestamp())
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Acceptance by week, retrained beside not."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3.4), dpi=110, layout="constrained")
+    rows = pd.DataFrame(found["acceptance"])
+    for arm, name in ARMS.items():
+        of = rows[rows["arm"] == arm].sort_values("week")
+        axes.plot(of["week"], of["value"], marker="o", label=name)
+        axes.fill_between(of["week"], of["low"], of["high"], alpha=0.15)
+    axes.axvline(0.5, color="black", linestyle=":", label="the world shifts")
+    for each in found["weeks"]:
+        if each.get("swapped"):
+            axes.axvline(each["week"] + 0.5, color="tab:blue", linestyle="--", alpha=0.6)
+    axes.set(xlabel="week, the first one after the shift is 1", ylabel="acceptance", ylim=(0, 1))
+    axes.legend(fontsize=8, ncols=2)
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("home", type=Path)
+    parser.add_argument("plot", type=Path, nargs="?")
+    asked = parser.parse_args()
+    home = asked.home.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    loop = Loop(asked.seed, home, Story())
+    with servers(home, loop.clock.path) as running:
+        loop.play(running)
+    found = loop.conclude()
+    (home / "story.json").write_text(json.dumps(found, indent=1))
+    if asked.plot:
+        draw(found, asked.plot)
+
+
+if __name__ == "__main__":
+    main()

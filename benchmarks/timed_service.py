@@ -1,0 +1,33 @@
+"""The service as it is, but its clock shows the time that a story tells, read from a file.
+
+`STORY_CLOCK` names the file, which holds microseconds since 1970. A day of the story lasts seconds:
+what all learners did lately is read as often.
+"""
+
+import os
+import time
+from datetime import datetime, tzinfo
+from pathlib import Path
+from types import SimpleNamespace
+
+from serving import recorder, swap, worker
+from serving.service import SenseiService
+
+__all__ = ["SenseiService"]
+
+CLOCK = Path(os.environ["STORY_CLOCK"])
+
+
+def _nanoseconds() -> int:
+    return 1000 * int(CLOCK.read_text())
+
+
+class _Told(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.fromtimestamp(int(CLOCK.read_text()) / 1e6, tz)
+
+
+recorder.datetime = _Told  # type: ignore[misc]
+worker.time = SimpleNamespace(time_ns=_nanoseconds, monotonic=time.monotonic)  # type: ignore[assignment]
+swap.REFRESH_SECONDS = swap.POLL_SECONDS
