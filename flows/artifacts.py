@@ -60,7 +60,9 @@ def _markdown(run: RunSummary) -> str:
         lines.append(_how_to_promote(run))
     if run.no_success:
         lines.append(f"No difficulty model: {run.no_success}.")
-    lines += [run.drift, f"Bundle `{run.bundle}`, Bento `{run.bento}`."]
+    lines.append(run.drift)
+    if run.bundle:
+        lines.append(f"Bundle `{run.bundle}`, Bento `{run.bento}`.")
     return "\n\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
-from flows.neighbours import Neighbour, ask_prefect
+from flows.neighbours import POOL, Neighbour, ask_prefect
 from flows.preflight import check_room
 from sensei.errors import SenseiError, StorageUnavailable
 from sensei.settings import PREFIX, Settings
@@ -74,21 +74,37 @@ def port(neighbour: Neighbour) -> Finding:
     )
 
 
-def prefect(environment: Mapping[str, str]) -> Finding:
-    """Whether the server that runs are to be reported to answers, and knows the deployments."""
-    api = environment.get("PREFECT_API_URL", "").rstrip("/")
-    if not api:
-        return Finding("Prefect", "PREFECT_API_URL is not set: each run starts a server for itself")
-    found = ask_prefect(api, "/deployments/filter", {})
+def prefect(environment: Mapping[str, str], around: Sequence[Neighbour] = ()) -> Iterable[Finding]:
+    """Whether the server that runs are reported to answers, knows deployments and has a worker."""
+    api, here = environment.get("PREFECT_API_URL", "").rstrip("/"), ""
+    for each in around:
+        if each.name == "Prefect" and each.state == "answers":
+            here = f"{each.address}/api"
+    if not api and not here:
+        yield Finding("Prefect", "no server: each run starts one for itself")
+        return
+    found = ask_prefect(api or here, "/deployments/filter", {})
     if found is None:
-        return Finding(
+        yield Finding(
             "Prefect",
             f"PREFECT_API_URL names {api}, which does not answer",
             "start it with `make server`, or unset PREFECT_API_URL",
         )
-    if not found:
-        return Finding("Prefect", f"{api} knows no deployment", "`make deploy`, then `make worker`")
-    return Finding("Prefect", f"{api} answers, with {len(found)} deployments")
+    elif not found:
+        mend = "`make deploy`, then `make worker`"
+        yield Finding("Prefect", f"{api or here} knows no deployment", mend)
+    else:
+        yield Finding("Prefect", f"{api or here} answers, with {len(found)} deployments")
+        yield worker(api or here)
+
+
+def worker(api: str) -> Finding:
+    """Whether somebody runs what the server schedules."""
+    found = ask_prefect(api, f"/work_pools/{POOL}/workers/filter", {}) or []
+    if any(each["status"] == "ONLINE" for each in found):
+        return Finding("worker", f"one polls the pool `{POOL}`")
+    said = f"none polls the pool `{POOL}`: runs of deployments wait, the nightly one too"
+    return Finding("worker", said, "`make worker`, or end `make up` and start it again")
 
 
 def mlflow(uri: str) -> Finding:
@@ -239,7 +255,7 @@ def checkup(
     yield home(settings.root)
     for each in around:
         yield port(each)
-    yield prefect(environment)
+    yield from prefect(environment, around)
     yield mlflow(settings.tracking_uri)
     if not settings.database_url and not (settings.root / "sensei.db").exists():
         yield Finding("database", "not made yet: `sensei run` or `sensei import FILE` makes it")

@@ -1,21 +1,38 @@
-"""Makes the work pool, the global limit and every deployment of `prefect.yaml` on a server."""
+"""Makes on a server what runs need: work pool, global limit, deployments, watch over lost runs."""
 
 import subprocess
 import sys
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.automations import (
+    AutomationCore,
+    ChangeFlowRunState,
+    EventTrigger,
+    Posture,
+    ResourceSpecification,
+)
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
+from flows.neighbours import POOL
 from flows.one_at_a_time import make_limit
 from sensei.errors import StorageUnavailable
 
 ROOT = Path(__file__).resolve().parents[1]
-POOL = "sensei"
+
+LOST = "crash-lost-runs"
+"""The automation that ends, on the server, runs whose process is gone."""
+
+HEARTBEAT = "prefect.flow-run.heartbeat"
+
+SILENCE = timedelta(minutes=10)
+"""After which a run is lost: by default a run tells every three minutes that it lives."""
 
 
 def deploy() -> None:
@@ -29,6 +46,7 @@ def deploy() -> None:
             with suppress(ObjectAlreadyExists):
                 client.create_work_pool(_pool())
             make_limit(client)
+            _watch_over_lost_runs(client)
     except httpx.TransportError as error:
         raise StorageUnavailable(
             f"Prefect: expected a server that answers, got {error}; run `make server` first"
@@ -39,6 +57,35 @@ def deploy() -> None:
     )
     if done.returncode:
         raise StorageUnavailable("Prefect: expected to deploy all, got a refusal; see above")
+
+
+def _watch_over_lost_runs(client: SyncPrefectClient) -> None:
+    """Have the server say `Crashed` of a run that was killed, which cannot say so itself."""
+    ends = {f"prefect.flow-run.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed")}
+    automation = AutomationCore(
+        name=LOST,
+        description="A run whose process is gone is said to have crashed.",
+        trigger=EventTrigger(
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *ends},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=SILENCE,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"No sign of life for {SILENCE.seconds // 60} minutes: its process ended.",
+            )
+        ],
+    )
+    known = client.read_automations_by_name(LOST)
+    if known:
+        client.update_automation(known[0].id, automation)
+    else:
+        client.create_automation(automation)
 
 
 def _pool() -> WorkPoolCreate:

@@ -30,5 +30,4 @@ def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
     drift = report_drift(settings, observed, end) if observed else None
     trial = watching.follow_trial(settings, end)
     concluded = watching.conclude(settings, answers, drift, skew, trial, end)
-    watching.give_alarm(settings, concluded, end)
-    return concluded.found
+    return watching.give_alarm(settings, concluded, end)

@@ -1,11 +1,13 @@
 """What the monitor found, as a person reads it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from monitoring.alarms import DRIFT, QUALITY
 
 Found = Mapping[str, Any]
 
@@ -29,11 +31,15 @@ FIGURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("fallback_share", "Answers without a model", _share),
 )
 
+OPEN = "each is judged once SENSEI_ACCEPTANCE_HOURS have passed since it was given"
+
 
 def rows(found: Found) -> list[tuple[str, str, str]]:
     """What, how much, and how sure that is."""
     listed = [(title, *_figure(found["figures"][name], say)) for name, title, say in FIGURES]
     listed.insert(1, ("Lift over the control arm", *_lift(found["lift"])))
+    if found.get("open"):
+        listed.append(("Answers not judged yet", f"{found['open']:,}", OPEN))
     listed.append(("Drift, 0 to 1", *_drift(found["drift"])))
     listed.append(("Inputs that serving read otherwise", *_skew(found["skew"])))
     if found.get("trial"):
@@ -51,7 +57,7 @@ def _figure(row: Mapping[str, Any], say: Callable[[float], str]) -> tuple[str, s
 
 def _lift(lift: Mapping[str, Any] | None) -> tuple[str, str]:
     if lift is None or lift["value"] is None:
-        return "-", "no day on which both arms were served"
+        return "-", "no day on which both arms have outcomes"
     value, sure = _figure(lift, lambda share: f"{100 * share:+.1f} points")
     return value, sure
 
@@ -72,6 +78,26 @@ def _skew(skew: Mapping[str, Any] | None) -> tuple[str, str]:
     return f"{skew['different']:,}", f"of {skew['compared']:,} answers" + (named and f": {named}")
 
 
+def follows(alarming: Collection[str], emitted: Collection[str] | None, hours: int) -> str:
+    """What happens next, in a sentence.
+
+    Args:
+        alarming: names of the events that the alarms are.
+        emitted: those of them that were emitted now; None without a Prefect server.
+        hours: how long the same event is kept back.
+    """
+    training = {DRIFT, QUALITY}.intersection(alarming)
+    if not alarming:
+        return ""
+    if not training:
+        return "Serving and training must read the same: look for the inputs named; do not train."
+    if emitted is None:
+        return "No Prefect server heard it, so nothing starts by itself: `sensei train`."
+    if not training.intersection(emitted):
+        return f"Emitted before: the same alarm starts no other training within {hours} hours."
+    return "The deployment `on-drift` trains now; what is better replaces the champion."
+
+
 def title(found: Found) -> str:
     """The window in words."""
     window = found["window"]
@@ -84,7 +110,7 @@ def markdown(found: Found) -> str:
     lines = [f"# {title(found)}", "| | | |", "|---|---|---|"]
     lines += [f"| {what} | {value} | {sure} |" for what, value, sure in rows(found)]
     alarms = [f"- **{sentence}**" for sentence in found["alarms"]] or ["No alarm."]
-    return "\n".join([*lines, "", *alarms])
+    return "\n".join([*lines, "", *alarms, "", found.get("follows", "")]).rstrip()
 
 
 def show_monitored(console: Console, found: Found) -> None:
@@ -100,5 +126,7 @@ def show_monitored(console: Console, found: Found) -> None:
         console.print(f"[red]alarm:[/red] {escape(sentence)}", soft_wrap=True)
     if not found["alarms"]:
         console.print("No alarm.")
+    if found.get("follows"):
+        console.print(escape(found["follows"]), soft_wrap=True)
     if found["drift"] and found["drift"]["report"]:
         console.print(f"Drift report: {escape(found['drift']['report'])}", soft_wrap=True)

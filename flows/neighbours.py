@@ -18,6 +18,8 @@ Reader = Callable[["httpx.Response"], str]
 SECONDS = 1.0
 """A server that does not answer by then is said to be silent."""
 
+POOL = "sensei"
+"""The work pool of our deployments on Prefect's server."""
 
 State = Literal["answers", "off", "silent", "another program"]
 

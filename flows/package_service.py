@@ -1,6 +1,7 @@
 """The flow that packs what serves into a Bento."""
 
 from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
 
 from flows.bento import package
 from flows.steps import IO
@@ -38,4 +39,10 @@ def package_service() -> str:
         raise NothingServed(
             "package: expected a promoted model, got none; run `sensei train` first"
         )
-    return package_bundle(settings, digest)
+    tag = package_bundle(settings, digest)
+    create_markdown_artifact(
+        key="bento",
+        markdown=f"Bento `{tag}` of bundle `{digest}`, in `{settings.bentos}`.",
+        description="What was packed",
+    )
+    return tag

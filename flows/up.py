@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.console import console, run_progress
-from flows.deploying import POOL
+from flows.neighbours import POOL
 from flows.own_log import open_own_log
 from flows.preflight import check_ports, check_room
 from flows.supervisor import Part, Supervisor

@@ -12,7 +12,8 @@ from flows.figures import NAMES
 from flows.summary import command
 from training import ledger
 from training.ledger import Line
-from training.registry import CHALLENGER, CHAMPION, Version
+from training.registry import CHALLENGER, CHAMPION
+from training.version import Version
 
 SHOWN = 10
 """Newest versions of each model that are listed, beside champion and challenger."""
@@ -33,7 +34,7 @@ class Row:
         since: when it came to that state, UTC.
         decided_by: who made it champion; empty where nobody did.
         measured: its leading figure on its test part.
-        reason: why it became champion, in short.
+        reason: why it became champion, in short; of others what the gate found.
         alias: the alias `champion` is at it, though it is not champion: moved by hand.
     """
 
@@ -71,7 +72,7 @@ def _row(version: Version, line: Line | None, champion: str | None) -> Row:
         line.created_at if line else version.created_at,
         line.decided_by if line else "",
         version.measured,
-        _short(line) if line else "",
+        _short(line) if line else version.judged,
         CHAMPION in version.aliases and version.version != champion,
     )
 
@@ -105,7 +106,7 @@ def show_versions(console: Console, rows: Sequence[Row]) -> None:
         if row.alias:
             console.print(
                 f"{row.model}: the alias `champion` was moved by hand to version {row.version}; "
-                "the next run, promotion or rollback follows it"
+                f"the next run, promotion or rollback follows it, or now: {command()} reconcile"
             )
 
 

@@ -13,7 +13,7 @@ from prefect.settings import get_current_settings
 
 from features.history import FOLD_VERSION
 from features.statistics import Statistics
-from flows.monitored import markdown
+from flows.monitored import follows, markdown
 from flows.reports import Compared
 from flows.steps import IN_MEMORY, IO
 from flows.windows import Observed
@@ -173,30 +173,31 @@ def _drift(compared: Compared) -> dict[str, Any]:
 
 
 @task(name="give the alarm", **IO)
-def give_alarm(settings: Settings, concluded: Concluded, end: datetime) -> list[str]:
+def give_alarm(settings: Settings, concluded: Concluded, end: datetime) -> dict[str, Any]:
     """Store what was found, show it, and emit the events that are due.
 
     Without a server nobody would hear an event, so none is emitted and none counts as emitted.
 
     Returns:
-        Names of the events emitted.
+        What was found; `emitted`: names of the events, None without a server; `follows`: what
+        happens next, in words.
     """
-    log, found = open_log(settings.log_url), concluded.found
+    log, hours = open_log(settings.log_url), settings.alarm_cooldown_hours
+    by_event: dict[str, list[Alarm]] = {}
+    for alarm in concluded.alarms:
+        by_event.setdefault(alarm.event, []).append(alarm)
+    before, events = log.get_fact(ALARMED) or {}, None
+    if get_current_settings().api.url is not None:
+        events = due(by_event, before, end, hours)
+    found = concluded.found | {"emitted": events, "follows": follows([*by_event], events, hours)}
     json.dumps(found, allow_nan=False)  # it is answered over HTTP, where NaN is no number
     log.set_fact(MONITORED, found)
     create_markdown_artifact(
         key="monitoring", markdown=markdown(found), description="What became of the answers"
     )
-    if get_current_settings().api.url is None:
-        return []
-    emitted = log.get_fact(ALARMED) or {}
-    by_event: dict[str, list[Alarm]] = {}
-    for alarm in concluded.alarms:
-        by_event.setdefault(alarm.event, []).append(alarm)
-    events = due(by_event, emitted, end, settings.alarm_cooldown_hours)
-    for event in events:
+    for event in events or []:
         payload = {"window": found["window"], "alarms": [asdict(each) for each in by_event[event]]}
         emit_event(event, resource=RESOURCE, payload=payload)
     if events:
-        log.set_fact(ALARMED, emitted | dict.fromkeys(events, end.isoformat()))
-    return events
+        log.set_fact(ALARMED, before | dict.fromkeys(events, end.isoformat()))
+    return found

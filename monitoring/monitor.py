@@ -44,15 +44,17 @@ def figures(outcomes: pd.DataFrame, start_us: int, end_us: int, seed: int) -> di
         seed: seed of the resampling.
 
     Returns:
-        `window`; each of `SHOWN` as a number or None; `figures` with counts and intervals, see
-        `monitoring.measures.summarise`; `lift` over the control arm or None; `measures`, a row
-        for each version, arm and day.
+        `window`; each of `SHOWN` as a number or None; `open`, the answers whose horizon is not
+        over, of which only `fallback_share` and `catalogue_coverage` count; `figures` with counts
+        and intervals, see `monitoring.measures.summarise`; `lift` over the control arm or None;
+        `measures`, a row for each version, arm and day.
     """
     found = summarise(outcomes, seed)
     gained = lift(outcomes, seed)
     return {
         "window": {"start": _iso(start_us), "end": _iso(end_us)},
         **{name: found[name]["value"] for name in SHOWN},
+        "open": int(outcomes["open"].sum()),
         "figures": found,
         "lift": gained and asdict(gained),
         "measures": by_day(outcomes, seed),

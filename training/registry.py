@@ -5,14 +5,13 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensei.database import connect
 from sensei.errors import StorageUnavailable
 from sensei.exclusion import alone
+from training.version import Version
 
 if TYPE_CHECKING:
     import keras
@@ -28,27 +27,6 @@ _RETRIES = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 
 _UNREACHABLE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered version as a person lists it.
-
-    Attributes:
-        model: `recommendation` or `difficulty`.
-        version: its number, as text.
-        aliases: `champion`, `challenger`.
-        candidate: the architecture or baseline it is.
-        created_at: UTC.
-        measured: its leading figure on the test part, in words.
-    """
-
-    model: str
-    version: str
-    aliases: tuple[str, ...]
-    candidate: str
-    created_at: datetime
-    measured: str
 
 
 class Registry:
@@ -184,16 +162,8 @@ class Registry:
             for alias, version in registered.aliases.items():
                 bearers.setdefault(str(version), []).append(alias)
             for entry in self.client.search_model_versions(f"name='{registered.name}'"):
-                found.append(
-                    Version(
-                        registered.name,
-                        str(entry.version),
-                        tuple(sorted(bearers.get(str(entry.version), ()))),
-                        entry.tags.get("candidate", ""),
-                        datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
-                        entry.tags.get("measured", ""),
-                    )
-                )
+                aliases = tuple(sorted(bearers.get(str(entry.version), ())))
+                found.append(Version.of(registered.name, entry, aliases))
         return sorted(found, key=lambda v: v.created_at, reverse=True)
 
     def exists(self, model: str, version: str) -> bool:

@@ -104,15 +104,40 @@ def test_a_port_that_is_held_is_named_with_its_setting(state):
     assert (found.name, "set SENSEI_MLFLOW_PORT" in found.mend) == ("port 5001", True)
 
 
+def at_port(port: int, state: str = "answers") -> Neighbour:
+    return Neighbour("Prefect", f"http://127.0.0.1:{port}", "SENSEI_PREFECT_PORT", state)
+
+
 def test_a_prefect_server_that_does_not_answer_or_knows_nothing_is_wrong(listening):
-    assert not checkup.prefect({}).mend
-    gone = checkup.prefect({"PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    for around in ([], [at_port(9, "off")]):
+        (none,) = checkup.prefect({}, around)
+        assert (none.said, none.mend) == ("no server: each run starts one for itself", "")
+    (gone,) = checkup.prefect({"PREFECT_API_URL": "http://127.0.0.1:9/api"})
     assert "unset PREFECT_API_URL" in gone.mend
-    for deployments, mend in (([], "make deploy"), ([{"name": "nightly"}], "")):
-        port = listening({"/api/deployments/filter": deployments})
-        found = checkup.prefect({"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"})
-        assert mend in found.mend
-        assert bool(found.mend) == bool(mend)
+    port = listening({"/api/deployments/filter": []})
+    for found in (
+        checkup.prefect({"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}),
+        checkup.prefect({}, [at_port(port)]),
+    ):
+        (empty,) = found
+        assert "make deploy" in empty.mend
+
+
+@pytest.mark.parametrize(
+    ("workers", "mend"),
+    [([], "make worker"), ([{"status": "OFFLINE"}], "make worker"), ([{"status": "ONLINE"}], "")],
+)
+def test_a_server_without_a_worker_that_polls_is_wrong(listening, workers, mend):
+    answers = {
+        "/api/deployments/filter": [{"name": "nightly"}],
+        "/api/work_pools/sensei/workers/filter": workers,
+    }
+    server, worker = checkup.prefect({}, [at_port(listening(answers))])
+    assert "with 1 deployments" in server.said
+    assert not server.mend
+    assert worker.name == "worker"
+    assert mend in worker.mend
+    assert bool(worker.mend) == bool(mend)
 
 
 def test_an_older_mlflow_store_is_to_be_upgraded(tmp_path):

@@ -240,7 +240,7 @@ def alarm():
     answers = watching.read_answers(settings, end)
     found = watching.conclude(settings, answers, None, Skew(0, 0), None, end)
     found = replace(found, alarms=[Alarm(DRIFT, "Drift: 0.50 of 1", {"score": 0.5})])
-    return [watching.give_alarm(settings, found, end) for _ in range(2)]
+    return [watching.give_alarm(settings, found, end)["emitted"] for _ in range(2)]
 
 assert alarm() == [[DRIFT], []]
 """

@@ -2,9 +2,11 @@
 
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
-from flows.monitored import FIGURES, markdown, show_monitored
+from flows.monitored import FIGURES, follows, markdown, show_monitored
+from monitoring import alarms
 
 NOTHING = {"value": None, "low": None, "high": None, "n": 0, "learners": 0}
 WINDOW = {"start": "2026-01-24T03:00:00+00:00", "end": "2026-01-31T03:00:00+00:00"}
@@ -77,3 +79,28 @@ def test_a_live_trial_has_a_row_while_it_runs():
     assert "Live trial" not in markdown(EMPTY)
     said = {"said": "3.0 points more often", "enough": True}
     assert "| Live trial | decided | 3.0 points more often |" in markdown(EMPTY | {"trial": said})
+
+
+def test_answers_that_are_not_judged_yet_are_counted():
+    assert "not judged yet" not in shown(EMPTY | {"open": 0})
+    assert "| Answers not judged yet | 1,499 |" in markdown(EMPTY | {"open": 1499})
+
+
+@pytest.mark.parametrize(
+    ("alarming", "emitted", "said"),
+    [
+        ([], [], ""),
+        ([alarms.DRIFT], [alarms.DRIFT], "`on-drift` trains now"),
+        ([alarms.DRIFT, alarms.QUALITY], [alarms.QUALITY], "`on-drift` trains now"),
+        ([alarms.DRIFT, alarms.SKEW], [alarms.SKEW], "within 24 hours"),
+        ([alarms.QUALITY], None, "`sensei train`"),
+        ([alarms.SKEW], [alarms.SKEW], "do not train"),
+        ([alarms.SKEW], None, "do not train"),
+    ],
+)
+def test_an_alarm_says_what_follows(alarming, emitted, said):
+    sentence = follows(alarming, emitted, 24)
+    assert said in sentence
+    assert bool(sentence) == bool(alarming)
+    for text in (shown, markdown):
+        assert sentence in text(EMPTY | {"alarms": ["wrong"], "follows": sentence})

@@ -8,14 +8,15 @@ from rich.console import Console
 
 from flows.versions import rows_of, show_versions
 from training.ledger import Line
-from training.registry import Version
+from training.version import Version
 
 MADE = datetime(2026, 3, 1, 2, 5, tzinfo=UTC)
 DECIDED = datetime(2026, 3, 1, 2, 10, tzinfo=UTC)
 
 
 def _version(model, number, *aliases):
-    return Version(model, str(number), aliases, "sequence", MADE, "NDCG@5 0.5012 on new topics")
+    measured, judged = "NDCG@5 0.5012 on new topics", "gate: kept back, gain -0.0065 over 9"
+    return Version(model, str(number), aliases, "sequence", MADE, measured, judged)
 
 
 def _line(model, before, version, by="gate", **reason):
@@ -48,6 +49,7 @@ def test_state_comes_from_the_ledger_and_newest_is_first():
         ("difficulty", "1", "champion", "Ann [ops]"),
     ]
     assert [row.alias for row in rows] == [False, False, True, False, False, False]
+    assert rows[0].reason == "gate: kept back, gain -0.0065 over 9"
     assert rows[2].reason == "gain +0.0123 (+0.0010 to +0.0200)"
     assert rows[3].reason == "rollback: complaints"
 
@@ -61,7 +63,7 @@ def test_the_table_fits_and_leaves_nothing_out(width):
     for words in (
         "recommendation 11", "challenger", "champion", "2026-03-01 02:10", "by Ann [ops]",
         "sequence network", "NDCG@5 0.5012 on new topics", "gain +0.0123", "rollback: complaints",
-        "moved by hand to version 9",
+        "moved by hand to version 9", "kept back, gain -0.0065 over 9",
     ):  # fmt: skip
         assert words in said
 

@@ -34,6 +34,7 @@ def test_figures_of_a_window_fit_json_and_stand_for_what_is_known(
     assert found["recommendation_acceptance"] == 1 / 4
     assert found["lift"]["value"] == 1 / 2
     assert found["lift"]["n"] == 4
+    assert found["open"] == 0
     assert found["accuracy"] is None
     assert {row["arm"] for row in found["measures"]} == {"champion", "control"}
 
@@ -41,7 +42,7 @@ def test_figures_of_a_window_fit_json_and_stand_for_what_is_known(
 def test_without_an_answer_every_figure_is_null(outcomes: Callable[..., pd.DataFrame]) -> None:
     found = figures(outcomes().reset_index(), 0, HOUR, seed=0)
     assert all(found[name] is None for name in SHOWN)
-    assert (found["lift"], found["measures"]) == (None, [])
+    assert (found["lift"], found["measures"], found["open"]) == (None, [], 0)
 
 
 def test_a_prediction_from_outside_counts_at_once_by_what_is_told(log: Log) -> None:

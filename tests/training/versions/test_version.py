@@ -1,0 +1,29 @@
+"""What is listed of a version, of the tags that a run leaves."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from training.version import Version, judged
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({}, ""),
+        ({"gate": "passed", "gain": "", "against": "none"}, "gate: passed"),
+        (
+            {"gate": "kept back", "gain": "-0.0065", "against": "9"},
+            "gate: kept back, gain -0.0065 over 9",
+        ),
+    ],
+)
+def test_what_the_gate_found_is_said_in_short(tags: dict[str, str], said: str) -> None:
+    assert judged(tags) == said
+
+
+def test_a_version_without_tags_is_listed_too() -> None:
+    entry = SimpleNamespace(version=3, tags={}, creation_timestamp=1_000)
+    found = Version.of("difficulty", entry, ("champion",))
+    assert (found.version, found.candidate, found.judged) == ("3", "", "")
+    assert found.created_at.timestamp() == 1
