@@ -8,6 +8,7 @@ export SENSEI_HOME
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE := prefect.server.concurrency.lease_storage.filesystem
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR := false
 export PREFECT_HOME ?= $(abspath $(SENSEI_HOME))/prefect

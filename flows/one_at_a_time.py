@@ -1,5 +1,6 @@
 """The global limit `train`: nightly, manual and triggered runs never train at once."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,10 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+from sqlalchemy import Engine
+
+from sensei.exclusion import alone
 
 LIMIT = "train"
 LEASE_SECONDS = 60.0
@@ -16,14 +21,26 @@ LEASE_SECONDS = 60.0
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Hold the only place of the limit, which is made on the server where it is absent."""
-    with get_client(sync_client=True) as client:
-        limit = make_limit(client)
-        if limit.active_slots >= limit.limit:
-            get_run_logger().info("Wait: another run holds the limit `%s`", LIMIT)
-    with concurrency(LIMIT, occupy=1, lease_duration=LEASE_SECONDS, strict=True):
-        yield
+def one_at_a_time(engine: Engine) -> Iterator[None]:
+    """Hold the only place of this log, and on a server also that of the limit.
+
+    The system frees the place of a process that dies. A temporary server is left out: nothing
+    there ever takes the limit back from a run that was killed.
+
+    Args:
+        engine: of the log's database.
+    """
+    say = get_run_logger().info
+    with alone(engine, LIMIT, math.inf, lambda: say("Wait: another run trains on this log")):
+        if get_current_settings().api.url is None:
+            yield
+            return
+        with get_client(sync_client=True) as client:
+            limit = make_limit(client)
+            if limit.active_slots >= limit.limit:
+                say("Wait: another run holds the limit `%s`", LIMIT)
+        with concurrency(LIMIT, occupy=1, lease_duration=LEASE_SECONDS, strict=True):
+            yield
 
 
 def make_limit(client: SyncPrefectClient) -> GlobalConcurrencyLimitResponse:

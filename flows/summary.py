@@ -155,17 +155,15 @@ def _percent(figures: Mapping[str, float]) -> str:
 def _show_next(console: Console, run: RunSummary) -> None:
     """The commands that make sense now, as they must be typed here."""
     sensei, learner = command(), "learner-00001" if run.demo else "testuser"
-    site = "http://127.0.0.1:8000/api"
+    site = f"http://127.0.0.1:{Settings().service_port}/api"
     steps = {
-        "serve the models": [f"{sensei} serve"],
+        "everything in one terminal: the service, Prefect, MLflow, Evidently": [f"{sensei} up"],
+        "or the service alone": [f"{sensei} serve"],
         "ask them, in another terminal": [
             f"curl '{site}/user/{learner}/recommendations?count=5'",
             f"curl '{site}/learning/topic/1/difficulty/suggest?username=testuser'",
         ],
-        "see every version, and which one answers learners": [
-            f"{sensei} models",
-            f"{home_prefix()}make mlflow",
-        ],
+        "see how it stands, and every version": [f"{sensei} status", f"{sensei} models"],
     }
     if run.review:
         steps = {"promote what waits, after a look at it": [*run.promoting().values()], **steps}

@@ -42,7 +42,7 @@ def train_models(
         What the run did, in figures and words.
     """
     settings = Settings()
-    with one_at_a_time():
+    with one_at_a_time(open_log(settings.log_url).engine):
         champions.reconcile(settings)
         moment = steps.read_moment(settings, as_of)
         extracted = steps.extract(settings, moment)

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
@@ -20,10 +20,16 @@ PATIENCE_SECONDS = 60.0
 """After so long the one who waits is told."""
 
 _PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
 
 
 @contextmanager
-def alone(engine: Engine, job: str) -> Iterator[None]:
+def alone(
+    engine: Engine,
+    job: str,
+    patience: float = PATIENCE_SECONDS,
+    waits: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
     """Hold the only place for a job; others write to the database meanwhile.
 
     The system frees the place of a process that dies: there is nothing to clean up.
@@ -32,23 +38,32 @@ def alone(engine: Engine, job: str) -> Iterator[None]:
         engine: of the database: on SQLite a file beside it is the place, on PostgreSQL a lock of
             the server, which other machines wait for too.
         job: its name.
+        patience: seconds to wait where another holds the place.
+        waits: called once where that is so.
 
     Raises:
-        StorageUnavailable: the database does not answer, or another holds the place for a minute.
+        StorageUnavailable: the database does not answer, or another holds the place for longer.
     """
     with storage(engine):
         place = _open(engine, job)
     with closing(place):
-        until = time.monotonic() + PATIENCE_SECONDS
         with storage(engine):
-            while not _taken(place, job):
-                if time.monotonic() > until:
-                    raise StorageUnavailable(
-                        f"{job}: expected no other one under way, got one that takes more than "
-                        f"{PATIENCE_SECONDS:.0f} s; see what it waits for, then repeat"
-                    )
-                time.sleep(_PAUSE_SECONDS)
+            if not _taken(place, job):
+                waits()
+                _wait(place, job, patience)
         yield
+
+
+def _wait(place: Connection | IO[str], job: str, patience: float) -> None:
+    until, pause = time.monotonic() + patience, _PAUSE_SECONDS
+    while not _taken(place, job):
+        if time.monotonic() > until:
+            raise StorageUnavailable(
+                f"{job}: expected no other one under way, got one that takes more than "
+                f"{patience:.0f} s; see what it waits for, then repeat"
+            )
+        time.sleep(pause)
+        pause = min(1.2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def _open(engine: Engine, job: str) -> Connection | IO[str]:

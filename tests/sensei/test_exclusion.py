@@ -7,7 +7,6 @@ import threading
 
 import pytest
 
-from sensei import exclusion
 from sensei.database import connect, writing
 from sensei.errors import StorageUnavailable
 from sensei.exclusion import alone
@@ -56,14 +55,15 @@ def test_other_jobs_and_other_writers_go_on_meanwhile(log_url):
         log.close()
 
 
-def test_who_waits_too_long_is_told(log_url, monkeypatch):
-    monkeypatch.setattr(exclusion, "PATIENCE_SECONDS", 0.1)
+def test_who_waits_is_told_once_and_again_when_it_takes_too_long(log_url):
+    told = []
     with (
-        alone(connect(log_url), "job"),
+        alone(connect(log_url), "job", waits=lambda: told.append("free")),
         pytest.raises(StorageUnavailable, match="job: expected no other one under way"),
-        alone(connect(log_url), "job"),
+        alone(connect(log_url), "job", 0.1, lambda: told.append("waits")),
     ):
         pytest.fail("two at once")
+    assert told == ["waits"]
 
 
 def test_a_holder_that_is_killed_leaves_the_place(log_url):
