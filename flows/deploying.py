@@ -81,10 +81,7 @@ def _watch_over_lost_runs(client: SyncPrefectClient) -> None:
             )
         ],
     )
-    known = client.read_automations_by_name(LOST)
-    if known:
-        client.update_automation(known[0].id, automation)
-    else:
+    if not client.read_automations_by_name(LOST):  # a new one would forget whom it watches
         client.create_automation(automation)
 
 
