@@ -43,17 +43,19 @@ class Ranking(NamedTuple):
 
 
 def recommend(question: Question, wanted: Wanted) -> Reply:
-    """The next topics; those of this minute where nothing happened since, then without inputs."""
+    """The next topics; those of this minute where nothing happened since: logged by what is shown."""
     if question.unknown or question.model is None:
         return computed(question, wanted)
     asked = wanted, question.arm
-    kept = question.learner.history.remembered("recommendations", question.model, _Kept)
+    # By the bundle: its model is replaced each minute by one that knows what learners did since.
+    kept = question.learner.history.remembered("recommendations", question.model.bundle, _Kept)
     if question.now_us - kept.since >= REPEATED_US:  # each learner's own: not all at once
         kept.since = question.now_us
         kept.replies.clear()
     if asked in kept.replies:
-        return kept.replies[asked]._replace(inputs=None)
-    kept.replies[asked] = reply = computed(question, wanted)
+        return kept.replies[asked]
+    reply = computed(question, wanted)
+    kept.replies[asked] = reply._replace(inputs=None, candidates=None)
     return reply
 
 

@@ -35,8 +35,13 @@ def server(serving, tmp_path_factory) -> Iterator[tuple[str, dict[str, str]]]:
         yield url, environment
 
 
+PATIENCE = 150
+"""Seconds to wait for an answer: beside other work the server may be silent for half a minute."""
+
+
 def _ask(url: str, path: str, body: dict) -> list[dict]:
-    return httpx.post(f"{url}/{path}/filter", json=body, timeout=30).raise_for_status().json()
+    answer = httpx.post(f"{url}/{path}/filter", json=body, timeout=PATIENCE)
+    return answer.raise_for_status().json()
 
 
 @pytest.mark.timeout(500)
@@ -90,7 +95,7 @@ def test_a_parameter_out_of_range_is_refused_with_the_reason(server):
     answer = httpx.post(
         f"{url}/deployments/{manual['id']}/create_flow_run",
         json={"parameters": {"window_days": 0}},
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert answer.status_code in (409, 422)
     assert "window_days" in answer.text or "minimum" in answer.text
@@ -122,7 +127,9 @@ def test_a_promotion_without_a_name_or_of_no_version_is_refused_by_the_form(serv
     url, _ = server
     promote = next(d for d in _ask(url, "deployments", {}) if d["name"] == "promote-model")
     answer = httpx.post(
-        f"{url}/deployments/{promote['id']}/create_flow_run", json={"parameters": given}, timeout=30
+        f"{url}/deployments/{promote['id']}/create_flow_run",
+        json={"parameters": given},
+        timeout=PATIENCE,
     )
     assert answer.status_code in (409, 422)
     assert ("version" if "version" in given else "reviewer") in answer.text
@@ -188,7 +195,7 @@ def _start(url: str, name: str, parameters: dict | None = None) -> str:
     (asked,) = (d for d in _ask(url, "deployments", {}) if d["name"] == name)
     path = f"{url}/deployments/{asked['id']}/create_flow_run"
     asked_for = {"state": {"type": "SCHEDULED"}, "parameters": parameters or {}}
-    made = httpx.post(path, json=asked_for, timeout=30)
+    made = httpx.post(path, json=asked_for, timeout=PATIENCE)
     return made.raise_for_status().json()["id"]
 
 
@@ -237,7 +244,7 @@ def test_an_alarm_is_emitted_once_in_its_cooldown_with_its_numbers(server):
     asked = {"filter": {"event": {"name": ["sensei.drift.detected"]}}}
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        answer = httpx.post(f"{url}/events/filter", json=asked, timeout=30).raise_for_status()
+        answer = httpx.post(f"{url}/events/filter", json=asked, timeout=PATIENCE).raise_for_status()
         if found := answer.json()["events"]:
             break
         time.sleep(0.5)
@@ -261,7 +268,7 @@ def test_a_storm_of_alarms_starts_one_run_and_other_events_none(server):
         }
         for name in names
     ]
-    httpx.post(f"{url}/events", json=storm, timeout=30).raise_for_status()
+    httpx.post(f"{url}/events", json=storm, timeout=PATIENCE).raise_for_status()
 
     def runs() -> list[dict]:
         asked = {"deployments": {"id": {"any_": [retrain["id"]]}}}
