@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensei.contracts import TOPIC_INPUTS
+from serving.catalogue import Catalogue
 from serving.difficulty import suggested
 from serving.mastery import finished
 from serving.model import Model
@@ -43,14 +44,18 @@ class Ranking(NamedTuple):
 
 
 def recommend(question: Question, wanted: Wanted) -> Reply:
-    """The next topics; those of this minute where nothing happened since: logged by what is shown."""
+    """The next topics; those of this minute where nothing happened since.
+
+    A repeated answer is logged by what it shows, without candidates and inputs.
+    """
     if question.unknown or question.model is None:
         return computed(question, wanted)
     asked = wanted, question.arm
     # By the bundle: its model is replaced each minute by one that knows what learners did since.
     kept = question.learner.history.remembered("recommendations", question.model.bundle, _Kept)
-    if question.now_us - kept.since >= REPEATED_US:  # each learner's own: not all at once
-        kept.since = question.now_us
+    is_old = question.now_us - kept.since >= REPEATED_US  # each learner's own: not all at once
+    if is_old or kept.catalogue is not question.catalogue:
+        kept.since, kept.catalogue = question.now_us, question.catalogue
         kept.replies.clear()
     if asked in kept.replies:
         return kept.replies[asked]
@@ -64,6 +69,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self.since = -REPEATED_US
+        self.catalogue: Catalogue | None = None
         self.replies: dict[tuple[Wanted, str], Reply] = {}
 
 

@@ -242,8 +242,9 @@ class Follower:
     def _refresh(self, log: "Log", seconds: float) -> None:
         """What learners did lately, for all that serves; a refused bundle gets another chance."""
         engine = self._engine
-        if topics := curriculum.read(log.engine).topics:  # none was loaded: what is known stays
-            engine.catalogue = Catalogue.of(topics)
+        found = Catalogue.of(curriculum.read(log.engine).topics)
+        if found.topics and found != engine.catalogue:  # none was loaded: what is known stays
+            engine.catalogue = found
         serving = [model for model in (engine.model, engine.challenger) if model]
         since = min((model.trained_until for model in serving), default=NEVER)
         self._complete = self._lately.read(log, int(since), self._clock(), seconds)
