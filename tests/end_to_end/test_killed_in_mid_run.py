@@ -33,8 +33,8 @@ def until(ask: Callable[[], Any], what: str) -> Any:
         try:
             if found := ask():
                 return found
-        except httpx.TransportError:
-            pass  # it is being started
+        except httpx.HTTPError:
+            pass  # it is being started, or has too much to do
         time.sleep(0.5)
     pytest.fail(f"{what}: not within {PATIENCE} s")
 
@@ -91,9 +91,10 @@ class Site:
 
     def train(self) -> str:
         body = {"deployments": {"name": {"any_": ["manual"]}}}
-        (manual,) = self.ask("deployments/filter", body)
+        (manual,) = until(lambda: self.ask("deployments/filter", body), "deployments")
+        path = f"deployments/{manual['id']}/create_flow_run"
         asked = {"parameters": {"effort": "quick"}, "state": {"type": "SCHEDULED"}}
-        return str(self.ask(f"deployments/{manual['id']}/create_flow_run", asked)["id"])
+        return str(until(lambda: self.ask(path, asked), "a run")["id"])
 
     def ask(self, path: str, body: dict[str, Any]) -> Any:
         answer = httpx.post(f"{self.prefect}/api/{path}", json=body, timeout=120)
@@ -107,8 +108,8 @@ class Site:
 
     def end_of(self, run: str) -> str:
         def end() -> str | None:
-            found = httpx.get(f"{self.prefect}/api/flow_runs/{run}", timeout=120).json()
-            state = str(found["state_type"])
+            answer = httpx.get(f"{self.prefect}/api/flow_runs/{run}", timeout=120)
+            state = str(answer.raise_for_status().json()["state_type"])
             return state if state in ENDED else None
 
         return str(until(end, f"the end of run {run}"))
