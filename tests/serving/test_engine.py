@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from features.corpus import Corpus
 from features.history import FOLD_VERSION
+from features.recency import Recency
 from sensei.bundle import Bundle
 from sensei.contracts import LEVELS
 from sensei.curriculum import Topic
@@ -291,3 +293,21 @@ def test_a_minute_later_the_ranking_is_made_anew(
     engine.model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
     engine.recommend_next_topics("mia")
     assert [each.inputs is not None for each in recorded] == [True, False, True, True]
+
+
+def test_reading_what_learners_did_lately_keeps_the_ranking_another_catalogue_does_not(
+    log: Log, planted_bundle: Path, quiz: Quiz, recorded: list[Answer]
+) -> None:
+    log.append([quiz("mia", 11, 0)])
+    model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
+    engine = Engine(
+        Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: NOW, record=recorded.append
+    )
+    engine.recommend_next_topics("mia")
+    engine.model = model.knowing(lambda found: Corpus(found, Recency.nothing(found)))
+    engine.recommend_next_topics("mia")
+    engine.catalogue = Catalogue()
+    engine.recommend_next_topics("mia")
+    assert [each.inputs is not None for each in recorded] == [True, False, True]
+    assert recorded[1].candidates is None
+    assert recorded[1].answer == recorded[0].answer
