@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 VARIABLE = "SENSEI_TEST_DATA"
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def _log(name: str) -> pa.Table:

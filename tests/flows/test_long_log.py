@@ -83,6 +83,7 @@ def test_a_run_trains_chooses_exports_and_decides(settings: Settings, features: 
     assert all(decision.promote for decision in decisions.values()), "nothing serves yet"
 
 
+@pytest.mark.slow
 def test_drift_is_measured_over_the_learners_of_all_shards(
     settings: Settings, moment: Moment, features: Features
 ) -> None:
