@@ -64,7 +64,7 @@ def test_acceptance_falls_with_the_shift_and_is_back_after_retraining(
     story: dict[str, Any],
 ) -> None:
     swapped = [week["week"] for week in story["weeks"] if week.get("swapped")]
-    before, fallen = (acceptance(story, "champion", *weeks) for weeks in ((-99, 0), (1, 1)))
+    before, fallen = (acceptance(story, "champion", *span) for span in ((-99, 0), (1, 1)))
     recovered = acceptance(story, "champion", max(swapped) + 1, 99)
     assert fallen < before
     assert recovered > fallen + SHARE * (before - fallen)
