@@ -57,8 +57,9 @@ class Answer(NamedTuple):
         propensity: chance of a learner to be in that arm, in (0, 1].
         fallback: why no model answered; None where one did.
         answer: what was shown, in its order.
-        candidates: what could have been shown, as `[topic_id, probability]`, best first.
-        inputs: name -> what the model read; NumPy arrays may stay such.
+        candidates: what could have been shown, as `[topic_id, probability]`, best first; None of
+            an answer that is repeated within its minute.
+        inputs: name -> what the model read; NumPy arrays may stay such; None as `candidates`.
         created_at: microseconds since 1970.
     """
 

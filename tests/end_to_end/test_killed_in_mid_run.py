@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +20,7 @@ from sensei.log import open_log
 from sensei.manifest import ModelName
 from sensei.settings import Settings
 from training import ledger
+from training.reconciliation import reconcile
 from training.registry import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -66,12 +68,11 @@ class Site:
         }
         self.running: dict[str, psutil.Popen] = {}
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str) -> None:
         done = subprocess.run(
             command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def start(self, name: str) -> None:
         program, *rest = self.commands[name]
@@ -122,7 +123,7 @@ Begin = Callable[[str], Site]
 def begin(tmp_path: Path) -> Iterator[Begin]:
     sites: list[Site] = []
 
-    def site(database_url: str = "") -> Site:
+    def site(database_url: str) -> Site:
         home = tmp_path / "home"
         home.mkdir()
         sites.append(made := Site(home, database_url))
@@ -147,8 +148,8 @@ def assert_whole(site: Site) -> None:
     assert set(champions) == set(get_args(ModelName))
     assert {name: registry.champion(name) for name in champions} == champions
     assert log.pointer() == lines[-1].bundle
+    assert reconcile(log, registry, site.settings.bundles, datetime.now(UTC)) == []
     log.close()
-    site.run(str(BIN / "sensei"), "reconcile")
 
 
 @pytest.mark.slow

@@ -68,3 +68,19 @@ def test_acceptance_falls_with_the_shift_and_is_back_after_retraining(
     recovered = acceptance(story, "champion", max(swapped) + 1, 99)
     assert fallen < before
     assert recovered > fallen + SHARE * (before - fallen)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.xfail(
+    reason="the first champion recovers, too: it reads what all study lately (docs/monitoring.md)"
+)
+def test_acceptance_recovers_where_learners_get_the_new_champion_only(
+    story: dict[str, Any],
+) -> None:
+    swapped = [week["week"] for week in story["weeks"] if week.get("swapped")]
+    late = max(swapped) + 1, 99
+    before, fallen = acceptance(story, "champion", -99, 0), acceptance(story, "challenger", *late)
+    recovered = acceptance(story, "champion", *late)
+    assert recovered > fallen + SHARE * (before - fallen)
+    assert story["lift"]["low"] > 0
