@@ -32,13 +32,16 @@ def learned_since(
     return _learned(engine, where, after=after_id, last=last_id, start=start_us)
 
 
-def durations(engine: Engine, since_us: int, step: int) -> list[tuple[int, str, int, int]]:
+def durations(
+    engine: Engine, since_us: int, step: int, newest: int
+) -> list[tuple[int, str, int, int]]:
     """Topic, kind, duration in steps of so many seconds, and number of such learning events.
 
     Args:
         engine: the log's.
         since_us: events from that moment on, microseconds since 1970.
         step: seconds, at least 1.
+        newest: of so many events appended last, at most: a long log is not read as a whole.
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -46,9 +49,10 @@ def durations(engine: Engine, since_us: int, step: int) -> list[tuple[int, str, 
     query = (
         f"SELECT topic_id, interaction_type, duration_seconds / {int(step)}, COUNT(*) "  # noqa: S608
         "FROM valid_interactions WHERE timestamp >= :since AND duration_seconds > 0 "
+        "AND id > (SELECT MAX(id) FROM user_interactions) - :newest "
         f"AND interaction_type IN {LEARNING_KINDS} GROUP BY 1, 2, 3"
     )
-    return _rows(engine, query, since=since_us)
+    return _rows(engine, query, since=since_us, newest=newest)
 
 
 def _learned(engine: Engine, where: str, **given: int) -> list[tuple[int, int, int, int]]:

@@ -61,6 +61,13 @@ class Engine:
         self._clock = clock
         self._record = record
 
+    async def prepare(self, user_id: str) -> None:
+        """Read a learner, so that the next question about him keeps nobody waiting.
+
+        Every question may be asked without it, too.
+        """
+        await self.learners.prepare(user_id, self._served(user_id)[1])
+
     def recommend_next_topics(
         self,
         user_id: str,

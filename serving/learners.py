@@ -8,9 +8,11 @@ the learner's revision in the transaction of the write: the same revision means 
 All states are of this process's `FOLD_VERSION`; a bundle of another one is never served.
 """
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -29,6 +31,12 @@ CAPACITY = 2_000
 
 RETRY_SECONDS = 1.0
 """How long a log that failed is left alone: requests are answered without it, none waits."""
+
+PIECE = 100
+"""Events taken in at once where others wait: some milliseconds."""
+
+LONG = 2_000
+"""A learner of fewer events is taken in anew while others wait, where that is needed at all."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +88,7 @@ class _Cached:
     revision: int
     states_of: str
     learner: Learner
+    taken: tuple[int, int]  # number of events and sum of their keys
     last_id: int
     last: tuple[int, str]  # timestamp and event id: the place in the order of the fold
 
@@ -107,6 +116,41 @@ class Learners:
         self._log: Log | None = None
         self._retry_at = 0.0
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
+        self._preparing: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def prepare(self, user_id: str, networks: Networks | None = None) -> None:
+        """Take in a learner's events piece by piece, where that is needed: others get their turn.
+
+        The question after it finds the state; without it, that question would take all of them in.
+
+        Args:
+            user_id: any name.
+            networks: as `learner`.
+        """
+        networks = networks or NoNetworks()
+        cached, of = self._cache.get(user_id), networks.states_of
+        if cached and cached.states_of == of and cached.learner.history.events < LONG:
+            return
+        task = self._preparing.get((user_id, of))
+        if task is None:
+            task = asyncio.create_task(self._prepare(user_id, networks))
+            self._preparing[user_id, of] = task
+            task.add_done_callback(lambda _: self._preparing.pop((user_id, of)))
+        with suppress(StorageUnavailable):  # the question after it says so
+            await asyncio.shield(task)  # others may wait for it, too
+
+    async def _prepare(self, user_id: str, networks: Networks) -> None:
+        revision = self._asked(lambda log: log.revision(user_id))
+        if revision is None or self._asked(
+            lambda log: self._kept(log, user_id, revision, networks)
+        ):
+            return
+        events = await asyncio.to_thread(self._asked, lambda log: log.read_learner(user_id))
+        found = _nothing(revision, networks)
+        for first in range(0, len(events), PIECE):
+            found = _take_in(found, events[first : first + PIECE], revision, networks)
+            await asyncio.sleep(0)
+        self._keep(user_id, found)
 
     def learner(self, user_id: str, networks: Networks | None = None) -> Learner | None:
         """What is known after all valid events in the log; None of one never seen.
@@ -146,43 +190,56 @@ class Learners:
         if revision is None:
             self._cache.pop(user_id, None)
             return None
+        cached = self._kept(log, user_id, revision, networks)
+        if cached is None:
+            # Events that come between reading the revision and this are taken in too; they are then
+            # found missing from the next question's later events, which takes in all anew.
+            events = log.read_learner(user_id)
+            cached = _take_in(_nothing(revision, networks), events, revision, networks)
+            self._keep(user_id, cached)
+        return cached.learner
+
+    def _kept(self, log: "Log", user_id: str, revision: int, networks: Networks) -> _Cached | None:
+        """What is kept, advanced by what was appended since; None where that is not enough."""
         cached = self._cache.get(user_id)
-        now = revision, networks.states_of
-        if cached is None or (cached.revision, cached.states_of) != now:
-            cached = (cached and _advanced(log, user_id, cached, revision, networks)) or _folded(
-                log, user_id, revision, networks
-            )
-            self._cache[user_id] = cached
+        if cached is None or cached.states_of != networks.states_of:
+            return None
+        if cached.revision != revision:
+            cached = _advanced(log, user_id, cached, revision, networks)
+        if cached is not None:
+            self._keep(user_id, cached)
+        return cached
+
+    def _keep(self, user_id: str, cached: _Cached) -> None:
+        self._cache[user_id] = cached
         self._cache.move_to_end(user_id)
         if len(self._cache) > self._capacity:
             self._cache.popitem(last=False)
-        return cached.learner
 
 
 def _advanced(
     log: "Log", user_id: str, cached: _Cached, revision: int, networks: Networks
 ) -> _Cached | None:
-    """The state one write later; None where that write was anything but later events."""
-    if revision != cached.revision + 1 or networks.states_of != cached.states_of:
-        return None  # one of the writes may have taken events away
+    """The state some writes later; None where one of them was anything but later events."""
+    several = revision != cached.revision + 1
+    if several and log.taken(user_id, cached.last_id) != cached.taken:
+        return None  # events were taken away, or came late
     later = log.read_learner(user_id, after_id=cached.last_id)
     in_order = bool(later) and _place(later[0]) > cached.last
     if not in_order or log.revision(user_id) != revision:
         return None
-    return _take_in(cached.learner, later, revision, cached.last_id, networks)
+    return _take_in(cached, later, revision, networks)
 
 
-def _folded(log: "Log", user_id: str, revision: int, networks: Networks) -> _Cached:
-    # Events that come between reading the revision and this are folded too; they are then found
-    # missing from the next question's later events, which folds anew.
-    nothing = Learner(History.new(), networks.start())
-    return _take_in(nothing, log.read_learner(user_id), revision, 0, networks)
+def _nothing(revision: int, networks: Networks) -> _Cached:
+    nobody = Learner(History.new(), networks.start())
+    return _Cached(revision, networks.states_of, nobody, (0, 0), 0, (-1, ""))
 
 
 def _take_in(
-    learner: Learner, events: "Sequence[Event]", revision: int, last_id: int, networks: Networks
+    cached: _Cached, events: "Sequence[Event]", revision: int, networks: Networks
 ) -> _Cached:
-    history, states = learner.history, learner.states
+    history, states = cached.learner.history, cached.learner.states
     for each in events:
         states = networks.advance(states, history, each)
         history.advance(
@@ -195,9 +252,15 @@ def _take_in(
             ),
             each.difficulty,
         )
-    last_id = max((each.id for each in events), default=last_id)
-    last = _place(events[-1]) if events else (-1, "")
-    return _Cached(revision, networks.states_of, Learner(history, states), last_id, last)
+    ids = [each.id for each in events]
+    return _Cached(
+        revision,
+        networks.states_of,
+        Learner(history, states),
+        (cached.taken[0] + len(ids), cached.taken[1] + sum(ids)),
+        max([cached.last_id, *ids]),
+        _place(events[-1]) if events else cached.last,
+    )
 
 
 def _place(event: "Event") -> tuple[int, str]:

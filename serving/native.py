@@ -46,6 +46,7 @@ class NativeEndpoints:
     async def recommend(self, user_id: str, count: int = 3) -> dict[str, Any]:
         """The topics a learner should turn to next."""
         asked = _parsed(RecommendationsQuery, username=user_id, count=count)
+        await app.state.engine.prepare(asked.username)
         found: dict[str, Any] = app.state.engine.recommend_next_topics(asked.username, asked.count)
         return found
 
@@ -53,6 +54,7 @@ class NativeEndpoints:
     async def suggest_difficulty(self, user_id: str, topic_id: int) -> dict[str, Any]:
         """The level of a learner's next quiz on a topic."""
         asked = _parsed(DifficultyQuery, username=user_id, topic_id=topic_id)
+        await app.state.engine.prepare(asked.username)
         found: dict[str, Any] = app.state.engine.suggest_quiz_difficulty(
             asked.username, asked.topic_id
         )

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 async def recommendations(request: Request, asked: RecommendationsQuery) -> Response:
     """The topics a learner should turn to next."""
-    found = _engine(request).recommend_next_topics(
+    engine = await _prepared(request, asked.username)
+    found = engine.recommend_next_topics(
         asked.username,
         asked.count,
         exclude_mastered=asked.exclude_mastered,
@@ -34,12 +35,14 @@ async def recommendations(request: Request, asked: RecommendationsQuery) -> Resp
 
 async def suggest_difficulty(request: Request, asked: DifficultyQuery) -> Response:
     """The level of a learner's next quiz on a topic."""
-    return answer(_engine(request).suggest_quiz_difficulty(asked.username, asked.topic_id))
+    engine = await _prepared(request, asked.username)
+    return answer(engine.suggest_quiz_difficulty(asked.username, asked.topic_id))
 
 
 async def learning_path(request: Request, asked: LearningPathQuery) -> Response:
     """The next steps of a learner to a goal."""
-    found = _engine(request).adapt_learning_path(
+    engine = await _prepared(request, asked.username)
+    found = engine.adapt_learning_path(
         asked.username,
         asked.steps,
         topic_id=asked.topic_id,
@@ -52,6 +55,12 @@ async def learning_path(request: Request, asked: LearningPathQuery) -> Response:
 async def predict(request: Request, _: Query, sent: PredictBody) -> Response:
     """What a model answers to inputs."""
     return answer(_engine(request).predict(sent.features, sent.model))
+
+
+async def _prepared(request: Request, user_id: str) -> "Engine":
+    engine = _engine(request)
+    await engine.prepare(user_id)
+    return engine
 
 
 def _engine(request: Request) -> "Engine":

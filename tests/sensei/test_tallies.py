@@ -53,8 +53,16 @@ def test_what_came_after_a_key_is_counted_apart(log: Log) -> None:
 
 
 def test_durations_are_counted_in_steps(log: Log) -> None:
-    assert tallies.durations(filled(log).engine, START, 30) == [(1, "video_view", 3, 3)]
-    assert tallies.durations(log.engine, START + 3 * HOUR, 30) == [(1, "video_view", 3, 2)]
+    engine = filled(log).engine
+    assert tallies.durations(engine, START, 30, 100) == [(1, "video_view", 3, 3)]
+    assert tallies.durations(engine, START + 3 * HOUR, 30, 100) == [(1, "video_view", 3, 2)]
+
+
+def test_durations_are_of_the_events_appended_last(log: Log) -> None:
+    engine = filled(log).engine
+    last = log.last_id()
+    found = [sum(each[3] for each in tallies.durations(engine, START, 30, n)) for n in (last, 1, 0)]
+    assert found[0] == 3 > found[1] >= found[2] == 0
 
 
 def test_an_empty_log_has_no_last_key_and_no_last_time(log: Log) -> None:

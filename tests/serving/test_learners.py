@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from features.history import History
 from sensei.errors import StorageUnavailable
 from sensei.log import Event, Log, open_log
-from serving.learners import RETRY_SECONDS, Learners
+from serving.learners import LONG, PIECE, RETRY_SECONDS, Learners
 
 Quiz = Callable[..., dict[str, Any]]
 
@@ -75,6 +76,72 @@ def test_a_later_event_advances_the_state_without_reading_the_earlier_ones(
     assert state(history) == refolded(counting, "mia")
 
 
+def test_later_events_of_several_writes_advance_the_state(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
+    history_of(learners, "mia")
+    for minute in (2, 3, 4):
+        counting.append([quiz("mia", 13, minute)])
+    history = history_of(learners, "mia")
+    assert counting.reads == [0, 2]
+    assert state(history) == refolded(counting, "mia")
+
+
+def test_where_one_of_several_writes_took_an_event_away_all_are_folded_anew(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
+    history_of(learners, "mia")
+    counting.append([quiz("mia", 13, 2)])
+    counting.quarantine_interactions({1: "a test"}, "test")
+    history = history_of(learners, "mia")
+    assert history is not None
+    assert history.events == 2
+    assert state(history) == refolded(counting, "mia")
+
+
+def test_a_long_log_is_read_in_pieces_and_others_get_their_turn(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, minute) for minute in range(LONG + 1)])
+    turns = 0
+
+    async def others(reading: asyncio.Future[Any]) -> None:
+        nonlocal turns
+        while not reading.done():
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def ask_twice() -> None:
+        reading = asyncio.gather(learners.prepare("mia"), learners.prepare("mia"))
+        await others(reading)
+        counting.append([quiz("mia", 12, LONG + 1)])
+        await learners.prepare("mia")
+
+    asyncio.run(ask_twice())
+    assert turns >= LONG // PIECE
+    assert state(history_of(learners, "mia")) == refolded(counting, "mia")
+    assert counting.reads[:2] == [0, LONG + 1]  # one reading for both, then the later event
+
+
+def test_a_caller_that_goes_away_takes_nobody_s_reading_along(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, 0)])
+
+    async def ask() -> None:
+        first = asyncio.create_task(learners.prepare("mia"))
+        second = asyncio.create_task(learners.prepare("mia"))
+        await asyncio.sleep(0)
+        first.cancel()
+        await second
+
+    asyncio.run(ask())
+    history_of(learners, "mia")
+    assert counting.reads == [0]
+
+
 def test_a_late_event_is_folded_in_its_place(
     learners: Learners, counting: CountingLog, quiz: Quiz
 ) -> None:
@@ -137,7 +204,7 @@ _NAMES = count()
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["append", "quarantine", "ask"]),
+            st.sampled_from(["append", "quarantine", "ask", "prepare"]),
             st.integers(11, 14),
             st.integers(0, 30),
         ),
@@ -145,7 +212,7 @@ _NAMES = count()
     )
 )
 @settings(
-    max_examples=25,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -159,6 +226,8 @@ def test_the_cached_state_is_the_refolded_state_whatever_was_written(
             counting.append([event])
         elif step == "quarantine" and (events := counting.read_learner(name)):
             counting.quarantine_interactions({events[minute % len(events)].id: "a test"}, "test")
+        elif step == "prepare":
+            asyncio.run(learners.prepare(name))
         else:
             assert state(history_of(learners, name)) == refolded(counting, name)
     assert state(history_of(learners, name)) == refolded(counting, name)

@@ -2,8 +2,9 @@
 
 overall = base + linear(learner, topic) + f(learner, topic); at a level = overall + g(f's layer,
 item). The base is the learner's shrunk proficiency in log odds, so the network learns what to add
-to it; g adds the item's own log odds where an item is known. `levels` is the same without the item,
-what serving asks for; `overall` is for whoever knows neither item nor level.
+to it; g adds the item's own log odds where an item is known, and falls from level to level: a
+harder quiz is never said to be passed more often. `levels` is the same without the item, what
+serving asks for; `overall` is for whoever knows neither item nor level.
 
 Sources: Pavlik et al. 2009 (AIED, PFA) and Gervet et al. 2020 (JEDM, Best-LR) for what is read;
 Piech et al. 2015 (NIPS, DKT) for the recurrent state.
@@ -120,13 +121,16 @@ def _at_levels(
 
     learner = keras.layers.Dense(size.item_hidden)(h)
     task = keras.layers.Dense(size.item_hidden, use_bias=False)
-    level = keras.layers.Dense(len(LEVELS), name="levels")
+    easiest = keras.layers.Dense(1, name="easiest")
+    falls = keras.layers.Dense(len(LEVELS) - 1, activation="softplus", name="falls")
 
     def odds(item: Tensor) -> Tensor:
         known = item[:, KNOWN : KNOWN + 1]
         about = keras.ops.concatenate([scaled(item, seen, ITEM_INPUTS) * known, known], axis=1)
         mixed = keras.ops.relu(learner + task(about))
-        return level(mixed) + overall + item[:, ITEM_LOGIT : ITEM_LOGIT + 1]
+        fallen = keras.ops.cumsum(falls(mixed), axis=1)
+        level = easiest(mixed) - keras.ops.pad(fallen, ((0, 0), (1, 0)))
+        return level + overall + item[:, ITEM_LOGIT : ITEM_LOGIT + 1]
 
     return odds
 

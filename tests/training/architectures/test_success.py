@@ -1,0 +1,39 @@
+"""Networks of success: what holds of them whatever they learned."""
+
+import numpy as np
+import pytest
+
+from sensei.contracts import ITEM_INPUTS
+from training.architectures import Network, blend, success
+from training.architectures.success import Size
+from training.export import import_tensorflow
+from training.preparation import Prepared
+
+
+@pytest.fixture(scope="module")
+def networks(prepared: Prepared) -> list[Network]:
+    """Two of them, with weights as no training would leave them."""
+    import_tensorflow()
+    rows, topics = prepared.attempts.train, prepared.topics
+    sizes = {"history": Size(), "tracing": Size(state=8)}
+    made = [success.difficulty(rows, topics, size, name) for name, size in sizes.items()]
+    rng = np.random.default_rng(0)
+    for each in made:
+        weights = [rng.normal(0, 3, w.shape) for w in each.scores.get_weights()]
+        each.scores.set_weights(weights)
+    return made
+
+
+def test_a_harder_level_is_never_said_to_be_passed_more_often(networks: list[Network]) -> None:
+    rng = np.random.default_rng(1)
+    for network in (*networks, blend.of(networks, "both")):
+        given = {
+            name: rng.normal(0, 3, (200, each.shape[-1])).astype(np.float32)
+            for name, each in network.scores.input.items()
+        }
+        assert given["item"].shape[1] == len(ITEM_INPUTS)
+        answer = network.scores(given)
+        for name in ("success", "levels"):
+            odds = np.asarray(answer[name])
+            assert (np.diff(odds, axis=1) <= 1e-4).all()
+            assert np.diff(odds, axis=1).min() < -1
