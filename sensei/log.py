@@ -1,8 +1,9 @@
 """The log of interactions: the only truth; appended to, read, and never changed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, select, text
@@ -197,15 +198,21 @@ class Log:
 
     def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
         """A learner's valid events with a key above `after_id`, by time, then event id."""
+        pieces = self.learner_in_pieces(user_id, 1_000, after_id)
+        # Sorted here: databases differ in how they order text.
+        return sorted(chain.from_iterable(pieces), key=lambda e: (e.timestamp, e.event_id))
+
+    def learner_in_pieces(
+        self, user_id: str, size: int, after_id: int = 0
+    ) -> Iterator[list[Event]]:
+        """The same in no order, so many events at a time; the database is read until the end."""
         names = ", ".join(Event._fields)
         query = f"SELECT {names} FROM valid_interactions WHERE user_id = ? AND id > ?"  # noqa: S608
         with database.reading(self.engine) as connection:
             cursor = connection.connection.cursor()
             cursor.execute(self._sql(query), (user_id, after_id))
-            events = [Event._make(row) for row in cursor.fetchall()]
-        # Sorted here: databases differ in how they order text.
-        events.sort(key=lambda event: (event.timestamp, event.event_id))
-        return events
+            while rows := cursor.fetchmany(size):
+                yield [Event._make(row) for row in rows]
 
     def taken(self, user_id: str, last_id: int) -> tuple[int, int]:
         """Number and sum of keys of a learner's valid events up to a key: the same, the same ones.
@@ -216,7 +223,7 @@ class Log:
         with database.reading(self.engine) as connection:
             cursor = connection.connection.cursor()
             cursor.execute(self._sql(query), (user_id, last_id))
-            count, keys = cursor.fetchone()
+            count, keys = cursor.fetchone() or (0, 0)
         return int(count), int(keys or 0)
 
     def last_id(self) -> int:
@@ -231,7 +238,11 @@ class Log:
 
     def revision(self, user_id: str) -> int | None:
         """How many writes touched a learner; None: never seen."""
-        return self._revisions.of(user_id)
+        return self.revisions((user_id,)).get(user_id)
+
+    def revisions(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """The same of several; those never seen are left out."""
+        return self._revisions.of(user_ids)
 
     def log_revision(self) -> int:
         """A number that grows with every write to any learner's interactions."""

@@ -1,6 +1,6 @@
 """How many writes touched each learner: raised by every writer, read before every answer."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection
@@ -22,23 +22,22 @@ class Revisions:
         self._engine = engine
         self._connection: PoolProxiedConnection | None = None
         self._execute: Any = None
-        sign = "?" if database.is_sqlite(engine.url) else "%s"
-        self._query = f"SELECT revision FROM learners WHERE user_id = {sign}"  # noqa: S608
+        self._sign = "?" if database.is_sqlite(engine.url) else "%s"
 
-    def of(self, user_id: str) -> int | None:
-        """How many writes touched a learner; None: never seen.
+    def of(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """How many writes touched each learner; those never seen are left out.
 
         Raises:
             StorageUnavailable: the database cannot be read.
         """
         kept = self._connection is not None
         try:
-            return self._read(user_id)
+            return self._read(user_ids)
         except StorageUnavailable:
             self.close()
             if not kept:
                 raise
-        return self._read(user_id)  # what was kept may have been cut since
+        return self._read(user_ids)  # what was kept may have been cut since
 
     def close(self) -> None:
         """Give the connection back."""
@@ -47,13 +46,14 @@ class Revisions:
             with database.storage(self._engine):
                 connection.close()
 
-    def _read(self, user_id: str) -> int | None:
+    def _read(self, user_ids: Sequence[str]) -> dict[str, int]:
+        signs = ", ".join([self._sign] * len(user_ids))
+        query = f"SELECT user_id, revision FROM learners WHERE user_id IN ({signs})"  # noqa: S608
         with database.storage(self._engine):
             if self._connection is None:
                 self._connection = database.detached(self._engine)
                 self._execute = cast("Any", self._connection.dbapi_connection).execute
-            row = self._execute(self._query, (user_id,)).fetchone()
-        return None if row is None else int(row[0])
+            return dict(self._execute(query, user_ids).fetchall())
 
 
 def raise_revisions(connection: Connection, user_ids: Collection[str]) -> None:

@@ -18,6 +18,9 @@ from sensei.errors import InvalidInput
 MAX_TEXT = 200
 """Characters of an id at most."""
 
+MAX_METADATA = 16_384
+"""Bytes of an event's metadata at most, as JSON."""
+
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """No event is older; a clock that was never set says so, or earlier."""
 
@@ -152,10 +155,14 @@ def check_metadata(value: object) -> Details:
     if not _ANSWERS.isdisjoint(found):
         _check_answers(found)
     try:
-        text = orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode()
+        text = orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
     except TypeError:
         refuse("metadata", "a JSON object", value, "send only what JSON can hold")
-    return Details(text, None if item is None else check_id("metadata.item_id", item), level)
+    if len(text) > MAX_METADATA:
+        refuse("metadata", f"at most {MAX_METADATA} bytes", f"{len(text)} bytes", "send less of it")
+    return Details(
+        text.decode(), None if item is None else check_id("metadata.item_id", item), level
+    )
 
 
 def _check_answers(found: dict[str, Any]) -> None:

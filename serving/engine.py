@@ -7,6 +7,7 @@ version answered, and bears the id under which it is logged.
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from features.history import History
@@ -91,7 +92,7 @@ class Engine:
         """
         wanted = Wanted(num_recommendations, exclude_mastered, only_new, respect_prerequisites)
         question = self.ask(user_id)
-        return self._answered(question, "recommendation", recommend(question, wanted))
+        return recommend(question, wanted, partial(self._answered, question, "recommendation"))
 
     def suggest_quiz_difficulty(self, user_id: str, topic_id: int) -> dict[str, Any]:
         """The level of the next quiz on a topic.

@@ -13,15 +13,16 @@ _SOURCE = {
 RECOMMENDATIONS: dict[str, Any] = {
     "recommendations": [
         {
-            "topic_id": 12,
-            "title": "Symmetric encryption",
+            "topic_id": 15,
+            "title": "Hashes, MACs and integrity",
             "probability": 0.31,
             "difficulty": "medium",
             "expected_success": 0.78,
             "reasons": [
                 {
                     "cause": "last_topic",
-                    "text": "it often follows “Hash functions”, which you studied last",
+                    "text": "it often follows “Symmetric encryption and modes”, "
+                    "which you studied last",
                     "without": 0.07,
                 },
                 {
@@ -36,8 +37,8 @@ RECOMMENDATIONS: dict[str, Any] = {
 }
 
 DIFFICULTY: dict[str, Any] = {
-    "topic_id": 12,
-    "title": "Symmetric encryption",
+    "topic_id": 15,
+    "title": "Hashes, MACs and integrity",
     "difficulty": "medium",
     "success_probability": 0.78,
     "levels": {"easy": 0.91, "medium": 0.78, "hard": 0.52},
@@ -56,24 +57,24 @@ DIFFICULTY: dict[str, Any] = {
 LEARNING_PATH: dict[str, Any] = {
     "learning_path": [
         {
-            "topic_id": 11,
-            "title": "Hash functions",
+            "topic_id": 13,
+            "title": "Symmetric encryption and modes",
             "domain": "Cryptography",
             "status": "failed",
             "difficulty": "easy",
             "expected_success": 0.72,
             "resource": {
-                "resource_id": 32,
+                "resource_id": 38,
                 "kind": "video",
-                "title": "Collisions by hand",
-                "url": "library/hash-functions/video",
+                "title": "The penguin that survived encryption",
+                "url": "library/symmetric-crypto/video",
             },
             "minutes": 18,
             "minutes_from": "log",
             "why": "you failed it last time, with 40%",
         }
     ],
-    "goal": "Symmetric encryption",
+    "goal": "Hashes, MACs and integrity",
     "remaining": 2,
     "format": "video",
     **_SOURCE,
@@ -117,11 +118,11 @@ TIME_SPENT: dict[str, Any] = QUIZ | {
 DOCUMENT: dict[str, Any] = {
     "doc_id": 1,
     "topic_id": 1,
-    "topic": "Confidentiality, integrity, availability",
-    "title": "Three goals of security",
+    "topic": "Security goals: confidentiality, integrity, availability",
+    "title": "Three goals and eight design principles",
     "format": "text",
-    "url": "library/goals/text",
-    "minutes": 20,
+    "url": "library/security-goals/text",
+    "minutes": 10,
     "view": TIME_SPENT | {"interaction_type": "text_read", "duration_seconds": None},
 }
 

@@ -13,6 +13,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from features.history import History
 from sensei.errors import StorageUnavailable
 from sensei.preferences import style_override
+from serving.gathering import Gathering
 
 if TYPE_CHECKING:
     from sensei.log import Event, Log
@@ -34,9 +36,6 @@ RETRY_SECONDS = 1.0
 
 PIECE = 100
 """Events taken in at once where others wait: some milliseconds."""
-
-LONG = 2_000
-"""A learner of fewer events is taken in anew while others wait, where that is needed at all."""
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +92,12 @@ class _Cached:
     last: tuple[int, str]  # timestamp and event id: the place in the order of the fold
 
 
+_AT_HAND: ContextVar[tuple["Learners", str, str, Learner | None] | None] = ContextVar(
+    "at_hand", default=None
+)
+"""What `Learners.prepare` read for the next question of the same request."""
+
+
 class Learners:
     """Histories of learners, read from the log and advanced by what was appended since.
 
@@ -116,41 +121,58 @@ class Learners:
         self._log: Log | None = None
         self._retry_at = 0.0
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
-        self._preparing: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._folding: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._reading = asyncio.Lock()  # one after the other: each holds a connection of the pool
+        self._gathering = Gathering(lambda ids: self._asked(lambda log: log.revisions(ids)))
 
     async def prepare(self, user_id: str, networks: Networks | None = None) -> None:
-        """Take in a learner's events piece by piece, where that is needed: others get their turn.
+        """Read what the question that follows at once needs; meanwhile others get their turn.
 
-        The question after it finds the state; without it, that question would take all of them in.
+        That question answers without it, too, but asks the log alone and folds a long one at once.
 
         Args:
             user_id: any name.
             networks: as `learner`.
         """
         networks = networks or NoNetworks()
-        cached, of = self._cache.get(user_id), networks.states_of
-        if cached and cached.states_of == of and cached.learner.history.events < LONG:
-            return
-        task = self._preparing.get((user_id, of))
-        if task is None:
-            task = asyncio.create_task(self._prepare(user_id, networks))
-            self._preparing[user_id, of] = task
-            task.add_done_callback(lambda _: self._preparing.pop((user_id, of)))
-        with suppress(StorageUnavailable):  # the question after it says so
-            await asyncio.shield(task)  # others may wait for it, too
+        with suppress(StorageUnavailable):  # the question says so
+            revision = await self._gathering.revision(user_id)
+            found = None
+            if revision is None:
+                self._cache.pop(user_id, None)
+            elif cached := self._asked(lambda log: self._kept(log, user_id, revision, networks)):
+                found = cached.learner
+            else:
+                return await self._fold(user_id, revision, networks)
+            _AT_HAND.set((self, user_id, networks.states_of, found))
 
-    async def _prepare(self, user_id: str, networks: Networks) -> None:
-        revision = self._asked(lambda log: log.revision(user_id))
-        if revision is None or self._asked(
-            lambda log: self._kept(log, user_id, revision, networks)
-        ):
-            return
-        events = await asyncio.to_thread(self._asked, lambda log: log.read_learner(user_id))
+    async def _fold(self, user_id: str, revision: int, networks: Networks) -> None:
+        """Once for all who wait for it."""
+        key = user_id, networks.states_of
+        task = self._folding.get(key)
+        if task is None:
+            task = asyncio.create_task(self._folded(user_id, revision, networks))
+            self._folding[key] = task
+            task.add_done_callback(lambda _: self._folding.pop(key))
+        await asyncio.shield(task)
+
+    async def _folded(self, user_id: str, revision: int, networks: Networks) -> None:
+        events = await self._read(user_id)
         found = _nothing(revision, networks)
         for first in range(0, len(events), PIECE):
             found = _take_in(found, events[first : first + PIECE], revision, networks)
             await asyncio.sleep(0)
         self._keep(user_id, found)
+
+    async def _read(self, user_id: str) -> "list[Event]":
+        # Not in a thread: SQLite gives Python's lock away and takes it back at each row.
+        events: list[Event] = []
+        async with self._reading:
+            pieces = self._asked(lambda log: log.learner_in_pieces(user_id, PIECE))
+            while piece := self._asked(lambda _: next(pieces, ())):
+                events += piece
+                await asyncio.sleep(0)
+        return sorted(events, key=_place)
 
     def learner(self, user_id: str, networks: Networks | None = None) -> Learner | None:
         """What is known after all valid events in the log; None of one never seen.
@@ -163,7 +185,13 @@ class Learners:
         Raises:
             StorageUnavailable: the log does not answer, or did not within the last second.
         """
-        return self._asked(lambda log: self._current(log, user_id, networks or NoNetworks()))
+        networks = networks or NoNetworks()
+        at_hand = _AT_HAND.get()
+        if at_hand:
+            _AT_HAND.set(None)
+            if at_hand[:3] == (self, user_id, networks.states_of):
+                return at_hand[3]
+        return self._asked(lambda log: self._current(log, user_id, networks))
 
     def style_override(self, user_id: str) -> str | None:
         """The learning style that the learner chose; None where he left it to what is observed.

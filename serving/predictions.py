@@ -57,9 +57,9 @@ class Answer(NamedTuple):
         propensity: chance of a learner to be in that arm, in (0, 1].
         fallback: why no model answered; None where one did.
         answer: what was shown, in its order.
-        candidates: what could have been shown, as `[topic_id, probability]`, best first; None of
-            an answer that is repeated within its minute.
-        inputs: name -> what the model read; NumPy arrays may stay such; None as `candidates`.
+        candidates: what could have been shown, as `[topic_id, probability]`, best first; None
+            where nothing was ranked.
+        inputs: name -> what the model read; NumPy arrays may stay such; None where none did.
         created_at: microseconds since 1970.
     """
 

@@ -1,6 +1,6 @@
 """The topics a learner should turn to next: ranked, with what each would be like, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
@@ -20,7 +20,7 @@ CANDIDATES = 20
 """Topics logged of each recommendation, best first."""
 
 REPEATED_US = 60_000_000
-"""Within a minute the same question gets the same ranking, as long as nothing happened: a page that
+"""Within a minute the same question gets the same answer, as long as nothing happened: a page that
 is opened again shows what it showed. Any event of the learner and any other model begins anew."""
 
 Reason = dict[str, Any]
@@ -43,25 +43,28 @@ class Ranking(NamedTuple):
     inputs: dict[str, Any] | None = None
 
 
-def recommend(question: Question, wanted: Wanted) -> Reply:
-    """The next topics; those of this minute where nothing happened since.
+def recommend(
+    question: Question, wanted: Wanted, answered: Callable[[Reply], dict[str, Any]]
+) -> dict[str, Any]:
+    """The next topics; those of this minute, under the same id, where nothing happened since.
 
-    A repeated answer is logged by what it shows, without candidates and inputs.
+    Args:
+        question: who asks.
+        wanted: which topics.
+        answered: makes a reply the answer, with its id, and logs it.
     """
     if question.unknown or question.model is None:
-        return computed(question, wanted)
+        return answered(computed(question, wanted))
     asked = wanted, question.arm
     # By the bundle: its model is replaced each minute by one that knows what learners did since.
     kept = question.learner.history.remembered("recommendations", question.model.bundle, _Kept)
     is_old = question.now_us - kept.since >= REPEATED_US  # each learner's own: not all at once
     if is_old or kept.catalogue is not question.catalogue:
         kept.since, kept.catalogue = question.now_us, question.catalogue
-        kept.replies.clear()
-    if asked in kept.replies:
-        return kept.replies[asked]
-    reply = computed(question, wanted)
-    kept.replies[asked] = reply._replace(inputs=None, candidates=None)
-    return reply
+        kept.answers.clear()
+    if asked not in kept.answers:
+        kept.answers[asked] = answered(computed(question, wanted))
+    return kept.answers[asked]
 
 
 class _Kept:
@@ -70,7 +73,7 @@ class _Kept:
     def __init__(self) -> None:
         self.since = -REPEATED_US
         self.catalogue: Catalogue | None = None
-        self.replies: dict[tuple[Wanted, str], Reply] = {}
+        self.answers: dict[tuple[Wanted, str], dict[str, Any]] = {}
 
 
 def computed(question: Question, wanted: Wanted) -> Reply:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,6 +96,12 @@ def test_text_columns_as_a_csv_file_gives_them_are_read() -> None:
 def test_not_a_number_is_no_score() -> None:
     assert rules.check_score(math.nan) is None
     assert rules.check_duration(math.nan) is None
+
+
+def test_metadata_have_a_length_at_most() -> None:
+    assert rules.check_metadata({"x": "a" * (rules.MAX_METADATA - 8)}).text
+    with pytest.raises(InvalidInput, match=f"at most {rules.MAX_METADATA} bytes, got"):
+        rules.check_metadata({"x": "ä" * (rules.MAX_METADATA // 2)})
 
 
 def test_nested_metadata_of_a_file_is_read() -> None:

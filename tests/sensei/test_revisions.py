@@ -33,7 +33,7 @@ def test_postgresql_too_also_after_its_connections_were_cut(empty_postgres_url: 
         connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
         )
-    assert revisions.of("mia") == 2
+    assert revisions.of(["mia"]) == {"mia": 2}
     engine.dispose()
     revisions.close()
 
@@ -41,10 +41,10 @@ def test_postgresql_too_also_after_its_connections_were_cut(empty_postgres_url: 
 def reads_what_is_written(url: str) -> Revisions:
     upgrade(url)
     log, revisions = open_log(url), Revisions(connect(url))
-    assert revisions.of("mia") is None
+    assert revisions.of(["mia"]) == {}
     for number in (1, 2):
-        log.append([quiz("mia", number)])
-        assert (revisions.of("mia"), revisions.of("leo")) == (number, None)
+        log.append([quiz("mia", number), quiz("noa", 10 + number)])
+        assert revisions.of(["mia", "leo", "noa", "mia"]) == {"mia": number, "noa": number}
     log.close()
     return revisions
 
@@ -54,6 +54,6 @@ def test_what_cannot_be_read_is_said_and_tried_again(tmp_path: Path) -> None:
     revisions = Revisions(connect(url))
     for _ in range(2):
         with pytest.raises(StorageUnavailable, match="expected"):
-            revisions.of("mia")
+            revisions.of(["mia"])
     upgrade(url)
-    assert revisions.of("mia") is None
+    assert revisions.of(["mia"]) == {}

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from features.history import History
 from sensei.errors import StorageUnavailable
 from sensei.log import Event, Log, open_log
-from serving.learners import LONG, PIECE, RETRY_SECONDS, Learners
+from serving.learners import PIECE, RETRY_SECONDS, Learners
 
 Quiz = Callable[..., dict[str, Any]]
+LONG = 1_000
+"""Events of a learner who is folded in several pieces."""
 
 
 class CountingLog(Log):
@@ -22,9 +24,11 @@ class CountingLog(Log):
         super().__init__(url)
         self.reads: list[int] = []
 
-    def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
+    def learner_in_pieces(
+        self, user_id: str, size: int, after_id: int = 0
+    ) -> Iterator[list[Event]]:
         self.reads.append(after_id)
-        return super().read_learner(user_id, after_id)
+        return super().learner_in_pieces(user_id, size, after_id)
 
 
 @pytest.fixture
@@ -104,7 +108,7 @@ def test_where_one_of_several_writes_took_an_event_away_all_are_folded_anew(
 def test_a_long_log_is_read_in_pieces_and_others_get_their_turn(
     learners: Learners, counting: CountingLog, quiz: Quiz
 ) -> None:
-    counting.append([quiz("mia", 11, minute) for minute in range(LONG + 1)])
+    counting.append([quiz("mia", 11, minute) for minute in range(LONG)])
     turns = 0
 
     async def others(reading: asyncio.Future[Any]) -> None:
@@ -116,13 +120,13 @@ def test_a_long_log_is_read_in_pieces_and_others_get_their_turn(
     async def ask_twice() -> None:
         reading = asyncio.gather(learners.prepare("mia"), learners.prepare("mia"))
         await others(reading)
-        counting.append([quiz("mia", 12, LONG + 1)])
+        counting.append([quiz("mia", 12, LONG)])
         await learners.prepare("mia")
 
     asyncio.run(ask_twice())
     assert turns >= LONG // PIECE
     assert state(history_of(learners, "mia")) == refolded(counting, "mia")
-    assert counting.reads[:2] == [0, LONG + 1]  # one reading for both, then the later event
+    assert counting.reads[:2] == [0, LONG]  # one reading for both, then the later event
 
 
 def test_a_caller_that_goes_away_takes_nobody_s_reading_along(
@@ -140,6 +144,44 @@ def test_a_caller_that_goes_away_takes_nobody_s_reading_along(
     asyncio.run(ask())
     history_of(learners, "mia")
     assert counting.reads == [0]
+
+
+def test_questions_of_one_moment_ask_the_log_once(
+    learners: Learners, counting: CountingLog, quiz: Quiz, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting.append([quiz(name, 11, 0) for name in ("mia", "noa")])
+    asked: list[Sequence[str]] = []
+    read = counting.revisions
+    monkeypatch.setattr(counting, "revisions", lambda ids: asked.append(ids) or read(ids))
+
+    async def ask(name: str) -> int | None:
+        await learners.prepare(name)
+        found = learners.learner(name)
+        return found and found.history.events
+
+    async def all_at_once() -> list[int | None]:
+        for name in ("mia", "noa"):
+            await learners.prepare(name)
+        asked.clear()
+        return await asyncio.gather(*map(ask, ("mia", "noa", "nobody", "mia")))
+
+    assert asyncio.run(all_at_once()) == [1, 1, None, 1]
+    assert asked == [["mia", "noa", "nobody", "mia"]]
+
+
+def test_a_question_sees_what_was_written_before_it_though_another_was_prepared(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, 0)])
+
+    async def ask() -> list[Any]:
+        await learners.prepare("mia")
+        first = learners.learner("mia")
+        counting.append([quiz("mia", 12, 1)])
+        second = learners.learner("mia")  # of the same request, not prepared again
+        return [each and each.history.last_topic_id for each in (first, second)]
+
+    assert asyncio.run(ask())[1] == 12
 
 
 def test_a_late_event_is_folded_in_its_place(
