@@ -30,6 +30,9 @@ Ask = Callable[..., httpx.Response]
 class Answers:
     """Stands in for the engine: an answer that does not depend on a model."""
 
+    async def prepare(self, user_id: str) -> None:
+        """Nothing is to be read."""
+
     def recommend(self, *_: Any, **__: Any) -> dict[str, Any]:
         return {"recommendations": []}
 
