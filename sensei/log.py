@@ -214,18 +214,6 @@ class Log:
             while rows := cursor.fetchmany(size):
                 yield [Event._make(row) for row in rows]
 
-    def taken(self, user_id: str, last_id: int) -> tuple[int, int]:
-        """Number and sum of keys of a learner's valid events up to a key: the same, the same ones.
-
-        Events are never changed, only appended, quarantined and erased.
-        """
-        query = "SELECT COUNT(*), SUM(id) FROM valid_interactions WHERE user_id = ? AND id <= ?"
-        with database.reading(self.engine) as connection:
-            cursor = connection.connection.cursor()
-            cursor.execute(self._sql(query), (user_id, last_id))
-            count, keys = cursor.fetchone() or (0, 0)
-        return int(count), int(keys or 0)
-
     def last_id(self) -> int:
         """The newest key; 0 in an empty log."""
         return int(self._scalar(select(func.coalesce(func.max(UserInteraction.id), 0))))

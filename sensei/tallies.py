@@ -1,4 +1,4 @@
-"""Tallies of what all learners did: valid learning events, counted by the database."""
+"""Tallies of valid events, counted by the database."""
 
 from typing import Any
 
@@ -30,6 +30,22 @@ def learned_since(
     """The same of rows after a key, up to another, that happened from a moment on."""
     where = "id > :after AND id <= :last AND +timestamp >= :start"
     return _learned(engine, where, after=after_id, last=last_id, start=start_us)
+
+
+def taken(engine: Engine, user_id: str, last_id: int) -> tuple[int, int]:
+    """Number and sum of keys of a learner's valid events up to a key: the same, the same events.
+
+    Events are never changed, only appended, quarantined and erased.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    query = (
+        "SELECT COUNT(*), COALESCE(SUM(id), 0) FROM valid_interactions "
+        "WHERE user_id = :user AND id <= :last"
+    )
+    ((count, keys),) = _rows(engine, query, user=user_id, last=last_id)
+    return int(count), int(keys)
 
 
 def durations(
@@ -64,6 +80,6 @@ def _learned(engine: Engine, where: str, **given: int) -> list[tuple[int, int, i
     return _rows(engine, query, **given)
 
 
-def _rows(engine: Engine, query: str, **given: int) -> list[Any]:
+def _rows(engine: Engine, query: str, **given: int | str) -> list[Any]:
     with database.reading(engine) as connection:
         return [tuple(row) for row in connection.execute(text(query), given)]

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history import History
+from sensei import tallies
 from sensei.errors import StorageUnavailable
 from sensei.preferences import style_override
 from serving.gathering import Gathering
@@ -250,7 +251,7 @@ def _advanced(
 ) -> _Cached | None:
     """The state some writes later; None where one of them was anything but later events."""
     several = revision != cached.revision + 1
-    if several and log.taken(user_id, cached.last_id) != cached.taken:
+    if several and tallies.taken(log.engine, user_id, cached.last_id) != cached.taken:
         return None  # events were taken away, or came late
     later = log.read_learner(user_id, after_id=cached.last_id)
     in_order = bool(later) and _place(later[0]) > cached.last
