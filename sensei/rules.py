@@ -159,7 +159,7 @@ def check_metadata(value: object) -> Details:
     except TypeError:
         refuse("metadata", "a JSON object", value, "send only what JSON can hold")
     if len(text) > MAX_METADATA:
-        refuse("metadata", f"at most {MAX_METADATA} bytes", f"{len(text)} bytes", "send less of it")
+        refuse("metadata", f"at most {MAX_METADATA} bytes", len(text), "send less of it")
     return Details(
         text.decode(), None if item is None else check_id("metadata.item_id", item), level
     )

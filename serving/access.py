@@ -7,6 +7,7 @@ On any other address nobody is answered without one.
 """
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -131,11 +132,18 @@ def is_loopback(address: str | None) -> bool:
         return True
 
 
+_HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::\d*)?")
+"""Name, or IPv6 address in brackets, and port."""
+
+
 @lru_cache(maxsize=256)
 def is_ours(host: bytes, address: str | None) -> bool:
     """Whether a `Host` names loopback, or the address that the request came in by."""
     said = host.decode("latin-1").lower()
-    name = said[1:].partition("]")[0] if said.startswith("[") else said.rpartition(":")[0] or said
+    named = _HOST.fullmatch(said)
+    if named is None:
+        return False
+    name = named[1] or named[2] or ""
     return name in ("", "localhost", address) or _is_loopback_address(name)
 
 

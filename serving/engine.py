@@ -17,7 +17,8 @@ from serving.arms import Arm, Arms
 from serving.catalogue import Catalogue
 from serving.difficulty import suggest
 from serving.durations import Durations
-from serving.learners import Learner, Learners
+from serving.folding import Learner
+from serving.learners import Learners
 from serving.model import Model
 from serving.observability import FALLBACKS
 from serving.path import FORMAT_OF, Goal, learning_path

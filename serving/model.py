@@ -15,7 +15,7 @@ from features.recency import Recency
 from features.statistics import Statistics
 from sensei.bundle import Bundle
 from sensei.contracts import LEARNING_KINDS
-from serving.learners import Learner, States
+from serving.folding import Learner, States
 from serving.reasons import Counterfactuals
 
 if TYPE_CHECKING:

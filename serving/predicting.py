@@ -23,7 +23,7 @@ from sensei.contracts import (
 )
 from sensei.errors import InvalidInput
 from serving.difficulty import at_levels
-from serving.learners import Learner
+from serving.folding import Learner
 from serving.model import Inputs, Model
 from serving.schemas import MAX_ROWS
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sensei.contracts import LOG_UNREACHABLE
 from serving.arms import Arm
 from serving.catalogue import Catalogue
-from serving.learners import Learner
+from serving.folding import Learner
 from serving.model import Model
 
 __all__ = ["LOG_UNREACHABLE", "NO_MODEL", "UNKNOWN_LEARNER", "UNKNOWN_TOPIC", "Question", "Reply"]

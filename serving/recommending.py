@@ -58,7 +58,8 @@ def recommend(
     asked = wanted, question.arm
     # By the bundle: its model is replaced each minute by one that knows what learners did since.
     kept = question.learner.history.remembered("recommendations", question.model.bundle, _Kept)
-    is_old = question.now_us - kept.since >= REPEATED_US  # each learner's own: not all at once
+    # Each learner's own minute: not all at once; one whose clock was set back is over, too.
+    is_old = not 0 <= question.now_us - kept.since < REPEATED_US
     if is_old or kept.catalogue is not question.catalogue:
         kept.since, kept.catalogue = question.now_us, question.catalogue
         kept.answers.clear()

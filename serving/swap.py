@@ -24,8 +24,8 @@ from sensei.facts import TRIAL
 from serving.arms import Arms
 from serving.catalogue import Catalogue
 from serving.engine import Engine
+from serving.folding import Learner
 from serving.lately import Lately
-from serving.learners import Learner
 from serving.model import Model
 from serving.observability import serves
 

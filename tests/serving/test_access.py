@@ -47,6 +47,7 @@ def test_an_address_is_loopback_or_reachable(address: str | None, expected: bool
         (b"127.0.0.1:8000", True), (b"localhost:8000", True), (b"LOCALHOST", True), (b"", True),
         (b"[::1]:8000", True), (b"::1", False), (b"evil.example:8000", False),
         (b"127.0.0.1.evil.example", False), (b"192.0.2.7:8000", False),
+        (b"localhost:8000@evil.example", False), (b"[::1].evil.example", False),
     ],
 )  # fmt: skip
 def test_a_request_that_names_another_host_came_from_elsewhere(host: bytes, expected: bool) -> None:

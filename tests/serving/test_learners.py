@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from features.history import History
 from sensei.errors import StorageUnavailable
 from sensei.log import Event, Log, open_log
+from sensei.preferences import set_style_override
 from serving.learners import PIECE, RETRY_SECONDS, Learners
 
 Quiz = Callable[..., dict[str, Any]]
@@ -144,6 +145,41 @@ def test_a_caller_that_goes_away_takes_nobody_s_reading_along(
     asyncio.run(ask())
     history_of(learners, "mia")
     assert counting.reads == [0]
+
+
+def test_a_write_that_brings_no_event_folds_nothing_anew(
+    learners: Learners, counting: CountingLog, quiz: Quiz
+) -> None:
+    counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
+    history_of(learners, "mia")
+    set_style_override(counting.engine, "mia", "visual")
+    history = history_of(learners, "mia")
+    assert counting.reads == [0, 2]
+    assert state(history) == refolded(counting, "mia")
+
+
+@pytest.mark.parametrize("minute", [2 * LONG + 1, 3], ids=["in order", "late"])
+def test_who_acts_while_his_log_is_folded_keeps_nobody_waiting(
+    learners: Learners, counting: CountingLog, quiz: Quiz, minute: int
+) -> None:
+    counting.append([quiz("mia", 11, 2 * at) for at in range(LONG)])
+
+    async def ask() -> Any:
+        asking = asyncio.create_task(ask_prepared())
+        while not counting.reads:
+            await asyncio.sleep(0)
+        counting.append([quiz("mia", 12, minute)])
+        return await asking
+
+    async def ask_prepared() -> Any:
+        await learners.prepare("mia")
+        before = len(counting.reads)
+        found = learners.learner("mia")
+        assert len(counting.reads) == before, "the question itself reads nothing"
+        return state(found and found.history)
+
+    found = asyncio.run(ask())
+    assert found == refolded(counting, "mia")
 
 
 def test_questions_of_one_moment_ask_the_log_once(

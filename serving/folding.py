@@ -1,0 +1,129 @@
+"""What is known of a learner after his events, taken in one after the other.
+
+Beside the state of the fold stand the hidden states of the networks that serve, advanced by
+the same events in the same order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.history import History
+from sensei import tallies
+
+if TYPE_CHECKING:
+    from sensei.log import Event, Log
+
+States = dict[str, NDArray[np.float32]]
+"""Hidden states by the name of the model."""
+
+
+class Networks(Protocol):
+    """Networks whose hidden states are kept for each learner; `serving.engine.Model` is one."""
+
+    @property
+    def states_of(self) -> str:
+        """What the states were computed by: those of one are of no use to another."""
+
+    def start(self) -> States:
+        """The states of a learner without events."""
+
+    def advance(self, states: States, history: History, event: "Event") -> States:
+        """The states one event later; `history` is still as before it."""
+
+
+class NoNetworks:
+    """Nothing to keep: no model serves yet, or the ones that do have no state."""
+
+    states_of = ""
+
+    def start(self) -> States:
+        """No state."""
+        return {}
+
+    def advance(self, states: States, history: History, event: "Event") -> States:  # noqa: ARG002
+        """No state."""
+        return states
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is known of one learner after all valid events in the log."""
+
+    history: History
+    states: States
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A learner, and which events were taken in.
+
+    Attributes:
+        revision: how many writes had touched the learner.
+        states_of: by what the hidden states were computed.
+        learner: what is known after the events.
+        taken: number of events, and sum of their keys.
+        last_id: greatest of their keys.
+        last: time and id of the last event, its place in the order of the fold.
+    """
+
+    revision: int
+    states_of: str
+    learner: Learner
+    taken: tuple[int, int]
+    last_id: int
+    last: tuple[int, str]
+
+    @classmethod
+    def nothing(cls, revision: int, networks: Networks) -> "Folded":
+        """A learner none of whose events was taken in."""
+        nobody = Learner(History.new(), networks.start())
+        return cls(revision, networks.states_of, nobody, (0, 0), 0, (-1, ""))
+
+    def after(self, events: "Sequence[Event]", revision: int, networks: Networks) -> "Folded":
+        """The same after later events, in their order; the history is advanced in place."""
+        history, states = self.learner.history, self.learner.states
+        for each in events:
+            states = networks.advance(states, history, each)
+            history.advance(
+                (
+                    each.interaction_type,
+                    each.topic_id,
+                    each.score,
+                    each.duration_seconds,
+                    each.timestamp,
+                ),
+                each.difficulty,
+            )
+        ids = [each.id for each in events]
+        return Folded(
+            revision,
+            self.states_of,
+            Learner(history, states),
+            (self.taken[0] + len(ids), self.taken[1] + sum(ids)),
+            max([self.last_id, *ids]),
+            place_of(events[-1]) if events else self.last,
+        )
+
+    def advanced(
+        self, log: "Log", user_id: str, revision: int, networks: Networks
+    ) -> "Folded | None":
+        """The same some writes later; None where one came late or took events away."""
+        later = log.read_learner(user_id, after_id=self.last_id)
+        if later and place_of(later[0]) <= self.last:
+            return None
+        only_later = bool(later) and revision == self.revision + 1
+        if not only_later and tallies.taken(log.engine, user_id, self.last_id) != self.taken:
+            return None
+        now = log.revision(user_id)
+        if now is not None and now != revision:  # he acts just now
+            return self.advanced(log, user_id, now, networks)
+        return self.after(later, revision, networks) if now else None
+
+
+def place_of(event: "Event") -> tuple[int, str]:
+    """Where an event stands in the order of the fold."""
+    return event.timestamp, event.event_id
