@@ -80,7 +80,9 @@ def serving(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "BENTO"))}
+    # Who starts servers keeps what Python compiled; without it every start compiles all of it anew.
+    ours = ("SENSEI_", "BENTO", "PYTHONDONTWRITEBYTECODE")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     kept |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}"} | env
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()

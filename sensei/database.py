@@ -4,6 +4,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -235,21 +236,27 @@ def check(engine: Engine) -> None:
     with reading(engine) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
     _refuse_newer(current)
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if current != head:
+    if current != (newest := _migrations()[0]):
         raise StorageUnavailable(
-            f"database: expected migration {head}, got {current or 'none'}; run `sensei db upgrade`"
+            f"database: expected migration {newest}, got {current or 'none'}; "
+            "run `sensei db upgrade`"
         )
 
 
 def _refuse_newer(current: str | None) -> None:
     """Refuse a migration that this software does not have."""
-    known = [each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()]
+    known = _migrations()
     if current is not None and current not in known:
         raise StorageUnavailable(
             f"database: expected a migration up to {known[0]}, got {current}; "
             "use the newer software that wrote it, or choose another SENSEI_HOME"
         )
+
+
+@cache
+def _migrations() -> list[str]:
+    """All that this software has, the newest first."""
+    return [each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 
 def _config() -> Config:

@@ -39,8 +39,8 @@ REFRESH_SECONDS = 60.0
 """How often the catalogue and what all learners did lately are read, and a refused bundle tried
 again."""
 
-READ_SECONDS, START_SECONDS = 0.2, 0.5
-"""How long at most what learners did is read at a time, and before the first request."""
+READ_SECONDS = 0.2
+"""How long at most what learners did is read at a time."""
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class Follower:
 
     def start(self) -> None:
         """Look once, so that the first request finds a model, then go on in the background."""
-        self.look(START_SECONDS)
+        self.look()
         if self._engine.model is None:
             self._serve_packed()
         self._thread.start()
@@ -186,18 +186,14 @@ class Follower:
         if self._log is not None:
             self._log.close()
 
-    def look(self, seconds: float = READ_SECONDS) -> None:
-        """Read the pointer, and what learners did lately; do what follows from it.
-
-        Args:
-            seconds: how long what learners did may be read now.
-        """
+    def look(self) -> None:
+        """Read the pointer, and what learners did lately; do what follows from it."""
         try:
             self._log = self._log or self._connect()
             self._follow(self._log)
             self._polled_at = self._monotonic()
             if not self._complete or self._polled_at - self._refreshed_at >= REFRESH_SECONDS:
-                self._refresh(self._log, seconds)
+                self._refresh(self._log)
         except StorageUnavailable as error:
             if not self._failing:  # once an outage
                 logger.warning("the log is not followed, what is served stays: %s", error)
@@ -239,7 +235,7 @@ class Follower:
         logger.info("bundle %s serves after %.2f s", digest[:12], self._monotonic() - started)
         return found
 
-    def _refresh(self, log: "Log", seconds: float) -> None:
+    def _refresh(self, log: "Log") -> None:
         """What learners did lately, for all that serves; a refused bundle gets another chance."""
         engine = self._engine
         found = Catalogue.of(curriculum.read(log.engine).topics)
@@ -247,7 +243,7 @@ class Follower:
             engine.catalogue = found
         serving = [model for model in (engine.model, engine.challenger) if model]
         since = min((model.trained_until for model in serving), default=NEVER)
-        self._complete = self._lately.read(log, int(since), self._clock(), seconds)
+        self._complete = self._lately.read(log, int(since), self._clock(), READ_SECONDS)
         engine.model = engine.model and self._current(engine.model)
         engine.challenger = engine.challenger and self._current(engine.challenger)
         self._refreshed_at = self._monotonic()
