@@ -81,8 +81,8 @@ def serving(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # Who starts servers keeps what Python compiled; without it every start compiles all of it anew.
-    ours = ("SENSEI_", "BENTO", "PYTHONDONTWRITEBYTECODE")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    dropped = ("SENSEI_", "BENTO", "PYTHONDONTWRITEBYTECODE")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     kept |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}"} | env
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
