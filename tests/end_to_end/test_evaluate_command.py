@@ -28,6 +28,7 @@ def log(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_figures_json_and_pictures_and_the_second_call_trains_nothing(log, sensei, tmp_path):
     home, out, plots = tmp_path / "home", tmp_path / "out.json", tmp_path / "plots"
     asked = ["evaluate", str(log), "--split", "learner", "--models", MODELS]
