@@ -59,6 +59,11 @@ class Event(NamedTuple):
     item_id: str | None
     difficulty: str | None
 
+    @property
+    def place(self) -> tuple[int, str]:
+        """Where it stands in the order of the fold."""
+        return self.timestamp, self.event_id
+
 
 def open_log(url: str) -> "Log":
     """Open the log.
@@ -200,7 +205,7 @@ class Log:
         """A learner's valid events with a key above `after_id`, by time, then event id."""
         pieces = self.learner_in_pieces(user_id, 1_000, after_id)
         # Sorted here: databases differ in how they order text.
-        return sorted(chain.from_iterable(pieces), key=lambda e: (e.timestamp, e.event_id))
+        return sorted(chain.from_iterable(pieces), key=lambda event: event.place)
 
     def learner_in_pieces(
         self, user_id: str, size: int, after_id: int = 0

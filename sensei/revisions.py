@@ -22,7 +22,6 @@ class Revisions:
         self._engine = engine
         self._connection: PoolProxiedConnection | None = None
         self._execute: Any = None
-        self._sign = "?" if database.is_sqlite(engine.url) else "%s"
 
     def of(self, user_ids: Sequence[str]) -> dict[str, int]:
         """How many writes touched each learner; those never seen are left out.
@@ -47,8 +46,8 @@ class Revisions:
                 connection.close()
 
     def _read(self, user_ids: Sequence[str]) -> dict[str, int]:
-        signs = ", ".join([self._sign] * len(user_ids))
-        query = f"SELECT user_id, revision FROM learners WHERE user_id IN ({signs})"  # noqa: S608
+        places = signs(self._engine, len(user_ids))
+        query = f"SELECT user_id, revision FROM learners WHERE user_id IN ({places})"  # noqa: S608
         with database.storage(self._engine):
             if self._connection is None:
                 self._connection = database.detached(self._engine)
@@ -75,6 +74,6 @@ def conflict(event_id: str) -> str:
     )
 
 
-def signs(connection: Connection, count: int) -> str:
-    """Places for so many values in a statement of the connection's driver."""
-    return ", ".join(["?" if connection.dialect.name == "sqlite" else "%s"] * count)
+def signs(through: Connection | Engine, count: int) -> str:
+    """Places for so many values in a statement of the driver."""
+    return ", ".join(["?" if through.dialect.name == "sqlite" else "%s"] * count)

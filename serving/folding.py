@@ -105,7 +105,7 @@ class Folded:
             Learner(history, states),
             (self.taken[0] + len(ids), self.taken[1] + sum(ids)),
             max([self.last_id, *ids]),
-            place_of(events[-1]) if events else self.last,
+            events[-1].place if events else self.last,
         )
 
     def advanced(
@@ -113,7 +113,7 @@ class Folded:
     ) -> "Folded | None":
         """The same some writes later; None where one came late or took events away."""
         later = log.read_learner(user_id, after_id=self.last_id)
-        if later and place_of(later[0]) <= self.last:
+        if later and later[0].place <= self.last:
             return None
         only_later = bool(later) and revision == self.revision + 1
         if not only_later and tallies.taken(log.engine, user_id, self.last_id) != self.taken:
@@ -122,8 +122,3 @@ class Folded:
         if now is not None and now != revision:  # he acts just now
             return self.advanced(log, user_id, now, networks)
         return self.after(later, revision, networks) if now else None
-
-
-def place_of(event: "Event") -> tuple[int, str]:
-    """Where an event stands in the order of the fold."""
-    return event.timestamp, event.event_id

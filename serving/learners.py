@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sensei.errors import StorageUnavailable
 from sensei.preferences import style_override
-from serving.folding import Folded, Learner, Networks, NoNetworks, place_of
+from serving.folding import Folded, Learner, Networks, NoNetworks
 from serving.gathering import Gathering
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Learners:
                 await asyncio.sleep(0)
         if revision is None:
             return  # erased meanwhile
-        events.sort(key=place_of)
+        events.sort(key=lambda event: event.place)
         found = Folded.nothing(revision, networks)
         for first in range(0, len(events), PIECE):
             found = found.after(events[first : first + PIECE], revision, networks)

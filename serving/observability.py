@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,11 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds; most answers take one to five milliseconds."""
 
-_process = [os.getpid()]
-
-
-def _forked() -> None:
-    _process[0] = os.getpid()
-
-
 if os.environ.get(FOLDER):
     # Its own way asks the system for the process at each count: a tenth of an answer.
-    os.register_at_fork(after_in_child=_forked)
-    values.ValueClass = values.MultiProcessValue(lambda: _process[0])  # type: ignore[no-untyped-call]
+    _process = cache(os.getpid)
+    os.register_at_fork(after_in_child=_process.cache_clear)
+    values.ValueClass = values.MultiProcessValue(_process)  # type: ignore[no-untyped-call]
 
 REGISTRY = CollectorRegistry()
 REQUESTS = Counter(

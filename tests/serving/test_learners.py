@@ -68,27 +68,17 @@ def test_an_unchanged_revision_reads_no_events(
     assert counting.reads == [0]
 
 
-def test_a_later_event_advances_the_state_without_reading_the_earlier_ones(
-    learners: Learners, counting: CountingLog, quiz: Quiz
+@pytest.mark.parametrize("minutes", [(2,), (2, 3, 4)], ids=["one write", "several"])
+def test_later_events_advance_the_state_without_reading_the_earlier_ones(
+    learners: Learners, counting: CountingLog, quiz: Quiz, minutes: tuple[int, ...]
 ) -> None:
     counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
     history_of(learners, "mia")
-    counting.append([quiz("mia", 13, 2)])
+    for minute in minutes:
+        counting.append([quiz("mia", 13, minute)])
     history = history_of(learners, "mia")
     assert history is not None
     assert history.last_topic_id == 13
-    assert counting.reads == [0, 2]
-    assert state(history) == refolded(counting, "mia")
-
-
-def test_later_events_of_several_writes_advance_the_state(
-    learners: Learners, counting: CountingLog, quiz: Quiz
-) -> None:
-    counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
-    history_of(learners, "mia")
-    for minute in (2, 3, 4):
-        counting.append([quiz("mia", 13, minute)])
-    history = history_of(learners, "mia")
     assert counting.reads == [0, 2]
     assert state(history) == refolded(counting, "mia")
 
