@@ -85,7 +85,7 @@ def branch(platform, champion, folder, numbers, shift, out) -> None:
     domains = sorted({topic["domain"] for topic in TOPICS})
     domain = domains[np.random.default_rng((platform.cohort.seed, number)).integers(len(domains))]
     start = platform.now
-    copy = platform.branch(home, Shift(start, domain, *shift))
+    copy = platform.branch(home, Shift(start, (domain,), *shift))
     found = watch(copy, champion, AFTER)
     save(out / f"shift-{number}-{size}", found, outcomes(copy, start - BEFORE))
 

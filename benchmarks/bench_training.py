@@ -29,8 +29,8 @@ from training.export import import_tensorflow
 from training.feed import Feed
 from training.preparation import Prepared, prepare_log
 from training.shards import BATCH_ROWS, Log, Shards, read_log
-from training.splits import by_time
 from training.stream import Stream
+from training.timeline import by_time
 
 TOPICS = 500
 ITEMS = 20

@@ -35,7 +35,7 @@ from training.export import import_tensorflow
 from training.preparation import Parts, Prepared, prepare
 from training.rematch import decide_all
 from training.result import Chosen
-from training.splits import split_by_time
+from training.timeline import split_by_time
 
 TRAINED, GROUP, GROUPS, DAYS = 200, 150, 20, 60
 """Learners who are trained on, learners of a group, groups, days."""

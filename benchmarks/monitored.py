@@ -21,7 +21,7 @@ from sensei.contracts import DAY
 from training.candidates import Candidate
 from training.preparation import Prepared, prepare_log
 from training.served import answers_of
-from training.splits import by_time
+from training.timeline import by_time
 
 WEEK = timedelta(days=7)
 HORIZON_US = DAY
@@ -41,7 +41,7 @@ def trained(platform: Platform, folder: Path, seed: int, window_days: int = 30) 
     """A champion trained on the last days of a platform's log."""
     end = microseconds(platform.now)
     events = platform.events
-    rule = by_time((events,), end - window_days * DAY, end)
+    rule = by_time((events,), end - window_days * DAY, end, fresh=True)
     prepared = prepare_log((events,), rule, Outline.of(CATALOGUE.topics))
     made = models_of(prepared, seed, *NETWORKS)
     return Champion(bundle_of(prepared, made, folder, str(seed)), reference_of(prepared, made))

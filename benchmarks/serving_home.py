@@ -28,7 +28,7 @@ from training.feed import Feed
 from training.fit import FAST
 from training.preparation import Prepared, prepare
 from training.recipes import Budget
-from training.splits import split_by_time
+from training.timeline import split_by_time
 
 EVENTS = 300
 """Events of an ordinary learner."""

@@ -66,6 +66,13 @@ class Prefect:
                 address = f"{self.api}/automations/{each['id']}"
                 httpx.put(address, json=kept, timeout=60).raise_for_status()
 
+    def give(self, name: str, **parameters: Any) -> None:
+        """Change parameters of a deployment for all its later runs."""
+        known = self.deployment(name)
+        body = {"parameters": known["parameters"] | parameters}
+        address = f"{self.api}/deployments/{known['id']}"
+        httpx.patch(address, json=body, timeout=60).raise_for_status()
+
     def _filter(self, what: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = httpx.post(f"{self.api}/{what}/filter", json=body, timeout=60)
         rows: list[dict[str, Any]] = found.raise_for_status().json()

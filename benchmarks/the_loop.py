@@ -1,18 +1,19 @@
 """The story of the loop, on simulated learners, through the real servers.
 
-    python benchmarks/the_loop.py SEED HOME [PLOT.png]
+    python benchmarks/the_loop.py SEED HOME [PLOT.png] [--models reference] [--joining 25]
 
 A cohort fills the log. The first champion is trained, and from then on learners see what the
 service answers over HTTP, and what they do comes back over HTTP. Every week the deployment
-`monitor` looks. After some calm weeks a new domain becomes popular and every question harder. The
-monitor's event starts the deployment `on-drift` by itself, the gate decides, and the service
-swaps. Some learners are served by the first champion for ever: they show what would have been.
+`monitor` looks. After some calm weeks a new track of five domains becomes popular and every
+question harder. The monitor's event starts the deployment `on-drift` by itself, the gate decides,
+and the service swaps. Some learners are served by the first champion for ever: they show what
+would have been.
 
 Printed as a timeline. HOME keeps everything, and `story.json` what a test wants to know.
 """
 
 import json
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,12 +42,19 @@ WEEK = timedelta(days=7)
 ALONE, CALM, AFTER = 13, 5, 5
 """Weeks without a service, with it until the shift, and after it."""
 
-JOINING, STAY_DAYS = 25, 84
+STAY_DAYS = 84
 FROZEN = 0.45
 """Share of learners whom the first champion serves for ever."""
 
-DOMAIN, APPEAL, HARDER = "Governance, risk and privacy", 4.0, 1.0
-"""Nobody met the domain before; logits."""
+TRACK = (
+    "Digital forensics",
+    "Offensive security",
+    "Software exploitation",
+    "Cloud and delivery",
+    "Governance, risk and privacy",
+)
+APPEAL, HARDER = 4.0, 1.0
+"""Nobody met the domains of the track before; logits."""
 
 ARMS = {"champion": "retrained", "challenger": "first champion", "control": "counting"}
 
@@ -73,13 +81,15 @@ class Story:
 class Loop:
     """The world, the site, the servers, and what they know of each other."""
 
-    def __init__(self, seed: int, home: Path, story: Story) -> None:
-        self.home, self.story = home, story
+    def __init__(self, asked: Namespace, home: Path) -> None:
+        self.home, self.story = home, Story()
+        self.models = asked.models.split(",") if asked.models else None
         days = (ALONE + CALM + AFTER) * 7
         self.start = END - timedelta(days=days)
         self.shift_at = self.start + (ALONE + CALM) * WEEK
-        shift = Shift(self.shift_at, DOMAIN, APPEAL, HARDER, new=True)
-        cohort = Cohort(JOINING * days // 7, days, seed, TOPICS, END, STAY_DAYS, shift)
+        shift = Shift(self.shift_at, TRACK, APPEAL, HARDER, new=True)
+        learners = asked.joining * days // 7
+        cohort = Cohort(learners, days, asked.seed, TOPICS, END, STAY_DAYS, shift)
         self.clock = Clock(home / "clock")
         self.clock.show(self.start.timestamp())
         self.site = Site(cohort, TOPICS, self.clock)
@@ -104,12 +114,13 @@ class Loop:
         self.site.client.base_url = running.service
         prefect = running.prefect
         prefect.shorten("on-drift", 1.0)
+        prefect.give("on-drift", models=self.models)
         self._train_first(prefect)
         for number in range(1 - CALM, AFTER + 1):
             self._week(prefect, number)
 
     def _train_first(self, prefect: Prefect) -> None:
-        run = prefect.run("manual")
+        run = prefect.run("manual", models=self.models)
         first = self.log.pointer()
         assert run["state_type"] == "COMPLETED", run["state"]["message"]
         assert first is not None
@@ -167,7 +178,7 @@ class Loop:
         self.story.weeks[-1] |= {"retrained": done["state_type"], "swapped": swapped}
 
     def conclude(self) -> dict[str, Any]:
-        """Acceptance by arm and week, and the lift of retraining after the last swap."""
+        """Acceptance by arm and week, and the lift of retraining after the first swap."""
         stop, start = _us(END), _us(self.shift_at - CALM * WEEK)
         outcomes = read_outcomes(self.log.engine, start, stop, DAY)
         outcomes = outcomes[outcomes["kind"] == "recommendation"]
@@ -177,7 +188,7 @@ class Loop:
             for (number, arm), some in outcomes.groupby([week, "arm"], observed=True)
         ]
         swapped = [each["week"] for each in self.story.weeks if each.get("swapped")]
-        late = outcomes[week > max(swapped, default=AFTER)]
+        late = outcomes[week > min(swapped, default=AFTER)]
         gained = lift(late, 0, "champion", "challenger")
         return {
             "acceptance": rows,
@@ -218,10 +229,12 @@ def main() -> None:
     parser.add_argument("seed", type=int)
     parser.add_argument("home", type=Path)
     parser.add_argument("plot", type=Path, nargs="?")
+    parser.add_argument("--models", help="that compete, by default all of a quick run")
+    parser.add_argument("--joining", type=int, default=25, help="learners a week")
     asked = parser.parse_args()
     home = asked.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    loop = Loop(asked.seed, home, Story())
+    loop = Loop(asked, home)
     with servers(home, loop.clock.path) as running:
         loop.play(running)
     found = loop.conclude()

@@ -22,7 +22,7 @@ from training.candidates import Candidate, train_candidates
 from training.fit import FAST
 from training.preparation import Prepared, prepare
 from training.recipes import QUICK
-from training.splits import split_by_time
+from training.timeline import split_by_time
 
 CATALOGUE = curriculum.load_file()
 TOPICS = CATALOGUE.plain()

@@ -13,7 +13,7 @@ from flows.console import console, flow_messages, progress_bar, run_progress
 from flows.curriculum import app as curriculum_app
 from flows.db import app as db_app
 from flows.doctor import doctor
-from flows.evaluation import Effort, evaluate
+from flows.evaluation import Effort, Models, evaluate, names_of
 from flows.exporting import export
 from flows.faults import in_words
 from flows.foreign import Renamed, mapping_of, refuse_useless
@@ -87,12 +87,16 @@ def train(
         typer.Option(help="auto: what passes the gate; review: a person decides."),
     ] = "auto",
     effort: Effort = "quick",
+    models: Models = None,
 ) -> None:
     """Train on the log as it is, and promote what passes the gate."""
     from flows.summary import show_summary
+    from training.candidates import check_names
 
+    wanted = names_of(models)
+    check_names(wanted)
     with run_progress() as say:
-        summary = _train(Settings(), days, split, seed, promotion, effort, say)
+        summary = _train(Settings(), days, split, seed, promotion, effort, say, wanted)
     show_summary(console, summary)
 
 
@@ -104,6 +108,7 @@ def _train(
     promotion: Literal["auto", "review"],
     effort: Literal["quick", "full"],
     say: Callable[[str], None],
+    models: list[str] | None = None,
 ) -> "RunSummary":
     from flows.own_log import open_own_log, refuse_empty
 
@@ -120,6 +125,7 @@ def _train(
             seed=settings.seed if seed is None else seed,
             promotion=promotion,
             effort=effort,
+            models=models,
         )
 
 

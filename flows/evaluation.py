@@ -21,6 +21,10 @@ Effort = Annotated[
     typer.Option(help="quick: few networks, once; full: every one, three times."),
 ]
 
+Models = Annotated[
+    str | None, typer.Option(help="Names with commas between; by default those of the effort.")
+]
+
 
 def evaluate(
     file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet, in the data contract.")],
@@ -30,9 +34,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder to draw pictures into.")] = None,
     renamed: Renamed = None,
-    models: Annotated[
-        str | None, typer.Option(help="Names with commas between; by default those of the effort.")
-    ] = None,
+    models: Models = None,
     effort: Effort = "quick",
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Train each network so often; default: the effort's.")
@@ -58,7 +60,7 @@ def evaluate(
     from training.score_cache import ScoreCache
 
     mapping = mapping_of(renamed)
-    wanted = None if models is None else [n.strip() for n in models.split(",") if n.strip()]
+    wanted = names_of(models)
     check_names(wanted)
     kept = Settings().evaluations
     if out:
@@ -88,6 +90,11 @@ def evaluate(
         out.write_text(result.to_json() + "\n", "utf-8")
     show_import(console, imported)
     show_evaluation(console, result, out, plots, all_wanted=wanted is None)
+
+
+def names_of(models: str | None) -> list[str] | None:
+    """The models that an option names; None where it is left out."""
+    return None if models is None else [n.strip() for n in models.split(",") if n.strip()]
 
 
 def _column(split: str) -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +30,8 @@ from training.preparation import Parts, Prepared, prepare_log
 from training.recipes import EFFORTS
 from training.result import Evidence, Result, result_of
 from training.shards import BATCH_ROWS, read_log
-from training.splits import by_learner, by_time
+from training.splits import by_learner
+from training.timeline import by_time
 
 KEPT_RUNS = 3
 """Extracts that remain, for the cache; the new one included."""
@@ -180,7 +181,7 @@ def build_features(
     log = read_log(validation.path, validation.path.with_name("shards"))
     end = int(moment.as_of.timestamp() * 1e6)
     start = end - window_days * DAY
-    rule = by_time(log, start, end) if split == "time" else by_learner(log, start, end)
+    rule = by_time(log, start, end, fresh=True) if split == "time" else by_learner(log, start, end)
     catalogue = curriculum.read(open_log(settings.log_url).engine).topics
     prepared = prepare_log(log, rule, Outline.of(catalogue))
     docs = validate_features(
@@ -214,7 +215,7 @@ class Trained:
 
 
 @task(name="train", **IN_MEMORY)
-def train(features: Features, seed: int, effort: str) -> Trained:
+def train(features: Features, seed: int, effort: str, models: Sequence[str] | None) -> Trained:
     """Count the baselines and fit the networks, each as often as the effort says."""
     logger = get_run_logger()
     logger.info("Train: loading TensorFlow")
@@ -226,8 +227,8 @@ def train(features: Features, seed: int, effort: str) -> Trained:
     budget = EFFORTS[effort]
     further = range(seed + 1, seed + budget.seeds)
     return Trained(
-        train_candidates(features.prepared, seed, budget, progress=progress),
-        train_again(features.prepared, further, budget, progress),
+        train_candidates(features.prepared, seed, budget, models, progress),
+        train_again(features.prepared, further, budget, models, progress),
     )
 
 

@@ -17,6 +17,7 @@ from flows.windows import Observed
 from sensei.facts import DEMO
 from sensei.log import open_log
 from sensei.settings import Settings
+from training.candidates import check_names
 
 
 @flow(name="train-models", description="Log -> validated features -> models -> gate -> Bento.")
@@ -27,6 +28,7 @@ def train_models(
     seed: int = 0,
     promotion: Literal["auto", "review"] = "auto",
     effort: Literal["quick", "full"] = "quick",
+    models: list[str] | None = None,
 ) -> RunSummary:
     """Train on the log, promote what is better, package it, report drift.
 
@@ -37,10 +39,12 @@ def train_models(
         seed: Seed of every random choice.
         promotion: `auto`, or `review`: a person decides, the version waits as challenger.
         effort: `quick`: few networks, once; `full`: every one, three times: hours on a long log.
+        models: Names of those that compete, such as `reference`; empty for those of the effort.
 
     Returns:
         What the run did, in figures and words.
     """
+    check_names(models)
     settings = Settings()
     with one_at_a_time(open_log(settings.log_url).engine):
         champions.reconcile(settings)
@@ -48,7 +52,7 @@ def train_models(
         extracted = steps.extract(settings, moment)
         validation = steps.validate(settings, moment, extracted)
         features = steps.build_features(settings, moment, validation, window_days, split)
-        trained = steps.train(features, seed, effort)
+        trained = steps.train(features, seed, effort, models)
         evidence, result = steps.evaluate(features, trained, split, seed, effort)
         candidates = trained.candidates
         chosen = release.chosen(candidates, evidence)
@@ -59,6 +63,7 @@ def train_models(
             "split": split,
             "seed": seed,
             "effort": effort,
+            "models": ", ".join(models) if models else "those of the effort",
         }
         registered = release.register(
             settings, validation, features, candidates, evidence, result, exported, parameters

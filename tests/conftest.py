@@ -233,7 +233,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
     from training.feed import Feed
     from training.loop import Schedule, fit
     from training.preparation import prepare
-    from training.splits import split_by_time
+    from training.timeline import split_by_time
 
     import_tensorflow()
     import keras

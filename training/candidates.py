@@ -199,13 +199,14 @@ def train_again(
     prepared: Prepared,
     seeds: Collection[int],
     budget: Budget,
+    models: Collection[str] | None = None,
     progress: ModelProgress | None = None,
 ) -> tuple[Candidates, ...]:
     """The networks among the candidates once more by each of further seeds.
 
     Counting models are left out: they would say the same.
     """
-    jobs = jobs_of(prepared, budget)
+    jobs = jobs_of(prepared, budget, models)
     return tuple(_all(jobs, seed, budget, progress, (COUNTING,)) for seed in seeds)
 
 

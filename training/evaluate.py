@@ -37,7 +37,8 @@ from training.scores import (
     score_recommendation,
     score_success,
 )
-from training.splits import Split, split_by_column, split_by_learner, split_by_time
+from training.splits import Split, split_by_column, split_by_learner
+from training.timeline import split_by_time
 from training.trials import Measured, NextTopicTrials, SuccessTrials
 
 __all__ = ["Chosen", "Evidence", "Measured", "Result", "choose", "evaluate", "measure"]

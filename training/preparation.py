@@ -16,8 +16,9 @@ from features.statistics import Statistics
 from sensei.errors import NotEnoughData
 from training.census import HELD_OUT_SALT, MIN_TARGETS, Census
 from training.shards import Log, hashes
-from training.splits import TEST, TRAIN, VALIDATE, Rule, Split, folds, of_attempts
+from training.splits import TEST, TRAIN, VALIDATE, Rule, Split, folds
 from training.stream import Stream
+from training.timeline import of_attempts
 
 FOLDS = 5
 """Folds of learners whose training rows are read with the statistics of the others."""

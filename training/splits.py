@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Events
-from sensei.contracts import ATTEMPT_KINDS, KINDS, LEARNING_KINDS
+from sensei.contracts import LEARNING_KINDS
 from sensei.errors import InvalidInput, NotEnoughData
 from training.shards import Log, hashes
 
@@ -59,100 +59,6 @@ class Split:
 
 Rule = Callable[[Events], Split]
 """Gives the parts of any whole learners of the log that it was made for."""
-
-SAMPLED_MOMENTS = 2**20
-"""Moments of a log that its cuts are found among; of a longer log every k-th of each shard."""
-
-
-def split_by_time(events: Events, start: int | None = None, end: int | None = None) -> Split:
-    """The parts that `by_time` gives to a log in memory."""
-    return by_time((events,), start, end)(events)
-
-
-def by_time(log: Log, start: int | None = None, end: int | None = None) -> Rule:
-    """Test on the last 20 % of the window's targets in time, validate on the 10 % before them.
-
-    Events of one moment are never parted. In a log of more than `SAMPLED_MOMENTS` rows a cut may
-    lie beside its place by one sampled moment of each shard, some thousandths of a percent.
-    Source: Ji et al. 2023, TOIS 41(3) (global timeline).
-
-    Args:
-        log: all events, history before the window included.
-        start: first moment of a target, microseconds since the epoch; by default the beginning.
-        end: first moment that is no target any more (half-open); by default after the last event.
-
-    Raises:
-        NotEnoughData: the window's events fall on fewer than three moments.
-    """
-
-    def window(events: Events) -> NDArray[np.bool_]:
-        targets: NDArray[np.bool_] = _learning(events) & _inside(events, start, end)
-        return targets
-
-    return _on_timeline(log, window)
-
-
-def split_attempts(events: Events, split: Split) -> Split:
-    """The parts that `of_attempts` gives to a log in memory."""
-    return of_attempts((events,), lambda _: split)(events)
-
-
-def of_attempts(log: Log, rule: Rule) -> Rule:
-    """Parts of the scored attempts among the targets that a rule gives.
-
-    By time they get a timeline of their own: courses examine on a few days, and the last fifth of
-    all events may hold no attempt. Otherwise an attempt stays in its part.
-
-    Raises:
-        NotEnoughData: the attempts fall on fewer than three moments.
-    """
-
-    def scored(events: Events, split: Split) -> NDArray[np.bool_]:
-        attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
-        found: NDArray[np.bool_] = attempt & ~np.isnan(events.score) & (split.part != CONTEXT)
-        return found
-
-    def attempts(events: Events) -> Split:
-        split = rule(events)
-        part = np.where(scored(events, split), split.part, CONTEXT).astype(np.int8)
-        return Split(part, split.known, split.kind)
-
-    if rule(log[0]).kind == "time":
-        return _on_timeline(log, lambda events: scored(events, rule(events)))
-    return attempts
-
-
-def _on_timeline(log: Log, targets: Callable[[Events], NDArray[np.bool_]]) -> Rule:
-    moments = _moments(log, targets)
-    test_from = _cut(moments, TEST_SHARE)
-    validate_from = _cut(moments[moments < test_from], VALIDATE_SHARE)
-
-    def rule(events: Events) -> Split:
-        part = (events.time >= validate_from).astype(np.int8) + (events.time >= test_from)
-        part = np.where(targets(events), part, CONTEXT).astype(np.int8)
-        return Split(part, events.time < validate_from, "time")
-
-    return rule
-
-
-def _moments(log: Log, targets: Callable[[Events], NDArray[np.bool_]]) -> NDArray[np.int64]:
-    """Sorted moments of the targets: all of a short log, every k-th of each shard of a long one."""
-    found: list[NDArray[np.int64]] = []
-    for events in log:
-        step = -(-len(events) * len(log) // SAMPLED_MOMENTS) if len(log) > 1 else 1
-        found.append(np.sort(events.time[targets(events)])[::step])
-    return np.sort(np.concatenate(found))
-
-
-def _cut(moments: NDArray[np.int64], share: float) -> int:
-    """First moment of the last `share` of sorted moments, later than the first moment."""
-    if len(moments) == 0 or moments[0] == moments[-1]:
-        raise NotEnoughData(
-            "timestamp: expected learning events at three or more different times, got fewer; "
-            "import more events or split by learner"
-        )
-    cut = moments[int(len(moments) * (1 - share))]
-    return int(cut if cut > moments[0] else moments[moments > moments[0]][0])
 
 
 def split_by_learner(events: Events) -> Split:
@@ -238,12 +144,12 @@ def within(split: Split, events: Events, start: int | None, end: int | None) -> 
         start: first moment of a target, microseconds since the epoch.
         end: first moment that is no target any more (half-open); nothing after it is known either.
     """
-    inside = _inside(events, start, end)
-    part = np.where(inside, split.part, CONTEXT).astype(np.int8)
-    return Split(part, split.known & _inside(events, None, end), split.kind)
+    part = np.where(inside(events, start, end), split.part, CONTEXT).astype(np.int8)
+    return Split(part, split.known & inside(events, None, end), split.kind)
 
 
-def _inside(events: Events, start: int | None, end: int | None) -> NDArray[np.bool_]:
+def inside(events: Events, start: int | None, end: int | None) -> NDArray[np.bool_]:
+    """(n_events,) bool: events of a half-open window, microseconds since the epoch."""
     least = np.iinfo(np.int64)
     first, stop = least.min if start is None else start, least.max if end is None else end
     found: NDArray[np.bool_] = (events.time >= first) & (events.time < stop)
@@ -265,7 +171,7 @@ def folds(log: Log, count: int) -> Callable[[Events], NDArray[np.int64]]:
 
 
 def _whole_learners(events: Events, part: NDArray[np.int8], kind: str) -> Split:
-    targets = np.where(_learning(events), part, CONTEXT).astype(np.int8)
+    targets = np.where(learning(events), part, CONTEXT).astype(np.int8)
     return Split(targets, part == TRAIN, kind)
 
 
@@ -289,7 +195,7 @@ def _hash_order(user_ids: NDArray[np.object_], salt: str) -> NDArray[np.int64]:
     return np.argsort(hashes(user_ids, salt))
 
 
-def _learning(events: Events) -> NDArray[np.bool_]:
-    """Events that may be targets: the codes of learning kinds come first in the contract."""
-    learning: NDArray[np.bool_] = events.kind < len(LEARNING_KINDS)
-    return learning
+def learning(events: Events) -> NDArray[np.bool_]:
+    """(n_events,) bool: those that may be targets; codes of learning kinds come first."""
+    found: NDArray[np.bool_] = events.kind < len(LEARNING_KINDS)
+    return found

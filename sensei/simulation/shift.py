@@ -1,4 +1,4 @@
-"""A world that changes: from a moment on, one domain is popular and every question is harder.
+"""A world that changes: from a moment on, some domains are popular and every question is harder.
 
 Off by default. Learners choose by the new appeal and fail by the new difficulty; nobody is told.
 """
@@ -19,14 +19,14 @@ class Shift:
 
     Attributes:
         at: Aware moment; acts that begin from then on are of the new world.
-        domain: Its topics gain appeal.
+        domains: Their topics gain appeal.
         appeal: Logits that they gain, for every learner.
         harder: Logits by which every quiz and task becomes harder, unknown to those who choose.
-        new: Whether nobody meets the topics of the domain before.
+        new: Whether nobody meets the topics of these domains before.
     """
 
     at: datetime
-    domain: str
+    domains: tuple[str, ...]
     appeal: float
     harder: float
     new: bool = False
@@ -53,17 +53,18 @@ class Change:
         """The change of a world whose topics have these domains, in curriculum order.
 
         Raises:
-            ValueError: No topic has the domain of the shift.
+            ValueError: No topic has a domain of the shift.
         """
         if shift is None:
             nothing = np.zeros(len(domains))
             return cls(np.inf, nothing, nothing, 0.0)
-        raised = np.array([domain == shift.domain for domain in domains])
-        if not raised.any():
-            known = ", ".join(dict.fromkeys(map(str, domains)))
-            raise ValueError(
-                f"shift: expected a domain among {known}, got {shift.domain!r}; choose of these"
-            )
+        for asked in shift.domains:
+            if asked not in domains:
+                known = ", ".join(dict.fromkeys(map(str, domains)))
+                raise ValueError(
+                    f"shift: expected domains among {known}, got {asked!r}; choose of these"
+                )
+        raised = np.array([domain in shift.domains for domain in domains])
         before = np.where(raised & shift.new, -np.inf, 0.0)
         return cls(shift.at.timestamp(), before, shift.appeal * raised, shift.harder)
 

@@ -28,7 +28,7 @@ from sensei.importing import read_frame
 from sensei.log import open_log
 from sensei.settings import Settings
 from training.preparation import prepare
-from training.splits import split_by_time
+from training.timeline import split_by_time
 
 HEADER = "user_id,interaction_type,topic_id,timestamp,score\n"
 ROW = "u,quiz_complete,1,2026-01-01T00:00:00Z,0.5\n"

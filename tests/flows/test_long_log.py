@@ -66,7 +66,7 @@ def test_every_valid_row_is_in_one_shard(validation: Validation, features: Featu
 
 
 def test_a_run_trains_chooses_exports_and_decides(settings: Settings, features: Features) -> None:
-    trained = steps.train.fn(features, 0, "quick")
+    trained = steps.train.fn(features, 0, "quick", None)
     evidence, result = steps.evaluate.fn(features, trained, "time", 0, "quick")
     assert {"reference", "history", "sequence", "markov_2"} <= result.next_topic["new"].keys()
     assert {"reference", "history", "topic_mean"} <= result.success.keys()

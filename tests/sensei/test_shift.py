@@ -15,8 +15,8 @@ END = datetime(2026, 11, 1, tzinfo=UTC)
 TOPICS = curriculum.load_file().plain()
 DAYS, STAY = 84, 28
 MIDDLE = END - timedelta(days=DAYS // 2)
-SHIFT = Shift(MIDDLE, "Cloud and delivery", appeal=3.0, harder=1.5)
-POPULAR = [topic["topic_id"] for topic in TOPICS if topic["domain"] == SHIFT.domain]
+SHIFT = Shift(MIDDLE, ("Cloud and delivery",), appeal=3.0, harder=1.5)
+POPULAR = [topic["topic_id"] for topic in TOPICS if topic["domain"] in SHIFT.domains]
 
 
 def lived(shift: Shift | None = None) -> Cohort:
@@ -48,7 +48,7 @@ def test_until_its_moment_a_shifted_world_is_the_calm_one(calm: Cohort, shifted:
 
 
 def test_a_shift_that_is_still_to_come_changes_nothing(calm: Cohort) -> None:
-    later = Shift(END, SHIFT.domain, SHIFT.appeal, SHIFT.harder)
+    later = Shift(END, SHIFT.domains, SHIFT.appeal, SHIFT.harder)
     assert lived(later).table().equals(calm.table())
 
 
@@ -63,8 +63,8 @@ def test_afterwards_its_domain_is_popular_and_scores_are_lower(
 
 def test_each_change_comes_alone_where_the_other_is_nothing(calm: Cohort) -> None:
     calm_log = halves(calm)[1]
-    popular = halves(lived(Shift(MIDDLE, SHIFT.domain, 3.0, 0.0)))[1]
-    harder = halves(lived(Shift(MIDDLE, SHIFT.domain, 0.0, 1.5)))[1]
+    popular = halves(lived(Shift(MIDDLE, SHIFT.domains, 3.0, 0.0)))[1]
+    harder = halves(lived(Shift(MIDDLE, SHIFT.domains, 0.0, 1.5)))[1]
     assert abs(popular.score.mean() - calm_log.score.mean()) < 0.05
     share = calm_log.topic_id.isin(POPULAR).mean()
     assert harder.topic_id.isin(POPULAR).mean() == pytest.approx(share, abs=0.03)
@@ -100,6 +100,6 @@ def test_learners_who_stay_so_long_join_evenly_and_are_replaced(calm: Cohort) ->
 
 def test_an_unknown_domain_is_named_with_those_there_are() -> None:
     with pytest.raises(
-        ValueError, match=r"expected a domain among .*Cloud and delivery.*got 'magic'"
+        ValueError, match=r"expected domains among .*Cloud and delivery.*got 'magic'"
     ):
-        Cohort(1, 1, 0, TOPICS, END, shift=Shift(END, "magic", 1.0, 1.0))
+        Cohort(1, 1, 0, TOPICS, END, shift=Shift(END, ("magic",), 1.0, 1.0))

@@ -16,7 +16,8 @@ from training.candidates import Candidates, train_candidates
 from training.fit import FAST
 from training.preparation import Prepared, prepare
 from training.recipes import FULL, QUICK
-from training.splits import split_by_learner, split_by_time
+from training.splits import split_by_learner
+from training.timeline import split_by_time
 
 BRIEF = replace(QUICK, epochs=1, setting=replace(FAST, epochs=1))
 

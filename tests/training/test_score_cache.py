@@ -10,7 +10,8 @@ from features.batch import encode
 from training.recipes import QUICK
 from training.score_cache import KEPT, ScoreCache, Trial, digest_of
 from training.scores import RecommendationScores, SuccessScores
-from training.splits import split_by_learner, split_by_time
+from training.splits import split_by_learner
+from training.timeline import split_by_time
 
 LEARNER = np.array([0, 1], np.int32)
 RANKED = RecommendationScores(np.array([1.0, np.inf]), np.array([1.0, 2.0]), LEARNER > 0, LEARNER)

@@ -12,13 +12,14 @@ import pytest
 from features.batch import PER_ROW, Examples
 from features.events import PER_EVENT, Events, encode, together
 from features.outline import Outline
-from training import census, splits
+from training import census, timeline
 from training.candidates import train_candidates
 from training.evaluate import measure
 from training.preparation import Parts, Prepared, prepare_log
 from training.recipes import QUICK
 from training.shards import Log, Shards, hashes, read_log
-from training.splits import TEST, Rule, by_learner, by_time
+from training.splits import TEST, Rule, by_learner
+from training.timeline import by_time
 
 RULES = {"time": by_time, "learner": by_learner}
 PARTS = ("validate", "test")
@@ -123,7 +124,7 @@ def test_parts_do_not_depend_on_shards(walks, shards: Shards, make: Callable[...
 
 
 def test_of_a_long_log_the_cuts_are_nearly_in_place(walks, shards, monkeypatch) -> None:
-    monkeypatch.setattr(splits, "SAMPLED_MOMENTS", 300)
+    monkeypatch.setattr(timeline, "SAMPLED_MOMENTS", 300)
     part = by_time(shards)(together(list(shards))).part
     assert np.mean(part == TEST) == pytest.approx(0.2, abs=len(shards) / 300)
 

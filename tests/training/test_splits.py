@@ -11,12 +11,11 @@ from training.splits import (
     TEST,
     TRAIN,
     VALIDATE,
-    split_attempts,
     split_by_column,
     split_by_learner,
-    split_by_time,
     within,
 )
+from training.timeline import split_by_time
 
 
 @pytest.fixture(scope="module")
@@ -27,38 +26,6 @@ def events(planted: pd.DataFrame) -> Events:
 def learners(events: Events, part: np.ndarray, name: int) -> set[int]:
     of_event = np.repeat(np.arange(len(events.user_ids)), np.diff(events.offsets))
     return set(of_event[part == name].tolist())
-
-
-def test_time_parts_follow_each_other(events: Events) -> None:
-    part = split_by_time(events).part
-    assert events.time[part == TRAIN].max() < events.time[part == VALIDATE].min()
-    assert events.time[part == VALIDATE].max() < events.time[part == TEST].min()
-
-
-def test_time_split_tests_a_fifth(events: Events) -> None:
-    part = split_by_time(events).part
-    assert np.mean(part == TEST) == pytest.approx(0.2, abs=0.02)
-    assert np.mean(part == VALIDATE) == pytest.approx(0.08, abs=0.02)
-
-
-def test_window_bounds_targets_but_not_what_is_known(events: Events) -> None:
-    start, end = np.quantile(events.time, (0.3, 0.9)).astype(int)
-    split = split_by_time(events, start, end)
-    assert (split.part[(events.time < start) | (events.time >= end)] == CONTEXT).all()
-    assert split.known[events.time < start].all()
-    assert not split.known[split.part > TRAIN].any()
-
-
-def test_nothing_is_known_after_the_training_cutoff(events: Events) -> None:
-    split = split_by_time(events)
-    assert events.time[split.known].max() < events.time[split.part == VALIDATE].min()
-
-
-def test_events_of_one_moment_cannot_be_split_by_time(frame_of) -> None:
-    frame = frame_of([[1], [2], [3]])
-    frame["timestamp"] = frame["timestamp"].iloc[0]
-    with pytest.raises(NotEnoughData, match="timestamp: expected"):
-        split_by_time(encode(frame))
 
 
 def test_learner_parts_share_no_learner(events: Events) -> None:
@@ -122,21 +89,3 @@ def test_response_events_are_never_targets(planted: pd.DataFrame) -> None:
     given = encode(frame)
     for split in (split_by_time(given), split_by_learner(given)):
         assert (split.part[given.kind == 6] == CONTEXT).all()
-
-
-def test_attempts_get_a_timeline_of_their_own(planted: pd.DataFrame) -> None:
-    early = planted.sort_values("timestamp").copy()
-    early.iloc[len(early) // 2 :, early.columns.get_loc("score")] = np.nan
-    events = encode(early)
-    split = split_by_time(events)
-    scored = ~np.isnan(events.score)
-    assert not (scored & (split.part == TEST)).any()
-    attempts = split_attempts(events, split)
-    assert np.mean(attempts.part[scored] == TEST) == pytest.approx(0.2, abs=0.05)
-    assert (attempts.part[~scored] == CONTEXT).all()
-    assert events.time[attempts.known].max() < events.time[attempts.part == VALIDATE].min()
-
-
-def test_attempts_of_a_learner_stay_in_his_part(events: Events) -> None:
-    split = split_by_learner(events)
-    assert (split_attempts(events, split).part == split.part).all()

@@ -14,7 +14,7 @@ from training.export import import_tensorflow
 from training.feed import Batch, Feed
 from training.loop import Schedule, fit
 from training.preparation import Prepared, prepare
-from training.splits import split_by_time
+from training.timeline import split_by_time
 
 IDS = columns(RECOMMENDATION_INPUTS, "topic slot")
 NUMBERS = [i for i in range(len(RECOMMENDATION_INPUTS)) if i not in IDS]
