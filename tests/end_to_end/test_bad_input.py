@@ -273,6 +273,7 @@ WRONG = {
     "unknown split": (["evaluate", GOOD, "--split", "weird"], ("column:NAME", "'weird'")),
     "split by no column": (["evaluate", GOOD, "--split", "column:x"], ("'x'", f"has {FIELDS}")),
     "no model named": (["evaluate", GOOD, "--models", ","], ("expected names", "got none")),
+    "no such model": (["train", "--models", "x"], ("expected names among", "reference", "'x'")),
     "output nowhere": (["evaluate", GOOD, "--out", "/nowhere/x"], ("--out", "another one")),
     "output on a folder": (["evaluate", GOOD, "--out", "{folder}"], ("--out", "another one")),
     "no days": (["run", "--days", "0"], ("--days", "sensei run --help")),
