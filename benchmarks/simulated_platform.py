@@ -84,9 +84,12 @@ class Platform:
         home: folder of the log.
         cohort: who acts.
         control: share of learners served by counting.
+        first: share of learners whom the first champion serves for ever.
     """
 
-    def __init__(self, home: Path, cohort: Cohort, control: float = 0.05) -> None:
+    def __init__(
+        self, home: Path, cohort: Cohort, control: float = 0.05, first: float = 0.0
+    ) -> None:
         self._home = home
         url = f"sqlite:///{home / 'sensei.db'}"
         database.upgrade(url)
@@ -102,7 +105,7 @@ class Platform:
             None,
             Catalogue.of(CATALOGUE.topics),
             self._clock,
-            Arms(control),
+            Arms(control, first),
             self._answers.put,
         )
         self._place = {topic["topic_id"]: at for at, topic in enumerate(TOPICS)}
@@ -124,7 +127,9 @@ class Platform:
 
     def serve(self, bundle: Bundle) -> None:
         """Answer with a bundle from now on."""
-        self.engine.model = Model.of(bundle)
+        engine = self.engine
+        engine.model = Model.of(bundle)
+        engine.challenger = engine.challenger or engine.model
         self._lately = Lately()
         self._refresh()
 
@@ -200,7 +205,12 @@ class Platform:
 
     def _refresh(self) -> None:
         """What all did until this week, as serving reads it."""
-        model = self.engine.model
-        assert model is not None
-        self._lately.read(self.log, model.trained_until, int(1e6 * self.now.timestamp()))
-        self.engine.model = model.knowing(self._lately.of(self.engine.catalogue.topics.values()))
+        engine = self.engine
+        assert engine.model is not None
+        assert engine.challenger is not None
+        since = min(engine.model.trained_until, engine.challenger.trained_until)
+        self._lately.read(self.log, since, int(1e6 * self.now.timestamp()))
+        reading = self._lately.of(engine.catalogue.topics.values())
+        engine.model, engine.challenger = (
+            each.knowing(reading) for each in (engine.model, engine.challenger)
+        )
