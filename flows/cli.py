@@ -91,10 +91,10 @@ def train(
 ) -> None:
     """Train on the log as it is, and promote what passes the gate."""
     from flows.summary import show_summary
-    from training.candidates import check_names
+    from training.candidates import check_run
 
     wanted = names_of(models)
-    check_names(wanted)
+    check_run(wanted)
     with run_progress() as say:
         summary = _train(Settings(), days, split, seed, promotion, effort, say, wanted)
     show_summary(console, summary)

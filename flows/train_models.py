@@ -17,7 +17,7 @@ from flows.windows import Observed
 from sensei.facts import DEMO
 from sensei.log import open_log
 from sensei.settings import Settings
-from training.candidates import check_names
+from training.candidates import check_run
 
 
 @flow(name="train-models", description="Log -> validated features -> models -> gate -> Bento.")
@@ -44,7 +44,7 @@ def train_models(
     Returns:
         What the run did, in figures and words.
     """
-    check_names(models)
+    check_run(models)
     settings = Settings()
     with one_at_a_time(open_log(settings.log_url).engine):
         champions.reconcile(settings)

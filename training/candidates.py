@@ -129,6 +129,21 @@ def check_names(models: Collection[str] | None) -> None:
             )
 
 
+def check_run(models: Collection[str] | None) -> None:
+    """Refuse models that a run cannot do with: names unknown, or none of the next topic among them.
+
+    Raises:
+        InvalidInput: with the names that there are.
+    """
+    check_names(models)
+    known = [each.name for each in recipes.NEXT_TOPIC]
+    if models is not None and not {*models} & {*known}:
+        raise InvalidInput(
+            f"models: expected one of the next topic among them ({', '.join(known)}), got "
+            f"{', '.join(models)}; add one"
+        )
+
+
 def _wanted(recipe: Recipe, budget: Budget, models: Collection[str] | None) -> bool:
     if models is None:
         return budget.slow or not recipe.slow

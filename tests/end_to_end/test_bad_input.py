@@ -274,6 +274,7 @@ WRONG = {
     "split by no column": (["evaluate", GOOD, "--split", "column:x"], ("'x'", f"has {FIELDS}")),
     "no model named": (["evaluate", GOOD, "--models", ","], ("expected names", "got none")),
     "no such model": (["train", "--models", "x"], ("expected names among", "reference", "'x'")),
+    "success alone": (["train", "--models", "items"], ("of the next topic", "sequence", "items")),
     "output nowhere": (["evaluate", GOOD, "--out", "/nowhere/x"], ("--out", "another one")),
     "output on a folder": (["evaluate", GOOD, "--out", "{folder}"], ("--out", "another one")),
     "no days": (["run", "--days", "0"], ("--days", "sensei run --help")),

@@ -91,10 +91,12 @@ def test_no_learner_is_named_in_reports_or_registry(home):
     assert [p for p in files if learner in p.read_bytes()] == []
 
 
-def test_same_log_again_keeps_the_champion_and_reads_nothing_twice(home, sensei):
+def test_same_log_again_with_one_model_keeps_the_champion_and_reads_nothing_twice(home, sensei):
     extracted = sorted((home / "runs").rglob("*.parquet"))
     before = {p: p.stat().st_mtime_ns for p in extracted}
-    printed = sensei(home, "run").stdout
+    printed = sensei(home, "train", "--models", "reference").stdout
+    assert "reference network" in printed
+    assert "sequence" not in printed.partition("not promoted")[0]
     assert "not promoted" in printed
     assert _one(home, "select count(*) from promotions") == 2
     assert {p: p.stat().st_mtime_ns for p in sorted((home / "runs").rglob("*.parquet"))} == before
