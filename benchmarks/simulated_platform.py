@@ -138,12 +138,14 @@ class Platform:
         paths = [each / "sensei.db" for each in (self._home, home)]
         with sqlite3.connect(paths[0]) as ours, sqlite3.connect(paths[1]) as theirs:
             ours.backup(theirs)
-        other = Platform(home, deepcopy(self.cohort), self.engine.arms.control)
+        arms = self.engine.arms
+        other = Platform(home, deepcopy(self.cohort), arms.control, arms.challenger)
         other.cohort.change = Change.of(shift, [topic["domain"] for topic in TOPICS])
         other._written = list(self._written)
         other._histories = deepcopy(self._histories)
         other._pages, other._rows, other.now = self._pages.copy(), self._rows, self.now
         if self.engine.model:
+            other.engine.challenger = self.engine.challenger
             other.serve(self.engine.model.bundle)
         return other
 

@@ -23,6 +23,7 @@ import pandas as pd
 from story_servers import Prefect, Servers, servers, until
 from story_site import Clock, Site
 
+from flows.evaluation import names_of
 from monitoring.alarms import DRIFT, QUALITY
 from monitoring.measures import lift, summarise
 from monitoring.outcomes import read_outcomes
@@ -83,7 +84,7 @@ class Loop:
 
     def __init__(self, asked: Namespace, home: Path) -> None:
         self.home, self.story = home, Story()
-        self.models = asked.models.split(",") if asked.models else None
+        self.models = names_of(asked.models)
         days = (ALONE + CALM + AFTER) * 7
         self.start = END - timedelta(days=days)
         self.shift_at = self.start + (ALONE + CALM) * WEEK

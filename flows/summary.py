@@ -129,9 +129,9 @@ def show_summary(console: Console, run: RunSummary) -> None:
 
 def _show_comparison(console: Console, run: RunSummary) -> None:
     """The chosen recommender beside what needs no training, in words, where both were measured."""
-    best = run.chosen.get("recommendation")
+    best = run.chosen["recommendation"]
     new, every = run.tables.next_topic["new"], run.tables.next_topic["all"]
-    if best is None or not {"most_popular", "repeat_last"} <= new.keys():
+    if not {"most_popular", "repeat_last"} <= new.keys():
         return
     others = [name for name in COUNTING if name in new and name != best]
     runner_up = max(others, key=lambda name: new[name]["hr_at_1"])

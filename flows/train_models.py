@@ -44,6 +44,7 @@ def train_models(
     Returns:
         What the run did, in figures and words.
     """
+    models = models or None  # a form may send an empty list
     check_run(models)
     settings = Settings()
     with one_at_a_time(open_log(settings.log_url).engine):

@@ -22,7 +22,7 @@ from training.splits import (
 )
 
 FRESH_DAYS = 3
-"""A change of the world is learned of within the week, and judged on some days of it."""
+"""Both parts together are less than a week: what changed a week ago is learned of."""
 
 ENOUGH = 1_000
 """Targets to judge on, where the last days hold fewer."""
@@ -39,7 +39,7 @@ def split_by_time(events: Events, start: int | None = None, end: int | None = No
 def by_time(
     log: Log, start: int | None = None, end: int | None = None, fresh: bool = False
 ) -> "Timeline":
-    """Test on the last 20 % of the window's targets in time, validate on the 10 % before them.
+    """Test on the last 20 % of the window's targets in time, or less, validate on what is before.
 
     Events of one moment are never parted. In a log of more than `SAMPLED_MOMENTS` rows a cut may
     lie beside its place by one sampled moment of each shard, some thousandths of a percent.
@@ -50,7 +50,8 @@ def by_time(
         start: first moment of a target, microseconds since the epoch; by default the beginning.
         end: first moment that is no target any more (half-open); by default after the last event.
         fresh: hold out no more than it takes to judge, so that a model learns of what was lately:
-            the last `FRESH_DAYS` of each held-out part, or `ENOUGH` targets where these are fewer.
+            of each held-out part the last `FRESH_DAYS`, or `ENOUGH` targets where the days hold
+            fewer; never more than 20 % and, of what is left, 10 %.
 
     Raises:
         NotEnoughData: the window's events fall on fewer than three moments.
@@ -83,9 +84,12 @@ def of_attempts(log: Log, rule: Rule) -> Rule:
         part = np.where(scored(events), split.part, CONTEXT).astype(np.int8)
         return Split(part, split.known, split.kind)
 
-    if isinstance(rule, Timeline):
-        targets = rule.targets
-        return Timeline.of(log, lambda events: targets(events) & scored(events), rule.fresh)
+    def targets(events: Events) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = attempts(events).part != CONTEXT
+        return found
+
+    if rule(log[0]).kind == "time":
+        return Timeline.of(log, targets, isinstance(rule, Timeline) and rule.fresh)
     return attempts
 
 
@@ -142,7 +146,7 @@ def _moments(
         found.append(np.sort(times)[::step])
         count += len(times)
     moments = np.sort(np.concatenate(found))
-    return moments, count / max(len(moments), 1)
+    return moments, max(count, 1) / max(len(moments), 1)
 
 
 def _cut(moments: NDArray[np.int64], share: float, enough: float | None) -> int:
@@ -151,7 +155,8 @@ def _cut(moments: NDArray[np.int64], share: float, enough: float | None) -> int:
     Args:
         moments: sorted.
         share: most that is held out.
-        enough: no more than so many of them are held out, or than the last `FRESH_DAYS` hold.
+        enough: no more is held out than so many of them, or than the last `FRESH_DAYS` hold where
+            that is more.
     """
     if len(moments) == 0 or moments[0] == moments[-1]:
         raise NotEnoughData(

@@ -7,6 +7,8 @@ import pytest
 from features.batch import Events, encode
 from sensei.contracts import DAY
 from sensei.errors import NotEnoughData
+from training import timeline
+from training.preparation import prepare_log
 from training.splits import CONTEXT, TEST, TRAIN, VALIDATE, split_by_learner
 from training.timeline import ENOUGH, FRESH_DAYS, by_time, of_attempts, split_by_time
 
@@ -57,6 +59,8 @@ def test_attempts_get_a_timeline_of_their_own(planted: pd.DataFrame) -> None:
     scored = ~np.isnan(events.score)
     assert not (scored & (split.part == TEST)).any()
     attempts = of_attempts((events,), rule)(events)
+    again = of_attempts((events,), lambda _: split)(events)  # however the parts came about
+    assert (again.part == attempts.part).all()
     assert np.mean(attempts.part[scored] == TEST) == pytest.approx(0.2, abs=0.05)
     assert (attempts.part[~scored] == CONTEXT).all()
     assert events.time[attempts.known].max() < events.time[attempts.part == VALIDATE].min()
@@ -94,6 +98,36 @@ def test_where_the_last_days_hold_few_a_fresh_split_holds_out_enough(frame_of) -
     part = by_time((events,), fresh=True)(events).part
     assert np.sum(part == TEST) == ENOUGH
     assert np.sum(part == VALIDATE) == pytest.approx((10_000 - ENOUGH) * 0.1, abs=1)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_window_without_targets_says_what_is_missing(events: Events, fresh: bool) -> None:
+    with pytest.raises(NotEnoughData, match="timestamp: expected"):
+        by_time((events,), start=int(events.time.max()) + 1, fresh=fresh)
+
+
+def test_attempts_before_the_window_only_make_no_difficulty_model(frame_of) -> None:
+    frame = frame_of([[1, 2] * 50, [2, 1] * 50], [[1.0, 0.0] * 50, [0.0, 1.0] * 50])
+    frame["timestamp"] = pd.to_datetime(
+        np.tile(np.linspace(0, 60 * 86_400, 100), 2), unit="s", utc=True
+    ).astype("datetime64[us, UTC]")
+    late = frame["timestamp"] > frame["timestamp"].median()
+    frame.loc[late, "interaction_type"] = "text_read"
+    frame.loc[late, "score"] = np.nan
+    events = encode(frame)
+    start = int(np.median(events.time)) + 1
+    prepared = prepare_log((events,), by_time((events,), start, fresh=True))
+    assert prepared.attempts is None
+    assert "fewer than three different times" in prepared.no_success
+
+
+def test_of_a_long_log_a_moment_stands_for_several_targets(frame_of, monkeypatch) -> None:
+    halves = tuple(evenly(frame_of, 4_000, 90) for _ in range(2))
+    monkeypatch.setattr(timeline, "SAMPLED_MOMENTS", 800)
+    monkeypatch.setattr(timeline, "ENOUGH", 500)
+    rule = by_time(halves, fresh=True)
+    held = sum(int(np.sum(rule(events).part == TEST)) for events in halves)
+    assert held == pytest.approx(500, abs=40)
 
 
 def test_of_a_short_log_a_fresh_split_holds_out_the_usual_share(frame_of) -> None:
