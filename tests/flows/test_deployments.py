@@ -104,7 +104,7 @@ def test_a_parameter_out_of_range_is_refused_with_the_reason(server):
 @pytest.mark.timeout(500)
 def test_the_form_says_what_each_parameter_means(server):
     url, _ = server
-    training = {"window_days", "as_of", "split", "seed", "promotion", "effort"}
+    training = {"window_days", "as_of", "split", "seed", "promotion", "effort", "models"}
     asked = {
         "nightly": training,
         "manual": training,
