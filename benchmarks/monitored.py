@@ -37,12 +37,16 @@ class Champion:
     reference: pd.DataFrame
 
 
+def lately(platform: Platform, days: int) -> Prepared:
+    """The targets of the last days of a platform's log, as a run would take them."""
+    events, end = platform.events, microseconds(platform.now)
+    rule = by_time((events,), end - days * DAY, end, fresh=True)
+    return prepare_log((events,), rule, Outline.of(CATALOGUE.topics))
+
+
 def trained(platform: Platform, folder: Path, seed: int, window_days: int = 30) -> Champion:
     """A champion trained on the last days of a platform's log."""
-    end = microseconds(platform.now)
-    events = platform.events
-    rule = by_time((events,), end - window_days * DAY, end, fresh=True)
-    prepared = prepare_log((events,), rule, Outline.of(CATALOGUE.topics))
+    prepared = lately(platform, window_days)
     made = models_of(prepared, seed, *NETWORKS)
     return Champion(bundle_of(prepared, made, folder, str(seed)), reference_of(prepared, made))
 

@@ -14,20 +14,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from monitored import microseconds, outcomes
+from monitored import lately, microseconds, outcomes
 from simulated_platform import Platform
-from the_loop import AFTER, ALONE, APPEAL, CALM, END, FROZEN, HARDER, STAY_DAYS, TRACK, WEEK
-from worlds import CATALOGUE, TOPICS, bundle_of
+from the_loop import AFTER, ALONE, CALM, FROZEN, SHIFT_AT, START, WEEK, world
+from worlds import bundle_of
 
-from features.outline import Outline
 from monitoring.measures import lift, summarise
 from sensei.bundle import Bundle
 from sensei.contracts import DAY
-from sensei.simulation import Cohort, Shift
 from training.candidates import train_candidates
-from training.preparation import prepare_log
 from training.recipes import QUICK
-from training.timeline import by_time
 
 CONTROL = 0.05
 FIRST_DAYS, LATER_DAYS = 90, 30
@@ -36,9 +32,7 @@ FIRST_DAYS, LATER_DAYS = 90, 30
 
 def trained(platform: Platform, home: Path, model: str, days: int) -> Bundle:
     """A quick run on the last days of a platform's log, without the gate."""
-    events, end = platform.events, microseconds(platform.now)
-    rule = by_time((events,), end - days * DAY, end, fresh=True)
-    prepared = prepare_log((events,), rule, Outline.of(CATALOGUE.topics))
+    prepared = lately(platform, days)
     made = train_candidates(prepared, 0, QUICK, {model, "reference"})
     chosen = {
         "recommendation": made.recommendation[model],
@@ -49,24 +43,19 @@ def trained(platform: Platform, home: Path, model: str, days: int) -> Bundle:
 
 def story(seed: int, model: str, joining: int, home: Path) -> dict[str, Any]:
     """One world; acceptance by arm and week from the shift, and the lift of retraining."""
-    days = (ALONE + CALM + AFTER) * 7
-    start = END - days * WEEK / 7
-    shift_at = start + (ALONE + CALM) * WEEK
-    shift = Shift(shift_at, TRACK, APPEAL, HARDER, new=True)
-    cohort = Cohort(joining * days // 7, days, seed, TOPICS, END, STAY_DAYS, shift)
-    platform = Platform(home, cohort, CONTROL, FROZEN)
-    platform.now = start
-    platform.live(start + ALONE * WEEK)
+    platform = Platform(home, world(seed, joining), CONTROL, FROZEN)
+    platform.now = START
+    platform.live(START + ALONE * WEEK)
     platform.serve(trained(platform, home, model, FIRST_DAYS))
-    platform.live(shift_at)
+    platform.live(SHIFT_AT)
     for week in range(1, AFTER + 1):
         for day in range(1, 8):  # what all did lately is read anew each day
-            platform.live(shift_at + (week - 1) * WEEK + day * WEEK / 7)
+            platform.live(SHIFT_AT + (week - 1) * WEEK + day * WEEK / 7)
         if week < AFTER:
             platform.serve(trained(platform, home, model, LATER_DAYS))
-    found = outcomes(platform, shift_at - CALM * WEEK)
+    found = outcomes(platform, SHIFT_AT - CALM * WEEK)
     found = found[found["kind"] == "recommendation"]
-    week = ((found["time"] - microseconds(shift_at)) // (7 * DAY) + 1).clip(lower=0)
+    week = ((found["time"] - microseconds(SHIFT_AT)) // (7 * DAY) + 1).clip(lower=0)
     accepted = {
         arm: [
             summarise(found[(found["arm"] == arm) & (week == number)], 0)[

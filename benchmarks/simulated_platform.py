@@ -129,7 +129,8 @@ class Platform:
         """Answer with a bundle from now on."""
         engine = self.engine
         engine.model = Model.of(bundle)
-        engine.challenger = engine.challenger or engine.model
+        if engine.arms.challenger and not engine.challenger:
+            engine.challenger = engine.model
         self._lately = Lately()
         self._refresh()
 
@@ -208,11 +209,8 @@ class Platform:
     def _refresh(self) -> None:
         """What all did until this week, as serving reads it."""
         engine = self.engine
-        assert engine.model is not None
-        assert engine.challenger is not None
-        since = min(engine.model.trained_until, engine.challenger.trained_until)
+        since = min(model.trained_until for model in (engine.model, engine.challenger) if model)
         self._lately.read(self.log, since, int(1e6 * self.now.timestamp()))
         reading = self._lately.of(engine.catalogue.topics.values())
-        engine.model, engine.challenger = (
-            each.knowing(reading) for each in (engine.model, engine.challenger)
-        )
+        engine.model = engine.model and engine.model.knowing(reading)
+        engine.challenger = engine.challenger and engine.challenger.knowing(reading)

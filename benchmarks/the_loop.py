@@ -43,6 +43,9 @@ WEEK = timedelta(days=7)
 ALONE, CALM, AFTER = 13, 5, 5
 """Weeks without a service, with it until the shift, and after it."""
 
+START = END - (ALONE + CALM + AFTER) * WEEK
+SHIFT_AT = START + (ALONE + CALM) * WEEK
+
 STAY_DAYS = 84
 FROZEN = 0.45
 """Share of learners whom the first champion serves for ever."""
@@ -58,6 +61,13 @@ APPEAL, HARDER = 4.0, 1.0
 """Nobody met the domains of the track before; logits."""
 
 ARMS = {"champion": "retrained", "challenger": "first champion", "control": "counting"}
+
+
+def world(seed: int, joining: int) -> Cohort:
+    """Learners, so many of whom join each week, and the shift that comes over them."""
+    shift = Shift(SHIFT_AT, TRACK, APPEAL, HARDER, new=True)
+    days = (END - START).days
+    return Cohort(joining * days // 7, days, seed, TOPICS, END, STAY_DAYS, shift)
 
 
 @dataclass
@@ -85,14 +95,9 @@ class Loop:
     def __init__(self, asked: Namespace, home: Path) -> None:
         self.home, self.story = home, Story()
         self.models = names_of(asked.models)
-        days = (ALONE + CALM + AFTER) * 7
-        self.start = END - timedelta(days=days)
-        self.shift_at = self.start + (ALONE + CALM) * WEEK
-        shift = Shift(self.shift_at, TRACK, APPEAL, HARDER, new=True)
-        learners = asked.joining * days // 7
-        cohort = Cohort(learners, days, asked.seed, TOPICS, END, STAY_DAYS, shift)
+        cohort = world(asked.seed, asked.joining)
         self.clock = Clock(home / "clock")
-        self.clock.show(self.start.timestamp())
+        self.clock.show(START.timestamp())
         self.site = Site(cohort, TOPICS, self.clock)
         self.log = self._filled()
 
@@ -103,7 +108,7 @@ class Loop:
         log = open_log(url)
         curriculum.store(log.engine, CATALOGUE)
         log.set_fact(DEMO, True)
-        until = self.start + ALONE * WEEK
+        until = START + ALONE * WEEK
         table, bad = check_table(self.site.live_alone(until), END)
         assert not bad
         added = log.append_table(table, "simulation", now=until).inserted
@@ -141,7 +146,7 @@ class Loop:
 
     def _week(self, prefect: Prefect, number: int) -> None:
         """One week of the world, then the monitor, and the runs that it started."""
-        begin = self.shift_at + (number - 1) * WEEK
+        begin = SHIFT_AT + (number - 1) * WEEK
         events = self.site.live(begin, begin + WEEK)
         known, before = len(prefect.runs("on-drift")), self.log.pointer()
         said = self._emitted()
@@ -180,10 +185,10 @@ class Loop:
 
     def conclude(self) -> dict[str, Any]:
         """Acceptance by arm and week, and the lift of retraining after the first swap."""
-        stop, start = _us(END), _us(self.shift_at - CALM * WEEK)
+        stop, start = _us(END), _us(SHIFT_AT - CALM * WEEK)
         outcomes = read_outcomes(self.log.engine, start, stop, DAY)
         outcomes = outcomes[outcomes["kind"] == "recommendation"]
-        week = (outcomes["time"] - _us(self.shift_at)) // (7 * DAY) + 1
+        week = (outcomes["time"] - _us(SHIFT_AT)) // (7 * DAY) + 1
         rows = [
             {"week": int(number), "arm": arm} | summarise(some, 0)["recommendation_acceptance"]
             for (number, arm), some in outcomes.groupby([week, "arm"], observed=True)

@@ -74,14 +74,11 @@ def of_attempts(log: Log, rule: Rule) -> Rule:
         NotEnoughData: the attempts fall on fewer than three moments.
     """
 
-    def scored(events: Events) -> NDArray[np.bool_]:
-        attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
-        found: NDArray[np.bool_] = attempt & ~np.isnan(events.score)
-        return found
-
     def attempts(events: Events) -> Split:
         split = rule(events)
-        part = np.where(scored(events), split.part, CONTEXT).astype(np.int8)
+        attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
+        scored = attempt & ~np.isnan(events.score)
+        part = np.where(scored, split.part, CONTEXT).astype(np.int8)
         return Split(part, split.known, split.kind)
 
     def targets(events: Events) -> NDArray[np.bool_]:
