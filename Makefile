@@ -14,9 +14,6 @@ export MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR := false
 export PREFECT_HOME ?= $(abspath $(SENSEI_HOME))/prefect
 export PROJECT_ROOT := $(CURDIR)
 
-SENSEI_PREFECT_PORT ?= 4200
-SENSEI_MLFLOW_PORT ?= 5001
-
 .PHONY: run up test test-all check bench bench-serve server deploy worker mlflow lock clean
 
 run: .venv/ready   ## the main job: log -> models -> report, and what to do next
@@ -41,20 +38,16 @@ up: .venv/ready   ## everything at once in one terminal: Prefect, worker, MLflow
 	@$(BIN)/sensei up
 
 server: .venv/ready   ## the Prefect server with its UI on http://127.0.0.1:4200
-	@mkdir -p "$(PREFECT_HOME)"
-	@$(BIN)/prefect server start --host 127.0.0.1 --port $(SENSEI_PREFECT_PORT)
-
-deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:$(SENSEI_PREFECT_PORT)/api
+	@$(BIN)/python -m flows.local.launch prefect
 
 deploy: .venv/ready   ## work pool, global limit `train` and the deployments, on that server
-	@$(BIN)/python -m flows.deploying
+	@$(BIN)/python -m flows.local.launch deployments
 
 worker: .venv/ready   ## run what the server schedules, until Ctrl-C
-	@$(BIN)/prefect worker start --pool sensei
+	@$(BIN)/python -m flows.local.launch worker
 
 mlflow: .venv/ready   ## MLflow's UI on http://127.0.0.1:5001
-	@$(BIN)/mlflow ui --host 127.0.0.1 --port $(SENSEI_MLFLOW_PORT) \
-	  --backend-store-uri sqlite:///$(abspath $(SENSEI_HOME))/mlflow.db
+	@$(BIN)/python -m flows.local.launch mlflow
 
 .venv/ready: requirements.lock pyproject.toml
 	@echo "Making the environment in .venv (3.5 GB, once) ..."

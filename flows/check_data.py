@@ -7,6 +7,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from flows import steps
 from flows.steps import Validation
+from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
 
@@ -20,6 +21,7 @@ def check_data(as_of: datetime | None = None) -> dict[str, int]:
     Returns:
         Expectation -> rows refused.
     """
+    keep_files_private()
     settings = Settings()
     moment = steps.read_moment(settings, as_of)
     validation = steps.validate(settings, moment, steps.extract(settings, moment))

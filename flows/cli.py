@@ -24,6 +24,7 @@ from flows.preflight import check_port, check_room
 from flows.promotion_commands import models, promote, reconcile, rollback
 from flows.status import status
 from flows.trial import app as trial_app
+from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
@@ -219,6 +220,7 @@ def monitor() -> None:
 
 def main() -> None:
     """Entry point of the `sensei` command: an error is one sentence with the next step."""
+    keep_files_private()
     try:
         for name, value in Settings().environment().items():
             os.environ.setdefault(name, value)

@@ -13,9 +13,11 @@ from sensei.settings import Settings
 def doctor() -> None:
     """Look for what is misconfigured, and say what mends it; ends with 1 if anything is."""
     from flows.checkup import checkup
+    from flows.local.prefect_auth import use_known_auth_string
     from flows.neighbours import neighbours
 
     settings, wrong = Settings(), 0
+    use_known_auth_string(settings)
     for each in checkup(settings, os.environ, neighbours(settings), datetime.now(UTC)):
         mark = "[red]WRONG[/red]" if each.mend else "[green]ok[/green]   "
         console.print(f"{mark}  {each.name}: {escape(each.said)}", soft_wrap=True)

@@ -48,6 +48,14 @@ def list_() -> None:
     console.print(table)
 
 
+@app.command("prefect")
+def prefect() -> None:
+    """Show the password that Prefect's page asks for once; made at the first call."""
+    from flows.local.prefect_auth import auth_string
+
+    console.print(auth_string(Settings()), soft_wrap=True)
+
+
 @app.command("revoke")
 def revoke(key_id: Annotated[str, typer.Argument(help="As `sensei keys list` shows it.")]) -> None:
     """Make a key open nothing any more; it takes effect within seconds."""

@@ -8,6 +8,7 @@ from prefect import flow
 from flows import watching
 from flows.champions import reconcile
 from flows.reports import report_drift
+from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
 
@@ -21,6 +22,7 @@ def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
     Returns:
         What was found, as `GET /api/monitoring/metrics` answers it.
     """
+    keep_files_private()
     settings = Settings()
     reconcile(settings)
     end = watching.read_end(settings, as_of)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from flows.local.prefect_auth import auth_header, use_auth_string
 from sensei.settings import Settings
 
 if TYPE_CHECKING:  # each command would wait for it
@@ -68,7 +69,8 @@ def _ask(name: str, address: str, setting: str, path: str, read: Reader) -> Neig
 
     variable = f"SENSEI_{setting}_PORT"
     try:
-        said = read(httpx.get(address + path, timeout=SECONDS, trust_env=False))
+        auth = auth_header(f"{address}/api") if name == "Prefect" else {}
+        said = read(httpx.get(address + path, headers=auth, timeout=SECONDS, trust_env=False))
         return Neighbour(name, address, variable, "answers", said)
     except (httpx.ConnectError, httpx.ConnectTimeout):
         return Neighbour(name, address, variable, "off")
@@ -116,8 +118,9 @@ def prefect_api(settings: Settings) -> str:
 def use_prefect(settings: Settings) -> None:
     """Have flows use the server at our port where one answers; else each starts its own.
 
-    To be called before Prefect is imported.
+    To be called before Prefect is imported. Either server asks for the auth string.
     """
+    use_auth_string(settings)
     api = prefect_api(settings)
     if ask_prefect(api, "/work_pools/filter", {}) is not None:
         os.environ.setdefault("PREFECT_API_URL", api)
@@ -132,7 +135,9 @@ def ask_prefect(api: str, path: str, wanted: dict[str, Any]) -> Any:
     import httpx
 
     try:
-        answer = httpx.post(api + path, json=wanted, timeout=SECONDS, trust_env=False)
+        answer = httpx.post(
+            api + path, json=wanted, headers=auth_header(api), timeout=SECONDS, trust_env=False
+        )
         return answer.raise_for_status().json()
     except (httpx.HTTPError, ValueError):
         return None

@@ -7,6 +7,7 @@ from flows.bento import package
 from flows.steps import IO
 from sensei.errors import NothingServed
 from sensei.log import open_log
+from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
 
@@ -33,6 +34,7 @@ def package_service() -> str:
     Raises:
         NothingServed: no model was promoted yet.
     """
+    keep_files_private()
     settings = Settings()
     digest = open_log(settings.log_url).pointer()
     if digest is None:

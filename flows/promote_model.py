@@ -7,6 +7,7 @@ from pydantic import Field
 
 from flows import champions
 from flows.package_service import package_bundle
+from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
 Reviewer = Annotated[str, Field(pattern=r"\S")]
@@ -28,6 +29,7 @@ def promote_model(
         version: Its number in the registry, or `challenger` for the one that waits.
         reason: Why, in your words, for the ledger.
     """
+    keep_files_private()
     settings = Settings()
     champions.reconcile(settings)
     number = champions.number_of(settings, model, version)

@@ -7,6 +7,7 @@ from prefect import flow
 from flows import champions
 from flows.package_service import package_bundle
 from flows.promote_model import Reviewer
+from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
 
@@ -23,6 +24,7 @@ def rollback_model(
         model: Which model goes back; by default what the last promotion changed.
         reason: Why, in your words, for the ledger.
     """
+    keep_files_private()
     settings = Settings()
     champions.reconcile(settings)
     models = [] if model == "changed last" else [model]

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.console import console
+from flows.local.prefect_auth import use_known_auth_string
 from flows.neighbours import Neighbour, ask_prefect, neighbours, prefect_api
 from flows.words import ago, figures_in_words, monitored_at, trial_in_words, verdict_in_words
 from sensei.errors import SenseiError, StorageUnavailable
@@ -28,6 +29,7 @@ def status() -> None:
     from flows.summary import command
 
     settings, now = Settings(), datetime.now(UTC)
+    use_known_auth_string(settings)
     around = neighbours(settings)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="bold")

@@ -16,6 +16,7 @@ from flows.summary import RunSummary, tables_of
 from flows.windows import Observed
 from sensei.facts import DEMO
 from sensei.log import open_log
+from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 from training.candidates import check_run
 
@@ -46,6 +47,7 @@ def train_models(
     """
     models = models or None  # a form may send an empty list
     check_run(models)
+    keep_files_private()
     settings = Settings()
     with one_at_a_time(open_log(settings.log_url).engine):
         champions.reconcile(settings)

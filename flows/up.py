@@ -13,15 +13,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.console import console, run_progress
+from flows.local.launch import LOOPBACK, ROOT, launching
+from flows.local.prefect_auth import auth_environment, auth_header
 from flows.neighbours import POOL
 from flows.own_log import open_own_log
 from flows.preflight import check_ports, check_room
+from flows.summary import command
 from flows.supervisor import Part, Supervisor
 from monitoring.workspace import open_project
 from sensei.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[1]
-LOOPBACK = "127.0.0.1"
 WORKER = "Worker"
 
 Say = Callable[[str], None]
@@ -74,12 +75,13 @@ class _Up:
         if self.elsewhere:
             self.sites["MLflow"] = settings.tracking_uri
         self.api = f"{self.sites['Prefect']}/api"
-        environment = settings.environment() | {
+        environment = settings.environment() | auth_environment(settings) | {
             "PREFECT_API_URL": self.api,
             "PROJECT_ROOT": str(ROOT),
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",  # `sensei` itself is quiet
             "PYTHONUNBUFFERED": "1",
-        }
+        }  # fmt: skip
+        self.auth = auth_header(self.api, environment)
         self.supervisor = Supervisor(settings.logs, environment, ROOT)
 
     async def run(self) -> int:
@@ -117,29 +119,12 @@ class _Up:
     async def _deploy(self, client: httpx.AsyncClient, say: Say) -> None:
         while not await _answers(client, f"{self.api}/health"):
             await asyncio.sleep(0.3)
-        await self.supervisor.run("Deployments", [sys.executable, "-m", "flows.deploying"])
+        await self.supervisor.run("Deployments", launching("deployments"))
         say("Deployments: made")
 
     def _servers(self, client: httpx.AsyncClient) -> list[Part]:
-        prefect, mlflow, evidently = (
-            [str(Path(sys.executable).with_name(name))]
-            for name in ("prefect", "mlflow", "evidently")
-        )
-
-        def on(port: int) -> list[str]:
-            return ["--host", LOOPBACK, "--port", str(port)]
-
-        commands = {
-            "Prefect": [*prefect, "server", "start", *on(self.settings.prefect_port)],
-            "MLflow": [
-                *[*mlflow, "server", *on(self.settings.mlflow_port), "--workers", "1"],
-                *["--backend-store-uri", self.settings.tracking_uri],
-                *["--artifacts-destination", str(self.settings.artifacts)],
-            ],
-            "Evidently": [
-                *[*evidently, "ui", *on(self.settings.evidently_port)],
-                *["--workspace", str(self.settings.evidently)],
-            ],
+        commands = {name: launching(name.lower()) for name in ("Prefect", "MLflow", "Evidently")}
+        commands |= {
             "Service": [str(Path(sys.executable).with_name("sensei")), "serve"],
         }
         if self.elsewhere:
@@ -151,15 +136,15 @@ class _Up:
         ]
 
     def _worker(self, client: httpx.AsyncClient) -> Part:
-        command = [str(Path(sys.executable).with_name("prefect")), "worker", "start"]
+        workers = f"{self.api}/work_pools/{POOL}/workers/filter"
 
         async def ready() -> bool:
             with suppress(httpx.HTTPError):
-                found = await client.post(f"{self.api}/work_pools/{POOL}/workers/filter", json={})
+                found = await client.post(workers, json={}, headers=self.auth)
                 return any(each["status"] == "ONLINE" for each in found.json())
             return False
 
-        return Part(WORKER, [*command, "--pool", POOL], ready)
+        return Part(WORKER, launching("worker"), ready)
 
     async def _show(self, client: httpx.AsyncClient) -> None:
         """Where everything is, and what it is for."""
@@ -170,6 +155,9 @@ class _Up:
         ready: dict[str, Any] = (await client.get(f"{self.sites['Service']}/readyz")).json()
         for trouble in ready["troubles"]:
             console.print(f"[yellow]service:[/yellow] {escape(trouble)}", soft_wrap=True)
+        console.print(
+            f"Prefect's page asks once for a password: {command()} keys prefect", soft_wrap=True
+        )
         console.print(f"Logs: {self.settings.logs}. Ctrl-C ends all.", soft_wrap=True)
 
     async def _watch(self, stopped: asyncio.Event) -> int:

@@ -84,9 +84,11 @@ class SenseiService(NativeEndpoints):
     """Recommendations and quiz difficulties over HTTP; the routes are in `serving.routes`."""
 
     def __init__(self) -> None:
+        from sensei.private_files import keep_files_private
         from sensei.settings import Settings
         from serving.worker import start_worker
 
+        keep_files_private()
         settings = Settings()
         configure_logging(settings.log_level)
         if settings.log_level in ("DEBUG", "INFO"):

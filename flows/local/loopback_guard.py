@@ -1,0 +1,129 @@
+"""ASGI middleware for pages on loopback: refuses other sites and DNS rebinding.
+
+A page of any site that is open in a browser on this machine can send requests to loopback. The
+browser adds headers that the page cannot change: `Host`, `Origin`, `Sec-Fetch-Site`. Prefect,
+MLflow and Evidently check them not at all or in part, so this stands in front of each of them.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PROXY_HEADERS = frozenset(
+    {
+        b"forwarded",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-forwarded-server",
+        b"x-real-ip",
+        b"x-original-host",
+        b"x-host",
+    }
+)
+"""Headers that only a proxy adds, or that would name another host than `Host`."""
+
+FRAMES = (b"content-security-policy", b"frame-ancestors 'self'")
+"""Added to every answer: no other site shows our pages in a frame and has its clicks land there."""
+
+
+class Refusal(NamedTuple):
+    """Status and sentence of a request that is not let in."""
+
+    status: int
+    sentence: str
+
+
+class LoopbackGuard:
+    """Let in requests that name this machine and come from no other site.
+
+    Args:
+        app: the application behind, HTTP and websockets.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on, or refuse it: 400 or 403, a websocket before it is accepted."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        refused = refusal(scope.get("method", ""), scope["headers"])
+        if refused is None:
+            await self._app(scope, receive, _framed(send))
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": refused.sentence[:120]})
+        else:
+            await _answer(send, refused)
+
+
+def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
+    """Decide on a request by its headers; None lets it in.
+
+    Args:
+        method: of HTTP; empty for a websocket.
+        headers: names in lower case, as ASGI has them.
+    """
+    sent: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        sent.setdefault(name, []).append(value)
+    hosts, origins = sent.get(b"host", []), sent.get(b"origin", [])
+    if len(hosts) != 1 or len(origins) > 1:
+        return Refusal(400, "Host: expected one, and at most one Origin; send each once")
+    if not PROXY_HEADERS.isdisjoint(sent):
+        return Refusal(403, "request: expected a direct one, got one of a proxy; use `ssh -L`")
+    host = hosts[0].decode("latin-1").lower()
+    if not _is_loopback(host):
+        return Refusal(403, "Host: expected localhost or a loopback address; open that address")
+    if origins and origins[0].decode("latin-1").lower() != f"http://{host}":
+        return Refusal(403, "Origin: expected a page of this server, got another site's")
+    site = sent.get(b"sec-fetch-site", [b"none"])[0]
+    if site not in (b"none", b"same-origin") and not _is_link(method, sent):
+        return Refusal(403, "request: expected a page of this server, got another site's")
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether a `Host` is `localhost` or a loopback address, with any port."""
+    try:
+        parts = urlsplit(f"//{host}")
+        if parts.netloc != host or "@" in host or not (parts.port or parts.port is None):
+            return False
+        return parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _is_link(method: str, sent: dict[bytes, list[bytes]]) -> bool:
+    """Tell whether a person followed a link: the page is shown, and its opener cannot read it."""
+    return (
+        method == "GET"
+        and sent.get(b"sec-fetch-mode") == [b"navigate"]
+        and sent.get(b"sec-fetch-dest") == [b"document"]
+    )
+
+
+def _framed(send: Send) -> Send:
+    async def framed(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), FRAMES]
+        await send(message)
+
+    return framed
+
+
+async def _answer(send: Send, refused: Refusal) -> None:
+    body = refused.sentence.encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
