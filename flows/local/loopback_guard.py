@@ -5,15 +5,17 @@ browser adds headers that the page cannot change: `Host`, `Origin`, `Sec-Fetch-S
 MLflow and Evidently check them not at all or in part, so this stands in front of each of them.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from ipaddress import ip_address
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOOPBACK_HOST = re.compile(rb"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?")
+"""`Host` of this machine. Any port: a tunnel (`ssh -L`) may end at another one."""
 
 PROXY_HEADERS = frozenset(
     {
@@ -81,26 +83,15 @@ def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | No
         return Refusal(400, "Host: expected one, and at most one Origin; send each once")
     if not PROXY_HEADERS.isdisjoint(sent):
         return Refusal(403, "request: expected a direct one, got one of a proxy; use `ssh -L`")
-    host = hosts[0].decode("latin-1").lower()
-    if not _is_loopback(host):
+    host = hosts[0].lower()
+    if not LOOPBACK_HOST.fullmatch(host):
         return Refusal(403, "Host: expected localhost or a loopback address; open that address")
-    if origins and origins[0].decode("latin-1").lower() != f"http://{host}":
+    if origins and origins[0].lower() != b"http://" + host:
         return Refusal(403, "Origin: expected a page of this server, got another site's")
     site = sent.get(b"sec-fetch-site", [b"none"])[0]
     if site not in (b"none", b"same-origin") and not _is_link(method, sent):
         return Refusal(403, "request: expected a page of this server, got another site's")
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    """Tell whether a `Host` is `localhost` or a loopback address, with any port."""
-    try:
-        parts = urlsplit(f"//{host}")
-        if parts.netloc != host or "@" in host or not (parts.port or parts.port is None):
-            return False
-        return parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
 
 
 def _is_link(method: str, sent: dict[bytes, list[bytes]]) -> bool:

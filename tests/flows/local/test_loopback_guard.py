@@ -1,0 +1,129 @@
+"""The guard lets in requests of this machine's own pages and programs, and no other site's."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from flows.local.loopback_guard import LoopbackGuard, refusal
+
+HOST = b"127.0.0.1:4200"
+OURS = b"http://127.0.0.1:4200"
+
+
+def decide(method: str = "POST", *more: tuple[bytes, bytes], host: bytes = HOST) -> int:
+    refused = refusal(method, [(b"host", host), *more])
+    return refused.status if refused else 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:4200", "localhost:4200", "[::1]:4200", "LOCALHOST"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE", ""])
+def test_programs_and_pages_of_this_machine_are_let_in(host, method):
+    named = host.encode()
+    assert decide(method, host=named) == 200
+    assert decide(method, (b"origin", b"http://" + named.lower()), host=named) == 200
+    same = (b"origin", b"http://" + named), (b"sec-fetch-site", b"same-origin")
+    assert decide(method, *same, host=named) == 200
+    assert decide(method, (b"sec-fetch-site", b"none"), host=named) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"evil.example", b"evil.example:4200", b"127.0.0.1.evil.example", b"10.evil.example",
+        b"localhost.evil.example", b"192.168.0.7", b"10.0.0.7:4200", b"0.0.0.0:4200", b"",
+        b"evil.example@127.0.0.1", b"127.0.0.1@evil.example", b"127.0.0.1:4200/evil.example",
+        b"127.0.0.1, evil.example", b"[::1].evil.example", b"127.0.0.1:evil", b"[::ffff:1.2.3.4]",
+        b"127.0.0.1:4200#evil.example", b"127.0.0.1?evil.example", b"\xff\xfe", b"[", b"localhost.",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", ""])
+def test_another_host_is_refused_by_every_method(host, method):
+    assert decide(method, host=host) == 403
+    assert decide(method, (b"origin", b"http://" + host), host=host) == 403
+    assert decide(method, (b"origin", OURS), host=host) == 403
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        b"https://evil.example", b"null", b"http://127.0.0.1:3000", b"http://127.0.0.1",
+        b"http://localhost:4200", b"https://127.0.0.1:4200", b"", b"http://127.0.0.1:42000",
+        b"file://", b"http://127.0.0.1:4200.evil.example", b"http://127.0.0.1:4200 ",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", ""])
+def test_another_origin_is_refused_by_every_method(origin, method):
+    assert decide(method, (b"origin", origin)) == 403
+
+
+@pytest.mark.parametrize("site", [b"cross-site", b"same-site", b"strange"])
+def test_another_site_that_sends_no_origin_is_refused(site):
+    sent = (b"sec-fetch-site", site)
+    assert decide("GET", sent) == 403
+    assert decide("GET", sent, (b"sec-fetch-mode", b"no-cors"), (b"sec-fetch-dest", b"img")) == 403
+    shown = sent, (b"sec-fetch-mode", b"navigate")
+    assert decide("GET", *shown, (b"sec-fetch-dest", b"iframe")) == 403
+    assert decide("POST", *shown, (b"sec-fetch-dest", b"document")) == 403
+    assert decide("GET", *shown, (b"sec-fetch-dest", b"document")) == 200, "a link of another page"
+
+
+def test_a_header_that_is_sent_twice_or_not_at_all_is_refused():
+    assert decide("GET", (b"host", b"evil.example")) == 400
+    assert decide("GET", (b"host", HOST)) == 400
+    assert decide("GET", (b"origin", OURS), (b"origin", b"https://evil.example")) == 400
+    refused = refusal("GET", [])
+    assert refused
+    assert refused.status == 400
+
+
+@pytest.mark.parametrize("name", [b"x-forwarded-host", b"forwarded", b"x-forwarded-for", b"via"])
+def test_what_a_proxy_passed_on_is_refused_and_opens_nothing(name):
+    assert decide("GET", (name, b"evil.example")) == 403
+    assert decide("GET", (name, HOST), host=b"evil.example") == 403
+
+
+def run(guarded: LoopbackGuard, scope: dict[str, Any]) -> list[dict[str, Any]]:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("a refused request is not read")
+
+    asyncio.run(guarded(scope, receive, send))
+    return sent
+
+
+async def _application(scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": f"{scope['type']}.accept", "headers": []})
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]})
+
+
+def test_a_refused_request_never_reaches_the_application():
+    async def never(*_: Any) -> None:
+        raise AssertionError("it was reached")
+
+    guard = LoopbackGuard(never)
+    headers = [(b"host", b"evil.example")]
+    start, body = run(guard, {"type": "http", "method": "POST", "headers": headers})
+    assert start["status"] == 403
+    assert b"expected localhost" in body["body"]
+    assert not [name for name, _ in start["headers"] if name.startswith(b"access-control")]
+    (closed,) = run(guard, {"type": "websocket", "headers": headers})
+    assert closed["type"] == "websocket.close", "before it is accepted"
+
+
+def test_other_sites_may_not_show_our_pages_in_a_frame():
+    sent = run(
+        LoopbackGuard(_application), {"type": "http", "method": "GET", "headers": [(b"host", HOST)]}
+    )
+    assert sent[1]["headers"] == [
+        (b"a", b"b"),
+        (b"content-security-policy", b"frame-ancestors 'self'"),
+    ]
+
+
+def test_starting_and_ending_are_handed_on():
+    assert run(LoopbackGuard(_application), {"type": "lifespan"})
