@@ -62,10 +62,8 @@ class LoopbackGuard:
         refused = refusal(scope.get("method", ""), scope["headers"])
         if refused is None:
             await self._app(scope, receive, _framed(send))
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": refused.sentence[:120]})
         else:
-            await _answer(send, refused)
+            await refuse(scope, send, refused)
 
 
 def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
@@ -112,7 +110,11 @@ def _framed(send: Send) -> Send:
     return framed
 
 
-async def _answer(send: Send, refused: Refusal) -> None:
+async def refuse(scope: Scope, send: Send, refused: Refusal) -> None:
+    """Answer with status and sentence; close a websocket before it is accepted."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": refused.sentence[:120]})
+        return
     body = refused.sentence.encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
     headers.append((b"content-length", b"%d" % len(body)))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from sensei.settings import Settings
@@ -104,3 +106,83 @@ def _wait_for(url: str) -> None:
 def serving() -> Serving:
     """Runs a Prefect server in a home, and kills it in the end; gives API and environment."""
     return _serving
+
+
+SENSEI = [sys.executable, "-c", "from flows.cli import main; main()"]
+PORTS = ("PREFECT", "MLFLOW", "EVIDENTLY", "SERVICE")
+
+
+def _free_ports(count: int) -> list[int]:
+    held = [socket.socket() for _ in range(count)]
+    for each in held:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+class Up:
+    """`sensei up` in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
+        settings = {f"SENSEI_{name}_PORT": str(port) for name, port in self.ports.items()}
+        self.output = home.parent / "output.txt"
+        self.home = home
+        self.process = subprocess.Popen(
+            [*SENSEI, "up"],
+            env=kept | settings | {"SENSEI_HOME": str(home), "COLUMNS": "150"},
+            cwd=home.parent,
+            stdout=self.output.open("wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def site(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait_for(self, words: str, seconds: float = 420) -> None:
+        until = time.monotonic() + seconds
+        while words not in self.said():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < until, self.said()
+            time.sleep(0.3)
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def part(self, words: str) -> psutil.Process:
+        return next(p for p in self.family() if words in " ".join(p.cmdline()))
+
+    def end(self, by: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(by)
+        return self.process.wait(90)
+
+    def kill(self) -> None:
+        for each in [*self.family(), self.process] if self.process.poll() is None else []:
+            each.kill()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Up]]:
+    """Starts everything in a home of its own, and kills it in the end."""
+    started: list[Up] = []
+
+    def begin() -> Up:
+        started.append(Up(tmp_path / "home"))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.kill()
+
+
+@pytest.fixture
+def free_ports() -> Callable[[int], list[int]]:
+    """Gives ports that nobody listens on."""
+    return _free_ports
