@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 from flows.neighbours import POOL, Neighbour, ask_prefect
 from flows.preflight import check_room
 from sensei.errors import SenseiError, StorageUnavailable
+from sensei.private_files import open_to_others
 from sensei.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
@@ -60,6 +61,17 @@ def home(folder: Path) -> Finding:
     except StorageUnavailable as error:
         return of_error("home", error)
     return Finding("home", f"{folder} can be written")
+
+
+def privacy(folder: Path) -> Finding:
+    """Report files that other users of this machine may read, as older releases left them."""
+    if not (paths := open_to_others(folder)):
+        return Finding("files", "only their owner may read them")
+    return Finding(
+        "files",
+        f"other users may read {len(paths):,} files and folders, the first is {paths[0]}",
+        "`sensei doctor --repair`",
+    )
 
 
 def port(neighbour: Neighbour) -> Finding:
@@ -253,6 +265,7 @@ def checkup(
 
     yield from variables(environment)
     yield home(settings.root)
+    yield privacy(settings.root)
     for each in around:
         yield port(each)
     yield from prefect(environment, around)

@@ -2,21 +2,30 @@
 
 import os
 from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from flows.console import console
+from sensei.private_files import make_private
 from sensei.settings import Settings
 
 
-def doctor() -> None:
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First make all files of the home private.")
+    ] = False,
+) -> None:
     """Look for what is misconfigured, and say what mends it; ends with 1 if anything is."""
     from flows.checkup import checkup
     from flows.local.prefect_auth import use_known_auth_string
     from flows.neighbours import neighbours
 
     settings, wrong = Settings(), 0
+    if repair:
+        closed = make_private(settings.root)
+        console.print(f"Made private: {closed:,} files and folders that others could read.")
     use_known_auth_string(settings)
     for each in checkup(settings, os.environ, neighbours(settings), datetime.now(UTC)):
         mark = "[red]WRONG[/red]" if each.mend else "[green]ok[/green]   "

@@ -18,9 +18,13 @@ import httpx
 import psutil
 import pytest
 
+from flows.local.launch import launching
+from flows.local.prefect_auth import CLIENT, SERVER
 from sensei.settings import Settings
 
-PREFECT = Path(sys.executable).with_name("prefect")
+ROOT = Path(__file__).parents[2]
+AUTH = "tests:secret"
+"""Auth string of tests' servers: with a colon, an address can carry it."""
 
 Serving = Callable[[Path], AbstractContextManager[tuple[str, dict[str, str]]]]
 Listening = Callable[[dict[str, Any]], int]
@@ -68,24 +72,25 @@ def listening() -> Iterator[Listening]:
 
 @contextmanager
 def _serving(home: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """A Prefect server, which is killed in the end."""
+    """A Prefect server as `make server` starts it, which is killed in the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    environment = (
-        os.environ
-        | Settings(home=home / "sensei").environment()
-        | {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
-    )
+    address = f"127.0.0.1:{port}/api"
+    environment = os.environ | Settings(home=home / "sensei").environment() | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://{address}",
+        "SENSEI_PREFECT_PORT": str(port),
+        SERVER: AUTH,
+        CLIENT: AUTH,
+    }  # fmt: skip
     with (home / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
+            launching("prefect"), cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
         try:
-            _wait_for(url)
-            yield url, environment
+            _wait_for(f"http://{address}")
+            yield f"http://{AUTH}@{address}", environment
         finally:
             process.kill()
             process.wait(30)
@@ -182,7 +187,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Up]]:
         each.kill()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_ports() -> Callable[[int], list[int]]:
     """Gives ports that nobody listens on."""
     return _free_ports

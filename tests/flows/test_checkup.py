@@ -16,6 +16,7 @@ from sensei import curriculum, key_store
 from sensei.database import upgrade, writing
 from sensei.facts import TRIAL
 from sensei.log import Log, open_log
+from sensei.private_files import make_private
 from sensei.settings import Settings
 from sensei.tables import Promotion
 from training.glance import newest_migration
@@ -68,10 +69,12 @@ def test_an_installation_without_a_fault_is_well(tmp_path, planted_bundle, monke
     promoted(log, planted_bundle.name)
     log.close()
     mlflow_store(tmp_path)
+    make_private(tmp_path)
     around = [Neighbour("MLflow", "http://127.0.0.1:5001", "SENSEI_MLFLOW_PORT", "off")]
     found = list(checkup.checkup(settings, {}, around, NOW))
     assert not [each for each in found if each.mend]
-    assert {each.name for each in found} >= {"database", "ledger", "bundle", "clock", "keys"}
+    names = {"database", "ledger", "bundle", "clock", "keys", "files"}
+    assert {each.name for each in found} >= names
 
 
 def test_before_the_first_run_nothing_is_wrong_and_nothing_is_made(tmp_path):
@@ -232,6 +235,27 @@ def test_an_alias_without_a_champion_is_to_be_reconciled_too(log, tmp_path):
     promoted(log, "b")
     assert not checkup.agreement(log, uri).mend
     assert "make mlflow" in checkup.agreement(log, "http://127.0.0.1:9").mend
+
+
+def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, monkeypatch, capsys):
+    from flows.doctor import doctor
+
+    home = tmp_path / "home"
+    (home / "logs").mkdir(parents=True)
+    for path in (home, home / "logs"):
+        path.chmod(0o755)
+    (home / "logs" / "service.log").write_text("x")
+    (home / "logs" / "service.log").chmod(0o644)
+    wrong = checkup.privacy(home)
+    assert "3 files and folders" in wrong.said
+    assert wrong.mend == "`sensei doctor --repair`"
+    monkeypatch.setattr(checkup, "checkup", lambda *_: [checkup.privacy(home)])
+    monkeypatch.setenv("SENSEI_HOME", str(home))
+    doctor(repair=True)
+    said = capsys.readouterr().out
+    assert "Made private: 3 files and folders" in said
+    assert "All is well." in said
+    assert not checkup.privacy(home).mend
 
 
 @pytest.mark.parametrize("fault", [True, False])

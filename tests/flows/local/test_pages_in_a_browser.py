@@ -121,8 +121,11 @@ def start_a_run(page: Any, site: Site) -> None:
     page.type("input[type=password]", site.password)
     page.until("!location.pathname.includes('login')")
     page.open(f"{site.prefect}/v2/deployments/deployment/{site.deployment()}/run")
-    page.click("Submit")
-    (run,) = until(site.runs)
+    page.until("document.body.innerText.includes('Enforce Parameter Schema')")
+    while page.run("location.pathname.endsWith('/run')"):  # a form that is not ready ignores it
+        page.click("Submit")
+        time.sleep(3)
+    run = next(iter(until(site.runs)))
     ended = ("COMPLETED", "FAILED", "CRASHED")
     assert until(lambda: site.runs()[run] in ended)
     assert site.runs()[run] == "COMPLETED"
