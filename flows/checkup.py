@@ -151,7 +151,7 @@ def catalogue(log: "Log") -> Finding:
 def keys(log: "Log", host: str) -> Finding:
     """Whether the service would start: off loopback it needs a key."""
     from sensei import key_store
-    from serving.access import is_loopback
+    from serving.keyless import is_loopback
 
     valid = sum(key.revoked_at is None for key in key_store.read(log.engine))
     if not valid and not is_loopback(host):

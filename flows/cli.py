@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
+from flows.audit_command import audit
 from flows.console import console, flow_messages, progress_bar, run_progress
 from flows.curriculum import app as curriculum_app
 from flows.db import app as db_app
@@ -190,6 +191,7 @@ def up() -> None:
     raise typer.Exit(start(Settings()))
 
 
+app.command()(audit)
 app.command()(status)
 app.command()(doctor)
 app.command()(evaluate)

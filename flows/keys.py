@@ -22,7 +22,9 @@ def create(
     from flows.own_log import open_own_log
     from sensei import key_store
 
-    key, shown = key_store.create(open_own_log(Settings()).engine, role)
+    settings = Settings()
+    key, shown = key_store.create(open_own_log(settings).engine, role)
+    key_store.remember(settings.root)
     console.print(f"Key {key.key_id} ({role}), valid within seconds. It is not shown again:")
     console.print(shown, soft_wrap=True)
     console.print("Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")

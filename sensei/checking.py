@@ -261,6 +261,7 @@ def _details(table: pa.Table, reasons: dict[int, str]) -> dict[str, pa.Array]:
 def _object_text(value: object) -> str | None:
     if isinstance(value, dict):
         value = {key: each for key, each in value.items() if each is not None}
+    value = rules.cut_off(value)
     return None if value is None else orjson.dumps(value, default=str).decode()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
 
-from sensei import database, tombstones
+from sensei import audit_log, database, rules, tombstones
 from sensei.errors import StorageUnavailable
 from sensei.facts import RETRAINING_DUE
 from sensei.tables import Base, Erased, Fact, Learner, ServingState, UserInteraction
@@ -40,12 +40,21 @@ def personal_tables() -> list[Table]:
     return [table for table in Base.metadata.sorted_tables if "user_id" in table.columns]
 
 
-def export(engine: Engine, user_id: str) -> dict[str, list[dict[str, Any]]]:
+def export(
+    engine: Engine, user_id: str, by: audit_log.Actor | None = None
+) -> dict[str, list[dict[str, Any]]]:
     """Everything the database holds of a learner: rows by table, each as its columns say.
 
+    Args:
+        engine: the log's database.
+        user_id: the learner.
+        by: who asks, for the audit log, which is written first.
+
     Raises:
-        StorageUnavailable: the database cannot be read.
+        StorageUnavailable: the database cannot be read, or the audit log cannot be written.
     """
+    with database.writing(engine) as connection:
+        audit_log.record(connection, audit_log.EXPORT, by, learner=user_id)
     with database.reading(engine) as connection:
         return {
             str(table.name): [_plain(row) for row in connection.execute(_theirs(table, user_id))]
@@ -62,16 +71,24 @@ def _plain(row: Any) -> dict[str, Any]:
     found = {str(name): value for name, value in row._mapping.items()}  # not SQLAlchemy's names
     if isinstance(found.get("metadata"), str):
         found["metadata"] = orjson.loads(found["metadata"])
+    for name, value in found.items():
+        if rules.is_nested_deeper(
+            value, rules.MAX_LEVELS
+        ):  # an older row: JSON's writer has limits
+            found[name] = json.dumps(value)
     return found
 
 
-def erase(engine: Engine, user_id: str, folders: Sequence[Path]) -> dict[str, int]:
+def erase(
+    engine: Engine, user_id: str, folders: Sequence[Path], by: audit_log.Actor | None = None
+) -> dict[str, int]:
     """Erase a learner; one who was never seen may not be written about afterwards either.
 
     Args:
         engine: the log's database.
         user_id: the learner.
         folders: what lies in them is made from the log and removed whole: extracts, caches.
+        by: who asks, for the audit log.
 
     Returns:
         Rows deleted by table.
@@ -82,6 +99,7 @@ def erase(engine: Engine, user_id: str, folders: Sequence[Path]) -> dict[str, in
     now = datetime.now(UTC)
     with database.writing(engine) as connection:
         tombstones.exclude_writers(connection)
+        audit_log.record(connection, audit_log.ERASE, by, learner=user_id)
         _bury(connection, user_id, now)
         _flag_champion(connection, user_id, now)
         counts = {

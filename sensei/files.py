@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from sensei import rules
 from sensei.checking import BadRow
 from sensei.contracts import CONTRACT_COLUMNS, REQUIRED_COLUMNS
 from sensei.errors import InvalidInput
@@ -248,7 +249,12 @@ def _json_table(path: Path, mapping: Mapping[str, str], rows: list[dict[str, Any
 
 
 def _column(values: list[Any], name: str) -> pa.Array:
-    """Values of one type as they are; mixed ones, and objects, as JSON text."""
+    """Values of one type as they are; mixed ones, and objects, as JSON text.
+
+    What is nested too deep is cut off, which still breaks the rule: Arrow and JSON's writer fail
+    on it, and that row alone must be refused.
+    """
+    values = [rules.cut_off(v) if isinstance(v, dict | list) else v for v in values]
     if name != "metadata":
         try:
             return pa.array(values)

@@ -4,13 +4,44 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
 from sqlalchemy import Engine, insert, select, update
 
-from sensei import database
-from sensei.errors import InvalidInput
+from sensei import audit_log, database
+from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.keys import PREFIX, ROLES, Key
 from sensei.tables import ApiKey
+
+HAD_KEYS = "had-keys"
+"""A file in SENSEI_HOME since the first key: from then on no key in the database means trouble."""
+
+
+def remember(home: Path) -> None:
+    """Leave the mark that this home has keys, which outlives a database that is lost or replaced.
+
+    Raises:
+        StorageUnavailable: it cannot be written.
+    """
+    mark = home / HAD_KEYS
+    if mark.exists():
+        return
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        mark.write_text(
+            "This home has keys of the service: while the database shows none, nobody is let in.\n"
+            "Remove this file to open the service of this home to its own account again.\n"
+        )
+        mark.chmod(0o600)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"keys: expected to write {mark}, got {error.strerror}; make the folder writable"
+        ) from error
+
+
+def has_mark(home: Path) -> bool:
+    """Tell if this home ever had a key."""
+    return (home / HAD_KEYS).exists()
 
 
 def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key, str]:
@@ -20,6 +51,8 @@ def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key,
         engine: of the database.
         role: one of `ROLES`.
         now: when; the clock's by default.
+
+    A file of SQLite gets the mark of `remember` beside it.
 
     Returns:
         The key as stored, and the key itself, which nobody can read again.
@@ -37,6 +70,9 @@ def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key,
     with database.writing(engine) as connection:
         row = {"key_id": key_id, "role": role, "digest": digest, "created_at": key.created_at}
         connection.execute(insert(ApiKey).values(**row))
+        audit_log.record(connection, audit_log.KEY_CREATED, key=key_id, role=role)
+        if database.is_sqlite(engine.url) and engine.url.database:
+            remember(Path(engine.url.database).parent)  # first: without it no key may exist
     return key, shown
 
 
@@ -50,6 +86,8 @@ def revoke(engine: Engine, key_id: str, now: datetime | None = None) -> None:
     with database.writing(engine) as connection:
         named = update(ApiKey).where(ApiKey.key_id == key_id, ApiKey.revoked_at.is_(None))
         changed = connection.execute(named.values(revoked_at=now or datetime.now(UTC))).rowcount
+        if changed:
+            audit_log.record(connection, audit_log.KEY_REVOKED, key=key_id)
     if not changed:
         raise InvalidInput(
             f"key: expected the id of one that is valid, got {key_id!r}; see `sensei keys list`"

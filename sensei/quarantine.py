@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from sensei import rules
 from sensei.tables import Quarantined, UserInteraction
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _entry(
     interaction_id: int | None,
 ) -> dict[str, Any]:
     text = orjson.dumps(
-        dict(row), default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+        rules.cut_off(dict(row)), default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
     )
     key = b"\0".join([str(interaction_id).encode(), reason.encode(), text])
     return {

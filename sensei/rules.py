@@ -21,6 +21,9 @@ MAX_TEXT = 200
 MAX_METADATA = 16_384
 """Bytes of an event's metadata at most, as JSON."""
 
+MAX_LEVELS = 32
+"""Levels of objects and lists within an event's metadata; JSON's writer fails at about 250."""
+
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """No event is older; a clock that was never set says so, or earlier."""
 
@@ -42,7 +45,7 @@ class Details:
 
 def refuse(field: str, expected: str, value: object, step: str) -> NoReturn:
     """Raise the error that says what was expected, what came, and what to do."""
-    came = repr(value) if isinstance(value, str) else str(value)
+    came = repr(value) if isinstance(value, str) else str(cut_off(value))
     shown = came if len(came) <= 80 else came[:77] + "..."
     raise InvalidInput(f"{field}: expected {expected}, got {shown}; {step}")
 
@@ -147,6 +150,10 @@ def check_metadata(value: object) -> Details:
         return Details()
     if not isinstance(found, dict):
         refuse("metadata", "a JSON object", value, "send an object or leave it out")
+    if is_nested_deeper(found, MAX_LEVELS):
+        raise InvalidInput(
+            f"metadata: expected at most {MAX_LEVELS} levels of nesting, got more; flatten it"
+        )
     item, level = found.get("item_id"), found.get("difficulty")
     if isinstance(item, float) and item.is_integer():
         item = int(item)
@@ -163,6 +170,41 @@ def check_metadata(value: object) -> Details:
     return Details(
         text.decode(), None if item is None else check_id("metadata.item_id", item), level
     )
+
+
+_NESTS = (dict, list, tuple)
+
+
+def is_nested_deeper(value: object, levels: int) -> bool:
+    """Tell if objects and lists stand in each other more than so many levels deep.
+
+    Level by level, without recursion: a value may be nested deeper than Python's stack is high.
+    """
+    level: list[Any] = [value] if isinstance(value, _NESTS) else []
+    for _ in range(levels):
+        if not level:
+            return False
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, _NESTS)
+        ]
+    return bool(level)
+
+
+def cut_off(value: Any, levels: int = MAX_LEVELS) -> Any:
+    """Cut what is nested deeper than `levels` plus one, which still breaks the rule.
+
+    JSON's writer and `repr` fail on a value that is nested some hundred levels deep.
+    """
+    if not is_nested_deeper(value, levels):
+        return value
+    if levels < 0:
+        return "..."
+    if isinstance(value, dict):
+        return {name: cut_off(child, levels - 1) for name, child in value.items()}
+    return [cut_off(child, levels - 1) for child in value]
 
 
 def _check_answers(found: dict[str, Any]) -> None:

@@ -58,6 +58,14 @@ class Settings(BaseSettings):
     requests_per_second: int = Field(
         10_000, ge=1, description="Most requests of one key that one worker answers in a second"
     )
+    keys_max_age_seconds: int = Field(
+        86_400,
+        ge=1,
+        description="While the database does not answer, keys read earlier are valid for so long",
+    )
+    platform_may_erase: bool = Field(
+        False, description="Let keys of role platform erase a learner, not only operators'"
+    )
     service_host: str = Field("127.0.0.1", description="Address the service listens on")
     service_port: int = Field(8000, ge=1, le=65535, description="Port of the service")
     service_workers: int = Field(1, ge=1, le=64, description="Processes that answer requests")

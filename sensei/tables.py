@@ -214,6 +214,20 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcMicroseconds)
 
 
+class AuditEntry(Base):
+    """Who did what, when and from where; a learner is known by a keyed digest only."""
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+    actor: Mapped[str] = mapped_column(String)
+    action: Mapped[str] = mapped_column(String)
+    origin: Mapped[str] = mapped_column(String)
+    subject: Mapped[str | None] = mapped_column(String)
+    detail: Mapped[Any] = mapped_column(JSON)
+
+
 VALID_INTERACTIONS = (
     "SELECT * FROM user_interactions WHERE NOT EXISTS "
     "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id)"

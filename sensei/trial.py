@@ -5,12 +5,16 @@ compares the arms; nothing is promoted by a trial alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from sqlalchemy.orm import Session
+
+from sensei import audit_log, database
 from sensei.errors import InvalidInput
 from sensei.facts import TRIAL
 from sensei.log import Log
+from sensei.tables import Fact
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ def current(log: Log) -> Trial | None:
 _FIELDS = {each.name for each in fields(Trial)}
 
 
+def put_before_learners(log: Log, trial: Trial) -> None:
+    """Begin a trial: workers follow within a second."""
+    _set(log, asdict(trial), audit_log.TRIAL_STARTED, trial)
+
+
 def stop(log: Log) -> Trial:
     """End the trial: the champion answers its learners again within seconds.
 
@@ -71,5 +80,15 @@ def end(log: Log) -> Trial | None:
     """
     running = current(log)
     if running is not None:
-        log.set_fact(TRIAL, None)
+        _set(log, None, audit_log.TRIAL_STOPPED, running)
     return running
+
+
+def _set(log: Log, fact: dict[str, Any] | None, action: str, trial: Trial) -> None:
+    """Write the fact and its entry in the audit log in one transaction."""
+    with database.writing(log.engine) as connection, Session(connection) as session:
+        session.merge(Fact(name=TRIAL, value=fact))
+        session.flush()
+        audit_log.record(
+            connection, action, model=trial.model, version=trial.version, share=trial.share
+        )

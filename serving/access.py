@@ -1,25 +1,26 @@
-"""Who may ask what: keys, roles, and the address a request came in by.
+"""Authentication by keys, their roles, and what is open without any.
 
-On loopback without keys everything is open to who asks for this machine by its own names: a
-request for any other came through a proxy, or from a web page whose name was bent to this address.
-With the first key that was ever made, every caller needs one, also where all were revoked since.
-On any other address nobody is answered without one.
+Nobody is let in before the keys were read once. With the first key that was ever made, every
+caller needs one, also where all were revoked since. While the database does not answer, the keys
+read last stay valid, up to a maximum age. Without keys see `serving.keyless`; on any other address
+than loopback nobody is answered then.
 """
 
 import logging
-import re
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from ipaddress import ip_address
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.keys import OPEN, OPERATOR, PLATFORM, Key, id_of
+from serving.keyless import Headers, Keyless, is_loopback, is_of_another_site
 
 if TYPE_CHECKING:
     from sensei.settings import Settings
@@ -33,7 +34,11 @@ ROLE = "sensei.role"
 RANK = {OPEN: 0, PLATFORM: 1, OPERATOR: 2}
 """An operator may ask what the platform may, and more."""
 
+CALLER = "sensei.key"
+"""Where a request's scope holds the id of its caller's key; None without one."""
+
 CREATE = "run `sensei keys create`"
+BACK = "put the database back"
 logger = logging.getLogger(__name__)
 
 
@@ -46,135 +51,210 @@ class Refused(Exception):
         self.headers = headers or {}
 
 
+class KeyStatus(NamedTuple):
+    """How the keys stand, for `/readyz`; `note` says what to do, for a person."""
+
+    state: Literal["unread", "expired", "none", "valid"]
+    read_seconds: float | None
+    max_age_seconds: int
+    note: str | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell if anybody can be let in."""
+        return self.state in ("none", "valid")
+
+
 class Access:
-    """Lets callers in by the keys as this process read them last.
+    """Lets callers in by the keys as this process read them last; nobody before the first time.
 
     Args:
         read: reads all keys; raises StorageUnavailable.
+        max_age_seconds: keys read longer ago let nobody in.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, read: Callable[[], Sequence[Key]] = list) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Sequence[Key]] = list,
+        max_age_seconds: int = 86_400,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._read = read
-        self._keys: Mapping[str, Key] | None = None
+        self._max_age = max_age_seconds
+        self._clock = clock
+        self._current: tuple[Mapping[str, Key] | None, float] = (None, -math.inf)
         self._was_read = True
+        self._keyless = Keyless()
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the keys again; where they cannot be read, those known before go on to count."""
+        """Read the keys again; where they cannot be read, those read before stay."""
+        asked_at = self._clock()
         try:
-            self._keys = {key.key_id: key for key in self._read()}
+            keys = {key.key_id: key for key in self._read()}
         except StorageUnavailable as error:
             if self._was_read:
-                logger.warning("keys are as they were: %s", error)
+                logger.warning("keys could not be read, the last ones stay: %s", error)
             self._was_read = False
         else:
-            self._was_read = True
+            self._current, self._was_read = (keys, asked_at), True
 
     @property
     def has_valid_key(self) -> bool:
-        """Whether anybody could be let in by a key."""
-        return any(key.is_valid for key in (self._keys or {}).values())
+        """Tell if anybody could be let in by a key."""
+        return any(key.is_valid for key in (self._current[0] or {}).values())
 
-    def admit(
-        self, address: str | None, host: bytes, presented: bytes, *, is_passed_on: bool = False
-    ) -> Key | None:
+    def status(self) -> KeyStatus:
+        """How old the keys are, and if they let anybody in."""
+        keys, read_at = self._current
+        if keys is None:
+            return KeyStatus("unread", None, self._max_age, UNREAD)
+        age = self._clock() - read_at
+        if age > self._max_age:
+            return KeyStatus("expired", age, self._max_age, EXPIRED)
+        if not keys:
+            return KeyStatus("none", age, self._max_age, NO_KEYS)
+        return KeyStatus("valid", age, self._max_age, None)
+
+    def admit(self, scope: Mapping[str, Any], headers: Headers, presented: bytes) -> Key | None:
         """The key that a caller presents; None where none is needed.
 
         Args:
-            address: of this machine, by which the request came in; None for a socket file.
-            host: whom the request names, as in its `Host`.
+            scope: of ASGI.
+            headers: of the request, by name.
             presented: the key as sent; empty where there was none.
-            is_passed_on: whether a proxy says that it passed the request on for somebody.
 
         Raises:
-            Refused: 401, or 503 where the keys could not be read yet.
+            Refused: 401, 403, or 503 where the keys could not be read.
         """
-        is_near = is_loopback(address) and is_ours(host, address) and not is_passed_on
-        if not self._keys and is_near:
+        keys, read_at = self._current
+        if keys is None:
+            raise Refused(503, UNREAD, AGAIN)
+        if self._clock() - read_at > self._max_age:
+            raise Refused(503, EXPIRED, AGAIN)
+        if not keys:
+            self._check_own(scope, headers)
             return None
-        if self._keys is None:
-            raise Refused(503, "keys: expected to be read, got no answer of the log; repeat", AGAIN)
-        if not self._keys:
-            raise Refused(401, f"key: expected one for this address, none exists; {CREATE}", BEARER)
-        key = self._keys.get(id_of(presented))
+        key = keys.get(id_of(presented))
         if key is None or not key.fits(presented) or not key.is_valid:
             got = "one that is not valid" if presented else "none"
             said = f"key: expected one, got {got}; send `Authorization: Bearer KEY`"
             raise Refused(401, said, BEARER)
         return key
 
+    def _check_own(self, scope: Mapping[str, Any], headers: Headers) -> None:
+        """Hold that a request without a key comes from a program of our own account.
 
+        Raises:
+            Refused: 401, 403.
+        """
+        if why := self._keyless.foreign(scope, headers):
+            raise Refused(401, f"key: expected one {why}, none exists; {CREATE}", BEARER)
+        if is_of_another_site(headers):
+            raise Refused(403, f"request: expected none of another site's page; {CREATE}")
+
+
+NO_KEYS = (
+    "keys: none exists, so only programs of this machine's own account are answered; "
+    "run `sensei keys create` before anybody else asks"
+)
+UNREAD = "keys: expected to read them, got no answer of the database yet; repeat in 2 seconds"
+EXPIRED = (
+    "keys: expected to read them again, got no answer of the database for longer than "
+    "SENSEI_KEYS_MAX_AGE_SECONDS; repeat in 2 seconds"
+)
 BEARER = {"WWW-Authenticate": "Bearer"}
 AGAIN = {"Retry-After": "2"}
 
 
 class OnlyFor:
-    """ASGI middleware of one route: refuses callers of a lesser role with 403."""
+    """ASGI middleware of one route: refuses callers of a lesser role with 403.
 
-    def __init__(self, app: ASGIApp, role: str) -> None:
+    Args:
+        app: what it stands around.
+        role: the least that may ask.
+        unless: name of a value in the application's state; while true, a lesser role may ask too.
+    """
+
+    def __init__(self, app: ASGIApp, role: str, unless: str | None = None) -> None:
         self._app = app
         self._role = role
+        self._unless = unless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on, or refuse."""
-        if RANK[scope[ROLE]] < RANK[self._role]:
+        if RANK[scope[ROLE]] < RANK[self._role] and not self._is_lifted(scope):
             said = f"key: expected one of role {self._role}, got {scope[ROLE]}; use such a key"
             raise HTTPException(403, said)
         await self._app(scope, receive, send)
 
-
-@lru_cache(maxsize=256)
-def is_loopback(address: str | None) -> bool:
-    """Whether only this machine can reach an address; a socket file (None or a path) is such."""
-    try:
-        return address is None or ip_address(address).is_loopback
-    except ValueError:  # no address of a network: a path, or a test's name
-        return True
-
-
-_HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::\d*)?")
-"""Name, or IPv6 address in brackets, and port."""
-
-
-@lru_cache(maxsize=256)
-def is_ours(host: bytes, address: str | None) -> bool:
-    """Whether a `Host` names loopback, or the address that the request came in by."""
-    said = host.decode("latin-1").lower()
-    named = _HOST.fullmatch(said)
-    if named is None:
-        return False
-    name = named[1] or named[2] or ""
-    return name in ("", "localhost", address) or _is_loopback_address(name)
-
-
-def _is_loopback_address(name: str) -> bool:
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+    def _is_lifted(self, scope: Scope) -> bool:
+        return self._unless is not None and getattr(scope["app"].state, self._unless, False)
 
 
 def open_access(settings: "Settings") -> Access:
-    """The keys of the log that the settings name; a log that does not exist yet holds none."""
+    """The keys of the database that the settings name.
+
+    A home that has no database yet and never had a key holds none. Where a key is expected (the
+    home ever had one) or a database is (an address names it), their absence is an outage.
+    """
     from sensei import database, key_store
 
     engine = database.connect(settings.log_url)
     file = engine.url.database if database.is_sqlite(engine.url) else None
+    home = settings.root
+    marked = {home, Path(file).parent} if file else {home}
 
     def read() -> Sequence[Key]:
+        had_keys = any(key_store.has_mark(folder) for folder in marked)
         if file and not Path(file).exists():  # asking would make it
+            if had_keys or settings.database_url:
+                raise StorageUnavailable(f"database: expected a file at {file}, got none; {BACK}")
             return []
-        return key_store.read(engine)
+        keys = key_store.read(engine)
+        if had_keys and not keys:
+            raise StorageUnavailable(
+                f"keys: expected those of this home, got none; {CREATE}, or {BACK}; "
+                f"to serve it without keys again, remove {key_store.HAD_KEYS} in {home}"
+            )
+        if keys and not had_keys:
+            _remember(home)
+        return keys
 
-    return Access(read)
+    return Access(read, settings.keys_max_age_seconds)
+
+
+def _remember(home: Path) -> None:
+    from sensei import key_store
+
+    try:
+        key_store.remember(home)
+    except StorageUnavailable as error:
+        _warn_once(str(error))
+
+
+@cache
+def _warn_once(sentence: str) -> None:
+    logger.warning("%s", sentence)
 
 
 def keep_current(access: Access, every: float = EVERY_SECONDS) -> threading.Event:
-    """Read the keys again every so many seconds, in the background, until the event is set."""
+    """Read the keys again every so many seconds, in the background, until the event is set.
+
+    How they stand is logged at the start and at every change.
+    """
     ended = threading.Event()
 
     def forever() -> None:
-        while not ended.wait(every):
+        logged = None
+        while True:
+            now = access.status()
+            if now.state != logged:
+                logged = now.state
+                logger.log(logging.WARNING if now.note else logging.INFO, now.note or "keys: read")
+            if ended.wait(every):
+                return
             try:
                 access.refresh()
             except Exception:  # the thread must outlive whatever one reading runs into

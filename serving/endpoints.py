@@ -33,6 +33,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sensei import rules
 from sensei.errors import (
     ConflictingEvent,
     InvalidInput,
@@ -51,9 +52,9 @@ STATUSES = {
     200: "the answer",
     201: "done, and there from now on",
     202: "taken in",
-    400: "the body is no JSON",
+    400: "the path has a dot segment, a header came twice, or the body is no JSON",
     401: "a key is needed",
-    403: "the key is of another role",
+    403: "the key is of another role; or, without keys, a page of another site asks",
     404: "there is no such thing",
     405: "the path is served, the method is not",
     408: "the body did not come in time",
@@ -72,6 +73,11 @@ STATUSES = {
 
 FAILED = "service: expected to answer, got an error that is logged; repeat once"
 """All that a caller learns of a fault of ours."""
+
+MAX_LEVELS = 2 * rules.MAX_LEVELS
+"""Levels of objects and lists in a body: events may be listed, and hold metadata."""
+
+TOO_DEEP = f"body: expected at most {MAX_LEVELS} levels of nesting, got more; flatten it"
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +115,9 @@ class Endpoint:
     @property
     def documented(self) -> list[int]:
         """Every status it may answer, in order."""
-        found = {self.status, 413, 414, 422, 431, 500, *self.statuses}
+        found = {self.status, 400, 413, 414, 422, 431, 500, *self.statuses}
         if self.body:
-            found |= {400, 408, 415}
+            found |= {408, 415}
         if self.scope != "open":
             found |= {401, 403, 429, 503}
         return sorted(found)
@@ -217,11 +223,16 @@ async def _json(request: Request) -> Any:
             f"Content-Type: expected application/json, got {kind[:80] or 'nothing'}; send it so",
         )
     try:
-        return orjson.loads(await request.body())
+        found = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
+        if "ecursion" in str(error):
+            raise InvalidInput(TOO_DEEP) from None
         raise HTTPException(
             400, f"body: expected JSON, got something else ({error}); NaN is none either, send null"
         ) from None
+    if rules.is_nested_deeper(found, MAX_LEVELS):
+        raise InvalidInput(TOO_DEEP)
+    return found
 
 
 async def refused(request: Request, error: Exception) -> Response:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -18,9 +18,11 @@ from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sensei.keys import OPEN, OPERATOR, Key
-from serving.access import ROLE, Access, Refused
+from serving.access import CALLER, ROLE, Access, Refused
 from serving.endpoints import FAILED, refusal
+from serving.keyless import Headers
 from serving.observability import IN_FLIGHT, REQUEST_ID, REQUESTS, SECONDS
+from serving.paths import AMBIGUOUS, is_ambiguous
 from serving.request_lines import request_lines
 
 MAX_HEADERS = 64
@@ -28,8 +30,8 @@ MAX_HEADER_BYTES = 16_384
 MAX_TARGET_BYTES = 8_192
 """Of path and query together."""
 
-PASSED_ON = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
-"""Headers that only a proxy adds."""
+ONCE = (b"host", b"authorization", b"x-api-key", b"origin", b"sec-fetch-site", b"content-length")
+"""Headers that may come once only: of two, others on the way may believe the other one."""
 
 BODY_SECONDS = 10.0
 """How long a caller may take to send a body."""
@@ -49,17 +51,6 @@ SECURITY = [
 NO_STORE = (b"cache-control", b"no-store")
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 logger = logging.getLogger(__name__)
-
-
-class Sent(NamedTuple):
-    """What of a request's headers is needed here; empty where it was not sent."""
-
-    request_id: bytes = b""
-    host: bytes = b""
-    key: bytes = b""
-    length: bytes = b""
-    is_chunked: bool = False
-    is_passed_on: bool = False
 
 
 class Limits(NamedTuple):
@@ -99,8 +90,8 @@ class Guard:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, status, key = perf_counter(), 0, None
-        sent, header_bytes = _read(scope["headers"])
-        request_id = sent.request_id
+        headers = dict(scope["headers"])
+        request_id = headers.get(b"x-request-id", b"")
         if not _SAFE_ID.fullmatch(request_id):
             request_id = b"%016x" % random.getrandbits(64)
         REQUEST_ID.set(request_id.decode())
@@ -117,10 +108,14 @@ class Guard:
 
         IN_FLIGHT.inc()
         try:
-            _check_size(scope, header_bytes)
-            key = await self._admit(scope, sent)
-            if sent.is_chunked or sent.length.strip(b"0"):
-                receive = await self._with_body(sent, receive)
+            _check_size(scope)
+            _check_once(scope["headers"], headers)
+            if is_ambiguous(scope.get("raw_path") or scope["path"].encode()):
+                raise Refused(400, AMBIGUOUS)
+            key = await self._admit(scope, headers)
+            length = headers.get(b"content-length", b"")
+            if length.strip(b"0") or b"transfer-encoding" in headers:
+                receive = await self._with_body(length, receive)
             await self._app(scope, receive, answer)
         except Refused as refused:
             response = refusal(refused.status, str(refused), refused.headers)
@@ -136,25 +131,25 @@ class Guard:
             IN_FLIGHT.dec()
             _note(scope, status or CLIENT_GONE, perf_counter() - started, key)
 
-    async def _admit(self, scope: Scope, sent: Sent) -> Key | None:
+    async def _admit(self, scope: Scope, headers: Headers) -> Key | None:
         """Set the caller's role.
 
         Raises:
-            Refused: 401, 429, 503.
+            Refused: 401, 403, 429, 503.
         """
         path = scope["path"]
         if path in self._open_paths or path.startswith(self._open_folder):
             return None
         access: Access = self._state.access
-        server = scope.get("server")
-        address = server[0] if server else None
-        key = access.admit(address, sent.host, sent.key, is_passed_on=sent.is_passed_on)
-        scope[ROLE] = key.role if key else OPERATOR
-        if key:
-            await self._state.rates.take(key.key_id)
+        key = access.admit(scope, headers, _presented(headers))
+        if key is None:
+            scope[ROLE] = OPERATOR
+            return None
+        scope[ROLE], scope[CALLER] = key.role, key.key_id
+        await self._state.rates.take(key.key_id)
         return key
 
-    async def _with_body(self, sent: Sent, receive: Receive) -> Receive:
+    async def _with_body(self, length: bytes, receive: Receive) -> Receive:
         """Read the whole body before the application runs, as far as it may go.
 
         Raises:
@@ -165,7 +160,7 @@ class Guard:
         limit = limits.body_bytes
         said = f"body: expected at most {limit} bytes, got more; send less at once"
         too_large = Refused(413, said, {"Connection": "close"})
-        if sent.length and int(sent.length) > limit:
+        if length and int(length) > limit:
             raise too_large
         body = bytearray()
         try:
@@ -188,28 +183,13 @@ class ClientGone(Exception):
     """The caller went away before the body had come."""
 
 
-def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Sent, int]:
-    """The headers needed here, and the bytes of all."""
-    found: dict[bytes, bytes] = {}
-    size = 0
-    for name, value in headers:
-        size += len(name) + len(value)
-        found[name] = value
-    key = found.get(b"x-api-key", b"")
-    scheme, _, rest = found.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() == b"bearer":
-        key = rest.strip()
-    return Sent(
-        found.get(b"x-request-id", b""),
-        found.get(b"host", b""),
-        key,
-        found.get(b"content-length", b""),
-        b"transfer-encoding" in found,
-        not PASSED_ON.isdisjoint(found),
-    ), size
+def _presented(headers: Headers) -> bytes:
+    """The key as sent; empty where there was none."""
+    scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
+    return rest.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
 
 
-def _check_size(scope: Scope, header_bytes: int) -> None:
+def _check_size(scope: Scope) -> None:
     """Hold that target and headers are no longer than any honest request needs.
 
     Raises:
@@ -218,9 +198,26 @@ def _check_size(scope: Scope, header_bytes: int) -> None:
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
         said = f"path: expected at most {MAX_TARGET_BYTES} bytes with its query, got more"
         raise Refused(414, f"{said}; send less")
-    if header_bytes > MAX_HEADER_BYTES or len(scope["headers"]) > MAX_HEADERS:
+    headers = scope["headers"]
+    size = sum([len(name) + len(value) for name, value in headers])
+    if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
         said = f"headers: expected at most {MAX_HEADERS} of {MAX_HEADER_BYTES} bytes, got more"
         raise Refused(431, f"{said}; send fewer")
+
+
+def _check_once(sent: Sequence[tuple[bytes, bytes]], headers: Headers) -> None:
+    """Hold that no header comes twice that another server on the way may read otherwise.
+
+    Raises:
+        Refused: 400.
+    """
+    if len(sent) == len(headers):
+        return
+    names = [name for name, _ in sent]
+    for name in ONCE:
+        if names.count(name) > 1:
+            title = name.decode().title()
+            raise Refused(400, f"{title}: expected one such header, got several; send it once")
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -4,13 +4,14 @@ Behind several workers each call meets one of them: what it says is that worker'
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from features.history import FOLD_VERSION
+from serving.access import Access
 from serving.answers import Answer
 from serving.endpoints import Endpoint, answer
 from serving.schemas import Query
@@ -26,11 +27,21 @@ class Alive(Answer):
     alive: bool
 
 
+class Keys(Answer):
+    """How the keys stand that callers present."""
+
+    state: Literal["unread", "expired", "none", "valid"]
+    read_seconds: float | None = Field(description="Since they were last read; null: never")
+    max_age_seconds: int = Field(description="Keys read longer ago let nobody in")
+    note: str | None = Field(description="What to do, for a person; null where nothing is")
+
+
 class Ready(Answer):
     """Whether requests can be answered, and what stands in the way of the best answers."""
 
     ready: bool
     troubles: list[str] = Field(description="Sentences; empty where all is as it should be")
+    keys: Keys
 
 
 class Served(Answer):
@@ -64,12 +75,15 @@ async def readyz(request: Request, _: Query) -> Response:
     """Whether requests are answered: 503 before the start is over, and once it ends.
 
     Without a log or without a bundle they are, by labelled fallbacks: then it is ready, and says
-    what is missing.
+    what is missing. Without keys that may be believed nobody is let in: then it is not.
     """
-    worker = _worker(request)
-    if worker is None:
-        return answer({"ready": False, "troubles": ["service: it starts or ends"]}, 503)
-    return answer({"ready": True, "troubles": _troubles(worker)})
+    worker, keys = _worker(request), _access(request).status()
+    troubles = ["service: it starts or ends"] if worker is None else _troubles(worker)
+    if not keys.is_ready:
+        troubles = [str(keys.note), *troubles]
+    is_ready = worker is not None and keys.is_ready
+    found = {"ready": is_ready, "troubles": troubles, "keys": keys._asdict()}
+    return answer(found, 200 if is_ready else 503)
 
 
 async def healthz(request: Request, _: Query) -> Response:
@@ -82,6 +96,7 @@ async def healthz(request: Request, _: Query) -> Response:
         {
             "ready": True,
             "troubles": _troubles(worker),
+            "keys": _access(request).status()._asdict(),
             "worker": os.getpid(),
             "fold_version": FOLD_VERSION,
             "champion": _served(worker.engine.model),
@@ -98,6 +113,11 @@ async def healthz(request: Request, _: Query) -> Response:
 
 def _worker(request: Request) -> "Worker | None":
     return getattr(request.app.state, "worker", None)
+
+
+def _access(request: Request) -> Access:
+    access: Access = request.app.state.access
+    return access
 
 
 def _served(model: "Model | None") -> dict[str, object] | None:
@@ -135,7 +155,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Ready,
         scope="open",
         statuses=(503,),
-        example={"ready": True, "troubles": []},
+        example={
+            "ready": True,
+            "troubles": [],
+            "keys": {
+                "state": "valid",
+                "read_seconds": 1.2,
+                "max_age_seconds": 86_400,
+                "note": None,
+            },
+        },
     ),
     Endpoint(
         "GET",

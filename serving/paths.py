@@ -1,12 +1,43 @@
 """Paths as they were sent: a slash within a name comes as `%2F`, any other parts the path."""
 
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from starlette.requests import Request
 from starlette.routing import Match, Route
 
 from sensei.errors import InvalidInput
+
+AMBIGUOUS = (
+    "path: expected no `.` or `..` as a segment, no `//` and no backslash, got one; a server on "
+    "the way may read another path: send the path that is meant"
+)
+_TWICE_ENCODED = 3  # rounds of decoding; who encodes more often means no segment
+
+
+def is_ambiguous(raw: bytes) -> bool:
+    """Tell if a server on the way may read a path as another one: RFC 3986, 5.2.4.
+
+    Dot segments count in every spelling: encoded, encoded twice, between encoded slashes, with
+    parameters of a path (`..;x`). A `%2F%2F` or a `%5C` within a name is none.
+
+    Args:
+        raw: the path as it was sent.
+    """
+    if b"//" in raw or b"\\" in raw:
+        return True
+    return (b"/." in raw or b"%" in raw) and _has_dot_segment(raw)
+
+
+def _has_dot_segment(raw: bytes) -> bool:
+    decoded = raw
+    for _ in range(_TWICE_ENCODED):
+        decoded = unquote_to_bytes(decoded)
+    segments = decoded.replace(b"\\", b"/").split(b"/")
+    return any(segment.partition(b";")[0].strip(_BLANK) in (b".", b"..") for segment in segments)
+
+
+_BLANK = b"\0\t\n\r "
 
 
 def path_as_sent(scope: Any) -> str:

@@ -10,12 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving import examples
+from serving.access import CALLER
 from serving.answers import Answer
 from serving.endpoints import Endpoint, answer
 from serving.schemas import Query
 from serving.submissions import OfLearner, Style
 
 if TYPE_CHECKING:
+    from sensei.audit_log import Actor
     from serving.records import Records
 
 
@@ -74,10 +76,10 @@ async def choose_learning_style(request: Request, asked: OfLearner, sent: StyleC
 
 async def export_learner(request: Request, asked: OfLearner) -> Response:
     """Everything that is held of a learner."""
-    records, name = _records(request), asked.username
+    records, name, by = _records(request), asked.username, _caller(request)
 
     def document() -> bytes | None:
-        held = records.export(name)
+        held = records.export(name, by)
         return orjson.dumps({"user_id": name, "held": held}) if any(held.values()) else None
 
     found = await asyncio.to_thread(document)  # written there too: it may be long
@@ -90,7 +92,17 @@ async def export_learner(request: Request, asked: OfLearner) -> Response:
 
 async def erase_learner(request: Request, asked: OfLearner) -> Response:
     """Erase a learner."""
-    return answer({"erased": await asyncio.to_thread(_records(request).erase, asked.username)})
+    records, by = _records(request), _caller(request)
+    return answer({"erased": await asyncio.to_thread(records.erase, asked.username, by)})
+
+
+def _caller(request: Request) -> "Actor":
+    """Who asks, for the audit log."""
+    from sensei.audit_log import Actor  # here: the process above the workers needs no database
+
+    key = request.scope.get(CALLER)
+    address = request.client.host if request.client else "socket"
+    return Actor(f"key {key}" if key else "no key", f"HTTP {address}")
 
 
 def _records(request: Request) -> "Records":
@@ -133,9 +145,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "DELETE",
         "/api/user/{username}",
         erase_learner,
-        "Erase a learner: nothing is held of him, nothing new is taken in",
+        "Erase a learner: all that is held is deleted, nothing new is taken in",
         Erasure,
         OfLearner,
+        scope="operator",
         statuses=(503,),
         example=examples.ERASURE,
     ),

@@ -15,6 +15,7 @@ from serving.monitored import NEVER_RAN, NOTHING, UNREACHABLE
 from serving.question import LOG_UNREACHABLE
 
 if TYPE_CHECKING:
+    from sensei.audit_log import Actor
     from sensei.curriculum import Resource, Topic
     from sensei.log import Log
 
@@ -96,18 +97,18 @@ class Records:
         self._monitored = found if isinstance(found, dict) else {}
         return NOTHING | self._monitored | {"note": None if self._monitored else NEVER_RAN}
 
-    def export(self, user_id: str) -> dict[str, Any]:
-        """Everything held of a learner.
+    def export(self, user_id: str, by: "Actor") -> dict[str, Any]:
+        """Everything held of a learner; who asks stands in the audit log first.
 
         Raises:
-            StorageUnavailable: the database does not answer.
+            StorageUnavailable: the database does not answer, or takes no entry.
         """
-        return erasure.export(self._log.engine, user_id)
+        return erasure.export(self._log.engine, user_id, by)
 
-    def erase(self, user_id: str) -> dict[str, int]:
-        """Erase a learner; rows erased by table.
+    def erase(self, user_id: str, by: "Actor") -> dict[str, int]:
+        """Erase a learner; rows erased by table. Who asks stands in the audit log.
 
         Raises:
             StorageUnavailable: something may remain; repeat it.
         """
-        return erasure.erase(self._log.engine, user_id, self._folders)
+        return erasure.erase(self._log.engine, user_id, self._folders, by)

@@ -34,7 +34,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 def route_middleware(endpoint: Endpoint) -> Sequence[Middleware]:
     """What runs around one endpoint and knows its declaration."""
-    return [Middleware(OnlyFor, OPERATOR)] if endpoint.scope == OPERATOR else ()
+    if endpoint.scope != OPERATOR:
+        return ()
+    is_erasure = endpoint.handle is personal.erase_learner
+    return [Middleware(OnlyFor, OPERATOR, unless="platform_may_erase" if is_erasure else None)]
 
 
 def guard(state: State) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class SenseiService(NativeEndpoints):
             request_lines.start()
         app.state.limits = Limits(settings.max_body_bytes)
         app.state.rates = Rates(settings.requests_per_second)
+        app.state.platform_may_erase = settings.platform_may_erase
         app.state.access = access.open_access(settings)
         access.keep_current(app.state.access)
         app.state.worker = start_worker(settings)

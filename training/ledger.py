@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from sensei import audit_log
 from sensei.database import reading, writing
 from sensei.errors import PromotionRefused
 from sensei.log import Log
@@ -124,6 +125,19 @@ def open_lines(
                 "created_at": now,
             }
             connection.execute(insert(Promotion).values(line))
+            _audit(connection, move, decided_by)
+
+
+def _audit(connection: Connection, move: Move, decided_by: str) -> None:
+    is_rollback = move.reason.get("action") == ROLLBACK
+    audit_log.record(
+        connection,
+        audit_log.ROLLED_BACK if is_rollback else audit_log.PROMOTED,
+        model=move.model,
+        version=move.version,
+        before=move.expected,
+        decided_by=decided_by,
+    )
 
 
 def close_lines(log: Log, lines: Sequence[Line], now: datetime) -> None:

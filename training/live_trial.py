@@ -1,13 +1,11 @@
 """Beginning a live trial: the challenger must exist, be another than the champion, and serve."""
 
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 from sensei.errors import InvalidInput
-from sensei.facts import TRIAL
 from sensei.log import Log
-from sensei.trial import Trial, current
+from sensei.trial import Trial, current, put_before_learners
 from training import ledger
 from training.bundles import bundle_with
 from training.registry import Registry
@@ -58,7 +56,7 @@ def start(
     _refuse_useless(registry, model, number, against)
     bundle = bundle_with(log, registry, bundles, {model: number})
     trial = Trial(bundle, share, model, number, against, now.isoformat(timespec="seconds"))
-    log.set_fact(TRIAL, asdict(trial))
+    put_before_learners(log, trial)
     return trial
 
 
