@@ -1,1 +1,1 @@
-"""What became of the answers, and what changed."""
+"""Monitoring: outcomes of logged answers, drift, skew and alarms."""

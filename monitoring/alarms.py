@@ -1,4 +1,4 @@
-"""Whether something must be done: a decision about figures, without effects."""
+"""Alarms: pure decisions on quality, drift and skew."""
 
 import math
 from dataclasses import dataclass
@@ -17,28 +17,30 @@ QUALITY = "sensei.quality.degraded"
 SKEW = "sensei.skew.detected"
 
 FEWEST_LEARNERS = 100
-"""Of either period: below it nothing is called worse."""
+"""Minimum number of learners per period; below it no figure counts as degraded."""
 
 FEWEST_CONTROLS = 30
-"""Of the control arm in either period: resampling a handful says nothing of how much they vary."""
+"""Minimum number of control learners per period; fewer give no usable variance."""
 
 SURE = 3.3
-"""Standard errors that a change must exceed, the margin included: one look in 2,000 by chance. Two
-would do for one look, but the monitor looks every hour."""
+"""Standard errors by which a loss must exceed the margin: p = 1/2,000 per look.
+
+Two standard errors would do for a single look, but the monitor looks every hour.
+"""
 
 EXPLAINED = 1.96
-"""Standard errors from which on the control arm's change counts as one."""
+"""Standard errors at which a change of the control arm counts as real."""
 
 
 class _Guard(NamedTuple):
     """A figure that must not get worse.
 
     Attributes:
-        figure: of `monitoring.measures.MEANS`.
-        better: 1 where more is better, -1 where less is.
-        margin: a change up to that matters to nobody.
-        controlled: whether the control arm is served by another policy, so that its change says
-            what happened to learners rather than to the model.
+        figure: a key of `monitoring.measures.MEANS`.
+        better: 1 if higher is better, -1 if lower is.
+        margin: change that is too small to matter.
+        controlled: True if another policy serves the control arm, so that its change shows a
+            change of learners rather than of the model.
     """
 
     figure: str
@@ -55,11 +57,11 @@ GUARDS = (
 
 @dataclass(frozen=True)
 class Alarm:
-    """Something that a person should know, and retraining may mend.
+    """A condition that a person should know and that retraining may fix.
 
     Attributes:
         event: name of the event.
-        sentence: what is wrong, with its numbers.
+        sentence: the condition in words, with its numbers.
         numbers: the same for programs, fit for JSON.
     """
 
@@ -70,13 +72,14 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Change:
-    """How a figure changed from one period to another.
+    """Change of a figure between two periods.
 
     Attributes:
         before: mean of the earlier period.
-        now: of the later one.
-        standard_error: of the difference, learners resampled over both periods at once.
-        learners: of the period that has fewer.
+        now: mean of the later period.
+        standard_error: bootstrap standard error of the difference, over the learners of both
+            periods together.
+        learners: learners of the smaller period.
     """
 
     before: float
@@ -86,7 +89,7 @@ class Change:
 
     @property
     def value(self) -> float:
-        """Now less before."""
+        """Difference: now minus before."""
         return self.now - self.before
 
 
@@ -98,44 +101,43 @@ def alarms(
     seed: int,
     drift_alarm: float,
 ) -> list[Alarm]:
-    """What is wrong now.
+    """Decide which alarms hold now.
 
-    Quality is degraded where the champion's arm is worse than before by more than the margin, and
-    by `SURE` standard errors more than that. Where the control arm, served by counting, changed
-    too, and has `FEWEST_CONTROLS`, only what the champion's arm lost beyond it counts: then
-    learners changed, and the drift says so. Drift is an alarm from `drift_alarm` on, any skew is
-    one.
+    Quality is degraded if the champion's arm lost more than the margin, by `SURE` standard
+    errors. If the control arm, which counting serves, changed too and has `FEWEST_CONTROLS`
+    learners, only the champion's additional loss counts: then the learners changed, and drift
+    reports that. A drift score of at least `drift_alarm` is an alarm, and so is any skew.
 
     Args:
         current: outcomes of the last window.
-        before: outcomes of the reference period, earlier.
-        drift: None where there was nothing to compare.
-        skew: the same.
-        seed: seed of the resampling.
+        before: outcomes of the earlier reference period.
+        drift: None if there was nothing to compare.
+        skew: None if there was nothing to compare.
+        seed: seed of the bootstrap.
         drift_alarm: score in [0, 1].
     """
-    found = [_degraded(guard, current, before, seed) for guard in GUARDS]
-    found += [_drifted(drift, drift_alarm), _skewed(skew)]
-    return [each for each in found if each is not None]
+    candidates = [_degraded(guard, current, before, seed) for guard in GUARDS]
+    candidates += [_drifted(drift, drift_alarm), _skewed(skew)]
+    return [alarm for alarm in candidates if alarm is not None]
 
 
 def change(current: pd.DataFrame, before: pd.DataFrame, figure: str, seed: int) -> Change | None:
-    """How a figure changed; None where either period has no value.
+    """Estimate the change of a figure; None if either period has no value.
 
     Args:
         current: outcomes of one arm.
-        before: of the same arm earlier.
-        figure: of `monitoring.measures.MEANS`.
-        seed: seed of the resampling.
+        before: earlier outcomes of the same arm.
+        figure: a key of `monitoring.measures.MEANS`.
+        seed: seed of the bootstrap.
     """
-    values = [MEANS[figure](each) for each in (before, current)]
-    known = [~np.isnan(each) for each in values]
-    if not all(each.any() for each in known):
-        return None
     periods = [before, current]
-    users = codes([each.loc[kept, "user_id"] for each, kept in zip(periods, known, strict=True)])
-    period = np.repeat([0, 1], [len(each) for each in users])[:, None] == np.arange(2)
-    value = np.concatenate([of[kept] for of, kept in zip(values, known, strict=True)])
+    values = [MEANS[figure](outcomes) for outcomes in periods]
+    valid = [~np.isnan(value) for value in values]
+    if not all(mask.any() for mask in valid):
+        return None
+    users = codes([rows.loc[mask, "user_id"] for rows, mask in zip(periods, valid, strict=True)])
+    period = np.repeat([0, 1], [len(codes_of) for codes_of in users])[:, None] == np.arange(2)
+    value = np.concatenate([value[mask] for value, mask in zip(values, valid, strict=True)])
     learner = np.concatenate(users)
     totals = per_learner(period * value[:, None], learner)
     counts = per_learner(period.astype(np.float64), learner)
@@ -153,15 +155,15 @@ def change(current: pd.DataFrame, before: pd.DataFrame, figure: str, seed: int) 
 def _degraded(
     guard: _Guard, current: pd.DataFrame, before: pd.DataFrame, seed: int
 ) -> Alarm | None:
-    def of(arm: str) -> Change | None:
-        now, then = (each[each["arm"] == arm] for each in (current, before))
+    def change_in(arm: str) -> Change | None:
+        now, then = (outcomes[outcomes["arm"] == arm] for outcomes in (current, before))
         return change(now, then, guard.figure, seed)
 
-    champion = of("champion")
+    champion = change_in("champion")
     if champion is None or champion.learners < FEWEST_LEARNERS:
         return None
     lost, error = -guard.better * champion.value, champion.standard_error
-    control = of("control") if guard.controlled else None
+    control = change_in("control") if guard.controlled else None
     if control and control.learners < FEWEST_CONTROLS:
         control = None
     if control and abs(control.value) > EXPLAINED * control.standard_error > 0:
@@ -172,10 +174,10 @@ def _degraded(
     if lost - SURE * error <= guard.margin:
         return None
     name = guard.figure.replace("_", " ")
-    also = control and f", {control.value:+.3f} of it as in the control arm"
+    shared = control and f", {control.value:+.3f} of it as in the control arm"
     sentence = (
         f"Quality: {name} of the champion went from {champion.before:.3f} to {champion.now:.3f}"
-        f"{also or ''}, among {champion.learners:,} learners"
+        f"{shared or ''}, among {champion.learners:,} learners"
     )
     numbers = {
         "figure": guard.figure,
@@ -193,7 +195,7 @@ def _degraded(
 def _drifted(drift: Drift | None, drift_alarm: float) -> Alarm | None:
     if drift is None or drift.small or drift.score < drift_alarm:
         return None
-    moved = {name: each.value for name, each in drift.columns.items() if each.drifted}
+    moved = {name: column.value for name, column in drift.columns.items() if column.drifted}
     sentence = (
         f"Drift: {drift.score:.2f} of 1, at least {drift_alarm:.2f}; moved: {', '.join(moved)}"
     )
@@ -204,10 +206,10 @@ def _drifted(drift: Drift | None, drift_alarm: float) -> Alarm | None:
 def _skewed(skew: Skew | None) -> Alarm | None:
     if skew is None or not skew.different:
         return None
-    named = ", ".join(f"{name} in {count}" for name, count in skew.inputs.items())
+    listed = ", ".join(f"{name} in {count}" for name, count in skew.inputs.items())
     sentence = (
         f"Skew: {skew.different} of {skew.compared} answers were made from other inputs than "
-        f"training reads: {named}"
+        f"training reads: {listed}"
     )
     numbers = {
         "compared": skew.compared,

@@ -1,4 +1,4 @@
-"""What keeps a storm of alarms from starting more than one run."""
+"""Cooldown of alarms: a burst of alarms starts one run."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 def due(
     events: Iterable[str], emitted: Mapping[str, str], now: datetime, cooldown_hours: int
 ) -> list[str]:
-    """Events that may be emitted: not emitted before, or long enough ago.
+    """Select the events that may be emitted: never emitted before, or before the cooldown.
 
     Args:
-        events: names.
-        emitted: name -> when it was last emitted, ISO 8601.
-        now: of the data that alarms: the end of its window. The same data alarms once.
-        cooldown_hours: how long an event is kept back.
+        events: names of events.
+        emitted: name -> time of the last emission, ISO 8601.
+        now: end of the window that raised the alarm, so that the same data alarms once.
+        cooldown_hours: hours between two emissions of one event.
     """
     since = now - timedelta(hours=cooldown_hours)
     return [

@@ -1,7 +1,7 @@
-"""How sure a figure is: 95 % intervals from resampling learners, not answers.
+"""Estimates with 95 % bootstrap intervals, resampling learners rather than answers.
 
-A learner's answers depend on each other; resampling answers would give intervals that are too
-narrow. Of few learners an interval is rough, of one there is none.
+A learner's answers depend on each other, so resampling answers would give intervals that are too
+narrow. With few learners an interval is rough; with one learner there is none.
 """
 
 import math
@@ -17,20 +17,22 @@ from sensei.metrics import resamples
 Floats = NDArray[np.float64]
 
 SAMPLES = 1000
+"""Number of bootstrap samples."""
+
 ENDS = (2.5, 97.5)
-"""Percentiles of the resampled figures: the ends of the interval."""
+"""Percentiles of the bootstrap samples that bound the interval."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval, fit for JSON: what nobody knows is None, never NaN.
+    """A figure with its 95 % interval, fit for JSON: unknown values are None, never NaN.
 
     Attributes:
-        value: the figure; None where nothing was counted.
-        low: lower end of the interval; None where there is none.
+        value: the figure; None if nothing was counted.
+        low: lower end of the interval; None if there is none.
         high: upper end.
-        n: answers that were counted.
-        learners: to whom they were given.
+        n: number of counted answers.
+        learners: number of learners who got them.
     """
 
     value: float | None
@@ -41,17 +43,17 @@ class Estimate:
 
 
 def exact(value: float, n: int, learners: int) -> Estimate:
-    """A figure that was counted, not estimated: it has no interval."""
-    return Estimate(_known(value), None, None, n, learners)
+    """Wrap an exact count, which has no interval."""
+    return Estimate(_none_if_nan(value), None, None, n, learners)
 
 
 def means(values: Floats, learner: NDArray[np.int64], seed: int) -> list[Estimate]:
-    """Mean of each column, learners resampled for all of them at once.
+    """Estimate the mean of each column; one bootstrap over learners serves all columns.
 
     Args:
-        values: (n, m); NaN where a row has no value.
+        values: (n, m); NaN if a row has no value.
         learner: (n,) code of each row's learner.
-        seed: seed of the resampling.
+        seed: seed of the bootstrap.
     """
     counted = ~np.isnan(values)
     totals = per_learner(np.where(counted, values, 0.0), learner)
@@ -59,51 +61,53 @@ def means(values: Floats, learner: NDArray[np.int64], seed: int) -> list[Estimat
     drawn = np.array([ratio(w @ totals, w @ counts) for w in resampled(len(totals), seed)])
     value = ratio(totals.sum(axis=0), counts.sum(axis=0))
     return [
-        estimate(value[each], drawn[:, each], counts[:, each]) for each in range(values.shape[1])
+        estimate(value[column], drawn[:, column], counts[:, column])
+        for column in range(values.shape[1])
     ]
 
 
 def estimate(value: float, drawn: Floats, counts: Floats) -> Estimate:
-    """A figure and what became of it in the resamples.
+    """Combine a figure and its bootstrap samples into an estimate.
 
     Args:
-        value: NaN where nothing was counted.
-        drawn: (samples,) NaN where a resample held nothing to count.
+        value: the figure; NaN if nothing was counted.
+        drawn: (samples,) NaN for a sample with nothing to count.
         counts: (L,) answers of each learner.
     """
     learners = int(np.count_nonzero(counts))
-    known = drawn[~np.isnan(drawn)]
-    some = learners > 1 and len(known)
-    low, high = np.percentile(known, ENDS) if some else (math.nan, math.nan)
-    return Estimate(_known(value), _known(low), _known(high), int(counts.sum()), learners)
+    valid = drawn[~np.isnan(drawn)]
+    some = learners > 1 and len(valid)
+    bounds = np.percentile(valid, ENDS) if some else (math.nan, math.nan)
+    low, high = (_none_if_nan(bound) for bound in bounds)
+    return Estimate(_none_if_nan(value), low, high, int(counts.sum()), learners)
 
 
 def per_learner(values: Floats, learner: NDArray[np.int64]) -> Floats:
     """(L, m) sums over the rows of each learner that occurs."""
     _, code = np.unique(learner, return_inverse=True)
     sums: Floats = np.zeros((int(code.max(initial=-1)) + 1, values.shape[1]))
-    for place, column in enumerate(values.T):
-        sums[:, place] = np.bincount(code, column, len(sums))
+    for index, column in enumerate(values.T):
+        sums[:, index] = np.bincount(code, column, len(sums))
     return sums
 
 
 def codes(users: "Sequence[pd.Series[str]]") -> list[NDArray[np.int64]]:
-    """The same number for the same learner in all of several columns."""
-    found, _ = pd.factorize(pd.concat([each.astype(object) for each in users]))
-    ends = np.cumsum([len(each) for each in users])[:-1]
-    return [part.astype(np.int64) for part in np.split(found, ends)]
+    """Encode several columns of learners with common codes."""
+    encoded, _ = pd.factorize(pd.concat([column.astype(object) for column in users]))
+    ends = np.cumsum([len(column) for column in users])[:-1]
+    return [part.astype(np.int64) for part in np.split(encoded, ends)]
 
 
 def resampled(learners: int, seed: int) -> Iterator[Floats]:
-    """How often each learner occurs, resample by resample; one without anybody where none is."""
+    """(L,) count of each learner per bootstrap sample; one empty sample if there is no learner."""
     return resamples(learners, SAMPLES, seed) if learners else iter([np.zeros(0)])
 
 
 def ratio(totals: Floats, counts: Floats) -> Floats:
-    """Means; NaN where nothing was counted."""
-    found: Floats = np.full(len(counts), math.nan)
-    return np.divide(totals, counts, out=found, where=counts > 0)
+    """Divide totals by counts; NaN for a count of 0."""
+    quotient: Floats = np.full(len(counts), math.nan)
+    return np.divide(totals, counts, out=quotient, where=counts > 0)
 
 
-def _known(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else float(value)

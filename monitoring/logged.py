@@ -1,4 +1,4 @@
-"""What the log holds of answers and of what learners did around them, as frames."""
+"""Logged answers, and the learners' events around them, as frames."""
 
 import numpy as np
 import pandas as pd
@@ -38,15 +38,15 @@ _COLUMNS = (
 
 
 def read_answers(engine: Engine, start_us: int, end_us: int) -> pd.DataFrame:
-    """Recommendations and difficulties that were answered in [start, end), by time.
+    """Read the recommendations and difficulties answered in [start, end), ordered by time.
 
     Args:
         engine: the log's database.
-        start_us: microseconds since 1970.
-        end_us: the same, not included.
+        start_us: start, included; microseconds since 1970.
+        end_us: end, excluded.
 
     Returns:
-        One row an answer; `time` (us), `answer` as JSON text; texts as categories.
+        One row per answer; `time` (us), `answer` as JSON text; text columns as categories.
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -71,17 +71,17 @@ def read_answers(engine: Engine, start_us: int, end_us: int) -> pd.DataFrame:
 
 
 def read_events(engine: Engine, users: pd.Index, start_us: int, end_us: int) -> pd.DataFrame:
-    """Valid events in [start, end) of those who were answered then, and the last one before.
+    """Read the valid events in [start, end) of learners with answers, and the last one before.
 
     Args:
         engine: the log's database.
-        users: their names; an event's `learner` is the place there.
-        start_us: microseconds since 1970.
-        end_us: the same, not included.
+        users: names of these learners; an event's `learner` is an index into them.
+        start_us: start, included; microseconds since 1970.
+        end_us: end, excluded.
 
     Returns:
-        By time, then event id: `learner`, `kind` (code), `topic`, `score`, `level` (code, -1
-        absent), `time` (us), `metadata` (JSON text of responses, else None).
+        Ordered by time, then event id: `learner`, `kind` (code), `topic`, `score`, `level` (code,
+        -1 if absent), `time` (us), `metadata` (JSON text of responses, else None).
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -117,7 +117,7 @@ def read_events(engine: Engine, users: pd.Index, start_us: int, end_us: int) -> 
 
 
 def count_topics(engine: Engine) -> int:
-    """Topics of the catalogue."""
+    """Count the topics of the catalogue."""
     counted = extraction.fetch(engine, "SELECT COUNT(*) FROM topics", pa.schema({"n": pa.int64()}))
     return int(counted["n"][0].as_py())
 

@@ -1,4 +1,4 @@
-"""What the outcomes say of the models: figures over all, by day and arm, and between arms."""
+"""Figures of the outcomes: over all answers, by day and arm, and between arms."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 def _judged(metric: Callable[..., Floats]) -> Callable[[pd.DataFrame], Floats]:
-    """A metric of the difficulties that were judged; NaN elsewhere."""
+    """Apply a metric to the judged difficulties; NaN elsewhere."""
 
     def of(outcomes: pd.DataFrame) -> Floats:
         passed = outcomes["passed"].to_numpy(np.float64)
@@ -51,42 +51,42 @@ MEANS: Mapping[str, Callable[[pd.DataFrame], Floats]] = {
     "log_loss": _judged(metrics.log_loss),
     "fallback_share": lambda outcomes: np.where(outcomes["fallback"].notna(), 1.0, 0.0),
 }
-"""Figures that are means over answers; of those that are open only `fallback_share` counts."""
+"""Figures that are means over answers; for open answers only `fallback_share` is known."""
 
 FIGURES = (*MEANS, "calibration_error", "catalogue_coverage")
-"""All figures."""
+"""Names of all figures."""
 
 
 def summarise(outcomes: pd.DataFrame, seed: int) -> dict[str, Row]:
-    """The figures of all outcomes.
+    """Compute the figures of all outcomes.
 
     Args:
-        outcomes: of `monitoring.outcomes.read_outcomes`.
-        seed: seed of the resampling.
+        outcomes: frame of `monitoring.outcomes.read_outcomes`.
+        seed: seed of the bootstrap.
 
     Returns:
         Name -> `value`, `low`, `high`, `n`, `learners`, see `Estimate`:
-        `recommendation_acceptance`, `hit_rate_at_k`, `told_acceptance` (by the platform's own
-        word), `helpful_share`, `user_satisfaction` (mean rating, 1 to 5; an answer that was rated
-        several times counts once, with its mean), `fallback_share`; of judged difficulties
-        `accuracy` (the outcome lies on the side of 0.5 that the probability names), `log_loss`
-        and `calibration_error`; `catalogue_coverage`: share of the catalogue's topics that were
-        shown to anybody, which is counted and has no interval.
+        `recommendation_acceptance`, `hit_rate_at_k`, `told_acceptance` (reported by the
+        platform), `helpful_share`, `user_satisfaction` (mean rating, 1 to 5; an answer rated
+        several times counts once, with its mean), `fallback_share`; for judged difficulties
+        `accuracy` (the probability lies on the outcome's side of 0.5), `log_loss` and
+        `calibration_error`; `catalogue_coverage`: share of the catalogue's topics that were
+        shown to anybody, an exact count without an interval.
     """
     (learner,) = codes([outcomes["user_id"]])
-    values = np.stack([of(outcomes) for of in MEANS.values()], axis=1)
-    found = dict(zip(MEANS, means(values, learner, seed), strict=True))
-    found["calibration_error"] = _calibration_error(outcomes, learner, seed)
-    found["catalogue_coverage"] = _coverage(outcomes)
-    return {name: asdict(each) for name, each in found.items()}
+    values = np.stack([metric(outcomes) for metric in MEANS.values()], axis=1)
+    estimates = dict(zip(MEANS, means(values, learner, seed), strict=True))
+    estimates["calibration_error"] = _calibration_error(outcomes, learner, seed)
+    estimates["catalogue_coverage"] = _coverage(outcomes)
+    return {name: asdict(estimate) for name, estimate in estimates.items()}
 
 
 def by_day(outcomes: pd.DataFrame, seed: int = 0) -> list[Row]:
-    """The figures of each kind of answer, model, version, arm and UTC day.
+    """Compute the figures per kind of answer, model, version, arm and UTC day.
 
     Returns:
-        `day`, `kind`, `model`, `version` (None of a counting policy), `arm`, `answers` (open ones
-        included), and of each figure of which something was counted what `summarise` says.
+        `day`, `kind`, `model`, `version` (None for a counting policy), `arm`, `answers` (open
+        ones included), and each figure with a count above 0, as `summarise` gives it.
     """
     keys = ["day", "kind", "model", "version", "arm"]
     rows = []
@@ -101,33 +101,33 @@ def by_day(outcomes: pd.DataFrame, seed: int = 0) -> list[Row]:
 def lift(
     outcomes: pd.DataFrame, seed: int, treated: str = "champion", control: str = "control"
 ) -> Estimate | None:
-    """How much more often one arm's recommendations are accepted than another's, on the same days.
+    """Estimate the lift: acceptance in one arm minus acceptance in another, on the same days.
 
-    The days' differences are weighted by n m / (n + m), n and m the answers of each arm: days on
-    which only one arm was served weigh nothing. Learners are resampled within their arm.
+    The days' differences are weighted by n m / (n + m), n and m the answers of each arm: days
+    with only one arm have weight 0. Learners are resampled within their arm.
     Source: Greenland & Robins 1985, Biometrics 41 (Mantel-Haenszel risk difference).
 
     Returns:
-        Difference of shares in [-1, 1]; `n` and `learners` of both arms; None where they share
+        Difference of shares in [-1, 1]; `n` and `learners` of both arms; None if they share
         no day.
     """
-    found = difference(outcomes, treated, control, seed)
-    if found is None:
+    gained = difference(outcomes, treated, control, seed)
+    if gained is None:
         return None
-    low, high = np.percentile(found.drawn, ENDS)
-    return Estimate(found.value, float(low), float(high), found.n, sum(found.learners))
+    low, high = np.percentile(gained.drawn, ENDS)
+    return Estimate(gained.value, float(low), float(high), gained.n, sum(gained.learners))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher a figure is in one arm than in another; see `lift`.
+    """Difference of a figure between two arms; see `lift`.
 
     Attributes:
         value: difference of means.
-        drawn: (samples,) those of the resamples.
-        days: that both arms share.
+        drawn: (samples,) differences in the bootstrap samples.
+        days: UTC days that both arms share.
         n: answers on these days.
-        learners: of either arm on these days.
+        learners: learners of each arm on these days.
     """
 
     value: float
@@ -138,7 +138,7 @@ class Difference:
 
     @property
     def standard_error(self) -> float:
-        """Of the value, learners resampled."""
+        """Bootstrap standard error of the value, over learners."""
         return float(self.drawn.std(ddof=1)) if len(self.drawn) > 1 else math.inf
 
 
@@ -149,63 +149,63 @@ def difference(
     seed: int,
     figure: str = "recommendation_acceptance",
 ) -> Difference | None:
-    """A difference of `MEANS` with all its resamples; None where the arms share no day."""
-    known = outcomes.assign(value=MEANS[figure](outcomes)).dropna(subset="value")
-    arms = [known[known["arm"] == arm] for arm in (treated, control)]
+    """Estimate a difference of `MEANS`, with all samples; None if the arms share no day."""
+    valued = outcomes.assign(value=MEANS[figure](outcomes)).dropna(subset="value")
+    arms = [valued[valued["arm"] == arm] for arm in (treated, control)]
     days = sorted(set(arms[0]["day"]) & set(arms[1]["day"]))
     if not days:
         return None
     totals, counts = [], []
-    for arm in (each[each["day"].isin(days)] for each in arms):
+    for arm in (rows[rows["day"].isin(days)] for rows in arms):
         (learner,) = codes([arm["user_id"]])
         on = arm["day"].to_numpy(object)[:, None] == np.array(days, object)
         totals.append(per_learner(on * arm["value"].to_numpy()[:, None], learner))
         counts.append(per_learner(on.astype(np.float64), learner))
-    draws = zip(*(resampled(len(of), seed + at) for at, of in enumerate(counts)), strict=True)
-    drawn = np.array([_mantel_haenszel(*_weighed(w, totals, counts)) for w in draws])
-    ones = [np.ones(len(each)) for each in counts]
+    samples = zip(*(resampled(len(n), seed + arm) for arm, n in enumerate(counts)), strict=True)
+    drawn = np.array([_mantel_haenszel(*_weighted(w, totals, counts)) for w in samples])
+    ones = [np.ones(len(n)) for n in counts]
     return Difference(
-        _mantel_haenszel(*_weighed(ones, totals, counts)),
+        _mantel_haenszel(*_weighted(ones, totals, counts)),
         drawn[~np.isnan(drawn)],
         tuple(days),
-        int(sum(each.sum() for each in counts)),
+        int(sum(n.sum() for n in counts)),
         (len(counts[0]), len(counts[1])),
     )
 
 
-def _weighed(weights: Any, totals: list[Floats], counts: list[Floats]) -> list[Floats]:
-    return [w @ of for parts in (totals, counts) for w, of in zip(weights, parts, strict=True)]
+def _weighted(weights: Any, totals: list[Floats], counts: list[Floats]) -> list[Floats]:
+    return [w @ sums for parts in (totals, counts) for w, sums in zip(weights, parts, strict=True)]
 
 
 def _mantel_haenszel(total: Floats, control: Floats, n: Floats, m: Floats) -> float:
-    """Weighted difference of means over the days; NaN without a day that both arms share."""
+    """Compute the weighted difference of means over the days; NaN if the arms share no day."""
     both = n + m > 0
-    total, control, n, m = (each[both] for each in (total, control, n, m))
+    total, control, n, m = (values[both] for values in (total, control, n, m))
     weight = float((n * m / (n + m)).sum())
     gained = float(((total * m - control * n) / (n + m)).sum())
     return gained / weight if weight > 0 else math.nan
 
 
 def _calibration_error(outcomes: pd.DataFrame, learner: NDArray[np.int64], seed: int) -> Estimate:
-    """Of judged difficulties; the bins are those of all, in each resample."""
-    known = outcomes["passed"].notna().to_numpy()
+    """Estimate the calibration error of judged difficulties; all samples use the same bins."""
+    judged = outcomes["passed"].notna().to_numpy()
     passed, probability = (
-        outcomes.loc[known, name].to_numpy() for name in ("passed", "probability")
+        outcomes.loc[judged, name].to_numpy() for name in ("passed", "probability")
     )
     bin_of, _ = metrics.calibration_bins(probability)
     gaps = (bin_of[:, None] == np.arange(metrics.CALIBRATION_BINS)) * (probability - passed)[
         :, None
     ]
-    gap = per_learner(gaps, learner[known])
-    counts = per_learner(np.ones((len(passed), 1)), learner[known])
+    gap = per_learner(gaps, learner[judged])
+    counts = per_learner(np.ones((len(passed), 1)), learner[judged])
     weights = resampled(len(gap), seed)
     drawn = [ratio(np.abs(w @ gap).sum(keepdims=True), w @ counts)[0] for w in weights]
     return estimate(metrics.calibration_error(passed, probability), np.array(drawn), counts)
 
 
 def _coverage(outcomes: pd.DataFrame) -> Estimate:
-    given = outcomes[outcomes["kind"] == "recommendation"]
-    shown = {topic for each in given["shown"].unique() for topic in each}
-    topics = int(given["catalogue"].max()) if len(given) else 0
-    share = min(len(shown) / topics, 1.0) if topics else math.nan
-    return exact(share, len(given), given["user_id"].nunique())
+    recommendations = outcomes[outcomes["kind"] == "recommendation"]
+    shown = {topic for topics in recommendations["shown"].unique() for topic in topics}
+    catalogue = int(recommendations["catalogue"].max()) if len(recommendations) else 0
+    share = min(len(shown) / catalogue, 1.0) if catalogue else math.nan
+    return exact(share, len(recommendations), recommendations["user_id"].nunique())

@@ -1,4 +1,4 @@
-"""The live trial: whether the challenger's arm does better than the champion's, and how surely."""
+"""Verdict of an A/B test: challenger against champion, valid at every look."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -16,17 +16,17 @@ from sensei.tables import to_microseconds
 from sensei.trial import Trial
 
 FEWEST_LEARNERS = 100
-"""Of each arm, on the days that both share: below it the normal approximation is not trusted."""
+"""Minimum number of learners per arm on shared days, for the normal approximation."""
 
 ERROR = 0.05
-"""Chance to claim a difference that is none, over all looks together."""
+"""Probability of a false claim, over all looks together."""
 
 NARROWEST = 0.01
-"""Standard error at which the bound is narrowest: there a gain of three points shows."""
+"""Standard error at which the bound is narrowest; there a gain of three points is visible."""
 
 
 class _Question(NamedTuple):
-    """What a trial of a model is about: a figure, whether more of it is better, and the words."""
+    """The question of a test: a figure, its better direction (1 or -1), its words and unit."""
 
     figure: str
     better: int
@@ -53,16 +53,16 @@ QUESTIONS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the trial says so far.
+    """Result of the test so far.
 
     Attributes:
-        enough: whether the evidence is enough to end it.
+        enough: True if the evidence is enough to end the test.
         sentence: the verdict in words.
-        difference: acceptance (log loss, of a difficulty model) of the challenger's arm less that
-            of the champion's, on the same days; `low` and `high` hold at whatever moment one looks.
-            None without such a day.
+        difference: acceptance (for a difficulty model log loss) of the challenger's arm minus the
+            champion's, on the same days; `low` and `high` hold at every look. None without a
+            shared day.
         learners: arm -> learners on these days.
-        days: UTC days on which both arms were served.
+        days: number of UTC days on which both arms were served.
     """
 
     enough: bool
@@ -73,60 +73,59 @@ class Verdict:
 
 
 def follow(engine: Engine, trial: Trial, end_us: int, horizon_us: int, seed: int) -> dict[str, Any]:
-    """What a running trial says by now, fit for JSON; `said` is its verdict in words.
+    """Summarise a running test, fit for JSON; `said` is the verdict in words.
 
     Raises:
         StorageUnavailable: the database cannot be read.
     """
     start = to_microseconds(datetime.fromisoformat(trial.since)) if trial.since else 0
     outcomes = read_outcomes(engine, start, end_us, horizon_us)
-    verdict = trial_verdict(outcomes, seed, trial.model)
-    found = asdict(verdict)
-    return {"said": found.pop("sentence"), **found}
+    verdict = asdict(trial_verdict(outcomes, seed, trial.model))
+    return {"said": verdict.pop("sentence"), **verdict}
 
 
 def trial_verdict(outcomes: pd.DataFrame, seed: int, model: str = "recommendation") -> Verdict:
-    """Compare the arms of a trial; it may be asked as often as one likes.
+    """Compare the arms of a test; valid however often it is called.
 
-    The evidence is enough if the difference's bounds exclude 0 and each arm has
-    `FEWEST_LEARNERS`. The bounds are not those of one look, which somebody who looks every hour
-    would sooner or later see exclude 0 by chance: they hold at all looks together, see `anytime`.
-    That is so as long as all outcomes since the trial began are given, not a moving window.
+    The evidence is enough if the bounds of the difference exclude 0 and each arm has
+    `FEWEST_LEARNERS`. Bounds for a single look would exclude 0 by chance sooner or later if
+    somebody looked every hour. These bounds hold at all looks together, see `anytime`, provided
+    that `outcomes` holds everything since the test started, not a moving window.
 
     Args:
-        outcomes: of `monitoring.outcomes.read_outcomes` since the trial began. The challenger is
-            the bundle that was last shown in its arm.
-        seed: seed of the resampling.
-        model: which one is tried, `recommendation` or `difficulty`.
+        outcomes: frame of `monitoring.outcomes.read_outcomes` since the start of the test. The
+            challenger is the last bundle that was shown in its arm.
+        seed: seed of the bootstrap.
+        model: the model under test, `recommendation` or `difficulty`.
     """
     question = QUESTIONS.get(model, QUESTIONS["recommendation"])
-    shown = _of_last_bundle(outcomes)
-    found = difference(shown, "challenger", "champion", seed, question.figure)
-    if found is None:
+    shown = _last_challenger_only(outcomes)
+    gained = difference(shown, "challenger", "champion", seed, question.figure)
+    if gained is None:
         return Verdict(False, "No day yet on which both arms have outcomes.", None, {}, 0)
-    half = anytime(found.standard_error)
-    value = float(found.value)
-    bounds = Estimate(value, value - half, value + half, found.n, sum(found.learners))
-    learners = dict(zip(("challenger", "champion"), found.learners, strict=True))
+    half = anytime(gained.standard_error)
+    value = float(gained.value)
+    bounds = Estimate(value, value - half, value + half, gained.n, sum(gained.learners))
+    learners = dict(zip(("challenger", "champion"), gained.learners, strict=True))
     few = min(learners.values()) < FEWEST_LEARNERS
     enough = not few and abs(value) > half
-    sentence = _sentence(question, bounds, len(found.days), learners, enough)
-    return Verdict(enough, sentence, bounds, learners, len(found.days))
+    sentence = _sentence(question, bounds, len(gained.days), learners, enough)
+    return Verdict(enough, sentence, bounds, learners, len(gained.days))
 
 
 def anytime(standard_error: float, error: float = ERROR) -> float:
-    """Half the width of an interval that holds at every look at once.
+    """Compute half the width of an asymptotic confidence sequence.
 
     Robbins' normal mixture bound of a Brownian motion, in the information I = 1 / se^2:
-    se sqrt((1 + r / I) (log(1 + I / r) + 2 log(1 / error))), r chosen so that it is narrowest
-    at `NARROWEST`. It holds where the estimate's increments are about independent, as those of
-    means are; and asymptotically, which is what `FEWEST_LEARNERS` is for.
+    se sqrt((1 + r / I) (log(1 + I / r) + 2 log(1 / error))), with r chosen so that it is
+    narrowest at `NARROWEST`. It holds asymptotically (hence `FEWEST_LEARNERS`) if the increments
+    of the estimate are nearly independent, as those of means are.
     Source: Waudby-Smith et al. 2021, Time-uniform central limit theory and asymptotic confidence
     sequences, theorem 2.2 and appendix B.2 (arXiv:2103.06476).
 
     Args:
-        standard_error: of the estimate; 0 gives 0, infinity itself.
-        error: chance that the truth is ever outside.
+        standard_error: standard error of the estimate; 0 gives 0, infinity gives infinity.
+        error: probability that the truth is ever outside.
     """
     if standard_error in (0.0, math.inf):
         return standard_error
@@ -137,28 +136,29 @@ def anytime(standard_error: float, error: float = ERROR) -> float:
     return standard_error * math.sqrt((1 + mixture / information) * grown)
 
 
-def _of_last_bundle(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """All but what the challenger's arm was shown by bundles of earlier trials."""
+def _last_challenger_only(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Drop the challenger's answers that bundles of earlier tests gave."""
     challenger = outcomes["arm"] == "challenger"
     last = outcomes.loc[challenger].sort_values("time")["bundle"].dropna().iloc[-1:]
-    kept: pd.DataFrame = outcomes[~challenger | outcomes["bundle"].isin(np.asarray(last, object))]
-    return kept
+    rows: pd.DataFrame = outcomes[~challenger | outcomes["bundle"].isin(np.asarray(last, object))]
+    return rows
 
 
 def _sentence(
-    question: _Question, found: Estimate, days: int, learners: dict[str, int], enough: bool
+    question: _Question, bounds: Estimate, days: int, learners: dict[str, int], enough: bool
 ) -> str:
     value, low, high = (
-        f"{question.unit * (each or 0.0):+.1f}" for each in (found.value, found.low, found.high)
+        f"{question.unit * (number or 0.0):+.1f}"
+        for number in (bounds.value, bounds.low, bounds.high)
     )
-    said = (
-        f"On {days} day{'s' * (days != 1)} {question.words.format(value=value)}, "
-        f"between {low} and {high} at whatever moment one looks"
+    summary = (
+        f"On {days} day{'s' * (days != 1)} {question.words.format(value=value)} "
+        f"(95 % interval {low} to {high}, valid at every look)"
     )
     if enough:
-        gained = question.better * (found.value or 0.0) > 0
-        return f"{said}: enough evidence, the {'challenger' if gained else 'champion'} is better."
-    short, count = min(learners.items(), key=lambda each: each[1])
-    few = f"{count} of {FEWEST_LEARNERS} learners in the arm of the {short}"
-    why = few if count < FEWEST_LEARNERS else "it may be none at all"
-    return f"{said}: not enough yet, {why}."
+        better = "challenger" if question.better * (bounds.value or 0.0) > 0 else "champion"
+        return f"{summary}: enough evidence, the {better} is better."
+    smaller, count = min(learners.items(), key=lambda arm: arm[1])
+    few = f"{count} of {FEWEST_LEARNERS} learners in the arm of the {smaller}"
+    why = few if count < FEWEST_LEARNERS else "the difference may be zero"
+    return f"{summary}: not enough yet, {why}."

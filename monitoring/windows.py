@@ -1,7 +1,7 @@
-"""A window as drift sees it: one row a learner, what a model read of him, answered, and got.
+"""Drift windows: one row per learner with model inputs, answers and outcomes.
 
-Columns are those whose distribution stays while nothing changes: never an id of a learner or a
-row, never a total that only grows.
+Only columns whose distribution is stable while nothing changes: no ids of learners or rows, no
+totals that only grow.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ from features.steps import LEARNING, PRACTICE, QUIZ
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS, Input
 
 Answers = Iterable[tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]]
-"""Rows, and what a model says of them by name; every row once."""
+"""Row numbers and the model's outputs for them, by name; every row once."""
 
 GROWING = (
     "log_events",
@@ -29,20 +29,21 @@ GROWING = (
     "log_accepted",
     "log_attempts",
 )
-"""Inputs that are totals: they grow with every week, whatever happens."""
+"""Inputs that are totals and grow every week."""
 
 MEDIUM = LEVELS.index("medium")
+"""Code of the medium level."""
 
 
 def window_end(now: datetime, last_event: datetime | None, days: int) -> datetime:
-    """Where the newest window ends: now, or after the last event of a log that ended before it.
+    """Compute the end of the newest window.
 
-    A live log is read up to now, also where nobody came for some days. Of a log that was imported
-    or simulated and ended longer ago than a window, nothing would be left.
+    A live log is read up to now, also if nobody came for some days. An imported or simulated log
+    that ended more than one window ago is read up to its last event.
 
     Args:
-        now: UTC.
-        last_event: of the log; None of an empty one.
+        now: current time, UTC.
+        last_event: time of the log's last event; None if the log is empty.
         days: length of a window.
     """
     if last_event is None or last_event >= now - timedelta(days=days):
@@ -51,8 +52,8 @@ def window_end(now: datetime, last_event: datetime | None, days: int) -> datetim
 
 
 def steady(inputs: Iterable[Input]) -> list[str]:
-    """Names of the inputs whose distribution stays put while nothing changes."""
-    return [each.name for each in inputs if not each.is_id and each.name not in GROWING]
+    """List the names of the inputs whose distribution is stable while nothing changes."""
+    return [spec.name for spec in inputs if not spec.is_id and spec.name not in GROWING]
 
 
 def last_of_each(
@@ -62,32 +63,32 @@ def last_of_each(
 
     Args:
         events: the encoded log.
-        start_us: start of the window, included, microseconds since 1970.
-        end_us: its end, not included.
-        scored: only attempts with a score count.
+        start_us: start of the window, included; microseconds since 1970.
+        end_us: end of the window, excluded.
+        scored: count only attempts with a score.
     """
     inside = (events.time >= start_us) & (events.time < end_us) & (events.kind < LEARNING)
     if scored:
         inside &= ((events.kind == QUIZ) | (events.kind == PRACTICE)) & ~np.isnan(events.score)
-    place = np.flatnonzero(inside)
-    learner = np.searchsorted(events.offsets, place, side="right")
+    rows = np.flatnonzero(inside)
+    learner = np.searchsorted(events.offsets, rows, side="right")
     mask = np.zeros(len(events), bool)
-    mask[place[np.append(learner[1:] != learner[:-1], True)[: len(place)]]] = True
+    mask[rows[np.append(learner[1:] != learner[:-1], True)[: len(rows)]]] = True
     return mask
 
 
 def next_topic_window(rows: Examples, answers: Answers | None) -> pd.DataFrame:
-    """What the recommendation model read, which topic it put first, and what came.
+    """Build the window of the recommendation model: inputs, first topic, actual event.
 
     Args:
-        rows: one example of each learner; of topics in a catalogue, the domain is a column.
+        rows: one example per learner; with a catalogue, the topic's domain is a column too.
         answers: `probability` of each topic; None without a model.
     """
     frame = _inputs(rows.recommendation, RECOMMENDATION_INPUTS)
     frame["interaction_type"] = [KINDS[kind] for kind in rows.events.kind[rows.event]]
     frame["score"] = rows.score.astype(float)
     if rows.outline.domains:
-        frame["domain"] = [rows.outline.domains.get(each) for each in rows.topic_id.tolist()]
+        frame["domain"] = [rows.outline.domains.get(topic) for topic in rows.topic_id.tolist()]
     if answers is not None:
         topic, probability = _first(rows, answers)
         frame["recommended_topic"], frame["recommended_probability"] = topic, probability
@@ -95,10 +96,10 @@ def next_topic_window(rows: Examples, answers: Answers | None) -> pd.DataFrame:
 
 
 def success_window(rows: Examples, answers: Answers) -> pd.DataFrame:
-    """What the difficulty model read of scored attempts, and the success that it expected.
+    """Build the window of the difficulty model: inputs of scored attempts, expected success.
 
     Args:
-        rows: one example of each learner.
+        rows: one example per learner.
         answers: `success` (n, 3) at each level.
     """
     frame = _inputs(rows.difficulty, DIFFICULTY_INPUTS)
@@ -112,18 +113,18 @@ def success_window(rows: Examples, answers: Answers) -> pd.DataFrame:
 
 
 def _inputs(vector: NDArray[np.float32], inputs: tuple[Input, ...]) -> pd.DataFrame:
-    frame = pd.DataFrame(vector, columns=[each.name for each in inputs], dtype=float)
+    frame = pd.DataFrame(vector, columns=[spec.name for spec in inputs], dtype=float)
     return frame[steady(inputs)].copy()
 
 
 def _first(rows: Examples, answers: Answers) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-    """The likeliest topic other than the last, and its probability; None without a topic."""
+    """Most probable topic except the last one, and its probability; None without a topic."""
     ids = np.full(rows.tables[0].width + 1, None, object)
-    for each, slot in slots_by_topic(rows.tables[0], rows.recency).items():
-        ids[slot] = str(each)
+    for topic_id, slot in slots_by_topic(rows.tables[0], rows.recency).items():
+        ids[slot] = str(topic_id)
     topic: NDArray[np.object_] = np.full(len(rows), None, object)
     probability = np.full(len(rows), np.nan)
-    free = np.array([each is None for each in ids[1:]])
+    free = np.array([topic_id is None for topic_id in ids[1:]])
     for chosen, answer in answers:
         score = np.array(answer["probability"], float)
         score[:, free[: score.shape[1]]] = -1.0

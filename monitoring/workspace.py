@@ -1,4 +1,4 @@
-"""Evidently's workspace: the reports of the monitor and their dashboard over time."""
+"""Evidently's workspace: the monitor's reports and a dashboard over time."""
 
 import os
 from pathlib import Path
@@ -7,25 +7,25 @@ from typing import Any
 PROJECT = "Cyber-Sensei"
 
 VARYING = ("threshold", "per_column_threshold", "columns")
-"""Parameters that change from report to report: the dashboard would begin a new line for each."""
+"""Parameters that differ between reports; with them the dashboard would start a line per report."""
 
 
 def open_project(folder: Path) -> Any:
-    """The project of the workspace, with its dashboard; made where absent.
+    """Open the workspace and its project; create the project and its dashboard if absent.
 
     Returns:
-        Evidently's project.
+        Evidently's workspace and project.
     """
     os.environ.setdefault("DO_NOT_TRACK", "true")
     from evidently.ui.workspace import Workspace
 
     folder.mkdir(parents=True, exist_ok=True)
     workspace = Workspace.create(str(folder))
-    found = workspace.search_project(PROJECT)
-    if found:
-        return workspace, found[0]
+    projects = workspace.search_project(PROJECT)
+    if projects:
+        return workspace, projects[0]
     project = workspace.create_project(
-        PROJECT, "How the last days differ from those that the champion was trained on"
+        PROJECT, "Drift of the last days from the data that the champion was trained on"
     )
     workspace.save_dashboard(project.id, _dashboard())
     return workspace, project
@@ -35,9 +35,9 @@ def keep(folder: Path, snapshot: Any, kept: int) -> None:
     """Add a report to the project and remove all but the newest `kept`.
 
     Args:
-        folder: of the workspace.
-        snapshot: what an Evidently report gave.
-        kept: reports that remain, the new one included.
+        folder: folder of the workspace.
+        snapshot: result of an Evidently report.
+        kept: number of reports that remain, the new one included.
     """
     from evidently.legacy.core import new_id
 
@@ -56,7 +56,7 @@ def _dashboard() -> Any:
     from evidently.sdk.models import DashboardModel, DashboardTabModel, PanelMetric
     from evidently.sdk.panels import line_plot_panel, text_panel
 
-    # No counters: of 0, the usual value, Evidently's page says "no value".
+    # No counters: for 0, the usual value, Evidently's page shows "no value".
     drifted = {
         kind: PanelMetric(
             legend=kind, metric="DriftedColumnsCount", metric_labels={"value_type": kind}
@@ -66,8 +66,8 @@ def _dashboard() -> Any:
     panels = [
         text_panel(
             "Drift",
-            "The last days against the champion's own reference: inputs, answers, outcomes. "
-            "An input drifts when it moved further than matters and than chance explains.",
+            "The last days compared with the champion's reference: inputs, answers, outcomes. "
+            "An input drifts if its distance exceeds what matters and what chance explains.",
         ),
         line_plot_panel("Drift score, 0 to 1", [drifted["share"]], size="half"),
         line_plot_panel("Inputs that drift", [drifted["count"]], size="half"),
