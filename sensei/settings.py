@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     requests_per_second: int = Field(
         10_000, ge=1, description="Most requests of one key that one worker answers in a second"
     )
+    keep_alive_seconds: int = Field(
+        75, ge=1, le=3_600, description="An idle connection to the service is closed after so long"
+    )
     service_host: str = Field("127.0.0.1", description="Address the service listens on")
     service_port: int = Field(8000, ge=1, le=65535, description="Port of the service")
     service_workers: int = Field(1, ge=1, le=64, description="Processes that answer requests")
