@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from sensei.database_file import DatabaseFile
 from sensei.errors import InvalidInput, StorageUnavailable
 
 if sys.platform != "win32":
@@ -32,11 +33,17 @@ if sys.platform != "win32":
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MILLISECONDS = 2000  # a writer waits this long for another one, then the caller is told
+_FILE = "database_file"  # the execution option that holds an engine's file
 CONNECT_SECONDS = 5  # a server that does not answer is said to be so, not waited for
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, file: DatabaseFile | None = None) -> Engine:
     """An engine for SQLite or PostgreSQL; opens no connection yet.
+
+    Args:
+        url: of the database.
+        file: what several engines of a process hold to be SQLite's file; by default the engine
+            holds to what it opens first, until it is disposed of.
 
     Raises:
         InvalidInput: the address names neither.
@@ -48,10 +55,27 @@ def connect(url: str) -> Engine:
         if "connect_timeout" not in parsed.query:
             parsed = parsed.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
         return create_engine(parsed, pool_pre_ping=True)
-    engine = create_engine(parsed)
+    held = file or DatabaseFile(str(parsed.database))
+    engine = create_engine(parsed, execution_options={_FILE: held})
+    event.listen(engine, "do_connect", lambda *_: held.check())
     event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", lambda *_: held.pin())
     event.listen(engine, "begin", _begin_sqlite)
+    if file is None:
+        event.listen(engine, "engine_disposed", lambda _: held.close())
     return engine
+
+
+def database_file(url: str) -> DatabaseFile | None:
+    """SQLite's file, for several engines to hold to; None of PostgreSQL."""
+    parsed = _parse(url)
+    return DatabaseFile(str(parsed.database)) if is_sqlite(parsed) else None
+
+
+def file_of(engine: Engine) -> DatabaseFile | None:
+    """SQLite's file that an engine holds to; None of PostgreSQL."""
+    found: DatabaseFile | None = engine.get_execution_options().get(_FILE)
+    return found
 
 
 def _parse(url: str) -> URL:
@@ -103,6 +127,7 @@ def detached(engine: Engine) -> PoolProxiedConnection:
     Raises:
         StorageUnavailable: the database does not answer.
     """
+    refuse_moved(engine)
     with storage(engine):
         connection = engine.raw_connection()
         connection.detach()
@@ -118,8 +143,19 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         StorageUnavailable: the database cannot be read.
     """
+    refuse_moved(engine)
     with storage(engine), engine.connect() as connection:
         yield connection
+
+
+def refuse_moved(engine: Engine) -> None:
+    """Hold that SQLite's file was in its place when it was last looked at.
+
+    Raises:
+        StorageUnavailable: it was not.
+    """
+    if file := file_of(engine):
+        file.refuse()
 
 
 @contextmanager
@@ -127,14 +163,20 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """A connection in a transaction that is committed at the end, or rolled back on any error.
 
     Raises:
-        StorageUnavailable: the database cannot be written.
+        StorageUnavailable: the database cannot be written; or SQLite's file was moved meanwhile,
+            and what was written is not in the one at its path.
     """
+    file = file_of(engine)
+    if file:
+        file.check()
     with (
         storage(engine),
         engine.connect().execution_options(writes=True) as connection,
         connection.begin(),
     ):
         yield connection
+    if file:
+        file.check()
 
 
 @contextmanager
@@ -228,6 +270,7 @@ def check(engine: Engine) -> None:
     Raises:
         StorageUnavailable: it is absent, older, or newer than this software.
     """
+    refuse_moved(engine)
     database = engine.url.database
     if is_sqlite(engine.url) and database and not Path(database).exists():
         raise StorageUnavailable(

@@ -10,6 +10,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from sensei import database, quarantine, recording, revisions, tombstones
+from sensei.database_file import DatabaseFile
 from sensei.interaction import Interaction
 from sensei.tables import (
     Erased,
@@ -65,13 +66,17 @@ class Event(NamedTuple):
         return self.timestamp, self.event_id
 
 
-def open_log(url: str) -> "Log":
+def open_log(url: str, file: DatabaseFile | None = None) -> "Log":
     """Open the log.
+
+    Args:
+        url: of its database.
+        file: see `database.connect`.
 
     Raises:
         StorageUnavailable: the database is absent, unreadable, or not at the newest migration.
     """
-    log = Log(url)
+    log = Log(url, file)
     database.check(log.engine)
     return log
 
@@ -79,9 +84,9 @@ def open_log(url: str) -> "Log":
 class Log:
     """The log and the small tables beside it; `engine` is for rooms with tables of their own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, file: DatabaseFile | None = None) -> None:
         """Open no connection yet; see `open_log`."""
-        self.engine = database.connect(url)
+        self.engine = database.connect(url, file)
         self.sqlite = database.is_sqlite(self.engine.url)
         self._revisions = revisions.Revisions(self.engine)
 

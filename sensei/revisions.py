@@ -48,6 +48,7 @@ class Revisions:
     def _read(self, user_ids: Sequence[str]) -> dict[str, int]:
         places = signs(self._engine, len(user_ids))
         query = f"SELECT user_id, revision FROM learners WHERE user_id IN ({places})"  # noqa: S608
+        database.refuse_moved(self._engine)
         with database.storage(self._engine):
             if self._connection is None:
                 self._connection = database.detached(self._engine)

@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     platform_may_erase: bool = Field(
         False, description="Let keys of role platform erase a learner, not only operators'"
     )
+    keep_alive_seconds: int = Field(
+        75, ge=1, le=3_600, description="An idle connection to the service is closed after so long"
+    )
     service_host: str = Field("127.0.0.1", description="Address the service listens on")
     service_port: int = Field(8000, ge=1, le=65535, description="Port of the service")
     service_workers: int = Field(1, ge=1, le=64, description="Processes that answer requests")

@@ -131,8 +131,10 @@ def _troubles(worker: "Worker") -> list[str]:
     """What stands in the way of the best answers. Not where things lie: anybody may ask."""
     following, engine = worker.follower.status(), worker.engine
     on = f"{engine.model.digest[:12]} serves on" if engine.model else "none serves"
+    moved = worker.log_file.trouble if worker.log_file else None
     found = {
-        "log: expected an answer, got none; what is served stays": not following.log,
+        f"{moved}; until then nothing is written": moved is not None,
+        "log: expected an answer, got none; what is served stays": not (following.log or moved),
         "models: expected a bundle, got none; run `sensei run`": engine.model is None,
         f"bundle: expected the one that is pointed at, got a refusal; {on}, see the service's "
         "log": following.refused is not None,

@@ -65,7 +65,13 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
         super().inject_config()
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        """The application that a worker runs."""
+        """The application that a worker runs, and the limits of the connections it comes by."""
+        from sensei.settings import Settings
+
+        if sys.platform != "win32":
+            from serving.connections import bound_connections
+
+            bound_connections(Settings().keep_alive_seconds)
         native = [each.route for each in self.apis.values()]
         theirs = Guard(super().to_asgi(is_main), **guard(app.state))
         return Front(app, theirs, [*native, "/schema.json"])

@@ -2,14 +2,15 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from sensei import curriculum
 from sensei.curriculum import Topic
-from sensei.database import storage
+from sensei.database import database_file, storage
+from sensei.database_file import DatabaseFile
 from sensei.errors import StorageUnavailable
 from sensei.log import Log, open_log
 from sensei.settings import Settings
@@ -26,6 +27,9 @@ from serving.swap import Follower
 PACKED = Path(__file__).resolve().parents[1] / "models"
 """Where a Bento holds the bundle it was built with; absent in a checkout."""
 
+WATCH_SECONDS = 1.0
+"""How often the log's file is compared with the one at its path."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,6 +43,7 @@ class Worker:
     durations: Measuring
     recorder: Recorder
     records: Records
+    log_file: DatabaseFile | None
 
     def close(self) -> None:
         """Write the events and the answers that wait, and stop."""
@@ -46,6 +51,8 @@ class Worker:
         self.predictions.close()
         self.follower.close()
         self.durations.close()
+        if self.log_file:
+            self.log_file.close()
 
 
 def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
@@ -59,10 +66,12 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     def clock() -> int:
         return time.time_ns() // 1000
 
-    def connect() -> Log:
-        return open_log(settings.log_url)
+    log_file = database_file(settings.log_url)
 
-    topics, is_new = _topics(settings.log_url)
+    def connect() -> Log:
+        return open_log(settings.log_url, log_file)
+
+    topics, is_new = _topics(connect)
     predictions = Predictions(connect, settings.kept_predictions_days, clock)
     learners, catalogue = Learners(connect, time.monotonic), Catalogue.of(topics)
     arms = Arms(settings.control_share)
@@ -78,13 +87,15 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     durations = Measuring(connect, clock, partial(setattr, engine, "durations"))
     durations.start()
     records = Records(connect, (settings.runs, settings.evaluations))
-    return Worker(engine, follower, predictions, durations, Recorder(connect), records)
+    if log_file:
+        log_file.watch(WATCH_SECONDS)
+    return Worker(engine, follower, predictions, durations, Recorder(connect), records, log_file)
 
 
-def _topics(url: str) -> tuple[Sequence[Topic], bool]:
+def _topics(connect: Callable[[], Log]) -> tuple[Sequence[Topic], bool]:
     """The topics of the log, and whether the log is empty or cannot be asked."""
     try:
-        log = open_log(url)
+        log = connect()
         try:
             with storage(log.engine):
                 topics = curriculum.read(log.engine).topics
