@@ -1,5 +1,6 @@
 """The main flow: from the log to promoted models, packaged, with a drift report."""
 
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from flows.describing import describe_versions
 from flows.gating import gate
 from flows.one_at_a_time import one_at_a_time
 from flows.package_service import package_bundle
+from flows.run_folders import run_folder
 from flows.summary import RunSummary, tables_of
 from flows.windows import Observed
 from sensei.facts import DEMO
@@ -47,11 +49,12 @@ def train_models(
     models = models or None  # a form may send an empty list
     check_run(models)
     settings = Settings()
-    with one_at_a_time(open_log(settings.log_url).engine):
+    with one_at_a_time(open_log(settings.log_url).engine), ExitStack() as held:
         champions.reconcile(settings)
         moment = steps.read_moment(settings, as_of)
-        extracted = steps.extract(settings, moment)
-        validation = steps.validate(settings, moment, extracted)
+        held.enter_context(run_folder(moment.folder(settings)))
+        extracted = steps.cached(steps.extract, settings, moment)
+        validation = steps.cached(steps.validate, settings, moment, extracted)
         features = steps.build_features(settings, moment, validation, window_days, split)
         trained = steps.train(features, seed, effort, models)
         evidence, result = steps.evaluate(features, trained, split, seed, effort)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Engine
 
@@ -198,7 +198,7 @@ def _stored(connection: Connection, entry: Entry) -> tuple[int, Row]:
         f"SELECT id, {_NAMES} FROM user_interactions WHERE user_id = {sign} AND event_id = {sign}",  # noqa: S608
         (entry.row.user_id, entry.row.event_id),
     )
-    key, *values = cursor.fetchone()
+    key, *values = cast("Sequence[Any]", cursor.fetchone())
     stored = Row._make(values)
     sent = entry.row._replace(timestamp=stored.timestamp) if entry.stamped else entry.row
     if sent != stored:

@@ -149,7 +149,8 @@ def test_a_topic_after_training_may_have_any_spare_slot(
 ) -> None:
     quiz("ann", 0, 99)
     platform.asks("ann", 5)  # the worker has not counted yet: no slot
-    platform.engine.model = platform.engine.model.knowing(lately(platform.log, (), at(6)))
+    model = platform.engine.state.model.knowing(lately(platform.log, (), at(6)))
+    platform.engine.swap(model=model)
     platform.asks("ann", 10)
     read = rows("SELECT CAST(inputs AS TEXT) FROM predictions ORDER BY created_at")
     assert read[0] != read[1]
