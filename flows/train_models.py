@@ -10,7 +10,7 @@ from pydantic import Field
 from flows import champions, release, reports, steps
 from flows.artifacts import drift_in_words, publish
 from flows.describing import describe_versions
-from flows.gating import gate
+from flows.gating import gate, serving_bundle
 from flows.one_at_a_time import one_at_a_time
 from flows.package_service import package_bundle
 from flows.run_folders import run_folder
@@ -74,7 +74,7 @@ def train_models(
         )
         reports.keep_references(settings, features, chosen, registered)
         release.keep_bundles(settings, features, chosen, exported, registered)
-        against = champions.read_champions(settings)
+        against, served = champions.read_champions(settings), serving_bundle(settings)
         decisions = gate(settings, features, evidence, exported, seed)
         describe_versions(settings, validation, features, result, registered, decisions, against)
         digest = (
@@ -84,7 +84,8 @@ def train_models(
         )
         bento = package_bundle(settings, digest) if digest else None
         observed = Observed.prepared(features.prepared)
-        drift = reports.report_drift(settings, observed, moment.as_of)
+        # Not with the new champion: its reference is of these very days.
+        drift = reports.report_drift(settings, served, observed, moment.as_of)
         kept = reports.keep_reports(settings, registered, validation, features, drift.report)
     summary = RunSummary(
         demo=bool(open_log(settings.log_url).get_fact(DEMO)),

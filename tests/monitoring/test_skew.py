@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from features.history import FOLD_VERSION
-from monitoring.skew import Skew, compare, tables
+from features.statistics import Statistics
+from monitoring.skew import Skew, compare
 from sensei.bundle import Bundle
 from sensei.errors import StorageUnavailable
 from sensei.log import Log
@@ -50,7 +51,10 @@ class Platform:
         assert self.writer.flush()
 
     def skew(self, **other: int) -> Skew:
-        served = tables([self.bundle])
+        arrays = self.bundle.statistics.items()
+        served = {
+            self.bundle.digest: {model: Statistics.from_arrays(each) for model, each in arrays}
+        }
         return compare(self.log.engine, served, at(-1000), at(1000), **other)
 
 
