@@ -127,10 +127,10 @@ class Platform:
 
     def serve(self, bundle: Bundle) -> None:
         """Answer with a bundle from now on."""
-        engine = self.engine
-        engine.model = Model.of(bundle)
-        if engine.arms.challenger and not engine.challenger:
-            engine.challenger = engine.model
+        engine, model = self.engine, Model.of(bundle)
+        engine.swap(model=model)
+        if engine.state.arms.challenger and not engine.state.challenger:
+            engine.swap(challenger=model)
         self._lately = Lately()
         self._refresh()
 
@@ -139,33 +139,33 @@ class Platform:
         paths = [each / "sensei.db" for each in (self._home, home)]
         with sqlite3.connect(paths[0]) as ours, sqlite3.connect(paths[1]) as theirs:
             ours.backup(theirs)
-        arms = self.engine.arms
+        arms = self.engine.state.arms
         other = Platform(home, deepcopy(self.cohort), arms.control, arms.challenger)
         other.cohort.change = Change.of(shift, [topic["domain"] for topic in TOPICS])
         other._written = list(self._written)
         other._histories = deepcopy(self._histories)
         other._pages, other._rows, other.now = self._pages.copy(), self._rows, self.now
-        if self.engine.model:
-            other.engine.challenger = self.engine.challenger
-            other.serve(self.engine.model.bundle)
+        if self.engine.state.model:
+            other.engine.swap(challenger=self.engine.state.challenger)
+            other.serve(self.engine.state.model.bundle)
         return other
 
     def live(self, until: datetime) -> None:
         """Let everybody act until a moment, week by week."""
         while self.now < until:
-            if self.engine.model:
+            if self.engine.state.model:
                 self._refresh()
             self.now = min(self.now + WEEK, until)
             self._live_week()
 
     def _live_week(self) -> None:
         while len(who := self.cohort.due(self.now)):
-            if self.engine.model:
+            if self.engine.state.model:
                 self._open_pages(who)
             else:
                 self._pages = self.cohort.next_in_curriculum()
             acts = self.cohort.step(self._pages, self.now)
-            if self.engine.model:
+            if self.engine.state.model:
                 self._open_quizzes(acts)
             self._take(acts)
         self._write()
@@ -208,9 +208,11 @@ class Platform:
 
     def _refresh(self) -> None:
         """What all did until this week, as serving reads it."""
-        engine = self.engine
-        since = min(model.trained_until for model in (engine.model, engine.challenger) if model)
+        state = self.engine.state
+        since = min(model.trained_until for model in (state.model, state.challenger) if model)
         self._lately.read(self.log, since, int(1e6 * self.now.timestamp()))
-        reading = self._lately.of(engine.catalogue.topics.values())
-        engine.model = engine.model and engine.model.knowing(reading)
-        engine.challenger = engine.challenger and engine.challenger.knowing(reading)
+        reading = self._lately.of(state.catalogue.topics.values())
+        self.engine.swap(
+            model=state.model and state.model.knowing(reading),
+            challenger=state.challenger and state.challenger.knowing(reading),
+        )

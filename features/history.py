@@ -164,12 +164,6 @@ class History:
         """Microseconds from the last learning event to `time`; 0 without one."""
         return time - self.learner[LAST_TIME] if self.events else 0.0
 
-    def last_events(self) -> list[tuple[int, int, float, int]]:
-        """The last 100 learning events, oldest first: topic id, kind code, score, time (us)."""
-        count = self.events
-        places = (index % RING_EVENTS for index in range(max(0, count - RING_EVENTS), count))
-        return [tuple(self.ring[RING_WIDTH * p : RING_WIDTH * (p + 1)]) for p in places]  # type: ignore[misc]
-
     def learning_style(self) -> str:
         """The format preference seen in the learner's events."""
         by_kind = dict(zip(LEARNING_KINDS, self.learner[KIND_EVENTS:], strict=True))

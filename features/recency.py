@@ -3,17 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.statistics import Slots, Statistics
-from features.steps import LEARNING
 from sensei.contracts import DAY
-
-if TYPE_CHECKING:
-    from features.events import Events
 
 NEVER = np.iinfo(np.int64).max
 """Day of what did not happen."""
@@ -54,30 +50,6 @@ class Recency:
         none = np.empty(0, np.int64)
         counts = np.zeros((0, statistics.width), np.float32)
         return cls(len(statistics.topic_ids), none, none, 0, counts)
-
-    @classmethod
-    def of(
-        cls,
-        events: "Events",
-        statistics: Statistics,
-        visible: NDArray[np.bool_],
-        offered: Iterable[int] = (),
-    ) -> "Recency":
-        """Count a log.
-
-        Args:
-            events: the encoded log.
-            statistics: whose vocabulary and width count.
-            visible: (n,) events that may be counted: not those of learners held out as unseen.
-            offered: topics of the catalogue.
-        """
-        used = np.flatnonzero(visible & (events.kind < LEARNING))
-        first = np.full(len(events.topic_ids), NEVER)
-        np.minimum.at(first, events.topic[used], events.time[used])
-        met = np.flatnonzero(first < NEVER)
-        times = dict(zip(events.topic_ids[met].tolist(), first[met].tolist(), strict=True))
-        topics, days = events.topic[used], events.time[used] // DAY
-        return cls.counted(statistics, times, events.topic_ids, topics, days, offered=offered)
 
     @classmethod
     def counted(

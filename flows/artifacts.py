@@ -22,6 +22,7 @@ def publish(run: RunSummary) -> None:
             description=f"Next topic, {mode} targets of the test part; every topic ranked",
         )
     for key, figures, known in (
+        ("success-as-served", run.tables.level_only, "level known and no item, as served"),
         ("success", run.tables.success, "item and level known"),
         ("success-topic-only", run.tables.topic_only, "neither item nor level known"),
     ):

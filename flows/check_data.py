@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from flows import steps
+from flows.run_folders import run_folder
 from flows.steps import Validation
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
@@ -24,7 +25,9 @@ def check_data(as_of: datetime | None = None) -> dict[str, int]:
     keep_files_private()
     settings = Settings()
     moment = steps.read_moment(settings, as_of)
-    validation = steps.validate(settings, moment, steps.extract(settings, moment))
+    with run_folder(moment.folder(settings)):
+        extracted = steps.cached(steps.extract, settings, moment)
+        validation = steps.cached(steps.validate, settings, moment, extracted)
     _publish(validation)
     return validation.reasons
 

@@ -62,6 +62,8 @@ PROBABILITY = {
     "ece": "ECE",
 }
 
+_SUCCESS = ("level_only", "success", "topic_only")
+
 Figures = Mapping[str, Mapping[str, float]]
 Tied = Mapping[str, Collection[str]]
 
@@ -72,7 +74,8 @@ class Tables:
 
     Attributes:
         next_topic: mode -> model -> figures.
-        success: model -> figures, item and level known.
+        level_only: model -> figures of success, the level known and no item: what serving answers.
+        success: the same, item and level known.
         topic_only: the same, neither known.
         intervals: as `training.result.Result` has them.
         chosen: `recommendation` and `difficulty` -> name of the chosen candidate.
@@ -80,6 +83,7 @@ class Tables:
     """
 
     next_topic: Mapping[str, Figures]
+    level_only: Figures
     success: Figures
     topic_only: Figures
     intervals: Mapping[str, Any]
@@ -90,7 +94,7 @@ class Tables:
     def tied(self) -> dict[str, list[str]]:
         """Table -> models tied with the chosen one: the interval of the paired gain holds 0."""
         success = self.chosen.get("difficulty")
-        best = {"success": success, "topic_only": success}
+        best = dict.fromkeys(_SUCCESS, success)
         return {
             table: [
                 name
@@ -106,7 +110,7 @@ class Tables:
     def intervals_of(self) -> dict[str, Any]:
         """Table -> model -> intervals."""
         given = self.intervals
-        pair = {name: given[name] for name in ("success", "topic_only")}
+        pair = {name: given[name] for name in _SUCCESS}
         return {"all": {}, "new": {}, **given["next_topic"], **pair}
 
     def without_networks(self) -> "Tables":
@@ -119,6 +123,7 @@ class Tables:
         best, given = self.chosen["recommendation"], self.chosen.get("difficulty")
         return Tables(
             {mode: some(each, best) for mode, each in self.next_topic.items()},
+            some(self.level_only, given),
             some(self.success, given),
             some(self.topic_only, given),
             self.intervals,
@@ -142,7 +147,14 @@ def show_figures(console: Console, tables: Tables) -> None:
             best,
         ),
         (
-            f"Success of an attempt: {_n(tables.success)}",
+            f"Success of an attempt, level known and no item, as served: {_n(tables.level_only)}",
+            "level_only",
+            tables.level_only,
+            PROBABILITY,
+            given,
+        ),
+        (
+            f"Success of an attempt, item and level known: {_n(tables.success)}",
             "success",
             tables.success,
             PROBABILITY,

@@ -7,6 +7,7 @@ from prefect import flow
 
 from flows import watching
 from flows.champions import reconcile
+from flows.gating import serving_bundle
 from flows.reports import report_drift
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
@@ -29,7 +30,7 @@ def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
     answers = watching.read_answers(settings, end)
     skew = watching.compare_inputs(settings, answers, end)
     observed = watching.observe(settings, end)
-    drift = report_drift(settings, observed, end) if observed else None
+    drift = report_drift(settings, serving_bundle(settings), observed, end) if observed else None
     trial = watching.follow_trial(settings, end)
     concluded = watching.conclude(settings, answers, drift, skew, trial, end)
     return watching.give_alarm(settings, concluded, end)

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from prefect import get_run_logger, task
 
-from flows.gating import serving_bundle
 from flows.release import Registered, trained_until
 from flows.steps import IN_MEMORY, IO, Features, Validation
 from flows.windows import Observed, references, windows
 from monitoring.drift import Drift, measure_drift, unlinked
 from monitoring.drift_report import DriftReport, write_report
+from sensei.bundle import Bundle
 from sensei.settings import Settings
 from training.candidates import Candidate
 from training.reference import store_reference
@@ -48,11 +48,20 @@ def keep_references(
 
 
 @task(name="drift report", **IO, **IN_MEMORY)
-def report_drift(settings: Settings, observed: Observed, end: datetime) -> Compared:
-    """Compare the last days with what the champion was trained on, one row a learner."""
+def report_drift(
+    settings: Settings, champion: Bundle | None, observed: Observed, end: datetime
+) -> Compared:
+    """Compare the last days with what the champion was trained on, one row a learner.
+
+    Args:
+        settings: say where reports lie.
+        champion: the bundle that served these days; None while there was none.
+        observed: the log.
+        end: of the last days.
+    """
     get_run_logger().info("Drift: the last %d days beside the champion's", settings.drift_days)
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    found = windows(observed, serving_bundle(settings), registry, end, settings.drift_days)
+    found = windows(observed, champion, registry, end, settings.drift_days)
     drift = measure_drift(found.current, found.reference)
     report = write_report(
         drift,

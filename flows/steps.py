@@ -1,22 +1,23 @@
 """The tasks that flows are made of: each calls one room and says what it did."""
 
 import hashlib
-import shutil
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
-from prefect import get_run_logger, task
+from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from expectations.checkpoint import validate_features, validate_interactions
 from expectations.quarantine import Facts, by_expectation, refuse
 from features.outline import Outline
 from flows.own_log import refuse_empty
+from flows.run_folders import keep_newest
 from sensei import curriculum
 from sensei.contracts import DAY
 from sensei.errors import SenseiError, StorageUnavailable
@@ -34,9 +35,12 @@ from training.splits import by_learner
 from training.timeline import by_time
 
 KEPT_RUNS = 3
-"""Extracts that remain, for the cache; the new one included."""
+"""Newest run folders that stay, for the cache; those that a run uses stay besides."""
 
 PREVIOUS_RUN = "previous_run"
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def _passing_fault(_task: Any, _run: Any, state: Any) -> bool:
@@ -70,6 +74,10 @@ class Moment:
     as_of: datetime
     revision: str
     code: str
+
+    def folder(self, settings: Settings) -> Path:
+        """Folder for what is made from this moment of the log."""
+        return settings.runs / self.key
 
     @property
     def key(self) -> str:
@@ -105,24 +113,38 @@ def _cache_key(step: str) -> Any:
     return lambda _context, given: f"{step}-{given['moment'].key}"
 
 
+def cached(step: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a step that Prefect caches, and once more without the cache if a file is gone.
+
+    Old run folders and reports are deleted, and an erasure empties the run folders; the cache does
+    not know.
+    """
+    result = step(*args, **kwargs)
+    files = [result] if isinstance(result, Path) else vars(result).values()
+    if all(file.exists() for file in files if isinstance(file, Path)):
+        return result
+    get_run_logger().info("%s: again, a file of its cached result is gone", step.name.capitalize())
+    return step.with_options(refresh_cache=True)(*args, **kwargs)
+
+
 @task(name="extract", **IO, persist_result=True, cache_key_fn=_cache_key("extract"))
 def extract(settings: Settings, moment: Moment) -> Path:
     """Write the valid interactions up to the moment into a Parquet file."""
     frame = open_log(settings.log_url).read(until=moment.as_of)
-    folder = settings.runs / moment.key
+    folder = moment.folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    _keep_newest(settings.runs, KEPT_RUNS)
+    keep_newest(settings.runs, KEPT_RUNS)
     path = folder / "interactions.parquet"
-    frame.to_parquet(path, index=False)
+    _write_parquet(frame, path)
     get_run_logger().info("Extract: %s interactions up to %s", f"{len(frame):,}", moment.as_of)
     return path
 
 
-def _keep_newest(runs: Path, kept: int) -> None:
-    """Remove the extracts of older runs: they hold learners' rows."""
-    newest_first = sorted(runs.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
-    for folder in newest_first[kept:]:
-        shutil.rmtree(folder, ignore_errors=True)
+def _write_parquet(frame: pd.DataFrame, path: Path, **options: Any) -> None:
+    """Write a file whole or not at all: another run of the same moment may be reading it."""
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    frame.to_parquet(part, index=False, **options)
+    part.replace(path)
 
 
 @task(name="validate", **IO, persist_result=True, cache_key_fn=_cache_key("validate"))
@@ -147,7 +169,7 @@ def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
         log.quarantine_interactions(found, expectation)
     log.set_fact(PREVIOUS_RUN, validated.statistics.to_json())
     path = extracted.with_name("valid.parquet")
-    validated.good.to_parquet(path, index=False, row_group_size=BATCH_ROWS)
+    _write_parquet(validated.good, path, row_group_size=BATCH_ROWS)
     reasons = Counter(validated.bad["expectation"].tolist())
     for warning in validated.warnings:
         logger.info("Validate: note: %s", warning)

@@ -236,6 +236,7 @@ def tables_of(result: "Result") -> Tables:
     """What is shown of a result."""
     return Tables(
         result.next_topic,
+        result.level_only,
         result.success,
         result.topic_only,
         result.intervals,

@@ -1,5 +1,6 @@
 """The main flow: from the log to promoted models, packaged, with a drift report."""
 
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -9,9 +10,10 @@ from pydantic import Field
 from flows import champions, release, reports, steps
 from flows.artifacts import drift_in_words, publish
 from flows.describing import describe_versions
-from flows.gating import gate
+from flows.gating import gate, serving_bundle
 from flows.one_at_a_time import one_at_a_time
 from flows.package_service import package_bundle
+from flows.run_folders import run_folder
 from flows.summary import RunSummary, tables_of
 from flows.windows import Observed
 from sensei.facts import DEMO
@@ -49,11 +51,12 @@ def train_models(
     check_run(models)
     keep_files_private()
     settings = Settings()
-    with one_at_a_time(open_log(settings.log_url).engine):
+    with one_at_a_time(open_log(settings.log_url).engine), ExitStack() as held:
         champions.reconcile(settings)
         moment = steps.read_moment(settings, as_of)
-        extracted = steps.extract(settings, moment)
-        validation = steps.validate(settings, moment, extracted)
+        held.enter_context(run_folder(moment.folder(settings)))
+        extracted = steps.cached(steps.extract, settings, moment)
+        validation = steps.cached(steps.validate, settings, moment, extracted)
         features = steps.build_features(settings, moment, validation, window_days, split)
         trained = steps.train(features, seed, effort, models)
         evidence, result = steps.evaluate(features, trained, split, seed, effort)
@@ -73,7 +76,7 @@ def train_models(
         )
         reports.keep_references(settings, features, chosen, registered)
         release.keep_bundles(settings, features, chosen, exported, registered)
-        against = champions.read_champions(settings)
+        against, served = champions.read_champions(settings), serving_bundle(settings)
         decisions = gate(settings, features, evidence, exported, seed)
         describe_versions(settings, validation, features, result, registered, decisions, against)
         digest = (
@@ -83,7 +86,8 @@ def train_models(
         )
         bento = package_bundle(settings, digest) if digest else None
         observed = Observed.prepared(features.prepared)
-        drift = reports.report_drift(settings, observed, moment.as_of)
+        # Not with the new champion: its reference is of these very days.
+        drift = reports.report_drift(settings, served, observed, moment.as_of)
         kept = reports.keep_reports(settings, registered, validation, features, drift.report)
     summary = RunSummary(
         demo=bool(open_log(settings.log_url).get_fact(DEMO)),

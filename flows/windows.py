@@ -103,7 +103,8 @@ def windows(
     last, before = _us(end - span, end), _us(end - 2 * span, end - span)
     earlier = f"the {days} days before"
     if champion is None:
-        return Windows(observed.inputs(*last), observed.inputs(*before), earlier)
+        against = f"{earlier} (no champion served yet)"
+        return Windows(observed.inputs(*last), observed.inputs(*before), against)
     current, reference = [], []
     own: list[str] = []
     other: list[str] = []

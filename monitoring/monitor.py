@@ -69,8 +69,8 @@ class ModelMonitor:
         clock: now, in microseconds since 1970 UTC.
         days: length of the window.
         horizon_us: how long after an answer what a learner does counts as its outcome.
-        served: statistics of the bundles that served, see `monitoring.skew.tables`; without them
-            there is nothing to compare with what serving read.
+        served: digest of every bundle that served -> model -> its statistics; without them there
+            is nothing to compare with what serving read.
         seed: seed of the resampling.
     """
 

@@ -10,7 +10,7 @@ which nobody logged: there, any slot beyond the vocabulary is right, and none is
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,7 +23,6 @@ from sqlalchemy import Engine, String, bindparam, text
 from features.batch import encode, examples
 from features.statistics import Statistics
 from sensei import database
-from sensei.bundle import Bundle
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
     LOG_UNREACHABLE,
@@ -73,16 +72,6 @@ class Skew:
     different: int
     inputs: dict[str, int] = field(default_factory=dict)
     left_out: int = 0
-
-
-def tables(bundles: Iterable[Bundle]) -> Tables:
-    """The statistics that bundles serve with."""
-    return {
-        bundle.digest: {
-            name: Statistics.from_arrays(arrays) for name, arrays in bundle.statistics.items()
-        }
-        for bundle in bundles
-    }
 
 
 class _Logged(NamedTuple):

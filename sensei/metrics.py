@@ -184,13 +184,6 @@ def learner_bootstrap(value: Floats, learner: Ints, seed: int, samples: int = 10
     return Interval(float(total.sum() / count.sum()), float(low), float(high))
 
 
-def paired_learner_bootstrap(
-    first: Floats, second: Floats, learner: Ints, seed: int, samples: int = 1000
-) -> Interval:
-    """Mean difference first - second on the same rows, learners resampled for both at once."""
-    return learner_bootstrap(np.asarray(first) - np.asarray(second), learner, seed, samples)
-
-
 def auc_bootstrap(
     label: Ints, probability: NDArray[np.floating], learner: Ints, seed: int, samples: int = 200
 ) -> Interval:

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Engine
 
@@ -41,10 +42,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The rows as the log holds them, and how many of them were new."""
+    """A submission as the log holds it.
+
+    Attributes:
+        rows: in the order of the submission; of a repeat, the row that came first.
+        is_new: for every row, if this write added it to the log.
+    """
 
     rows: tuple[Row, ...]
-    inserted: int
+    is_new: tuple[bool, ...]
+
+    @property
+    def inserted(self) -> int:
+        """Number of rows that this write added."""
+        return sum(self.is_new)
 
 
 _NAMES = ", ".join(Row._fields)
@@ -129,9 +140,9 @@ def record(
         except (ConflictingEvent, LearnerErased):
             pass  # whose it was shows when each has a transaction of its own
         else:
-            rows = iter(recorded.rows)
-            parts = [tuple(next(rows) for _ in each) for each in submissions]
-            return [Recorded(part, len(part)) for part in parts]
+            rows, is_new = iter(recorded.rows), iter(recorded.is_new)
+            sizes = [len(submission) for submission in submissions]
+            return [Recorded((*islice(rows, n),), (*islice(is_new, n),)) for n in sizes]
     return [_alone(engine, each, now) for each in submissions]
 
 
@@ -154,18 +165,19 @@ def append(engine: Engine, submission: Sequence[Entry], now: datetime) -> Record
     """
     rows = tuple(entry.row for entry in submission)
     if not rows:
-        return Recorded((), 0)
+        return Recorded((), ())
     with database.writing(engine) as connection:
         learners = {row.user_id for row in rows}
         tombstones.refuse_erased(connection, learners)
         # Before the rows: on PostgreSQL that locks the learners, in an order all writers keep.
         raise_revisions(connection, learners)
-        inserted = _insert(connection, rows, now)
+        inserted, is_new = _insert(connection, rows, now), (True,) * len(rows)
         if inserted < len(rows):
-            rows = tuple(_kept(connection, entry) for entry in submission)
+            stored = [_stored(connection, entry) for entry in submission]
+            rows, is_new = tuple(row for _, row in stored), _added([i for i, _ in stored], inserted)
         if not inserted:  # nothing new: no revision may rise
             connection.get_transaction().rollback()  # type: ignore[union-attr]
-    return Recorded(rows, inserted)
+    return Recorded(rows, is_new)
 
 
 def _insert(connection: Connection, rows: Sequence[Row], now: datetime) -> int:
@@ -179,15 +191,30 @@ def _insert(connection: Connection, rows: Sequence[Row], now: datetime) -> int:
     return int(cursor.rowcount)
 
 
-def _kept(connection: Connection, entry: Entry) -> Row:
-    """The row that the log holds under the entry's id, which must say the same."""
+def _stored(connection: Connection, entry: Entry) -> tuple[int, Row]:
+    """Key and row that the log holds under the entry's id; the row must say the same."""
     cursor, sign = connection.connection.cursor(), signs(connection, 1)
     cursor.execute(
-        f"SELECT {_NAMES} FROM user_interactions WHERE user_id = {sign} AND event_id = {sign}",  # noqa: S608
+        f"SELECT id, {_NAMES} FROM user_interactions WHERE user_id = {sign} AND event_id = {sign}",  # noqa: S608
         (entry.row.user_id, entry.row.event_id),
     )
-    kept = Row._make(cursor.fetchone() or ())
-    sent = entry.row._replace(timestamp=kept.timestamp) if entry.stamped else entry.row
-    if sent != kept:
+    key, *values = cast("Sequence[Any]", cursor.fetchone())
+    stored = Row._make(values)
+    sent = entry.row._replace(timestamp=stored.timestamp) if entry.stamped else entry.row
+    if sent != stored:
         raise ConflictingEvent(conflict(sent.event_id))
-    return kept
+    return key, stored
+
+
+def _added(keys: Sequence[int], inserted: int) -> tuple[bool, ...]:
+    """Mark the first mention of every row that this transaction inserted.
+
+    Those have the greatest keys: keys only grow, and no other writer can have added a row of these
+    learners since this transaction locked them.
+    """
+    added = set(sorted({*keys}, reverse=True)[:inserted])
+    marks = []
+    for key in keys:
+        marks.append(key in added)
+        added.discard(key)
+    return tuple(marks)

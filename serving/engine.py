@@ -5,18 +5,20 @@ the learner or the topic too. Every answer says which arm the learner is in and 
 version answered, and bears the id under which it is logged.
 """
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from features.history import History
 from sensei.contracts import Format
 from sensei.errors import NothingServed, StorageUnavailable
-from serving.arms import Arm, Arms
+from serving.arms import Arms
 from serving.catalogue import Catalogue
 from serving.difficulty import suggest
-from serving.durations import Durations
+from serving.engine_state import EngineState
 from serving.folding import Learner
 from serving.learners import Learners
 from serving.model import Model
@@ -43,7 +45,12 @@ class Engine:
         clock: now, in microseconds since 1970 UTC.
         arms: how learners are dealt out.
         record: takes each answer for the log of answers, and returns at once.
+
+    Attributes:
+        state: what answers are made from; read it once a request, replace it by `swap` only.
     """
+
+    __slots__ = ("_clock", "_record", "_swapping", "learners", "state")
 
     def __init__(
         self,
@@ -55,20 +62,26 @@ class Engine:
         record: Callable[[Answer], None] | None = None,
     ) -> None:
         self.learners = learners
-        self.model = model
-        self.challenger: Model | None = None
-        self.catalogue = catalogue
-        self.arms = arms
-        self.durations = Durations()
+        self.state = EngineState(model, catalogue, arms)
+        self._swapping = threading.Lock()
         self._clock = clock
         self._record = record
+
+    def swap(self, **changes: Any) -> None:
+        """Replace fields of the state, all at once; any thread may call it.
+
+        Args:
+            changes: new values by the names of `EngineState`.
+        """
+        with self._swapping:  # of two threads, neither undoes what the other replaced
+            self.state = replace(self.state, **changes)
 
     async def prepare(self, user_id: str) -> None:
         """Read a learner, so that the next question about him keeps nobody waiting.
 
         Every question may be asked without it, too.
         """
-        await self.learners.prepare(user_id, self._served(user_id)[1])
+        await self.learners.prepare(user_id, self.state.served_to(user_id)[1])
 
     def recommend_next_topics(
         self,
@@ -134,7 +147,7 @@ class Engine:
         """
         question = self.ask(user_id)
         preferred = preferred or FORMAT_OF[self._style(question)]
-        reply = learning_path(question, Goal(topic_id, domain), steps, preferred, self.durations)
+        reply = learning_path(question, Goal(topic_id, domain), steps, preferred)
         return self._answered(question, "learning_path", reply)
 
     def get_user_profile(self, user_id: str) -> dict[str, Any]:
@@ -149,7 +162,7 @@ class Engine:
             InvalidInput: no such model, or the inputs are not as expected.
             NothingServed: no model was promoted yet.
         """
-        served = self.model
+        served = self.state.model
         if served is None:
             raise NothingServed("model: expected a promoted one, got none; run `sensei train`")
         return predict(served, features, model, self._clock())
@@ -164,16 +177,18 @@ class Engine:
 
     def describe(self) -> list[tuple[str, str]]:
         """What is served, for a person: pairs of a name and its value."""
-        if self.model is None:
+        model = self.state.model
+        if model is None:
             return [("models", "none yet: answers follow the curriculum's order")]
         return [
             (name, f"version {entry.version}, {entry.candidate}, {len(entry.topic_ids)} topics")
-            for name, entry in self.model.bundle.manifest.models.items()
+            for name, entry in model.bundle.manifest.models.items()
         ]
 
     def ask(self, user_id: str) -> Question:
         """What an answer to this learner may draw on now."""
-        arm, model = self._served(user_id)
+        state = self.state
+        arm, model = state.served_to(user_id)
         learner, unknown = None, None
         try:
             learner = self.learners.learner(user_id, model)
@@ -182,11 +197,7 @@ class Engine:
         if learner is None or not learner.history.events:
             unknown = unknown or UNKNOWN_LEARNER
             learner = Learner(History.new(), model.start() if model else {})
-        return Question(user_id, self._clock(), arm, model, learner, unknown, self.catalogue)
-
-    def _served(self, user_id: str) -> tuple[Arm, Model | None]:
-        arm = self.arms.of(user_id)
-        return arm, (self.challenger or self.model) if arm == "challenger" else self.model
+        return Question(user_id, self._clock(), arm, model, learner, unknown, state)
 
     def _answered(self, question: Question, kind: str, reply: Reply) -> dict[str, Any]:
         prediction_id = new_id(question.now_us)
@@ -204,7 +215,7 @@ class Engine:
                     content["version"],
                     question.model.digest if question.model else None,
                     question.arm,
-                    self.arms.propensity(question.arm),
+                    question.state.arms.propensity(question.arm),
                     content["fallback"],
                     reply.shown,
                     reply.candidates,

@@ -92,6 +92,7 @@ async def healthz(request: Request, _: Query) -> Response:
     if worker is None:
         return await readyz(request, _)
     following, predictions = worker.follower.status(), worker.predictions
+    state = worker.engine.state
     return answer(
         {
             "ready": True,
@@ -99,8 +100,8 @@ async def healthz(request: Request, _: Query) -> Response:
             "keys": _access(request).status()._asdict(),
             "worker": os.getpid(),
             "fold_version": FOLD_VERSION,
-            "champion": _served(worker.engine.model),
-            "challenger": _served(worker.engine.challenger),
+            "champion": _served(state.model),
+            "challenger": _served(state.challenger),
             "log": following.log,
             "polled_seconds": following.polled_seconds,
             "refreshed_seconds": following.refreshed_seconds,
@@ -129,13 +130,13 @@ def _served(model: "Model | None") -> dict[str, object] | None:
 
 def _troubles(worker: "Worker") -> list[str]:
     """What stands in the way of the best answers. Not where things lie: anybody may ask."""
-    following, engine = worker.follower.status(), worker.engine
-    on = f"{engine.model.digest[:12]} serves on" if engine.model else "none serves"
+    following, model = worker.follower.status(), worker.engine.state.model
+    on = f"{model.digest[:12]} serves on" if model else "none serves"
     moved = worker.log_file.trouble if worker.log_file else None
     found = {
         f"{moved}; until then nothing is written": moved is not None,
         "log: expected an answer, got none; what is served stays": not (following.log or moved),
-        "models: expected a bundle, got none; run `sensei run`": engine.model is None,
+        "models: expected a bundle, got none; run `sensei run`": model is None,
         f"bundle: expected the one that is pointed at, got a refusal; {on}, see the service's "
         "log": following.refused is not None,
         "challenger: expected the trial's bundle, got a refusal; see the service's log": (

@@ -55,9 +55,7 @@ class Goal:
         return self.domain or "the whole curriculum"
 
 
-def learning_path(
-    question: Question, goal: Goal, steps: int, preferred: Format, durations: Durations
-) -> Reply:
+def learning_path(question: Question, goal: Goal, steps: int, preferred: Format) -> Reply:
     """The next steps to a goal, prerequisites first; planned anew at each question.
 
     Args:
@@ -65,12 +63,12 @@ def learning_path(
         goal: where to.
         steps: most steps, at least 1.
         preferred: of the resources.
-        durations: how long events take.
 
     Raises:
         InvalidInput: there is no such goal.
     """
     catalogue, topics = question.catalogue, question.learner.history.topics
+    durations = question.state.durations
     goals = goal.topics(catalogue)
     open_now = open_topics(goals, topics, catalogue)
     appeal, source = _appeal(question)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sensei.contracts import LOG_UNREACHABLE
 from serving.arms import Arm
 from serving.catalogue import Catalogue
+from serving.engine_state import EngineState
 from serving.folding import Learner
 from serving.model import Model
 
@@ -26,7 +27,7 @@ class Question(NamedTuple):
         model: what is served in that arm; None where nothing is.
         learner: what is known of the learner; as of one without events where `unknown` says why.
         unknown: why nothing is known of the learner; None where something is.
-        catalogue: the platform's topics.
+        state: what was served when the request came.
     """
 
     user_id: str
@@ -35,7 +36,12 @@ class Question(NamedTuple):
     model: Model | None
     learner: Learner
     unknown: str | None
-    catalogue: Catalogue
+    state: EngineState
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The platform's topics."""
+        return self.state.catalogue
 
     def able(self, name: str) -> Model | None:
         """What is served, if it has a model of that name."""

@@ -116,7 +116,7 @@ class Follower:
     """Keeps an engine's models current.
 
     Args:
-        engine: whose `model`, `challenger`, `arms` and `catalogue` are replaced.
+        engine: whose state's `model`, `challenger`, `arms` and `catalogue` are replaced.
         connect: opens the log; called again after an error.
         bundles: folder of the bundles, one subfolder a digest.
         control: share of learners served by counting.
@@ -155,7 +155,7 @@ class Follower:
     def start(self) -> None:
         """Look once, so that the first request finds a model, then go on in the background."""
         self.look()
-        if self._engine.model is None:
+        if self._engine.state.model is None:
             self._serve_packed()
         self._thread.start()
 
@@ -207,11 +207,11 @@ class Follower:
             self._failing = False
 
     def _follow(self, log: "Log") -> None:
-        engine, (digest, share) = self._engine, _trial(log.get_fact(TRIAL))
-        champion = self._model(self._champion, log.pointer(), engine.model)
-        challenger = digest and self._model(self._challenger, digest, engine.challenger)
-        engine.model, engine.challenger = champion, challenger or None
-        engine.arms = Arms(self._control, min(share, 1 - self._control) if challenger else 0.0)
+        serving, (digest, share) = self._engine.state, _trial(log.get_fact(TRIAL))
+        champion = self._model(self._champion, log.pointer(), serving.model)
+        challenger = digest and self._model(self._challenger, digest, serving.challenger)
+        arms = Arms(self._control, min(share, 1 - self._control) if challenger else 0.0)
+        self._engine.swap(model=champion, challenger=challenger or None, arms=arms)
 
     def _model(self, slot: _Slot, digest: str | None, serving: Model | None) -> Model | None:
         """The model of a digest where it can serve, else what serves."""
@@ -222,7 +222,7 @@ class Follower:
             return serving
         slot.wanted, slot.again, started = digest, False, self._monotonic()
         try:
-            found = self._current(load(self._folder(digest)))
+            found = self._current(load(self._folder(digest)), self._engine.state.catalogue)
         except StorageUnavailable:
             raise
         except Exception as error:  # whatever a foreign bundle runs into: the old one is fine
@@ -237,20 +237,23 @@ class Follower:
 
     def _refresh(self, log: "Log") -> None:
         """What learners did lately, for all that serves; a refused bundle gets another chance."""
-        engine = self._engine
-        found = Catalogue.of(curriculum.read(log.engine).topics)
-        if found.topics and found != engine.catalogue:  # none was loaded: what is known stays
-            engine.catalogue = found
-        serving = [model for model in (engine.model, engine.challenger) if model]
-        since = min((model.trained_until for model in serving), default=NEVER)
+        serving, topics = self._engine.state, curriculum.read(log.engine).topics
+        read = Catalogue.of(topics)
+        # None was loaded: what is known stays. An equal one stays too: answers are kept by it.
+        catalogue = read if topics and read != serving.catalogue else serving.catalogue
+        models = [model for model in (serving.model, serving.challenger) if model]
+        since = min((model.trained_until for model in models), default=NEVER)
         self._complete = self._lately.read(log, int(since), self._clock(), READ_SECONDS)
-        engine.model = engine.model and self._current(engine.model)
-        engine.challenger = engine.challenger and self._current(engine.challenger)
+        self._engine.swap(
+            catalogue=catalogue,
+            model=serving.model and self._current(serving.model, catalogue),
+            challenger=serving.challenger and self._current(serving.challenger, catalogue),
+        )
         self._refreshed_at = self._monotonic()
         self._champion.again = self._challenger.again = True
 
-    def _current(self, model: Model) -> Model:
-        reading = self._lately.of(self._engine.catalogue.topics.values())
+    def _current(self, model: Model, catalogue: Catalogue) -> Model:
+        reading = self._lately.of(catalogue.topics.values())
         return tried(model.knowing(reading), self._clock())
 
     def _folder(self, digest: str) -> Path:
@@ -265,7 +268,8 @@ class Follower:
         folder = self._packed
         for each in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
             try:
-                self._engine.model = model = tried(load(each), self._clock())
+                model = tried(load(each), self._clock())
+                self._engine.swap(model=model)
             except SenseiError as error:
                 logger.warning("not served: %s", error)
             else:

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from sensei import curriculum
@@ -80,11 +79,11 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
         engine, connect, settings.bundles, settings.control_share, packed, clock, time.monotonic
     )
     follower.start()
-    if engine.model is None and is_new and not topics:
+    if engine.state.model is None and is_new and not topics:
         # Ours fits a new platform; the topics of a log from elsewhere bear other numbers.
-        engine.catalogue = Catalogue.of(curriculum.load_file().topics)
+        engine.swap(catalogue=Catalogue.of(curriculum.load_file().topics))
     predictions.start()
-    durations = Measuring(connect, clock, partial(setattr, engine, "durations"))
+    durations = Measuring(connect, clock, lambda read: engine.swap(durations=read))
     durations.start()
     records = Records(connect, (settings.runs, settings.evaluations))
     if log_file:

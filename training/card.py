@@ -155,6 +155,7 @@ def _figures(standing: Standing) -> str:
     result, sure = standing.result, standing.result.intervals
     if standing.by_success:
         blocks = [
+            ("Level known, no item: as served", result.level_only, _PREDICTED, sure["level_only"]),
             ("Item and level known", result.success, _PREDICTED, sure["success"]),
             ("Neither known", result.topic_only, _PREDICTED, sure["topic_only"]),
         ]
@@ -207,8 +208,9 @@ def _calibration(standing: Standing) -> str:
     if not standing.by_success:
         return "The probabilities order topics; how often they come true is not measured."
     name, result = standing.chosen, standing.result
-    known = f"ECE {result.success[name]['ece']:.3f} in 15 bins of equal count, item and level known"
-    known += f"; {result.level_only[name]['ece']:.3f} with the level alone, as served"
+    ece = result.level_only[name]["ece"]
+    known = f"ECE {ece:.3f} in 15 bins of equal count, with the level alone, as served"
+    known += f"; {result.success[name]['ece']:.3f} with item and level known"
     if name in result.topic_only:
         known += f"; {result.topic_only[name]['ece']:.3f} with neither"
     return f"{known}. The plot `reliability.png` of the run shows the bins."

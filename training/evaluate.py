@@ -165,16 +165,17 @@ def measure(
 
 
 def choose(validated: Measured) -> Chosen:
-    """The best on validation: NDCG@5 on new topics (on all where none is new), and log loss.
+    """Choose the best on validation: by NDCG@5 on new topics (on all if none is new) and log loss.
 
-    Figures are means over seeds: an architecture is chosen, not a lucky seed. Equal ones go to the
-    model named first: counting models come before networks.
+    The log loss is that of the answers that serving gives, the level known and no item. Figures are
+    means over seeds: an architecture is chosen, not a lucky seed. Equal ones go to the model
+    named first: counting models come before networks.
     """
     recommendation = difficulty = None
     if scores := validated.next_topic:
         mode = "new" if next(iter(scores.values())).is_new.any() else "all"
         recommendation = max(scores, key=lambda n: scores[n].table(mode)["ndcg_at_5"])
-    if losses := {n: s.table()["log_loss"] for n, s in validated.success.items()}:
+    if losses := {n: s.table()["log_loss"] for n, s in validated.level_only.items()}:
         difficulty = min(losses, key=lambda n: losses[n])
     return Chosen(recommendation, difficulty)
 

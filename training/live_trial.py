@@ -6,7 +6,7 @@ from pathlib import Path
 from sensei.errors import InvalidInput
 from sensei.log import Log
 from sensei.trial import Trial, current, put_before_learners
-from training import ledger
+from training import ledger, promotion
 from training.bundles import bundle_with
 from training.registry import Registry
 
@@ -24,7 +24,7 @@ def start(
     control: float,
     now: datetime,
 ) -> Trial:
-    """Put a version before a share of learners.
+    """Put a version before a share of learners; waits for a promotion that is under way.
 
     Args:
         log: its database holds ledger and trial.
@@ -39,25 +39,32 @@ def start(
     Raises:
         InvalidInput: a trial runs already, the share is out of range, or there is no such version.
         IncompatibleBundle: no bundle of the version can serve; nothing was changed.
+        StorageUnavailable: a promotion under way takes too long; nothing was changed.
     """
-    if running := current(log):
-        raise InvalidInput(
-            f"trial: expected none to run, got {running.name} since {running.since}; "
-            "end it with `sensei trial stop`"
-        )
     most = min(MOST, 1 - control)
     if not LEAST <= share <= most:
         raise InvalidInput(
             f"--share: expected {100 * LEAST:g} to {100 * most:g} % of learners, got "
             f"{100 * share:g}; the control arm and the champion need the others"
         )
-    against = ledger.champions(ledger.read(log)).get(model)
-    number = version or _waiting(registry, model)
-    _refuse_useless(registry, model, number, against)
-    bundle = bundle_with(log, registry, bundles, {model: number})
-    trial = Trial(bundle, share, model, number, against, now.isoformat(timespec="seconds"))
-    put_before_learners(log, trial)
+    with promotion.one_at_a_time(log):
+        _refuse_second(log)
+        promotion.finish(log, registry, now)
+        against = ledger.champions(ledger.read(log)).get(model)
+        number = version or _waiting(registry, model)
+        _refuse_useless(registry, model, number, against)
+        bundle = bundle_with(log, registry, bundles, {model: number})
+        trial = Trial(bundle, share, model, number, against, now.isoformat(timespec="seconds"))
+        put_before_learners(log, trial)
     return trial
+
+
+def _refuse_second(log: Log) -> None:
+    if running := current(log):
+        raise InvalidInput(
+            f"trial: expected none to run, got {running.name} since {running.since}; "
+            "end it with `sensei trial stop`"
+        )
 
 
 def _waiting(registry: Registry, model: str) -> str:

@@ -66,10 +66,10 @@ def _draw_next_topic(folder: Path, chosen: str, evidence: Evidence, result: Resu
 
 
 def _draw_success(folder: Path, chosen: str, evidence: Evidence, result: Result) -> None:
-    gain = {name: -each["log_loss"] for name, each in result.success.items()}
+    gain = {name: -each["log_loss"] for name, each in result.level_only.items()}
     said = emphasis(SUCCESS, gain, chosen)
     few = Emphasis(chosen, said.networks[-1:], said.baselines[:1])  # zigzags hide each other
-    answers = {name: evidence.tested.success[name].answers for name in few.order}
+    answers = {name: evidence.tested.level_only[name].answers for name in few.order}
     plots.reliability(folder / "reliability.png", "Expected and observed success", answers, few)
     for group, words in GROUPS.items():
         _by_slice(

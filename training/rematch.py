@@ -37,7 +37,8 @@ def decide_all(
     """Decide for each model whether the chosen candidate replaces the champion.
 
     Args:
-        champion: What serves now; None before the first promotion.
+        champion: What serves now; None before the first promotion. Success models are compared by
+            the answers that serving gives: the level known and no item.
         prepared: The targets; those of the test part are used.
         tested: The candidates' scores on exactly these targets; those of the first seed count, as
             that network is the one that would serve.
@@ -62,7 +63,7 @@ def decide_all(
             champion,
             prepared.census.daily,
             prepared.attempts,
-            tested.success[chosen.difficulty].first,
+            tested.level_only[chosen.difficulty].first,
             margin,
             seed,
         )
@@ -104,7 +105,7 @@ def _decide_success(
     entry = champion.manifest.models["difficulty"]
     rows = _read_with(champion.statistics["difficulty"], daily, test)
     rows = replace(rows, level=test.level)  # the level taken is a fact, whoever predicts
-    scores = score_success(answers_of(champion, "difficulty"), rows)
+    scores = score_success(answers_of(champion, "difficulty"), rows).level_only
     later = test.time >= _microseconds(entry.trained_until)
 
     def measured(used: Mask) -> tuple[PerLearner, PerLearner]:

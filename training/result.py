@@ -43,7 +43,8 @@ class Result:
         next_topic: mode -> model -> hr_at_1, hr_at_3, hr_at_5, ndcg_at_5, mrr, n.
         success: model -> auc, accuracy, log_loss, brier, ece, n; the item and its level known.
         level_only: the same, the level known and no item, as serving asks; where the log names no
-            levels they come from the items' pass rates, and so say something of the item.
+            levels they come from the items' pass rates, and so say something of the item. The
+            choice, the gate and the slices of success judge these answers.
         topic_only: the same, neither known; without the models that always need them.
         data: rows, learners, topics, span, parts, budget, the choice and its validation figures.
         intervals: 95 % intervals of learners resampled, and the chosen models' gains, paired; by
@@ -104,13 +105,19 @@ def success_table(success: Mapping[str, SuccessTrials]) -> Table:
 
 def intervals(tested: Measured, chosen: Chosen, seed: int) -> dict[str, Any]:
     """95 % intervals of every model's figures, and of what the chosen ones gain over the others."""
-    found: dict[str, Any] = {"next_topic": {}, "success": {}, "topic_only": {}}
+    found: dict[str, Any] = {
+        "next_topic": {},
+        "success": {},
+        "level_only": {},
+        "topic_only": {},
+    }
     if chosen.recommendation:
         found["next_topic"] = recommendation_intervals(
             tested.next_topic, chosen.recommendation, seed
         )
     if chosen.difficulty:
         found["success"] = success_intervals(tested.success, chosen.difficulty, seed)
+        found["level_only"] = success_intervals(tested.level_only, chosen.difficulty, seed)
         found["topic_only"] = success_intervals(tested.topic_only, chosen.difficulty, seed)
     return found
 
@@ -131,7 +138,7 @@ def _slices(tested: Measured, prepared: Prepared) -> dict[str, Any]:
     if tested.success:
         found["success"] = {
             group: {
-                name: {n: s.table(mask) for n, s in tested.success.items()}
+                name: {n: s.table(mask) for n, s in tested.level_only.items()}
                 for name, mask in masks.items()
             }
             for group, masks in _slices_of_attempts(prepared).items()
@@ -161,7 +168,7 @@ def _slice_intervals(
             for group, masks in slices_of(prepared.test, prepared).items()
         }
     if chosen.difficulty:
-        of = tested.success[chosen.difficulty]
+        of = tested.level_only[chosen.difficulty]
         loss = of.values("log_loss")
         found["success"] = {
             group: {name: interval(loss[mask], of.learner[mask], seed) for name, mask in m.items()}
@@ -210,6 +217,7 @@ def _data(
         "validation": {
             "next_topic": next_topic_table(validated),
             "success": success_table(validated.success),
+            "level_only": success_table(validated.level_only),
         },
     }
 

@@ -27,9 +27,14 @@ def contests(candidates: Candidates, tested: Measured, chosen: Chosen, split: st
     words = _words(candidates.recommendation[name], tables["new"], "ndcg_at_5", split)
     found = [Contest("recommendation", candidates.recommendation, ranking, name, words)]
     if chosen.difficulty:
-        name, success = chosen.difficulty, success_table(tested.success)
+        name, success = chosen.difficulty, success_table(tested.level_only)
         words = _words(candidates.difficulty[name], success, "log_loss", split)
-        found.append(Contest("difficulty", candidates.difficulty, success, name, words))
+        item_known = success_table(tested.success)
+        figures = {
+            model: {**served, **{f"item_known_{m}": v for m, v in item_known[model].items()}}
+            for model, served in success.items()
+        }
+        found.append(Contest("difficulty", candidates.difficulty, figures, name, words))
     return found
 
 

@@ -41,7 +41,7 @@ class Standing:
     @property
     def metric(self) -> str:
         """The figure that decides, in words."""
-        return "log loss" if self.by_success else "NDCG@5 where the topic changes"
+        return "log loss, no item known" if self.by_success else "NDCG@5 where the topic changes"
 
     @property
     def chosen(self) -> str:
@@ -52,13 +52,15 @@ class Standing:
     @property
     def table(self) -> Mapping[str, Figures]:
         """Model -> figures of the table that decides."""
-        return self.result.success if self.by_success else self.result.next_topic["new"]
+        return self.result.level_only if self.by_success else self.result.next_topic["new"]
 
     @property
     def intervals(self) -> Mapping[str, Any]:
         """Model -> intervals of the table that decides."""
         sure = self.result.intervals
-        found: Mapping[str, Any] = sure["success"] if self.by_success else sure["next_topic"]["new"]
+        found: Mapping[str, Any] = (
+            sure["level_only"] if self.by_success else sure["next_topic"]["new"]
+        )
         return found
 
     @property
@@ -121,7 +123,7 @@ def limits(standing: Standing, demo: bool) -> list[str]:
     for group, slice_, figures, _ in standing.slices:
         found += _of_slice(standing, group, slice_, figures)
     if standing.by_success:
-        ece = result.success[name]["ece"]
+        ece = result.level_only[name]["ece"]
         if ece > MISCALIBRATED:
             found.append(f"Probabilities are off by {ece:.3f} on average (ECE).")
         found.append("Success at a level that was not taken is never observed: extrapolated.")

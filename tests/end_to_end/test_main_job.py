@@ -48,6 +48,11 @@ def test_summary_says_what_was_read_refused_trained_and_promoted(home, printed):
     assert "curl 'http://127.0.0.1:8000/api/user/learner-00001/recommendations?count=5'" in printed
 
 
+def test_the_first_run_says_that_no_champion_served_the_days_that_drift_compares(printed):
+    (said,) = (line for line in printed.splitlines() if line.startswith("Drift"))
+    assert "against the 7 days before (no champion served yet)" in said
+
+
 def test_long_steps_keep_talking(printed):
     seconds = [int(s) for s in re.findall(r"^ *(\d+) s ", printed, re.MULTILINE)]
     assert len(seconds) > 10
@@ -100,6 +105,18 @@ def test_same_log_again_with_one_model_keeps_the_champion_and_reads_nothing_twic
     assert "not promoted" in printed
     assert _one(home, "select count(*) from promotions") == 2
     assert {p: p.stat().st_mtime_ns for p in sorted((home / "runs").rglob("*.parquet"))} == before
+
+
+@pytest.mark.slow
+def test_the_drift_of_a_run_that_promotes_is_that_from_the_champion_before(sensei, tmp_path):
+    """Not from the new one: its reference is of the very days that are compared."""
+    other = tmp_path / "home"
+    sensei(other, "simulate", "--learners", "60", "--days", "30", "--seed", "3")
+    sensei(other, "train", "--models", "most_popular,global_mean")
+    printed = sensei(other, "train").stdout
+    assert re.search(r"recommendation: .*version 2, promoted", printed)
+    (said,) = (line for line in printed.splitlines() if line.startswith("Drift"))
+    assert "against the training window of recommendation 1" in said
 
 
 def test_a_demo_refuses_an_import_in_one_sentence(home, sensei, tmp_path):

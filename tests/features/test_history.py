@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from features.history import History
 from features.reading import read_topic
 from features.statistics import Statistics
-from features.steps import FAST_DECAY, HISTORY_DECAY
+from features.steps import FAST_DECAY, HISTORY_DECAY, RING_EVENTS, RING_WIDTH
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 
 SECOND = 1_000_000
@@ -113,7 +113,8 @@ def test_history_weight_halves_with_the_same_number_of_events_everywhere(topics)
 def test_ring_holds_the_last_hundred_events_oldest_first(count):
     history = History.of(("quiz_complete", place, 0.5, None, place) for place in range(count))
     expected = [(place, 0, 0.5, place) for place in range(max(0, count - 100), count)]
-    assert history.last_events() == expected
+    places = (index % RING_EVENTS for index in range(max(0, count - RING_EVENTS), count))
+    assert [tuple(history.ring[RING_WIDTH * p : RING_WIDTH * (p + 1)]) for p in places] == expected
 
 
 def test_a_response_touches_no_topic():

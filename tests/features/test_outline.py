@@ -3,9 +3,10 @@
 import numpy as np
 
 from features.batch import encode, examples
+from features.daily import Daily
 from features.outline import Outline
 from features.places import DOMAIN_FAST, DOMAIN_WEIGHT, NEW, PREREQUISITES, WEIGHT
-from features.recency import Recency, slots_by_topic
+from features.recency import slots_by_topic
 from features.sequences import Sequences
 from features.statistics import fit, merged
 
@@ -23,7 +24,7 @@ def topics_after(make_frame, met):
     events = encode(make_frame(rows))
     whole = np.ones(len(events), bool)
     statistics = merged([fit(events, whole)], offered=OUTLINE.domains)
-    recency = Recency.of(events, statistics, whole, OUTLINE.domains)
+    recency = Daily.of(events, whole).recency(statistics, OUTLINE.domains)
     found = Sequences(examples(events, statistics, whole, recency, OUTLINE))
     read = found.topics(np.array([len(met)]))[0]
     return {topic: read[slot - 1] for topic, slot in slots_by_topic(statistics, recency).items()}

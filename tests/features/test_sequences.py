@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from features.batch import encode, examples, joined
 from features.corpus import Corpus
+from features.daily import Daily
 from features.history import History
 from features.outline import Outline
 from features.places import RECENT
-from features.recency import Recency, slots_by_topic
+from features.recency import slots_by_topic
 from features.sequences import Sequences
 from features.statistics import fit
 from features.steps import LEARNING, PRACTICE
@@ -39,7 +40,7 @@ def read(make_frame, rows, counted, outline=OUTLINE):
     events = encode(make_frame(rows))
     statistics = fit(events, np.arange(len(events)) < counted)
     everything = np.ones(len(events), bool)
-    recency = Recency.of(events, statistics, everything, outline.domains)
+    recency = Daily.of(events, everything).recency(statistics, outline.domains)
     return examples(events, statistics, everything, recency, outline)
 
 
@@ -98,7 +99,7 @@ def test_prefix_of_the_log_has_the_prefix_of_the_sequences(make_frame, logged, u
     found = []
     for events in (full_events, part_events):
         everything = np.ones(len(events), bool)
-        recency = Recency.of(events, statistics, everything, OUTLINE.domains)
+        recency = Daily.of(events, everything).recency(statistics, OUTLINE.domains)
         rows = examples(events, statistics, everything, recency, OUTLINE)
         rows = rows.take(rows.time < until * 1_000_000)
         every = np.arange(len(rows))

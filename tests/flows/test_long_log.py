@@ -88,7 +88,7 @@ def test_drift_is_measured_over_the_learners_of_all_shards(
     settings: Settings, moment: Moment, features: Features
 ) -> None:
     observed = Observed.prepared(features.prepared)
-    drift = reports.report_drift.fn(settings, observed, moment.as_of).drift
+    drift = reports.report_drift.fn(settings, None, observed, moment.as_of).drift
     start = int(moment.as_of.timestamp() * 1e6) - settings.drift_days * DAY
     active = set()
     for events in features.prepared.log:

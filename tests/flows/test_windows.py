@@ -101,7 +101,7 @@ def test_without_a_champion_inputs_and_outcomes_are_compared_with_the_days_befor
     observed, bare, end
 ):
     found = windows(observed, None, bare, end, DAYS)
-    assert found.against == f"the {DAYS} days before"
+    assert found.against == f"the {DAYS} days before (no champion served yet)"
     assert len(found.current) == len(found.reference) == 24
     assert "recommended_topic" not in found.current
     earlier = observed.inputs(*(int(end.timestamp() * 1e6) - k * DAYS * DAY for k in (2, 1)))

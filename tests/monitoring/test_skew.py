@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from features.history import FOLD_VERSION
-from monitoring.skew import Skew, compare, tables
+from features.statistics import Statistics
+from monitoring.skew import Skew, compare
 from sensei.bundle import Bundle
 from sensei.errors import StorageUnavailable
 from sensei.log import Log
@@ -50,7 +51,10 @@ class Platform:
         assert self.writer.flush()
 
     def skew(self, **other: int) -> Skew:
-        served = tables([self.bundle])
+        arrays = self.bundle.statistics.items()
+        served = {
+            self.bundle.digest: {model: Statistics.from_arrays(each) for model, each in arrays}
+        }
         return compare(self.log.engine, served, at(-1000), at(1000), **other)
 
 
@@ -149,7 +153,8 @@ def test_a_topic_after_training_may_have_any_spare_slot(
 ) -> None:
     quiz("ann", 0, 99)
     platform.asks("ann", 5)  # the worker has not counted yet: no slot
-    platform.engine.model = platform.engine.model.knowing(lately(platform.log, (), at(6)))
+    model = platform.engine.state.model.knowing(lately(platform.log, (), at(6)))
+    platform.engine.swap(model=model)
     platform.asks("ann", 10)
     read = rows("SELECT CAST(inputs AS TEXT) FROM predictions ORDER BY created_at")
     assert read[0] != read[1]

@@ -110,6 +110,32 @@ def test_a_repeat_in_the_same_moment_is_kept_once(log: Log) -> None:
     assert log.count() == 1
 
 
+def test_repeats_written_together_count_as_repeats(log: Log) -> None:
+    record(log, submission(event(event_id="a")), submission(event(event_id="b")))
+    again = record(log, submission(event(event_id="a")), submission(event(event_id="b")))
+    assert [recorded.inserted for recorded in again] == [0, 0]
+
+
+def test_new_rows_and_repeats_written_together_are_counted_where_they_belong(log: Log) -> None:
+    record(log, submission(event(event_id="a")))
+    outcomes = record(
+        log,
+        submission(event(event_id="b", user_id="bob"), event(event_id="a")),
+        submission(event(event_id="a")),
+        submission(event(event_id="c"), event(event_id="c")),
+        submission(event(event_id="c")),
+        submission(event(event_id="d")),
+    )
+    assert [recorded.is_new for recorded in outcomes] == [
+        (True, False),
+        (False,),
+        (True, False),
+        (False,),
+        (True,),
+    ]
+    assert log.count() == 4
+
+
 def test_every_bad_event_of_a_batch_is_listed() -> None:
     with pytest.raises(InvalidBatch) as raised:
         submission(event(), event(score=85), event(), event(timestamp="2126-01-01T00:00:00Z"))

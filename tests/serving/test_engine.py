@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,7 @@ def test_the_evidence_is_what_the_learner_did(engine: Engine, log: Log, quiz: Qu
 def test_control_is_served_by_counting_and_bears_no_fallback(
     engine: Engine, log: Log, quiz: Quiz
 ) -> None:
-    engine.arms = Arms(1.0)
+    engine.swap(arms=Arms(1.0))
     log.append([quiz("mia", 11, 0)])
     answer = engine.recommend_next_topics("mia", 2)
     assert topics(answer) == [13, 12]
@@ -236,7 +237,7 @@ def test_control_is_served_by_counting_and_bears_no_fallback(
 def test_a_learner_of_the_trial_is_served_the_challenger(
     engine: Engine, untrained: Engine, log: Log, quiz: Quiz
 ) -> None:
-    untrained.challenger, untrained.arms = engine.model, Arms(0.0, 1.0)
+    untrained.swap(challenger=engine.state.model, arms=Arms(0.0, 1.0))
     log.append([quiz("mia", 11, 0)])
     answer = untrained.recommend_next_topics("mia")
     assert (answer["arm"], answer["model"]) == ("challenger", "planted")
@@ -253,7 +254,7 @@ def test_an_answer_is_logged_as_it_was_given(
     first, second = recorded
     assert first.prediction_id == answer["prediction_id"] != second.prediction_id
     assert (first.kind, first.user_id, first.arm) == ("recommendation", "mia", "champion")
-    assert (first.version, first.bundle) == ("7", engine.model.digest)
+    assert (first.version, first.bundle) == ("7", engine.state.model.digest)
     assert first.answer == topics(answer)
     assert [topic for topic, _ in first.candidates][:2] == topics(answer)
     assert len(first.candidates) == 3
@@ -289,7 +290,7 @@ def test_a_minute_later_the_answer_is_made_anew(
         now[0] += seconds * 1_000_000
         engine.recommend_next_topics("mia")
         assert len(recorded) == logged
-    engine.model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
+    engine.swap(model=Model.of(Bundle.load(planted_bundle, FOLD_VERSION)))
     engine.recommend_next_topics("mia")
     assert len(recorded) == 3
 
@@ -303,8 +304,33 @@ def test_reading_what_learners_did_lately_keeps_the_answer_another_catalogue_doe
         Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: NOW, record=recorded.append
     )
     first = engine.recommend_next_topics("mia")
-    engine.model = model.knowing(lambda found: Corpus(found, Recency.nothing(found)))
+    engine.swap(model=model.knowing(lambda found: Corpus(found, Recency.nothing(found))))
     assert engine.recommend_next_topics("mia") == first
-    engine.catalogue = Catalogue()
+    engine.swap(catalogue=Catalogue())
     assert engine.recommend_next_topics("mia")["prediction_id"] != first["prediction_id"]
     assert len(recorded) == 2
+
+
+def test_an_answer_is_logged_with_the_shares_that_dealt_its_learner(
+    engine: Engine, log: Log, quiz: Quiz, recorded: list[Answer]
+) -> None:
+    """A trial of everybody ends while the answer is made: the clock is read in the middle."""
+    engine.swap(challenger=engine.state.model, arms=Arms(0.0, 1.0))
+    log.append([quiz("mia", 11, 0)])
+
+    def ending() -> int:
+        engine.swap(challenger=None, arms=Arms(0.0))
+        return NOW
+
+    engine._clock = ending
+    engine.recommend_next_topics("mia")
+    assert [(answer.arm, answer.propensity) for answer in recorded] == [("challenger", 1.0)]
+
+
+def test_parts_of_the_state_cannot_be_replaced_by_themselves(engine: Engine) -> None:
+    with pytest.raises(AttributeError):
+        engine.model = None
+    with pytest.raises(FrozenInstanceError):
+        engine.state.model = None
+    with pytest.raises(TypeError, match="modle"):
+        engine.swap(modle=None)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from features.batch import Events, encode
 from features.corpus import Corpus
+from features.daily import Daily
 from features.history import History
 from features.recency import WINDOW_DAYS, Recency
 from features.statistics import Statistics, fit
@@ -83,7 +84,7 @@ def test_popularity_and_newcomers_are_those_of_the_log(filled: Log) -> None:
     for day in (20.0, 28.5, 44.99, 46.0, 80.0):
         now = microseconds(day)
         got = lately(filled, (), now)(statistics).recency
-        counted = Recency.of(events, statistics, np.ones(len(events), bool))
+        counted = Daily.of(events, np.ones(len(events), bool)).recency(statistics)
         assert len(counted.newcomers) >= 3
         assert got.newcomers.tolist() == counted.newcomers.tolist()
         np.testing.assert_allclose(

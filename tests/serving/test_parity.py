@@ -52,7 +52,7 @@ class Growing:
         if due:
             self.log.append(due, LATER)
             self.waiting = self.waiting[len(due) :]
-        self.engine.model = self.model.knowing(lately(self.log, (), now))
+        self.engine.swap(model=self.model.knowing(lately(self.log, (), now)))
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_recommendations_are_what_training_says_of_the_same_moment(growing, taug
         growing.go_to(int(rows.start[row]))
         user = str(rows.events.user_ids[rows.learner[row]])
         engine = growing.engine
-        learner = engine.learners.learner(user, engine.model)
-        probability = engine.model.next_topics(learner, growing.now)
+        learner = engine.learners.learner(user, engine.state.model)
+        probability = engine.state.model.next_topics(learner, growing.now)
         np.testing.assert_allclose(probability, answers[row], atol=1e-5)
         given = engine.recommend_next_topics(user, 50)
         assert given["fallback"] is None
@@ -95,7 +95,7 @@ def test_recommendations_are_what_training_says_of_the_same_moment(growing, taug
             t for t, numbers in learner.history.topics.items() if rests(numbers, growing.now)
         }
         assert set(range(10, 16)) - resting - {rows.last_topic_id[row]} <= offered.keys()
-        slots = engine.model.corpora["recommendation"].slots
+        slots = engine.state.model.corpora["recommendation"].slots
         others = sum(answers[row, slots[topic] - 1] for topic in offered)
         for topic, each in offered.items():
             assert each == pytest.approx(answers[row, slots[topic] - 1] / others, abs=1e-5)
@@ -113,14 +113,14 @@ def test_expected_success_is_what_training_says_of_the_same_moment(growing, taug
 
 
 def states(growing: Growing, user: str) -> dict[str, np.ndarray]:
-    learner = growing.engine.learners.learner(user, growing.engine.model)
+    learner = growing.engine.learners.learner(user, growing.engine.state.model)
     assert learner is not None
     return learner.states
 
 
 def refolded(growing: Growing, user: str) -> dict[str, np.ndarray]:
     learners = Learners(lambda: growing.log, lambda: 0.0)
-    learner = learners.learner(user, growing.engine.model)
+    learner = learners.learner(user, growing.engine.state.model)
     assert learner is not None
     return learner.states
 
@@ -198,7 +198,7 @@ def test_a_topic_of_the_catalogue_that_nobody_met_is_offered(growing, taught) ->
     now = int(LATER.timestamp() * 1e6)
     growing.go_to(now)
     topics = [Topic(topic_id=each, title=str(each), domain="web") for each in (77, 10, 11)]
-    growing.engine.model = growing.model.knowing(lately(growing.log, topics, now))
+    growing.engine.swap(model=growing.model.knowing(lately(growing.log, topics, now)))
     given = growing.engine.recommend_next_topics("learner 3", 50)["recommendations"]
     offered = {each["topic_id"]: each["probability"] for each in given}
     assert offered.keys() >= {77, 99, 98}

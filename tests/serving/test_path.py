@@ -131,7 +131,7 @@ def test_minutes_are_those_of_the_log_where_it_knows_them(engine: Engine) -> Non
     planned = {11: (10, "catalogue"), 12: (40, "catalogue"), 13: (None, None)}
     assert minutes() == planned | {14: (10, "catalogue")}
     known = {(11, "text_read"): 22.0, (11, "quiz_complete"): 6.0, (14, "text_read"): 99.0}
-    engine.durations = Durations(known)
+    engine.swap(durations=Durations(known))
     assert minutes() == planned | {11: (28, "log"), 14: (10, "catalogue")}
 
 
@@ -157,10 +157,11 @@ def test_without_a_model_or_without_the_log_there_is_a_path_and_it_is_said(
     def down() -> Log:
         raise StorageUnavailable("database: down")
 
-    cut_off = Engine(Learners(down, lambda: 0.0), engine.model, engine.catalogue, lambda: NOW)
+    learners, state = Learners(down, lambda: 0.0), engine.state
+    cut_off = Engine(learners, state.model, state.catalogue, lambda: NOW)
     answer = cut_off.adapt_learning_path("mia")
     assert (topics(answer), answer["fallback"]) == ([11, 12, 13, 14], "log_unreachable")
-    engine.model = None
+    engine.swap(model=None)
     answer = engine.adapt_learning_path("mia")
     assert topics(answer) == [11, 12, 13, 14]
     assert answer["learning_path"][0]["difficulty"] is None

@@ -129,7 +129,7 @@ def test_while_nothing_serves_it_is_said(planted: Model) -> None:
     engine = Engine(Learners(nobody, lambda: 0.0), None, Catalogue(), lambda: NOW)
     with pytest.raises(NothingServed, match="sensei train"):
         engine.predict(FOUR)
-    engine.model = planted
+    engine.swap(model=planted)
     assert engine.predict(FOUR)["model"] == "planted"
 
 

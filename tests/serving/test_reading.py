@@ -58,7 +58,7 @@ def test_every_read_is_answered_as_documented_whatever_is_missing(
 ) -> None:
     engine = client.app.state.engine
     if state == "no model":
-        engine.model = None
+        engine.swap(model=None)
     if state == "no log":
 
         def down() -> Log:
@@ -105,7 +105,7 @@ def test_inputs_are_predicted_or_refused(client: TestClient) -> None:
     assert client.post("/predict", json={"features": list(FOUR.values())}).json() == given.json()
     refused = client.post("/predict", json={"features": {"cats": 1}})
     assert (refused.status_code, "cats too many" in refused.json()["error"]) == (422, True)
-    client.app.state.engine.model = None
+    client.app.state.engine.swap(model=None)
     nothing = client.post("/predict", json={"features": FOUR})
     assert (nothing.status_code, nothing.headers["retry-after"]) == (503, "60")
     assert "sensei train" in nothing.json()["error"]

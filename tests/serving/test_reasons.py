@@ -50,7 +50,7 @@ def answering(log: Log, taught: Any) -> Engine:
 
 def without(engine: Engine, user: str, name: str) -> dict[int, float]:
     """Shares of the topics, by the networks themselves, with one cause set to what nobody knows."""
-    model, now = engine.model, engine._clock()
+    model, now = engine.state.model, engine._clock()
     assert model is not None
     learner = engine.ask(user).learner
     given = {key: value.copy() for key, value in model.next_topic_inputs(learner, now).items()}
@@ -67,7 +67,7 @@ def without(engine: Engine, user: str, name: str) -> dict[int, float]:
     if cause.state:
         given["state"] = np.zeros_like(given["state"])
     corpus = model.corpora["recommendation"]
-    kept = offerable(Wanted(), learner.history, corpus, engine.catalogue, model.taken, now)
+    kept = offerable(Wanted(), learner.history, corpus, engine.state.catalogue, model.taken, now)
     share = model.probabilities(given)[0] * kept
     share /= share.sum()
     return {topic: float(share[corpus.slots[topic] - 1]) for topic in corpus.slots}

@@ -2,9 +2,12 @@
 
 import logging
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from sensei.bundle import Bundle, write
 from sensei.errors import StorageUnavailable
 from sensei.facts import TRIAL
 from sensei.log import Log, open_log
+from serving.arms import place
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.learners import Learners
@@ -56,7 +60,7 @@ class Worker:
 
     @property
     def version(self) -> str | None:
-        model = self.engine.model
+        model = self.engine.state.model
         return model and model.source("recommendation")["version"]
 
 
@@ -216,16 +220,16 @@ def test_a_trial_has_a_challenger_and_its_share_and_ends_without_a_trace(
     worker: Worker, log: Log, planted_bundle: Path
 ) -> None:
     worker.look()
-    assert worker.engine.challenger is None
+    assert worker.engine.state.challenger is None
     log.set_fact(TRIAL, {"bundle": another(planted_bundle, worker.home / "bundles", "8")} | SHARE)
     assert worker.look() == "7"
-    assert worker.engine.challenger is not None
-    assert worker.engine.challenger.source("recommendation")["version"] == "8"
-    assert (worker.engine.arms.control, worker.engine.arms.challenger) == (0.05, 0.25)
+    assert worker.engine.state.challenger is not None
+    assert worker.engine.state.challenger.source("recommendation")["version"] == "8"
+    assert (worker.engine.state.arms.control, worker.engine.state.arms.challenger) == (0.05, 0.25)
     log.set_fact(TRIAL, None)
     worker.look()
-    assert worker.engine.challenger is None
-    assert worker.engine.arms.challenger == 0.0
+    assert worker.engine.state.challenger is None
+    assert worker.engine.state.arms.challenger == 0.0
 
 
 SHARE = {"share": 0.25}
@@ -239,8 +243,8 @@ def test_a_trial_without_a_bundle_that_serves_has_no_share(
 ) -> None:
     log.set_fact(TRIAL, fact)
     assert worker.look() == "7"
-    assert worker.engine.challenger is None
-    assert worker.engine.arms.challenger == 0.0
+    assert worker.engine.state.challenger is None
+    assert worker.engine.state.arms.challenger == 0.0
 
 
 def test_what_is_popular_lately_is_read_again_and_a_new_model_knows_it_from_the_start(
@@ -250,8 +254,8 @@ def test_what_is_popular_lately_is_read_again_and_a_new_model_knows_it_from_the_
     log.append([quiz("mia", 11, 0)])
 
     def counted() -> float:
-        assert worker.engine.model is not None
-        return float(worker.engine.model.corpora["recommendation"].recency.counts.sum())
+        assert worker.engine.state.model is not None
+        return float(worker.engine.state.model.corpora["recommendation"].recency.counts.sum())
 
     worker.look()
     assert counted() == 0
@@ -283,6 +287,85 @@ def test_a_catalogue_that_is_loaded_later_is_known_within_a_minute_and_never_for
         connection.exec_driver_sql("DELETE FROM topics")
     worker.look(REFRESH_SECONDS)
     assert title() == f"12 {loaded.topics[11].title}"
+
+
+@contextmanager
+def between_any_two_steps(read: Callable[[], object]) -> Iterator[None]:
+    """Read before every bytecode instruction of the modules that swap, as another thread might."""
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_globals.get("__name__") not in ("serving.swap", "serving.engine"):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            read()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
+
+
+def test_no_answer_is_made_from_half_of_a_swap(
+    worker: Worker, log: Log, planted_bundle: Path
+) -> None:
+    """Arm and version of two learners, one in the trial, while a trial starts and ends."""
+    bundles = worker.home / "bundles"
+    eighth, ninth = (another(planted_bundle, bundles, version) for version in "89")
+    users = [f"user {number}" for number in range(50)]
+    in_trial = next(user for user in users if place(user) > 0.9)
+    outside = next(user for user in users if 0.2 < place(user) < 0.6)
+    seen: dict[str, list[tuple[str, str]]] = {in_trial: [], outside: []}
+
+    def answer() -> None:
+        for user, answers in seen.items():
+            question = worker.engine.ask(user)
+            assert question.model is not None
+            version = question.model.source("recommendation")["version"]
+            if (question.arm, version) not in answers[-1:]:
+                answers.append((question.arm, version))
+
+    worker.look()
+    steps = [
+        (planted_bundle.name, {"bundle": eighth} | SHARE),  # a trial starts
+        (planted_bundle.name, None),  # it ends without a winner
+        (planted_bundle.name, {"bundle": eighth} | SHARE),
+        (ninth, {"bundle": eighth} | SHARE),  # the champion changes meanwhile
+        (eighth, None),  # the challenger wins
+    ]
+    for pointer, trial in steps:
+        log.set_pointer(pointer)
+        log.set_fact(TRIAL, trial)
+        with between_any_two_steps(answer):
+            worker.look()
+    assert seen[in_trial] == [
+        ("champion", "7"),
+        ("challenger", "8"),
+        ("champion", "7"),
+        ("challenger", "8"),
+        ("champion", "8"),
+    ]
+    assert seen[outside] == [("champion", "7"), ("champion", "9"), ("champion", "8")]
+
+
+def test_models_and_the_catalogue_that_their_inputs_are_read_with_are_replaced_together(
+    worker: Worker, log: Log
+) -> None:
+    seen: set[tuple[bool, bool]] = set()
+
+    def answer() -> None:
+        question = worker.engine.ask("mia")
+        assert question.model is not None
+        domains = question.model.corpora["recommendation"].outline.domains
+        seen.add((bool(question.catalogue.topics), bool(len(domains))))
+
+    worker.look()
+    curriculum.store(log.engine, curriculum.load_file())
+    with between_any_two_steps(answer):
+        worker.look(REFRESH_SECONDS)
+    assert seen == {(False, False), (True, True)}
 
 
 def test_the_thread_swaps_by_itself(worker: Worker, log: Log, planted_bundle: Path) -> None:

@@ -46,6 +46,7 @@ def test_other_names_and_widths_of_a_recommender_are_refused(ports, said):
     [
         ({"success": 2}, "output success: expected 3 levels, got 2"),
         ({"levels": 3}, "output success: expected 3 levels, got 0"),
+        ({"success": 3}, "output levels: expected the answer without an item"),
         ({"success": 3, "levels": 1}, "output levels: expected 3 levels, got 1"),
     ],
 )

@@ -16,8 +16,8 @@ from training.fit import FAST
 from training.preparation import Prepared
 from training.recipes import NEXT_TOPIC, QUICK, SUCCESS, Budget
 from training.score_cache import ScoreCache
-from training.scores import RecommendationScores
-from training.trials import NextTopicTrials
+from training.scores import Floats, RecommendationScores, SuccessScores
+from training.trials import NextTopicTrials, SuccessTrials
 
 RANKING = {"hr_at_1", "hr_at_3", "hr_at_5", "ndcg_at_5", "mrr", "n"}
 PROBABILITY = {"auc", "accuracy", "log_loss", "brier", "ece", "n"}
@@ -73,7 +73,7 @@ def test_choice_is_the_best_on_validation(candidates: Candidates, prepared: Prep
     validated = measure(candidates, prepared, "validate")
     chosen = choose(validated)
     best = {n: validated.next_topic[n].table("new")["ndcg_at_5"] for n in candidates.recommendation}
-    loss = {n: s.table()["log_loss"] for n, s in validated.success.items()}
+    loss = {n: s.table()["log_loss"] for n, s in validated.level_only.items()}
     assert best[chosen.recommendation] == max(best.values())
     assert chosen.difficulty is not None
     assert loss[chosen.difficulty] == min(loss.values())
@@ -151,6 +151,21 @@ def test_architecture_is_chosen_by_its_mean_not_by_a_lucky_seed() -> None:
     assert choose(Measured({"lucky": of(1.0, 9.0), "steady": of(2.0, 2.0)}, {})) == Chosen(
         "steady", None
     )
+
+
+def test_success_is_chosen_by_the_answers_that_serving_gives() -> None:
+    """A model that is good only if the item is known loses to one that is good without."""
+    passed, learner = np.array([1, 0, 1, 0], np.int8), np.arange(4, dtype=np.int32)
+    right, wrong = np.array([0.9, 0.1, 0.9, 0.1]), np.array([0.5, 0.5, 0.4, 0.6])
+
+    def of(with_item: Floats, without: Floats) -> SuccessTrials:
+        return SuccessTrials((SuccessScores(passed, with_item, learner, without, without),))
+
+    success = {"by item": of(right, wrong), "by learner": of(wrong, right)}
+    ranks = NextTopicTrials(
+        (RecommendationScores(np.ones(4), np.ones(4), np.ones(4, bool), learner),)
+    )
+    assert choose(Measured({"any": ranks}, success)) == Chosen("any", "by learner")
 
 
 def test_models_are_chosen_by_name_and_what_they_need_is_trained_unseen(

@@ -1,5 +1,6 @@
 """Champion and challenger meet on the same events; only a better one replaces the other."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from training.export import export
 from training.feed import Feed
 from training.preparation import Prepared
 from training.rematch import decide_all
+from training.trials import SuccessTrials
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,20 @@ def test_a_better_model_replaces_a_worse_one_and_never_the_reverse(
     assert all(decision.promote for decision in up.values())
     assert not any(decision.promote for decision in down.values())
     assert up["recommendation"].gain == pytest.approx(-down["recommendation"].gain)
+
+
+def test_what_is_known_only_with_the_item_wins_nothing(tmp_path, candidates, prepared, tested):
+    """A challenger that knows every outcome with the item, and serves what the worst one does."""
+    (served,) = (each.level_only for each in tested.success["global_mean"].seeds)
+    clairvoyant = replace(served, probability=served.passed * 0.98 + 0.01)
+    success = {"clairvoyant": SuccessTrials((clairvoyant,))}
+    better = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
+    decision = decide_all(
+        better, prepared, Measured(tested.next_topic, success), Chosen(None, "clairvoyant"), 0.0, 0
+    )["difficulty"]
+    down = decide_all(better, prepared, tested, Chosen(None, "global_mean"), 0.0, 0)["difficulty"]
+    assert not decision.promote
+    assert decision.gain == pytest.approx(down.gain)
 
 
 def test_events_that_the_champion_was_trained_on_do_not_count(

@@ -1,5 +1,6 @@
 """A live trial: what may begin, and what ends it."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,7 +11,8 @@ from sensei import trial
 from sensei.bundle import Bundle
 from sensei.errors import IncompatibleBundle, InvalidInput
 from sensei.facts import TRIAL
-from training import live_trial
+from training import live_trial, promotion
+from training.ledger import Move
 
 MODEL = "recommendation"
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -86,6 +88,36 @@ def test_a_promotion_ends_the_trial(kept, champion):
     second = kept.version(MODEL)
     start(kept)
     kept.promote(champion, second)
+    assert trial.current(kept.log) is None
+
+
+def test_a_trial_that_begins_during_a_promotion_waits_and_meets_the_new_champion(kept, champion):
+    """Otherwise its bundle and `against` would be those of the champion that has just gone."""
+    second, third = kept.version(MODEL), kept.version(MODEL)
+    with ThreadPoolExecutor(1) as another:
+        with promotion.one_at_a_time(kept.log):
+            begun = another.submit(start, kept, third)
+            assert not wait([begun], timeout=0.5).done
+            assert trial.current(kept.log) is None
+            moves = [Move(MODEL, champion, second, {})]
+            promotion.promote_alone(kept.log, kept.registry, kept.folder, moves, "gate", NOW)
+        running = begun.result()
+    assert (running.version, running.against) == (third, second)
+    assert trial.current(kept.log) == running
+
+
+def test_a_trial_of_the_version_that_a_promotion_makes_champion_meanwhile_is_refused(
+    kept, champion
+):
+    second = kept.version(MODEL)
+    with ThreadPoolExecutor(1) as another:
+        with promotion.one_at_a_time(kept.log):
+            begun = another.submit(start, kept, second)
+            assert not wait([begun], timeout=0.5).done
+            moves = [Move(MODEL, champion, second, {})]
+            promotion.promote_alone(kept.log, kept.registry, kept.folder, moves, "gate", NOW)
+        with pytest.raises(InvalidInput, match="another one than the champion"):
+            begun.result()
     assert trial.current(kept.log) is None
 
 
