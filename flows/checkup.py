@@ -200,6 +200,25 @@ def trial(log: "Log", folder: Path) -> Finding:
     return Finding("trial", f"{running.name} answers {100 * running.share:g} % of learners")
 
 
+def suppressed(log: "Log", file: Path) -> Finding:
+    """Check that the database knows all erasures and revocations of the suppression list."""
+    from sensei.reapplying import unapplied
+
+    found = unapplied(log.engine, file)
+    said = [
+        *([f"{len(found.learners):,} erased learners are back"] if found.learners else []),
+        *([f"{len(found.tombstones):,} erasures are unknown to it"] if found.tombstones else []),
+        *(f"the revoked key {each.key_id} is valid again" for each in found.keys),
+    ]
+    if said:
+        older = f"the database is older than {file.name}: {', '.join(said)}"
+        return Finding("erasures", older, "`sensei db reapply`")
+    if found.damaged:
+        unread = f"{found.damaged:,} lines of {file} cannot be read"
+        return Finding("erasures", unread, "put the file back from a copy")
+    return Finding("erasures", "the database knows all that were recorded outside it")
+
+
 def agreement(log: "Log", uri: str) -> Finding:
     """Whether ledger, serving pointer and MLflow's aliases name the same champions."""
     from sensei.manifest import ModelName
@@ -236,6 +255,7 @@ def of_log(log: "Log", settings: Settings, now: datetime) -> Iterable[Finding]:
     yield bundle(log, settings.bundles)
     yield trial(log, settings.bundles)
     yield agreement(log, settings.tracking_uri)
+    yield suppressed(log, settings.suppression)
 
 
 def checkup(

@@ -4,12 +4,14 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
 from sqlalchemy import Engine, insert, select, update
 
 from sensei import database
 from sensei.errors import InvalidInput
 from sensei.keys import PREFIX, ROLES, Key
+from sensei.suppression import Revocation, add_entries
 from sensei.tables import ApiKey
 
 
@@ -40,16 +42,27 @@ def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key,
     return key, shown
 
 
-def revoke(engine: Engine, key_id: str, now: datetime | None = None) -> None:
+def revoke(
+    engine: Engine, key_id: str, now: datetime | None = None, suppression: Path | None = None
+) -> None:
     """Make a key open nothing any more; its row stays.
+
+    Args:
+        engine: of the database.
+        key_id: names the key.
+        now: when; the clock's by default.
+        suppression: the file that outlives a restored backup, see `sensei.suppression`.
 
     Raises:
         InvalidInput: no key that opens anything bears this id.
         StorageUnavailable: nothing was written.
     """
+    now = now or datetime.now(UTC)
     with database.writing(engine) as connection:
         named = update(ApiKey).where(ApiKey.key_id == key_id, ApiKey.revoked_at.is_(None))
-        changed = connection.execute(named.values(revoked_at=now or datetime.now(UTC))).rowcount
+        changed = connection.execute(named.values(revoked_at=now)).rowcount
+        if changed and suppression is not None:
+            add_entries(suppression, [Revocation(key_id, now)])
     if not changed:
         raise InvalidInput(
             f"key: expected the id of one that is valid, got {key_id!r}; see `sensei keys list`"
