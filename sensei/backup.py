@@ -32,9 +32,14 @@ class Content:
     @classmethod
     def of(cls, connection: Connection) -> "Content":
         """Count; tables that are absent in an older schema are left out."""
+        if connection.dialect.name == "postgresql":  # counting and dumping may take long
+            for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                connection.execute(text(f"SET LOCAL {limit} = 0"))
         present = set(inspect(connection).get_table_names())
         rows = {
-            table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+            table.name: int(
+                connection.execute(select(func.count()).select_from(table)).scalar_one()
+            )
             for table in Base.metadata.sorted_tables
             if table.name in present
         }
@@ -90,9 +95,7 @@ def connect_read_only(file: Path) -> Engine:
 
 def _postgres(engine: Engine, file: Path) -> Content:
     with beside(file) as part:
-        with engine.connect().execution_options(
-            isolation_level="REPEATABLE READ"
-        ) as connection:
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             snapshot = str(connection.execute(text("SELECT pg_export_snapshot()")).scalar())
             content = Content.of(connection)
             present = [*content.rows, "alembic_version", *VIEWS]

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
@@ -117,14 +118,13 @@ def find_tool(name: str) -> str:
 def _connection(engine: Engine) -> tuple[str, dict[str, str]]:
     """Parameters that may be seen, and the others as environment variables."""
     _, given = engine.dialect.create_connect_args(engine.url)
-    variables = {
-        option.keyword.decode(): option.envvar.decode()
-        for option in pq.Conninfo.get_defaults()
-        if option.envvar
-    }
-    hidden = {variables[name]: str(value) for name, value in given.items() if name in variables}
-    shown = {name: value for name, value in given.items() if name not in variables}
-    shown.pop("sslpassword", None)  # no variable is known for it, and an argument can be read
+    variables = {each.keyword.decode(): each.envvar for each in pq.Conninfo.get_defaults()}
+    shown, hidden = {}, {}
+    for name, value in given.items():  # also what only the driver knows
+        if variable := variables.get(name):
+            hidden[variable.decode()] = str(value)
+        elif name in variables and name != "sslpassword":  # that has no variable
+            shown[name] = value
     return make_conninfo("", **shown), hidden
 
 
@@ -137,7 +137,7 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> None:
             raise _failed(Path(command[0]).name, said)
 
 
-def _failed(name: str, said: "tempfile._TemporaryFileWrapper[bytes]") -> StorageUnavailable:
+def _failed(name: str, said: IO[bytes]) -> StorageUnavailable:
     said.seek(0)
     lines = said.read().decode(errors="replace").strip().splitlines() or ["no word"]
     telling = next((line for line in lines if "error" in line.lower()), lines[-1])

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -105,11 +104,12 @@ def complete_list(engine: Engine, file: Path) -> int:
         erased = connection.execute(select(Erased.tombstone, Erased.erased_at)).all()
         revoked = select(ApiKey.key_id, ApiKey.revoked_at).where(ApiKey.revoked_at.is_not(None))
         keys = connection.execute(revoked).all()
-    new = [Erasure(key, row.tombstone, row.erased_at) for row in erased if key is not None]
-    entries = [
-        *(each for each in new if each.tombstone not in digests),
-        *(Revocation(*row) for row in keys if row.key_id not in key_ids),
+    entries: list[Erasure | Revocation] = [
+        Erasure(key, row.tombstone, row.erased_at)
+        for row in erased
+        if key is not None and row.tombstone not in digests
     ]
+    entries += [Revocation(*row) for row in keys if row.key_id not in key_ids]
     add_entries(file, entries)
     return len(entries)
 
@@ -155,5 +155,7 @@ def _names(connection: Connection) -> set[str]:
 
 
 def _valid_again(connection: Connection, listed: Suppressed) -> tuple[Revocation, ...]:
-    valid = set(connection.execute(select(ApiKey.key_id).where(ApiKey.revoked_at.is_(None))).scalars())
-    return tuple({each.key_id: each for each in listed.revocations if each.key_id in valid}.values())
+    query = select(ApiKey.key_id).where(ApiKey.revoked_at.is_(None))
+    valid = set(connection.execute(query).scalars())
+    revoked = {each.key_id: each for each in listed.revocations if each.key_id in valid}
+    return tuple(revoked.values())

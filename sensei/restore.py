@@ -32,6 +32,7 @@ from sensei.exclusion import alone
 from sensei.reapplying import Unapplied, complete_list, reapply
 from sensei.settings import Settings
 from sensei.sqlite_copy import (
+    MODE,
     beside,
     copy_name,
     copy_sqlite,
@@ -192,7 +193,7 @@ def _replace_sqlite(
             connection.execute("PRAGMA journal_mode = DELETE")
         sync_file(part)
         replaced = _set_aside(target)
-        os.replace(part, target)
+        part.replace(target)
         sync_folder(target.parent)
     prune_copies(target, "replaced")
     return replaced, found
@@ -233,6 +234,7 @@ def _set_aside(file: Path) -> Path | None:
         os.link(file, replaced)
     except OSError:  # a file system without links
         file.rename(replaced)
+    replaced.chmod(MODE)
     for suffix in ("-wal", "-shm"):
         journal = Path(f"{file}{suffix}")
         if journal.exists():  # of a damaged file: the next one must not read it

@@ -1,4 +1,4 @@
-"""Copies of an SQLite database in use: consistent, verified, durable, readable by the owner only."""
+"""Copies of an SQLite database in use: consistent, verified, durable, for the owner only."""
 
 import errno
 import os
