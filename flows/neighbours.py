@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from flows.preflight import check_prefect_store
 from sensei.settings import Settings
 
 if TYPE_CHECKING:  # each command would wait for it
@@ -117,10 +118,15 @@ def use_prefect(settings: Settings) -> None:
     """Have flows use the server at our port where one answers; else each starts its own.
 
     To be called before Prefect is imported.
+
+    Raises:
+        StorageUnavailable: none answers, and a newer Prefect wrote the database of this home.
     """
     api = prefect_api(settings)
     if ask_prefect(api, "/work_pools/filter", {}) is not None:
         os.environ.setdefault("PREFECT_API_URL", api)
+    elif "PREFECT_API_URL" not in os.environ:
+        check_prefect_store(settings.environment() | os.environ)
 
 
 def ask_prefect(api: str, path: str, wanted: dict[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """Everything at once: servers, worker, deployments and pages, in one terminal until Ctrl-C."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -15,10 +16,11 @@ from rich.table import Table
 from flows.console import console, run_progress
 from flows.neighbours import POOL
 from flows.own_log import open_own_log
-from flows.preflight import check_ports, check_room
+from flows.preflight import check_ports, check_prefect_store, check_room
 from flows.supervisor import Part, Supervisor
 from monitoring.workspace import open_project
 from sensei.settings import Settings
+from training.glance import check_store
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOPBACK = "127.0.0.1"
@@ -54,6 +56,8 @@ def up(settings: Settings) -> int:
             "SENSEI_SERVICE_PORT": (settings.service_host, settings.service_port),
         }
     )
+    check_prefect_store(settings.environment() | os.environ)
+    check_store(settings.tracking_uri)
     open_own_log(settings).close()
     return asyncio.run(_Up(settings).run())
 

@@ -61,15 +61,17 @@ async def livez(_: Request, __: Query) -> Response:
 
 
 async def readyz(request: Request, _: Query) -> Response:
-    """Whether requests are answered: 503 before the start is over, and once it ends.
+    """Readiness: 503 before the start is over, once it ends, and at another migration of the log.
 
-    Without a log or without a bundle they are, by labelled fallbacks: then it is ready, and says
-    what is missing.
+    Without a log or without a bundle requests are answered by labelled fallbacks: then it is ready,
+    and says what is missing. With a log at another migration every write is refused until a person
+    acts, so a load balancer should ask workers of the version that fits; reads are answered still.
     """
     worker = _worker(request)
     if worker is None:
         return answer({"ready": False, "troubles": ["service: it starts or ends"]}, 503)
-    return answer({"ready": True, "troubles": _troubles(worker)})
+    ready = worker.follower.status().mismatch is None
+    return answer({"ready": ready, "troubles": _troubles(worker)}, 200 if ready else 503)
 
 
 async def healthz(request: Request, _: Query) -> Response:
@@ -80,7 +82,7 @@ async def healthz(request: Request, _: Query) -> Response:
     following, predictions = worker.follower.status(), worker.predictions
     return answer(
         {
-            "ready": True,
+            "ready": following.mismatch is None,
             "troubles": _troubles(worker),
             "worker": os.getpid(),
             "fold_version": FOLD_VERSION,
@@ -112,7 +114,10 @@ def _troubles(worker: "Worker") -> list[str]:
     following, engine = worker.follower.status(), worker.engine
     on = f"{engine.model.digest[:12]} serves on" if engine.model else "none serves"
     found = {
-        "log: expected an answer, got none; what is served stays": not following.log,
+        following.mismatch or "": following.mismatch is not None,
+        "log: expected an answer, got none; what is served stays": (
+            not following.log and following.mismatch is None
+        ),
         "models: expected a bundle, got none; run `sensei run`": engine.model is None,
         f"bundle: expected the one that is pointed at, got a refusal; {on}, see the service's "
         "log": following.refused is not None,
