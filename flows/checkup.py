@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from flows.neighbours import POOL, Neighbour, ask_prefect
-from flows.preflight import check_room
+from flows.preflight import check_prefect_store, check_room
 from sensei.errors import SenseiError, StorageUnavailable
 from sensei.private_files import open_to_others
 from sensei.settings import PREFIX, Settings
@@ -93,6 +93,11 @@ def prefect(environment: Mapping[str, str], around: Sequence[Neighbour] = ()) ->
         if each.name == "Prefect" and each.state == "answers":
             here = f"{each.address}/api"
     if not api and not here:
+        try:
+            check_prefect_store(environment)
+        except StorageUnavailable as error:
+            yield of_error("Prefect", error)
+            return
         yield Finding("Prefect", "no server: each run starts one for itself")
         return
     found = ask_prefect(api or here, "/deployments/filter", {})
@@ -121,20 +126,19 @@ def worker(api: str) -> Finding:
 
 def mlflow(uri: str) -> Finding:
     """Whether MLflow's store answers and is of the version that is installed."""
-    from training.glance import newest_migration, store_version
+    from training.glance import check_store, store_version
 
     try:
+        check_store(uri)
         theirs = store_version(uri)
     except StorageUnavailable as error:
         return of_error("MLflow", error)
-    if uri.startswith("http"):
-        ours, mend = installed("mlflow"), "run the same version on both sides"
-    else:
-        ours, mend = newest_migration(), f"`mlflow db upgrade {uri.split('@')[-1]}`"
     if theirs is None:
         return Finding("MLflow", "its database is not made yet: the first run makes it")
-    if theirs != ours:
-        return Finding("MLflow", f"expected its store at {ours}, got {theirs}", mend)
+    ours = installed("mlflow")
+    if uri.startswith("http") and theirs != ours:
+        said = f"expected its server to be version {ours}, got {theirs}"
+        return Finding("MLflow", said, "run the same version on both sides")
     return Finding("MLflow", f"its store answers, at {theirs}")
 
 
@@ -212,6 +216,25 @@ def trial(log: "Log", folder: Path) -> Finding:
     return Finding("trial", f"{running.name} answers {100 * running.share:g} % of learners")
 
 
+def suppressed(log: "Log", file: Path) -> Finding:
+    """Check that the database knows all erasures and revocations of the suppression list."""
+    from sensei.reapplying import unapplied
+
+    found = unapplied(log.engine, file)
+    said = [
+        *([f"{len(found.learners):,} erased learners are back"] if found.learners else []),
+        *([f"{len(found.tombstones):,} erasures are unknown to it"] if found.tombstones else []),
+        *(f"the revoked key {each.key_id} is valid again" for each in found.keys),
+    ]
+    if said:
+        older = f"the database is older than {file.name}: {', '.join(said)}"
+        return Finding("erasures", older, "`sensei db reapply`")
+    if found.damaged:
+        unread = f"{found.damaged:,} lines of {file} cannot be read"
+        return Finding("erasures", unread, "put the file back from a copy")
+    return Finding("erasures", "the database knows all that were recorded outside it")
+
+
 def agreement(log: "Log", uri: str) -> Finding:
     """Whether ledger, serving pointer and MLflow's aliases name the same champions."""
     from sensei.manifest import ModelName
@@ -248,6 +271,7 @@ def of_log(log: "Log", settings: Settings, now: datetime) -> Iterable[Finding]:
     yield bundle(log, settings.bundles)
     yield trial(log, settings.bundles)
     yield agreement(log, settings.tracking_uri)
+    yield suppressed(log, settings.suppression)
 
 
 def checkup(

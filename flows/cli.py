@@ -113,9 +113,11 @@ def _train(
     models: list[str] | None = None,
 ) -> "RunSummary":
     from flows.own_log import open_own_log, refuse_empty
+    from training.glance import check_store
 
     refuse_empty(open_own_log(settings))
     check_room(settings.root)
+    check_store(settings.tracking_uri)
     use_prefect(settings)
     say("Prefect: starting its engine, about 20 seconds where no server runs")
     from flows.train_models import train_models

@@ -64,5 +64,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="As `sensei keys list` sho
     from flows.own_log import open_own_log
     from sensei import key_store
 
-    key_store.revoke(open_own_log(Settings()).engine, key_id)
+    settings = Settings()
+    engine = open_own_log(settings).engine
+    key_store.revoke(engine, key_id, suppression=settings.suppression)
     console.print(f"Key {key_id} is revoked.")

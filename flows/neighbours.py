@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from flows.local.prefect_auth import auth_header, use_auth_string
+from flows.preflight import check_prefect_store
 from sensei.settings import Settings
 
 if TYPE_CHECKING:  # each command would wait for it
@@ -119,11 +120,16 @@ def use_prefect(settings: Settings) -> None:
     """Have flows use the server at our port where one answers; else each starts its own.
 
     To be called before Prefect is imported. Either server asks for the auth string.
+
+    Raises:
+        StorageUnavailable: none answers, and a newer Prefect wrote the database of this home.
     """
     use_auth_string(settings)
     api = prefect_api(settings)
     if ask_prefect(api, "/work_pools/filter", {}) is not None:
         os.environ.setdefault("PREFECT_API_URL", api)
+    elif "PREFECT_API_URL" not in os.environ:
+        check_prefect_store(settings.environment() | os.environ)
 
 
 def ask_prefect(api: str, path: str, wanted: dict[str, Any]) -> Any:

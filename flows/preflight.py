@@ -3,8 +3,11 @@
 import os
 import shutil
 import socket
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from sensei.errors import InvalidInput, StorageUnavailable
 
@@ -98,6 +101,33 @@ def check_room(home: Path) -> None:
             f"SENSEI_HOME: expected {ROOM_MB} MB of free space at {home}, got {free} MB; "
             "free some space, then repeat"
         )
+
+
+def check_prefect_store(environment: Mapping[str, str]) -> None:
+    """Refuse a database of Prefect that a newer version wrote: its server would not start.
+
+    Args:
+        environment: says where the database is; one other than SQLite checks itself.
+
+    Raises:
+        StorageUnavailable: it was written by a newer version.
+    """
+    from training.glance import check_migration, migrations_in, package_folder
+
+    if "PREFECT_HOME" not in environment or "PREFECT_API_DATABASE_CONNECTION_URL" in environment:
+        return
+    file = Path(environment["PREFECT_HOME"], "prefect.db")
+    if not file.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error:
+        return  # made just now, or damaged, which Prefect says itself
+    if found:
+        folder = "server/database/_migrations/versions/sqlite"
+        newest, known = migrations_in(package_folder("prefect") / folder)
+        check_migration("Prefect", found[0], newest, known)
 
 
 def _unwritable(folder: Path) -> str:

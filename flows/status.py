@@ -133,9 +133,9 @@ def last_run(settings: Settings, around: Sequence[Neighbour], now: datetime) -> 
             found.append((moment, f"{run['name']}, {run['state_name'].lower()}", "Prefect"))
     try:
         tracked = _tracked(settings).last_run
-    except StorageUnavailable:
+    except StorageUnavailable as error:
         if not found:
-            return "unknown: neither Prefect nor MLflow answers"
+            return f"unknown: {error}"
     else:
         if tracked:
             said = f"{tracked.name}, {tracked.status.lower()}"

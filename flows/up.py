@@ -1,6 +1,7 @@
 """Everything at once: servers, worker, deployments and pages, in one terminal until Ctrl-C."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -17,11 +18,12 @@ from flows.local.launch import LOOPBACK, ROOT, launching
 from flows.local.prefect_auth import auth_environment, auth_header
 from flows.neighbours import POOL
 from flows.own_log import open_own_log
-from flows.preflight import check_ports, check_room
+from flows.preflight import check_ports, check_prefect_store, check_room
 from flows.summary import command
 from flows.supervisor import Part, Supervisor
 from monitoring.workspace import open_project
 from sensei.settings import Settings
+from training.glance import check_store
 
 WORKER = "Worker"
 
@@ -55,6 +57,8 @@ def up(settings: Settings) -> int:
             "SENSEI_SERVICE_PORT": (settings.service_host, settings.service_port),
         }
     )
+    check_prefect_store(settings.environment() | os.environ)
+    check_store(settings.tracking_uri)
     open_own_log(settings).close()
     return asyncio.run(_Up(settings).run())
 

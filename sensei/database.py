@@ -1,5 +1,6 @@
 """The database behind the log: engine, migrations, and its errors in words."""
 
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from sensei.database_file import DatabaseFile
-from sensei.errors import InvalidInput, StorageUnavailable
+from sensei.errors import InvalidInput, SchemaMismatch, StorageUnavailable
+from sensei.sqlite_copy import copy_name, copy_sqlite, prune_copies
 
 if sys.platform != "win32":
     import fcntl
@@ -208,27 +210,62 @@ def turn(engine: Engine) -> Iterator[None]:
 
 def unavailable(url: URL, error: BaseException) -> StorageUnavailable:
     """The error to raise for a database error."""
-    said = str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]
-    writable = "make the file and its folder writable, or choose another SENSEI_HOME"
-    steps = {
-        "full": "free some space, then repeat",
-        "No space": "free some space, then repeat",
-        "readonly": writable,
-        "Read-only": writable,
-        "ermission denied": writable,
-        "unable to open": "make its folder writable, or choose another SENSEI_HOME",
-        "locked": "another process is writing: repeat in a moment",
-        "no such table": "run `sensei db upgrade`",
-        "does not exist": "run `sensei db upgrade`",
-        "already exists": "its tables were not made by `sensei db upgrade`: name another database",
-        "not a database": "it is no SQLite file: move it away or choose another SENSEI_HOME",
-        "malformed": "the file is damaged: put a copy in its place, or move it away",
-    }
-    otherwise = f"check {'SENSEI_HOME' if is_sqlite(url) else 'SENSEI_DATABASE_URL'}"
-    step = next((step for word, step in steps.items() if word in said[0]), otherwise)
+    said = str(getattr(error, "orig", error)).strip()
+    line, step = _telling(said or type(error).__name__, url)
     return StorageUnavailable(
-        f"database: expected {url.render_as_string()} to answer, got {said[0]!r}; {step}"
+        f"database: expected {url.render_as_string()} to answer, got {line!r}; {step}"
     )
+
+
+def _telling(said: str, url: URL) -> tuple[str, str]:
+    """The line of an error that a next step is known for, else the first, and the step."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    steps = {**_STEPS, **(_SQLITE_STEPS if is_sqlite(url) else _postgres_steps(url))}
+    for line in lines:  # several attempts to connect are listed below a heading
+        for pattern, step in steps.items():
+            if re.search(pattern, line):
+                return line, step
+    return lines[0], f"check {'SENSEI_HOME' if is_sqlite(url) else 'SENSEI_DATABASE_URL'}"
+
+
+_UPGRADE = "run `sensei db upgrade`"
+_SPACE = "free some space, then repeat"
+_STEPS = {
+    r"disk.* full|disk I/O.* full|No space": _SPACE,
+    r"already exists": "its tables were not made by `sensei db upgrade`: name another database",
+}
+"""Pattern of an error of either database -> the next step."""
+
+_WRITABLE = "make the file and its folder writable, or choose another SENSEI_HOME"
+_SQLITE_STEPS = {
+    r"readonly|Read-only|ermission denied": _WRITABLE,
+    r"unable to open": "make its folder writable, or choose another SENSEI_HOME",
+    r"locked": "another process is writing: repeat in a moment",
+    r"no such (table|column)": _UPGRADE,
+    r"not a database": "it is no SQLite file: restore a backup, or choose another SENSEI_HOME",
+    r"malformed": "the file is damaged: restore a backup with `sensei db restore FILE`",
+}
+
+
+def _postgres_steps(url: URL) -> dict[str, str]:
+    """Pattern of an error of PostgreSQL -> the next step."""
+    name, user = url.database or url.username, url.username
+    return {
+        r'database ".*" does not exist': (
+            f"create it with `createdb {name}`, then run `sensei db upgrade`; or correct the name "
+            "in SENSEI_DATABASE_URL"
+        ),
+        r'role ".*" does not exist': (
+            f"create it with `createuser {user or 'NAME'}`, or correct the user in "
+            "SENSEI_DATABASE_URL"
+        ),
+        r"does not exist": _UPGRADE,
+        r"permission denied": "grant its user all rights on the schema and tables, then repeat",
+        r"read-only transaction": "name the primary server in SENSEI_DATABASE_URL, not a standby",
+        r"password authentication failed|no password supplied": (
+            "correct user and password in SENSEI_DATABASE_URL"
+        ),
+    }
 
 
 def arrow_url(url: URL) -> str:
@@ -244,8 +281,15 @@ def arrow_url(url: URL) -> str:
     return f"postgresql://{who}@{host}{port}/{quote(url.database or '', safe='')}"
 
 
-def upgrade(url: str) -> None:
+def upgrade(url: str, copy: bool = True) -> Path | None:
     """Bring the database to the newest migration; makes it, and its folder, where absent.
+
+    Args:
+        url: of the database.
+        copy: copy an SQLite file before it is changed, next to it; the newest copies are kept.
+
+    Returns:
+        The copy, if one was made.
 
     Raises:
         StorageUnavailable: it cannot be made or written, or is newer than this software.
@@ -254,14 +298,42 @@ def upgrade(url: str) -> None:
     with storage(engine):
         if is_sqlite(engine.url) and engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-    config = _config()
+    config, kept = _config(), None
     try:
         with writing(engine) as connection:
-            _refuse_newer(MigrationContext.configure(connection).get_current_revision())
+            current = MigrationContext.configure(connection).get_current_revision()
+            refuse_unknown(current)
+            if copy and is_sqlite(engine.url) and current not in (None, _migrations()[0]):
+                kept = _keep_copy(Path(str(engine.url.database)), f"migration-{current}")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
         engine.dispose()
+    return kept
+
+
+def _keep_copy(file: Path, kind: str) -> Path:
+    """Copy a database as it is; the caller holds the lock for writing."""
+    copy = copy_name(file, kind)
+    copy_sqlite(file, copy)
+    prune_copies(file, "migration-*")
+    return copy
+
+
+def is_outdated(url: str) -> str | None:
+    """The migration of a database that `upgrade` would change; None of a new or current one.
+
+    Raises:
+        StorageUnavailable: the database does not answer, or is newer than this software.
+    """
+    engine = connect(url)
+    try:
+        with reading(engine) as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+    refuse_unknown(current)
+    return None if current == _migrations()[0] else current
 
 
 def check(engine: Engine) -> None:
@@ -271,26 +343,35 @@ def check(engine: Engine) -> None:
         StorageUnavailable: it is absent, older, or newer than this software.
     """
     refuse_moved(engine)
-    database = engine.url.database
-    if is_sqlite(engine.url) and database and not Path(database).exists():
-        raise StorageUnavailable(
-            f"database: expected a file at {database}, got none; run `sensei db upgrade`"
-        )
+    check_file(engine)
     with reading(engine) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
-    _refuse_newer(current)
+    refuse_unknown(current)
     if current != (newest := _migrations()[0]):
-        raise StorageUnavailable(
+        raise SchemaMismatch(
             f"database: expected migration {newest}, got {current or 'none'}; "
             "run `sensei db upgrade`"
         )
 
 
-def _refuse_newer(current: str | None) -> None:
+def check_file(engine: Engine) -> None:
+    """Hold that the file of an SQLite database exists: connecting would make it.
+
+    Raises:
+        StorageUnavailable: it does not.
+    """
+    database = engine.url.database
+    if is_sqlite(engine.url) and database and not Path(database).exists():
+        raise StorageUnavailable(
+            f"database: expected a file at {database}, got none; run `sensei db upgrade`"
+        )
+
+
+def refuse_unknown(current: str | None) -> None:
     """Refuse a migration that this software does not have."""
     known = _migrations()
     if current is not None and current not in known:
-        raise StorageUnavailable(
+        raise SchemaMismatch(
             f"database: expected a migration up to {known[0]}, got {current}; "
             "use the newer software that wrote it, or choose another SENSEI_HOME"
         )

@@ -9,20 +9,35 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    FromClause,
+    Table,
+    column,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    table,
+)
 
 from sensei import audit_log, database, rules, tombstones
 from sensei.errors import StorageUnavailable
 from sensei.facts import RETRAINING_DUE
+from sensei.sqlite_copy import automatic_copies, remove_unfinished
+from sensei.suppression import Erasure, add_entries, read_list
 from sensei.tables import Base, Erased, Fact, Learner, ServingState, UserInteraction
 
 _WAIT_SECONDS = 5.0
+_SEARCHED = 20  # for more names at once, rewriting the file is faster than searching it
 
 # Closing a file gives up all locks that the process has on it, SQLite's own too: the next process
 # that left would remove the journal into which this one goes on writing, and the writes were lost
@@ -37,7 +52,7 @@ with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.AC
 
 def personal_tables() -> list[Table]:
     """The tables whose rows name a learner, in `user_id`."""
-    return [table for table in Base.metadata.sorted_tables if "user_id" in table.columns]
+    return [each for each in Base.metadata.sorted_tables if "user_id" in each.columns]
 
 
 def export(
@@ -80,14 +95,31 @@ def _plain(row: Any) -> dict[str, Any]:
 
 
 def erase(
-    engine: Engine, user_id: str, folders: Sequence[Path], by: audit_log.Actor | None = None
+    engine: Engine,
+    user_id: str,
+    folders: Sequence[Path],
+    suppression: Path | None = None,
+    by: audit_log.Actor | None = None,
 ) -> dict[str, int]:
-    """Erase a learner; one who was never seen may not be written about afterwards either.
+    """Erase a learner; see `erase_all`."""
+    return erase_all(engine, [user_id], folders, suppression, by)
+
+
+def erase_all(
+    engine: Engine,
+    user_ids: Collection[str],
+    folders: Sequence[Path],
+    suppression: Path | None = None,
+    by: audit_log.Actor | None = None,
+) -> dict[str, int]:
+    """Erase learners; nothing may be written afterwards about one who was never seen either.
 
     Args:
         engine: the log's database.
-        user_id: the learner.
+        user_ids: the learners.
         folders: what lies in them is made from the log and removed whole: extracts, caches.
+        suppression: the file that outlives a restored backup, see `sensei.suppression`; it is
+            written before anything is deleted. None: the erasure is recorded in the database only.
         by: who asks, for the audit log.
 
     Returns:
@@ -99,26 +131,62 @@ def erase(
     now = datetime.now(UTC)
     with database.writing(engine) as connection:
         tombstones.exclude_writers(connection)
-        audit_log.record(connection, audit_log.ERASE, by, learner=user_id)
-        _bury(connection, user_id, now)
-        _flag_champion(connection, user_id, now)
+        for user_id in user_ids:
+            audit_log.record(connection, audit_log.ERASE, by, learner=user_id)
+        key = _key(connection, suppression)
+        digests = {user_id: tombstones.digest(key, user_id) for user_id in user_ids}
+        if suppression is not None:
+            add_entries(suppression, [Erasure(key, digest, now) for digest in digests.values()])
+        for user_id, tombstone in digests.items():
+            _bury(connection, user_id, tombstone, now)
+            _flag_champion(connection, user_id, now)
         counts = {
-            str(table.name): connection.execute(
-                delete(table).where(table.c.user_id == user_id)
-            ).rowcount
+            str(table.name): sum(_delete(connection, table, user_id) for user_id in user_ids)
             for table in reversed(personal_tables())
         }
-    _empty(folders)
+    empty(folders)
     if database.is_sqlite(engine.url):
-        _scrub(engine, user_id)
+        _scrub(engine, user_ids)
+        file = Path(str(engine.url.database))
+        remove_unfinished(file)
+        for copy in automatic_copies(file):
+            _erase_in_copy(copy, user_ids)
     return counts
 
 
-def _bury(connection: Connection, user_id: str, now: datetime) -> None:
+def _key(connection: Connection, suppression: Path | None) -> str:
+    """The key of tombstones; a database without one takes over that of the suppression list."""
+    key = tombstones.key_of(connection)
+    if key is None:
+        listed = read_list(suppression).erasures if suppression else ()
+        key = tombstones.ensure_key(connection, listed[-1].key if listed else None)
+    return key
+
+
+def _delete(connection: Connection, table: FromClause, user_id: str) -> int:
+    theirs = delete(table).where(table.c.user_id == user_id)  # type: ignore[arg-type]
+    return connection.execute(theirs).rowcount
+
+
+def _erase_in_copy(file: Path, user_ids: Collection[str]) -> None:
+    """Erase learners in an automatic copy; its tables may be those of an older version."""
+    engine = database.connect(f"sqlite:///{file}")
+    try:
+        with database.writing(engine) as connection:
+            inspector = inspect(connection)
+            for name in inspector.get_table_names():
+                if "user_id" in {column["name"] for column in inspector.get_columns(name)}:
+                    for user_id in user_ids:
+                        _delete(connection, table(name, column("user_id")), user_id)
+        _scrub(engine, user_ids)
+    finally:
+        engine.dispose()
+
+
+def _bury(connection: Connection, user_id: str, tombstone: str, now: datetime) -> None:
     """Leave the tombstone, with the learner's revision: the sum of all must never fall."""
     known = select(Learner.revision).where(Learner.user_id == user_id)
     revision = (connection.execute(known).scalar() or 0) + 1
-    tombstone = tombstones.digest(connection, user_id)
     earlier = connection.execute(
         delete(Erased).where(Erased.tombstone == tombstone).returning(Erased.revision)
     ).scalar()
@@ -142,7 +210,12 @@ def _flag_champion(connection: Connection, user_id: str, now: datetime) -> None:
         connection.execute(insert(Fact).values(name=RETRAINING_DUE, value=value))
 
 
-def _empty(folders: Iterable[Path]) -> None:
+def empty(folders: Iterable[Path]) -> None:
+    """Remove all that lies in folders.
+
+    Raises:
+        StorageUnavailable: something remains.
+    """
     for folder in folders:
         for each in folder.iterdir() if folder.is_dir() else ():
             try:
@@ -155,15 +228,16 @@ def _empty(folders: Iterable[Path]) -> None:
                 ) from error
 
 
-def _scrub(engine: Engine, user_id: str) -> None:
-    """Let the files of SQLite hold the name no more, where the rows were neither.
+def _scrub(engine: Engine, user_ids: Collection[str]) -> None:
+    """Let the files of SQLite hold the names no more, where the rows were neither.
 
     Deleted content is overwritten (`secure_delete`), but the journal holds the old pages until it
     is emptied; and an older file may hold rows that were deleted otherwise.
     """
     _empty_journal(engine)
-    spelled = {user_id, json.dumps(user_id)[1:-1]}  # as text, and as JSON columns escape it
-    if _file_holds(engine, spelled):
+    # as text, and as JSON columns escape it
+    spelled = {name for each in user_ids for name in (each, json.dumps(each)[1:-1])}
+    if len(user_ids) > _SEARCHED or _file_holds(engine, spelled):
         with database.storage(engine), engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None, "the pool gave it out"

@@ -64,6 +64,10 @@ class StorageUnavailable(SenseiError):
     """The database or SENSEI_HOME cannot be read or written."""
 
 
+class SchemaMismatch(StorageUnavailable):
+    """The database is at another migration than this software; the sentence shows no address."""
+
+
 class NotRecorded(StorageUnavailable):
     """Events were not acknowledged; sent again with these ids, they are recorded once.
 

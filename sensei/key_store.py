@@ -11,6 +11,7 @@ from sqlalchemy import Engine, insert, select, update
 from sensei import audit_log, database
 from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.keys import PREFIX, ROLES, Key
+from sensei.suppression import Revocation, add_entries
 from sensei.tables import ApiKey
 
 HAD_KEYS = "had-keys"
@@ -76,18 +77,29 @@ def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key,
     return key, shown
 
 
-def revoke(engine: Engine, key_id: str, now: datetime | None = None) -> None:
+def revoke(
+    engine: Engine, key_id: str, now: datetime | None = None, suppression: Path | None = None
+) -> None:
     """Make a key open nothing any more; its row stays.
+
+    Args:
+        engine: of the database.
+        key_id: names the key.
+        now: when; the clock's by default.
+        suppression: the file that outlives a restored backup, see `sensei.suppression`.
 
     Raises:
         InvalidInput: no key that opens anything bears this id.
         StorageUnavailable: nothing was written.
     """
+    now = now or datetime.now(UTC)
     with database.writing(engine) as connection:
         named = update(ApiKey).where(ApiKey.key_id == key_id, ApiKey.revoked_at.is_(None))
-        changed = connection.execute(named.values(revoked_at=now or datetime.now(UTC))).rowcount
+        changed = connection.execute(named.values(revoked_at=now)).rowcount
         if changed:
             audit_log.record(connection, audit_log.KEY_REVOKED, key=key_id)
+        if changed and suppression is not None:
+            add_entries(suppression, [Revocation(key_id, now)])
     if not changed:
         raise InvalidInput(
             f"key: expected the id of one that is valid, got {key_id!r}; see `sensei keys list`"

@@ -1,12 +1,16 @@
 """How many writes touched each learner: raised by every writer, read before every answer."""
 
+import time
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, PoolProxiedConnection
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, update
 
 from sensei import database
 from sensei.errors import StorageUnavailable
+from sensei.tables import Learner
+
+_SINCE = 1_577_836_800  # 2020-01-01 UTC, in seconds since 1970
 
 
 class Revisions:
@@ -65,6 +69,16 @@ def raise_revisions(connection: Connection, user_ids: Collection[str]) -> None:
             "ON CONFLICT (user_id) DO UPDATE SET revision = learners.revision + 1",
             [(user_id,) for user_id in sorted(user_ids)],
         )
+
+
+def raise_all(connection: Connection) -> None:
+    """Raise all revisions beyond any that was ever seen, after older content came back.
+
+    What is cached by a revision, of a learner or of the whole log, is then valid no more. The step
+    is the time in seconds: no learner was written about once a second.
+    """
+    step = int(time.time()) - _SINCE
+    connection.execute(update(Learner).values(revision=Learner.revision + step))
 
 
 def conflict(event_id: str) -> str:

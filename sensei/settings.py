@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sensei.errors import InvalidInput
+from sensei.suppression import FILE
 
 PREFIX = "SENSEI_"
 
@@ -121,6 +122,21 @@ class Settings(BaseSettings):
     def evaluations(self) -> Path:
         """Folder of what evaluations keep to go on from; an erase removes it."""
         return self.root / "evaluations"
+
+    @property
+    def replaced(self) -> Path:
+        """Folder of PostgreSQL dumps made before a restore or an upgrade; an erase empties it."""
+        return self.root / "replaced"
+
+    @property
+    def suppression(self) -> Path:
+        """The suppression list: see `sensei.suppression`."""
+        return self.root / FILE
+
+    @property
+    def erased_whole(self) -> tuple[Path, ...]:
+        """Folders of what is made from the log, which an erase empties."""
+        return self.runs, self.evaluations, self.replaced
 
     @property
     def reports(self) -> Path:

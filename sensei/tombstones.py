@@ -21,19 +21,24 @@ _LOCK = 7_366_729  # any number that nobody else locks in this database
 _CHUNK = 5_000  # names a statement: databases bound its parameters
 
 
-def digest(connection: Connection, user_id: str) -> str:
-    """The tombstone of a learner; makes the key where there is none yet.
+def ensure_key(connection: Connection, adopted: str | None = None) -> str:
+    """The key of this database in hex; stored first where it has none yet.
 
     Args:
         connection: in a writing transaction.
-        user_id: who was erased.
+        adopted: the key to store then, such as that of the suppression list; None makes one.
     """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    fact = dialect.insert(Fact).values(name=_KEY, value=secrets.token_hex(32))
+    fact = dialect.insert(Fact).values(name=_KEY, value=adopted or secrets.token_hex(32))
     connection.execute(fact.on_conflict_do_nothing())
-    key = _key(connection)
-    assert key is not None, "it was made a line above"
-    return _digest(key, user_id)
+    key = key_of(connection)
+    assert key is not None, "it was stored a line above"
+    return key
+
+
+def digest(key: str, user_id: str) -> str:
+    """The tombstone of a learner under a key in hex."""
+    return hmac.digest(bytes.fromhex(key), user_id.encode(), "sha256").hex()
 
 
 def erased(connection: Connection, user_ids: Iterable[str]) -> set[str]:
@@ -42,10 +47,10 @@ def erased(connection: Connection, user_ids: Iterable[str]) -> set[str]:
     No erasure begins until the transaction of `connection` ends: what it writes is taken along.
     """
     _lock(connection, "pg_advisory_xact_lock_shared")
-    key = _key(connection)
+    key = key_of(connection)
     if key is None:
         return set()
-    names = {_digest(key, user_id): user_id for user_id in user_ids}
+    names = {digest(key, user_id): user_id for user_id in user_ids}
     cursor, found, digests = connection.connection.cursor(), set(), list(names)
     for start in range(0, len(digests), _CHUNK):
         chunk = digests[start : start + _CHUNK]
@@ -78,15 +83,12 @@ def _lock(connection: Connection, function: str) -> None:
         connection.connection.cursor().execute(f"SELECT {function}({_LOCK})")
 
 
-def _key(connection: Connection) -> bytes | None:
+def key_of(connection: Connection) -> str | None:
+    """The key of this database in hex; None before the first erasure."""
     cursor = connection.connection.cursor()  # the driver's own: every single write asks
     cursor.execute(f"SELECT value FROM facts WHERE name = '{_KEY}'")  # noqa: S608
     row = cursor.fetchone()
     if row is None:
         return None
     value = row[0] if connection.dialect.name == "postgresql" else orjson.loads(row[0])
-    return bytes.fromhex(value)
-
-
-def _digest(key: bytes, user_id: str) -> str:
-    return hmac.digest(key, user_id.encode(), "sha256").hex()
+    return str(value)

@@ -72,16 +72,19 @@ async def livez(_: Request, __: Query) -> Response:
 
 
 async def readyz(request: Request, _: Query) -> Response:
-    """Whether requests are answered: 503 before the start is over, and once it ends.
+    """Readiness: 503 before the start is over, once it ends, and at another migration of the log.
 
-    Without a log or without a bundle they are, by labelled fallbacks: then it is ready, and says
-    what is missing. Without keys that may be believed nobody is let in: then it is not.
+    Without a log or without a bundle requests are answered by labelled fallbacks: then it is ready,
+    and lists what is missing. Without trusted keys nobody is let in: then it is not ready. With a
+    log at another migration every write is refused until a person acts, so a load balancer should
+    ask workers of the version that fits; reads are still answered.
     """
     worker, keys = _worker(request), _access(request).status()
     troubles = ["service: it starts or ends"] if worker is None else _troubles(worker)
     if not keys.is_ready:
         troubles = [str(keys.note), *troubles]
-    is_ready = worker is not None and keys.is_ready
+    fits = worker is not None and worker.follower.status().mismatch is None
+    is_ready = fits and keys.is_ready
     found = {"ready": is_ready, "troubles": troubles, "keys": keys._asdict()}
     return answer(found, 200 if is_ready else 503)
 
@@ -95,7 +98,7 @@ async def healthz(request: Request, _: Query) -> Response:
     state = worker.engine.state
     return answer(
         {
-            "ready": True,
+            "ready": following.mismatch is None,
             "troubles": _troubles(worker),
             "keys": _access(request).status()._asdict(),
             "worker": os.getpid(),
@@ -135,7 +138,10 @@ def _troubles(worker: "Worker") -> list[str]:
     moved = worker.log_file.trouble if worker.log_file else None
     found = {
         f"{moved}; until then nothing is written": moved is not None,
-        "log: expected an answer, got none; what is served stays": not (following.log or moved),
+        following.mismatch or "": following.mismatch is not None,
+        "log: expected an answer, got none; what is served stays": not (
+            following.log or moved or following.mismatch
+        ),
         "models: expected a bundle, got none; run `sensei run`": model is None,
         f"bundle: expected the one that is pointed at, got a refusal; {on}, see the service's "
         "log": following.refused is not None,

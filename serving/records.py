@@ -26,11 +26,18 @@ class Records:
     Args:
         connect: opens the log; called again after a failure to open.
         folders: what lies in them is made from the log, and an erase empties them.
+        suppression: the list of who was erased, which outlives a restored backup.
     """
 
-    def __init__(self, connect: "Callable[[], Log]", folders: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        connect: "Callable[[], Log]",
+        folders: Sequence[Path],
+        suppression: Path | None = None,
+    ) -> None:
         self._connect = connect
         self._folders = folders
+        self._suppression = suppression
         self._opened: Log | None = None
         self._seen: dict[int, tuple[Topic, Resource]] = {}
         self._monitored: dict[str, Any] = {}
@@ -111,4 +118,4 @@ class Records:
         Raises:
             StorageUnavailable: something may remain; repeat it.
         """
-        return erasure.erase(self._log.engine, user_id, self._folders, by)
+        return erasure.erase(self._log.engine, user_id, self._folders, self._suppression, by)

@@ -19,7 +19,7 @@ from features.history import FOLD_VERSION, History
 from features.recency import NEVER
 from sensei import curriculum
 from sensei.bundle import Bundle
-from sensei.errors import IncompatibleBundle, SenseiError, StorageUnavailable
+from sensei.errors import IncompatibleBundle, SchemaMismatch, SenseiError, StorageUnavailable
 from sensei.facts import TRIAL
 from serving.arms import Arms
 from serving.catalogue import Catalogue
@@ -51,6 +51,7 @@ class Following:
 
     Attributes:
         log: whether it answered when it was last asked.
+        mismatch: the sentence about a log at another migration, if it is at one.
         refused: why the bundle that is pointed at does not serve, if it does not.
         refused_challenger: the same of the bundle of a live trial.
         polled_seconds: since the pointer was last read; None before the first time.
@@ -59,6 +60,7 @@ class Following:
     """
 
     log: bool
+    mismatch: str | None
     refused: str | None
     refused_challenger: str | None
     polled_seconds: float | None
@@ -149,6 +151,7 @@ class Follower:
         self._polled_at: float | None = None
         self._refreshed_at = -math.inf
         self._failing = False
+        self._mismatch: str | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="follower")
 
@@ -174,6 +177,7 @@ class Follower:
         now = self._monotonic()
         return Following(
             log=not self._failing and self._polled_at is not None,
+            mismatch=self._mismatch,
             refused=self._champion.refused,
             refused_challenger=self._challenger.refused,
             polled_seconds=None if self._polled_at is None else now - self._polled_at,
@@ -198,13 +202,14 @@ class Follower:
             if not self._failing:  # once an outage
                 logger.warning("the log is not followed, what is served stays: %s", error)
             self._failing = True
+            self._mismatch = str(error) if isinstance(error, SchemaMismatch) else None
             if self._log is not None:
                 self._log.close()
                 self._log = None
         except Exception:  # the thread must outlive whatever one look runs into
             logger.exception("the log is not followed")
         else:
-            self._failing = False
+            self._failing, self._mismatch = False, None
 
     def _follow(self, log: "Log") -> None:
         serving, (digest, share) = self._engine.state, _trial(log.get_fact(TRIAL))

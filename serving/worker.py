@@ -85,7 +85,7 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     predictions.start()
     durations = Measuring(connect, clock, lambda read: engine.swap(durations=read))
     durations.start()
-    records = Records(connect, (settings.runs, settings.evaluations))
+    records = Records(connect, settings.erased_whole, settings.suppression)
     if log_file:
         log_file.watch(WATCH_SECONDS)
     return Worker(engine, follower, predictions, durations, Recorder(connect), records, log_file)

@@ -1,16 +1,17 @@
 """A glance at what MLflow holds, in milliseconds: importing MLflow alone takes seconds."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sensei.errors import StorageUnavailable
@@ -59,6 +60,7 @@ def read_tracked(uri: str, models: Sequence[str]) -> Tracked:
     Raises:
         StorageUnavailable: neither answers.
     """
+    check_store(uri)
     with _answering(uri):
         return (_served if uri.startswith("http") else _stored)(uri, models)
 
@@ -90,6 +92,8 @@ def store_version(uri: str) -> str | None:
         engine = create_engine(uri)
         try:
             with engine.connect() as connection:
+                if not inspect(connection).has_table("alembic_version"):
+                    return None
                 found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
                 return None if found is None else str(found)
         finally:
@@ -160,13 +164,76 @@ def _moment(milliseconds: Any) -> datetime:
 
 def newest_migration() -> str:
     """The newest migration of the MLflow that is installed: no other one builds on it."""
-    found = find_spec("mlflow")
-    assert found is not None
-    assert found.submodule_search_locations
-    folder = Path(found.submodule_search_locations[0], "store", "db_migrations", "versions")
-    texts = [path.read_text() for path in folder.glob("*.py")]
+    return _mlflow_migrations()[0]
+
+
+def check_store(uri: str) -> None:
+    """Hold that MLflow's database is at the migration of the MLflow that is installed.
+
+    A server checks its own database.
+
+    Raises:
+        StorageUnavailable: it is at another one, or does not answer.
+    """
+    if uri.startswith("http"):
+        return
+    current = store_version(uri)
+    if current is not None:
+        newest, known = _mlflow_migrations()
+        upgrade = f"back it up, then run `mlflow db upgrade {uri.split('@')[-1]}`"
+        check_migration("MLflow", current, newest, known, upgrade)
+
+
+def check_migration(
+    library: str, current: str, newest: str, known: Collection[str], upgrade: str = ""
+) -> None:
+    """Hold that a library's store is at a migration that the installed version can use.
+
+    Args:
+        library: its name; that of the package is the same in lower case.
+        current: the migration of the store.
+        newest: the newest migration that is installed.
+        known: all migrations that are installed.
+        upgrade: how to upgrade an older store; empty if the library does so by itself.
+
+    Raises:
+        StorageUnavailable: it is older and must be upgraded, or a newer version wrote it.
+    """
+    installed = f"{library} {version(library.lower())}"
+    if current not in known:
+        raise StorageUnavailable(
+            f"{library}: expected a store at migration {newest} or older, as {installed} is "
+            f"installed, got {current}, which a newer {library} wrote; install that version of "
+            f"{library}, put back a copy of the store, or choose another SENSEI_HOME"
+        )
+    if upgrade and current != newest:
+        raise StorageUnavailable(
+            f"{library}: expected a store at migration {newest}, as {installed} is installed, "
+            f"got the older {current}; {upgrade}"
+        )
+
+
+def migrations_in(folder: Path) -> tuple[str, frozenset[str]]:
+    """The newest of the Alembic migrations in a folder, and all of them."""
+    texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
     named, built_on = (
-        {word for text in texts for word in re.findall(rf'^{key} = "(\w+)"', text, re.MULTILINE)}
+        frozenset(
+            word
+            for text in texts
+            for word in re.findall(rf"^{key} = ['\"](\w+)['\"]", text, re.MULTILINE)
+        )
         for key in ("revision", "down_revision")
     )
-    return ", ".join(sorted(named - built_on))
+    return ", ".join(sorted(named - built_on)), named
+
+
+def _mlflow_migrations() -> tuple[str, frozenset[str]]:
+    return migrations_in(package_folder("mlflow") / "store/db_migrations/versions")
+
+
+def package_folder(package: str) -> Path:
+    """The folder of an installed package, which is not imported: that may take seconds."""
+    found = find_spec(package)
+    assert found is not None
+    assert found.submodule_search_locations
+    return Path(found.submodule_search_locations[0])

@@ -12,11 +12,17 @@ from training.ledger import Move
 from training.promotion import finish, one_at_a_time, promote_alone
 from training.registry import Registry
 
+MOVED = "its alias was moved by hand in MLflow"
+RESTORED = "it was promoted after the backup that was restored, as its alias in MLflow says"
+"""Why an alias is at another version than the ledger says."""
+
 UNKNOWN = "unknown"
 """Who decided where an alias was moved by hand: MLflow does not know who clicked."""
 
 
-def reconcile(log: Log, registry: Registry, folder: Path, now: datetime) -> list[str]:
+def reconcile(
+    log: Log, registry: Registry, folder: Path, now: datetime, why: str = MOVED
+) -> list[str]:
     """Finish what a crash cut off, follow aliases that a person moved, set the pointer right.
 
     An alias `champion` that was moved in MLflow becomes a line of the ledger and serving follows;
@@ -28,6 +34,7 @@ def reconcile(log: Log, registry: Registry, folder: Path, now: datetime) -> list
         registry: holds versions and aliases.
         folder: of the bundles.
         now: time of what is decided hereby.
+        why: why an alias may be at another version than the ledger says.
 
     Returns:
         What was done, a sentence each; empty where all agreed.
@@ -41,26 +48,26 @@ def reconcile(log: Log, registry: Registry, folder: Path, now: datetime) -> list
             for line in finish(log, registry, now)
         ]
         for model in get_args(ModelName):
-            done += _follow_alias(log, registry, folder, model, now)
+            done += _follow_alias(log, registry, folder, model, now, why)
         return done + _mend_pointer(log)
 
 
 def _follow_alias(
-    log: Log, registry: Registry, folder: Path, model: str, now: datetime
+    log: Log, registry: Registry, folder: Path, model: str, now: datetime, why: str
 ) -> list[str]:
     champion, bearer = ledger.champions(ledger.read(log)).get(model), registry.champion(model)
     if bearer == champion:
         return []
     if bearer is None:
         return _put_back(registry, model, champion, "its alias `champion` was removed")
-    reason = {"reason": "The alias `champion` was moved by hand in MLflow."}
+    reason = {"reason": f"Reconciled: {why}."}
     move = Move(model, champion, bearer, reason)
     try:
         promote_alone(log, registry, folder, [move], UNKNOWN, now)
     except IncompatibleBundle as error:
-        moved = f"its alias `champion` was moved by hand to version {bearer}, which cannot serve"
+        moved = f"its alias `champion` was at version {bearer}, which cannot serve"
         return _put_back(registry, model, champion, f"{moved} ({error})")
-    return [f"{model}: version {bearer} is champion: its alias was moved by hand in MLflow."]
+    return [f"{model}: version {bearer} is champion: {why}."]
 
 
 def _put_back(registry: Registry, model: str, champion: str | None, why: str) -> list[str]:

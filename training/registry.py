@@ -40,8 +40,11 @@ class Registry:
             artifacts: folder for models and plots; a server keeps its own.
 
         Raises:
-            StorageUnavailable: the URI does not answer.
+            StorageUnavailable: the URI does not answer, or is at another migration.
         """
+        from training.glance import check_store
+
+        check_store(tracking_uri)
         from mlflow import MlflowClient
 
         os.environ.setdefault(*_RETRIES)

@@ -1,0 +1,146 @@
+"""PostgreSQL's own tools: a dump, its verification, and its way back in one transaction.
+
+Connection parameters go to the tools by their environment variables: process arguments can be
+read by every user of the machine.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import Engine
+
+from sensei.errors import InvalidInput, StorageUnavailable
+
+LOCK_SECONDS = 30
+"""A restore that others keep from the tables for longer is given up."""
+
+_INSTALLED = "/usr/lib/postgresql"
+_OF_ANYBODY = ["--no-owner", "--no-privileges"]
+
+
+def dump(engine: Engine, names: Sequence[str], snapshot: str, target: Path) -> None:
+    """Write tables and views as of a snapshot into a file in PostgreSQL's custom format.
+
+    Raises:
+        StorageUnavailable: the tool is absent or failed.
+    """
+    parameters, environment = _connection(engine)
+    command = [find_tool("pg_dump"), "--no-password", "--format=custom", *_OF_ANYBODY]
+    command += [f"--snapshot={snapshot}", *(f"--table={name}" for name in names)]
+    _run([*command, f"--file={target}", f"--dbname={parameters}"], environment)
+
+
+def verify_dump(file: Path) -> None:
+    """Read a whole dump.
+
+    Raises:
+        StorageUnavailable: the tool is absent, or the dump is damaged.
+    """
+    _run([find_tool("pg_restore"), "--file=/dev/null", str(file)], {})
+
+
+def dumped_migration(file: Path) -> str:
+    """The migration of a dump.
+
+    Raises:
+        StorageUnavailable: the tool is absent.
+        InvalidInput: it is no dump of the log.
+    """
+    command = [find_tool("pg_restore"), "--data-only", "--table=alembic_version", "--file=-"]
+    said = subprocess.run([*command, str(file)], capture_output=True, text=True)  # noqa: S603
+    found = re.search(r"^COPY .*alembic_version.*;\n(\w+)$", said.stdout, re.MULTILINE)
+    if found is None:
+        raise InvalidInput(
+            f"file: expected a dump of the log, got {file} without its migration; use another one"
+        )
+    return found[1]
+
+
+def load_dump(engine: Engine, file: Path, tables: Sequence[str], views: Sequence[str]) -> None:
+    """Replace tables and views by those of a dump, in one transaction: all or nothing.
+
+    Raises:
+        StorageUnavailable: a tool is absent or failed; nothing was changed.
+    """
+    parameters, environment = _connection(engine)
+    read = [find_tool("pg_restore"), *_OF_ANYBODY, "--file=-", str(file)]
+    first = f"SET lock_timeout = '{LOCK_SECONDS}s'; SET client_min_messages = warning;"
+    drop = f"DROP VIEW IF EXISTS {', '.join(views)}; DROP TABLE IF EXISTS {', '.join(tables)}"
+    write = [find_tool("psql"), "--no-password", "--no-psqlrc", "--quiet", "--single-transaction"]
+    write += ["--set=ON_ERROR_STOP=1", f"--dbname={parameters}", f"--command={first}"]
+    write += [f"--command={drop}", "--file=-"]
+    with tempfile.TemporaryFile() as said:
+        reader = subprocess.Popen(read, stdout=subprocess.PIPE, stderr=said)  # noqa: S603
+        writer = subprocess.Popen(  # noqa: S603 - no shell
+            write,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env=os.environ | environment,
+        )
+        assert reader.stdout is not None
+        assert writer.stdin is not None
+        try:
+            shutil.copyfileobj(reader.stdout, writer.stdin)
+        except BrokenPipeError:
+            reader.kill()  # the writer failed, and says why
+        if reader.wait():
+            writer.kill()  # at the end of its input it would commit what came so far
+        writer.communicate()
+        if reader.returncode or writer.returncode:
+            raise _failed("psql", said)
+
+
+def find_tool(name: str) -> str:
+    """A tool of PostgreSQL, on PATH or where Debian installs them.
+
+    Raises:
+        StorageUnavailable: it is in neither place.
+    """
+    places = sorted(Path(_INSTALLED).glob(f"*/bin/{name}"), key=lambda place: place.parts[-3])
+    found = shutil.which(name) or (str(places[-1]) if places else None)
+    if found is None:
+        raise StorageUnavailable(
+            f"{name}: expected PostgreSQL's tool on PATH or in {_INSTALLED}/*/bin, got none; "
+            "install PostgreSQL's client programs (Debian: postgresql-client)"
+        )
+    return found
+
+
+def _connection(engine: Engine) -> tuple[str, dict[str, str]]:
+    """Parameters that may be seen, and the others as environment variables."""
+    _, given = engine.dialect.create_connect_args(engine.url)
+    variables = {each.keyword.decode(): each.envvar for each in pq.Conninfo.get_defaults()}
+    shown, hidden = {}, {}
+    for name, value in given.items():  # also what only the driver knows
+        if variable := variables.get(name):
+            hidden[variable.decode()] = str(value)
+        elif name in variables and name != "sslpassword":  # that has no variable
+            shown[name] = value
+    return make_conninfo("", **shown), hidden
+
+
+def _run(command: Sequence[str], environment: dict[str, str]) -> None:
+    with tempfile.TemporaryFile() as said:
+        found = subprocess.run(  # noqa: S603 - no shell
+            command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=said
+        )
+        if found.returncode:
+            raise _failed(Path(command[0]).name, said)
+
+
+def _failed(name: str, said: IO[bytes]) -> StorageUnavailable:
+    said.seek(0)
+    lines = said.read().decode(errors="replace").strip().splitlines() or ["no word"]
+    telling = next((line for line in lines if "error" in line.lower()), lines[-1])
+    return StorageUnavailable(
+        f"{name}: expected it to end well, got {telling!r}; correct that, then repeat"
+    )
