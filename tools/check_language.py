@@ -26,7 +26,7 @@ WORDS = {
     r"he|his|him|himself": "write they, their, them",
     r"anew": "write again",
     r"lately": "write recently",
-    r"mend(s|ed|ing)?": "write fix",
+    r"mend|mends|mended|mending": "write fix",
     r"so many": "name the number or write maximum",
     r"beside": "write compared with, next to, or in addition to",
 }

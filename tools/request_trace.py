@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -28,6 +28,9 @@ App = Callable[[Message, Any, Any], Awaitable[None]]
 
 WARM_UP = 5
 """Requests of each kind before the traced one: imports and caches are filled by then."""
+
+SETTINGS = {"SENSEI_LOG_LEVEL": "WARNING", "SENSEI_CONTROL_SHARE": "0"}
+"""No line per request, and every learner is answered by the champion."""
 
 COHORT = (("simulate", "--learners", "60", "--days", "40"), ("train", "--models", "reference"))
 """Commands that fill an empty SENSEI_HOME where the caller names none."""
@@ -49,14 +52,15 @@ class Trace(NamedTuple):
 
 
 def trace_requests(root: Path, home: Path | None = None) -> dict[str, Trace]:
-    """Trace POST submit-quiz and the GET recommendations that follows it.
+    """Trace a quiz of a known learner and two questions that no cached answer can serve.
 
     Args:
         root: the checkout to trace; its packages must not be imported yet.
-        home: a SENSEI_HOME in which `sensei train` ran; by default one is made, in a minute.
+        home: a SENSEI_HOME in which `sensei train` ran, which is copied; by default one is made,
+            which takes minutes. Figures depend on its models: compare figures of one home.
 
     Returns:
-        Request line -> its trace.
+        Request -> its trace.
     """
     sys.path.insert(0, str(root))
     with TemporaryDirectory(prefix="sensei-trace-") as folder:
@@ -65,33 +69,47 @@ def trace_requests(root: Path, home: Path | None = None) -> dict[str, Trace]:
             _fill(root, copy)
         else:
             shutil.copytree(home, copy, ignore=shutil.ignore_patterns("prefect", "bentoml"))
-        os.environ |= {"SENSEI_HOME": str(copy), "SENSEI_LOG_LEVEL": "WARNING"}
+        os.environ |= {"SENSEI_HOME": str(copy), **SETTINGS}
         os.environ.pop("SENSEI_DATABASE_URL", None)
-        return asyncio.run(_traced(root, *_learner(copy)))
+        return asyncio.run(_traced(root, _topics(copy)))
 
 
-async def _traced(root: Path, username: str, topic_id: int) -> dict[str, Trace]:
+async def _traced(root: Path, topics: list[int]) -> dict[str, Trace]:
     packages = [root / name for name in installed_packages(root)]
     traces = {}
     async with _started(_application(root)) as app:
         for number in range(WARM_UP + 1):
-            for method, path, body in _requests(username, topic_id, number):
+            for name, request in _requests(topics[number % len(topics)], number).items():
                 with _recorded(packages) as files:
-                    status = await _status(app, method, path, body)
+                    status = await _status(app, request)
                 if status not in (200, 201):
-                    raise RuntimeError(f"{method} {path}: expected status 200, got {status}")
-                traces[f"{method} {path.rpartition('/')[2]}"] = _summary(files)
+                    raise RuntimeError(f"{name}: expected status 200, got {status}")
+                traces[name] = _summary(files)
     return traces
 
 
-def _requests(username: str, topic_id: int, number: int) -> list[tuple[str, str, bytes]]:
-    """Build a new quiz and the question after it, which no cached answer can serve."""
+class Request(NamedTuple):
+    """An HTTP request to the service."""
+
+    method: str
+    path: str
+    query: str = ""
+    body: bytes = b""
+
+
+def _requests(topic_id: int, number: int) -> dict[str, Request]:
+    """Build one round: a new quiz, the question after it, and another one without new events.
+
+    The count differs from that of the question before, so no answer of that minute is repeated.
+    """
     quiz = {"topic_id": topic_id, "score": 0.8, "duration": 240, "difficulty": "hard"}
     body = json.dumps(quiz | {"event_id": f"traced-{number}"}).encode()
-    return [
-        ("POST", f"/api/learning/{username}/submit-quiz", body),
-        ("GET", f"/api/user/{username}/recommendations", b""),
-    ]
+    question = Request("GET", "/api/user/traced/recommendations", "count=5")
+    return {
+        "POST submit-quiz": Request("POST", "/api/learning/traced/submit-quiz", body=body),
+        "GET recommendations after a quiz": question,
+        "GET recommendations": question._replace(query="count=3"),
+    }
 
 
 def _summary(files: list[str]) -> Trace:
@@ -141,9 +159,9 @@ async def _started(app: App) -> Any:
     await task
 
 
-async def _status(app: App, method: str, path: str, body: bytes) -> int:
+async def _status(app: App, request: Request) -> int:
     status: list[int] = []
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+    waiting = [{"type": "http.request", "body": request.body, "more_body": False}]
 
     async def receive() -> Message:
         return waiting.pop() if waiting else {"type": "http.disconnect"}
@@ -152,25 +170,25 @@ async def _status(app: App, method: str, path: str, body: bytes) -> int:
         if message["type"] == "http.response.start":
             status.append(message["status"])
 
-    await app(_scope(method, path, body), receive, send)
+    await app(_scope(request), receive, send)
     return status[0]
 
 
-def _scope(method: str, path: str, body: bytes) -> Message:
+def _scope(request: Request) -> Message:
     headers = [(b"host", b"127.0.0.1")]
-    if body:
-        length = (b"content-length", str(len(body)).encode())
+    if request.body:
+        length = (b"content-length", str(len(request.body)).encode())
         headers += [(b"content-type", b"application/json"), length]
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": method,
+        "method": request.method,
         "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
+        "path": request.path,
+        "raw_path": request.path.encode(),
         "root_path": "",
-        "query_string": b"",
+        "query_string": request.query.encode(),
         "headers": headers,
         "client": ("127.0.0.1", 40000),
         "server": ("127.0.0.1", 8000),
@@ -178,14 +196,14 @@ def _scope(method: str, path: str, body: bytes) -> Message:
     }
 
 
-def _learner(home: Path) -> tuple[str, int]:
-    """Choose the learner with most events, and the topic of their last event."""
-    with sqlite3.connect(home / "sensei.db") as database:
-        row = database.execute(
-            "SELECT user_id, topic_id, count(*) AS events, max(timestamp) FROM user_interactions "
-            "GROUP BY user_id ORDER BY events DESC, user_id LIMIT 1"
-        ).fetchone()
-    return str(row[0]), int(row[1])
+def _topics(home: Path) -> list[int]:
+    """Name the three topics of the log that have most events; any topics if it has none."""
+    with closing(sqlite3.connect(home / "sensei.db")) as database:
+        rows = database.execute(
+            "SELECT topic_id FROM user_interactions GROUP BY topic_id "
+            "ORDER BY count(*) DESC, topic_id LIMIT 3"
+        ).fetchall()
+    return [int(row[0]) for row in rows] or [1, 2, 3]
 
 
 def _fill(root: Path, home: Path) -> None:

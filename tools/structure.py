@@ -79,12 +79,15 @@ def longest_chain(packages: list[str]) -> list[str]:
     def chain(module: str) -> tuple[str, ...]:
         entered.add(module)
         imported = graph.find_modules_directly_imported_by(module) - entered
-        tails = [chain(name) for name in sorted(imported)]
+        rest: tuple[str, ...] = ()
+        for name in sorted(imported):
+            rest = max(rest, chain(name), key=len)
         entered.remove(module)
-        return (module, *max([(), *tails], key=len))
+        return (module, *rest)
 
     chains = [chain(module) for module in sorted(graph.modules)]
-    return list(max(chains, key=len))
+    longest = max(chains, key=len)
+    return list(longest)
 
 
 def language_counts(root: Path) -> dict[str, int]:
