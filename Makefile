@@ -14,7 +14,7 @@ export MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR := false
 export PREFECT_HOME ?= $(abspath $(SENSEI_HOME))/prefect
 export PROJECT_ROOT := $(CURDIR)
 
-.PHONY: run up test test-all check bench bench-serve server deploy worker mlflow lock clean
+.PHONY: run up test test-all check check-tree structure bench bench-serve server deploy worker mlflow lock clean
 
 run: .venv/ready   ## the main job: log -> models -> report, and what to do next
 	@$(BIN)/sensei run
@@ -27,6 +27,12 @@ test-all: .venv/ready   ## also the slow stories
 
 check: .venv/ready   ## style, types, direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+check-tree: .venv/ready   ## unique names of files and classes, plain language
+	@$(BIN)/python -m tools.check_names; names=$$?; $(BIN)/python -m tools.check_language && exit $$names
+
+structure: .venv/ready   ## sizes, names, language, import chain and calls per request of the tree
+	@$(BIN)/python -m tools.structure
 
 bench: .venv/ready   ## speed and memory against peers, as ratios (LARGE=1 adds 10 M rows)
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b $(if $(LARGE),--large) || exit 1; done
@@ -57,9 +63,12 @@ mlflow: .venv/ready   ## MLflow's UI on http://127.0.0.1:5001
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock:   ## resolve the pins again, without index addresses
-	$(BIN)/uv pip compile --python-version 3.11 --universal --all-extras --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
+COMPILE := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes \
+  --no-emit-index-url --no-annotate --no-header
+
+lock:   ## resolve the pins of both locks again, without index addresses; common pins agree
+	$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	$(COMPILE) --group serving -c requirements.lock -o requirements-serving.lock
 
 clean:   ## remove what runs wrote (SENSEI_HOME) but keep the environment
 	rm -rf "$(SENSEI_HOME)"

@@ -1,0 +1,1 @@
+"""Checks and measurements of the source tree itself; not part of the installed packages."""
