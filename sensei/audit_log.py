@@ -84,7 +84,9 @@ def record(
         detail: what else defines the act; JSON.
     """
     actor = by or process_owner()
-    subject = None if learner is None else tombstones.digest(connection, learner)
+    subject = None
+    if learner is not None:
+        subject = tombstones.digest(tombstones.ensure_key(connection), learner)
     entry = Entry(datetime.now(UTC), actor.name, action, actor.origin, subject, detail)
     connection.execute(insert(AuditEntry).values(**vars(entry)))
 

@@ -207,5 +207,6 @@ def test_the_kernel_is_asked_once_per_connection_and_a_port_used_again_is_anothe
     assert keyless.foreign(connection.scope, connection.headers) is None
     connection.close_the_other_end()
     assert keyless.foreign(connection.scope, connection.headers) is None  # its tuple is the same
-    again = connection.scope | {"client": tuple([*connection.scope["client"]])}
+    address, port = connection.scope["client"]
+    again = connection.scope | {"client": (address, port)}
     assert keyless.foreign(again, connection.headers)
