@@ -86,7 +86,7 @@ async def healthz(request: Request, _: Query) -> Response:
             "fold_version": FOLD_VERSION,
             "champion": _served(worker.engine.model),
             "challenger": _served(worker.engine.challenger),
-            "log": following.log,
+            "log": _log_answers(worker),
             "polled_seconds": following.polled_seconds,
             "refreshed_seconds": following.refreshed_seconds,
             "answers_waiting": predictions.waiting,
@@ -107,12 +107,16 @@ def _served(model: "Model | None") -> dict[str, object] | None:
     return {"bundle": model.digest, "versions": {name: each.version for name, each in entries}}
 
 
+def _log_answers(worker: "Worker") -> bool:
+    return worker.follower.status().log and not worker.engine.learners.is_unreachable
+
+
 def _troubles(worker: "Worker") -> list[str]:
     """What stands in the way of the best answers. Not where things lie: anybody may ask."""
     following, engine = worker.follower.status(), worker.engine
     on = f"{engine.model.digest[:12]} serves on" if engine.model else "none serves"
     found = {
-        "log: expected an answer, got none; what is served stays": not following.log,
+        "log: expected an answer, got none; what is served stays": not _log_answers(worker),
         "models: expected a bundle, got none; run `sensei run`": engine.model is None,
         f"bundle: expected the one that is pointed at, got a refusal; {on}, see the service's "
         "log": following.refused is not None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sensei import curriculum
 from sensei.curriculum import Topic
-from sensei.database import storage
+from sensei.database import PROMPT, STEADY, storage
 from sensei.errors import StorageUnavailable
 from sensei.log import Log, open_log
 from sensei.settings import Settings
@@ -46,6 +46,8 @@ class Worker:
         self.predictions.close()
         self.follower.close()
         self.durations.close()
+        self.engine.learners.close()
+        self.records.close()
 
 
 def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
@@ -60,11 +62,14 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
         return time.time_ns() // 1000
 
     def connect() -> Log:
-        return open_log(settings.log_url)
+        return open_log(settings.log_url, STEADY)
+
+    def ask() -> Log:
+        return open_log(settings.log_url, PROMPT)
 
     topics, is_new = _topics(settings.log_url)
     predictions = Predictions(connect, settings.kept_predictions_days, clock)
-    learners, catalogue = Learners(connect, time.monotonic), Catalogue.of(topics)
+    learners, catalogue = Learners(ask, time.monotonic), Catalogue.of(topics)
     arms = Arms(settings.control_share)
     engine = Engine(learners, None, catalogue, clock, arms, predictions.put)
     follower = Follower(
@@ -78,13 +83,13 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     durations = Measuring(connect, clock, partial(setattr, engine, "durations"))
     durations.start()
     records = Records(connect, (settings.runs, settings.evaluations))
-    return Worker(engine, follower, predictions, durations, Recorder(connect), records)
+    return Worker(engine, follower, predictions, durations, Recorder(ask), records)
 
 
 def _topics(url: str) -> tuple[Sequence[Topic], bool]:
     """The topics of the log, and whether the log is empty or cannot be asked."""
     try:
-        log = open_log(url)
+        log = open_log(url, STEADY)
         try:
             with storage(log.engine):
                 topics = curriculum.read(log.engine).topics
