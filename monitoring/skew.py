@@ -27,6 +27,7 @@ from sensei.contracts import (
     DIFFICULTY_INPUTS,
     LOG_UNREACHABLE,
     RECOMMENDATION_INPUTS,
+    STALE_LEARNER,
     Input,
 )
 
@@ -135,10 +136,16 @@ def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Log
         "SELECT user_id, kind, topic_id, bundle, CAST(inputs AS TEXT), created_at FROM predictions "
         "WHERE created_at >= :start AND created_at < :end AND inputs IS NOT NULL "
         "AND kind IN ('recommendation', 'difficulty') AND bundle IS NOT NULL "
-        "AND (fallback IS NULL OR fallback <> :unreachable) "
+        "AND (fallback IS NULL OR fallback NOT IN (:unreachable, :stale)) "
         "ORDER BY created_at DESC LIMIT :most"
     )
-    given = {"start": start_us, "end": end_us, "unreachable": LOG_UNREACHABLE, "most": most}
+    given = {
+        "start": start_us,
+        "end": end_us,
+        "unreachable": LOG_UNREACHABLE,
+        "stale": STALE_LEARNER,
+        "most": most,
+    }
     with database.reading(engine) as connection:
         rows = connection.execute(query, given).all()
     found = []

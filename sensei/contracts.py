@@ -43,7 +43,10 @@ DAY = 86_400_000_000
 """Microseconds: times are counted from 1970 on, in UTC."""
 
 LOG_UNREACHABLE = "log_unreachable"
-"""Fallback of an answer that was given without knowing the learner, though he may be known."""
+"""Fallback of an answer that was given without knowing the learner, who may be known."""
+
+STALE_LEARNER = "stale_learner"
+"""Fallback of an answer from the last known state of a learner, while the log does not answer."""
 
 MAX_FUTURE_MINUTES = 5
 """An event further in the future than this is refused."""

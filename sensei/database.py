@@ -3,11 +3,11 @@
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import psycopg
@@ -15,6 +15,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     URL,
     Connection,
@@ -36,14 +37,63 @@ if sys.platform != "win32":
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MILLISECONDS = 2000  # a writer waits this long for another one, then the caller is told
 _FILE = "database_file"  # the execution option that holds an engine's file
-CONNECT_SECONDS = 5  # a server that does not answer is said to be so, not waited for
+NETWORK = {
+    "connect_timeout": "5",  # seconds
+    "keepalives_idle": "5",  # seconds without a word until the server's machine is asked
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",  # milliseconds until what was sent must have been received
+}
+"""Connections to PostgreSQL; what the address says otherwise is kept."""
 
 
-def connect(url: str, file: DatabaseFile | None = None) -> Engine:
+class Deadlines(NamedTuple):
+    """Longest waits for PostgreSQL, in seconds.
+
+    Attributes:
+        lock: for a lock that another connection holds.
+        statement: for a statement; for a server that is silent, a second more.
+    """
+
+    lock: float
+    statement: float
+
+
+PATIENT = Deadlines(lock=30, statement=3600)
+"""For runs and commands."""
+
+STEADY = Deadlines(lock=2, statement=30)
+"""For what the service does in the background."""
+
+PROMPT = Deadlines(lock=2, statement=4)
+"""For what a request waits for; its own deadline is shorter, and a thread waits so long."""
+
+
+class Answering(psycopg.Connection[Any]):
+    """A connection with a deadline of its own, for a server that is silent: stopped, or cut off.
+
+    The server's own limits (`statement_timeout`, `lock_timeout`) cannot help there, and those of
+    TCP do not, because the server's machine still acknowledges what it receives.
+    """
+
+    answer_seconds: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for an answer until the deadline, then close the connection."""
+        try:
+            return super().wait(gen, interval, self.answer_seconds if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.close()  # the answer may come yet, and nobody waits for it
+            raise
+
+
+def connect(url: str, deadlines: Deadlines = PATIENT, file: DatabaseFile | None = None) -> Engine:
     """An engine for SQLite or PostgreSQL; opens no connection yet.
 
     Args:
         url: of the database.
+        deadlines: of PostgreSQL; SQLite waits for a lock `BUSY_MILLISECONDS` at most.
         file: what several engines of a process hold to be SQLite's file; by default the engine
             holds to what it opens first, until it is disposed of.
 
@@ -54,9 +104,11 @@ def connect(url: str, file: DatabaseFile | None = None) -> Engine:
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if not is_sqlite(parsed):
-        if "connect_timeout" not in parsed.query:
-            parsed = parsed.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
-        return create_engine(parsed, pool_pre_ping=True)
+        parsed = parsed.update_query_dict(NETWORK | dict(parsed.query))
+        postgres = create_engine(parsed, pool_pre_ping=True)
+        event.listen(postgres, "do_connect", _connect_postgres)
+        event.listen(postgres, "connect", partial(_prepare_postgres, deadlines))
+        return postgres
     held = file or DatabaseFile(str(parsed.database))
     engine = create_engine(parsed, execution_options={_FILE: held})
     event.listen(engine, "do_connect", lambda *_: held.check())
@@ -101,6 +153,23 @@ def _parse(url: str) -> URL:
 def is_sqlite(url: URL) -> bool:
     """Whether the URL names an SQLite file."""
     return url.get_backend_name() == "sqlite"
+
+
+def _connect_postgres(
+    _dialect: Any, _record: Any, arguments: Sequence[Any], named: dict[str, Any]
+) -> Answering:
+    return Answering.connect(*arguments, **named)
+
+
+def _prepare_postgres(deadlines: Deadlines, connection: Answering, _record: Any) -> None:
+    # Not by the address (`options`): poolers such as PgBouncer refuse that.
+    connection.answer_seconds = deadlines.statement + 1
+    autocommit, connection.autocommit = connection.autocommit, True
+    connection.execute(
+        f"SET lock_timeout = {int(1000 * deadlines.lock)}; "
+        f"SET statement_timeout = {int(1000 * deadlines.statement)}"
+    )
+    connection.autocommit = autocommit
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
+import orjson
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, update
 
 from sensei import database
@@ -24,6 +25,7 @@ class Revisions:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._sqlite = database.is_sqlite(engine.url)
         self._connection: PoolProxiedConnection | None = None
         self._execute: Any = None
 
@@ -51,13 +53,16 @@ class Revisions:
 
     def _read(self, user_ids: Sequence[str]) -> dict[str, int]:
         places = signs(self._engine, len(user_ids))
-        query = f"SELECT user_id, revision FROM learners WHERE user_id IN ({places})"  # noqa: S608
+        # One row, because SQLite gives Python's lock away and takes it back at each row.
+        columns = "json_group_object(user_id, revision)" if self._sqlite else "user_id, revision"
+        query = f"SELECT {columns} FROM learners WHERE user_id IN ({places})"  # noqa: S608
         database.refuse_moved(self._engine)
         with database.storage(self._engine):
             if self._connection is None:
                 self._connection = database.detached(self._engine)
                 self._execute = cast("Any", self._connection.dbapi_connection).execute
-            return dict(self._execute(query, user_ids).fetchall())
+            rows = self._execute(query, user_ids).fetchall()
+        return dict(orjson.loads(rows[0][0]) if self._sqlite else rows)
 
 
 def raise_revisions(connection: Connection, user_ids: Collection[str]) -> None:

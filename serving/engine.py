@@ -7,7 +7,6 @@ version answered, and bears the id under which it is logged.
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,7 +26,13 @@ from serving.path import FORMAT_OF, Goal, learning_path
 from serving.predicting import predict
 from serving.predictions import Answer, new_id
 from serving.profile import profile
-from serving.question import LOG_UNREACHABLE, UNKNOWN_LEARNER, Question, Reply
+from serving.question import (
+    LOG_UNREACHABLE,
+    STALE_LEARNER,
+    UNKNOWN_LEARNER,
+    Question,
+    Reply,
+)
 from serving.ranking import Wanted
 from serving.recommending import recommend
 
@@ -169,11 +174,8 @@ class Engine:
 
     def _style(self, question: Question) -> str:
         """The learner's own choice, else what is observed."""
-        chosen = None
-        if question.unknown != LOG_UNREACHABLE:
-            with suppress(StorageUnavailable):  # said by `fallback` from the next question on
-                chosen = self.learners.style_override(question.user_id)
-        return chosen or question.learner.history.learning_style()
+        learner = question.learner
+        return learner.chosen_style or learner.history.learning_style()
 
     def describe(self) -> list[tuple[str, str]]:
         """What is served, for a person: pairs of a name and its value."""
@@ -194,9 +196,11 @@ class Engine:
             learner = self.learners.learner(user_id, model)
         except StorageUnavailable:
             unknown = LOG_UNREACHABLE
-        if learner is None or not learner.history.events:
+        if learner is not None and learner.is_stale:
+            unknown = STALE_LEARNER
+        elif learner is None or not learner.history.events:
             unknown = unknown or UNKNOWN_LEARNER
-            learner = Learner(History.new(), model.start() if model else {})
+        learner = learner or Learner(History.new(), model.start() if model else {})
         return Question(user_id, self._clock(), arm, model, learner, unknown, state)
 
     def _answered(self, question: Question, kind: str, reply: Reply) -> dict[str, Any]:

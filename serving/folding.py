@@ -5,14 +5,14 @@ the same events in the same order.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.history import History
-from sensei import tallies
+from sensei import preferences, tallies
 
 if TYPE_CHECKING:
     from sensei.log import Event, Log
@@ -51,10 +51,35 @@ class NoNetworks:
 
 @dataclass(frozen=True)
 class Learner:
-    """What is known of one learner after all valid events in the log."""
+    """What is known of one learner after all valid events in the log.
+
+    Attributes:
+        history: state of the fold.
+        states: hidden states of the networks.
+        chosen_style: the learning style that the learner chose; None without a choice.
+        is_stale: the log could not be asked for later events.
+    """
 
     history: History
     states: States
+    chosen_style: str | None = None
+    is_stale: bool = False
+
+
+class Read(NamedTuple):
+    """What was read of a learner.
+
+    Attributes:
+        revision: read before the events.
+        chosen_style: read after the revision.
+        events: in the order of the fold.
+        is_later: true if they follow what was folded before; else they are all there are.
+    """
+
+    revision: int
+    chosen_style: str | None
+    events: "list[Event]"
+    is_later: bool
 
 
 @dataclass(frozen=True)
@@ -83,6 +108,10 @@ class Folded:
         nobody = Learner(History.new(), networks.start())
         return cls(revision, networks.states_of, nobody, (0, 0), 0, (-1, ""))
 
+    def styled(self, chosen_style: str | None) -> "Folded":
+        """The same with the style that the learner chose."""
+        return replace(self, learner=replace(self.learner, chosen_style=chosen_style))
+
     def after(self, events: "Sequence[Event]", revision: int, networks: Networks) -> "Folded":
         """The same after later events, in their order; the history is advanced in place."""
         history, states = self.learner.history, self.learner.states
@@ -102,23 +131,51 @@ class Folded:
         return Folded(
             revision,
             self.states_of,
-            Learner(history, states),
+            replace(self.learner, states=states),
             (self.taken[0] + len(ids), self.taken[1] + sum(ids)),
             max([self.last_id, *ids]),
             events[-1].place if events else self.last,
         )
 
-    def advanced(
-        self, log: "Log", user_id: str, revision: int, networks: Networks
-    ) -> "Folded | None":
-        """The same some writes later; None where one came late or took events away."""
-        later = log.read_learner(user_id, after_id=self.last_id)
-        if later and later[0].place <= self.last:
-            return None
-        only_later = bool(later) and revision == self.revision + 1
-        if not only_later and tallies.taken(log.engine, user_id, self.last_id) != self.taken:
-            return None
-        now = log.revision(user_id)
-        if now is not None and now != revision:  # he acts just now
-            return self.advanced(log, user_id, now, networks)
-        return self.after(later, revision, networks) if now else None
+
+def read_learner(log: "Log", user_id: str, before: Folded | None) -> Read | None:
+    """Read what a learner did since something was folded, or all of it if that is not enough.
+
+    Args:
+        log: the learners' log.
+        user_id: any name.
+        before: what was folded; None for nothing.
+
+    Returns:
+        None for a learner never seen, or erased meanwhile.
+
+    Raises:
+        StorageUnavailable: the log does not answer.
+    """
+    revision = log.revision(user_id)
+    if revision is None:
+        return None
+    later = _later(log, user_id, revision, before) if before else None
+    if later is None:
+        # Events that come between reading the revision and this are read too; they are missing
+        # from the next question's later events, which then reads all events again.
+        style = preferences.style_override(log.engine, user_id)
+        return Read(revision, style, log.read_learner(user_id), False)
+    revision, events = later
+    return Read(revision, preferences.style_override(log.engine, user_id), events, True)
+
+
+def _later(
+    log: "Log", user_id: str, revision: int, before: Folded
+) -> "tuple[int, list[Event]] | None":
+    """Later events and their revision; None if one came late or events were taken away."""
+    later = log.read_learner(user_id, after_id=before.last_id)
+    if later and later[0].place <= before.last:
+        return None
+    only_later = bool(later) and revision == before.revision + 1
+    if not only_later and tallies.taken(log.engine, user_id, before.last_id) != before.taken:
+        return None
+    now = log.revision(user_id)
+    if now is not None and now != revision:  # the learner acts just now
+        return _later(log, user_id, now, before)
+    return (revision, later) if now else None

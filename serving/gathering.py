@@ -1,40 +1,65 @@
-"""What requests of one turn of the event loop ask the log, asked once for all of them."""
+"""Batch the revision lookups of concurrent requests into one read at a time."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
-Revisions = Callable[[Sequence[str]], Mapping[str, int]]
+from serving.reads import Reads
+
+if TYPE_CHECKING:
+    from sensei.log import Log
+
+SECONDS = 0.1
+"""Deadline of a read: one primary key lookup."""
 
 
 class Gathering:
-    """Reads revisions of learners: one statement answers all that wait, each as of after it asked.
+    """Reads revisions of learners: requests that come during a read share the next one.
 
     Args:
-        read: revisions of learners; those never seen are left out.
+        reads: where the log is read.
     """
 
-    def __init__(self, read: Revisions) -> None:
-        self._read = read
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
         self._waiting: list[tuple[str, asyncio.Future[int | None]]] = []
+        self._answering: asyncio.Task[None] | None = None
 
     def revision(self, user_id: str) -> asyncio.Future[int | None]:
-        """How many writes touched a learner, None: never seen; raises what reading raises."""
-        loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._answer)
-        found: asyncio.Future[int | None] = loop.create_future()
-        self._waiting.append((user_id, found))
-        return found
+        """Number of writes that touched a learner, as of after the call; None: never seen.
 
-    def _answer(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        Raises what reading raises when it is awaited.
+        """
+        loop = asyncio.get_running_loop()
+        revision: asyncio.Future[int | None] = loop.create_future()
+        self._waiting.append((user_id, revision))
+        if self._answering is None:
+            self._answering = loop.create_task(self._answer_all())
+        return revision
+
+    async def _answer_all(self) -> None:
         try:
-            revisions = self._read([user_id for user_id, _ in waiting])
+            while self._waiting:
+                waiting, self._waiting = self._waiting, []
+                await self._answer(waiting)
+        finally:
+            self._answering = None
+
+    async def _answer(self, waiting: list[tuple[str, asyncio.Future[int | None]]]) -> None:
+        read = partial(_read, user_ids=[user_id for user_id, _ in waiting])
+        try:
+            revisions = await self._reads.ask(read, SECONDS)
         except Exception as error:
-            for _, found in waiting:
-                if not found.done():
-                    found.set_exception(error)
+            for _, revision in waiting:
+                if not revision.done():
+                    revision.set_exception(error)
+                    revision.exception()  # seen: its caller may have gone away
             return
-        for user_id, found in waiting:
-            if not found.done():  # its caller went away
-                found.set_result(revisions.get(user_id))
+        for user_id, revision in waiting:
+            if not revision.done():  # its caller went away
+                revision.set_result(revisions.get(user_id))
+
+
+def _read(log: "Log", user_ids: Sequence[str]) -> dict[str, int]:
+    return log.revisions(user_ids)

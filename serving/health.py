@@ -105,7 +105,7 @@ async def healthz(request: Request, _: Query) -> Response:
             "fold_version": FOLD_VERSION,
             "champion": _served(state.model),
             "challenger": _served(state.challenger),
-            "log": following.log,
+            "log": _log_answers(worker),
             "polled_seconds": following.polled_seconds,
             "refreshed_seconds": following.refreshed_seconds,
             "answers_waiting": predictions.waiting,
@@ -131,6 +131,10 @@ def _served(model: "Model | None") -> dict[str, object] | None:
     return {"bundle": model.digest, "versions": {name: each.version for name, each in entries}}
 
 
+def _log_answers(worker: "Worker") -> bool:
+    return worker.follower.status().log and not worker.engine.learners.is_unreachable
+
+
 def _troubles(worker: "Worker") -> list[str]:
     """What stands in the way of the best answers. Not where things lie: anybody may ask."""
     following, model = worker.follower.status(), worker.engine.state.model
@@ -140,7 +144,7 @@ def _troubles(worker: "Worker") -> list[str]:
         f"{moved}; until then nothing is written": moved is not None,
         following.mismatch or "": following.mismatch is not None,
         "log: expected an answer, got none; what is served stays": not (
-            following.log or moved or following.mismatch
+            _log_answers(worker) or moved or following.mismatch
         ),
         "models: expected a bundle, got none; run `sensei run`": model is None,
         f"bundle: expected the one that is pointed at, got a refusal; {on}, see the service's "

@@ -2,8 +2,7 @@
 
 Metrics are labelled by what is declared (route templates, reasons, versions), never by what was
 sent: a learner or an unknown path makes no series. BentoML gives its workers a folder in
-`PROMETHEUS_MULTIPROC_DIR`; prometheus_client then keeps each worker's values in files there, and
-whichever worker is asked adds them up.
+`PROMETHEUS_MULTIPROC_DIR`, by which `serving.shared_metrics` adds up the values of all.
 """
 
 import logging
@@ -13,7 +12,6 @@ import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +24,14 @@ from prometheus_client import (
     generate_latest,
     values,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from serving.shared_metrics import SharedMetrics
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds; most answers take one to five milliseconds."""
 
-if os.environ.get(FOLDER):
-    # Its own way asks the system for the process at each count: a tenth of an answer.
-    _process = cache(os.getpid)
-    os.register_at_fork(after_in_child=_process.cache_clear)
-    values.ValueClass = values.MultiProcessValue(_process)  # type: ignore[no-untyped-call]
+values.ValueClass = values.MutexValue  # in memory: see `serving.shared_metrics`
 
 REGISTRY = CollectorRegistry()
 REQUESTS = Counter(
@@ -52,7 +47,6 @@ SECONDS = Histogram(
 IN_FLIGHT = Gauge(
     "sensei_http_requests_in_flight",
     "Requests being answered",
-    multiprocess_mode="livesum",
     registry=REGISTRY,
 )
 FALLBACKS = Counter(
@@ -66,7 +60,6 @@ MODELS = Gauge(
     "sensei_models_serving",
     "Workers that serve a version",
     ("model", "candidate", "version"),
-    multiprocess_mode="livesum",
     registry=REGISTRY,
 )
 
@@ -77,28 +70,13 @@ OURS = ("serving", "sensei", "features")
 _told: set[tuple[str, str, str]] = set()
 
 
+SHARED = SharedMetrics(REGISTRY, Path(os.environ[FOLDER]) if os.environ.get(FOLDER) else None)
+"""What this process counts, together with the other workers."""
+
+
 def exposition() -> bytes:
     """All metrics as Prometheus reads them, of all workers together."""
-    folder = os.environ.get(FOLDER)
-    if not folder:
-        return generate_latest(REGISTRY)
-    for file in Path(folder).glob("gauge_live*_*.db"):
-        process = int(file.stem.rpartition("_")[2])
-        if not _is_alive(process):
-            mark_process_dead(process, folder)  # type: ignore[no-untyped-call]
-    together = CollectorRegistry()
-    MultiProcessCollector(together, folder)  # type: ignore[no-untyped-call]
-    return generate_latest(together)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return generate_latest(SHARED)
 
 
 def serves(models: Mapping[str, tuple[str, str]]) -> None:

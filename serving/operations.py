@@ -1,7 +1,5 @@
 """What the people who run the service ask: how it does, and how well its answers did."""
 
-import asyncio
-
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -21,7 +19,7 @@ async def metrics(_: Request, __: Query) -> Response:
 
 async def monitoring_metrics(request: Request, _: Query) -> Response:
     """What the monitor last found."""
-    return answer(await asyncio.to_thread(request.app.state.worker.records.monitored))
+    return answer(await request.app.state.worker.records.monitored())
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

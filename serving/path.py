@@ -13,7 +13,7 @@ from serving.difficulty import suggested
 from serving.durations import Durations
 from serving.mastery import last_score
 from serving.plan import Step, in_order, open_topics
-from serving.question import NO_MODEL, UNKNOWN_TOPIC, Question, Reply
+from serving.question import NO_MODEL, STALE_LEARNER, UNKNOWN_TOPIC, Question, Reply
 
 FORMAT_OF: dict[str, Format] = {"visual": "video", "kinesthetic": "lab", "mixed": "text"}
 """Format by learning style."""
@@ -99,7 +99,8 @@ def learning_path(question: Question, goal: Goal, steps: int, preferred: Format)
 def _appeal(question: Question) -> tuple[Callable[[int], float], dict[str, Any]]:
     """How likely each topic is next by the model; the same for all where it cannot say."""
     model = question.able("recommendation")
-    if model is None or question.unknown or question.arm == "control":
+    is_known = question.unknown in (None, STALE_LEARNER)
+    if model is None or not is_known or question.arm == "control":
         fallback = question.unknown if model else NO_MODEL
         source = {"model": "curriculum_order", "version": None, "fallback": fallback}
         return lambda _: 0.0, source
@@ -110,7 +111,7 @@ def _appeal(question: Question) -> tuple[Callable[[int], float], dict[str, Any]]
         place = slots[topic_id] - 1
         return float(likely[place]) if 0 <= place < len(likely) else 0.0
 
-    return appeal, {**model.source("recommendation"), "fallback": None}
+    return appeal, {**model.source("recommendation"), "fallback": question.unknown}
 
 
 def _material(topic: Topic | None, preferred: Format, durations: Durations) -> dict[str, Any]:

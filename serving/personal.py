@@ -1,9 +1,7 @@
 """What a learner may ask of us: his format, all that is held of him, and that nothing be held."""
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -64,25 +62,18 @@ class Erasure(Answer):
 
 async def learning_style(request: Request, asked: OfLearner) -> Response:
     """The format that a learner turns to."""
-    return answer(await asyncio.to_thread(_records(request).learning_style, asked.username))
+    return answer(await _records(request).learning_style(asked.username))
 
 
 async def choose_learning_style(request: Request, asked: OfLearner, sent: StyleChoice) -> Response:
     """Keep the format that a learner chose."""
-    records = _records(request)
-    chosen = await asyncio.to_thread(records.choose_style, asked.username, sent.learning_style)
-    return answer(chosen)
+    return answer(await _records(request).choose_style(asked.username, sent.learning_style))
 
 
 async def export_learner(request: Request, asked: OfLearner) -> Response:
     """Everything that is held of a learner."""
     records, name, by = _records(request), asked.username, _caller(request)
-
-    def document() -> bytes | None:
-        held = records.export(name, by)
-        return orjson.dumps({"user_id": name, "held": held}) if any(held.values()) else None
-
-    found = await asyncio.to_thread(document)  # written there too: it may be long
+    found = await records.export(name, by)
     if found is None:
         raise HTTPException(
             404, f"username: expected one of whom something is held, got {name!r:.80}; check it"
@@ -93,7 +84,7 @@ async def export_learner(request: Request, asked: OfLearner) -> Response:
 async def erase_learner(request: Request, asked: OfLearner) -> Response:
     """Erase a learner."""
     records, by = _records(request), _caller(request)
-    return answer({"erased": await asyncio.to_thread(records.erase, asked.username, by)})
+    return answer({"erased": await records.erase(asked.username, by)})
 
 
 def _caller(request: Request) -> "Actor":

@@ -3,14 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sensei.contracts import LOG_UNREACHABLE
+from sensei.contracts import LOG_UNREACHABLE, STALE_LEARNER
 from serving.arms import Arm
 from serving.catalogue import Catalogue
 from serving.engine_state import EngineState
 from serving.folding import Learner
 from serving.model import Model
 
-__all__ = ["LOG_UNREACHABLE", "NO_MODEL", "UNKNOWN_LEARNER", "UNKNOWN_TOPIC", "Question", "Reply"]
+__all__ = [
+    "LOG_UNREACHABLE",
+    "NO_MODEL",
+    "STALE_LEARNER",
+    "UNKNOWN_LEARNER",
+    "UNKNOWN_TOPIC",
+    "Question",
+    "Reply",
+]
 
 NO_MODEL = "no_model"
 UNKNOWN_LEARNER = "unknown_learner"
@@ -26,7 +34,7 @@ class Question(NamedTuple):
         arm: the learner's arm.
         model: what is served in that arm; None where nothing is.
         learner: what is known of the learner; as of one without events where `unknown` says why.
-        unknown: why nothing is known of the learner; None where something is.
+        unknown: why nothing, or nothing newer, is known of the learner; None if all is known.
         state: what was served when the request came.
     """
 

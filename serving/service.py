@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving import access
 from serving.guard import Guard, Limits
 from serving.native import NativeEndpoints
-from serving.observability import configure_logging
+from serving.observability import SHARED, configure_logging
 from serving.rates import Rates
 from serving.request_lines import request_lines
 from serving.routes import app, guard
@@ -99,6 +99,7 @@ class SenseiService(NativeEndpoints):
         configure_logging(settings.log_level)
         if settings.log_level in ("DEBUG", "INFO"):
             request_lines.start()
+        SHARED.start()
         app.state.limits = Limits(settings.max_body_bytes)
         app.state.rates = Rates(settings.requests_per_second)
         app.state.platform_may_erase = settings.platform_may_erase
@@ -118,6 +119,7 @@ class SenseiService(NativeEndpoints):
         worker, app.state.worker = app.state.worker, None
         worker.close()
         request_lines.close()
+        SHARED.close()
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod

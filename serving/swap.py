@@ -19,7 +19,7 @@ from features.history import FOLD_VERSION, History
 from features.recency import NEVER
 from sensei import curriculum
 from sensei.bundle import Bundle
-from sensei.errors import IncompatibleBundle, SchemaMismatch, SenseiError, StorageUnavailable
+from sensei.errors import IncompatibleBundle, SchemaMismatch, StorageUnavailable
 from sensei.facts import TRIAL
 from serving.arms import Arms
 from serving.catalogue import Catalogue
@@ -108,7 +108,7 @@ class _Slot:
         self.again = False  # a refused one is tried once more
 
     def refuse(self, error: Exception) -> None:
-        self.refused = str(error)
+        self.refused = str(error) or type(error).__name__
         if self.refused != self.said:
             logger.warning("not served, what was served before goes on: %s", error)
         self.said = self.refused
@@ -147,7 +147,7 @@ class Follower:
         self._log: Log | None = None
         self._lately = Lately(monotonic)
         self._complete = False
-        self._champion, self._challenger = _Slot(), _Slot()
+        self._champion, self._challenger, self._unpacked = _Slot(), _Slot(), _Slot()
         self._polled_at: float | None = None
         self._refreshed_at = -math.inf
         self._failing = False
@@ -178,7 +178,8 @@ class Follower:
         return Following(
             log=not self._failing and self._polled_at is not None,
             mismatch=self._mismatch,
-            refused=self._champion.refused,
+            refused=self._champion.refused
+            or (None if self._engine.state.model else self._unpacked.refused),
             refused_challenger=self._challenger.refused,
             polled_seconds=None if self._polled_at is None else now - self._polled_at,
             refreshed_seconds=now - self._refreshed_at if self._complete else None,
@@ -275,9 +276,10 @@ class Follower:
             try:
                 model = tried(load(each), self._clock())
                 self._engine.swap(model=model)
-            except SenseiError as error:
-                logger.warning("not served: %s", error)
+            except Exception as error:  # whatever a foreign bundle runs into
+                self._unpacked.refuse(error)
             else:
+                self._unpacked.refused = None
                 _measured(model)
                 return
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sensei import curriculum
 from sensei.curriculum import Topic
-from sensei.database import database_file, storage
+from sensei.database import PROMPT, STEADY, database_file, storage
 from sensei.database_file import DatabaseFile
 from sensei.errors import StorageUnavailable
 from sensei.log import Log, open_log
@@ -50,6 +50,8 @@ class Worker:
         self.predictions.close()
         self.follower.close()
         self.durations.close()
+        self.engine.learners.close()
+        self.records.close()
         if self.log_file:
             self.log_file.close()
 
@@ -68,11 +70,14 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     log_file = database_file(settings.log_url)
 
     def connect() -> Log:
-        return open_log(settings.log_url, log_file)
+        return open_log(settings.log_url, STEADY, log_file)
+
+    def ask() -> Log:
+        return open_log(settings.log_url, PROMPT, log_file)
 
     topics, is_new = _topics(connect)
     predictions = Predictions(connect, settings.kept_predictions_days, clock)
-    learners, catalogue = Learners(connect, time.monotonic), Catalogue.of(topics)
+    learners, catalogue = Learners(ask, time.monotonic), Catalogue.of(topics)
     arms = Arms(settings.control_share)
     engine = Engine(learners, None, catalogue, clock, arms, predictions.put)
     follower = Follower(
@@ -88,7 +93,8 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     records = Records(connect, settings.erased_whole, settings.suppression)
     if log_file:
         log_file.watch(WATCH_SECONDS)
-    return Worker(engine, follower, predictions, durations, Recorder(connect), records, log_file)
+    writer = Recorder(ask)
+    return Worker(engine, follower, predictions, durations, writer, records, log_file)
 
 
 def _topics(connect: Callable[[], Log]) -> tuple[Sequence[Topic], bool]:

@@ -106,7 +106,7 @@ def _about(found: "tuple[Topic, Resource]", user_id: str, kind: str) -> dict[str
 
 async def _find(request: Request, doc_id: int) -> "tuple[Topic, Resource]":
     records: Records = request.app.state.worker.records
-    found = await asyncio.to_thread(records.find, doc_id)
+    found = await records.find(doc_id)
     if found is None:
         raise HTTPException(
             404, f"doc_id: expected a resource of the curriculum, got {doc_id}; see its resources"

@@ -1,0 +1,173 @@
+"""Counts of several workers added up, through one small file for each worker.
+
+Each worker counts in its own memory. Every second it writes its values into its file, whose space
+is taken when the file is made; whichever worker is asked adds up its own values and those in the
+files of the others. Nothing is mapped into memory: on a full disk, a write into a mapped file ends
+the process (SIGBUS), while here an ordinary write fails and the worker counts on.
+"""
+
+import logging
+import os
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+from prometheus_client import CollectorRegistry, Metric
+
+SECONDS = 1.0
+"""Age that the values of another worker have at most."""
+
+SLOT = 1 << 18
+"""Bytes for all values of a worker: about 2,000 series."""
+
+Values = dict[str, float]
+"""Values of series; a key is the JSON of metric, name of the sample, and labels."""
+
+logger = logging.getLogger(__name__)
+
+
+class SharedMetrics:
+    """What this worker counts, and what all workers count together.
+
+    Args:
+        registry: the metrics of this process.
+        folder: of the workers' files; None for a single process.
+    """
+
+    def __init__(self, registry: CollectorRegistry, folder: Path | None) -> None:
+        self._registry = registry
+        self._folder = folder
+        self._file: int | None = None
+        self._written = b""
+        self._turn = 0
+        self._failing = False
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Write the values every second, in the background."""
+        if self._folder:
+            threading.Thread(target=self._run, daemon=True, name="metrics").start()
+
+    def close(self) -> None:
+        """Write the last values."""
+        self._stop.set()
+        self.write()
+
+    def write(self) -> None:
+        """Write the values of this worker; if the disk refuses, they stay in memory alone."""
+        if not self._folder:
+            return
+        with self._lock:
+            try:
+                self._write(self._folder, orjson.dumps(self._values()))
+            except OSError as error:
+                if not self._failing:
+                    logger.warning("metrics of this worker are not shared: %s", error)
+                self._failing = True
+            else:
+                self._failing = False
+
+    def collect(self) -> Iterator[Metric]:
+        """Metrics with the values of all workers."""
+        metrics = {metric.name: metric for metric in self._registry.collect()}
+        together = self._values()
+        for other in self._others({n for n, each in metrics.items() if each.type == "gauge"}):
+            for key, value in other.items():
+                together[key] = together.get(key, 0.0) + value
+        for metric in metrics.values():
+            metric.samples = []
+        for key, value in together.items():
+            name, sample, labels = orjson.loads(key)
+            if name in metrics:
+                metrics[name].add_sample(sample, labels, value)
+        yield from metrics.values()
+
+    def _values(self) -> Values:
+        return {
+            orjson.dumps([metric.name, sample.name, sample.labels]).decode(): sample.value
+            for metric in self._registry.collect()
+            for sample in metric.samples
+            if not sample.name.endswith("_created")
+        }
+
+    def _others(self, gauges: set[str]) -> Iterator[Values]:
+        """Values of the other workers; of those that ended, what adds up for ever."""
+        for file in self._folder.glob("sensei_*.values") if self._folder else ():
+            process = int(file.stem.rpartition("_")[2])
+            if process == os.getpid():
+                continue
+            values = _newest(file)
+            if not _is_alive(process):
+                values = {k: v for k, v in values.items() if orjson.loads(k)[0] not in gauges}
+            yield values
+
+    def _write(self, folder: Path, values: bytes) -> None:
+        if values == self._written:
+            return
+        if len(values) > SLOT - 16:
+            raise OSError(f"expected at most {SLOT} bytes of values, got {len(values)}")
+        if self._file is None:
+            self._file = _allocated(folder / f"sensei_{os.getpid()}.values")
+        self._turn += 1
+        head = b"%8d%8x" % (self._turn, zlib.crc32(values))
+        os.pwrite(self._file, head + values.ljust(SLOT - 16), SLOT * (self._turn % 2))
+        self._written = values
+
+    def _run(self) -> None:
+        while not self._stop.wait(SECONDS):
+            try:
+                self.write()
+            except Exception:  # the thread must outlive whatever one writing runs into
+                logger.exception("metrics of this worker are not shared")
+
+
+def _allocated(file: Path) -> int:
+    """Open a file whose space is taken: two slots, written in turn, so that one is always whole.
+
+    Raises:
+        OSError: there is no space.
+    """
+    opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        if os.write(opened, bytes(2 * SLOT)) < 2 * SLOT:
+            raise OSError(f"expected {2 * SLOT} bytes of space for {file.name}, got less")
+        os.fsync(opened)  # some file systems find out only now
+    except OSError:
+        os.close(opened)
+        with suppress(OSError):
+            file.unlink()
+        raise
+    return opened
+
+
+def _newest(file: Path) -> Values:
+    """The values in the slot that was written last and is whole; none in a file without one."""
+    with suppress(OSError):
+        content = file.read_bytes()
+        for turn, values in sorted(_slots(content), reverse=True):
+            if turn:
+                found: Values = orjson.loads(values)
+                return found
+    return {}
+
+
+def _slots(content: bytes) -> Iterable[tuple[int, bytes]]:
+    for start in range(0, len(content) - SLOT + 1, SLOT):
+        head, values = content[start : start + 16], content[start + 16 : start + SLOT].rstrip()
+        with suppress(ValueError):
+            if zlib.crc32(values) == int(head[8:], 16):
+                yield int(head[:8]), values
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
