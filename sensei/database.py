@@ -256,6 +256,8 @@ def storage(engine: Engine) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error, psycopg.Error, OSError) as error:
+        if file := file_of(engine):
+            file.note(error)
         raise unavailable(engine.url, error) from error
 
 

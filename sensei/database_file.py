@@ -17,6 +17,7 @@ from sensei.errors import StorageUnavailable
 Identity = tuple[int, int] | None
 """Device and inode; None of what is absent."""
 
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 RETURN = "put back what was opened, or restart to use what is there"
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class DatabaseFile:
         self._opened: tuple[Identity, ...] | None = None
         # SQLite keeps journal and shared memory as long as a connection is open: this one is.
         self._connection: sqlite3.Connection | None = None
-        self._is_saved = False
+        self._is_saved = self._is_damaged = False
         self._lock = Lock()
         self._closed = Event()
 
@@ -75,7 +76,7 @@ class DatabaseFile:
     def look(self) -> None:
         """Compare; where another file took the place, keep the journal from damaging it."""
         opened = self._opened
-        if opened is None:
+        if opened is None or self._is_damaged:
             return
         there = self._at_path()
         trouble = None if there == opened else _sentence(opened, there)
@@ -86,6 +87,15 @@ class DatabaseFile:
         if trouble and not self._is_saved:
             with self._lock:
                 self._save()
+
+    def note(self, error: BaseException) -> None:
+        """Remember an error of SQLite that says that the file is damaged: that does not pass."""
+        code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in DAMAGED:  # the rest is an extended code
+            self._is_damaged = True
+            self.trouble = (
+                "log: expected a whole file, got a damaged one; restore a backup, restart"
+            )
 
     def watch(self, seconds: float) -> None:
         """Look so often, in the background, until `close`."""
@@ -102,6 +112,7 @@ class DatabaseFile:
         with self._lock:
             connection, self._connection = self._connection, None
             self._opened = self.trouble = None
+            self._is_damaged = False
         if connection is not None:
             connection.close()
 

@@ -193,3 +193,18 @@ def test_an_engine_disposed_of_may_open_another_file(home: Path, other: Path) ->
     assert log.append(event(2)).inserted == 1
     log.close()
     assert count(home / "sensei.db") == 1
+
+
+def test_a_file_that_was_written_over_is_said_to_be_damaged_from_then_on(
+    log: Log, home: Path
+) -> None:
+    log.append([event(n)[0] for n in range(1, 5_000)])
+    log.close()
+    with (home / "sensei.db").open("r+b") as file:
+        file.seek(100)  # the header stays
+        file.write(b"\xff" * 200_000)
+    with pytest.raises(StorageUnavailable, match="malformed"):
+        log.count()
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable, match=r"^log: expected a whole file"):
+            log.append(event(1))

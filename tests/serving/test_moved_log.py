@@ -122,6 +122,7 @@ def test_what_is_put_back_is_written_to_again_without_a_restart(
         assert set(writers.acknowledged) <= recorded(home / "sensei.db")
 
 
+@pytest.mark.slow
 def test_another_file_in_the_place_gets_no_event_and_no_damage_until_a_restart(
     home: Path, empty: Path, serve: Callable[..., Any]
 ) -> None:
@@ -144,6 +145,7 @@ def test_another_file_in_the_place_gets_no_event_and_no_damage_until_a_restart(
     assert recorded(home / "sensei.db") == {"new"}
 
 
+@pytest.mark.slow
 def test_a_journal_that_is_removed_loses_nothing_that_was_acknowledged(
     home: Path, serve: Callable[..., Any]
 ) -> None:
