@@ -334,10 +334,10 @@ class Server:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.url + path, timeout=60)
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, path: str = "/readyz") -> None:
         while self.process.poll() is None:
             try:
-                if self.get("/readyz").status_code == 200:
+                if self.get(path).status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.1)
@@ -374,13 +374,14 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
         target: str = "serving.service:SenseiService",
         cwd: Path = ROOT,
         python: str = sys.executable,
+        awaited: str = "/readyz",
         **environment: str,
     ) -> Iterator[Server]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "BENTO"))}
         output = tmp_path_factory.mktemp("server") / "output"
         server = Server(target, inherited | environment, cwd, output, python)
         try:
-            server.wait_until_ready()
+            server.wait_until_ready(awaited)
             yield server
         finally:
             server.stop()
