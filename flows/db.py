@@ -74,10 +74,12 @@ def backup(
     from sensei.backup import back_up
     from sensei.log import Log
     from sensei.reapplying import complete_list
+    from sensei.suppression import MODE
 
     settings = Settings()
     made = back_up(settings.log_url, file)
     complete_list(Log(settings.log_url).engine, settings.suppression)
+    settings.suppression.touch(MODE)
     _say(f"Backup {file}: {made.size:,} bytes, {_words(made.content)}, verified.")
     _say(f"Keep a copy of {settings.suppression} elsewhere, too: a restore erases by it again.")
 

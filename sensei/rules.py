@@ -85,9 +85,23 @@ def check_score(value: object) -> float | None:
         refuse("score", "a fraction in [0, 1]", value, "send a number or leave it out")
     if number is None or 0 <= number <= 1:
         return None if number is None else number + 0.0  # no negative zero
-    step = f"send {number / 100:g}" if 1 < number <= 100 else "send a fraction"
     shown = int(number) if number.is_integer() else number
-    refuse("score", "a fraction in [0, 1]", shown, step)
+    refuse("score", "a fraction in [0, 1]", shown, _score_step(number))
+
+
+def _score_step(number: float) -> str:
+    """The next step for a number that is no fraction; its scale is often not known.
+
+    Slightly more than 1 is extra credit or rounding; up to 20, scales of 5, 10 and 20 points are
+    as plausible as percent.
+    """
+    if number < 0:
+        return "send at least 0, or leave it out"
+    if number < 2:
+        return "send at most 1"
+    if 20 < number <= 100:
+        return f"send {number / 100:g}"
+    return "send it divided by the highest score that is possible"
 
 
 def check_duration(value: object) -> int | None:

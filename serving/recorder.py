@@ -129,7 +129,9 @@ class Recorder:
             if each.recorded.done():
                 continue  # nobody waits any more; what was asked for is done all the same
             if isinstance(outcome, StorageUnavailable):
-                each.recorded.set_exception(_not_recorded(each.submission, str(outcome)))
+                not_recorded = _not_recorded(each.submission, str(outcome))
+                not_recorded.__cause__ = outcome
+                each.recorded.set_exception(not_recorded)
             elif isinstance(outcome, BaseException):
                 each.recorded.set_exception(outcome)
             else:

@@ -374,14 +374,14 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
         target: str = "serving.service:SenseiService",
         cwd: Path = ROOT,
         python: str = sys.executable,
-        until: str = "/readyz",
+        awaited: str = "/readyz",
         **environment: str,
     ) -> Iterator[Server]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "BENTO"))}
         output = tmp_path_factory.mktemp("server") / "output"
         server = Server(target, inherited | environment, cwd, output, python)
         try:
-            server.wait_until_ready(until)
+            server.wait_until_ready(awaited)
             yield server
         finally:
             server.stop()

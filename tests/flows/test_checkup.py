@@ -14,9 +14,11 @@ from flows import checkup
 from flows.neighbours import Neighbour
 from sensei import curriculum, key_store
 from sensei.database import upgrade, writing
+from sensei.erasure import erase
 from sensei.facts import TRIAL
 from sensei.log import Log, open_log
 from sensei.private_files import make_private
+from sensei.reapplying import reapply
 from sensei.settings import Settings
 from sensei.tables import Promotion
 from training.glance import newest_migration
@@ -146,7 +148,63 @@ def test_a_server_without_a_worker_that_polls_is_wrong(listening, workers, mend)
 def test_an_older_mlflow_store_is_to_be_upgraded(tmp_path):
     found = checkup.mlflow(mlflow_store(tmp_path, migration="0a8213491aaa"))
     assert "0a8213491aaa" in found.said
-    assert found.mend.startswith("`mlflow db upgrade sqlite")
+    assert "`mlflow db upgrade sqlite" in found.mend
+
+
+def test_a_store_that_a_newer_mlflow_wrote_is_not_to_be_upgraded(tmp_path):
+    found = checkup.mlflow(mlflow_store(tmp_path, migration="ffff00001111"))
+    assert f"expected a store at migration {newest_migration()} or older" in found.said
+    assert "got ffff00001111, which a newer MLflow wrote" in found.said
+    assert found.mend.startswith("install that version of MLflow")
+    assert "upgrade" not in found.mend
+    (tmp_path / "again").mkdir()
+    healthy = checkup.mlflow(mlflow_store(tmp_path / "again"))
+    assert not healthy.mend
+
+
+def prefect_store(folder: Path, migration: str) -> dict[str, str]:
+    engine = create_engine(f"sqlite:///{folder / 'prefect.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
+        connection.execute(text(f"INSERT INTO alembic_version VALUES ('{migration}')"))
+    engine.dispose()
+    return {"PREFECT_HOME": str(folder)}
+
+
+def test_a_store_that_a_newer_prefect_wrote_is_wrong_and_an_older_one_is_not(tmp_path):
+    (newer,) = checkup.prefect(prefect_store(tmp_path, "ffff00001111"))
+    assert "got ffff00001111, which a newer Prefect wrote" in newer.said
+    assert newer.mend.startswith("install that version of Prefect")
+    (tmp_path / "older").mkdir()
+    (older,) = checkup.prefect(prefect_store(tmp_path / "older", "14806cb26270"))
+    assert not older.mend  # its server upgrades it
+
+
+def test_a_database_older_than_the_recorded_erasures_is_wrong_until_they_are_applied(tmp_path):
+    settings = Settings(home=tmp_path)
+    upgrade(settings.log_url)
+    log = open_log(settings.log_url)
+    event = {"user_id": "ann", "interaction_type": "quiz_complete", "topic_id": 1}
+    log.append([event | {"timestamp": NOW}], NOW)
+    key, _ = key_store.create(log.engine, "operator")
+    log.close()
+    shutil.copy(tmp_path / "sensei.db", tmp_path / "yesterday")
+    log = open_log(settings.log_url)
+    assert not checkup.suppressed(log, settings.suppression).mend
+    erase(log.engine, "ann", (), settings.suppression)
+    key_store.revoke(log.engine, key.key_id, suppression=settings.suppression)
+    assert not checkup.suppressed(log, settings.suppression).mend
+    log.close()
+    shutil.copy(tmp_path / "yesterday", tmp_path / "sensei.db")  # by hand
+    log = open_log(settings.log_url)
+    found = checkup.suppressed(log, settings.suppression)
+    assert "1 erased learners are back" in found.said
+    assert f"the revoked key {key.key_id} is valid again" in found.said
+    assert found.mend == "`sensei db reapply`"
+    assert found in list(checkup.checkup(settings, {}, [], NOW))
+    reapply(log.engine, settings.suppression, ())
+    assert not checkup.suppressed(log, settings.suppression).mend
+    log.close()
 
 
 def test_an_mlflow_server_of_another_version_or_none_is_wrong(listening):

@@ -52,7 +52,7 @@ def home(
     database.upgrade(settings.log_url)
     with closing(open_log(settings.log_url)) as log:
         log.append([event(CANARY), event(CANARY, 2), event("bob")], NOW)
-    yield settings
+    return settings
 
 
 def erase_in(settings: Settings, name: str) -> None:

@@ -105,7 +105,7 @@ def test_a_file_that_is_absent_at_the_start_opens_nothing(
             file.rename(to / file.name)
 
     move(home, away)
-    with serve(SENSEI_HOME=str(home), SENSEI_LOG_LEVEL="WARNING", until="/livez") as server:
+    with serve(SENSEI_HOME=str(home), SENSEI_LOG_LEVEL="WARNING", awaited="/livez") as server:
         hold_closed(server, key, lambda: move(away, home))
         move(home, away)
         hold_open(server, key)
@@ -120,7 +120,7 @@ def test_a_server_that_is_down_at_the_start_opens_nothing(
     control.stop()
     environment = {"SENSEI_DATABASE_URL": empty_postgres_url, "SENSEI_LOG_LEVEL": "WARNING"}
     try:
-        with serve(SENSEI_HOME=str(tmp_path), **environment, until="/livez") as server:
+        with serve(SENSEI_HOME=str(tmp_path), **environment, awaited="/livez") as server:
             hold_closed(server, key, control.start)
             control.stop()
             hold_open(server, key)

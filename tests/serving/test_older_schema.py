@@ -1,0 +1,51 @@
+"""A service on a log at another migration: not ready, says what to do, answers reads."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from sensei.database import upgrade
+
+OLDER = (
+    "DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
+    "UPDATE alembic_version SET version_num = '0003'"
+)
+STEP = "run `sensei db upgrade`"
+
+
+def test_a_service_on_an_older_schema_is_not_ready_until_it_is_upgraded(
+    tmp_path: Path, serve: Callable[..., Any]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'sensei.db'}"
+    upgrade(url)
+    with closing(sqlite3.connect(tmp_path / "sensei.db")) as connection:
+        connection.executescript(OLDER)
+    with serve(SENSEI_HOME=str(tmp_path), awaited="/livez") as server:
+        ready = server.get("/readyz")
+        assert (ready.status_code, ready.json()["ready"]) == (503, False)
+        assert STEP in ready.json()["troubles"][0]
+        assert str(tmp_path) not in ready.text
+        assert server.get("/healthz").json()["ready"] is False
+        quiz = server.url + "/api/learning/ann/submit-quiz"
+        event = {"topic_id": 1, "score": 0.5}
+        for refused in (
+            httpx.post(quiz, json=event),
+            httpx.delete(server.url + "/api/user/ann"),
+            httpx.put(
+                server.url + "/api/user/ann/learning-style", json={"learning_style": "visual"}
+            ),
+        ):
+            assert refused.status_code == 503
+            assert STEP in refused.json()["error"]
+        assert server.get("/api/user/ann/recommendations").status_code == 200
+        upgrade(url)
+        until = time.monotonic() + 30
+        while server.get("/readyz").status_code != 200 and time.monotonic() < until:
+            time.sleep(0.2)
+        assert server.get("/readyz").json()["ready"] is True
+        assert httpx.post(quiz, json=event).status_code == 200
