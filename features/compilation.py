@@ -25,7 +25,8 @@ def compiled(function: FunctionType) -> Callable[..., Any]:
     """
     renamed = _bound(function, compiled_step)
     # Numba recompiles when the file of `function` changes, but does not see the files of what it
-    # calls: their digest goes into the name under which it keeps the machine code.
+    # calls, nor constants from elsewhere: their digest goes into the name under which it keeps the
+    # machine code.
     renamed.__qualname__ = f"{function.__qualname__}_{_digest(function)}"
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(renamed)  # type: ignore[no-any-return]
@@ -58,11 +59,21 @@ def _called(function: FunctionType) -> Iterator[FunctionType]:
 
 
 def _digest(function: FunctionType) -> str:
+    """Digest of the source and of the constants that a function and those it calls read."""
     files: set[str] = set()
+    constants: set[str] = set()
     waiting = [function]
     while waiting:
         step = waiting.pop()
         files.add(step.__code__.co_filename)
+        constants.update(_constants(step))
         waiting.extend(_called(step))
-    text = b"".join(Path(file).read_bytes() for file in sorted(files))
-    return hashlib.sha256(text).hexdigest()[:12]
+    parts = [Path(file).read_bytes() for file in sorted(files)]
+    return hashlib.sha256(b"".join([*parts, *map(str.encode, sorted(constants))])).hexdigest()[:12]
+
+
+def _constants(function: FunctionType) -> Iterator[str]:
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, int | float | str | tuple):
+            yield f"{function.__module__}.{name}={value!r}"

@@ -44,9 +44,8 @@ from features.steps import (
     TOPICS,
     Numbers,
 )
-from sensei.contracts import DAY
+from sensei.contracts import DAY, STRONG_SCORE
 
-SHARE_SCORE = 0.7
 PRIOR_ATTEMPTS = 4.0  # attempts that the prior of a proficiency weighs
 MAX_LOGIT = 8.0  # thousands of passes in a row say no more than it
 
@@ -113,7 +112,7 @@ def read_recommendation(
         known = min(attempts, 3)
         total = 0.0
         for back in range(known):
-            if row[T_SCORES + (attempts - 1 - back) % LAST_SCORES] >= SHARE_SCORE:
+            if row[T_SCORES + (attempts - 1 - back) % LAST_SCORES] >= STRONG_SCORE:
                 total += 1.0
         out[16] = total / known
     out[13] = math.log(1.0 + learner[STREAK])

@@ -207,7 +207,7 @@ class Bundle:
         Args:
             name: `recommendation` or `difficulty`.
             state: (n, state) as `start` or `advance` gave it.
-            event: (n, 8) see `contracts.EVENT_INPUTS`.
+            event: (n, 9) see `contracts.EVENT_INPUTS`.
         """
         return self._steps[name]({"state": state, "event": event})["next_state"]
 

@@ -30,6 +30,13 @@ LEVELS = ("easy", "medium", "hard")
 PASS_SCORE = 0.6
 """A score at or above it is a success."""
 
+STRONG_SCORE = 0.7
+"""A score at or above it counts in the input `topic_pass_share_last_3`, and nowhere else.
+
+Not `PASS_SCORE`, in spite of that name: the twenty inputs were measured with this threshold, and
+the name is part of the contract.
+"""
+
 WELL_PASSED_SCORE = 0.85
 """A score at or above it moves the staircase label one level up."""
 
@@ -130,7 +137,8 @@ RECOMMENDATION_INPUTS = (
         "fraction",
         0,
         1,
-        "share of the last topic's last three scores at or above 0.7; 0 without one",
+        f"share of the last topic's last three scores at or above {STRONG_SCORE:g}, more than a "
+        f"pass ({PASS_SCORE:g}); 0 without one",
     ),
     Input(
         "log_seconds_since_last",

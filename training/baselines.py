@@ -62,7 +62,7 @@ def markov_1(width: int) -> Model:
         width: slots that are scored; newcomers, of which nothing was counted, come last.
 
     Returns:
-        Model of {"topics": (n, width * 13)} to {"probability": (n, width)}. The counts are those
+        Model of {"topics": (n, width * 16)} to {"probability": (n, width)}. The counts are those
         of `features.continuations`, which stand beside the model in its statistics.
     """
     return _followed("markov_1", width, PRIORS[0])
@@ -134,7 +134,7 @@ def recently_popular(width: int) -> Model:
         width: slots that are scored, those of newcomers included.
 
     Returns:
-        Model of {"topics": (n, width * 13)} to {"probability": (n, width)}.
+        Model of {"topics": (n, width * 16)} to {"probability": (n, width)}.
     """
     from keras import ops
 

@@ -44,7 +44,7 @@ class Feed:
         Args:
             chosen: (n,) rows, ascending.
             names: those wanted; `state` means the events that lead to it: `events`
-                (learners, longest, 8) and `place` (n,), see `Sequences.events_before`.
+                (learners, longest, 9) and `place` (n,), see `Sequences.events_before`.
             reach: events before a learner's first row that the state is made from.
         """
         batch: Batch = {}

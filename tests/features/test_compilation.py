@@ -15,6 +15,9 @@ print(compiled(pass_rate)(1.0, 1.0, 2.0, 1.0))
 """
 
 
+THREE = 3
+
+
 def double(number):
     return 2 * number
 
@@ -26,6 +29,17 @@ def double_more(number):
 def test_a_compiled_function_calls_compiled_ones_and_stays_plain():
     assert compiled(double_more)(2) == 5
     assert double_more.__globals__["double"] is double
+
+
+def tripled(number):
+    return THREE * number
+
+
+def test_code_compiled_with_another_constant_is_not_used_again(monkeypatch):
+    """The machine code on the disk holds the constant; its file may be another than the code's."""
+    assert compiled.__wrapped__(tripled)(2) == 6
+    monkeypatch.setitem(globals(), "THREE", 4)
+    assert compiled.__wrapped__(tripled)(2) == 8 == tripled(2)
 
 
 def test_an_install_nobody_may_write_to_still_compiles(tmp_path):

@@ -91,6 +91,12 @@ def test_a_learner_nobody_has_seen_has_neutral_inputs():
     assert len(inputs) == len(DIFFICULTY_INPUTS)
 
 
+@pytest.mark.parametrize(("score", "share"), [(0.59, 0), (0.6, 0), (0.69, 0), (0.7, 1), (1.0, 1)])
+def test_the_share_of_strong_scores_asks_for_more_than_a_pass(score, share):
+    history = History.of([("quiz_complete", 10, score, None, 0)])
+    assert named(history, DAY, statistics_of(10))["topic_pass_share_last_3"] == share
+
+
 def test_time_before_the_last_event_counts_as_no_time():
     history = History.of([("text_read", 10, None, None, DAY)])
     assert named(history, 0, statistics_of(10))["log_seconds_since_last"] == 0

@@ -20,8 +20,8 @@ class Network:
         read: named inputs -> named answers: what is asked at a request.
         scores: the same inputs -> the answers before softmax or sigmoid, under the same names;
             what is fitted. None where nothing is fitted batch by batch.
-        step: {"state": (n, s), "event": (n, 8)} -> {"next_state": (n, s)}; None without a state.
-        unroll: (n, l, 8) events -> (n, l, s): the state after each, by the weights of `step`.
+        step: {"state": (n, s), "event": (n, 9)} -> {"next_state": (n, s)}; None without a state.
+        unroll: (n, l, 9) events -> (n, l, s): the state after each, by the weights of `step`.
     """
 
     read: Model

@@ -67,7 +67,7 @@ def recommendation(
         name: of the model.
 
     Returns:
-        Network of {"inputs": (n, 20), "topics": (n, width * 13)}, and "state" where it has one, to
+        Network of {"inputs": (n, 20), "topics": (n, width * 16)}, and "state" where it has one, to
         {"probability": (n, width)}.
     """
     import keras
