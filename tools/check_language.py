@@ -14,7 +14,7 @@ from pathlib import Path
 from tools.source_tree import ROOT, Fault, installed_packages, report, source_files
 
 OPENING, LONG_LINE, WORD = "docstring opens with", "prose line of", "word"
-"""How the report of each kind of fault begins."""
+"""Openings of the reports, one per kind of fault."""
 
 MAX_PROSE = 100
 """Longest line of Markdown prose, in characters."""
