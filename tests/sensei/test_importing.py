@@ -1,4 +1,5 @@
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -6,13 +7,14 @@ from typing import Any
 import orjson
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.parquet as pq
 import pytest
 
 from sensei import files
+from sensei.erasure import export
 from sensei.errors import InvalidInput
 from sensei.importing import import_files, read_frame
-from sensei.log import Log
+from sensei.log import Log, open_log
 from sensei.tables import Quarantined
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,7 +43,7 @@ def write(folder: Path, kind: str, data: list[dict[str, Any]]) -> Path:
     if kind == "csv":
         pd.DataFrame(texts).to_csv(path, index=False)
     else:
-        pa.parquet.write_table(pa.Table.from_pylist(texts), path)
+        pq.write_table(pa.Table.from_pylist(texts), path)
     return path
 
 
@@ -206,3 +208,58 @@ def test_a_mapped_column_that_the_file_lacks_is_named(tmp_path):
     file.write_text("user_id,interaction_type,topic_id,timestamp\nu,text_read,1,2026-01-01\n")
     with pytest.raises(InvalidInput, match="--map nothere"):
         read_frame(file, {"nothere": "score"})
+
+
+def nested(levels: int) -> str:
+    return '{"a":' * levels + "1" + "}" * levels
+
+
+@pytest.mark.parametrize("levels", [33, 300, 1_000, 5_000])
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_row_that_is_nested_too_deep_is_refused_alone(
+    sqlite_url: str, tmp_path: Path, ending: str, levels: int
+) -> None:
+    log, file = open_log(sqlite_url), tmp_path / f"deep.{ending}"
+    columns = ["user_id", "interaction_type", "topic_id", "timestamp", "metadata"]
+    texts = [nested(32), nested(levels), None]
+    rows = [
+        dict(zip(columns, (f"u{at}", "text_read", 1, "2026-01-01T00:00:00Z", text), strict=True))
+        for at, text in enumerate(texts)
+    ]
+    if ending == "jsonl":
+        lines = [json.dumps(row | {"metadata": "META"}) for row in rows]
+        told = zip(lines, texts, strict=True)
+        file.write_text("\n".join(line.replace('"META"', text or "null") for line, text in told))
+    elif ending == "csv":
+        pd.DataFrame(rows).to_csv(file, index=False)
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    imported = import_files(log, [file], {})
+    assert (imported.read, imported.inserted, imported.quarantined) == (3, 2, 1)
+    if levels < 1_000:  # JSON's reader refuses 1,024 levels of the line as no JSON
+        assert list(imported.reasons) == ["metadata: expected at most 32 levels of nesting"]
+        assert export(log.engine, "u1")["quarantine"], "an erase must find it by its learner"
+    log.close()
+
+
+def test_a_parquet_file_may_hold_objects_that_are_nested_too_deep(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    kind, value = pa.int64(), 1
+    for _ in range(80):
+        kind, value = pa.struct({"a": kind}), {"a": value}
+    table = pa.table(
+        {
+            "user_id": ["u1", "u2"],
+            "interaction_type": ["text_read"] * 2,
+            "topic_id": [1, 1],
+            "timestamp": ["2026-01-01T00:00:00Z"] * 2,
+            "metadata": pa.array([value, None], kind),
+        }
+    )
+    pq.write_table(table, tmp_path / "deep.parquet")
+    log = open_log(sqlite_url)
+    imported = import_files(log, [tmp_path / "deep.parquet"], {})
+    assert (imported.inserted, imported.quarantined) == (1, 1)
+    assert export(log.engine, "u1")["quarantine"]
+    log.close()

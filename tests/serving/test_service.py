@@ -117,7 +117,8 @@ def test_readiness_says_what_is_missing_and_health_what_serves(
     server: Any, planted_bundle: Path
 ) -> None:
     assert server.get("/livez").json() == {"alive": True}
-    assert server.get("/readyz").json() == {"ready": True, "troubles": []}
+    ready = server.get("/readyz").json()
+    assert (ready["ready"], ready["troubles"], ready["keys"]["state"]) == (True, [], "none")
     health = server.get("/healthz").json()
     assert health["champion"] == {
         "bundle": planted_bundle.name,
