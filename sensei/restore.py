@@ -82,8 +82,11 @@ def restore(settings: Settings, file: Path, force: bool = False) -> Restored:
     is_sqlite = database.is_sqlite(engine.url)
     _check_kind(file, SQLITE if is_sqlite else POSTGRESQL)
     if is_sqlite:
+        target = Path(str(engine.url.database))
+        if target.exists() and target.samefile(file):
+            raise InvalidInput(f"file: expected a backup, got {file} itself; name another file")
         _check_sqlite(file)
-        Path(str(engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
     else:
         postgres_tools.verify_dump(file)
         database.refuse_unknown(postgres_tools.dumped_migration(file))

@@ -1,11 +1,12 @@
 """`sensei db`: the commands on a real home, and every command of the page about backups."""
 
+import gc
 import os
 import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +15,16 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from flows import cli
 from sensei import curriculum, database
 from sensei.database import upgrade
 from sensei.log import open_log
 from sensei.settings import Settings
 from training.glance import newest_migration
 
+Command = Callable[..., str]
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "backup.md"
-SENSEI = Path(sys.executable).with_name("sensei")
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 EVENT = {"user_id": "ann", "interaction_type": "quiz_complete", "topic_id": 1, "timestamp": NOW}
 FREE = {f"SENSEI_{name}_PORT": "9" for name in ("SERVICE", "PREFECT", "MLFLOW", "EVIDENTLY")}
@@ -33,17 +35,27 @@ def environment(home: Path, **others: str) -> dict[str, str]:
     return clean | {"SENSEI_HOME": str(home), "COLUMNS": "200"} | FREE | others
 
 
-def command(home: Path, *arguments: str, ok: bool = True, **others: str) -> str:
-    done = subprocess.run(
-        [str(SENSEI), *arguments],
-        env=environment(home, **others),
-        cwd=home.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return " ".join(done.stdout.split())
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """A `sensei` command without a process of its own; gives what was printed."""
+    before = dict(os.environ)
+
+    def run(home: Path, *arguments: str, ok: bool = True, **others: str) -> str:
+        os.environ.clear()
+        os.environ.update(environment(home, **others))
+        monkeypatch.setattr(sys, "argv", ["sensei", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        gc.collect()  # the end of a process closes its connections
+        said = capsys.readouterr().out
+        assert (not ended.value.code) == ok, said
+        return " ".join(said.split())
+
+    yield run
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture
@@ -62,7 +74,7 @@ def learners(home: Path) -> set[str]:
 
 
 def test_yesterdays_backup_does_not_bring_an_erased_learner_back(
-    home: Path, tmp_path: Path
+    command: Command, home: Path, tmp_path: Path
 ) -> None:
     said = command(home, "db", "backup", str(tmp_path / "yesterday"))
     assert "2 interactions of 2 learners, verified" in said
@@ -78,7 +90,7 @@ def test_yesterdays_backup_does_not_bring_an_erased_learner_back(
 
 
 def test_a_file_copied_back_by_hand_is_found_by_doctor_and_repaired(
-    home: Path, tmp_path: Path
+    command: Command, home: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "yesterday").write_bytes((home / "sensei.db").read_bytes())
     command(home, "learner", "erase", "ann")
@@ -91,7 +103,7 @@ def test_a_file_copied_back_by_hand_is_found_by_doctor_and_repaired(
     assert "agree" in command(home, "db", "reapply")
 
 
-def test_an_upgrade_says_where_the_database_is_as_it_was(home: Path) -> None:
+def test_an_upgrade_says_where_the_database_is_as_it_was(command: Command, home: Path) -> None:
     with closing(sqlite3.connect(home / "sensei.db")) as connection:
         connection.executescript(
             "DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
@@ -103,7 +115,7 @@ def test_an_upgrade_says_where_the_database_is_as_it_was(home: Path) -> None:
 
 
 def test_an_upgrade_of_postgresql_dumps_it_first_or_says_that_it_could_not(
-    empty_postgres_url: str, tmp_path: Path
+    command: Command, empty_postgres_url: str, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
@@ -132,7 +144,7 @@ def test_an_upgrade_of_postgresql_dumps_it_first_or_says_that_it_could_not(
 
 
 def test_a_restore_while_the_service_answers_is_refused(
-    home: Path, tmp_path: Path, listening: Callable[[dict[str, Any]], int]
+    command: Command, home: Path, tmp_path: Path, listening: Callable[[dict[str, Any]], int]
 ) -> None:
     port = str(listening({"/readyz": {"ready": True, "troubles": []}}))
     command(home, "db", "backup", str(tmp_path / "b"))
@@ -141,7 +153,9 @@ def test_a_restore_while_the_service_answers_is_refused(
     command(home, *restore, "--force", SENSEI_SERVICE_PORT=port)
 
 
-def test_a_restore_without_mlflow_says_what_is_left_to_do(home: Path, tmp_path: Path) -> None:
+def test_a_restore_without_mlflow_says_what_is_left_to_do(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
     (home / "mlflow.db").write_text("no database at all, but a text of some length")
     command(home, "db", "backup", str(tmp_path / "b"))
     said = command(home, "db", "restore", str(tmp_path / "b"))

@@ -302,6 +302,11 @@ def test_a_backup_under_writes_is_one_moment_of_the_log(
     assert counted["ann"] == counted["zoe"] >= before
 
 
+def test_a_database_is_not_restored_from_itself(file_home: Settings) -> None:
+    with pytest.raises(InvalidInput, match="itself"):
+        restore(file_home, file_home.root / "sensei.db")
+
+
 def test_a_restore_that_is_killed_leaves_the_old_database(
     file_home: Settings, tmp_path: Path
 ) -> None:

@@ -8,9 +8,9 @@ from sqlalchemy import delete
 
 from sensei.database import writing
 from sensei.log import Log
-from sensei.tables import ServingState
+from sensei.tables import Promotion, ServingState
 from training import ledger, promotion
-from training.reconciliation import reconcile
+from training.reconciliation import RESTORED, reconcile
 
 NOW = datetime(2024, 6, 2, 12, tzinfo=UTC)
 
@@ -54,6 +54,20 @@ def test_an_alias_moved_by_hand_is_a_promotion_by_unknown_and_serving_follows(ke
     assert "moved by hand" in last.reason["reason"]
     assert kept.registry.challenger("recommendation") is None
     assert _reconcile(kept) == []
+
+
+def test_a_promotion_after_the_backup_that_was_restored_is_followed_and_says_so(kept):
+    first, second = kept.version("recommendation"), kept.version("recommendation")
+    kept.promote(None, first)
+    serving = kept.log.pointer()
+    kept.promote(first, second)
+    with writing(kept.log.engine) as connection:  # yesterday's ledger and pointer
+        connection.execute(delete(Promotion).where(Promotion.to_version == second))
+    kept.log.set_pointer(serving)
+    (said,) = reconcile(kept.log, kept.registry, kept.folder, NOW, RESTORED)
+    assert "promoted after the backup" in said
+    assert kept.agree() == {"recommendation": second}
+    assert "backup" in ledger.read(kept.log)[-1].reason["reason"]
 
 
 def test_the_first_champion_may_be_made_by_hand_and_both_models_at_once(kept):
