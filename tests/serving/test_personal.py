@@ -1,6 +1,5 @@
 """Who may export and erase a learner, and that the audit log names them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,14 +18,14 @@ PATH = "/api/user/mia"
 
 
 @pytest.fixture
-def client(url: str, log: Log, tmp_path: Path) -> Iterator[TestClient]:
+def client(url: str, log: Log, tmp_path: Path) -> TestClient:
     log.append(
         [{"user_id": "mia", "interaction_type": "text_read", "topic_id": 1, "timestamp": NOON}]
     )
     served = application()
     records = Records(lambda: open_log(url), (tmp_path / "runs",))
     served.state.worker = SimpleNamespace(records=records)
-    yield TestClient(served)
+    return TestClient(served)
 
 
 @pytest.fixture
