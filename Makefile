@@ -64,9 +64,11 @@ mlflow: .venv/ready   ## MLflow's UI on http://127.0.0.1:5001
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock:   ## resolve the pins again, without index addresses
+lock:   ## resolve the pins again, without index addresses, and pick those of the service
 	$(BIN)/uv pip compile --python-version 3.11 --universal --all-extras --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --python-version 3.11 --universal --no-emit-index-url --no-annotate \
+	  --no-header -c requirements.lock requirements-serving.in -o requirements-serving.txt
 
 clean:   ## remove what runs wrote (SENSEI_HOME) but keep the environment
 	rm -rf "$(SENSEI_HOME)"

@@ -58,4 +58,5 @@ def _stage(bundle: Path, folder: Path) -> None:
             ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
         )
     shutil.copytree(bundle, folder / "models" / bundle.name)
-    shutil.copy(ROOT / "bentofile.yaml", folder)
+    for file in ("bentofile.yaml", "requirements-serving.txt"):
+        shutil.copy(ROOT / file, folder)

@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from flows.bento import ROOMS, ROOT, package
 from sensei import database
@@ -27,8 +29,49 @@ def test_the_bentofile_includes_the_rooms_that_are_staged() -> None:
     assert all(f'"{room}/**"' in text for room in (*ROOMS, "models"))
 
 
+def test_the_bentofile_pins_every_package_of_a_worker_as_the_lock_does() -> None:
+    assert 'requirements_txt: "requirements-serving.txt"' in (ROOT / "bentofile.yaml").read_text()
+    pinned, locked = pins("requirements-serving.txt"), pins("requirements.lock")
+    assert pinned <= locked, "repeat `make lock`"
+    needed = closure(serving_requirements())
+    assert needed <= {name for name, _ in pinned}, "repeat `make lock`"
+    assert not {"tensorflow", "keras", "mlflow", "prefect"} & {name for name, _ in pinned}
+
+
+def serving_requirements() -> set[str]:
+    """Names of the packages that a worker loads, as they are listed."""
+    lines = (ROOT / "requirements-serving.in").read_text().splitlines()
+    return {re.split(r"[\s\[;]", line)[0] for line in lines if not line.startswith("#")}
+
+
+def pins(file: str) -> set[tuple[str, str]]:
+    """Names and exact versions; every line of requirements must have one."""
+    lines = (ROOT / file).read_text().splitlines()
+    named = [line for line in lines if line and not line.startswith((" ", "#"))]
+    return {(name, version) for name, version in (PIN.match(line).groups() for line in named)}
+
+
+PIN = re.compile(r"([a-z0-9-]+)==([^\s;]+)")
+
+
+def closure(names: set[str]) -> set[str]:
+    """The packages with all that they ask for here, without extras."""
+    seen, waiting = set(), [*names, "psycopg-binary"]
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name not in seen:
+            seen.add(name)
+            asked = (Requirement(each) for each in requires(name) or [])
+            waiting += [
+                each.name
+                for each in asked
+                if each.marker is None or each.marker.evaluate({"extra": ""})
+            ]
+    return seen
+
+
 def test_the_bentofile_lists_every_requirement_of_ours_that_a_worker_loads() -> None:
-    ours, packed = requirements("pyproject.toml"), requirements("bentofile.yaml")
+    ours, packed = requirements("pyproject.toml"), serving_requirements()
     code = (
         "import sys, serving.service, serving.worker, serving.native, sensei.log, "
         "sensei.curriculum; print(*{name.partition('.')[0] for name in sys.modules})"
