@@ -61,7 +61,7 @@ class Levels(Answer):
     hard: Probability | None
 
 
-class Evidence(Answer):
+class TopicEvidence(Answer):
     """What is known of the learner on the topic."""
 
     attempts: int = Field(ge=0)
@@ -78,7 +78,7 @@ class Difficulty(Sourced):
     success_probability: Probability | None = Field(description="Expected success at that level")
     levels: Levels = Field(description="Expected success at each level")
     level_probabilities: Levels = Field(description="How fit each level is; they sum to 1")
-    evidence: Evidence | None
+    evidence: TopicEvidence | None
     topic_id: int
     title: str
 

@@ -28,7 +28,7 @@ class StyleChoice(Query):
     )
 
 
-class Evidence(Answer):
+class StyleEvidence(Answer):
     """Events that the observed preference is read from."""
 
     video_views: int
@@ -43,7 +43,7 @@ class LearningStyle(Answer):
     learning_style: Style = Field(description="The learner's own choice, else what is observed")
     observed: Style
     override: Style | None
-    evidence: Evidence
+    evidence: StyleEvidence
     fallback: str | None = Field(description="Why nothing was observed; null where it was")
 
 

@@ -83,3 +83,11 @@ def test_what_is_served_is_shown_as_text(client: TestClient) -> None:
 
 def test_the_application_that_the_service_mounts_has_all_of_it() -> None:
     assert len(app.routes) == len(ENDPOINTS) + 1
+
+
+def test_schemas_in_the_document_have_plain_names(document: dict[str, Any]) -> None:
+    """Two classes of one name would be told apart by the paths of their modules."""
+    names = list(document["components"]["schemas"])
+    assert len(names) > 30
+    assert [name for name in names if not re.fullmatch(r"[A-Z][A-Za-z]+", name)] == []
+    assert "serving__" not in repr(document["components"]["schemas"])
