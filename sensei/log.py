@@ -93,9 +93,7 @@ SQLite gives Python's lock away and takes it back at each row: with an event loo
 """
 
 
-def _pieces_of_sqlite(
-    cursor: Any, user_id: str, size: int, after_id: int
-) -> Iterator[list[Event]]:
+def _pieces_of_sqlite(cursor: Any, user_id: str, size: int, after_id: int) -> Iterator[list[Event]]:
     last = (-(2**63), 0)
     while True:
         cursor.execute(_SQLITE_EVENTS, (user_id, *last, after_id, size))
