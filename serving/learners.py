@@ -110,7 +110,8 @@ class Learners:
         _AT_HAND.set((self, user_id, networks.states_of, prepared))
 
     async def _prepared(self, user_id: str, networks: Networks) -> Learner | None:
-        for _ in range(TRIES):
+        folded: Folded | None = None
+        for _ in range(TRIES):  # the learner may act while the log is folded
             revision = await self._revision(user_id, networks)
             if revision is None:
                 self._cache.pop(user_id, None)
@@ -119,9 +120,7 @@ class Learners:
             if kept and kept.revision == revision:
                 self._cache.move_to_end(user_id)
                 return kept.learner
-            is_newer, folded = await self._fold(user_id, networks)
-            if is_newer:
-                break
+            folded = await self._fold(user_id, networks)
         return folded.learner if folded else None
 
     async def _revision(self, user_id: str, networks: Networks) -> int | None:
@@ -134,15 +133,14 @@ class Learners:
                 raise
         return await self._gathering.revision(user_id)
 
-    async def _fold(self, user_id: str, networks: Networks) -> tuple[bool, Folded | None]:
-        """Fold once for all who wait for it; false for who came after the reading had begun."""
+    async def _fold(self, user_id: str, networks: Networks) -> Folded | None:
+        """Fold once for all who wait for it."""
         key = user_id, networks.states_of
         task = self._folding.get(key)
-        if task is not None:
-            return False, await asyncio.shield(task)
-        task = self._folding[key] = asyncio.create_task(self._read_and_fold(user_id, networks))
-        task.add_done_callback(lambda _: self._folding.pop(key))
-        return True, await asyncio.shield(task)
+        if task is None:
+            task = self._folding[key] = asyncio.create_task(self._read_and_fold(user_id, networks))
+            task.add_done_callback(lambda _: self._folding.pop(key))
+        return await asyncio.shield(task)
 
     async def _read_and_fold(self, user_id: str, networks: Networks) -> Folded | None:
         before = self._kept(user_id, networks)

@@ -30,7 +30,7 @@ WRITE_SECONDS = 5.0
 LONG_SECONDS = 60.0
 """Deadline of an export, which may be long, and of an erasure, which waits for readers."""
 
-READERS, WRITERS = 2, 4
+READERS, WRITERS = 1, 2
 """Threads of each kind: what is slow must not keep the reads waiting."""
 
 

@@ -117,6 +117,6 @@ def test_model_monitor(worker: Worker, log: Log) -> None:
     assert metrics["data_drift_score"] == monitor.calculate_drift().score
     drift = metrics["drift"] | {"report": None}
     log.set_fact(MONITORED, {**metrics, "computed_at": "2026-01-31T00:00:00Z", "drift": drift})
-    answered = worker.records.monitored()  # what GET /api/monitoring/metrics answers
+    answered = asyncio.run(worker.records.monitored())  # what GET /api/monitoring/metrics answers
     assert Monitored.model_validate(answered).recommendation_acceptance == 0.5
     assert (answered["fallback"], answered["note"]) == (None, None)

@@ -18,6 +18,7 @@ seen.SECONDS.labels("/a").observe(0.003)
 seen.serves({"difficulty": ("reference", "6")})
 seen.serves({"difficulty": ("history", "7")})
 seen.IN_FLIGHT.inc()
+seen.SHARED.write()
 if sys.argv[1] == "5":
     print(seen.exposition().decode())
 """

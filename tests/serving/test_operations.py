@@ -1,5 +1,6 @@
 """What the monitor found, over HTTP: as it is, before it ever ran, and without the log."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,7 +83,7 @@ def test_while_the_log_does_not_answer_the_figures_read_last_are_labelled(
 
 def test_a_worker_that_never_reached_the_log_answers_nulls(tmp_path: Path) -> None:
     records = Records(lambda: open_log(f"sqlite:///{tmp_path / 'absent.db'}"), ())
-    found = records.monitored()
+    found = asyncio.run(records.monitored())
     assert (found["fallback"], found["accuracy"]) == ("log_unreachable", None)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from features.history import FOLD_VERSION
@@ -213,6 +214,36 @@ def test_a_pointer_that_cannot_be_served_at_the_start_falls_back_to_the_packed_b
     started.follower.start()
     assert started.version == "6"
     assert started.follower.status().refused
+    started.follower.close()
+
+
+def foreign(planted: Path, folder: Path) -> str:
+    """Digest of a whole bundle whose statistics are those of other software."""
+    bundle = Bundle.load(planted, FOLD_VERSION)
+    manifest = bundle.manifest.model_copy(update={"files": {}})
+    statistics = {name: {"other": np.arange(3)} for name in bundle.statistics}
+    return write(folder, manifest, bundle.networks, statistics).name
+
+
+@pytest.mark.parametrize("is_pointed_at", [False, True], ids=["packed", "pointed at"])
+def test_foreign_statistics_are_refused_and_a_worker_starts_without_them(
+    worker: Worker, log: Log, planted_bundle: Path, tmp_path: Path, is_pointed_at: bool
+) -> None:
+    packed = tmp_path / "models"
+    digest = foreign(planted_bundle, worker.home / "bundles" if is_pointed_at else packed)
+    log.set_pointer(digest)
+    started = Worker(worker.home if is_pointed_at else tmp_path / "nothing", packed)
+    started.down = not is_pointed_at
+    started.follower.start()
+    assert started.engine.recommend_next_topics("mia")["fallback"]
+    assert started.follower.status().refused
+    if not is_pointed_at:
+        another(planted_bundle, packed, "6")
+        again = Worker(tmp_path / "nothing", packed)
+        again.down = True
+        again.follower.start()
+        assert (again.version, again.follower.status().refused) == ("6", None)
+        again.follower.close()
     started.follower.close()
 
 

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from sensei import curriculum, database, recording
 from sensei.log import Log, open_log
 from serving.personal import Erasure, Export, LearningStyle
+from serving.reads import Reads
 from serving.recorder import Recorder
 from serving.records import Records
 from serving.routes import application
@@ -274,7 +275,8 @@ def test_without_a_log_a_style_is_a_labelled_guess_and_a_known_document_is_still
     seen = client.get(path)
     log.close()
     file = Path(url.removeprefix("sqlite:///"))
-    client.app.state.worker.records._opened.engine.dispose()  # type: ignore[attr-defined]
+    records: Records = client.app.state.worker.records  # type: ignore[attr-defined]
+    records._reads = Reads(lambda: open_log(url), 1, "records")  # no connection is open any more
     file.rename(file.with_suffix(".away"))
     file.write_text("no database" * 1000)
     style = client.get("/api/user/mia/learning-style")
