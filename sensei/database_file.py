@@ -35,6 +35,7 @@ class DatabaseFile:
     def __init__(self, path: str) -> None:
         self.trouble: str | None = None
         self._path = path
+        self._paths = tuple(Path(path + end) for end in ("", "-wal", "-shm"))
         self._opened: tuple[Identity, ...] | None = None
         # SQLite keeps journal and shared memory as long as a connection is open: this one is.
         self._connection: sqlite3.Connection | None = None
@@ -117,7 +118,7 @@ class DatabaseFile:
             connection.close()
 
     def _at_path(self) -> tuple[Identity, ...]:
-        return tuple(_identity(self._path + end) for end in ("", "-wal", "-shm"))
+        return tuple(map(_identity, self._paths))
 
     def _save(self) -> None:
         """Move the journal into the file that it belongs to; clear it away from another one."""
@@ -129,16 +130,16 @@ class DatabaseFile:
             logger.warning("log: its journal is not in its file: %s", error)
             return
         self._is_saved = row[0] == 0  # else somebody reads or writes: at the next look
-        if self._is_saved and _identity(self._path) not in (None, self._opened[0]):
-            for end, identity in zip(("-wal", "-shm"), self._opened[1:], strict=True):
-                if _identity(self._path + end) == identity:
+        if self._is_saved and _identity(self._paths[0]) not in (None, self._opened[0]):
+            for path, identity in zip(self._paths[1:], self._opened[1:], strict=True):
+                if _identity(path) == identity:
                     with suppress(OSError):
-                        Path(self._path + end).unlink()
+                        path.unlink()
 
 
-def _identity(path: str) -> Identity:
+def _identity(path: Path) -> Identity:
     try:
-        found = Path(path).stat()
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

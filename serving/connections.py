@@ -95,6 +95,8 @@ class Connections:
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with limits.
 
+    What runs per request only counts bytes; the rest is done once a second, or in rare cases.
+
     Args:
         connections: of the worker.
         arguments: of uvicorn.
@@ -103,11 +105,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, connections: Connections, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.timeout_keep_alive = connections.keep_alive
-        self.since = 0
+        self.since = connections.seconds
         self._all = connections
-        self._unparsed = 0  # bytes since the parser last completed a head, a message, a body's part
-        self._deadline: int | None = None
+        self._unparsed = 0  # bytes since a head, a chunk, or a part of a body was complete
+        self._is_unawaited = False  # a body comes after the answer
+        self._late_since: int | None = None
         self._unsent: tuple[int, int] | None = None  # bytes, and the second they were counted in
+        self._seen = self.cycle
         self._fault: str | None = None
 
     @property
@@ -122,10 +126,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is not None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin: the first head must come soon."""
+        """Begin."""
         super().connection_made(transport)
-        self.since = self._all.seconds
-        self._deadline = self.since + HEAD_SECONDS + 1
         self._all.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -140,9 +142,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, as far as a head may be long."""
-        if self._deadline is None:
-            self._deadline = self._all.seconds + HEAD_SECONDS + 1
-        for start in range(0, len(data), HEAD_BYTES):  # nearly always once, without a copy
+        self._unparsed += len(data)
+        if self._unparsed > HEAD_BYTES:
+            self._unparsed -= len(data)
+            self._parse_in_pieces(data)
+        else:
+            super().data_received(data)
+
+    def _parse_in_pieces(self, data: bytes) -> None:
+        """The same of what may be a long body, or a long head."""
+        for start in range(0, len(data), HEAD_BYTES):
             piece = data[start : start + HEAD_BYTES]
             self._unparsed += len(piece)
             if self._unparsed > HEAD_BYTES:
@@ -156,39 +165,40 @@ class BoundedProtocol(HttpToolsProtocol):
     # What the parser completes
 
     def on_headers_complete(self) -> None:
-        """Begin a request, unless its end would be read differently elsewhere."""
-        self._unparsed, self._deadline = 0, None
+        """Begin a request."""
+        self._unparsed = 0
         if len(self.pipeline) >= PIPELINED:
-            self._reject(
-                f"requests: expected at most {PIPELINED} before an answer, got more; await it"
-            )
-        if self.parser.should_upgrade():
-            self._refuse_body_of_upgrade()
-            super().on_headers_complete()
-        else:
-            super().on_headers_complete()
-            self.headers = []  # trailers are no headers
+            said = f"requests: expected at most {PIPELINED} before an answer, got more; await it"
+            self._reject(said)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take in a part of a body."""
+        self._unparsed = 0
+        self._is_unawaited = self.cycle.response_complete
+        super().on_body(body)
 
     def on_chunk_header(self) -> None:
         """Hold that a body in chunks is nothing but chunks."""
         codings = [value for name, value in self.scope["headers"] if name == b"transfer-encoding"]
         if codings != [b"chunked"] or self.scope["http_version"] != "1.1":
             self._reject("transfer-encoding: expected chunked, in HTTP/1.1, got another; send that")
+        self.headers = []  # trailers are no headers
 
-    def on_body(self, body: bytes) -> None:
-        """Take in a part of a body."""
+    def on_chunk_complete(self) -> None:
+        """Take in a chunk, or the end of all with its trailers."""
         self._unparsed = 0
-        super().on_body(body)
 
-    def on_message_complete(self) -> None:
-        """End a request's body."""
-        self._unparsed, self._deadline = 0, None
-        super().on_message_complete()
+    def _should_upgrade(self) -> bool:
+        """Refuse a body: the parser would take it for the next request, which is smuggling."""
+        for name, value in self.headers:
+            if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
+                self._reject("upgrade: expected no body with it, got one; send it without")
+        return super()._should_upgrade()
 
-    def on_response_complete(self) -> None:
-        """End an answer: from now on the connection waits."""
-        self.since = self._all.seconds
-        super().on_response_complete()
+    def _reject(self, sentence: str) -> None:
+        self._fault = sentence
+        raise ValueError(sentence)
 
     def resume_writing(self) -> None:
         """Note that an answer is being read."""
@@ -199,20 +209,30 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def end_overdue(self) -> None:
         """Close a connection that is late with a head, or does not read its answers."""
+        now = self._all.seconds
+        if self.cycle is not self._seen:  # it asked since
+            self._seen, self.since, self._late_since, self._is_unawaited = (
+                self.cycle,
+                now,
+                None,
+                False,
+            )
         if self._is_stalled():
             self.transport.abort()
-        elif (
-            self._deadline is not None
-            and self._all.seconds >= self._deadline
-            and not self.flow.read_paused  # then it is we who do not read
-        ):
-            if self._unparsed:
-                said = (
-                    f"request: expected within {HEAD_SECONDS} seconds, got a part; send it at once"
-                )
-                return self.refuse(408, said)
+        elif not (self._unparsed or self._is_unawaited or self.cycle is None):
+            self._late_since = None
+        elif not self.flow.read_paused:  # else it is we who do not read
+            if self._late_since is None:
+                self._late_since = self.since if self.cycle is None else now
+            if now - self._late_since > HEAD_SECONDS:
+                self._end_late()
+
+    def _end_late(self) -> None:
+        if self._unparsed:
+            said = f"request: expected within {HEAD_SECONDS} seconds, got a part; send it at once"
+            self.refuse(408, said)
+        else:
             self.transport.close()
-        return None
 
     def _is_stalled(self) -> bool:
         unsent, now = self.transport.get_write_buffer_size(), self._all.seconds
@@ -220,16 +240,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unsent = (unsent, now) if unsent else None
             return False
         return now - self._unsent[1] >= STALLED_SECONDS
-
-    def _refuse_body_of_upgrade(self) -> None:
-        """The parser would take such a body for the next request: smuggling."""
-        for name, value in self.headers:
-            if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
-                self._reject("upgrade: expected no body with it, got one; send it without")
-
-    def _reject(self, sentence: str) -> None:
-        self._fault = sentence
-        raise ValueError(sentence)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's
         """Refuse what cannot be parsed, or must not be."""
