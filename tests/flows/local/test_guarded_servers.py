@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -82,7 +81,7 @@ def wait_for(address: str) -> None:
 @pytest.fixture(scope="module")
 def settings(
     tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]
-) -> Any:
+) -> Settings:
     prefect, evidently, mlflow = free_ports(3)
     home = tmp_path_factory.mktemp("guarded") / "home"
     ports = {"prefect_port": prefect, "evidently_port": evidently, "mlflow_port": mlflow}
