@@ -227,7 +227,7 @@ async def _json(request: Request) -> Any:
         found = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
         if "depth" in str(error) or "ecursion" in str(error):  # as versions of orjson say it
-            raise InvalidInput(TOO_DEEP) from None
+            raise HTTPException(400, TOO_DEEP) from None
         raise HTTPException(
             400, f"body: expected JSON, got something else ({error}); NaN is none either, send null"
         ) from None

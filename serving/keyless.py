@@ -50,16 +50,10 @@ class Keyless:
             scope: of ASGI.
             headers: of the request, by name.
         """
-        address, port = scope.get("server") or (None, None)
-        if not is_loopback(address):
-            return "for this address"
-        if not is_ours(headers.get(b"host", b""), address, port):
-            return "for a request for another host"
-        if scope.get("http_version") == "1.0":
-            return "for a request of HTTP/1.0, as proxies send it"
-        if _names_a_proxy(tuple(headers)):
-            return "for a request that a proxy passed on"
-        if not self._is_own(scope.get("client"), scope.get("server")):
+        server, host = scope.get("server"), headers.get(b"host", b"")
+        if why := _foreign_by_headers(server, host, scope.get("http_version"), tuple(headers)):
+            return why
+        if not self._is_own(scope.get("client"), server):
             return "for another account of this machine"
         return None
 
@@ -90,11 +84,25 @@ def is_of_another_site(headers: Headers) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _names_a_proxy(names: tuple[bytes, ...]) -> bool:
-    return any(name.startswith(PROXIES) for name in names)
+def _foreign_by_headers(
+    server: tuple[str, int | None] | None,
+    host: bytes,
+    version: str | None,
+    names: tuple[bytes, ...],
+) -> str | None:
+    """`Keyless.foreign` without the connection; a client sends the same again and again."""
+    address, port = server or (None, None)
+    if not is_loopback(address):
+        return "for this address"
+    if not is_ours(host, address, port):
+        return "for a request for another host"
+    if version == "1.0":
+        return "for a request of HTTP/1.0, as proxies send it"
+    if any(name.startswith(PROXIES) for name in names):
+        return "for a request that a proxy passed on"
+    return None
 
 
-@lru_cache(maxsize=256)
 def is_loopback(address: str | None) -> bool:
     """Tell if only this machine can reach an address; a socket file (None or a path) is such."""
     try:
@@ -107,7 +115,6 @@ _HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::(\d{0,5}))?")
 """Name, or IPv6 address in brackets, and port."""
 
 
-@lru_cache(maxsize=256)
 def is_ours(host: bytes, address: str | None, port: int | None) -> bool:
     """Tell if a `Host` names loopback, or the address that the request came in by, and its port.
 
