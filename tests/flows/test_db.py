@@ -43,8 +43,9 @@ def command(
     before = dict(os.environ)
 
     def run(home: Path, *arguments: str, ok: bool = True, **others: str) -> str:
+        values = environment(home, **others)
         os.environ.clear()
-        os.environ.update(environment(home, **others))
+        os.environ.update(values)
         monkeypatch.setattr(sys, "argv", ["sensei", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -167,7 +168,7 @@ def blocks() -> list[str]:
     return re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("backend", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def test_the_commands_of_the_page_run_on_a_real_home(
     backend: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
