@@ -24,10 +24,10 @@ def create(
 
     settings = Settings()
     key, shown = key_store.create(open_own_log(settings).engine, role)
-    key_store.remember(settings.root)
     console.print(f"Key {key.key_id} ({role}), valid within seconds. It is not shown again:")
     console.print(shown, soft_wrap=True)
     console.print("Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+    key_store.remember(settings.root)  # last: the key is shown even if this fails
 
 
 @app.command("list")
