@@ -95,7 +95,7 @@ def lives_through(url: str, outage: Outage, seconds: float = SECONDS) -> dict[st
             found = {name: each.result() for name, each in asked.items()}
             refused = written.result()
             troubles = httpx.get(url + "/readyz").json()["troubles"]
-        recovered = fresh_within(url, 10)
+        fresh_within(url, 10)
     report = {name: (len(a.seconds), round(a.p99, 4), max(a.seconds)) for name, a in found.items()}
     assert {a.status_code for each in found.values() for a in each.answers} == {200}
     assert max(found["live"].p99, found["warm"].p99) < 0.5, report
