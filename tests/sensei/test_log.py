@@ -262,3 +262,19 @@ def test_a_turn_belongs_to_one_until_it_ends_or_its_process_is_killed(sqlite_url
     assert taken.wait(60)
     waiting.join()
     engine.dispose()
+
+
+def test_a_learner_read_in_pieces_is_whole_and_exact(log: Log) -> None:
+    scores = [0.0, 1.0, 0.1, 1 / 3, 0.1 + 0.2, 2**-40 / 3, *(n / 97 for n in range(97))]
+    moments = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=n // 3) for n in range(103)]
+    rows = [
+        event(event_id=f"{n}", score=score, timestamp=moment, metadata={"item_id": 'a"\u2028'})
+        for n, (score, moment) in enumerate(zip(scores, moments, strict=True))
+    ]
+    log.append([*rows, event(event_id="view", interaction_type="text_read", score=None)])
+    pieces = list(log.learner_in_pieces("ada", 10))
+    assert [len(piece) for piece in pieces] == [10] * 10 + [4]
+    read = {each.event_id: each for piece in pieces for each in piece}
+    assert [read[f"{n}"].score for n in range(103)] == scores
+    assert (read["view"].score, read["0"].item_id) == (None, 'a"\u2028')
+    assert len(log.read_learner("ada", after_id=100)) == 4
