@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from itertools import groupby
@@ -6,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sensei import database
+from sensei.log import open_log
 from tools import structure
 from tools.request_trace import _recorded, _summary
 from tools.source_tree import ROOT, installed_packages
@@ -71,3 +74,25 @@ def test_calls_and_switches_are_counted_below_the_given_folders_only() -> None:
     visited = [Path(name).stem for name, _ in groupby(files)]
     assert visited == ["source_tree", "structure", "request_trace"]  # the last is the block's end
     assert _summary(["a", "b", "b", "a"]) == (4, 2, 3)
+
+
+@pytest.mark.slow
+def test_requests_of_the_real_service_are_traced(planted_bundle: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'sensei.db'}"
+    database.upgrade(url)
+    log = open_log(url)
+    log.set_pointer(planted_bundle.name)
+    log.close()
+    shutil.copytree(planted_bundle, tmp_path / "bundles" / planted_bundle.name)
+    code = (
+        "import json, pathlib, sys; from tools.request_trace import trace_requests as trace; "
+        "print(json.dumps(trace(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))))"
+    )
+    command = [sys.executable, "-c", code, str(ROOT), str(tmp_path)]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    traces = json.loads(printed.splitlines()[-1])
+    _, after_a_quiz, question = traces.values()
+    assert next(iter(traces)) == "POST submit-quiz"
+    for calls, modules, switches in traces.values():
+        assert calls > switches >= modules > 5
+    assert after_a_quiz > question  # the new event is folded first
