@@ -14,10 +14,11 @@ from typing import Any
 import httpx
 import psutil
 
+from flows.local.launch import launching
+from flows.local.prefect_auth import auth_environment, auth_header
 from sensei.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-BIN = Path(sys.executable).parent
 LOOPBACK = "127.0.0.1"
 PATIENCE = 900.0
 """Seconds that a run may take."""
@@ -27,9 +28,15 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 @dataclass(frozen=True)
 class Prefect:
-    """What the story asks of Prefect's server."""
+    """What the story asks of Prefect's server.
+
+    Attributes:
+        api: its address.
+        client: sends the auth string.
+    """
 
     api: str
+    client: httpx.Client
 
     def deployment(self, name: str) -> dict[str, Any]:
         """A deployment by its name."""
@@ -40,14 +47,14 @@ class Prefect:
         """Start a deployment as its button in the UI does, and wait for the end."""
         of = self.deployment(name)["id"]
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        made = httpx.post(f"{self.api}/deployments/{of}/create_flow_run", json=body, timeout=60)
+        made = self.client.post(f"{self.api}/deployments/{of}/create_flow_run", json=body)
         return self.ended(made.raise_for_status().json()["id"])
 
     def ended(self, run: str) -> dict[str, Any]:
         """A run when it is over."""
 
         def over() -> dict[str, Any] | None:
-            found = httpx.get(f"{self.api}/flow_runs/{run}", timeout=60).json()
+            found = self.client.get(f"{self.api}/flow_runs/{run}").json()
             return found if found["state_type"] in ENDED else None
 
         return until(over, f"run {run}")
@@ -64,17 +71,17 @@ class Prefect:
                 each["trigger"]["within"] = seconds
                 kept = {k: v for k, v in each.items() if k not in ("id", "created", "updated")}
                 address = f"{self.api}/automations/{each['id']}"
-                httpx.put(address, json=kept, timeout=60).raise_for_status()
+                self.client.put(address, json=kept).raise_for_status()
 
     def give(self, name: str, **parameters: Any) -> None:
         """Change parameters of a deployment for all its later runs."""
         known = self.deployment(name)
         body = {"parameters": known["parameters"] | parameters}
         address = f"{self.api}/deployments/{known['id']}"
-        httpx.patch(address, json=body, timeout=60).raise_for_status()
+        self.client.patch(address, json=body).raise_for_status()
 
     def _filter(self, what: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-        found = httpx.post(f"{self.api}/{what}/filter", json=body, timeout=60)
+        found = self.client.post(f"{self.api}/{what}/filter", json=body)
         rows: list[dict[str, Any]] = found.raise_for_status().json()
         return rows
 
@@ -99,10 +106,8 @@ def servers(home: Path, clock: Path) -> Iterator[Servers]:
     ports = _free_ports(3)
     prefect, mlflow, service = (f"http://{LOOPBACK}:{port}" for port in ports)
     environment = _environment(home, clock, prefect, mlflow)
-    store = ["--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"]
-    store += ["--artifacts-destination", str(home / "mlartifacts"), "--workers", "1"]
-    listen = [["--host", LOOPBACK, "--port", str(port)] for port in ports]
     timed = ["timed_service:SenseiService", "--working-dir", str(Path(__file__).parent)]
+    timed += ["--host", LOOPBACK, "--port", str(ports[2])]
     with ExitStack() as ended:
 
         def start(name: str, ready: str, *command: str) -> None:
@@ -111,14 +116,14 @@ def servers(home: Path, clock: Path) -> Iterator[Servers]:
             if ready:
                 until(lambda: _answers(ready), name, process)
 
-        tool = str(BIN / "prefect")
-        start("prefect", f"{prefect}/api/health", tool, "server", "start", *listen[0])
-        start("mlflow", f"{mlflow}/health", str(BIN / "mlflow"), "server", *listen[1], *store)
-        bentoml = [sys.executable, "-m", "bentoml", "serve", *timed, *listen[2]]
-        start("service", f"{service}/readyz", *bentoml)
-        _run(environment, sys.executable, "-m", "flows.deploying")
-        start("worker", "", tool, "worker", "start", "--pool", "sensei")
-        yield Servers(Prefect(f"{prefect}/api"), mlflow, service)
+        start("prefect", f"{prefect}/api/health", *launching("prefect"))
+        start("mlflow", f"{mlflow}/health", *launching("mlflow"))
+        start("service", f"{service}/readyz", sys.executable, "-m", "bentoml", "serve", *timed)
+        _run(environment, *launching("deployments"))
+        start("worker", "", *launching("worker"))
+        api = f"{prefect}/api"
+        client = httpx.Client(headers=auth_header(api, environment), timeout=60)
+        yield Servers(Prefect(api, ended.enter_context(client)), mlflow, service)
 
 
 def until(ask: Callable[[], Any], what: str, process: Any = None) -> Any:
@@ -138,8 +143,10 @@ def until(ask: Callable[[], Any], what: str, process: Any = None) -> Any:
 def _environment(home: Path, clock: Path, prefect: str, mlflow: str) -> dict[str, str]:
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
     settings = Settings(home=home, mlflow_tracking_uri=mlflow)
-    return ours | settings.environment() | {
+    return ours | settings.environment() | auth_environment(settings) | {
         "SENSEI_MLFLOW_TRACKING_URI": mlflow,
+        "SENSEI_MLFLOW_PORT": mlflow.rpartition(":")[2],
+        "SENSEI_PREFECT_PORT": prefect.rpartition(":")[2],
         "PREFECT_API_URL": f"{prefect}/api",
         "PROJECT_ROOT": str(ROOT),
         "PYTHONPATH": str(ROOT),

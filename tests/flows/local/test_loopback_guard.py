@@ -1,9 +1,19 @@
 """The guard lets in requests of this machine's own pages and programs, and no other site's."""
 
 import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from importlib.metadata import entry_points
 from typing import Any
 
+import httpx
 import pytest
+import uvicorn
+import websockets
+from starlette.types import Receive, Scope, Send
+from websockets.sync.client import connect
 
 from flows.local.loopback_guard import LoopbackGuard, refusal
 
@@ -127,3 +137,63 @@ def test_other_sites_may_not_show_our_pages_in_a_frame():
 
 def test_starting_and_ending_are_handed_on():
     assert run(LoopbackGuard(_application), {"type": "lifespan"})
+
+
+async def _small(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that answers everybody, also by websocket."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close"})
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A real server with the guard, as `flows.local.launch` runs one; host and port."""
+    held = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(LoopbackGuard(_small), proxy_headers=False, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([held],))
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"127.0.0.1:{held.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:3000"},
+     {"Host": "evil.example"}, {"Host": "evil.example", "Origin": "http://evil.example"},
+     {"X-Forwarded-Host": "evil.example"}, {"Sec-Fetch-Site": "same-site"}],
+)  # fmt: skip
+def test_a_real_server_behind_the_guard_answers_nobody_else(address, sent):
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        answer = httpx.request(method, f"http://{address}/", headers=sent)
+        assert answer.status_code == 403, method
+        assert answer.text != "done"
+    with pytest.raises(websockets.InvalidStatus, match="403"):
+        connect(f"ws://{address}/", additional_headers=sent)
+
+
+def test_a_real_server_behind_the_guard_answers_its_page_and_programs(address):
+    for sent in ({}, {"Origin": f"http://{address}", "Sec-Fetch-Site": "same-origin"}):
+        assert httpx.post(f"http://{address}/", headers=sent).text == "done"
+        connect(f"ws://{address}/", additional_headers=sent).close()
+
+
+def test_a_host_that_is_sent_twice_is_refused_by_a_real_server(address):
+    name, _, port = address.partition(":")
+    with socket.create_connection((name, int(port))) as plain:
+        sent = f"GET / HTTP/1.1\r\nHost: {address}\r\nHost: evil.example\r\n\r\n"
+        plain.sendall(sent.encode())
+        assert b" 400 " in plain.recv(1000).split(b"\r\n")[0]
+
+
+def test_mlflow_finds_our_guard_by_its_name():
+    (found,) = entry_points(group="mlflow.app", name="sensei")
+    assert found.value == "flows.local.mlflow_app:create_app"
