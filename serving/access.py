@@ -158,7 +158,7 @@ def open_access(settings: "Settings") -> Access:
     """The keys of the log that the settings name; a log that does not exist yet holds none."""
     from sensei import database, key_store
 
-    engine = database.connect(settings.log_url)
+    engine = database.connect(settings.log_url, database.PROMPT)
     file = engine.url.database if database.is_sqlite(engine.url) else None
 
     def read() -> Sequence[Key]:
