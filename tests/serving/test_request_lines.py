@@ -25,13 +25,14 @@ def test_the_end_waits_for_the_last_lines() -> None:
 
 @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
 def test_a_full_disk_loses_lines_and_not_the_thread_that_writes_them() -> None:
-    lines = RequestLines()
-    with suppress(OSError), FULL.open("w") as full:
-        lines.start(full)
-        for _ in range(3):
-            lines.add("id", {})
-            time.sleep(1.5 * EVERY_SECONDS)
-        assert lines._thread is not None
-        assert lines._thread.is_alive()
-        assert not lines._waiting
-        lines.close()
+    lines, full = RequestLines(), FULL.open("w")
+    lines.start(full)
+    for _ in range(3):
+        lines.add("id", {})
+        time.sleep(1.5 * EVERY_SECONDS)
+    assert lines._thread is not None
+    is_alive, waiting = lines._thread.is_alive(), len(lines._waiting)
+    lines.close()
+    with suppress(OSError):
+        full.close()
+    assert (is_alive, waiting) == (True, 0)
