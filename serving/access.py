@@ -201,7 +201,7 @@ def open_access(settings: "Settings") -> Access:
     """
     from sensei import database, key_store
 
-    engine = database.connect(settings.log_url)
+    engine = database.connect(settings.log_url, database.PROMPT)
     file = engine.url.database if database.is_sqlite(engine.url) else None
     home = settings.root
     marked = {home, Path(file).parent} if file else {home}

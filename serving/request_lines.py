@@ -6,6 +6,7 @@ A record of `logging` for each, formatted and flushed alone, costs a fifth of an
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -58,8 +59,10 @@ class RequestLines:
 
         def forever() -> None:
             while not self._ended.wait(EVERY_SECONDS):
+                with suppress(OSError):  # the disk is full: these lines are lost, later ones not
+                    self.flush(out)
+            with suppress(OSError):
                 self.flush(out)
-            self.flush(out)
 
         self._thread = threading.Thread(target=forever, daemon=True, name="request lines")
         self._thread.start()
