@@ -233,11 +233,11 @@ async def refused(request: Request, error: Exception) -> Response:
         later = {"Retry-After": "60"} if status == 503 else None
         return refusal(status, str(error), later, error.details)
     logger.warning("%s %s: %s", request.method, _template(request), error)  # it names our places
-    said, later = "log: expected it to answer, got nothing; repeat in a second", "1"
+    said, seconds = "log: expected it to answer, got nothing; repeat in a second", "1"
     for each in (error, error.__cause__):
         if isinstance(each, SchemaMismatch):  # a person has to act first
-            said, later = str(each), "60"
-    return refusal(status, said, {"Retry-After": later}, error.details)
+            said, seconds = str(each), "60"
+    return refusal(status, said, {"Retry-After": seconds}, error.details)
 
 
 async def failed(request: Request, error: Exception) -> Response:

@@ -77,7 +77,7 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     predictions.start()
     durations = Measuring(connect, clock, partial(setattr, engine, "durations"))
     durations.start()
-    records = Records(connect, settings.erased_whole, settings.suppression)
+    records = Records(connect, settings.emptied_by_erase, settings.suppression)
     return Worker(engine, follower, predictions, durations, Recorder(connect), records)
 
 
