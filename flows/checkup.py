@@ -220,7 +220,10 @@ def suppressed(log: "Log", file: Path) -> Finding:
     """Check that the database knows all erasures and revocations of the suppression list."""
     from sensei.reapplying import unapplied
 
-    found = unapplied(log.engine, file)
+    try:
+        found = unapplied(log.engine, file)
+    except StorageUnavailable as error:
+        return of_error("erasures", error)
     said = [
         *([f"{len(found.learners):,} erased learners are back"] if found.learners else []),
         *([f"{len(found.tombstones):,} erasures are unknown to it"] if found.tombstones else []),

@@ -119,7 +119,7 @@ def reapply() -> None:
     settings = Settings()
     log = open_own_log(settings)
     reapplying.complete_list(log.engine, settings.suppression)
-    done = reapplying.reapply(log.engine, settings.suppression, settings.erased_whole)
+    done = reapplying.reapply(log.engine, settings.suppression, settings.emptied_by_erase)
     for sentence in _reapplied(done) or ["Database and suppression list agree."]:
         _say(sentence)
 

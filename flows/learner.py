@@ -39,7 +39,7 @@ def erase(name: Name) -> None:
 
     settings = Settings()
     log = open_own_log(settings)
-    counts = erasure.erase(log.engine, name, settings.erased_whole, settings.suppression)
+    counts = erasure.erase(log.engine, name, settings.emptied_by_erase, settings.suppression)
     console.print(f"{sum(counts.values()):,} rows erased; extracts and caches are removed.")
     due = log.get_fact(RETRAINING_DUE)
     if due and due["bundle"] == log.pointer():

@@ -273,7 +273,8 @@ def _refuse_connected(engine: Engine, force: bool) -> None:
     """
     others = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        "AND usename IS NOT NULL AND pid <> pg_backend_pid() "
+        "AND coalesce(backend_type, 'client backend') = 'client backend'"  # null: another user's
     )
     with database.reading(engine) as connection:
         found = connection.execute(others).scalar_one()

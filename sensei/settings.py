@@ -134,7 +134,7 @@ class Settings(BaseSettings):
         return self.root / FILE
 
     @property
-    def erased_whole(self) -> tuple[Path, ...]:
+    def emptied_by_erase(self) -> tuple[Path, ...]:
         """Folders of what is made from the log, which an erase empties."""
         return self.runs, self.evaluations, self.replaced
 

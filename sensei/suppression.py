@@ -7,6 +7,7 @@ backup that is older than the first erasure holds no key of its own.
 
 import json
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,7 +96,8 @@ def add_entries(file: Path, entries: Iterable[Erasure | Revocation]) -> None:
         try:
             # A line that a crash cut off must not swallow the next one.
             size = os.fstat(descriptor).st_size
-            whole = size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
+            os.lseek(descriptor, max(size - 1, 0), os.SEEK_SET)
+            whole = os.read(descriptor, 1) in (b"", b"\n")
             _write_all(descriptor, (text if whole else "\n" + text).encode())
             os.fsync(descriptor)
         finally:
@@ -108,6 +110,8 @@ def add_entries(file: Path, entries: Iterable[Erasure | Revocation]) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Write a folder's entries to the disk: a new or renamed file outlives a power failure."""
+    if sys.platform == "win32":  # it opens no folders
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

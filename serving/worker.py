@@ -90,7 +90,7 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     predictions.start()
     durations = Measuring(connect, clock, lambda read: engine.swap(durations=read))
     durations.start()
-    records = Records(connect, settings.erased_whole, settings.suppression)
+    records = Records(connect, settings.emptied_by_erase, settings.suppression)
     if log_file:
         log_file.watch(WATCH_SECONDS)
     writer = Recorder(ask)

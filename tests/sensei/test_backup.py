@@ -57,7 +57,7 @@ def home(
 
 def erase_in(settings: Settings, name: str) -> None:
     with closing(open_log(settings.log_url)) as log:
-        erase(log.engine, name, settings.erased_whole, settings.suppression)
+        erase(log.engine, name, settings.emptied_by_erase, settings.suppression)
 
 
 def names_in(settings: Settings) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from sensei.database import upgrade
+from sensei.suppression import read_list
 
 OLDER = (
     "DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
@@ -49,3 +50,6 @@ def test_a_service_on_an_older_schema_is_not_ready_until_it_is_upgraded(
             time.sleep(0.2)
         assert server.get("/readyz").json()["ready"] is True
         assert httpx.post(quiz, json=event).status_code == 200
+        assert httpx.delete(server.url + "/api/user/ann").status_code == 200
+    recorded = read_list(tmp_path / "suppression.jsonl")
+    assert len(recorded.erasures) == 1
