@@ -274,6 +274,6 @@ def test_a_file_that_was_moved_away_is_said_to_be_out_of_reach(
     log = open_log(sqlite_url)
     file = Path(str(log.engine.url.database))
     file.rename(tmp_path / "elsewhere")
-    with pytest.raises(StorageUnavailable, match="No such file"):
+    with pytest.raises(StorageUnavailable, match="got none at its path"):
         erase(log.engine, CANARY, [])
     log.close()
