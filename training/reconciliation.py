@@ -65,7 +65,7 @@ def _follow_alias(
     try:
         promote_alone(log, registry, folder, [move], UNKNOWN, now)
     except IncompatibleBundle as error:
-        moved = f"its alias `champion` was at version {bearer}, which cannot serve"
+        moved = f"its alias `champion` was moved to version {bearer}, which cannot serve"
         return _put_back(registry, model, champion, f"{moved} ({error})")
     return [f"{model}: version {bearer} is champion: {why}."]
 

@@ -47,6 +47,7 @@ def test_rights_that_are_missing_on_postgresql_are_to_be_granted(empty_postgres_
     engine = database.connect(empty_postgres_url)
     with engine.begin() as connection:
         connection.execute(text(f"CREATE ROLE {user} LOGIN"))
+        connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {user}"))
     engine.dispose()
     said = said_about(with_(empty_postgres_url, username=user), "SELECT * FROM facts")
     assert "permission denied" in said
