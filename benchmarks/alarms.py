@@ -25,14 +25,14 @@ from monitored import HORIZON_US, WEEK, Champion, drifts, microseconds, outcomes
 from simulated_platform import Platform
 from worlds import END, TOPICS, at_most
 
-from flows.watching import WINDOWS_BEFORE
+from flows.tasks.monitor_tasks import WINDOWS_BEFORE
 from monitoring.alarms import DRIFT, QUALITY, alarms
-from monitoring.drift import ColumnDrift, Drift
+from monitoring.drift.drift_score import ColumnDrift, Drift
 from monitoring.outcomes import MEASURED
 from sensei.contracts import DAY as DAY_US
 from sensei.settings import Settings
 from sensei.simulation import Cohort, Shift
-from training.export import import_tensorflow
+from training.release.export import import_tensorflow
 
 DAY = timedelta(days=1)
 JOINING, STAY_DAYS = 20, 84

@@ -19,8 +19,8 @@ import pandas as pd
 
 from features.batch import encode, examples
 from features.history import KIND_CODES
-from features.statistics import Statistics, fit
-from features.steps import LEARNING
+from features.corpus.statistics import Statistics, fit
+from features.learner_state import LEARNING
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS
 
 EVENTS_PER_LEARNER, TOPICS, ITEMS = 200, 500, 20_000

@@ -13,13 +13,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from features.corpus import Corpus
+from features.corpus.context import Corpus
 from features.history import History
-from features.recency import Recency
-from features.statistics import Statistics
-from sensei.litert import Runner
+from features.corpus.popularity import Recency
+from features.corpus.statistics import Statistics
+from sensei.bundle.runtime import Runner
 from training.architectures import Network, blend, reference, sequence
-from training.export import import_tensorflow, to_litert
+from training.release.export import import_tensorflow, to_litert
 
 ROUNDS, CALLS = 7, 300
 EVENTS = 200

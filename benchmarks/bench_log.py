@@ -21,12 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet
 from sqlalchemy.orm import Session
 
-from sensei import database, frames
-from sensei.checking import CANONICAL
+from sensei.storage import database
+from sensei.events import frames
+from sensei.events.rules_arrow import CANONICAL
 from sensei.contracts import KINDS
-from sensei.importing import import_files, read_file
-from sensei.log import Log, open_log
-from sensei.tables import UserInteraction, to_datetime
+from sensei.events.importer import import_files, read_file
+from sensei.events.log import Log, open_log
+from sensei.storage.tables import UserInteraction, to_datetime
 
 SLICE = 20_000  # rows of the slow ways: enough for a rate
 

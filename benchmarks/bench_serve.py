@@ -28,9 +28,9 @@ from serving_home import SPECIAL, make, name_of
 from serving_wrk import Figures, Server, missing, ours, peer, wrk
 
 from features.history import FOLD_VERSION
-from sensei import key_store
-from sensei.bundle import Bundle, write
-from sensei.log import open_log
+from sensei.access import key_store
+from sensei.bundle.bundle_format import Bundle, write
+from sensei.events.log import open_log
 
 HOT = "/api/user/learner-%07d/recommendations?count=3"
 WARM = 1_000

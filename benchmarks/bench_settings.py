@@ -21,12 +21,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pandas as pd
 
 from features.batch import encode
-from sensei.importing import read_frame
+from sensei.events.importer import read_frame
 from training import recipes
-from training.evaluate import split_events
-from training.export import import_tensorflow
-from training.fit import FAST, SKETCH, Setting
-from training.preparation import Prepared, prepare
+from training.evaluation.protocol import split_events
+from training.release.export import import_tensorflow
+from training.fitting.keras_fit import FAST, SKETCH, Setting
+from training.data.dataset import Prepared, prepare
 from training.recipes import FULL, Given
 
 WITHIN = 0.001

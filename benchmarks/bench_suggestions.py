@@ -27,31 +27,34 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from features.batch import Events, Examples, encode
-from features.corpus import Corpus
+from features.corpus.context import Corpus
 from features.history import FOLD_VERSION
-from features.outline import Outline
-from features.recency import Recency
-from sensei import bundle, curriculum, database, rules
-from sensei.bundle import Bundle, Manifest, ModelEntry
-from sensei.checking import check_table
+from features.corpus.catalogue_features import Outline
+from features.corpus.popularity import Recency
+from sensei.bundle import bundle_format
+from sensei import curriculum
+from sensei.storage import database
+from sensei.events import rules
+from sensei.bundle.bundle_format import Bundle, Manifest, ModelEntry
+from sensei.events.rules_arrow import check_table
 from sensei.contracts import LEVELS, SUGGESTED_SUCCESS
-from sensei.identity import Occurrences
-from sensei.log import Log, open_log
+from sensei.events.event_ids import Occurrences
+from sensei.events.log import Log, open_log
 from sensei.simulation import Cohort, success_probability
-from sensei.tables import to_datetime
-from serving.catalogue import Catalogue
-from serving.difficulty import suggest_level
-from serving.engine import Engine
-from serving.learners import Learners
-from serving.model import Model
+from sensei.storage.tables import to_datetime
+from serving.state.catalogue import Catalogue
+from serving.engine.difficulty import suggest_level
+from serving.engine.engine import Engine
+from serving.state.learners import Learners
+from serving.state.model import Model
 from training.candidates import Candidate, train_candidates
-from training.evaluate import choose, measure
-from training.export import export
-from training.feed import Feed
-from training.loop import predict
-from training.preparation import Parts, Prepared, prepare
+from training.evaluation.protocol import choose, measure
+from training.release.export import export
+from training.data.batching import Feed
+from training.fitting.train_loop import predict
+from training.data.dataset import Parts, Prepared, prepare
 from training.recipes import FULL
-from training.splits import TEST, split_by_learner
+from training.data.splits import TEST, split_by_learner
 
 LEARNERS, DAYS = 300, 60
 END = datetime(2026, 6, 1, tzinfo=UTC)
@@ -107,7 +110,7 @@ def served(prepared: Prepared, candidate: Candidate, folder: Path) -> Model:
     manifest = Manifest(fold_version=FOLD_VERSION, models={"difficulty": entry}, created_at=END)
     files = export(network, Feed(parts.test, "difficulty")).network
     tables = parts.statistics.to_arrays()
-    path = bundle.write(folder, manifest, {"difficulty": files}, {"difficulty": tables})
+    path = bundle_format.write(folder, manifest, {"difficulty": files}, {"difficulty": tables})
     model = Model.of(Bundle.load(path, FOLD_VERSION))
     return model.knowing(lambda known: Corpus(known, Recency.nothing(known), OUTLINE))
 

@@ -23,14 +23,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sensei.contracts import KINDS, LEVELS
-from training import fit, loop, recipes
+from training.fitting import keras_fit, train_loop
+from training import recipes
 from training.architectures import reference
-from training.export import import_tensorflow
-from training.feed import Feed
-from training.preparation import Prepared, prepare_log
-from training.shards import BATCH_ROWS, Log, Shards, read_log
-from training.stream import Stream
-from training.timeline import by_time
+from training.release.export import import_tensorflow
+from training.data.batching import Feed
+from training.data.dataset import Prepared, prepare_log
+from training.data.shards import BATCH_ROWS, Log, Shards, read_log
+from training.data.row_chunks import Stream
+from training.data.time_split import by_time
 
 TOPICS = 500
 ITEMS = 20
@@ -123,7 +124,7 @@ def epoch(name: str) -> Callable[[Path], dict[str, float]]:
         prepared = prepared_of(folder)
         seen = limited(prepared, BATCHES.get(name))
         recipe = next(each for each in recipes.NEXT_TOPIC if each.name == name)
-        budget = replace(recipes.QUICK, epochs=1, setting=replace(fit.FAST, epochs=1))
+        budget = replace(recipes.QUICK, epochs=1, setting=replace(keras_fit.FAST, epochs=1))
         given = recipes.Given(prepared, 0, budget, {})
         seconds = cpu(lambda: recipe.make(given))
         rows = sum(seen) or len(prepared.training)
@@ -146,7 +147,7 @@ def limited(prepared: Prepared, most: int | None) -> list[int]:
         return made
 
     Feed.batches = batches
-    loop.Feed = Feed
+    train_loop.Feed = Feed
     return seen
 
 
@@ -193,14 +194,14 @@ def joined_steps() -> None:
     inputs[:, :7] = rng.integers(0, 5, (100_000, 7))
     data = (inputs, rng.integers(1, TOPICS + 1, 100_000).astype(np.int32))
     few = (inputs[:1000], data[1][:1000])
-    once = replace(fit.SKETCH, epochs=1)
+    once = replace(keras_fit.SKETCH, epochs=1)
     rates = []
-    for steps in (fit.STEPS_PER_CALL, 1):
-        fit.STEPS_PER_CALL = steps
+    for steps in (keras_fit.STEPS_PER_CALL, 1):
+        keras_fit.STEPS_PER_CALL = steps
         model = reference.recommendation(inputs, TOPICS)
-        fit.fit_recommendation(model, Stream.held(few, 1000), few, 0, once)  # imports and traces
+        keras_fit.fit_recommendation(model, Stream.held(few, 1000), few, 0, once)  # imports and traces
         whole = Stream.held(data, len(inputs))
-        rates.append(len(inputs) / cpu(lambda: fit.fit_recommendation(model, whole, few, 0, once)))  # noqa: B023
+        rates.append(len(inputs) / cpu(lambda: keras_fit.fit_recommendation(model, whole, few, 0, once)))  # noqa: B023
         print(f"batch 32, {steps:>2} steps in a call: {rates[-1]:,.0f} rows/CPU-s", flush=True)
     print(f"  joined steps are {rates[0] / rates[1]:.2f} times as fast")
 

@@ -23,7 +23,7 @@ TOPICS = range(1, 61)
 
 
 def interactions(n: int) -> pd.DataFrame:
-    """n good interactions, 150 a learner, typed as `sensei.frames` types them."""
+    """n good interactions, 150 a learner, typed as `sensei.events.frames` types them."""
     r = np.random.default_rng(0)
     learners = max(n // 150, 2)
     times = r.integers(1_700_000_000_000_000, 1_760_000_000_000_000, n)
@@ -49,7 +49,7 @@ def interactions(n: int) -> pd.DataFrame:
 
 def ours(frame: pd.DataFrame) -> bool:
     """The whole of `validate_interactions`, its page included."""
-    from expectations.checkpoint import validate_interactions
+    from expectations.validate import validate_interactions
 
     with tempfile.TemporaryDirectory() as folder:
         return validate_interactions(frame, TOPICS, None, AS_OF, Path(folder)).bad.empty
@@ -57,7 +57,7 @@ def ours(frame: pd.DataFrame) -> bool:
 
 def gx_complete(frame: pd.DataFrame) -> bool:
     """The same rules as one suite with every detail, on the frame as it is."""
-    from expectations.checkpoint import _parameters
+    from expectations.validate import _parameters
     from expectations.suites import load, run, with_roles
 
     rules = with_roles(load("interactions"), {"column", "row", "topics"})

@@ -25,17 +25,17 @@ import numpy as np
 from worlds import CATALOGUE, END, TOPICS, at_most, bundle_of, models_of
 
 from features.batch import Events, Examples, encode, examples
-from features.outline import Outline
-from sensei.bundle import Bundle
-from sensei.frames import from_arrow
+from features.corpus.catalogue_features import Outline
+from sensei.bundle.bundle_format import Bundle
+from sensei.events.frames import from_arrow
 from sensei.simulation import simulate
 from training.candidates import Candidate, Candidates
-from training.evaluate import measure
-from training.export import import_tensorflow
-from training.preparation import Parts, Prepared, prepare
-from training.rematch import decide_all
-from training.result import Chosen
-from training.timeline import split_by_time
+from training.evaluation.protocol import measure
+from training.release.export import import_tensorflow
+from training.data.dataset import Parts, Prepared, prepare
+from training.release.champion_comparison import decide_all
+from training.evaluation.result import Chosen
+from training.data.time_split import split_by_time
 
 TRAINED, GROUP, GROUPS, DAYS = 200, 150, 20, 60
 """Learners who are trained on, learners of a group, groups, days."""

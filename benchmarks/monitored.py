@@ -10,18 +10,18 @@ import pandas as pd
 from simulated_platform import Platform
 from worlds import CATALOGUE, bundle_of, models_of
 
-from features.daily import Daily
-from features.outline import Outline
-from features.statistics import Statistics
-from flows.windows import Observed, references
-from monitoring.drift import Drift, measure_drift
+from features.corpus.daily_counts import Daily
+from features.corpus.catalogue_features import Outline
+from features.corpus.statistics import Statistics
+from flows.tasks.drift_windows import Observed, references
+from monitoring.drift.drift_score import Drift, measure_drift
 from monitoring.outcomes import read_outcomes
-from sensei.bundle import Bundle
+from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
 from training.candidates import Candidate
-from training.preparation import Prepared, prepare_log
-from training.served import answers_of
-from training.timeline import by_time
+from training.data.dataset import Prepared, prepare_log
+from training.release.bundle_predictor import answers_of
+from training.data.time_split import by_time
 
 WEEK = timedelta(days=7)
 HORIZON_US = DAY

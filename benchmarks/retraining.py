@@ -20,7 +20,7 @@ from the_loop import AFTER, ALONE, CALM, FROZEN, SHIFT_AT, START, WEEK, world
 from worlds import bundle_of
 
 from monitoring.measures import lift, summarise
-from sensei.bundle import Bundle
+from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
 from training.candidates import train_candidates
 from training.recipes import QUICK

@@ -17,18 +17,20 @@ import pyarrow as pa
 
 from features.batch import encode
 from features.history import FOLD_VERSION
-from sensei import bundle, curriculum, database
-from sensei.bundle import Manifest, ModelEntry
-from sensei.checking import CANONICAL
+from sensei.bundle import bundle_format
+from sensei import curriculum
+from sensei.storage import database
+from sensei.bundle.bundle_format import Manifest, ModelEntry
+from sensei.events.rules_arrow import CANONICAL
 from sensei.contracts import KINDS
-from sensei.log import Log, open_log
+from sensei.events.log import Log, open_log
 from training.candidates import Candidate, train_candidates
-from training.export import export
-from training.feed import Feed
-from training.fit import FAST
-from training.preparation import Prepared, prepare
+from training.release.export import export
+from training.data.batching import Feed
+from training.fitting.keras_fit import FAST
+from training.data.dataset import Prepared, prepare
 from training.recipes import Budget
-from training.timeline import split_by_time
+from training.data.time_split import split_by_time
 
 EVENTS = 300
 """Events of an ordinary learner."""
@@ -130,7 +132,7 @@ def written(
         files[name] = export(network, Feed(parts[name].test, name)).network
         tables[name] = statistics.to_arrays()
     manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=now)
-    return bundle.write(folder, manifest, files, tables).name
+    return bundle_format.write(folder, manifest, files, tables).name
 
 
 def make(home: Path, rows: int) -> int:

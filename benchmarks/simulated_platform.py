@@ -20,22 +20,23 @@ import pyarrow as pa
 from worlds import CATALOGUE, TOPICS
 
 from features.batch import Events, encode
-from sensei import curriculum, database
-from sensei.bundle import Bundle
-from sensei.checking import check_table
-from sensei.frames import from_arrow
-from sensei.log import Event, open_log
+from sensei import curriculum
+from sensei.storage import database
+from sensei.bundle.bundle_format import Bundle
+from sensei.events.rules_arrow import check_table
+from sensei.events.frames import from_arrow
+from sensei.events.log import Event, open_log
 from sensei.simulation import Acts, Cohort, Shift
 from sensei.simulation.choices import QUIZ
 from sensei.simulation.record import to_table
 from sensei.simulation.shift import Change
-from serving.arms import Arms
-from serving.catalogue import Catalogue
-from serving.engine import Engine
-from serving.lately import Lately
-from serving.learners import Learners
-from serving.model import Model
-from serving.predictions import Predictions
+from serving.state.arms import Arms
+from serving.state.catalogue import Catalogue
+from serving.engine.engine import Engine
+from serving.state.topic_popularity import Lately
+from serving.state.learners import Learners
+from serving.state.model import Model
+from serving.storage.prediction_log import Predictions
 
 WEEK = timedelta(days=7)
 KEPT_DAYS = 1_000

@@ -23,15 +23,16 @@ import pandas as pd
 from story_servers import Prefect, Servers, servers, until
 from story_site import Clock, Site
 
-from flows.evaluation import names_of
+from flows.cli.evaluate_command import names_of
 from monitoring.alarms import DRIFT, QUALITY
 from monitoring.measures import lift, summarise
 from monitoring.outcomes import read_outcomes
-from sensei import curriculum, database
-from sensei.checking import check_table
+from sensei import curriculum
+from sensei.storage import database
+from sensei.events.rules_arrow import check_table
 from sensei.contracts import DAY
-from sensei.facts import ALARMED, DEMO, MONITORED, TRIAL
-from sensei.log import Log, open_log
+from sensei.app_state import ALARMED, DEMO, MONITORED, TRIAL
+from sensei.events.log import Log, open_log
 from sensei.simulation import Cohort, Shift
 
 CATALOGUE = curriculum.load_file()

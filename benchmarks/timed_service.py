@@ -10,7 +10,9 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
 
-from serving import recorder, swap, worker
+from serving.storage import event_writer
+from serving.state import bundle_follower
+from serving import worker
 from serving.service import SenseiService
 
 __all__ = ["SenseiService"]
@@ -28,6 +30,6 @@ class _Told(datetime):
         return datetime.fromtimestamp(int(CLOCK.read_text()) / 1e6, tz)
 
 
-recorder.datetime = _Told  # type: ignore[misc]
+event_writer.datetime = _Told  # type: ignore[misc]
 worker.time = SimpleNamespace(time_ns=_nanoseconds, monotonic=time.monotonic)  # type: ignore[assignment]
-swap.REFRESH_SECONDS = swap.POLL_SECONDS
+bundle_follower.REFRESH_SECONDS = bundle_follower.POLL_SECONDS

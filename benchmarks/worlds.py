@@ -14,15 +14,15 @@ from serving_home import written
 
 from features.batch import encode
 from features.history import FOLD_VERSION
-from features.outline import Outline
+from features.corpus.catalogue_features import Outline
 from sensei import curriculum
-from sensei.bundle import Bundle
-from sensei.frames import from_arrow
+from sensei.bundle.bundle_format import Bundle
+from sensei.events.frames import from_arrow
 from training.candidates import Candidate, train_candidates
-from training.fit import FAST
-from training.preparation import Prepared, prepare
+from training.fitting.keras_fit import FAST
+from training.data.dataset import Prepared, prepare
 from training.recipes import QUICK
-from training.timeline import split_by_time
+from training.data.time_split import split_by_time
 
 CATALOGUE = curriculum.load_file()
 TOPICS = CATALOGUE.plain()

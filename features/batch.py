@@ -1,4 +1,4 @@
-"""Inputs of many targets at once: the fold of `features.steps`, compiled, in one pass."""
+"""Inputs of many targets at once: the fold of `features.learner_state`, compiled, in one pass."""
 
 import math
 from collections.abc import Sequence
@@ -9,14 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.compilation import compiled
+from features.numba_bridge import compiled
 from features.events import Events, encode
-from features.levels import Columns, Counts, counts_by_code, level_taken, rate_of, task_of
-from features.outline import Outline
-from features.reading import read_difficulty, read_recommendation
-from features.recency import Recency, slots_of
-from features.statistics import Statistics
-from features.steps import (
+from features.corpus.difficulty_levels import (
+    Columns,
+    Counts,
+    counts_by_code,
+    level_taken,
+    rate_of,
+    task_of,
+)
+from features.corpus.catalogue_features import Outline
+from features.inputs import read_difficulty, read_recommendation
+from features.corpus.popularity import Recency, slots_of
+from features.corpus.statistics import Statistics
+from features.learner_state import (
     ATTEMPTS,
     EVENTS,
     LEARNER_WIDTH,
@@ -128,7 +135,7 @@ class Space(NamedTuple):
     """Room for one learner's state, used for one after the other.
 
     Attributes:
-        learner: (`LEARNER_WIDTH`,) see `features.steps`.
+        learner: (`LEARNER_WIDTH`,) see `features.learner_state`.
         table: (T + 1, `ROW_WIDTH`) a row for each topic code; only those touched are cleared.
         ring: (`RING_EVENTS` * `RING_WIDTH`,) the last learning events.
         touched: (T + 1,) the codes of the topics touched.

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.compilation import compiled
+from features.numba_bridge import compiled
 from sensei.contracts import KINDS, LEVELS
 
 

@@ -8,8 +8,8 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from features.reading import read_difficulty, read_recommendation
-from features.steps import (
+from features.inputs import read_difficulty, read_recommendation
+from features.learner_state import (
     ATTEMPTS,
     EVENTS,
     KIND_EVENTS,
@@ -37,7 +37,7 @@ LEVEL_CODES = {None: -1} | {level: code for code, level in enumerate(LEVELS)}
 
 
 class CorpusTables(Protocol):
-    """What a reading needs to know about everybody; `features.statistics.Statistics` does."""
+    """What a reading needs to know about everybody; `features.corpus.statistics.Statistics` does."""
 
     @property
     def slots(self) -> Mapping[int, int]:

@@ -10,15 +10,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from features.ability import add_up, general_ability, read_ability
+from features.corpus.ability import add_up, general_ability, read_ability
 from features.batch import Examples, start_of
-from features.compilation import compiled
-from features.levels import Columns, Counts, counts_by_code, rate_of
-from features.outline import Related
-from features.places import LAST, NEW, PRIORS, RECENT, SEEN
-from features.reading import logit, read_attempt, read_event, read_item, read_topic
-from features.recency import slots_by_topic
-from features.steps import (
+from features.numba_bridge import compiled
+from features.corpus.difficulty_levels import Columns, Counts, counts_by_code, rate_of
+from features.corpus.catalogue_features import Related
+from features.input_indices import LAST, NEW, PRIORS, RECENT, SEEN
+from features.inputs import logit, read_attempt, read_event, read_item, read_topic
+from features.corpus.popularity import slots_by_topic
+from features.learner_state import (
     LAST_TIME,
     LEARNER_WIDTH,
     LEARNING,
@@ -214,11 +214,11 @@ def unroll(
         targets: (k,) his events that are asked for, ascending.
         skipped: Learning events at the start that are folded but not written.
         slots: (T + 1,) slot of each topic code.
-        by_topic: Counts of the statistics; see `features.levels`.
+        by_topic: Counts of the statistics; see `features.corpus.difficulty_levels`.
         by_task: The same of tasks.
         usual: (T + 1,) log odds of the topics' pass rates.
         domains: (T + 1,) domain of each topic code; 0 none.
-        learner: Room, zeros; as `features.steps` has it; so are `table` and `ring`.
+        learner: Room, zeros; as `features.learner_state` has it; so are `table` and `ring`.
         table: (T + 1, `ROW_WIDTH`) room.
         ring: Room.
         touched: (T + 1,) room.

@@ -5,9 +5,9 @@ from datetime import datetime
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from flows import steps
-from flows.run_folders import run_folder
-from flows.steps import Validation
+from flows.tasks import training_tasks
+from flows.tasks.run_folders import run_folder
+from flows.tasks.training_tasks import Validation
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
@@ -24,10 +24,10 @@ def check_data(as_of: datetime | None = None) -> dict[str, int]:
     """
     keep_files_private()
     settings = Settings()
-    moment = steps.read_moment(settings, as_of)
+    moment = training_tasks.read_moment(settings, as_of)
     with run_folder(moment.folder(settings)):
-        extracted = steps.cached(steps.extract, settings, moment)
-        validation = steps.cached(steps.validate, settings, moment, extracted)
+        extracted = training_tasks.cached(training_tasks.extract, settings, moment)
+        validation = training_tasks.cached(training_tasks.validate, settings, moment, extracted)
     _publish(validation)
     return validation.reasons
 

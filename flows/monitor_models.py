@@ -5,10 +5,10 @@ from typing import Any
 
 from prefect import flow
 
-from flows import watching
-from flows.champions import reconcile
-from flows.gating import serving_bundle
-from flows.reports import report_drift
+from flows.tasks import monitor_tasks
+from flows.tasks.champion_tasks import reconcile
+from flows.tasks.gate_task import serving_bundle
+from flows.tasks.report_tasks import report_drift
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
@@ -26,11 +26,11 @@ def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
     keep_files_private()
     settings = Settings()
     reconcile(settings)
-    end = watching.read_end(settings, as_of)
-    answers = watching.read_answers(settings, end)
-    skew = watching.compare_inputs(settings, answers, end)
-    observed = watching.observe(settings, end)
+    end = monitor_tasks.read_end(settings, as_of)
+    answers = monitor_tasks.read_answers(settings, end)
+    skew = monitor_tasks.compare_inputs(settings, answers, end)
+    observed = monitor_tasks.observe(settings, end)
     drift = report_drift(settings, serving_bundle(settings), observed, end) if observed else None
-    trial = watching.follow_trial(settings, end)
-    concluded = watching.conclude(settings, answers, drift, skew, trial, end)
-    return watching.give_alarm(settings, concluded, end)
+    trial = monitor_tasks.follow_trial(settings, end)
+    concluded = monitor_tasks.conclude(settings, answers, drift, skew, trial, end)
+    return monitor_tasks.give_alarm(settings, concluded, end)

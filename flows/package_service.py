@@ -3,10 +3,10 @@
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
-from flows.bento import package
-from flows.steps import IO
+from flows.local.bento_build import package
+from flows.tasks.training_tasks import IO
 from sensei.errors import NothingServed
-from sensei.log import open_log
+from sensei.events.log import open_log
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 

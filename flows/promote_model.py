@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import Field
 
-from flows import champions
+from flows.tasks import champion_tasks
 from flows.package_service import package_bundle
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
@@ -31,7 +31,7 @@ def promote_model(
     """
     keep_files_private()
     settings = Settings()
-    champions.reconcile(settings)
-    number = champions.number_of(settings, model, version)
-    changed = champions.promote_version(settings, model, number, reviewer, reason)
-    champions.publish(changed, reviewer, reason, package_bundle(settings, changed.bundle))
+    champion_tasks.reconcile(settings)
+    number = champion_tasks.number_of(settings, model, version)
+    changed = champion_tasks.promote_version(settings, model, number, reviewer, reason)
+    champion_tasks.publish(changed, reviewer, reason, package_bundle(settings, changed.bundle))

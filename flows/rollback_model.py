@@ -4,7 +4,7 @@ from typing import Literal
 
 from prefect import flow
 
-from flows import champions
+from flows.tasks import champion_tasks
 from flows.package_service import package_bundle
 from flows.promote_model import Reviewer
 from sensei.private_files import keep_files_private
@@ -26,7 +26,7 @@ def rollback_model(
     """
     keep_files_private()
     settings = Settings()
-    champions.reconcile(settings)
+    champion_tasks.reconcile(settings)
     models = [] if model == "changed last" else [model]
-    changed = champions.roll_back(settings, models, reviewer, reason)
-    champions.publish(changed, reviewer, reason, package_bundle(settings, changed.bundle))
+    changed = champion_tasks.roll_back(settings, models, reviewer, reason)
+    champion_tasks.publish(changed, reviewer, reason, package_bundle(settings, changed.bundle))

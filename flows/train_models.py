@@ -7,17 +7,17 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import Field
 
-from flows import champions, release, reports, steps
-from flows.artifacts import drift_in_words, publish
-from flows.describing import describe_versions
-from flows.gating import gate, serving_bundle
-from flows.one_at_a_time import one_at_a_time
+from flows.tasks import champion_tasks, release_tasks, report_tasks, training_tasks
+from flows.tasks.artifacts import drift_in_words, publish
+from flows.tasks.description_task import describe_versions
+from flows.tasks.gate_task import gate, serving_bundle
+from flows.local.run_lock import one_at_a_time
 from flows.package_service import package_bundle
-from flows.run_folders import run_folder
-from flows.summary import RunSummary, tables_of
-from flows.windows import Observed
-from sensei.facts import DEMO
-from sensei.log import open_log
+from flows.tasks.run_folders import run_folder
+from flows.presentation.run_summary import RunSummary, tables_of
+from flows.tasks.drift_windows import Observed
+from sensei.app_state import DEMO
+from sensei.events.log import open_log
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 from training.candidates import check_run
@@ -52,17 +52,17 @@ def train_models(
     keep_files_private()
     settings = Settings()
     with one_at_a_time(open_log(settings.log_url).engine), ExitStack() as held:
-        champions.reconcile(settings)
-        moment = steps.read_moment(settings, as_of)
+        champion_tasks.reconcile(settings)
+        moment = training_tasks.read_moment(settings, as_of)
         held.enter_context(run_folder(moment.folder(settings)))
-        extracted = steps.cached(steps.extract, settings, moment)
-        validation = steps.cached(steps.validate, settings, moment, extracted)
-        features = steps.build_features(settings, moment, validation, window_days, split)
-        trained = steps.train(features, seed, effort, models)
-        evidence, result = steps.evaluate(features, trained, split, seed, effort)
+        extracted = training_tasks.cached(training_tasks.extract, settings, moment)
+        validation = training_tasks.cached(training_tasks.validate, settings, moment, extracted)
+        features = training_tasks.build_features(settings, moment, validation, window_days, split)
+        trained = training_tasks.train(features, seed, effort, models)
+        evidence, result = training_tasks.evaluate(features, trained, split, seed, effort)
         candidates = trained.candidates
-        chosen = release.chosen(candidates, evidence)
-        exported = release.export(features, chosen)
+        chosen = release_tasks.chosen(candidates, evidence)
+        exported = release_tasks.export(features, chosen)
         parameters = {
             "window_days": window_days,
             "as_of": moment.as_of,
@@ -71,24 +71,24 @@ def train_models(
             "effort": effort,
             "models": ", ".join(models) if models else "those of the effort",
         }
-        registered = release.register(
+        registered = release_tasks.register(
             settings, validation, features, candidates, evidence, result, exported, parameters
         )
-        reports.keep_references(settings, features, chosen, registered)
-        release.keep_bundles(settings, features, chosen, exported, registered)
-        against, served = champions.read_champions(settings), serving_bundle(settings)
+        report_tasks.keep_references(settings, features, chosen, registered)
+        release_tasks.keep_bundles(settings, features, chosen, exported, registered)
+        against, served = champion_tasks.read_champions(settings), serving_bundle(settings)
         decisions = gate(settings, features, evidence, exported, seed)
         describe_versions(settings, validation, features, result, registered, decisions, against)
         digest = (
-            release.promote_versions(settings, registered, decisions, against)
+            release_tasks.promote_versions(settings, registered, decisions, against)
             if promotion == "auto"
             else None
         )
         bento = package_bundle(settings, digest) if digest else None
         observed = Observed.prepared(features.prepared)
         # Not with the new champion: its reference is of these very days.
-        drift = reports.report_drift(settings, served, observed, moment.as_of)
-        kept = reports.keep_reports(settings, registered, validation, features, drift.report)
+        drift = report_tasks.report_drift(settings, served, observed, moment.as_of)
+        kept = report_tasks.keep_reports(settings, registered, validation, features, drift.report)
     summary = RunSummary(
         demo=bool(open_log(settings.log_url).get_fact(DEMO)),
         as_of=moment.as_of,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from monitoring.drift import Drift
+from monitoring.drift.drift_score import Drift
 from monitoring.estimates import Floats, codes, per_learner, ratio, resampled
 from monitoring.measures import MEANS
 from monitoring.skew import Skew

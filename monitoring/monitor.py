@@ -9,17 +9,19 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import insert, null
 
-from features import statistics
+from features.corpus import statistics
 from features.batch import encode, examples
-from monitoring.drift import Drift, measure_drift
+from monitoring.drift.drift_score import Drift, measure_drift
 from monitoring.measures import by_day, lift, summarise
 from monitoring.outcomes import TOLD_ARM, read_outcomes
 from monitoring.skew import Tables, compare
-from monitoring.windows import last_of_each, next_topic_window
-from sensei import database, rules, tombstones
+from monitoring.drift.windows import last_of_each, next_topic_window
+from sensei.storage import database
+from sensei.events import rules
+from sensei.privacy import tombstones
 from sensei.contracts import DAY
-from sensei.log import Log
-from sensei.tables import Prediction, to_datetime
+from sensei.events.log import Log
+from sensei.storage.tables import Prediction, to_datetime
 
 SHOWN = (
     "accuracy",

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from monitoring.logged import count_topics, read_answers, read_events
+from monitoring.answer_frames import count_topics, read_answers, read_events
 from sensei.contracts import ATTEMPT_KINDS, DAY, KINDS, LEARNING_KINDS, LEVELS, PASS_SCORE
 
 ATTEMPTS = [KINDS.index(kind) for kind in ATTEMPT_KINDS]
@@ -80,8 +80,8 @@ def join(
     with no scored attempt on it in between. Only the first of repeated answers is kept.
 
     Args:
-        answers: frame of `monitoring.logged.read_answers`.
-        events: frame of `monitoring.logged.read_events`.
+        answers: frame of `monitoring.answer_frames.read_answers`.
+        events: frame of `monitoring.answer_frames.read_events`.
         end_us: answers whose horizon ends later are not judged; microseconds since 1970.
         horizon_us: length of the horizon, in microseconds.
         k: number of leading topics in which a hit is looked for.

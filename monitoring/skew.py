@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, String, bindparam, text
 
 from features.batch import encode, examples
-from features.statistics import Statistics
-from sensei import database
+from features.corpus.statistics import Statistics
+from sensei.storage import database
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
     LOG_UNREACHABLE,

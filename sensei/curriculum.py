@@ -11,10 +11,10 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import Engine, delete, insert, select
 
-from sensei import database, tables
+from sensei.storage import database, tables
 from sensei.contracts import Format
 from sensei.errors import InvalidInput
-from sensei.rules import MAX_TOPIC_ID
+from sensei.events.rules import MAX_TOPIC_ID
 
 MAX_MINUTES = 366 * 24 * 60
 """Nothing takes longer than a year."""

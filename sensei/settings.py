@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sensei.errors import InvalidInput
-from sensei.suppression import FILE
+from sensei.privacy.suppression import FILE
 
 PREFIX = "SENSEI_"
 
@@ -130,7 +130,7 @@ class Settings(BaseSettings):
 
     @property
     def suppression(self) -> Path:
-        """The suppression list: see `sensei.suppression`."""
+        """The suppression list: see `sensei.privacy.suppression`."""
         return self.root / FILE
 
     @property

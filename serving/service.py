@@ -21,13 +21,13 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils.analytics import usage_stats
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving import access
-from serving.guard import Guard, Limits
-from serving.native import NativeEndpoints
+from serving.http import auth
+from serving.http.guard import Guard, Limits
+from serving.api.bento_api import NativeEndpoints
 from serving.observability import SHARED, configure_logging
-from serving.rates import Rates
-from serving.request_lines import request_lines
-from serving.routes import app, guard
+from serving.http.rate_limit import Rates
+from serving.http.access_log import request_lines
+from serving.app import app, guard
 
 usage_stats.do_not_track.cache_clear()
 
@@ -69,7 +69,7 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
         from sensei.settings import Settings
 
         if sys.platform != "win32":
-            from serving.connections import bound_connections
+            from serving.http.connections import bound_connections
 
             bound_connections(Settings().keep_alive_seconds)
         native = [each.route for each in self.apis.values()]
@@ -87,7 +87,7 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
 )
 @bentoml.asgi_app(app, path="/")
 class SenseiService(NativeEndpoints):
-    """Recommendations and quiz difficulties over HTTP; the routes are in `serving.routes`."""
+    """Recommendations and quiz difficulties over HTTP; the routes are in `serving.app`."""
 
     def __init__(self) -> None:
         from sensei.private_files import keep_files_private
@@ -103,8 +103,8 @@ class SenseiService(NativeEndpoints):
         app.state.limits = Limits(settings.max_body_bytes)
         app.state.rates = Rates(settings.requests_per_second)
         app.state.platform_may_erase = settings.platform_may_erase
-        app.state.access = access.open_access(settings)
-        access.keep_current(app.state.access)
+        app.state.access = auth.open_access(settings)
+        auth.keep_current(app.state.access)
         app.state.worker = start_worker(settings)
         app.state.engine = app.state.worker.engine
         # A thread that logs answers must not keep one waiting for Python's usual 5 ms.
@@ -131,6 +131,6 @@ class SenseiService(NativeEndpoints):
         command = click.get_current_context(silent=True)
         host = command.params.get("host") if command else None
         try:
-            access.refuse_exposed(host or BentoMLContainer.http.host.get(), Settings())
+            auth.refuse_exposed(host or BentoMLContainer.http.host.get(), Settings())
         except SenseiError as error:
             raise SystemExit(f"error: {error}") from None

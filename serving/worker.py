@@ -8,20 +8,20 @@ from pathlib import Path
 
 from sensei import curriculum
 from sensei.curriculum import Topic
-from sensei.database import PROMPT, STEADY, database_file, storage
-from sensei.database_file import DatabaseFile
+from sensei.storage.database import PROMPT, STEADY, database_file, storage
+from sensei.storage.database_file import DatabaseFile
 from sensei.errors import StorageUnavailable
-from sensei.log import Log, open_log
+from sensei.events.log import Log, open_log
 from sensei.settings import Settings
-from serving.arms import Arms
-from serving.catalogue import Catalogue
-from serving.durations import Measuring
-from serving.engine import Engine
-from serving.learners import Learners
-from serving.predictions import Predictions
-from serving.recorder import Recorder
-from serving.records import Records
-from serving.swap import Follower
+from serving.state.arms import Arms
+from serving.state.catalogue import Catalogue
+from serving.state.study_times import Measuring
+from serving.engine.engine import Engine
+from serving.state.learners import Learners
+from serving.storage.prediction_log import Predictions
+from serving.storage.event_writer import Recorder
+from serving.storage.learner_data import Records
+from serving.state.bundle_follower import Follower
 
 PACKED = Path(__file__).resolve().parents[1] / "models"
 """Where a Bento holds the bundle it was built with; absent in a checkout."""

@@ -22,8 +22,8 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from sensei import database
-from sensei.log import Log, open_log
+from sensei.storage import database
+from sensei.events.log import Log, open_log
 
 
 def pytest_configure() -> None:
@@ -117,9 +117,9 @@ def planted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     often as failed.
     """
     from features.history import FOLD_VERSION
-    from features.statistics import Statistics
-    from sensei import bundle
-    from training.export import import_tensorflow
+    from features.corpus.statistics import Statistics
+    from sensei.bundle import bundle_format as bundle
+    from training.release.export import import_tensorflow
 
     import_tensorflow()
 
@@ -188,7 +188,7 @@ def _from_proficiency() -> bytes:
 def _litert(inputs: Any, outputs: dict[str, Any], weights: list[Any]) -> bytes:
     import keras
 
-    from training.export import to_litert
+    from training.release.export import to_litert
 
     model = keras.Model({"inputs": inputs}, outputs)
     model.set_weights(weights)
@@ -226,14 +226,14 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
     """A next-topic and a success network, both with a state, as training makes and exports them."""
     from features.batch import encode
     from features.history import FOLD_VERSION
-    from sensei import bundle
-    from training import tasks
+    from sensei.bundle import bundle_format as bundle
+    from training.fitting import learning_tasks
     from training.architectures import sequence, success
-    from training.export import export, import_tensorflow
-    from training.feed import Feed
-    from training.loop import Schedule, fit
-    from training.preparation import prepare
-    from training.timeline import split_by_time
+    from training.release.export import export, import_tensorflow
+    from training.data.batching import Feed
+    from training.fitting.train_loop import Schedule, fit
+    from training.data.dataset import prepare
+    from training.data.time_split import split_by_time
 
     import_tensorflow()
     import keras
@@ -260,7 +260,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
         ),
     }
     parts = {"recommendation": prepared, "difficulty": attempts}
-    jobs = {"recommendation": tasks.next_topic(prepared), "difficulty": tasks.success(attempts)}
+    jobs = {"recommendation": learning_tasks.next_topic(prepared), "difficulty": learning_tasks.success(attempts)}
     for name, network in networks.items():
         fit(network, jobs[name], Schedule(epochs=1, cells=256), seed=0)
     exported = {n: export(each, Feed(parts[n].test, n)).network for n, each in networks.items()}

@@ -11,16 +11,17 @@ import pytest
 
 from features.style import detect_learning_style, evidence
 from monitoring.monitor import ModelMonitor
-from sensei import curriculum, preferences
-from sensei.database import upgrade
-from sensei.facts import MONITORED
-from sensei.log import Log, open_log
-from sensei.recording import entries
+from sensei import curriculum
+from sensei.privacy import preferences
+from sensei.storage.database import upgrade
+from sensei.app_state import MONITORED
+from sensei.events.log import Log, open_log
+from sensei.events.append import entries
 from sensei.settings import Settings
-from sensei.tables import UserInteraction
-from serving.monitored import Monitored
+from sensei.storage.tables import UserInteraction
+from serving.api.monitoring_schemas import Monitored
 from serving.worker import Worker, start_worker
-from training.collection import collect_training_data
+from training.data.collection import collect_training_data
 
 MIA = "mia"
 

@@ -1,14 +1,14 @@
 """Counting models as Keras models with fixed weights: one path registers, exports and serves all.
 
 What a network must beat. Nothing in them is fitted by gradient: all that they know are the counts
-of `features.statistics`, in which learners add up, and what is known of topics at each moment.
+of `features.corpus.statistics`, in which learners add up, and what is known of topics at each moment.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.places import NEW, PRIORS
-from features.statistics import Statistics
+from features.input_indices import NEW, PRIORS
+from features.corpus.statistics import Statistics
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
     LEVELS,
@@ -63,7 +63,7 @@ def markov_1(width: int) -> Model:
 
     Returns:
         Model of {"topics": (n, width * 16)} to {"probability": (n, width)}. The counts are those
-        of `features.continuations`, which stand beside the model in its statistics.
+        of `features.corpus.transitions`, which stand beside the model in its statistics.
     """
     return _followed("markov_1", width, PRIORS[0])
 

@@ -7,11 +7,11 @@ from functools import cached_property
 from sensei.errors import InvalidInput
 from training import recipes
 from training.architectures import Model, Network
-from training.export import import_tensorflow
-from training.feed import Feed
-from training.fit import Curves, Progress
-from training.loop import Asking
-from training.preparation import Parts, Prepared
+from training.release.export import import_tensorflow
+from training.data.batching import Feed
+from training.fitting.keras_fit import Curves, Progress
+from training.fitting.train_loop import Asking
+from training.data.dataset import Parts, Prepared
 from training.recipes import QUICK, Budget, Recipe
 from training.scores import Predict
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.local.prefect_auth import API, use_auth_string
-from flows.neighbours import POOL
+from flows.local.service_probe import POOL
 from sensei.errors import SenseiError
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
@@ -67,7 +67,7 @@ def start_worker(settings: Settings) -> None:
 def make_deployments(settings: Settings) -> None:
     """Make work pool, global limit and deployments on the server."""
     use_auth_string(settings)
-    from flows.deploying import deploy
+    from flows.local.deployments import deploy
 
     deploy()
 

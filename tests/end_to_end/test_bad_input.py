@@ -21,14 +21,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.batch import encode
-from flows import cli, steps
-from sensei.database import upgrade
+from flows.cli import command_line
+from flows.tasks import training_tasks as steps
+from sensei.storage.database import upgrade
 from sensei.errors import NotEnoughData
-from sensei.importing import read_frame
-from sensei.log import open_log
+from sensei.events.importer import read_frame
+from sensei.events.log import open_log
 from sensei.settings import Settings
-from training.preparation import prepare
-from training.timeline import split_by_time
+from training.data.dataset import prepare
+from training.data.time_split import split_by_time
 
 HEADER = "user_id,interaction_type,topic_id,timestamp,score\n"
 ROW = "u,quiz_complete,1,2026-01-01T00:00:00Z,0.5\n"
@@ -56,7 +57,7 @@ def command(
         os.environ.update(before | {"SENSEI_HOME": str(home), "COLUMNS": "120"} | environment)
         monkeypatch.setattr(sys, "argv", ["sensei", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            command_line.main()
         return int(ended.value.code or 0), capsys.readouterr().out
 
     yield run
@@ -358,7 +359,7 @@ def test_debug_shows_where(monkeypatch, home, tmp_path):
     monkeypatch.setattr(sys, "argv", ["sensei", "--debug", "import", str(tmp_path / "no.csv")])
     monkeypatch.setattr(os, "environ", os.environ.copy())
     with pytest.raises(Exception, match="check the path"):
-        cli.main()
+        command_line.main()
 
 
 CURRICULA = {
@@ -431,7 +432,7 @@ def test_an_older_database_is_brought_up_to_date_by_an_import(command, home, tmp
     from alembic import command as alembic
     from alembic.config import Config
 
-    from sensei.database import MIGRATIONS, connect
+    from sensei.storage.database import MIGRATIONS, connect
 
     home.mkdir()
     config = Config()

@@ -15,13 +15,13 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from sensei.database import connect
-from sensei.log import open_log
-from sensei.manifest import ModelName
+from sensei.storage.database import connect
+from sensei.events.log import open_log
+from sensei.bundle.manifest import ModelName
 from sensei.settings import Settings
-from training import ledger
-from training.reconciliation import reconcile
-from training.registry import Registry
+from training.release import ledger
+from training.release.reconcile import reconcile
+from training.tracking.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -130,7 +130,7 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
         made.run(str(BIN / "sensei"), "simulate", "--learners", "120", "--seed", "3")
         made.start("prefect")
         made.start("mlflow")
-        made.run(sys.executable, "-m", "flows.deploying")
+        made.run(sys.executable, "-m", "flows.local.deployments")
         made.start("worker")
         return made
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from features.history import FOLD_VERSION
-from sensei.bundle import Bundle
+from sensei.bundle.bundle_format import Bundle
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -10,7 +10,7 @@ from sensei.contracts import (
     RECOMMENDATION_INPUTS,
     REQUIRED_COLUMNS,
 )
-from sensei.rules import MAX_DURATION_SECONDS
+from sensei.events.rules import MAX_DURATION_SECONDS
 
 INPUTS = RECOMMENDATION_INPUTS + DIFFICULTY_INPUTS
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from features import batch
 from features.batch import Events, encode, examples
 from features.history import History
-from features.statistics import fit
-from features.steps import LEARNING
+from features.corpus.statistics import fit
+from features.learner_state import LEARNING
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS
 
 SCORES = st.sampled_from([None, 0.0, 0.3, 0.6, 0.7, 0.85, 1.0])

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.history import History
-from features.reading import read_topic
-from features.statistics import Statistics
-from features.steps import FAST_DECAY, HISTORY_DECAY, RING_EVENTS, RING_WIDTH
+from features.inputs import read_topic
+from features.corpus.statistics import Statistics
+from features.learner_state import FAST_DECAY, HISTORY_DECAY, RING_EVENTS, RING_WIDTH
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 
 SECOND = 1_000_000

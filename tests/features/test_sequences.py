@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.batch import encode, examples, joined
-from features.corpus import Corpus
-from features.daily import Daily
+from features.corpus.context import Corpus
+from features.corpus.daily_counts import Daily
 from features.history import History
-from features.outline import Outline
-from features.places import RECENT
-from features.recency import slots_by_topic
+from features.corpus.catalogue_features import Outline
+from features.input_indices import RECENT
+from features.corpus.popularity import slots_by_topic
 from features.sequences import Sequences
-from features.statistics import fit
-from features.steps import LEARNING, PRACTICE
+from features.corpus.statistics import fit
+from features.learner_state import LEARNING, PRACTICE
 from sensei.contracts import DAY, KINDS, LEVELS
 
 ROW = st.tuples(

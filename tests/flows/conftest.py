@@ -113,7 +113,7 @@ def serving() -> Serving:
     return _serving
 
 
-SENSEI = [sys.executable, "-c", "from flows.cli import main; main()"]
+SENSEI = [sys.executable, "-c", "from flows.cli.command_line import main; main()"]
 PORTS = ("PREFECT", "MLFLOW", "EVIDENTLY", "SERVICE")
 
 

@@ -14,10 +14,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from flows.deploying import LOST
-from flows.watching import RESOURCE
-from sensei.facts import MONITORED
-from sensei.log import open_log
+from flows.local.deployments import LOST
+from flows.tasks.monitor_tasks import RESOURCE
+from sensei.app_state import MONITORED
+from sensei.events.log import open_log
 
 ROOT = Path(__file__).parents[2]
 SENSEI = Path(sys.executable).with_name("sensei")

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from prefect.logging import disable_run_logger
 
-from features.steps import LEARNING
-from flows import release, reports, steps
-from flows.gating import gate
-from flows.own_log import last_midnight, open_own_log, simulate_into
-from flows.steps import Features, Moment, Validation
-from flows.windows import Observed
+from features.learner_state import LEARNING
+from flows.tasks import release_tasks, report_tasks, training_tasks
+from flows.tasks.gate_task import gate
+from flows.local.local_log import last_midnight, open_own_log, simulate_into
+from flows.tasks.training_tasks import Features, Moment, Validation
+from flows.tasks.drift_windows import Observed
 from sensei.contracts import DAY
 from sensei.settings import Settings
-from training.fit import FAST
+from training.fitting.keras_fit import FAST
 from training.recipes import QUICK
-from training.shards import Shards, read_log
+from training.data.shards import Shards, read_log
 
 BRIEF = replace(QUICK, epochs=2, setting=replace(FAST, epochs=2))
 DAYS = 30
@@ -36,24 +36,24 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def tasks_without_a_server() -> Iterator[None]:
     """Tasks run as the functions they are; what is long and how long to train is made small."""
     with pytest.MonkeyPatch.context() as patch, disable_run_logger():
-        patch.setattr(steps, "read_log", partial(read_log, in_memory=200, shard_rows=300))
-        patch.setitem(steps.EFFORTS, "quick", BRIEF)
+        patch.setattr(training_tasks, "read_log", partial(read_log, in_memory=200, shard_rows=300))
+        patch.setitem(training_tasks.EFFORTS, "quick", BRIEF)
         yield
 
 
 @pytest.fixture(scope="module")
 def moment(settings: Settings) -> Moment:
-    return steps.read_moment.fn(settings, None)
+    return training_tasks.read_moment.fn(settings, None)
 
 
 @pytest.fixture(scope="module")
 def validation(settings: Settings, moment: Moment) -> Validation:
-    return steps.validate.fn(settings, moment, steps.extract.fn(settings, moment))
+    return training_tasks.validate.fn(settings, moment, training_tasks.extract.fn(settings, moment))
 
 
 @pytest.fixture(scope="module")
 def features(settings: Settings, moment: Moment, validation: Validation) -> Features:
-    return steps.build_features.fn(settings, moment, validation, DAYS, "time")
+    return training_tasks.build_features.fn(settings, moment, validation, DAYS, "time")
 
 
 def test_every_valid_row_is_in_one_shard(validation: Validation, features: Features) -> None:
@@ -66,8 +66,8 @@ def test_every_valid_row_is_in_one_shard(validation: Validation, features: Featu
 
 
 def test_a_run_trains_chooses_exports_and_decides(settings: Settings, features: Features) -> None:
-    trained = steps.train.fn(features, 0, "quick", None)
-    evidence, result = steps.evaluate.fn(features, trained, "time", 0, "quick")
+    trained = training_tasks.train.fn(features, 0, "quick", None)
+    evidence, result = training_tasks.evaluate.fn(features, trained, "time", 0, "quick")
     assert {"reference", "history", "sequence", "markov_2"} <= result.next_topic["new"].keys()
     assert {"reference", "history", "topic_mean"} <= result.success.keys()
     for table in (*result.next_topic.values(), result.success, result.topic_only):
@@ -75,9 +75,9 @@ def test_a_run_trains_chooses_exports_and_decides(settings: Settings, features: 
         assert all(np.isfinite(value) for figures in table.values() for value in figures.values())
     best = result.next_topic["all"][result.data["selected"]["recommendation"]]
     assert best["hr_at_5"] > result.next_topic["all"]["most_popular"]["hr_at_5"]
-    chosen = release.chosen(trained.candidates, evidence)
+    chosen = release_tasks.chosen(trained.candidates, evidence)
     assert chosen.keys() == {"recommendation", "difficulty"}
-    exported = release.export.fn(features, chosen)
+    exported = release_tasks.export.fn(features, chosen)
     assert all(each.parity < 1e-4 for each in exported.values())
     decisions = gate.fn(settings, features, evidence, exported, 0)
     assert all(decision.promote for decision in decisions.values()), "nothing serves yet"
@@ -88,7 +88,7 @@ def test_drift_is_measured_over_the_learners_of_all_shards(
     settings: Settings, moment: Moment, features: Features
 ) -> None:
     observed = Observed.prepared(features.prepared)
-    drift = reports.report_drift.fn(settings, None, observed, moment.as_of).drift
+    drift = report_tasks.report_drift.fn(settings, None, observed, moment.as_of).drift
     start = int(moment.as_of.timestamp() * 1e6) - settings.drift_days * DAY
     active = set()
     for events in features.prepared.log:

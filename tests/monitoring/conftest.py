@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import insert, text
 
 from monitoring.outcomes import read_outcomes
-from sensei.log import Log
-from sensei.tables import Prediction, to_microseconds
+from sensei.events.log import Log
+from sensei.storage.tables import Prediction, to_microseconds
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 Minutes = float

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from monitoring.monitor import SHOWN, ModelMonitor, figures
-from sensei import erasure
+from sensei.privacy import erasure
 from sensei.contracts import DAY
 from sensei.errors import InvalidInput, LearnerErased
-from sensei.log import Log
-from sensei.tables import to_datetime
+from sensei.events.log import Log
+from sensei.storage.tables import to_datetime
 
 Given = Callable[..., None]
 Rows = Callable[[str], list[Any]]

@@ -10,7 +10,7 @@ import pytest
 
 from monitoring.outcomes import MEASURED, join
 from sensei.contracts import KINDS, LEARNING_KINDS
-from sensei.log import Log
+from sensei.events.log import Log
 
 Given = Callable[..., None]
 Read = Callable[..., pd.DataFrame]

@@ -10,18 +10,18 @@ import pytest
 from sqlalchemy import text
 
 from features.history import FOLD_VERSION
-from features.statistics import Statistics
+from features.corpus.statistics import Statistics
 from monitoring.skew import Skew, compare
-from sensei.bundle import Bundle
+from sensei.bundle.bundle_format import Bundle
 from sensei.errors import StorageUnavailable
-from sensei.log import Log
-from sensei.tables import to_microseconds
-from serving.catalogue import Catalogue
-from serving.engine import Engine
-from serving.lately import lately
-from serving.learners import Learners
-from serving.model import Model
-from serving.predictions import Predictions
+from sensei.events.log import Log
+from sensei.storage.tables import to_microseconds
+from serving.state.catalogue import Catalogue
+from serving.engine.engine import Engine
+from serving.state.topic_popularity import lately
+from serving.state.learners import Learners
+from serving.state.model import Model
+from serving.storage.prediction_log import Predictions
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 Given = Callable[..., None]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sensei import curriculum, database
+from sensei import curriculum
+from sensei.storage import database
 from sensei.errors import InvalidInput
-from sensei.log import open_log
+from sensei.events.log import open_log
 
 
 def write(folder: Path, *topics: dict[str, object], **more: object) -> Path:

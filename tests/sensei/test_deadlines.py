@@ -7,8 +7,8 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from sensei import database
-from sensei.database import NETWORK, Deadlines, connect
+from sensei.storage import database
+from sensei.storage.database import NETWORK, Deadlines, connect
 from sensei.errors import StorageUnavailable
 
 SHORT = Deadlines(lock=0.3, statement=1)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sensei import contracts, curriculum, simulation
-from sensei.checking import check_table
+from sensei.events.rules_arrow import check_table
 from sensei.simulation import Cohort, choices, memory, responses, traits
 
 END = datetime(2026, 11, 1, tzinfo=UTC)

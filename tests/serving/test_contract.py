@@ -10,11 +10,12 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.config import SchemathesisConfig
 
-from sensei import curriculum, key_store
-from sensei.database import upgrade
-from sensei.log import open_log
-from serving.endpoints import STATUSES
-from serving.routes import application
+from sensei import curriculum
+from sensei.access import key_store
+from sensei.storage.database import upgrade
+from sensei.events.log import open_log
+from serving.http.endpoints import STATUSES
+from serving.app import application
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
-from sensei import key_store
-from sensei.log import open_log
+from sensei.access import key_store
+from sensei.events.log import open_log
 
 EXPORT = "/api/user/mia"
 

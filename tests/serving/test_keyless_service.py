@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from sensei import curriculum
-from sensei.database import upgrade
-from sensei.log import Log, open_log
-from serving.keyless import kernel_tells
+from sensei.storage.database import upgrade
+from sensei.events.log import Log, open_log
+from serving.http.keyless import kernel_tells
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sensei.database import upgrade
+from sensei.storage.database import upgrade
 
 QUIZ = {"topic_id": 11, "score": 0.5}
 PATH = "/api/learning/mia/submit-quiz"

@@ -17,9 +17,10 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from sensei import curriculum, database
-from sensei.database import upgrade
-from sensei.log import Log, open_log
+from sensei import curriculum
+from sensei.storage import database
+from sensei.storage.database import upgrade
+from sensei.events.log import Log, open_log
 
 WARM, LIVE = "/api/user/mia/recommendations?count=2", "/livez"
 QUIZ = {"topic_id": 11, "score": 0.9}

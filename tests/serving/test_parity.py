@@ -8,17 +8,17 @@ import pytest
 
 from features.batch import Examples
 from features.history import FOLD_VERSION
-from sensei.bundle import Bundle, write
+from sensei.bundle.bundle_format import Bundle, write
 from sensei.curriculum import Topic
-from sensei.log import Event, Log
-from serving.catalogue import Catalogue
-from serving.engine import Engine
-from serving.lately import lately
-from serving.learners import Learners
-from serving.mastery import rests
-from serving.model import Model
-from training.feed import Feed
-from training.loop import predict
+from sensei.events.log import Event, Log
+from serving.state.catalogue import Catalogue
+from serving.engine.engine import Engine
+from serving.state.topic_popularity import lately
+from serving.state.learners import Learners
+from serving.engine.mastery import rests
+from serving.state.model import Model
+from training.data.batching import Feed
+from training.fitting.train_loop import predict
 
 LATER = datetime(2025, 4, 1, tzinfo=UTC)
 

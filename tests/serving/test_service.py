@@ -16,9 +16,10 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sensei import curriculum, key_store
-from sensei.database import upgrade
-from sensei.log import Log, open_log
+from sensei import curriculum
+from sensei.access import key_store
+from sensei.storage.database import upgrade
+from sensei.events.log import Log, open_log
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.now(UTC)

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from features.history import FOLD_VERSION
-from sensei.bundle import Bundle, write
-from sensei.log import Log
+from sensei.bundle.bundle_format import Bundle, write
+from sensei.events.log import Log
 
 pytestmark = pytest.mark.slow
 LEARNERS = 20

@@ -16,8 +16,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from sensei import curriculum, key_store
-from sensei.log import Log, open_log
+from sensei import curriculum
+from sensei.access import key_store
+from sensei.events.log import Log, open_log
 
 pytestmark = pytest.mark.slow
 CONNECTIONS, WORKERS, SECONDS, LEARNERS = 64, 4, 60.0, 97

@@ -5,12 +5,12 @@ from tools.source_tree import ROOT, source_files
 
 
 def test_a_file_name_in_two_folders_is_refused_at_both_places() -> None:
-    repeated = repeated_files(["serving/windows.py", "monitoring/windows.py", "serving/engine.py"])
+    repeated = repeated_files(["serving/windows.py", "monitoring/drift/windows.py", "serving/engine/engine.py"])
     faults = name_faults({"file name": repeated})
     assert [str(fault) for fault in faults] == [
-        "serving/windows.py:1: file name windows.py also in monitoring/windows.py:1: "
+        "serving/windows.py:1: file name windows.py also in monitoring/drift/windows.py:1: "
         "rename all but one",
-        "monitoring/windows.py:1: file name windows.py also in serving/windows.py:1: "
+        "monitoring/drift/windows.py:1: file name windows.py also in serving/windows.py:1: "
         "rename all but one",
     ]
 

@@ -11,13 +11,13 @@ import pytest
 from features.batch import encode
 from sensei.contracts import KINDS, LEVELS
 from training.candidates import Candidates, train_candidates
-from training.card import Made
-from training.fit import FAST
-from training.preparation import Prepared, prepare
+from training.reports.model_card import Made
+from training.fitting.keras_fit import FAST
+from training.data.dataset import Prepared, prepare
 from training.recipes import QUICK
-from training.result import Result
-from training.splits import split_by_learner
-from training.tracking import Dataset
+from training.evaluation.result import Result
+from training.data.splits import split_by_learner
+from training.tracking.run_logging import Dataset
 
 Frames = Callable[..., pd.DataFrame]
 

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 
 from features.batch import Examples, encode, examples
-from features.statistics import Statistics, fit
+from features.corpus.statistics import Statistics, fit
 from sensei.contracts import DAY, RECOMMENDATION_INPUTS
 from training import baselines
 from training.architectures import Model, Network
-from training.feed import Feed
-from training.loop import predict
-from training.preparation import Prepared, prepare
-from training.splits import TEST, TRAIN, VALIDATE, Split, split_by_learner
+from training.data.batching import Feed
+from training.fitting.train_loop import predict
+from training.data.dataset import Prepared, prepare
+from training.data.splits import TEST, TRAIN, VALIDATE, Split, split_by_learner
 
 NAMES = [each.name for each in RECOMMENDATION_INPUTS]
 

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 
 from features.batch import encode
-from features.outline import Outline
+from features.corpus.catalogue_features import Outline
 from sensei import metrics
 from sensei.errors import NotEnoughData
 from training import recipes
 from training.candidates import Candidates, train_candidates
-from training.fit import FAST
-from training.preparation import Prepared, prepare
+from training.fitting.keras_fit import FAST
+from training.data.dataset import Prepared, prepare
 from training.recipes import FULL, QUICK
-from training.splits import split_by_learner
-from training.timeline import split_by_time
+from training.data.splits import split_by_learner
+from training.data.time_split import split_by_time
 
 BRIEF = replace(QUICK, epochs=1, setting=replace(FAST, epochs=1))
 

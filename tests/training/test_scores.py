@@ -9,7 +9,7 @@ import pytest
 from features.batch import Examples, encode
 from sensei.errors import NotEnoughData
 from training.candidates import Candidates
-from training.preparation import Prepared, prepare
+from training.data.dataset import Prepared, prepare
 from training.scores import (
     Answers,
     Predict,
@@ -18,7 +18,7 @@ from training.scores import (
     score_recommendation,
     score_success,
 )
-from training.splits import split_by_learner
+from training.data.splits import split_by_learner
 
 
 def saying(answer: Callable[[Examples], np.ndarray], name: str = "probability") -> Predict:

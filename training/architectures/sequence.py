@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.places import NEW, PRIORS
+from features.input_indices import NEW, PRIORS
 from sensei.contracts import KINDS, RECOMMENDATION_INPUTS, TOPIC_INPUTS, place
 from training.architectures import Network, Tensor, columns, recurrent, slots
 

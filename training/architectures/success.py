@@ -27,7 +27,7 @@ from sensei.contracts import (
 )
 from training.architectures import Network, Tensor, recurrent, slots
 from training.architectures.reference import scaled
-from training.feed import Feed
+from training.data.batching import Feed
 
 KNOWN, ITEM_LOGIT = (place(ITEM_INPUTS, name) for name in ("known", "item_logit"))
 PROFICIENCY = place(DIFFICULTY_INPUTS, "proficiency_logit")

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Examples
-from training import baselines, tasks
+from training import baselines
+from training.fitting import learning_tasks
 from training.architectures import Network, reference, sequence
 from training.architectures.sequence import Size
-from training.calibration import calibrate
-from training.fit import fit_recommendation
-from training.loop import Schedule, fit
+from training.fitting.calibration import calibrate
+from training.fitting.keras_fit import fit_recommendation
+from training.fitting.train_loop import Schedule, fit
 from training.recipes.recipe import Given, Recipe, Trained, blending, counting
 
 
@@ -45,7 +46,7 @@ def _network(name: str, size: Size) -> Callable[[Given], Trained]:
         network = sequence.recommendation(
             parts.train.recommendation, parts.topics, parts.statistics.width, size, name
         )
-        task = tasks.next_topic(parts)
+        task = learning_tasks.next_topic(parts)
         schedule = replace(Schedule(), epochs=given.budget.epochs)
         curves = fit(network, task, schedule, given.seed, given.progress)
         return calibrate(network, task), curves
@@ -124,6 +125,6 @@ NEXT_TOPIC = (
     blending(
         "The geometric mean of `history` and `sequence`.",
         ("history", "sequence"),
-        tasks.next_topic,
+        learning_tasks.next_topic,
     ),
 )

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from training.architectures import Model, Network, blend
-from training.calibration import calibrate
-from training.fit import FAST, Curves, Progress, Setting
-from training.loop import Task
-from training.preparation import Parts
+from training.fitting.calibration import calibrate
+from training.fitting.keras_fit import FAST, Curves, Progress, Setting
+from training.fitting.train_loop import Task
+from training.data.dataset import Parts
 
 Trained = tuple[Network, Curves]
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 import numpy as np
 
 from features.batch import Examples
-from training import baselines, tasks
+from training import baselines
+from training.fitting import learning_tasks
 from training.architectures import Model, Network, reference, success
 from training.architectures.success import Size
-from training.calibration import calibrate
-from training.feed import Feed
-from training.fit import Arrays, fit_difficulty
-from training.loop import Schedule, fit
+from training.fitting.calibration import calibrate
+from training.data.batching import Feed
+from training.fitting.keras_fit import Arrays, fit_difficulty
+from training.fitting.train_loop import Schedule, fit
 from training.recipes.recipe import Given, Recipe, Trained, blending, counting
 from training.scores import level_taken
 
@@ -55,7 +56,7 @@ def _network(name: str, size: Size) -> Callable[[Given], Trained]:
     def make(given: Given) -> Trained:
         parts = given.parts
         network = success.difficulty(parts.train, parts.topics, size, name)
-        task = tasks.success(parts)
+        task = learning_tasks.success(parts)
         epochs = given.budget.epochs + given.budget.epochs // 2
         schedule = Schedule(epochs=epochs, patience=4, rate=3e-3, cells=256)
         curves = fit(network, task, schedule, given.seed, given.progress)
@@ -122,6 +123,6 @@ SUCCESS = (
     blending(
         "The geometric mean of the odds that `history` and `tracing` give.",
         ("history", "tracing"),
-        tasks.success,
+        learning_tasks.success,
     ),
 )

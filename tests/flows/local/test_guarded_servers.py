@@ -211,7 +211,7 @@ def test_mlflow_answers_no_other_site_and_runs_no_assistant(settings):
 
 
 TEMPORARY = """
-from flows.neighbours import use_prefect
+from flows.local.service_probe import use_prefect
 from sensei.settings import Settings
 use_prefect(Settings())
 import httpx

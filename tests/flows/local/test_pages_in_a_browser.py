@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-SENSEI = [sys.executable, "-c", "from flows.cli import main; main()"]
+SENSEI = [sys.executable, "-c", "from flows.cli.command_line import main; main()"]
 MODEL = "recommendation"
 PLANTED = f"""
 import sys
@@ -26,7 +26,7 @@ import pandas as pd
 from evidently import Report
 from evidently.metrics import ValueDrift
 from mlflow import MlflowClient
-from monitoring.workspace import keep
+from monitoring.drift.workspace import keep
 home = Path(sys.argv[1])
 client = MlflowClient(f"sqlite:///{{home / 'mlflow.db'}}")
 client.create_registered_model("{MODEL}")

@@ -6,8 +6,8 @@ import pytest
 from sensei.contracts import ITEM_INPUTS
 from training.architectures import Network, blend, success
 from training.architectures.success import Size
-from training.export import import_tensorflow
-from training.preparation import Prepared
+from training.release.export import import_tensorflow
+from training.data.dataset import Prepared
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from features.history import FOLD_VERSION
-from sensei.bundle import Bundle, write
-from sensei.log import Log
-from training import ledger, plots
+from sensei.bundle.bundle_format import Bundle, write
+from sensei.events.log import Log
+from training.release import ledger
+from training.reports import plots
 from training.architectures import Network
 from training.candidates import Candidate
-from training.ledger import Move
-from training.promotion import promote
-from training.registry import BUNDLE, Registry
-from training.tracking import Contest, Dataset, LoggedRun, log_candidates
+from training.release.ledger import Move
+from training.release.promote import promote
+from training.tracking.registry import BUNDLE, Registry
+from training.tracking.run_logging import Contest, Dataset, LoggedRun, log_candidates
 
 MODELS = ("recommendation", "difficulty")
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -31,7 +32,7 @@ def registry(tmp_path_factory):
 @pytest.fixture(scope="session")
 def contests():
     """Two contests of small networks; the networks were chosen."""
-    from training.export import import_tensorflow
+    from training.release.export import import_tensorflow
 
     import_tensorflow()
     import keras

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from sensei.errors import IncompatibleBundle
-from sensei.facts import TRIAL
-from training.bundles import bundle_with, prune, used
+from sensei.app_state import TRIAL
+from training.release.bundles import bundle_with, prune, used
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sensei.errors import StorageUnavailable
-from training.glance import newest_migration, read_tracked, store_version
+from training.tracking.mlflow_status import newest_migration, read_tracked, store_version
 
 MODELS = ("recommendation", "difficulty")
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from training import ledger
-from training.ledger import Move
-from training.promotion import promote
-from training.reconciliation import reconcile
+from training.release import ledger
+from training.release.ledger import Move
+from training.release.promote import promote
+from training.release.reconcile import reconcile
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 MODELS = ("recommendation", "difficulty")
@@ -21,11 +21,11 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
-from sensei.log import Log, open_log
+from sensei.events.log import Log, open_log
 from training import ledger
-from training.ledger import Move
-from training.promotion import promote
-from training.registry import Registry
+from training.release.ledger import Move
+from training.release.promote import promote
+from training.tracking.registry import Registry
 
 WRITES = {
     "line": (ledger, "open_lines", 0), "pointer": (Log, "set_pointer", 0),

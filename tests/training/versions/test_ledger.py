@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from training.ledger import DONE, PENDING, Line, champions, last_changed, predecessor
+from training.release.ledger import DONE, PENDING, Line, champions, last_changed, predecessor
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 

@@ -7,19 +7,19 @@ from datetime import UTC, datetime
 import pytest
 
 from features.history import FOLD_VERSION
-from sensei import trial
-from sensei.bundle import Bundle
+from sensei import ab_test_state
+from sensei.bundle.bundle_format import Bundle
 from sensei.errors import IncompatibleBundle, InvalidInput
-from sensei.facts import TRIAL
-from training import live_trial, promotion
-from training.ledger import Move
+from sensei.app_state import TRIAL
+from training.release import start_ab_test, promote
+from training.release.ledger import Move
 
 MODEL = "recommendation"
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
 def start(kept, version=None, share=0.1, control=0.05, model=MODEL):
-    return live_trial.start(
+    return start_ab_test.start(
         kept.log, kept.registry, kept.folder, model, version, share, control, NOW
     )
 
@@ -36,7 +36,7 @@ def champion(kept):
 def test_the_waiting_challenger_is_tried_beside_the_other_champion(kept, champion):
     second = kept.version(MODEL)
     begun = start(kept)
-    assert trial.current(kept.log) == begun
+    assert ab_test_state.current(kept.log) == begun
     assert (begun.version, begun.against, begun.share) == (second, champion, 0.1)
     tried = Bundle.load(kept.folder / begun.bundle, FOLD_VERSION).manifest.models
     assert {name: each.version for name, each in tried.items()} == kept.serves() | {MODEL: second}
@@ -53,10 +53,10 @@ def test_only_one_trial_runs_until_it_is_stopped(kept, champion):
     begun = start(kept)
     with pytest.raises(InvalidInput, match="sensei trial stop"):
         start(kept)
-    assert trial.stop(kept.log) == begun
-    assert trial.current(kept.log) is None
+    assert ab_test_state.stop(kept.log) == begun
+    assert ab_test_state.current(kept.log) is None
     with pytest.raises(InvalidInput, match="sensei trial start"):
-        trial.stop(kept.log)
+        ab_test_state.stop(kept.log)
 
 
 def test_without_a_challenger_there_is_nothing_to_try(kept, champion):
@@ -66,7 +66,7 @@ def test_without_a_challenger_there_is_nothing_to_try(kept, champion):
         start(kept, "999999")
     with pytest.raises(InvalidInput, match="another one than the champion"):
         start(kept, champion)
-    assert trial.current(kept.log) is None
+    assert ab_test_state.current(kept.log) is None
 
 
 @pytest.mark.parametrize(("share", "control"), [(0.0, 0.05), (0.96, 0.0), (0.6, 0.5), (10, 0.05)])
@@ -74,36 +74,36 @@ def test_a_share_that_leaves_nobody_to_compare_with_is_refused(kept, champion, s
     kept.version(MODEL)
     with pytest.raises(InvalidInput, match=r"% of learners"):
         start(kept, share=share, control=control)
-    assert trial.current(kept.log) is None
+    assert ab_test_state.current(kept.log) is None
 
 
 def test_a_version_without_a_bundle_is_refused(kept, champion):
     kept.version(MODEL, packaged=False)
     with pytest.raises(IncompatibleBundle, match="expected its bundle"):
         start(kept)
-    assert trial.current(kept.log) is None
+    assert ab_test_state.current(kept.log) is None
 
 
 def test_a_promotion_ends_the_trial(kept, champion):
     second = kept.version(MODEL)
     start(kept)
     kept.promote(champion, second)
-    assert trial.current(kept.log) is None
+    assert ab_test_state.current(kept.log) is None
 
 
 def test_a_trial_that_begins_during_a_promotion_waits_and_meets_the_new_champion(kept, champion):
     """Otherwise its bundle and `against` would be those of the champion that has just gone."""
     second, third = kept.version(MODEL), kept.version(MODEL)
     with ThreadPoolExecutor(1) as another:
-        with promotion.one_at_a_time(kept.log):
+        with promote.one_at_a_time(kept.log):
             begun = another.submit(start, kept, third)
             assert not wait([begun], timeout=0.5).done
-            assert trial.current(kept.log) is None
+            assert ab_test_state.current(kept.log) is None
             moves = [Move(MODEL, champion, second, {})]
-            promotion.promote_alone(kept.log, kept.registry, kept.folder, moves, "gate", NOW)
+            promote.promote_alone(kept.log, kept.registry, kept.folder, moves, "gate", NOW)
         running = begun.result()
     assert (running.version, running.against) == (third, second)
-    assert trial.current(kept.log) == running
+    assert ab_test_state.current(kept.log) == running
 
 
 def test_a_trial_of_the_version_that_a_promotion_makes_champion_meanwhile_is_refused(
@@ -111,19 +111,19 @@ def test_a_trial_of_the_version_that_a_promotion_makes_champion_meanwhile_is_ref
 ):
     second = kept.version(MODEL)
     with ThreadPoolExecutor(1) as another:
-        with promotion.one_at_a_time(kept.log):
+        with promote.one_at_a_time(kept.log):
             begun = another.submit(start, kept, second)
             assert not wait([begun], timeout=0.5).done
             moves = [Move(MODEL, champion, second, {})]
-            promotion.promote_alone(kept.log, kept.registry, kept.folder, moves, "gate", NOW)
+            promote.promote_alone(kept.log, kept.registry, kept.folder, moves, "gate", NOW)
         with pytest.raises(InvalidInput, match="another one than the champion"):
             begun.result()
-    assert trial.current(kept.log) is None
+    assert ab_test_state.current(kept.log) is None
 
 
 def test_a_fact_written_by_hand_is_a_trial_too(kept):
     kept.log.set_fact(TRIAL, {"bundle": "b" * 64, "share": 0.2, "more": 1})
-    by_hand = trial.current(kept.log)
+    by_hand = ab_test_state.current(kept.log)
     assert by_hand == replace(by_hand, bundle="b" * 64, share=0.2)
-    assert trial.end(kept.log) == by_hand
-    assert trial.end(kept.log) is None
+    assert ab_test_state.end(kept.log) == by_hand
+    assert ab_test_state.end(kept.log) is None

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused
-from sensei.facts import TRIAL
-from sensei.log import Log, open_log
-from training import ledger
-from training.ledger import Move
-from training.promotion import promote
-from training.reconciliation import reconcile
+from sensei.app_state import TRIAL
+from sensei.events.log import Log, open_log
+from training.release import ledger
+from training.release.ledger import Move
+from training.release.promote import promote
+from training.release.reconcile import reconcile
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 

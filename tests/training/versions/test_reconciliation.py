@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import delete
 
-from sensei.database import writing
-from sensei.log import Log
-from sensei.tables import Promotion, ServingState
-from training import ledger, promotion
-from training.reconciliation import RESTORED, reconcile
+from sensei.storage.database import writing
+from sensei.events.log import Log
+from sensei.storage.tables import Promotion, ServingState
+from training.release import ledger, promote
+from training.release.reconcile import RESTORED, reconcile
 
 NOW = datetime(2024, 6, 2, 12, tzinfo=UTC)
 
@@ -153,7 +153,7 @@ def test_a_promotion_by_hand_that_is_cut_off_is_finished_by_the_next(kept, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(promotion.ledger, "close_lines", die)
+        broken.setattr(promote.ledger, "close_lines", die)
         with pytest.raises(KeyboardInterrupt):
             _reconcile(kept)
     assert "cut off" in _reconcile(kept)[0]

@@ -10,8 +10,8 @@ import pytest
 from mlflow import MlflowClient
 
 from sensei.errors import StorageUnavailable
-from training.registry import Registry
-from training.tracking import log_candidates, synthetic_example
+from training.tracking.registry import Registry
+from training.tracking.run_logging import log_candidates, synthetic_example
 
 
 def _register(registry, logged, model="recommendation", **tags):
@@ -154,7 +154,7 @@ def test_a_versions_words_are_replaced_and_figures_join_its_run(registry, logged
 @pytest.mark.timeout(300)
 def test_two_that_open_a_new_database_at_once_both_find_it(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from training.registry import Registry; "
+        "import sys; from pathlib import Path; from training.tracking.registry import Registry; "
         "print(Registry(sys.argv[1], Path(sys.argv[2])).experiment_id)"
     )
     command = [sys.executable, "-W", "ignore", "-c", code]

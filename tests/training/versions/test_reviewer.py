@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused, StorageUnavailable
-from training import ledger
-from training.bundles import bundle_with
-from training.ledger import Move
-from training.promotion import promote
-from training.reviewer import promote_version, roll_back
+from training.release import ledger
+from training.release.bundles import bundle_with
+from training.release.ledger import Move
+from training.release.promote import promote
+from training.release.manual_promotion import promote_version, roll_back
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sensei.errors import InvalidInput, StorageUnavailable
-from training.saved_model import export_saved_model
+from training.release.saved_model import export_saved_model
 
 
 @pytest.fixture(scope="module")

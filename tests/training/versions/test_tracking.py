@@ -8,7 +8,7 @@ import pytest
 
 from sensei.contracts import RECOMMENDATION_INPUTS
 from training.code_version import code_version
-from training.tracking import Dataset, log_candidates, synthetic_example
+from training.tracking.run_logging import Dataset, log_candidates, synthetic_example
 
 
 def test_a_run_tells_parameters_metrics_of_all_and_what_was_chosen(registry, logged):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from training.version import Version, judged
+from training.tracking.model_version import Version, judged
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Statistics over all learners, up to the training cutoff."""

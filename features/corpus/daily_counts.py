@@ -1,0 +1,74 @@
+"""Learning events of a log by topic and day: additive over learners, read by any vocabulary."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.events import Events
+from features.corpus.popularity import Recency
+from features.corpus.statistics import Statistics
+from features.learner_state import LEARNING
+from sensei.contracts import DAY
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Daily:
+    """Counts whose size grows with topics and days, not with rows.
+
+    Attributes:
+        topic_ids: (T,) ascending, those with events.
+        first: (T,) microseconds since the epoch of each topic's first event.
+        topic: (n,) place in `topic_ids`.
+        day: (n,) UTC days since 1970.
+        events: (n,) learning events of that topic on that day.
+    """
+
+    topic_ids: Ints
+    first: Ints
+    topic: Ints
+    day: Ints
+    events: Ints
+
+    @classmethod
+    def of(cls, events: Events, visible: NDArray[np.bool_]) -> "Daily":
+        """Count the visible events of a log: not those of learners held out as unseen."""
+        used = visible & (events.kind < LEARNING)
+        ids, time = events.topic_ids[events.topic[used]], events.time[used]
+        counted = _summed(ids, time // DAY, np.ones(len(time), np.int64))
+        first = np.full(len(counted.topic_ids), np.iinfo(np.int64).max)
+        np.minimum.at(first, np.searchsorted(counted.topic_ids, ids), time)
+        return replace(counted, first=first)
+
+    @classmethod
+    def merged(cls, parts: Sequence["Daily"]) -> "Daily":
+        """Add up what was counted of logs that share no event; at least one."""
+        ids, day, events = (
+            np.concatenate(columns)
+            for columns in zip(
+                *((part.topic_ids[part.topic], part.day, part.events) for part in parts),
+                strict=True,
+            )
+        )
+        counted = _summed(ids, day, events)
+        first = np.full(len(counted.topic_ids), np.iinfo(np.int64).max)
+        for part in parts:
+            np.minimum.at(first, np.searchsorted(counted.topic_ids, part.topic_ids), part.first)
+        return replace(counted, first=first)
+
+    def recency(self, statistics: Statistics, offered: Iterable[int] = ()) -> Recency:
+        """What was counted, read by the vocabulary of statistics and of a catalogue."""
+        first = dict(zip(self.topic_ids.tolist(), self.first.tolist(), strict=True))
+        counted = self.topic_ids, self.topic, self.day, self.events
+        return Recency.counted(statistics, first, *counted, offered)
+
+
+def _summed(ids: Ints, day: Ints, events: Ints) -> Daily:
+    topic_ids, topic = np.unique(ids, return_inverse=True)
+    topics, start = max(len(topic_ids), 1), int(day.min(initial=0))
+    cell, row = np.unique((day - start) * topics + topic, return_inverse=True)
+    total = np.bincount(row, events, len(cell)).astype(np.int64)
+    return Daily(topic_ids, np.empty(0, np.int64), cell % topics, cell // topics + start, total)

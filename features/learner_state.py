@@ -1,0 +1,133 @@
+"""A learner's state, and the step that takes one event into it; `features.inputs` reads it.
+
+The steps are plain functions on indexable numbers. Serving runs them as they stand on lists;
+`features.batch` compiles the very same lines with Numba and runs them on arrays. A topic's key is
+its id in serving and its code in batch: the steps only compare keys and look their slots up.
+
+State of one learner:
+    learner: `LEARNER_WIDTH` numbers about the learner as a whole.
+    row: `ROW_WIDTH` numbers for each topic touched.
+    ring: the last `RING_EVENTS` learning events, `RING_WIDTH` numbers each, overwritten in turn.
+"""
+
+import math
+from typing import Any, Protocol
+
+from sensei.contracts import ATTEMPT_KINDS, DAY, KINDS, LEARNING_KINDS, LEVELS, PASS_SCORE
+
+LEARNING = len(LEARNING_KINDS)  # kinds below it are learning events
+ACCEPTED_KIND = KINDS.index("recommendation_accepted")
+QUIZ, PRACTICE = (KINDS.index(kind) for kind in ATTEMPT_KINDS)
+EASY, _, HARD = range(len(LEVELS))
+
+RECENT_WEIGHT = 0.3  # of the newest score in the recent mean
+HISTORY_DECAY = 0.1  # a topic's weight falls by exp(-0.1) with each learning event
+FAST_DECAY = 0.5
+RING_EVENTS, RING_WIDTH = 100, 4
+RING_TOPIC, RING_KIND, RING_SCORE, RING_TIME = range(4)
+LAST_SCORES = 5
+
+# Places in `learner`; the last scores and the counts of each kind take several.
+EVENTS, ATTEMPTS, PASSES, SCORE_SUM, STREAK, BEST, BEST_EVENTS, TOPICS = range(8)
+DAYS, LAST_DAY, LAST_TIME, ACCEPTED, SCORES = range(8, 13)
+KIND_EVENTS = SCORES + LAST_SCORES
+LEARNER_WIDTH = KIND_EVENTS + LEARNING
+
+# Places in `row`.
+T_EVENTS, T_SECONDS, T_ATTEMPTS, T_PASSES, T_SCORE_SUM, T_RECENT, T_LAST_ATTEMPT = range(7)
+T_WEIGHT, T_FAST, T_WEIGHT_AT, T_TIME, T_STREAK = range(7, 12)
+T_EASY, T_EASY_SCORES, T_HARD, T_HARD_SCORES, T_SCORES = range(12, 17)
+ROW_WIDTH = T_SCORES + LAST_SCORES
+
+
+class Numbers(Protocol):
+    """A list or a one-dimensional array of numbers."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """The number at `index`."""
+
+    def __setitem__(self, index: int, value: Any, /) -> None:
+        """Put a number at `index`."""
+
+
+def advance(
+    learner: Numbers,
+    row: Numbers,
+    ring: Numbers,
+    kind: int,
+    topic: int,
+    score: float,
+    duration: float,
+    time: int,
+    level: int,
+) -> None:
+    """Take one event into the state.
+
+    Args:
+        learner: The learner's numbers, changed in place.
+        row: The numbers of the event's topic, changed in place; untouched by a response event.
+        ring: The learner's last learning events, changed in place.
+        kind: Code of the event kind.
+        topic: Key of the topic.
+        score: Fraction, NaN without one; counts only where the kind is an attempt.
+        duration: Seconds, NaN unknown.
+        time: Microseconds since the epoch, never before the previous event's.
+        level: Code of the level that the event names; -1 where it names none.
+    """
+    if kind >= LEARNING:
+        if kind == ACCEPTED_KIND:
+            learner[ACCEPTED] += 1
+        return
+    count = int(learner[EVENTS])
+    newest = RING_WIDTH * ((count - 1) % RING_EVENTS) + RING_TOPIC
+    if count > 0 and ring[newest] == topic:
+        learner[STREAK] += 1
+    else:
+        learner[STREAK] = 1
+    place = RING_WIDTH * (count % RING_EVENTS)
+    ring[place + RING_TOPIC] = topic
+    ring[place + RING_KIND] = kind
+    ring[place + RING_SCORE] = score
+    ring[place + RING_TIME] = time
+    day = time // DAY
+    if count == 0 or learner[LAST_DAY] != day:
+        learner[DAYS] += 1
+        learner[LAST_DAY] = day
+    learner[EVENTS] += 1
+    learner[KIND_EVENTS + kind] += 1
+    learner[LAST_TIME] = time
+    if row[T_EVENTS] == 0:
+        learner[TOPICS] += 1
+    row[T_EVENTS] += 1
+    if row[T_EVENTS] > learner[BEST_EVENTS]:
+        learner[BEST_EVENTS] = row[T_EVENTS]
+        learner[BEST] = topic
+    passed_by = row[T_WEIGHT_AT] - count - 1
+    row[T_WEIGHT] = 1.0 + row[T_WEIGHT] * math.exp(HISTORY_DECAY * passed_by)
+    row[T_FAST] = 1.0 + row[T_FAST] * math.exp(FAST_DECAY * passed_by)
+    row[T_WEIGHT_AT] = count + 1
+    row[T_TIME] = time
+    if duration > 0:
+        row[T_SECONDS] += duration
+    if kind in (QUIZ, PRACTICE) and score == score:
+        learner[SCORES + int(learner[ATTEMPTS]) % LAST_SCORES] = score
+        learner[ATTEMPTS] += 1
+        learner[SCORE_SUM] += score
+        attempts = int(row[T_ATTEMPTS])
+        row[T_RECENT] += (RECENT_WEIGHT if attempts > 0 else 1.0) * (score - row[T_RECENT])
+        row[T_SCORES + attempts % LAST_SCORES] = score
+        row[T_ATTEMPTS] += 1
+        row[T_SCORE_SUM] += score
+        row[T_LAST_ATTEMPT] = time
+        if level == EASY:
+            row[T_EASY] += 1
+            row[T_EASY_SCORES] += score
+        elif level == HARD:
+            row[T_HARD] += 1
+            row[T_HARD_SCORES] += score
+        if score >= PASS_SCORE:
+            learner[PASSES] += 1
+            row[T_PASSES] += 1
+            row[T_STREAK] = max(row[T_STREAK], 0.0) + 1.0
+        else:
+            row[T_STREAK] = min(row[T_STREAK], 0.0) - 1.0

@@ -1,0 +1,242 @@
+"""The command line: every job as a command that says what it does and what comes next."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from flows.cli.audit_command import audit
+from flows.presentation.terminal import console, flow_messages, progress_bar, run_progress
+from flows.cli.curriculum_commands import app as curriculum_app
+from flows.cli.db_commands import app as db_app
+from flows.cli.doctor_command import doctor
+from flows.cli.evaluate_command import Effort, Models, evaluate, names_of
+from flows.cli.export_command import export
+from flows.cli.error_messages import in_words
+from flows.cli.column_mapping import Renamed, mapping_of, refuse_useless
+from flows.cli.key_commands import app as keys_app
+from flows.cli.learner_commands import app as learner_app
+from flows.local.service_probe import use_prefect
+from flows.local.preflight import check_port, check_room
+from flows.cli.promotion_commands import models, promote, reconcile, rollback
+from flows.cli.status import status
+from flows.cli.ab_test_commands import app as trial_app
+from sensei.private_files import keep_files_private
+from sensei.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.presentation.run_summary import RunSummary
+
+ROOT = Path(__file__).resolve().parents[1]
+Days = Annotated[int, typer.Option(min=1, help="Targets of the last so many days.")]
+Split = Annotated[
+    Literal["time", "learner"], typer.Option(help="time, or learner where a log knows only order.")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.")]
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, by convention 128 + SIGINT."""
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Cyber-Sensei's personalisation: what to study next, and how hard.",
+)
+app.add_typer(curriculum_app, name="curriculum")
+app.add_typer(db_app, name="db")
+app.add_typer(keys_app, name="keys")
+app.add_typer(learner_app, name="learner")
+app.add_typer(trial_app, name="trial")
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False) -> None:
+    """Options that every command shares."""
+
+
+@app.command()
+def run(
+    days: Days = 90,
+    split: Split = "time",
+    seed: Seed = None,
+    effort: Effort = "quick",
+) -> None:
+    """The main job: read the log, train, compare, promote, package, report.
+
+    An empty log is first filled with simulated learners, and marked as a demo.
+    """
+    from flows.local.local_log import fill_empty_log
+    from flows.presentation.run_summary import show_summary
+
+    settings = Settings()
+    with run_progress() as say:
+        fill_empty_log(settings, say)
+        summary = _train(settings, days, split, seed, "auto", effort, say)
+    show_summary(console, summary)
+
+
+@app.command()
+def train(
+    days: Days = 90,
+    split: Split = "time",
+    seed: Seed = None,
+    promotion: Annotated[
+        Literal["auto", "review"],
+        typer.Option(help="auto: what passes the gate; review: a person decides."),
+    ] = "auto",
+    effort: Effort = "quick",
+    models: Models = None,
+) -> None:
+    """Train on the log as it is, and promote what passes the gate."""
+    from flows.presentation.run_summary import show_summary
+    from training.candidates import check_run
+
+    wanted = names_of(models)
+    check_run(wanted)
+    with run_progress() as say:
+        summary = _train(Settings(), days, split, seed, promotion, effort, say, wanted)
+    show_summary(console, summary)
+
+
+def _train(
+    settings: Settings,
+    days: int,
+    split: Literal["time", "learner"],
+    seed: int | None,
+    promotion: Literal["auto", "review"],
+    effort: Literal["quick", "full"],
+    say: Callable[[str], None],
+    models: list[str] | None = None,
+) -> "RunSummary":
+    from flows.local.local_log import open_own_log, refuse_empty
+    from training.tracking.mlflow_status import check_store
+
+    refuse_empty(open_own_log(settings))
+    check_room(settings.root)
+    check_store(settings.tracking_uri)
+    use_prefect(settings)
+    say("Prefect: starting its engine, about 20 seconds where no server runs")
+    from flows.train_models import train_models
+
+    with flow_messages(say):
+        return train_models(
+            window_days=days,
+            split=split,
+            seed=settings.seed if seed is None else seed,
+            promotion=promotion,
+            effort=effort,
+            models=models,
+        )
+
+
+@app.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="CSV, JSON Lines or Parquet files.")],
+    renamed: Renamed = None,
+) -> None:
+    """Append the interactions of files to the log; bad rows go into quarantine with a reason."""
+    from flows.local.local_log import open_own_log
+    from flows.presentation.run_summary import command, show_import
+    from sensei.events.importer import import_files
+
+    settings = Settings()
+    mapping = mapping_of(renamed)
+    log = open_own_log(settings)
+    with progress_bar("Importing") as progress:
+        imported = import_files(log, files, mapping, progress)
+    show_import(console, imported)
+    refuse_useless(imported)
+    console.print(f"Next: {command()} run")
+
+
+@app.command()
+def simulate(
+    learners: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
+    days: Annotated[int, typer.Option(min=1, max=3_650)] = 60,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Fill an empty log with simulated learners; the database is then marked as a demo."""
+    from flows.local.local_log import last_midnight, open_own_log, simulate_into
+    from flows.presentation.run_summary import command
+
+    settings = Settings()
+    with run_progress() as say:
+        simulate_into(open_own_log(settings), learners, days, seed, last_midnight(), say)
+    console.print(f"Next: {command()} run")
+
+
+@app.command()
+def serve(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port; by default SENSEI_SERVICE_PORT.")
+    ] = None,
+) -> None:
+    """Answer over HTTP until Ctrl-C."""
+    settings = Settings()
+    listen = settings.service_port if port is None else port
+    check_port(settings.service_host, listen, "SENSEI_SERVICE_PORT or --port")
+    arguments = ["serve", "serving.service:SenseiService", "--working-dir", str(ROOT)]
+    arguments += ["--host", settings.service_host, "--port", str(listen)]
+    console.print(f"Listening on http://{settings.service_host}:{listen} (Ctrl-C ends)")
+    os.execv(sys.executable, [sys.executable, "-m", "bentoml", *arguments])  # noqa: S606
+
+
+@app.command()
+def up() -> None:
+    """Prefect, worker, MLflow, Evidently and the service at once, until Ctrl-C."""
+    from flows.local.up import up as start
+
+    raise typer.Exit(start(Settings()))
+
+
+app.command()(audit)
+app.command()(status)
+app.command()(doctor)
+app.command()(evaluate)
+app.command()(export)
+app.command()(models)
+app.command()(promote)
+app.command()(rollback)
+app.command()(reconcile)
+
+
+@app.command()
+def monitor() -> None:
+    """What became of the answers of the last days, what changed, what is alarming."""
+    from flows.presentation.monitoring_summary import show_monitored
+    from flows.local.local_log import open_own_log
+
+    settings = Settings()
+    open_own_log(settings)
+    use_prefect(settings)
+    with run_progress() as say:
+        say("Prefect: starting its engine, about 20 seconds where no server runs")
+        from flows.monitor_models import monitor_models
+
+        with flow_messages(say):
+            found = monitor_models()
+    show_monitored(console, found)
+
+
+def main() -> None:
+    """Entry point of the `sensei` command: an error is one sentence with the next step."""
+    keep_files_private()
+    try:
+        for name, value in Settings().environment().items():
+            os.environ.setdefault(name, value)
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        code = app(standalone_mode=False)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        said = in_words(error)
+        if said:
+            console.print(f"[red]error:[/red] {escape(said)}", soft_wrap=True)
+        raise SystemExit(1) from error
+    if code == INTERRUPTED:
+        console.print("Stopped. Nothing is half-written: repeat the command to go on.")
+    raise SystemExit(code)

@@ -1,0 +1,206 @@
+"""`sensei db`: the log's database."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from flows.presentation.terminal import console
+from sensei.settings import Settings
+
+if TYPE_CHECKING:
+    from sensei.storage.backup import Content
+    from sensei.privacy.reapply import Unapplied
+    from sensei.privacy.restore import Restored
+
+app = typer.Typer(no_args_is_help=True, help="The log's database.")
+
+
+def _say(sentence: str) -> None:
+    console.print(escape(sentence), soft_wrap=True)
+
+
+@app.command("upgrade")
+def upgrade() -> None:
+    """Make the database, or bring its tables up to date; a copy is made first."""
+    from sensei.storage import database
+    from sensei.events.log import Log
+    from sensei.privacy.reapply import complete_list
+
+    settings = Settings()
+    log = Log(settings.log_url)
+    if not log.sqlite:
+        _dump_first(settings)
+    copy = database.upgrade(settings.log_url)
+    if copy:
+        _say(f"The database as it was: {copy}")
+    complete_list(log.engine, settings.suppression)
+    _say("The database is up to date.")
+
+
+def _dump_first(settings: Settings) -> None:
+    """Dump a PostgreSQL database that the upgrade will change, if its tool is installed."""
+    from sensei.storage import backup, database
+    from sensei.errors import StorageUnavailable
+    from sensei.storage.sqlite_copy import stamp
+
+    current = database.is_outdated(settings.log_url)
+    if current is None:
+        return
+    settings.replaced.mkdir(parents=True, exist_ok=True)
+    file = settings.replaced / f"migration-{current}.{stamp()}.dump"
+    try:
+        backup.back_up(settings.log_url, file)
+        _say(f"The database as it was: {file}")
+    except StorageUnavailable as error:
+        _say(f"No dump was made before the upgrade: {error}")
+
+
+@app.command("copy")
+def copy(to: Annotated[str, typer.Option(help="SQLAlchemy URL of the new database.")]) -> None:
+    """Copy everything into another, empty database."""
+    from sensei.storage.db_copy import copy_database
+
+    copy_database(Settings().log_url, to)
+    console.print("Copied. Next: set SENSEI_DATABASE_URL to the new database.")
+
+
+@app.command("backup")
+def backup(
+    file: Annotated[Path, typer.Argument(help="File to write; it must not exist yet.")],
+) -> None:
+    """Write a verified backup of the database; the service goes on meanwhile."""
+    from sensei.storage.backup import back_up
+    from sensei.events.log import Log
+    from sensei.privacy.reapply import complete_list
+    from sensei.privacy.suppression import MODE
+
+    settings = Settings()
+    made = back_up(settings.log_url, file)
+    complete_list(Log(settings.log_url).engine, settings.suppression)
+    settings.suppression.touch(MODE)
+    _say(f"Backup {file}: {made.size:,} bytes, {_words(made.content)}, verified.")
+    _say(f"Keep a copy of {settings.suppression} elsewhere, too: a restore erases by it again.")
+
+
+def _words(content: "Content") -> str:
+    events, learners = (content.rows.get(name, 0) for name in ("user_interactions", "learners"))
+    return f"{events:,} interactions of {learners:,} learners"
+
+
+@app.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file of `sensei db backup`.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Although a service answers or others are connected.")
+    ] = False,
+) -> None:
+    """Replace the database by a backup; what was erased or revoked since stays so."""
+    from sensei.privacy.restore import restore as restore_backup
+
+    settings = Settings()
+    if not force:
+        _refuse_serving(settings)
+    done = restore_backup(settings, file, force)
+    _say(f"Restored {file}: {_words(done.content)}.")
+    for sentence in (*_replaced(done), *_reapplied(done.reapplied), *_keys(done)):
+        _say(sentence)
+    _reconcile(settings)
+    _say("Next: start the service again, then `sensei doctor`.")
+
+
+@app.command("reapply")
+def reapply() -> None:
+    """Erase and revoke again what the suppression list of this home names."""
+    from flows.local.local_log import open_own_log
+    from sensei.privacy import reapply as reapplying
+
+    settings = Settings()
+    log = open_own_log(settings)
+    reapplying.complete_list(log.engine, settings.suppression)
+    done = reapplying.reapply(log.engine, settings.suppression, settings.emptied_by_erase)
+    for sentence in _reapplied(done) or ["Database and suppression list agree."]:
+        _say(sentence)
+
+
+def _refuse_serving(settings: Settings) -> None:
+    """Hold that no service answers at the port of this home."""
+    from flows.local.service_probe import neighbours
+    from sensei.errors import StorageUnavailable
+
+    service = neighbours(settings)[0]
+    if service.state in ("answers", "silent"):
+        raise StorageUnavailable(
+            f"restore: expected no service, got one at {service.address}; stop it, then repeat, "
+            "or add --force if it is that of another SENSEI_HOME"
+        )
+
+
+def _replaced(done: "Restored") -> list[str]:
+    said = []
+    if done.replaced:
+        said.append(f"What was replaced is kept: {done.replaced}")
+    if done.unread:
+        said.append(f"It could not be read ({done.unread}): nothing was taken over from it.")
+    if done.before:
+        rows = done.content.rows
+        fewer = {name: count - rows.get(name, 0) for name, count in done.before.rows.items()}
+        lost = ", ".join(f"{name} {count:,}" for name, count in fewer.items() if count > 0)
+        if lost:
+            said.append(f"Fewer rows than before, by table: {lost}.")
+    return said
+
+
+def _reapplied(done: "Unapplied") -> list[str]:
+    said = []
+    if done.tombstones or done.learners:
+        unknown = f"{len(done.tombstones):,} erasures were unknown to the database"
+        said.append(f"Erased again: {len(done.learners):,} learners; {unknown}.")
+    if done.keys:
+        said.append(f"Revoked again: {', '.join(each.key_id for each in done.keys)}.")
+    if done.damaged:
+        said.append(f"The suppression list has {done.damaged:,} lines that cannot be read.")
+    return said
+
+
+def _keys(done: "Restored") -> list[str]:
+    """Keys that came, went, or are missing."""
+    if done.before is None:
+        return []
+    now, before = done.content.keys, done.before.keys
+    back, gone = sorted(now - before), sorted(before - now)
+    said = []
+    if back:
+        said.append(f"Keys that are valid again: {', '.join(back)}; revoke them if unwanted.")
+    if gone:
+        said.append(f"Keys that are not in the backup: {', '.join(gone)}; make new ones.")
+    if before and not now:
+        said.append("No key is left: run `sensei keys create` before the service starts.")
+    return said
+
+
+def _reconcile(settings: Settings) -> None:
+    """Make ledger, serving pointer and aliases agree; promotions since the backup are followed."""
+    from datetime import UTC, datetime
+
+    from flows.cli.doctor import RECONCILE, agreement
+    from sensei.errors import SenseiError
+    from sensei.events.log import open_log
+
+    log = open_log(settings.log_url)
+    try:
+        found = agreement(log, settings.tracking_uri)
+        if found.mend != RECONCILE:
+            said = f"{found.said}; {found.mend}, then {RECONCILE}" if found.mend else found.said
+            return _say(f"Reconcile: {said}")
+        from training.release.reconcile import RESTORED, reconcile
+        from training.tracking.registry import Registry
+
+        registry = Registry(settings.tracking_uri, settings.artifacts)
+        for sentence in reconcile(log, registry, settings.bundles, datetime.now(UTC), RESTORED):
+            _say(f"Reconcile: {sentence}")
+    except SenseiError as error:
+        _say(f"Reconcile: {error}; then {RECONCILE}")
+    finally:
+        log.close()

@@ -1,0 +1,309 @@
+"""What `sensei doctor` looks at: each check is a function that says what it found."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from flows.local.service_probe import POOL, Neighbour, ask_prefect
+from flows.local.preflight import check_prefect_store, check_room
+from sensei.errors import SenseiError, StorageUnavailable
+from sensei.private_files import open_to_others
+from sensei.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from sensei.events.log import Log
+    from sensei.ab_test_state import Trial
+
+
+RECONCILE = "`sensei reconcile`"
+
+
+class Finding(NamedTuple):
+    """What a check found; `mend` says how to put right what is wrong, and is empty else."""
+
+    name: str
+    said: str
+    mend: str = ""
+
+
+def of_error(name: str, error: SenseiError) -> Finding:
+    """An error as a finding: its sentence ends with the next step."""
+    said, _, mend = str(error).rpartition("; ")
+    return Finding(name, said, mend)
+
+
+def variables(environment: Mapping[str, str]) -> Iterable[Finding]:
+    """Whether every `SENSEI_*` variable is a setting."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    foreign = sorted(n for n in environment if n.startswith(PREFIX) and n not in known)
+    for name in foreign:
+        near = difflib.get_close_matches(
+            name.removeprefix(PREFIX).lower(), Settings.model_fields, 1
+        )
+        mend = (
+            f"set {PREFIX}{near[0].upper()} instead"
+            if near
+            else "unset it: docs/operations.md lists them"
+        )
+        yield Finding("settings", f"{name} is no setting and does nothing", mend)
+    if not foreign:
+        given = ", ".join(name for name in known if environment.get(name))
+        yield Finding("settings", given or "all as they are by default")
+
+
+def home(folder: Path) -> Finding:
+    """Whether there is room to write."""
+    try:
+        check_room(folder)
+    except StorageUnavailable as error:
+        return of_error("home", error)
+    return Finding("home", f"{folder} can be written")
+
+
+def privacy(folder: Path) -> Finding:
+    """Report files that other users of this machine may read, as older releases left them."""
+    if not (paths := open_to_others(folder)):
+        return Finding("files", "only their owner may read them")
+    return Finding(
+        "files",
+        f"other users may read {len(paths):,} files and folders, the first is {paths[0]}",
+        "`sensei doctor --repair`",
+    )
+
+
+def port(neighbour: Neighbour) -> Finding:
+    """Whether a port is free, or held by whom it is for."""
+    name, said = f"port {neighbour.port}", f"{neighbour.name}: {neighbour.state}"
+    if neighbour.state in ("answers", "off"):
+        return Finding(name, said + (f", {neighbour.said}" if neighbour.said else ""))
+    return Finding(
+        name,
+        f"kept for {neighbour.name}, held by something else or by what does not answer",
+        f"stop the program that holds it, or set {neighbour.setting} to a free port",
+    )
+
+
+def prefect(environment: Mapping[str, str], around: Sequence[Neighbour] = ()) -> Iterable[Finding]:
+    """Whether the server that runs are reported to answers, knows deployments and has a worker."""
+    api, here = environment.get("PREFECT_API_URL", "").rstrip("/"), ""
+    for each in around:
+        if each.name == "Prefect" and each.state == "answers":
+            here = f"{each.address}/api"
+    if not api and not here:
+        try:
+            check_prefect_store(environment)
+        except StorageUnavailable as error:
+            yield of_error("Prefect", error)
+            return
+        yield Finding("Prefect", "no server: each run starts one for itself")
+        return
+    found = ask_prefect(api or here, "/deployments/filter", {})
+    if found is None:
+        yield Finding(
+            "Prefect",
+            f"PREFECT_API_URL names {api}, which does not answer",
+            "start it with `make server`, or unset PREFECT_API_URL",
+        )
+    elif not found:
+        mend = "`make deploy`, then `make worker`"
+        yield Finding("Prefect", f"{api or here} knows no deployment", mend)
+    else:
+        yield Finding("Prefect", f"{api or here} answers, with {len(found)} deployments")
+        yield worker(api or here)
+
+
+def worker(api: str) -> Finding:
+    """Whether somebody runs what the server schedules."""
+    found = ask_prefect(api, f"/work_pools/{POOL}/workers/filter", {}) or []
+    if any(each["status"] == "ONLINE" for each in found):
+        return Finding("worker", f"one polls the pool `{POOL}`")
+    said = f"none polls the pool `{POOL}`: runs of deployments wait, the nightly one too"
+    return Finding("worker", said, "`make worker`, or end `make up` and start it again")
+
+
+def mlflow(uri: str) -> Finding:
+    """Whether MLflow's store answers and is of the version that is installed."""
+    from training.tracking.mlflow_status import check_store, store_version
+
+    try:
+        check_store(uri)
+        theirs = store_version(uri)
+    except StorageUnavailable as error:
+        return of_error("MLflow", error)
+    if theirs is None:
+        return Finding("MLflow", "its database is not made yet: the first run makes it")
+    ours = installed("mlflow")
+    if uri.startswith("http") and theirs != ours:
+        said = f"expected its server to be version {ours}, got {theirs}"
+        return Finding("MLflow", said, "run the same version on both sides")
+    return Finding("MLflow", f"its store answers, at {theirs}")
+
+
+def catalogue(log: "Log") -> Finding:
+    """Whether there are topics to recommend by name."""
+    from sensei import curriculum
+
+    found = curriculum.read(log.engine)
+    if not found.topics:
+        return Finding("catalogue", "no topic is known", "`sensei curriculum load FILE`")
+    return Finding("catalogue", f"{len(found.topics)} topics")
+
+
+def keys(log: "Log", host: str) -> Finding:
+    """Whether the service would start: off loopback it needs a key."""
+    from sensei.access import key_store
+    from serving.http.keyless import is_loopback
+
+    valid = sum(key.revoked_at is None for key in key_store.read(log.engine))
+    if not valid and not is_loopback(host):
+        return Finding(
+            "keys",
+            f"the service is to listen on {host}, and there is no valid key",
+            "`sensei keys create --role platform`, or unset SENSEI_SERVICE_HOST",
+        )
+    return Finding("keys", f"{valid} valid" if valid else "none, and none needed on loopback")
+
+
+def clock(log: "Log", now: datetime) -> Finding:
+    """Whether interactions lie in the future: then some clock is wrong."""
+    from sqlalchemy import func, select
+
+    from sensei.storage.database import reading
+    from sensei.events.rules import latest
+    from sensei.storage.tables import UserInteraction
+
+    future = (UserInteraction.timestamp > latest(now)) | (UserInteraction.received_at > latest(now))
+    with reading(log.engine) as connection:
+        ahead = connection.execute(select(func.count()).where(future)).scalar()
+    if ahead:
+        return Finding(
+            "clock",
+            f"{ahead:,} interactions are later than {now:%Y-%m-%d %H:%M} UTC, the time here",
+            "set this machine's clock, or that of the machine that received them",
+        )
+    return Finding("clock", "no interaction lies in the future")
+
+
+def bundle(log: "Log", folder: Path) -> Finding:
+    """Whether what is pointed at is there and can serve."""
+    from features.history import FOLD_VERSION
+    from sensei.bundle.bundle_format import Bundle
+
+    digest = log.pointer()
+    if digest is None:
+        return Finding("bundle", "none serves yet: `sensei run` makes one")
+    try:
+        Bundle.load(folder / digest, FOLD_VERSION)
+    except SenseiError as error:
+        again = "put it back from a copy, `sensei rollback`, or `sensei train`"
+        return Finding("bundle", str(error).rpartition("; ")[0], again)
+    return Finding("bundle", f"{digest[:12]} is whole, of fold version {FOLD_VERSION}")
+
+
+def trial(log: "Log", folder: Path) -> Finding:
+    """Whether the bundle of a live trial is there."""
+    from sensei.ab_test_state import current
+
+    running: Trial | None = current(log)
+    if running is None:
+        return Finding("trial", "none runs")
+    if not (folder / running.bundle).is_dir():
+        said = f"the bundle of {running.name} is not in {folder}"
+        return Finding("trial", said, "`sensei trial stop`")
+    return Finding("trial", f"{running.name} answers {100 * running.share:g} % of learners")
+
+
+def suppressed(log: "Log", file: Path) -> Finding:
+    """Check that the database knows all erasures and revocations of the suppression list."""
+    from sensei.privacy.reapply import unapplied
+
+    try:
+        found = unapplied(log.engine, file)
+    except StorageUnavailable as error:
+        return of_error("erasures", error)
+    said = [
+        *([f"{len(found.learners):,} erased learners are back"] if found.learners else []),
+        *([f"{len(found.tombstones):,} erasures are unknown to it"] if found.tombstones else []),
+        *(f"the revoked key {each.key_id} is valid again" for each in found.keys),
+    ]
+    if said:
+        older = f"the database is older than {file.name}: {', '.join(said)}"
+        return Finding("erasures", older, "`sensei db reapply`")
+    if found.damaged:
+        unread = f"{found.damaged:,} lines of {file} cannot be read"
+        return Finding("erasures", unread, "put the file back from a copy")
+    return Finding("erasures", "the database knows all that were recorded outside it")
+
+
+def agreement(log: "Log", uri: str) -> Finding:
+    """Whether ledger, serving pointer and MLflow's aliases name the same champions."""
+    from sensei.bundle.manifest import ModelName
+    from training.release import ledger
+    from training.tracking.mlflow_status import read_tracked
+
+    lines, mend = ledger.read(log), RECONCILE
+    if pending := [line for line in lines if line.status == ledger.PENDING]:
+        return Finding("ledger", f"the promotion of {pending[0].model} was cut off", mend)
+    if lines and lines[-1].bundle != log.pointer():
+        return Finding("ledger", "the serving pointer names another bundle than the ledger", mend)
+    try:
+        tracked = read_tracked(uri, get_args(ModelName))
+    except StorageUnavailable as error:
+        return of_error("ledger", error)
+    champions = ledger.champions(lines)
+    for model in get_args(ModelName):
+        alias, ours = tracked.version(model, "champion"), champions.get(model)
+        if alias != ours:
+            said = (
+                f"champion of {model} is {ours or 'none'}, MLflow's alias is at {alias or 'none'}"
+            )
+            return Finding("ledger", said, mend)
+    named = ", ".join(f"{model} {version}" for model, version in sorted(champions.items()))
+    return Finding("ledger", f"ledger, pointer and aliases agree: {named or 'no champion'}")
+
+
+def of_log(log: "Log", settings: Settings, now: datetime) -> Iterable[Finding]:
+    """All that is looked up in the log."""
+    yield Finding("database", f"{log.engine.url.render_as_string()} answers, and is up to date")
+    yield catalogue(log)
+    yield keys(log, settings.service_host)
+    yield clock(log, now)
+    yield bundle(log, settings.bundles)
+    yield trial(log, settings.bundles)
+    yield agreement(log, settings.tracking_uri)
+    yield suppressed(log, settings.suppression)
+
+
+def checkup(
+    settings: Settings, environment: Mapping[str, str], around: Sequence[Neighbour], now: datetime
+) -> Iterable[Finding]:
+    """Everything, what the rest needs first.
+
+    Args:
+        settings: of this installation.
+        environment: variables of the process, before this software added its own.
+        around: the servers at their ports.
+        now: UTC.
+    """
+    from sensei.events.log import open_log
+
+    yield from variables(environment)
+    yield home(settings.root)
+    yield privacy(settings.root)
+    for each in around:
+        yield port(each)
+    yield from prefect(environment, around)
+    yield mlflow(settings.tracking_uri)
+    if not settings.database_url and not (settings.root / "sensei.db").exists():
+        yield Finding("database", "not made yet: `sensei run` or `sensei import FILE` makes it")
+        return
+    try:
+        log = open_log(settings.log_url)
+    except SenseiError as error:
+        yield of_error("database", error)
+        return
+    yield from of_log(log, settings, now)
+    log.close()

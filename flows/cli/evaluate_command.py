@@ -1,0 +1,115 @@
+"""`sensei evaluate`: every model measured on any file."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from flows.presentation.terminal import console, run_progress
+from flows.cli.column_mapping import Renamed, mapping_of, refuse_useless
+from flows.local.preflight import check_folder, check_output, check_room
+from sensei.errors import InvalidInput
+from sensei.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Effort = Annotated[
+    Literal["quick", "full"],
+    typer.Option(help="quick: few networks, once; full: every one, three times."),
+]
+
+Models = Annotated[
+    str | None, typer.Option(help="Names with commas between; by default those of the effort.")
+]
+
+
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet, in the data contract.")],
+    split: Annotated[
+        str, typer.Option(help="learner, time, column:NAME or column:metadata.NAME.")
+    ] = "time",
+    out: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder to draw pictures into.")] = None,
+    renamed: Renamed = None,
+    models: Models = None,
+    effort: Effort = "quick",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Train each network so often; default: the effort's.")
+    ] = None,
+    setting: Annotated[
+        Literal["fast", "sketch"], typer.Option(help="How the reference networks are fitted.")
+    ] = "fast",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do not go on from what an earlier call kept.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of resampling, and the first of training.")] = 0,
+) -> None:
+    """Measure every model on any log by one protocol, without the database.
+
+    Models that are done are kept under SENSEI_HOME: the same command again goes on from there.
+    """
+    from flows.presentation.run_summary import show_evaluation, show_import
+    from sensei.events.importer import read_frame
+    from training.fitting import keras_fit
+    from training.candidates import check_names
+    from training.evaluation.protocol import evaluate as run_protocol
+    from training.recipes import EFFORTS
+    from training.evaluation.score_cache import ScoreCache
+
+    mapping = mapping_of(renamed)
+    wanted = names_of(models)
+    check_names(wanted)
+    kept = Settings().evaluations
+    if out:
+        check_output(out)
+    if plots:
+        check_folder(plots)
+    fitted = {each.name: each for each in (keras_fit.FAST, keras_fit.SKETCH)}[setting]
+    with run_progress() as say:
+        say(f"Read: {file}")
+        column = _column(split)
+        frame, imported = read_frame(file, mapping, column)
+        refuse_useless(imported)
+        _check_column(file, frame, column)
+        check_room(kept)
+        result = run_protocol(
+            frame,
+            split,
+            seed,
+            replace(EFFORTS[effort], setting=fitted),
+            wanted,
+            seeds,
+            cache=lambda digest: ScoreCache(kept, digest, fresh),
+            say=say,
+            plots=plots,
+        )
+    if out:
+        out.write_text(result.to_json() + "\n", "utf-8")
+    show_import(console, imported)
+    show_evaluation(console, result, out, plots, all_wanted=wanted is None)
+
+
+def names_of(models: str | None) -> list[str] | None:
+    """The models that an option names; None where it is left out."""
+    return None if models is None else [n.strip() for n in models.split(",") if n.strip()]
+
+
+def _column(split: str) -> list[str]:
+    """The column of the file that a split names, where it stands outside the metadata."""
+    _, column, name = split.partition("column:")
+    return [name] if column and name and not name.startswith("metadata.") else []
+
+
+def _check_column(file: Path, frame: "pd.DataFrame", column: Sequence[str]) -> None:
+    """Refuse a split by a column that the file lacks, naming those that it has."""
+    from sensei.events import files
+
+    for name in column:
+        if name not in frame:
+            raise InvalidInput(
+                f"split: expected a column with values in {file.name} or a key of its metadata, "
+                f"got {name!r}; the file has {', '.join(files.columns(file))}"
+            )

@@ -1,0 +1,108 @@
+"""`sensei models`, `promote`, `rollback`, `reconcile`: who is champion, and who decides it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from flows.presentation.terminal import console, run_progress
+from sensei.settings import Settings
+
+if TYPE_CHECKING:
+    from sensei.events.log import Log
+    from training.tracking.registry import Registry
+    from training.release.manual_promotion import Overruled
+
+Reviewer = Annotated[str, typer.Option(help="Your name, for the ledger.")]
+Reason = Annotated[str, typer.Option(help="Why, in your words, for the ledger.")]
+
+
+def models() -> None:
+    """Every version: what answers learners, what waits, how each measured, who decided and why."""
+    from flows.local.local_log import open_own_log
+    from flows.presentation.version_table import rows_of, show_versions
+    from training.release import ledger
+    from training.tracking.registry import Registry
+
+    settings = Settings()
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    rows = rows_of(registry.versions(), ledger.read(open_own_log(settings)))
+    show_versions(console, rows)
+
+
+def promote(
+    reviewer: Reviewer,
+    model: Annotated[
+        Literal["recommendation", "difficulty"], typer.Option(help="Which; the other one stays.")
+    ] = "recommendation",
+    version: Annotated[
+        str, typer.Option(help="Its number, or challenger: the newest that waits.")
+    ] = "challenger",
+    reason: Reason = "",
+) -> None:
+    """Make a version champion: serving follows within two seconds, a Bento is packed."""
+    from training.release.manual_promotion import promote_version
+
+    def change(settings: Settings, log: "Log", registry: "Registry") -> "Overruled":
+        now = datetime.now(UTC)
+        folder = settings.bundles
+        return promote_version(log, registry, folder, model, version, reviewer, reason, now)
+
+    _overrule(change)
+
+
+def rollback(
+    reviewer: Reviewer,
+    model: Annotated[
+        Literal["recommendation", "difficulty"] | None,
+        typer.Option(help="Which; by default what the last promotion changed."),
+    ] = None,
+    reason: Reason = "",
+) -> None:
+    """Make the champion before the present one champion again; serving follows at once."""
+    from training.release.manual_promotion import roll_back
+
+    def change(settings: Settings, log: "Log", registry: "Registry") -> "Overruled":
+        now, names = datetime.now(UTC), [model] if model else []
+        return roll_back(log, registry, settings.bundles, names, reviewer, reason, now)
+
+    _overrule(change)
+
+
+def reconcile() -> None:
+    """Make ledger, serving and MLflow's aliases agree, as every run does first."""
+    from flows.local.local_log import open_own_log
+    from training.release import reconcile as reconciliation
+    from training.tracking.registry import Registry
+
+    settings = Settings()
+    log, now = open_own_log(settings), datetime.now(UTC)
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    done = reconciliation.reconcile(log, registry, settings.bundles, now)
+    for sentence in done or ["Ledger, serving and aliases agree."]:
+        console.print(escape(sentence), soft_wrap=True)
+
+
+def _overrule(change: Callable[[Settings, "Log", "Registry"], "Overruled"]) -> None:
+    """Reconcile, change the champion, pack it; no engine is started, for it may be urgent."""
+    from flows.local.bento_build import package
+    from flows.local.local_log import open_own_log
+    from flows.presentation.run_summary import command
+    from training.release.reconcile import reconcile
+    from training.tracking.registry import Registry
+
+    settings = Settings()
+    with run_progress() as say:
+        say("MLflow: opening the registry")
+        log = open_own_log(settings)
+        registry = Registry(settings.tracking_uri, settings.artifacts)
+        for sentence in reconcile(log, registry, settings.bundles, datetime.now(UTC)):
+            say(f"Reconcile: {sentence}")
+        changed = change(settings, log, registry)
+        say(f"{changed}; serving follows within two seconds")
+        say("Package: bentoml build")
+        bento = package(settings.bundles / changed.bundle, settings.bentos)
+    said = f"Bundle {changed.bundle[:12]}, Bento {bento}. See {command()} models"
+    console.print(said, soft_wrap=True)

@@ -1,0 +1,185 @@
+"""`sensei status`: what runs, what serves and how it does, on one screen."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, get_args
+
+from rich.markup import escape
+from rich.table import Table
+
+from flows.presentation.terminal import console
+from flows.local.prefect_auth import use_known_auth_string
+from flows.local.service_probe import Neighbour, ask_prefect, neighbours, prefect_api
+from flows.presentation.phrases import (
+    ago,
+    figures_in_words,
+    monitored_at,
+    trial_in_words,
+    verdict_in_words,
+)
+from sensei.errors import SenseiError, StorageUnavailable
+from sensei.settings import Settings
+
+if TYPE_CHECKING:
+    from sensei.events.log import Log
+    from training.tracking.mlflow_status import Tracked
+    from training.release.ledger import Line
+
+Rows = list[tuple[str, str]]
+"""A word, and what is said of it."""
+
+
+def status() -> None:
+    """What runs, what answers learners, how it does, and what waits for a person."""
+    from flows.presentation.run_summary import command
+
+    settings, now = Settings(), datetime.now(UTC)
+    use_known_auth_string(settings)
+    around = neighbours(settings)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for word, said in (("Servers", servers(around)), *_inside(settings, around, now)):
+        table.add_row(word, escape(said))
+    console.print(f"[bold]{settings.root}[/bold]  {now:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
+    console.print(table)
+    console.print(f"What is wrong, and what mends it: {command()} doctor", soft_wrap=True)
+
+
+def servers(around: Sequence[Neighbour]) -> str:
+    """Which servers answer, in a line."""
+    said = []
+    for each in around:
+        trouble = f" ({each.said})" if each.name == "service" and each.said else ""
+        said.append(f"{each.name} {each.port} {each.state}{trouble}")
+    return ", ".join(said)
+
+
+def _inside(settings: Settings, around: Sequence[Neighbour], now: datetime) -> Rows:
+    """What log, ledger and MLflow hold; one sentence where the log does not answer."""
+    from sensei.events.log import open_log
+
+    if not settings.database_url and not (settings.root / "sensei.db").exists():
+        return [("Log", "none yet: `sensei run`")]
+    try:
+        log = open_log(settings.log_url)
+        return [
+            ("Log", _log(log, now)),
+            *_versions(settings, log, now),
+            ("Last run", last_run(settings, around, now)),
+            *_live(log, now),
+        ]
+    except SenseiError as error:
+        return [("Log", str(error))]
+
+
+def _log(log: "Log", now: datetime) -> str:
+    from sensei.app_state import DEMO
+
+    last, simulated = log.last_event(), " (simulated)" if log.get_fact(DEMO) else ""
+    newest = f", the last one {ago(last, now)}" if last else ""
+    return f"{log.count():,} interactions{simulated}{newest}"
+
+
+def _versions(settings: Settings, log: "Log", now: datetime) -> Rows:
+    """The champions, their bundle, and the versions that wait for a person."""
+    from training.release import ledger
+
+    lines, digest = ledger.read(log), log.pointer()
+    serving = f"{digest[:12]}" if digest else "none: answers follow the curriculum"
+    if digest and not (settings.bundles / digest).is_dir():
+        serving += ", NOT in " + str(settings.bundles)
+    try:
+        waiting = _waiting(_tracked(settings), ledger.champions(lines))
+    except StorageUnavailable as error:
+        waiting = f"unknown: {error}"
+    return [("Champions", champions(lines, now)), ("Bundle", serving), ("Waiting", waiting)]
+
+
+def champions(lines: Sequence["Line"], now: datetime) -> str:
+    """Which version of each model is champion, since when and by whom."""
+    newest = {line.model: line for line in lines}
+    said = [
+        f"{model} {line.to_version} since {line.created_at:%Y-%m-%d %H:%M} "
+        f"({ago(line.created_at, now)}), by {line.decided_by}"
+        + (f", {line.status.upper()}" if line.status == "pending" else "")
+        for model, line in newest.items()
+    ]
+    return "\n".join(said) or "none yet: `sensei run`"
+
+
+def _tracked(settings: Settings) -> "Tracked":
+    from sensei.bundle.manifest import ModelName
+    from training.tracking.mlflow_status import read_tracked
+
+    return read_tracked(settings.tracking_uri, get_args(ModelName))
+
+
+def _waiting(tracked: "Tracked", champion: dict[str, str]) -> str:
+    """Challengers; one that became champion waits no longer."""
+    waiting = [
+        f"{each.model} {each.version}"
+        for each in tracked.aliases
+        if each.alias == "challenger" and champion.get(each.model) != each.version
+    ]
+    return ", ".join(waiting) or "no challenger"
+
+
+def last_run(settings: Settings, around: Sequence[Neighbour], now: datetime) -> str:
+    """The newest training run of those that Prefect and MLflow know.
+
+    A run without a server is known to MLflow alone, one that failed early to Prefect alone.
+    """
+    found = []
+    known = "PREFECT_API_URL" in os.environ
+    if known or any(each.name == "Prefect" and each.state == "answers" for each in around):
+        for run in ask_prefect(prefect_api(settings), "/flow_runs/filter", _NEWEST) or []:
+            moment = datetime.fromisoformat(run["start_time"])
+            found.append((moment, f"{run['name']}, {run['state_name'].lower()}", "Prefect"))
+    try:
+        tracked = _tracked(settings).last_run
+    except StorageUnavailable as error:
+        if not found:
+            return f"unknown: {error}"
+    else:
+        if tracked:
+            said = f"{tracked.name}, {tracked.status.lower()}"
+            found.append((tracked.started_at, said, "MLflow"))
+    if not found:
+        return "none yet"
+    moment, said, source = max(found)
+    return f"{said}, begun {ago(moment, now)} ({source})"
+
+
+_NEWEST: dict[str, Any] = {
+    "flows": {"name": {"any_": ["train-models"]}},
+    "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED", "PENDING"]}}},
+    "sort": "START_TIME_DESC",
+    "limit": 1,
+}
+
+
+def _live(log: "Log", now: datetime) -> Rows:
+    """What the monitor found, the trial that runs, and whether to train again."""
+    from sensei.app_state import MONITORED, RETRAINING_DUE
+    from sensei.ab_test_state import current
+
+    monitored, due, trial = log.get_fact(MONITORED), log.get_fact(RETRAINING_DUE), current(log)
+    moment, rows = monitored_at(monitored), []
+    if monitored is None or moment is None:
+        rows.append(("Monitor", "never ran: `sensei monitor`"))
+    else:
+        rows.append(("Monitor", f"{figures_in_words(monitored)}; {ago(moment, now)}"))
+        rows.append(("Alarms", "\n".join(monitored.get("alarms") or []) or "none"))
+    tried = trial and f"{trial_in_words(trial, now)}. {verdict_in_words(monitored, trial, now)}"
+    rows.append(("Trial", tried or "none"))
+    rows.append(("Retraining", retraining(due, log.pointer())))
+    return rows
+
+
+def retraining(due: Any, serving: str | None) -> str:
+    """Whether what serves learnt from somebody who was erased since."""
+    if not isinstance(due, dict) or due.get("bundle") != serving:
+        return "not due"
+    return f"due since {str(due.get('since'))[:10]}: {due.get('reason')}; `sensei train`"

@@ -1,0 +1,97 @@
+"""Makes on a server what runs need: work pool, global limit, deployments, watch over lost runs."""
+
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+from prefect.automations import (
+    AutomationCore,
+    ChangeFlowRunState,
+    EventTrigger,
+    Posture,
+    ResourceSpecification,
+)
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.workers.process import ProcessWorker
+
+from flows.local.service_probe import POOL
+from flows.local.run_lock import make_limit
+from sensei.errors import StorageUnavailable
+
+ROOT = Path(__file__).resolve().parents[1]
+
+LOST = "crash-lost-runs"
+"""The automation that ends, on the server, runs whose process is gone."""
+
+HEARTBEAT = "prefect.flow-run.heartbeat"
+
+SILENCE = timedelta(minutes=10)
+"""After which a run is lost: by default a run tells every three minutes that it lives."""
+
+
+def deploy() -> None:
+    """Deploy to the server of `PREFECT_API_URL`; what is there already is replaced.
+
+    Raises:
+        StorageUnavailable: no server answers, or it refuses a deployment.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            with suppress(ObjectAlreadyExists):
+                client.create_work_pool(_pool())
+            make_limit(client)
+            _watch_over_lost_runs(client)
+    except httpx.TransportError as error:
+        raise StorageUnavailable(
+            f"Prefect: expected a server that answers, got {error}; run `make server` first"
+        ) from error
+    prefect = Path(sys.executable).with_name("prefect")
+    done = subprocess.run(  # noqa: S603 - our own interpreter's
+        [str(prefect), "--no-prompt", "deploy", "--all"], cwd=ROOT, check=False
+    )
+    if done.returncode:
+        raise StorageUnavailable("Prefect: expected to deploy all, got a refusal; see above")
+
+
+def _watch_over_lost_runs(client: SyncPrefectClient) -> None:
+    """Have the server say `Crashed` of a run that was killed, which cannot say so itself."""
+    ends = {f"prefect.flow-run.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed")}
+    automation = AutomationCore(
+        name=LOST,
+        description="A run whose process is gone is said to have crashed.",
+        trigger=EventTrigger(
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *ends},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=SILENCE,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"No sign of life for {SILENCE.seconds // 60} minutes: its process ended.",
+            )
+        ],
+    )
+    if not client.read_automations_by_name(LOST):  # a new one would forget whom it watches
+        client.create_automation(automation)
+
+
+def _pool() -> WorkPoolCreate:
+    template = ProcessWorker.get_default_base_job_template()
+    return WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template)
+
+
+if __name__ == "__main__":
+    try:
+        deploy()
+    except StorageUnavailable as error:
+        sys.exit(str(error))

@@ -1,0 +1,145 @@
+"""What must hold before long work starts: a free port, a file and a folder that take the result."""
+
+import os
+import shutil
+import socket
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from sensei.errors import InvalidInput, StorageUnavailable
+
+ROOM_MB = 64
+"""A run of a small log writes some 15 MB; Prefect's engine does not start on a full disk."""
+
+
+def check_port(host: str, port: int, setting: str) -> None:
+    """Refuse a port that another program holds, naming the setting that changes it.
+
+    Raises:
+        InvalidInput: the port is taken, or the address is not this machine's.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except socket.gaierror as error:
+            raise InvalidInput(
+                f"host: expected an address of this machine, got {host} ({error.strerror}); "
+                "set SENSEI_SERVICE_HOST"
+            ) from error
+        except OSError as error:
+            raise InvalidInput(
+                f"port: expected a free one, got {port} ({error.strerror}); "
+                f"stop the program that holds it or set {setting}"
+            ) from error
+
+
+def check_ports(listeners: Mapping[str, tuple[str, int]]) -> None:
+    """Refuse ports that other programs hold, or that two of ours would, all in one sentence.
+
+    Args:
+        listeners: setting that names the port -> host and port.
+
+    Raises:
+        InvalidInput: some are taken; each is named with its setting.
+    """
+    wrong = []
+    given: dict[int, str] = {}
+    for setting, (host, port) in listeners.items():
+        if port in given:
+            wrong.append(f"{port} is that of {given[port]} too, set {setting} to another")
+            continue
+        given[port] = setting
+        try:
+            check_port(host, port, setting)
+        except InvalidInput as error:
+            if "free one" not in str(error):
+                raise
+            wrong.append(f"{port} is taken, stop the program that holds it or set {setting}")
+    if wrong:
+        raise InvalidInput("ports: expected free ones, got: " + "; ".join(wrong))
+
+
+def check_output(out: Path) -> None:
+    """Refuse, before minutes of work, a file that cannot be written at their end.
+
+    Raises:
+        InvalidInput: it cannot be written.
+    """
+    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise InvalidInput(
+            f"--out: expected a file that can be written, got {out}; name another one"
+        )
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder for pictures before minutes of work.
+
+    Raises:
+        InvalidInput: it cannot be made or written.
+    """
+    if reason := _unwritable(folder):
+        raise InvalidInput(f"--plots: {reason}; name another one")
+
+
+def check_room(home: Path) -> None:
+    """Refuse a folder in which a run would fail half-way.
+
+    Raises:
+        StorageUnavailable: it cannot be written, or too little room is left.
+    """
+    if reason := _unwritable(home):
+        raise StorageUnavailable(
+            f"SENSEI_HOME: {reason}; make it writable, or choose another SENSEI_HOME"
+        )
+    free = shutil.disk_usage(home).free // 2**20
+    if free < ROOM_MB:
+        raise StorageUnavailable(
+            f"SENSEI_HOME: expected {ROOM_MB} MB of free space at {home}, got {free} MB; "
+            "free some space, then repeat"
+        )
+
+
+def check_prefect_store(environment: Mapping[str, str]) -> None:
+    """Refuse a database of Prefect that a newer version wrote: its server would not start.
+
+    Args:
+        environment: says where the database is; one other than SQLite checks itself.
+
+    Raises:
+        StorageUnavailable: it was written by a newer version.
+    """
+    from training.tracking.mlflow_status import (
+        check_migration,
+        migrations_in,
+        package_folder,
+    )
+
+    if "PREFECT_HOME" not in environment or "PREFECT_API_DATABASE_CONNECTION_URL" in environment:
+        return
+    file = Path(environment["PREFECT_HOME"], "prefect.db")
+    if not file.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error:
+        return  # made just now, or damaged, which Prefect says itself
+    if found:
+        folder = "server/database/_migrations/versions/sqlite"
+        newest, known = migrations_in(package_folder("prefect") / folder)
+        check_migration("Prefect", found[0], newest, known)
+
+
+def _unwritable(folder: Path) -> str:
+    """Make a folder; what was expected of it and what came, empty where it can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"expected a folder that can be made, got {folder} ({error.strerror})"
+    if not os.access(folder, os.W_OK):
+        return f"expected a folder that can be written, got {folder}"
+    return ""

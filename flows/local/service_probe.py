@@ -1,0 +1,149 @@
+"""Which of the servers answer on this machine, and whether what answers is what should."""
+
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from flows.local.prefect_auth import auth_header, use_auth_string
+from flows.local.preflight import check_prefect_store
+from sensei.settings import Settings
+
+if TYPE_CHECKING:  # each command would wait for it
+    import httpx
+
+Reader = Callable[["httpx.Response"], str]
+"""What a server says of itself; an error where it is another program."""
+
+SECONDS = 1.0
+"""A server that does not answer by then is said to be silent."""
+
+POOL = "sensei"
+"""The work pool of our deployments on Prefect's server."""
+
+State = Literal["answers", "off", "silent", "another program"]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A server that may run beside the others.
+
+    Attributes:
+        name: of the server, as a person knows it.
+        address: where it is to listen.
+        setting: the variable that moves it.
+        state: `off` where nothing listens, `silent` where something does not answer in time.
+        said: what it said of itself.
+    """
+
+    name: str
+    address: str
+    setting: str
+    state: State
+    said: str = ""
+
+    @property
+    def port(self) -> str:
+        """The number."""
+        return self.address.rpartition(":")[2]
+
+
+def neighbours(settings: Settings) -> list[Neighbour]:
+    """Ask the service, Prefect, MLflow and Evidently at their ports, all at once."""
+    here = "http://127.0.0.1"
+    # what listens on all addresses answers on loopback too
+    host = settings.service_host if settings.service_host != "0.0.0.0" else "127.0.0.1"  # noqa: S104
+    asked = [
+        ("service", f"http://{host}:{settings.service_port}", "SERVICE", "/readyz", _service),
+        ("Prefect", f"{here}:{settings.prefect_port}", "PREFECT", "/api/admin/version", _prefect),
+        ("MLflow", f"{here}:{settings.mlflow_port}", "MLFLOW", "/version", _mlflow),
+        ("Evidently", f"{here}:{settings.evidently_port}", "EVIDENTLY", "/api/version", _evidently),
+    ]
+    with ThreadPoolExecutor(len(asked)) as threads:
+        return list(threads.map(lambda each: _ask(*each), asked))
+
+
+def _ask(name: str, address: str, setting: str, path: str, read: Reader) -> Neighbour:
+    import httpx
+
+    variable = f"SENSEI_{setting}_PORT"
+    try:
+        auth = auth_header(f"{address}/api") if name == "Prefect" else {}
+        said = read(httpx.get(address + path, headers=auth, timeout=SECONDS, trust_env=False))
+        return Neighbour(name, address, variable, "answers", said)
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        return Neighbour(name, address, variable, "off")
+    except httpx.TimeoutException:
+        return Neighbour(name, address, variable, "silent")
+    except (httpx.HTTPError, LookupError, ValueError, TypeError):
+        return Neighbour(name, address, variable, "another program")
+
+
+def _service(answer: "httpx.Response") -> str:
+    """Its troubles."""
+    return "; ".join(answer.json()["troubles"])
+
+
+def _prefect(answer: "httpx.Response") -> str:
+    return _version(answer.raise_for_status().json())
+
+
+def _mlflow(answer: "httpx.Response") -> str:
+    return _version(answer.raise_for_status().text)
+
+
+def _evidently(answer: "httpx.Response") -> str:
+    found = answer.raise_for_status().json()
+    return _version(found["version"] if "Evidently" in found["application"] else None)
+
+
+def _version(said: Any) -> str:
+    """What looks like a version.
+
+    Raises:
+        ValueError: it does not: this is another program.
+    """
+    if not isinstance(said, str) or not re.fullmatch(r"\d+\.\d+\S*", said.strip()):
+        raise ValueError(said)
+    return said.strip()
+
+
+def prefect_api(settings: Settings) -> str:
+    """Address of the Prefect server that flows would use, or the one that `make server` starts."""
+    local = f"http://127.0.0.1:{settings.prefect_port}/api"
+    return os.environ.get("PREFECT_API_URL", "").rstrip("/") or local
+
+
+def use_prefect(settings: Settings) -> None:
+    """Have flows use the server at our port where one answers; else each starts its own.
+
+    To be called before Prefect is imported. Either server asks for the auth string.
+
+    Raises:
+        StorageUnavailable: none answers, and a newer Prefect wrote the database of this home.
+    """
+    use_auth_string(settings)
+    api = prefect_api(settings)
+    if ask_prefect(api, "/work_pools/filter", {}) is not None:
+        os.environ.setdefault("PREFECT_API_URL", api)
+    elif "PREFECT_API_URL" not in os.environ:
+        check_prefect_store(settings.environment() | os.environ)
+
+
+def ask_prefect(api: str, path: str, wanted: dict[str, Any]) -> Any:
+    """Post to a Prefect server.
+
+    Returns:
+        Its answer; None where it gives none.
+    """
+    import httpx
+
+    try:
+        answer = httpx.post(
+            api + path, json=wanted, headers=auth_header(api), timeout=SECONDS, trust_env=False
+        )
+        return answer.raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return None

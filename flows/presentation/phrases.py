@@ -1,0 +1,90 @@
+"""What the monitor found, and how long ago something was, as a person says it."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sensei.ab_test_state import Trial
+
+UNITS = (("day", 86_400), ("h", 3_600), ("min", 60))
+
+Monitored = Mapping[str, Any]
+"""The fact `MONITORED`."""
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long ago a moment was: `5 min ago`, `2 days ago`."""
+    passed = now - moment
+    if passed < timedelta(0):
+        return f"{_length(-passed)} in the FUTURE"
+    return "just now" if passed.total_seconds() < 60 else f"{_length(passed)} ago"
+
+
+def _length(passed: timedelta) -> str:
+    seconds = passed.total_seconds()
+    for unit, length in UNITS:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}"
+    return f"{seconds:.0f} s"
+
+
+def monitored_at(monitored: Monitored | None) -> datetime | None:
+    """When the monitor ran last; None where it never did."""
+    said = (monitored or {}).get("computed_at")
+    return datetime.fromisoformat(said) if said else None
+
+
+def figures_in_words(monitored: Monitored) -> str:
+    """Acceptance, lift, satisfaction and drift; `unknown` where nothing is known."""
+    acceptance = _percent(monitored.get("recommendation_acceptance"))
+    rating = monitored.get("user_satisfaction")
+    satisfied = "unknown" if rating is None else f"{rating:.1f} of 5"
+    return (
+        f"acceptance {acceptance}, lift over counting {_lift(monitored.get('lift'))}, "
+        f"satisfaction {satisfied}, drift {_drift(monitored)}"
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.0f} %"
+
+
+def _lift(lift: Mapping[str, Any] | None) -> str:
+    if not lift or lift.get("value") is None:
+        return "unknown"
+    points = f"{100 * lift['value']:+.1f} points"
+    if lift.get("low") is None:
+        return points
+    return f"{points} ({100 * lift['low']:+.1f} to {100 * lift['high']:+.1f})"
+
+
+def _drift(monitored: Monitored) -> str:
+    score, drift = monitored.get("data_drift_score"), monitored.get("drift") or {}
+    if drift.get("small"):
+        return "not judged, too few learners"
+    if score is None:
+        return "unknown"
+    moved = ", ".join(drift.get("drifted") or [])
+    return f"{score:.2f} of 1" + (f" ({moved})" if moved else "")
+
+
+def trial_in_words(trial: "Trial", now: datetime) -> str:
+    """What is tried, on whom, since when."""
+    began = f", begun {ago(datetime.fromisoformat(trial.since), now)}" if trial.since else ""
+    return (
+        f"{trial.name} answers {100 * trial.share:g} % of learners, against "
+        f"{trial.model} {trial.against or 'none'}{began}"
+    )
+
+
+def verdict_in_words(monitored: Monitored | None, trial: "Trial", now: datetime) -> str:
+    """What the monitor says of a trial."""
+    moment = monitored_at(monitored)
+    if monitored is None or moment is None:
+        return "The monitor has not run yet: `sensei monitor`."
+    if trial.since and moment < datetime.fromisoformat(trial.since):
+        return f"The monitor ran last before it began, {ago(moment, now)}: `sensei monitor`."
+    verdict = monitored.get("trial") or {}
+    return str(verdict.get("said") or "The monitor found nothing to compare yet.")

@@ -1,0 +1,131 @@
+"""The versions and their ledger as one table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.presentation.result_tables import NAMES
+from flows.presentation.run_summary import command
+from training.release import ledger
+from training.release.ledger import Line
+from training.tracking.registry import CHALLENGER, CHAMPION
+from training.tracking.model_version import Version
+
+SHOWN = 10
+"""Newest versions of each model that are listed, beside champion and challenger."""
+
+WORDS = 90
+"""Characters of a reason that are shown; the ledger keeps all of it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A version as a person reads it.
+
+    Attributes:
+        model: `recommendation` or `difficulty`.
+        version: its number.
+        candidate: what it is, in words.
+        state: `champion`, `challenger`, `former`, or `-` for one that never answered learners.
+        since: when it came to that state, UTC.
+        decided_by: who made it champion; empty where nobody did.
+        measured: its leading figure on its test part.
+        reason: why it became champion, in short; of others what the gate found.
+        alias: the alias `champion` is at it, though it is not champion: moved by hand.
+    """
+
+    model: str
+    version: str
+    candidate: str
+    state: str
+    since: datetime
+    decided_by: str
+    measured: str
+    reason: str
+    alias: bool = False
+
+
+def rows_of(versions: Sequence[Version], lines: Sequence[Line]) -> list[Row]:
+    """Join the registry with the ledger; by model, the newest first."""
+    champions = ledger.champions(lines)
+    last = {(line.model, line.to_version): line for line in lines}
+    rows = [
+        _row(each, last.get((each.model, each.version)), champions.get(each.model))
+        for each in versions
+    ]
+    return sorted(rows, key=lambda row: (row.model != "recommendation", -int(row.version)))
+
+
+def _row(version: Version, line: Line | None, champion: str | None) -> Row:
+    state = CHALLENGER if CHALLENGER in version.aliases else "former" if line else "-"
+    if version.version == champion:
+        state = CHAMPION if line and line.finished_at else "pending"
+    return Row(
+        version.model,
+        version.version,
+        NAMES.get(version.candidate, version.candidate),
+        state,
+        line.created_at if line else version.created_at,
+        line.decided_by if line else "",
+        version.measured,
+        _short(line) if line else version.judged,
+        CHAMPION in version.aliases and version.version != champion,
+    )
+
+
+def _short(line: Line) -> str:
+    """The reason in some words: of the gate the gain and its interval."""
+    gain, low, high = (line.reason.get(name) for name in ("gain", "low", "high"))
+    if gain is not None and low is not None and high is not None:
+        return f"gain {gain:+.4f} ({low:+.4f} to {high:+.4f})"
+    words = str(line.reason.get("reason", ""))
+    words = f"rollback: {words}".removesuffix(": ") if line.is_rollback else words
+    return words if len(words) <= WORDS else words[: WORDS - 1] + "…"
+
+
+def show_versions(console: Console, rows: Sequence[Row]) -> None:
+    """Show the versions; older ones that never answered learners are only counted."""
+    if not rows:
+        console.print(f"No version yet. Next: {command()} run")
+        return
+    shown = [row for model in dict.fromkeys(r.model for r in rows) for row in _newest(rows, model)]
+    table = Table(title="Versions", title_justify="left", show_lines=True)
+    table.add_column("version", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("what it is, on its test part, why")
+    for row in shown:
+        table.add_row(f"{row.model} {row.version}", _state(row), _words(row))
+    console.print(table)
+    if len(shown) < len(rows):
+        console.print(f"and {len(rows) - len(shown)} older ones, in MLflow")
+    for row in shown:
+        if row.alias:
+            console.print(
+                f"{row.model}: the alias `champion` was moved by hand to version {row.version}; "
+                f"the next run, promotion or rollback follows it, or now: {command()} reconcile"
+            )
+
+
+def _newest(rows: Sequence[Row], model: str) -> list[Row]:
+    theirs = [row for row in rows if row.model == model]
+    return [
+        row
+        for place, row in enumerate(theirs)
+        if place < SHOWN or row.state in (CHAMPION, CHALLENGER)
+    ]
+
+
+def _state(row: Row) -> str:
+    colour = {CHAMPION: "bold green", CHALLENGER: "yellow"}.get(row.state)
+    state = f"[{colour}]{row.state}[/{colour}]" if colour else row.state
+    by = f"\nby {escape(row.decided_by[:20])}" if row.decided_by else ""
+    word = " since" if row.state in (CHAMPION, CHALLENGER) else ""
+    return f"{state}{word}\n{row.since:%Y-%m-%d %H:%M}{by}"
+
+
+def _words(row: Row) -> str:
+    return "\n".join(escape(each) for each in (row.candidate, row.measured, row.reason) if each)

@@ -1,0 +1,46 @@
+"""The task that writes what a person reads who has to decide about a version."""
+
+from collections.abc import Mapping
+
+from prefect import get_run_logger, task
+
+from flows.tasks.release_tasks import Registered
+from flows.tasks.training_tasks import IO, Features, Validation
+from sensei.settings import Settings
+from training.reports import version_page
+from training.release.gate import Decision
+from training.tracking.registry import Registry
+from training.evaluation.result import Result
+
+
+@task(name="version pages", **IO)
+def describe_versions(
+    settings: Settings,
+    validation: Validation,
+    features: Features,
+    result: Result,
+    registered: Registered,
+    decisions: Mapping[str, Decision],
+    champions: Mapping[str, str],
+) -> None:
+    """Say on each new version's page what it is, what the gate found and how it is promoted."""
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    reports = {
+        "Data Docs of its rows": f"reports/{validation.docs.name}",
+        "Data Docs of its inputs": f"reports/{features.docs.name}",
+        "all reports": "reports",
+    }
+    for model, decision in decisions.items():
+        version, made = registered.versions[model], registered.made[model]
+        place = version_page.Place(
+            version,
+            champions.get(model),
+            registered.run_id,
+            registered.experiment_id,
+            reports,
+        )
+        registry.describe(model, version, version_page.page(result, made, decision, place))
+        registry.tag(model, version, version_page.tags(made, decision, place))
+        registry.measure(registered.run_id, version_page.figures(model, decision))
+        get_run_logger().info("Page: %s version %s", model, version)
+    registry.note(registered.run_id, version_page.verdicts(registered.versions, decisions))

@@ -1,0 +1,148 @@
+"""The windows that drift compares: the last days, and what the champion was trained on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from features.corpus import statistics as corpus
+from features.batch import examples
+from features.corpus.daily_counts import Daily
+from features.events import encode
+from features.corpus.catalogue_features import Outline
+from features.corpus.statistics import Statistics
+from monitoring.drift.windows import last_of_each, next_topic_window, success_window
+from sensei import curriculum
+from sensei.bundle.bundle_format import Bundle
+from sensei.contracts import DAY
+from sensei.events.log import Log as Interactions
+from training.data.dataset import Prepared
+from training.tracking.drift_reference import load_reference
+from training.tracking.registry import Registry
+from training.scores import Predict
+from training.release.bundle_predictor import answers_of
+from training.data.shards import Log
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A log that windows are read from, with all that a model reads beside it.
+
+    Attributes:
+        log: in pieces of whole learners.
+        daily: its events by topic and day.
+        outline: what the catalogue says of topics.
+    """
+
+    log: Log
+    daily: Daily
+    outline: Outline
+
+    @classmethod
+    def until(cls, interactions: Interactions, end: datetime) -> "Observed":
+        """All valid interactions before a moment."""
+        events = encode(interactions.read(until=end))
+        daily = Daily.of(events, np.ones(len(events), bool))
+        return cls((events,), daily, Outline.of(curriculum.read(interactions.engine).topics))
+
+    @classmethod
+    def prepared(cls, prepared: Prepared) -> "Observed":
+        """What a training run read."""
+        return cls(prepared.log, prepared.census.daily, prepared.test.outline)
+
+    def window(
+        self, model: str, statistics: Statistics, predict: Predict | None, start: int, end: int
+    ) -> pd.DataFrame:
+        """One row for each learner of [start, end), as a model read and answered his last event.
+
+        Args:
+            model: `recommendation` or `difficulty`.
+            statistics: those of the model.
+            predict: the model; None for the inputs alone.
+            start: microseconds since 1970.
+            end: likewise, not included.
+        """
+        recency = self.daily.recency(statistics, self.outline.domains)
+        frames = []
+        for events in self.log:
+            last = last_of_each(events, start, end, scored=model == "difficulty")
+            rows = examples(events, statistics, last, recency, self.outline)
+            answers = predict(rows) if predict else None
+            if model == "recommendation":
+                frames.append(next_topic_window(rows, answers))
+            elif answers is not None:
+                frames.append(success_window(rows, answers))
+        return pd.concat(frames, ignore_index=True)
+
+    def inputs(self, start: int, end: int) -> pd.DataFrame:
+        """The same without any model."""
+        nothing = corpus.fit(self.log[0], np.zeros(len(self.log[0]), bool))
+        return self.window("recommendation", nothing, None, start, end)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Two windows to compare, and what the second one is, in words."""
+
+    current: pd.DataFrame
+    reference: pd.DataFrame
+    against: str
+
+
+def windows(
+    observed: Observed, champion: Bundle | None, registry: Registry, end: datetime, days: int
+) -> Windows:
+    """The last days as the champion reads and answers them, and its own reference.
+
+    Without a champion, or for a model whose version has no reference, the days before take its
+    place.
+    """
+    span = timedelta(days=days)
+    last, before = _us(end - span, end), _us(end - 2 * span, end - span)
+    earlier = f"the {days} days before"
+    if champion is None:
+        against = f"{earlier} (no champion served yet)"
+        return Windows(observed.inputs(*last), observed.inputs(*before), against)
+    current, reference = [], []
+    own: list[str] = []
+    other: list[str] = []
+    for model, entry in champion.manifest.models.items():
+        statistics = Statistics.from_arrays(dict(champion.statistics[model]))
+        of = model, statistics, answers_of(champion, model)
+        current.append(observed.window(*of, *last))
+        kept = load_reference(registry, model, entry.version)
+        reference.append(observed.window(*of, *before) if kept is None else kept)
+        (other if kept is None else own).append(f"{model} {entry.version}")
+    against = f"the training window of {' and '.join(own)}" if own else earlier
+    if own and other:
+        against += f" ({earlier} for {' and '.join(other)})"
+    return Windows(_beside(current), _beside(reference), against)
+
+
+def references(
+    observed: Observed,
+    trained: Mapping[str, tuple[Statistics, Predict, int]],
+    days: int,
+) -> dict[str, pd.DataFrame]:
+    """Model -> its window of the last days before its training cutoff.
+
+    Args:
+        observed: what the run read.
+        trained: model -> its statistics, itself, and the cutoff in microseconds since 1970.
+        days: length of the window.
+    """
+    return {
+        model: observed.window(model, statistics, predict, cutoff - days * DAY, cutoff)
+        for model, (statistics, predict, cutoff) in trained.items()
+    }
+
+
+def _beside(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Columns beside each other; drift reads no rows, and shorter ones end in nothing."""
+    return pd.concat(frames, axis=1)
+
+
+def _us(*moments: datetime) -> tuple[int, ...]:
+    return tuple(int(each.timestamp() * 1e6) for each in moments)

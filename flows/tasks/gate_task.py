@@ -1,0 +1,57 @@
+"""The task that decides: may the challenger serve, and is it better than what does."""
+
+from collections.abc import Mapping
+
+from prefect import get_run_logger, task
+
+from features.history import FOLD_VERSION
+from flows.tasks.training_tasks import IN_MEMORY, Features
+from sensei.bundle.bundle_format import Bundle
+from sensei.errors import IncompatibleBundle
+from sensei.events.log import open_log
+from sensei.settings import Settings
+from training.release.export import Exported
+from training.release.network_checks import fitness
+from training.release.gate import Decision, judge
+from training.release.champion_comparison import decide_all
+from training.evaluation.result import Evidence
+
+
+@task(name="gate", **IN_MEMORY)
+def gate(
+    settings: Settings,
+    features: Features,
+    evidence: Evidence,
+    exported: Mapping[str, Exported],
+    seed: int,
+) -> dict[str, Decision]:
+    """Hold each challenger against the champion on the same later events, and see it is fit."""
+    serving = serving_bundle(settings)
+    compared = decide_all(
+        serving,
+        features.prepared,
+        evidence.tested,
+        evidence.chosen,
+        settings.promotion_margin,
+        seed,
+    )
+    decisions = {}
+    for model, decision in compared.items():
+        statistics = features.parts(model).statistics
+        champion = serving.networks.get(model) if serving else None
+        size = len(statistics.topic_ids), statistics.width
+        decisions[model] = judge(decision, fitness(model, exported[model], *size, champion))
+        get_run_logger().info("Gate: %s: %s", model, decisions[model].reason)
+    return decisions
+
+
+def serving_bundle(settings: Settings) -> Bundle | None:
+    """The bundle that serves; None where there is none that this code can read."""
+    digest = open_log(settings.log_url).pointer()
+    if digest is None:
+        return None
+    try:
+        return Bundle.load(settings.bundles / digest, FOLD_VERSION)
+    except IncompatibleBundle as error:
+        get_run_logger().warning("Gate: the champion cannot be compared: %s", error)
+        return None

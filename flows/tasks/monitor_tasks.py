@@ -1,0 +1,203 @@
+"""The tasks of the monitor: measure what the answers led to, compare, conclude, give the alarm."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
+from prefect.settings import get_current_settings
+
+from features.history import FOLD_VERSION
+from features.corpus.statistics import Statistics
+from flows.presentation.monitoring_summary import follows, markdown
+from flows.tasks.report_tasks import Compared
+from flows.tasks.training_tasks import IN_MEMORY, IO
+from flows.tasks.drift_windows import Observed
+from monitoring.alarms import Alarm, alarms
+from monitoring.cooldown import due
+from monitoring.monitor import figures
+from monitoring.outcomes import read_outcomes
+from monitoring.skew import Skew, compare
+from monitoring.ab_test_verdict import follow
+from monitoring.drift.windows import window_end
+from sensei.bundle.bundle_format import Bundle
+from sensei.contracts import DAY
+from sensei.errors import IncompatibleBundle
+from sensei.app_state import ALARMED, MONITORED
+from sensei.events.log import open_log
+from sensei.settings import Settings
+from sensei.storage.tables import to_microseconds
+from sensei.ab_test_state import current
+
+HOUR = 3_600_000_000
+
+WINDOWS_BEFORE = 4
+"""Windows that quality is compared with: long enough to be known well, short enough to move on."""
+
+RESOURCE = {"prefect.resource.id": "sensei.models", "prefect.resource.name": "models"}
+"""What the events are about; `prefect.yaml` waits for events about it."""
+
+
+@task(name="read the end", **IO)
+def read_end(settings: Settings, as_of: datetime | None) -> datetime:
+    """Where the newest window ends."""
+    last = open_log(settings.log_url).last_event()
+    return (as_of or window_end(datetime.now(UTC), last, settings.drift_days)).astimezone(UTC)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What became of the answers of the last days, and of those of the windows before."""
+
+    current: pd.DataFrame
+    before: pd.DataFrame
+
+
+@task(name="read outcomes", **IO)
+def read_answers(settings: Settings, end: datetime) -> Answers:
+    """The answers of the last days, with what the learners then did; and those before."""
+    span = settings.drift_days * DAY
+    stop = to_microseconds(end)
+    start = stop - span
+    horizon = settings.acceptance_hours * HOUR
+    engine = open_log(settings.log_url).engine
+    current = read_outcomes(engine, start, stop, horizon)
+    before = read_outcomes(engine, start - WINDOWS_BEFORE * span, start, horizon)
+    get_run_logger().info(
+        "Outcomes: of %s answers, and of %s before", f"{len(current):,}", f"{len(before):,}"
+    )
+    return Answers(current, before)
+
+
+@task(name="compare inputs", **IO, **IN_MEMORY)
+def compare_inputs(settings: Settings, answers: Answers, end: datetime) -> Skew:
+    """Whether serving read what training reads for the same moments."""
+    tables = {}
+    for digest in answers.current["bundle"].dropna().unique():
+        try:
+            served = Bundle.load(settings.bundles / digest, FOLD_VERSION)
+        except IncompatibleBundle as error:
+            get_run_logger().warning("Skew: answers of a bundle are left out: %s", error)
+            continue
+        tables[digest] = {
+            model: Statistics.from_arrays(dict(arrays))
+            for model, arrays in served.statistics.items()
+        }
+    stop = to_microseconds(end)
+    engine = open_log(settings.log_url).engine
+    skew = compare(engine, tables, stop - settings.drift_days * DAY, stop)
+    get_run_logger().info("Skew: %d of %d answers", skew.different, skew.compared)
+    return skew
+
+
+@task(name="observe the log", **IO)
+def observe(settings: Settings, end: datetime) -> Observed | None:
+    """All events before a moment; None where there is none."""
+    log = open_log(settings.log_url)
+    if log.is_empty():
+        get_run_logger().info("Drift: the log is empty")
+        return None
+    return Observed.until(log, end)
+
+
+@task(name="follow the trial", **IO)
+def follow_trial(settings: Settings, end: datetime) -> dict[str, Any] | None:
+    """What a live trial says by now; None where none runs."""
+    log = open_log(settings.log_url)
+    trial = current(log)
+    if trial is None:
+        return None
+    horizon = settings.acceptance_hours * HOUR
+    said = follow(log.engine, trial, to_microseconds(end), horizon, settings.seed)
+    get_run_logger().info("Trial: %s: %s", trial.name, said["said"])
+    return said
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """What was found, as it is stored and shown, and what of it is an alarm."""
+
+    found: dict[str, Any]
+    alarms: list[Alarm]
+
+
+@task(name="conclude", **IN_MEMORY)
+def conclude(
+    settings: Settings,
+    answers: Answers,
+    drift: Compared | None,
+    skew: Skew,
+    trial: dict[str, Any] | None,
+    end: datetime,
+) -> Concluded:
+    """Make figures and alarms of it all."""
+    stop = to_microseconds(end)
+    found = figures(answers.current, stop - settings.drift_days * DAY, stop, settings.seed)
+    alarming = alarms(
+        answers.current,
+        answers.before,
+        drift.drift if drift else None,
+        skew,
+        settings.seed,
+        settings.drift_alarm,
+    )
+    for alarm in alarming:
+        get_run_logger().warning("Alarm: %s", alarm.sentence)
+    found |= {
+        "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data_drift_score": drift and drift.drift.score,
+        "drift": drift and _drift(drift),
+        "skew": asdict(skew),
+        "trial": trial,
+        "alarms": [alarm.sentence for alarm in alarming],
+    }
+    return Concluded(found, alarming)
+
+
+def _drift(compared: Compared) -> dict[str, Any]:
+    drift, report = compared.drift, compared.report
+    return {
+        "score": drift.score,
+        "small": drift.small,
+        "drifted": drift.drifted,
+        "against": compared.against,
+        "n_current": drift.n_current,
+        "n_reference": drift.n_reference,
+        "columns": {name: asdict(column) for name, column in drift.columns.items()},
+        "report": str(report.html) if report.html else None,
+    }
+
+
+@task(name="give the alarm", **IO)
+def give_alarm(settings: Settings, concluded: Concluded, end: datetime) -> dict[str, Any]:
+    """Store what was found, show it, and emit the events that are due.
+
+    Without a server nobody would hear an event, so none is emitted and none counts as emitted.
+
+    Returns:
+        What was found; `emitted`: names of the events, None without a server; `follows`: what
+        happens next, in words.
+    """
+    log, hours = open_log(settings.log_url), settings.alarm_cooldown_hours
+    by_event: dict[str, list[Alarm]] = {}
+    for alarm in concluded.alarms:
+        by_event.setdefault(alarm.event, []).append(alarm)
+    before, events = log.get_fact(ALARMED) or {}, None
+    if get_current_settings().api.url is not None:
+        events = due(by_event, before, end, hours)
+    found = concluded.found | {"emitted": events, "follows": follows([*by_event], events, hours)}
+    json.dumps(found, allow_nan=False)  # it is answered over HTTP, where NaN is no number
+    log.set_fact(MONITORED, found)
+    create_markdown_artifact(
+        key="monitoring", markdown=markdown(found), description="What became of the answers"
+    )
+    for event in events or []:
+        payload = {"window": found["window"], "alarms": [asdict(each) for each in by_event[event]]}
+        emit_event(event, resource=RESOURCE, payload=payload)
+    if events:
+        log.set_fact(ALARMED, before | dict.fromkeys(events, end.isoformat()))
+    return found

@@ -1,0 +1,219 @@
+"""The tasks from evidence to what serves: export, register, decide, promote, package."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow.parquet as pq
+from prefect import get_run_logger, task
+
+from features.history import FOLD_VERSION
+from flows.tasks.training_tasks import IN_MEMORY, IO, Features, Validation
+from sensei.bundle import bundle_format
+from sensei.bundle.bundle_format import Manifest, ModelEntry
+from sensei.app_state import DEMO
+from sensei.events.log import open_log
+from sensei.settings import Settings
+from training.release import bundles
+from training.reports import run_description
+from training.candidates import Candidate, Candidates
+from training.reports.model_card import Made, card, short
+from training.code_version import code_version
+from training.release.export import Exported
+from training.release.export import export as to_serving
+from training.data.batching import Feed
+from training.release.gate import Decision
+from training.release.ledger import Move
+from training.reports.evaluation_figures import draw
+from training.release.promote import promote
+from training.tracking.registry import BUNDLE, Registry
+from training.evaluation.result import Evidence, Result
+from training.tracking.run_logging import Contest, Dataset, log_candidates
+
+KEPT_BUNDLES = 20
+"""Of versions that never became champion."""
+
+
+@task(name="export", **IN_MEMORY)
+def export(features: Features, candidates: Mapping[str, Candidate]) -> dict[str, Exported]:
+    """Convert the chosen candidates and hold them against Keras on held-out rows."""
+    exported = {}
+    for model, candidate in candidates.items():
+        rows = features.parts(model).test
+        exported[model] = to_serving(candidate.network, Feed(rows, model))
+        parity = exported[model].parity
+        get_run_logger().info("Export: %s answers within %.1e of Keras", model, parity)
+    return exported
+
+
+def chosen(candidates: Candidates, evidence: Evidence) -> dict[str, Candidate]:
+    """Model -> the candidate that was chosen on validation."""
+    found = {}
+    if evidence.chosen.recommendation:
+        found["recommendation"] = candidates.recommendation[evidence.chosen.recommendation]
+    if evidence.chosen.difficulty:
+        found["difficulty"] = candidates.difficulty[evidence.chosen.difficulty]
+    return found
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The MLflow run, and for each model its version and how that came about."""
+
+    experiment_id: str
+    run_id: str
+    versions: dict[str, str]
+    made: dict[str, Made]
+
+    def page(self, port: int) -> str:
+        """Address of the run's page while `mlflow ui` listens on a port of this machine."""
+        return f"http://127.0.0.1:{port}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+
+
+@task(name="register", **IO, **IN_MEMORY)
+def register(
+    settings: Settings,
+    validation: Validation,
+    features: Features,
+    candidates: Candidates,
+    evidence: Evidence,
+    result: Result,
+    exported: Mapping[str, Exported],
+    parameters: Mapping[str, Any],
+) -> Registered:
+    """Store the run in MLflow and make the chosen candidates versions."""
+    get_run_logger().info("Register: MLflow stores run, plots and models")
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    pieces = pq.ParquetFile(validation.path).iter_batches()
+    dataset = Dataset.of((piece.to_pandas() for piece in pieces), "valid_interactions")
+    contests = run_description.contests(candidates, evidence.tested, evidence.chosen, features.prepared.kind)
+    with TemporaryDirectory() as folder:
+        draw(Path(folder), candidates.curves, evidence, result)
+        name = f"train {dataset.last:%Y-%m-%d}"
+        run = log_candidates(registry, name, parameters, dataset, contests, Path(folder))
+    demo = bool(open_log(settings.log_url).get_fact(DEMO))
+    made = {
+        contest.model: _made(contest, exported[contest.model], dataset, demo, parameters)
+        for contest in contests
+    }
+    cards = "\n\n".join(card(result, each) for each in made.values())
+    registry.attach(run.run_id, {"model_card.md": cards, "evaluation.json": result.to_json()})
+    versions = {}
+    for contest in contests:
+        tags = {
+            "candidate": contest.chosen,
+            "measured": run_description.headline(contest),
+            "parity": f"{exported[contest.model].parity:.1e}",
+        }
+        versions[contest.model] = registry.register(
+            contest.model,
+            run.run_id,
+            run.models[contest.model],
+            short(result, made[contest.model]),
+            tags,
+        )
+        get_run_logger().info("Register: %s version %s", contest.model, versions[contest.model])
+    return Registered(registry.experiment_id, run.run_id, versions, made)
+
+
+def _made(
+    contest: Contest,
+    exported: Exported,
+    dataset: Dataset,
+    demo: bool,
+    parameters: Mapping[str, Any],
+) -> Made:
+    chosen, code = contest.candidates[contest.chosen], code_version()
+    return Made(
+        model=contest.model,
+        description=chosen.description,
+        epochs=max(map(len, chosen.curves.values()), default=0),
+        dataset=dataset,
+        demo=demo,
+        parameters=parameters,
+        code=f"`{code.digest[:16]}`" + (f", commit {code.commit[:12]}" if code.commit else ""),
+        state=exported.network.step is not None,
+        size=sum(len(part) for part in exported.network if part),
+        parity=exported.parity,
+    )
+
+
+@task(name="promote", **IO)
+def promote_versions(
+    settings: Settings,
+    registered: Registered,
+    decisions: Mapping[str, Decision],
+    champions: Mapping[str, str],
+) -> str | None:
+    """Make what passed the gate champion, in place of those it was held against.
+
+    Returns:
+        Digest of the bundle that serves; None where nothing passed.
+    """
+    moves = [
+        Move(model, champions.get(model), registered.versions[model], _reason(decision))
+        for model, decision in decisions.items()
+        if decision.promote
+    ]
+    if not moves:
+        return None
+    log = open_log(settings.log_url)
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    digest = promote(log, registry, settings.bundles, moves, "gate", datetime.now(UTC))
+    changed = " and ".join(f"{move.model} {move.version}" for move in moves)
+    get_run_logger().info("Promote: bundle %s serves %s", digest[:12], changed)
+    return digest
+
+
+def _reason(decision: Decision) -> dict[str, Any]:
+    """As JSON has it, which knows no NaN."""
+    given: dict[str, Any] = json.loads(json.dumps(asdict(decision)), parse_constant=lambda _: None)
+    return given
+
+
+@task(name="keep bundles", **IO, **IN_MEMORY)
+def keep_bundles(
+    settings: Settings,
+    features: Features,
+    candidates: Mapping[str, Candidate],
+    exported: Mapping[str, Exported],
+    registered: Registered,
+) -> None:
+    """Write a bundle of each new version, whatever the gate says: a person may promote it later."""
+    log = open_log(settings.log_url)
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    for model, version in registered.versions.items():
+        entry = _entry(model, candidates[model], version, features)
+        manifest = Manifest(
+            fold_version=FOLD_VERSION, models={entry.name: entry}, created_at=datetime.now(UTC)
+        )
+        statistics = {model: features.parts(model).statistics.to_arrays()}
+        networks = {model: exported[model].network}
+        path = bundle_format.write(settings.bundles, manifest, networks, statistics)
+        registry.tag(model, version, {BUNDLE: path.name})
+    bundles.prune(settings.bundles, bundles.used(log, registry), KEPT_BUNDLES)
+
+
+def _entry(model: Any, candidate: Candidate, version: str, features: Features) -> ModelEntry:
+    statistics, network = features.parts(model).statistics, candidate.network
+    return ModelEntry(
+        name=model,
+        version=version,
+        candidate=candidate.name,
+        inputs={name: int(x.shape[-1]) for name, x in network.read.input.items()},
+        outputs={name: int(y.shape[-1]) for name, y in network.read.output.items()},
+        trained_until=datetime.fromtimestamp(trained_until(features, model) / 1e6, UTC),
+        topic_ids=tuple(int(topic) for topic in statistics.topic_ids),
+        state=network.state,
+    )
+
+
+def trained_until(features: Features, model: str) -> int:
+    """First moment, in microseconds, of which nothing helped to train or to choose a model."""
+    parts = features.parts(model)
+    by_time = parts.kind == "time"
+    return int(parts.test.time.min() if by_time else features.prepared.census.last + 1)

@@ -1,0 +1,100 @@
+"""The tasks that report: how the last days differ from the champion's, and where reports remain."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from prefect import get_run_logger, task
+
+from flows.tasks.release_tasks import Registered, trained_until
+from flows.tasks.training_tasks import IN_MEMORY, IO, Features, Validation
+from flows.tasks.drift_windows import Observed, references, windows
+from monitoring.drift.drift_score import Drift, measure_drift, unlinked
+from monitoring.drift.report import DriftReport, write_report
+from sensei.bundle.bundle_format import Bundle
+from sensei.settings import Settings
+from training.candidates import Candidate
+from training.tracking.drift_reference import store_reference
+from training.tracking.registry import Registry
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How the last days differ, from what, and where that is reported."""
+
+    drift: Drift
+    against: str
+    report: DriftReport
+
+
+@task(name="keep references", **IO, **IN_MEMORY)
+def keep_references(
+    settings: Settings,
+    features: Features,
+    candidates: Mapping[str, Candidate],
+    registered: Registered,
+) -> None:
+    """Store with each version how its inputs and answers were distributed when it was trained."""
+    observed = Observed.prepared(features.prepared)
+    trained = {
+        model: (features.parts(model).statistics, each.predict, trained_until(features, model))
+        for model, each in candidates.items()
+    }
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    for model, window in references(observed, trained, settings.drift_days).items():
+        version = registered.versions[model]
+        store_reference(registry, registered.run_id, model, version, unlinked(window))
+        get_run_logger().info("Reference: %s %s: %d learners", model, version, len(window))
+
+
+@task(name="drift report", **IO, **IN_MEMORY)
+def report_drift(
+    settings: Settings, champion: Bundle | None, observed: Observed, end: datetime
+) -> Compared:
+    """Compare the last days with what the champion was trained on, one row a learner.
+
+    Args:
+        settings: say where reports lie.
+        champion: the bundle that served these days; None while there was none.
+        observed: the log.
+        end: of the last days.
+    """
+    get_run_logger().info("Drift: the last %d days beside the champion's", settings.drift_days)
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    found = windows(observed, champion, registry, end, settings.drift_days)
+    drift = measure_drift(found.current, found.reference)
+    report = write_report(
+        drift,
+        found.current,
+        found.reference,
+        end,
+        settings.reports / "drift",
+        settings.evidently,
+        settings.kept_reports,
+    )
+    get_run_logger().info("Drift: score %.2f against %s", drift.score, found.against)
+    return Compared(drift, found.against, report)
+
+
+@task(name="keep reports", **IO, **IN_MEMORY)
+def keep_reports(
+    settings: Settings,
+    registered: Registered,
+    validation: Validation,
+    features: Features,
+    drift: DriftReport,
+) -> dict[str, str]:
+    """Hang the run's reports on its MLflow run, where they outlive the bounded folders.
+
+    Returns:
+        Title -> file.
+    """
+    reports = {
+        "Data Docs": validation.docs,
+        "feature docs": features.docs,
+        "drift report": drift.html or drift.json,
+    }
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    for path in reports.values():
+        registry.client.log_artifact(registered.run_id, str(path), "reports")
+    return {title: str(path) for title, path in reports.items()}

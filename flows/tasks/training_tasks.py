@@ -1,0 +1,270 @@
+"""The tasks that flows are made of: each calls one room and says what it did."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import pandas as pd
+from prefect import Task, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from expectations.validate import validate_features, validate_interactions
+from expectations.outcome import Facts, by_expectation, refuse
+from features.corpus.catalogue_features import Outline
+from flows.local.local_log import refuse_empty
+from flows.tasks.run_folders import keep_newest
+from sensei import curriculum
+from sensei.contracts import DAY
+from sensei.errors import SenseiError, StorageUnavailable
+from sensei.events.log import open_log
+from sensei.settings import Settings
+from training.candidates import Candidates, train_again, train_candidates
+from training.code_version import code_version
+from training.evaluation.protocol import choose, measure
+from training.release.export import import_tensorflow
+from training.data.dataset import Parts, Prepared, prepare_log
+from training.recipes import EFFORTS
+from training.evaluation.result import Evidence, Result, result_of
+from training.data.shards import BATCH_ROWS, read_log
+from training.data.splits import by_learner
+from training.data.time_split import by_time
+
+KEPT_RUNS = 3
+"""Newest run folders that stay, for the cache; those that a run uses stay besides."""
+
+PREVIOUS_RUN = "previous_run"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _passing_fault(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether a retry may help: storage may come back, a refused log stays refused."""
+    try:
+        state.result()
+    except StorageUnavailable:
+        return True
+    except SenseiError:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+IO: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": [2, 10],
+    "retry_condition_fn": _passing_fault,
+}
+"""Options of every task that reads or writes storage."""
+
+IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE}
+"""Options of every task that is given examples or models: Prefect would pickle them for a key."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a run reads: the log up to `as_of` (excluded, UTC), at one revision, by one code."""
+
+    as_of: datetime
+    revision: str
+    code: str
+
+    def folder(self, settings: Settings) -> Path:
+        """Folder for what is made from this moment of the log."""
+        return settings.runs / self.key
+
+    @property
+    def key(self) -> str:
+        """Name of the folder and of the cache entries of this moment."""
+        text = f"{self.as_of.isoformat()} {self.revision} {self.code}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Where the valid rows are, and what validation said."""
+
+    path: Path
+    read: int
+    bad: int
+    reasons: dict[str, int]
+    warnings: tuple[str, ...]
+    docs: Path
+
+
+@task(name="read the moment", **IO)
+def read_moment(settings: Settings, as_of: datetime | None) -> Moment:
+    """Fix what this run reads; the window ends after the log's last event unless told."""
+    log = open_log(settings.log_url)
+    refuse_empty(log)
+    last = log.last_event()
+    assert last is not None, "an interaction has a time"
+    end = (as_of or last + timedelta(microseconds=1)).astimezone(UTC)
+    return Moment(end, str(log.log_revision()), code_version().digest)
+
+
+def _cache_key(step: str) -> Any:
+    return lambda _context, given: f"{step}-{given['moment'].key}"
+
+
+def cached(step: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a step that Prefect caches, and once more without the cache if a file is gone.
+
+    Old run folders and reports are deleted, and an erasure empties the run folders; the cache does
+    not know.
+    """
+    result = step(*args, **kwargs)
+    files = [result] if isinstance(result, Path) else vars(result).values()
+    if all(file.exists() for file in files if isinstance(file, Path)):
+        return result
+    get_run_logger().info("%s: again, a file of its cached result is gone", step.name.capitalize())
+    return step.with_options(refresh_cache=True)(*args, **kwargs)
+
+
+@task(name="extract", **IO, persist_result=True, cache_key_fn=_cache_key("extract"))
+def extract(settings: Settings, moment: Moment) -> Path:
+    """Write the valid interactions up to the moment into a Parquet file."""
+    frame = open_log(settings.log_url).read(until=moment.as_of)
+    folder = moment.folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    keep_newest(settings.runs, KEPT_RUNS)
+    path = folder / "interactions.parquet"
+    _write_parquet(frame, path)
+    get_run_logger().info("Extract: %s interactions up to %s", f"{len(frame):,}", moment.as_of)
+    return path
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path, **options: Any) -> None:
+    """Write a file whole or not at all: another run of the same moment may be reading it."""
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    frame.to_parquet(part, index=False, **options)
+    part.replace(path)
+
+
+@task(name="validate", **IO, persist_result=True, cache_key_fn=_cache_key("validate"))
+def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
+    """Hold the rows against the suite; quarantine the bad ones; stop where they are too many."""
+    logger = get_run_logger()
+    logger.info("Validate: Great Expectations reads the rows")
+    log = open_log(settings.log_url)
+    known = log.get_fact(PREVIOUS_RUN)
+    catalogue = {topic.topic_id for topic in curriculum.read(log.engine).topics}
+    frame = pd.read_parquet(extracted)
+    validated = validate_interactions(
+        frame,
+        catalogue,
+        Facts.from_json(known) if known else None,
+        moment.as_of,
+        settings.reports / "data_docs",
+        settings.kept_reports,
+    )
+    refuse(validated, settings.max_quarantined_share)
+    for expectation, found in by_expectation(validated.bad):
+        log.quarantine_interactions(found, expectation)
+    log.set_fact(PREVIOUS_RUN, validated.statistics.to_json())
+    path = extracted.with_name("valid.parquet")
+    _write_parquet(validated.good, path, row_group_size=BATCH_ROWS)
+    reasons = Counter(validated.bad["expectation"].tolist())
+    for warning in validated.warnings:
+        logger.info("Validate: note: %s", warning)
+    logger.info(
+        "Validate: %s rows good, %s quarantined", f"{len(validated.good):,}", len(validated.bad)
+    )
+    return Validation(
+        path, len(frame), len(validated.bad), dict(reasons), validated.warnings, validated.docs
+    )
+
+
+@dataclass(frozen=True)
+class Features:
+    """The log and the examples of every part, and the page that says what inputs they hold."""
+
+    prepared: Prepared
+    docs: Path
+
+    def parts(self, model: str) -> Parts:
+        """Targets and statistics of a model, `recommendation` or `difficulty`."""
+        attempts = self.prepared.attempts if model == "difficulty" else None
+        return attempts or self.prepared
+
+
+@task(name="features")
+def build_features(
+    settings: Settings, moment: Moment, validation: Validation, window_days: int, split: str
+) -> Features:
+    """Fold every learner's history into as-of inputs; targets lie inside the window."""
+    logger = get_run_logger()
+    log = read_log(validation.path, validation.path.with_name("shards"))
+    end = int(moment.as_of.timestamp() * 1e6)
+    start = end - window_days * DAY
+    rule = by_time(log, start, end, fresh=True) if split == "time" else by_learner(log, start, end)
+    catalogue = curriculum.read(open_log(settings.log_url).engine).topics
+    prepared = prepare_log(log, rule, Outline.of(catalogue))
+    docs = validate_features(
+        prepared.extremes(),
+        moment.as_of,
+        settings.reports / "data_docs",
+        settings.kept_reports,
+        len(prepared.training),
+    )
+    for what, parts in (("targets", prepared), ("scored attempts", prepared.attempts)):
+        if parts:
+            counts = ", ".join(f"{count:,} {part}" for part, count in parts.counts.items())
+            logger.info("Features: %s: %s", what, counts)
+    if prepared.scored_share < 1:
+        logger.info(
+            "Features: %d shards; validation and test are of %.0f %% of the learners",
+            len(log),
+            100 * prepared.scored_share,
+        )
+    if prepared.no_success:
+        logger.info("Features: no difficulty model: %s", prepared.no_success)
+    return Features(prepared, docs)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All candidates by the first seed, and the networks once more by each further one."""
+
+    candidates: Candidates
+    again: tuple[Candidates, ...]
+
+
+@task(name="train", **IN_MEMORY)
+def train(features: Features, seed: int, effort: str, models: Sequence[str] | None) -> Trained:
+    """Count the baselines and fit the networks, each as often as the effort says."""
+    logger = get_run_logger()
+    logger.info("Train: loading TensorFlow")
+    import_tensorflow()
+
+    def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
+        logger.info("Train: %s, epoch %d: validation loss %.4f", name, epoch, logs["val_loss"])
+
+    budget = EFFORTS[effort]
+    further = range(seed + 1, seed + budget.seeds)
+    return Trained(
+        train_candidates(features.prepared, seed, budget, models, progress),
+        train_again(features.prepared, further, budget, models, progress),
+    )
+
+
+@task(name="evaluate", **IN_MEMORY)
+def evaluate(
+    features: Features, trained: Trained, split: str, seed: int, effort: str
+) -> tuple[Evidence, Result]:
+    """Choose on the validation part, then measure everything on the test part."""
+    prepared = features.prepared
+    get_run_logger().info("Evaluate: ranking all topics for %s targets", f"{len(prepared.test):,}")
+    validated = measure(trained.candidates, prepared, "validate", trained.again)
+    chosen = choose(validated)
+    tested = measure(trained.candidates, prepared, "test", trained.again)
+    names = " and ".join(name for name in (chosen.recommendation, chosen.difficulty) if name)
+    get_run_logger().info("Evaluate: chosen on validation: %s", names)
+    evidence = Evidence(chosen, validated, tested)
+    return evidence, result_of(split, seed, EFFORTS[effort], prepared, evidence)

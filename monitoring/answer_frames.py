@@ -1,0 +1,126 @@
+"""Logged answers, and the learners' events around them, as frames."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Engine
+
+from sensei.events import bulk_read
+from sensei.contracts import KINDS, LEARNING_KINDS, LEVELS, RESPONSE_KINDS
+from sensei.events.frames import categories, known
+
+_TEXTS = ("user_id", "kind", "model", "version", "bundle", "arm", "fallback", "answer")
+_ANSWERS = pa.schema(
+    {
+        "prediction_id": pa.string(),
+        **dict.fromkeys(_TEXTS, pa.dictionary(pa.int32(), pa.string())),
+        "topic_id": pa.int64(),
+        "time": pa.int64(),
+    }
+)
+_EVENTS = pa.schema(
+    {
+        "event_id": pa.string(),
+        "user_id": pa.string(),
+        "kind": pa.string(),
+        "topic": pa.int64(),
+        "score": pa.float64(),
+        "level": pa.string(),
+        "time": pa.int64(),
+        "metadata": pa.string(),
+    }
+)
+_RESPONDED = f"CASE WHEN interaction_type IN {RESPONSE_KINDS} THEN metadata END"
+_COLUMNS = (
+    f"event_id, v.user_id, interaction_type, topic_id, score, difficulty, timestamp, {_RESPONDED}"
+)
+
+
+def read_answers(engine: Engine, start_us: int, end_us: int) -> pd.DataFrame:
+    """Read the recommendations and difficulties answered in [start, end), ordered by time.
+
+    Args:
+        engine: the log's database.
+        start_us: start, included; microseconds since 1970.
+        end_us: end, excluded.
+
+    Returns:
+        One row per answer; `time` (us), `answer` as JSON text; text columns as categories.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    found = bulk_read.fetch(
+        engine,
+        "SELECT prediction_id, user_id, kind, model, version, bundle, arm, fallback, "  # noqa: S608
+        f"CAST(answer AS TEXT), topic_id, created_at FROM predictions "
+        f"WHERE {_within(start_us, end_us)} AND kind IN ('recommendation', 'difficulty')",
+        _ANSWERS,
+    ).unify_dictionaries()
+    found = found.sort_by([("time", "ascending"), ("prediction_id", "ascending")])
+    columns = {name: categories(found[name]) for name in _TEXTS}
+    return pd.DataFrame(
+        {
+            "prediction_id": found["prediction_id"].to_numpy(),
+            **columns,
+            "topic_id": pc.fill_null(found["topic_id"], -1).to_numpy(),
+            "time": found["time"].to_numpy(),
+        }
+    )
+
+
+def read_events(engine: Engine, users: pd.Index, start_us: int, end_us: int) -> pd.DataFrame:
+    """Read the valid events in [start, end) of learners with answers, and the last one before.
+
+    Args:
+        engine: the log's database.
+        users: names of these learners; an event's `learner` is an index into them.
+        start_us: start, included; microseconds since 1970.
+        end_us: end, excluded.
+
+    Returns:
+        Ordered by time, then event id: `learner`, `kind` (code), `topic`, `score`, `level` (code,
+        -1 if absent), `time` (us), `metadata` (JSON text of responses, else None).
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    asked = f"(SELECT DISTINCT user_id FROM predictions WHERE {_within(start_us, end_us)})"  # noqa: S608
+    before = (
+        "(SELECT w.timestamp FROM valid_interactions w WHERE w.user_id = asked.user_id "  # noqa: S608
+        f"AND w.timestamp < {int(start_us)} AND w.interaction_type IN {LEARNING_KINDS} "
+        "ORDER BY w.timestamp DESC LIMIT 1)"
+    )
+    queries = (
+        f"SELECT {_COLUMNS} FROM valid_interactions v WHERE timestamp >= {int(start_us)} "  # noqa: S608
+        f"AND timestamp < {int(end_us)} AND v.user_id IN {asked}",
+        f"SELECT {_COLUMNS} FROM {asked} asked JOIN valid_interactions v "  # noqa: S608
+        f"ON v.user_id = asked.user_id AND v.timestamp = {before} "
+        f"WHERE v.interaction_type IN {LEARNING_KINDS}",
+    )
+    parts = [bulk_read.fetch(engine, query, _EVENTS) for query in queries]
+    found = pa.concat_tables(parts).sort_by([("time", "ascending"), ("event_id", "ascending")])
+    learner = pc.index_in(found["user_id"], value_set=pa.array(users, pa.string()))
+    frame = pd.DataFrame(
+        {
+            "learner": pc.fill_null(learner, -1).to_numpy().astype(np.int64),
+            "kind": known(found["kind"], KINDS).codes,
+            "topic": found["topic"].to_numpy(),
+            "score": found["score"].to_numpy(),
+            "level": known(found["level"], LEVELS).codes,
+            "time": found["time"].to_numpy(),
+            "metadata": found["metadata"].to_numpy(),
+        }
+    )
+    return frame[frame["learner"] >= 0].reset_index(drop=True)
+
+
+def count_topics(engine: Engine) -> int:
+    """Count the topics of the catalogue."""
+    counted = bulk_read.fetch(engine, "SELECT COUNT(*) FROM topics", pa.schema({"n": pa.int64()}))
+    return int(counted["n"][0].as_py())
+
+
+def _within(start_us: int, end_us: int) -> str:
+    return f"created_at >= {int(start_us)} AND created_at < {int(end_us)}"

@@ -1,0 +1,1 @@
+"""Drift: windows, score, Evidently reports and workspace."""

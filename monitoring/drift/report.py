@@ -1,0 +1,108 @@
+"""Drift as people read it: Evidently's page, the figures as JSON, and a dashboard over time."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from monitoring.drift.drift_score import FEWEST_ROWS, METHOD, Drift, comparable
+from monitoring.drift.workspace import keep
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """Where a report lies.
+
+    Attributes:
+        html: Evidently's page, readable offline; None where nothing could be compared.
+        json: the same figures for programs.
+    """
+
+    html: Path | None
+    json: Path
+
+
+def write_report(
+    drift: Drift,
+    current: pd.DataFrame,
+    reference: pd.DataFrame,
+    as_of: datetime,
+    folder: Path,
+    workspace: Path,
+    kept: int = 20,
+) -> DriftReport:
+    """Write Evidently's report of windows that were compared, and add it to the workspace.
+
+    Args:
+        drift: what `measure_drift` found of them.
+        current: the newer window.
+        reference: what it was compared with.
+        as_of: end of the newer window: its place on the dashboard.
+        folder: where `drift-<moment>.html` and `.json` go; made where absent.
+        workspace: of Evidently's UI; made where absent.
+        kept: reports that remain in either, the new one included.
+    """
+    stem = _stem(folder)
+    report = DriftReport(None, stem.with_suffix(".json"))
+    if names := drift.compared:
+        html = stem.with_suffix(".html")
+        snapshot = _run(drift, comparable(current, names), comparable(reference, names), as_of)
+        snapshot.save_html(str(html))
+        _head(html, drift)
+        keep(workspace, snapshot, kept)
+        report = DriftReport(html, report.json)
+    report.json.write_text(json.dumps(asdict(drift), indent=1), "utf-8")
+    _keep_newest(folder, kept)
+    return report
+
+
+def _run(drift: Drift, current: pd.DataFrame, reference: pd.DataFrame, as_of: datetime) -> Any:
+    """Run Evidently, the method and threshold of every column named."""
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import DriftedColumnsCount, ValueDrift
+
+    thresholds = {name: drift.columns[name].threshold for name in drift.compared}
+    numbers = [name for name in thresholds if pd.api.types.is_float_dtype(reference[name])]
+    definition = DataDefinition(
+        numerical_columns=numbers,
+        categorical_columns=[name for name in thresholds if name not in numbers],
+    )
+    share = DriftedColumnsCount(
+        columns=list(thresholds), method=METHOD, per_column_threshold=thresholds
+    )
+    each = [ValueDrift(column=n, method=METHOD, threshold=t) for n, t in thresholds.items()]
+    now, before = (Dataset.from_pandas(frame, definition) for frame in (current, reference))
+    name = f"{drift.n_current:,} learners up to {as_of:%Y-%m-%d %H:%M}"
+    run = Report([share, *each], include_tests=True).run
+    return run(now, before, timestamp=as_of.astimezone(UTC).replace(tzinfo=None), name=name)
+
+
+def _head(page: Path, drift: Drift) -> None:
+    """Put the score and the sizes of the windows on top of Evidently's page."""
+    small = f" Fewer than {FEWEST_ROWS} rows: nothing is called drifted." if drift.small else ""
+    said = (
+        '<p style="font:16px/1.5 sans-serif;margin:1rem 2rem"><b>Drift score '
+        f"{drift.score:.2f} of 1</b>: the share of compared columns that moved further than "
+        f"matters and than chance explains. {drift.n_current:,} rows now, "
+        f"{drift.n_reference:,} in the reference.{small}</p>"
+    )
+    text = page.read_text("utf-8")
+    page.write_text(text.replace("<body>", f"<body>{said}", 1), "utf-8")
+
+
+def _stem(folder: Path) -> Path:
+    """Name a new report by the moment it is written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"drift-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+
+
+def _keep_newest(folder: Path, kept: int) -> None:
+    """Remove all but the newest `kept` reports."""
+    for suffix in ("html", "json"):
+        for old in sorted(folder.glob(f"drift-*.{suffix}"), reverse=True)[kept:]:
+            old.unlink()

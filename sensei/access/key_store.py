@@ -1,0 +1,125 @@
+"""Keys in the database: made, revoked, read; never changed otherwise."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from sqlalchemy import Engine, insert, select, update
+
+from sensei.privacy import audit_log
+from sensei.storage import database
+from sensei.errors import InvalidInput, StorageUnavailable
+from sensei.access.keys import PREFIX, ROLES, Key
+from sensei.privacy.suppression import Revocation, add_entries
+from sensei.storage.tables import ApiKey
+
+HAD_KEYS = "had-keys"
+"""A file in SENSEI_HOME since the first key: from then on no key in the database means trouble."""
+
+
+def remember(home: Path) -> None:
+    """Leave the mark that this home has keys, which outlives a database that is lost or replaced.
+
+    Raises:
+        StorageUnavailable: it cannot be written.
+    """
+    mark = home / HAD_KEYS
+    if mark.exists():
+        return
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        mark.write_text(
+            "This home has keys of the service: while the database shows none, nobody is let in.\n"
+            "Remove this file to open the service of this home to its own account again.\n"
+        )
+        mark.chmod(0o600)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"keys: expected to write {mark}, got {error.strerror}; make the folder writable"
+        ) from error
+
+
+def has_mark(home: Path) -> bool:
+    """Tell if this home ever had a key."""
+    return (home / HAD_KEYS).exists()
+
+
+def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key, str]:
+    """Make a key.
+
+    Args:
+        engine: of the database.
+        role: one of `ROLES`.
+        now: when; the clock's by default.
+
+    A file of SQLite gets the mark of `remember` beside it.
+
+    Returns:
+        The key as stored, and the key itself, which nobody can read again.
+
+    Raises:
+        InvalidInput: there is no such role.
+        StorageUnavailable: nothing was written.
+    """
+    if role not in ROLES:
+        raise InvalidInput(f"role: expected {' or '.join(ROLES)}, got {role!r}; name one of them")
+    key_id = secrets.token_hex(4)
+    shown = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
+    digest = sha256(shown.encode()).hexdigest()
+    key = Key(key_id, role, digest, now or datetime.now(UTC))
+    with database.writing(engine) as connection:
+        row = {"key_id": key_id, "role": role, "digest": digest, "created_at": key.created_at}
+        connection.execute(insert(ApiKey).values(**row))
+        audit_log.record(connection, audit_log.KEY_CREATED, key=key_id, role=role)
+        if database.is_sqlite(engine.url) and engine.url.database:
+            remember(Path(engine.url.database).parent)  # first: without it no key may exist
+    return key, shown
+
+
+def revoke(
+    engine: Engine, key_id: str, now: datetime | None = None, suppression: Path | None = None
+) -> None:
+    """Make a key open nothing any more; its row stays.
+
+    Args:
+        engine: of the database.
+        key_id: names the key.
+        now: when; the clock's by default.
+        suppression: the file that outlives a restored backup, see `sensei.privacy.suppression`.
+
+    Raises:
+        InvalidInput: no key that opens anything bears this id.
+        StorageUnavailable: nothing was written.
+    """
+    now = now or datetime.now(UTC)
+    with database.writing(engine) as connection:
+        named = update(ApiKey).where(ApiKey.key_id == key_id, ApiKey.revoked_at.is_(None))
+        changed = connection.execute(named.values(revoked_at=now)).rowcount
+        if changed:
+            audit_log.record(connection, audit_log.KEY_REVOKED, key=key_id)
+        if changed and suppression is not None:
+            add_entries(suppression, [Revocation(key_id, now)])
+    if not changed:
+        raise InvalidInput(
+            f"key: expected the id of one that is valid, got {key_id!r}; see `sensei keys list`"
+        )
+
+
+def read(engine: Engine) -> Sequence[Key]:
+    """All keys, oldest first, revoked ones included.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    columns = (
+        ApiKey.key_id,
+        ApiKey.role,
+        ApiKey.digest,
+        ApiKey.created_at,
+        ApiKey.revoked_at,
+    )
+    with database.reading(engine) as connection:
+        rows = connection.execute(select(*columns).order_by(ApiKey.created_at, ApiKey.key_id))
+        return [Key(*row) for row in rows]

@@ -1,0 +1,1 @@
+"""The bundle: an immutable folder with everything that serving needs."""

@@ -1,0 +1,1 @@
+"""The log of interactions: schema, rules, appending, reading, files, quarantine."""

@@ -1,0 +1,222 @@
+"""Recording a few events at once, without the detour by columns: the way of single requests."""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import Connection, Engine
+
+from sensei.storage import database
+from sensei.events import event_ids, rules
+from sensei.privacy import tombstones
+from sensei.errors import ConflictingEvent, InvalidBatch, InvalidInput, LearnerErased
+from sensei.events.interaction import Interaction, parse
+from sensei.storage.revisions import conflict, raise_revisions, signs
+from sensei.storage.tables import to_microseconds
+
+
+class Row(NamedTuple):
+    """A checked event as the log holds it; `timestamp` in microseconds since 1970."""
+
+    event_id: str
+    user_id: str
+    interaction_type: str
+    topic_id: int
+    score: float | None
+    duration_seconds: int | None
+    timestamp: int
+    item_id: str | None
+    difficulty: str | None
+    metadata: str | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row to record; `stamped`: its time is the server's, so a repeat may bear another."""
+
+    row: Row
+    stamped: bool = False
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A submission as the log holds it.
+
+    Attributes:
+        rows: in the order of the submission; of a repeat, the row that came first.
+        is_new: for every row, if this write added it to the log.
+    """
+
+    rows: tuple[Row, ...]
+    is_new: tuple[bool, ...]
+
+    @property
+    def inserted(self) -> int:
+        """Number of rows that this write added."""
+        return sum(self.is_new)
+
+
+_NAMES = ", ".join(Row._fields)
+
+
+def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) -> list[Entry]:
+    """Check events that came together.
+
+    An event without a time gets `now`. One without an id gets an id derived from what it says, as
+    in a file, so that it may be sent again; without a time either, it is an event of its own.
+
+    Raises:
+        InvalidBatch: an event breaks a rule; all that do are listed.
+    """
+    until, found, bad = rules.latest(now), [], {}
+    seen: Counter[Row] = Counter()
+    for place, event in enumerate(events):
+        try:
+            stamped = not isinstance(event, Interaction) and _object(event).get("timestamp") is None
+            given = event | {"timestamp": now} if stamped else event  # type: ignore[operator]
+            checked = given if isinstance(given, Interaction) else parse(given)
+            rules.check_not_future(checked.timestamp, until)
+        except InvalidInput as error:
+            bad[place] = str(error)
+        else:
+            found.append(Entry(_row(checked, stamped, seen), stamped))
+    if bad:
+        raise InvalidBatch(bad)
+    return found
+
+
+def _object(event: object) -> Mapping[str, Any]:
+    if not isinstance(event, Mapping):
+        rules.refuse("event", "an object", event, "send one with the fields of an event")
+    return event
+
+
+def _row(event: Interaction, stamped: bool, seen: Counter[Row]) -> Row:
+    details = rules.check_metadata(event.metadata)
+    row = Row(
+        event.event_id or "",
+        event.user_id,
+        event.interaction_type,
+        event.topic_id,
+        event.score,
+        event.duration_seconds,
+        to_microseconds(event.timestamp),
+        details.item_id,
+        details.difficulty,
+        details.text,
+    )
+    if event.event_id is not None:
+        return row
+    if stamped:
+        return row._replace(event_id=str(uuid.uuid4()))
+    ordinal = seen[row]
+    seen[row] += 1
+    told = (*row[1:7], row.metadata)
+    return row._replace(event_id=event_ids.event_id(*told, ordinal=ordinal))
+
+
+def record(
+    engine: Engine, submissions: Sequence[Sequence[Entry]], now: datetime
+) -> list[Recorded | ConflictingEvent | LearnerErased]:
+    """Record several submissions, each all or none, in one transaction where that is possible.
+
+    Args:
+        engine: the log's database.
+        submissions: what came together is written together.
+        now: time of receipt.
+
+    Returns:
+        What became of each submission, in their order.
+
+    Raises:
+        StorageUnavailable: the database failed; of a transaction that was not acknowledged,
+            nothing or all was written: repeat it with the same event ids.
+    """
+    if len(submissions) > 1:
+        try:
+            recorded = append(engine, [entry for each in submissions for entry in each], now)
+        except (ConflictingEvent, LearnerErased):
+            pass  # whose it was shows when each has a transaction of its own
+        else:
+            rows, is_new = iter(recorded.rows), iter(recorded.is_new)
+            sizes = [len(submission) for submission in submissions]
+            return [Recorded((*islice(rows, n),), (*islice(is_new, n),)) for n in sizes]
+    return [_alone(engine, each, now) for each in submissions]
+
+
+def _alone(
+    engine: Engine, submission: Sequence[Entry], now: datetime
+) -> Recorded | ConflictingEvent | LearnerErased:
+    try:
+        return append(engine, submission, now)
+    except (ConflictingEvent, LearnerErased) as error:
+        return error
+
+
+def append(engine: Engine, submission: Sequence[Entry], now: datetime) -> Recorded:
+    """Append events in one transaction, all or none; those that are there already are left.
+
+    Raises:
+        ConflictingEvent: an event id is there with another payload.
+        LearnerErased: a learner was erased.
+        StorageUnavailable: the database failed.
+    """
+    rows = tuple(entry.row for entry in submission)
+    if not rows:
+        return Recorded((), ())
+    with database.writing(engine) as connection:
+        learners = {row.user_id for row in rows}
+        tombstones.refuse_erased(connection, learners)
+        # Before the rows: on PostgreSQL that locks the learners, in an order all writers keep.
+        raise_revisions(connection, learners)
+        inserted, is_new = _insert(connection, rows, now), (True,) * len(rows)
+        if inserted < len(rows):
+            stored = [_stored(connection, entry) for entry in submission]
+            rows, is_new = tuple(row for _, row in stored), _added([i for i, _ in stored], inserted)
+        if not inserted:  # nothing new: no revision may rise
+            connection.get_transaction().rollback()  # type: ignore[union-attr]
+    return Recorded(rows, is_new)
+
+
+def _insert(connection: Connection, rows: Sequence[Row], now: datetime) -> int:
+    cursor = connection.connection.cursor()
+    cursor.executemany(
+        f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608 - names are ours
+        f"VALUES ({signs(connection, len(Row._fields))}, {to_microseconds(now)}) "
+        "ON CONFLICT (user_id, event_id) DO NOTHING",
+        rows,
+    )
+    return int(cursor.rowcount)
+
+
+def _stored(connection: Connection, entry: Entry) -> tuple[int, Row]:
+    """Key and row that the log holds under the entry's id; the row must say the same."""
+    cursor, sign = connection.connection.cursor(), signs(connection, 1)
+    cursor.execute(
+        f"SELECT id, {_NAMES} FROM user_interactions WHERE user_id = {sign} AND event_id = {sign}",  # noqa: S608
+        (entry.row.user_id, entry.row.event_id),
+    )
+    key, *values = cast("Sequence[Any]", cursor.fetchone())
+    stored = Row._make(values)
+    sent = entry.row._replace(timestamp=stored.timestamp) if entry.stamped else entry.row
+    if sent != stored:
+        raise ConflictingEvent(conflict(sent.event_id))
+    return key, stored
+
+
+def _added(keys: Sequence[int], inserted: int) -> tuple[bool, ...]:
+    """Mark the first mention of every row that this transaction inserted.
+
+    Those have the greatest keys: keys only grow, and no other writer can have added a row of these
+    learners since this transaction locked them.
+    """
+    added = set(sorted({*keys}, reverse=True)[:inserted])
+    marks = []
+    for key in keys:
+        marks.append(key in added)
+        added.discard(key)
+    return tuple(marks)

@@ -1,0 +1,144 @@
+"""Appending to the log inside a transaction: insert, recognise repeats, raise revisions."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import Connection
+
+from sensei.events.rules_arrow import CANONICAL, BadRow
+from sensei.storage.revisions import conflict, raise_revisions, signs
+from sensei.storage.tables import to_microseconds
+
+PAYLOAD = ("interaction_type", "topic_id", "score", "duration_seconds", "timestamp", "metadata")
+"""What must be the same where an event id comes a second time."""
+
+_NAMES = ", ".join(CANONICAL.names)
+_REPEATED = ("user_id", "interaction_type", "item_id", "difficulty", "metadata")
+_CHUNK = 20_000  # rows that are Python objects at a time: bounds the memory of an insert
+_COPY_FROM = 1_000  # PostgreSQL: from so many rows on, COPY is faster than inserts
+
+
+def append(connection: Connection, table: pa.Table, now: datetime) -> tuple[int, list[BadRow]]:
+    """Insert the rows that are not there yet and raise the revision of their learners.
+
+    Args:
+        connection: in a writing transaction.
+        table: rows as `checking.CANONICAL`.
+        now: time of receipt.
+
+    Returns:
+        How many rows were inserted, and those whose event id is there with another payload.
+    """
+    if not table.num_rows:
+        return 0, []
+    table = _by_learner(table)
+    staged = connection.dialect.name == "postgresql" and table.num_rows >= _COPY_FROM
+    if staged:
+        _stage(connection, table)
+        inserted = _insert_staged(connection, now)
+    else:
+        inserted = _insert(connection, table, now)
+    if inserted:
+        raise_revisions(connection, table["user_id"].unique().to_pylist())
+    conflicts = []
+    if inserted < table.num_rows:
+        if not staged:
+            _stage(connection, table)
+        conflicts = _conflicts(connection, table)
+    connection.exec_driver_sql("DROP TABLE IF EXISTS incoming")
+    return inserted, conflicts
+
+
+def _by_learner(table: pa.Table) -> pa.Table:
+    """The rows of each learner side by side: their index entries fall on the same pages."""
+    learner = table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    times = table["timestamp"].cast(pa.int64()).to_numpy()
+    return table.take(pa.array(np.lexsort((times, learner))))
+
+
+def _insert(connection: Connection, table: pa.Table, now: datetime) -> int:
+    return _execute_many(
+        connection,
+        f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608 - names are ours
+        f"VALUES ({signs(connection, len(CANONICAL))}, {to_microseconds(now)}) "
+        "ON CONFLICT (user_id, event_id) DO NOTHING",
+        table,
+    )
+
+
+def _stage(connection: Connection, table: pa.Table) -> None:
+    """Put the rows into the temporary table `incoming`, each with its place."""
+    connection.exec_driver_sql(
+        f"CREATE TEMP TABLE incoming AS SELECT id AS place, {_NAMES} "  # noqa: S608
+        "FROM user_interactions LIMIT 0"
+    )
+    table = table.add_column(0, "place", pa.array(np.arange(table.num_rows)))
+    if connection.dialect.name == "postgresql":
+        with connection.connection.cursor().copy("COPY incoming FROM STDIN") as copy:
+            for columns in _chunks(table):
+                for row in zip(*columns, strict=True):
+                    copy.write_row(row)
+    else:
+        places = signs(connection, len(table.column_names))
+        _execute_many(connection, f"INSERT INTO incoming VALUES ({places})", table)  # noqa: S608
+
+
+def _insert_staged(connection: Connection, now: datetime) -> int:
+    return connection.exec_driver_sql(
+        f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608
+        f"SELECT {_NAMES}, {to_microseconds(now)} FROM incoming ORDER BY place "
+        "ON CONFLICT (user_id, event_id) DO NOTHING"
+    ).rowcount
+
+
+def _conflicts(connection: Connection, table: pa.Table) -> list[BadRow]:
+    """The staged rows whose event id is in the log with another payload."""
+    other = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
+    differs = " OR ".join(f"new.{name} {other} old.{name}" for name in PAYLOAD)
+    found = connection.exec_driver_sql(
+        "SELECT new.place FROM incoming AS new "  # noqa: S608
+        "JOIN user_interactions AS old "
+        "ON old.user_id = new.user_id AND old.event_id = new.event_id "
+        f"WHERE {differs} ORDER BY new.place"
+    )
+    rows = table.take(pa.array([place for (place,) in found], pa.int64())).to_pylist()
+    return [BadRow(row, conflict(row["event_id"])) for row in rows]
+
+
+def _execute_many(connection: Connection, statement: str, table: pa.Table) -> int:
+    """Bind the table's rows; returns how many rows were changed.
+
+    The driver's own cursor: SQLAlchemy would make a dict of every row.
+    """
+    if not connection.in_transaction():
+        connection.begin()
+    cursor = connection.connection.cursor()
+    changed = 0
+    for columns in _chunks(table):
+        cursor.executemany(statement, list(zip(*columns, strict=True)))
+        changed += cursor.rowcount
+    return changed
+
+
+def _chunks(table: pa.Table) -> Iterator[list[list[Any]]]:
+    """The columns as Python lists, some rows at a time, times in microseconds."""
+    times = table["timestamp"].cast(pa.int64())
+    table = table.set_column(table.column_names.index("timestamp"), "timestamp", times)
+    for start in range(0, table.num_rows, _CHUNK):
+        chunk = table.slice(start, _CHUNK)
+        yield [_objects(chunk[name], name in _REPEATED) for name in chunk.column_names]
+
+
+def _objects(column: pa.ChunkedArray, repeated: bool) -> list[Any]:
+    """A column as Python objects; of text that repeats, one object for all its rows."""
+    objects: list[Any]
+    if repeated:
+        encoded = column.combine_chunks().dictionary_encode("encode")
+        texts = encoded.dictionary.to_numpy(zero_copy_only=False)
+        objects = texts[encoded.indices.to_numpy()].tolist()
+    else:
+        objects = column.to_pylist()
+    return objects

@@ -1,0 +1,267 @@
+"""Files of interactions, read batch by batch: CSV, JSON Lines, Parquet."""
+
+import csv
+from codecs import getincrementaldecoder
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from sensei.events import rules
+from sensei.events.rules_arrow import BadRow
+from sensei.contracts import CONTRACT_COLUMNS, REQUIRED_COLUMNS
+from sensei.errors import InvalidInput
+
+BATCH = 50_000
+"""Rows a batch: one transaction each, so that other writers wait a moment only."""
+
+KEPT = "\0"
+"""Begins the name of a column that is no part of the contract, and is handed on unchecked."""
+
+_BLOCK_BYTES = 8 << 20  # of a CSV file: about as many rows
+_HEAD = 4096  # bytes that tell text from what is none
+
+_GZIP = b"\x1f\x8b"
+_BINARY = {
+    _GZIP: "a gzip archive; unpack it",
+    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save it as CSV",
+    b"PAR1": "a Parquet file; give it the ending .parquet",
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+}
+"""First bytes of what is no text -> what it is, and the next step."""
+
+_OTHER = "binary data; save it as CSV, JSON Lines or Parquet"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows with the contract's column names; and lines that are no rows at all."""
+
+    table: pa.Table
+    bytes_read: int
+    bad: list[BadRow] = field(default_factory=list)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file.
+
+    Raises:
+        InvalidInput: there is no such file.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"file: expected a file at {path}, got none; check the path")
+    return path.stat().st_size
+
+
+def read(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+    """Read a file.
+
+    Args:
+        path: its ending says what it is: .csv, .jsonl, .ndjson or .parquet.
+        mapping: a file's column -> the contract's column; an empty one leaves the column out.
+
+    Raises:
+        InvalidInput: the file is absent, broken, or its columns do not fit.
+    """
+    size(path)
+    readers = {".csv": _csv, ".jsonl": _json, ".ndjson": _json, ".parquet": _parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        endings = ", ".join(readers)
+        raise InvalidInput(f"{path.name}: expected an ending of {endings}; convert or rename it")
+    if reader is not _parquet:
+        _check_text(path)
+    try:
+        yield from reader(path, mapping)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        said = str(error).splitlines()[0]
+        whole = "parquet file" if reader is _parquet else f"{path.suffix[1:]} file in UTF-8"
+        raise InvalidInput(
+            f"{path.name}: expected a whole {whole}, got {said!r}; "
+            "write it again, then repeat: no row counts twice"
+        ) from error
+
+
+def columns(path: Path) -> list[str]:
+    """Names of a file's columns as it has them; of JSON Lines, of all its rows.
+
+    Args:
+        path: a file that `read` can read.
+    """
+    if path.suffix.lower() == ".parquet":
+        return list(pyarrow.parquet.read_schema(path).names)
+    if path.suffix.lower() == ".csv":
+        return _header(path)
+    with path.open("rb") as file:
+        return list(dict.fromkeys(key for rows, _ in _objects(file) for row in rows for key in row))
+
+
+def _check_text(path: Path) -> None:
+    """Refuse what is no text at all before each of its lines is called broken.
+
+    A NUL in a later line of a text is not it: that row alone breaks a rule.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    try:
+        getincrementaldecoder("utf-8")().decode(head)
+        looked_at = head.split(b"\n", 1)[0]
+    except UnicodeDecodeError:
+        looked_at = head
+    if b"\0" in looked_at or head.startswith(_GZIP):
+        found = next((said for begin, said in _BINARY.items() if head.startswith(begin)), _OTHER)
+        raise InvalidInput(f"{path.name}: expected text in UTF-8, got {found}")
+
+
+def names(path: Path, given: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """The contract's column of each column to read.
+
+    Raises:
+        InvalidInput: a column is unknown, missing, or named twice.
+    """
+    for theirs, ours in mapping.items():
+        if ours and not _expected(ours):
+            known = ", ".join(CONTRACT_COLUMNS)
+            raise InvalidInput(f"--map {theirs}={ours}: expected one of {known}, got {ours!r}")
+    absent = [t for t, ours in mapping.items() if t not in given and not ours.startswith(KEPT)]
+    if absent:
+        raise InvalidInput(
+            f"--map {absent[0]}=...: expected a column of {path.name}, got {', '.join(given)}; "
+            "name one of them"
+        )
+    ours_of = {theirs: mapping.get(theirs, theirs) for theirs in given}
+    kept = {theirs: ours for theirs, ours in ours_of.items() if ours}
+    unknown = [theirs for theirs, ours in kept.items() if not _expected(ours)]
+    missing = [ours for ours in REQUIRED_COLUMNS if ours not in kept.values()]
+    if missing:
+        step = f"name theirs with `--map THEIRS={missing[0]}`"
+        raise InvalidInput(
+            f"{path.name}: expected columns {', '.join(REQUIRED_COLUMNS)}, "
+            f"got {', '.join(given) or 'none'}; {step}"
+        )
+    if unknown:
+        raise InvalidInput(
+            f"{path.name}: expected columns of the data contract, got also {', '.join(unknown)}; "
+            f"name each with `--map {unknown[0]}=OURS`, or leave it out with `--map {unknown[0]}=`"
+        )
+    if len(set(given)) < len(given) or len(set(kept.values())) < len(kept):
+        raise InvalidInput(f"{path.name}: expected each column once, got two; check `--map`")
+    return kept
+
+
+def _expected(ours: str) -> bool:
+    return ours in CONTRACT_COLUMNS or ours.startswith(KEPT)
+
+
+def _parquet(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+    with pyarrow.parquet.ParquetFile(path) as file:
+        kept = names(path, file.schema_arrow.names, mapping)
+        rows = 0
+        for batch in file.iter_batches(BATCH, columns=list(kept)):
+            batch.validate(full=True)  # text that is no UTF-8 is found here, not in a later step
+            rows += batch.num_rows
+            table = pa.Table.from_batches([batch])
+            renamed = table.rename_columns([kept[name] for name in table.column_names])
+            yield Part(renamed, size(path) * rows // file.metadata.num_rows)
+
+
+def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+    kept = names(path, _header(path), mapping)
+    bad: list[BadRow] = []
+
+    def refuse(row: Any) -> str:
+        reason = f"line: expected {row.expected_columns} fields, got {row.actual_columns}"
+        bad.append(BadRow({"line": row.text}, f"{reason}; quote or mend it"))
+        return "skip"
+
+    # Everything as text: a type guessed from the first rows breaks on a later one.
+    options = pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(kept, pa.string()),
+        include_columns=list(kept),
+        strings_can_be_null=True,
+        null_values=[""],
+    )
+    with path.open("rb") as file:
+        reader = pyarrow.csv.open_csv(
+            file,
+            read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+            parse_options=pyarrow.csv.ParseOptions(
+                newlines_in_values=True, invalid_row_handler=refuse
+            ),
+            convert_options=options,
+        )
+        for batch in reader:
+            renamed = pa.Table.from_batches([batch]).rename_columns(list(kept.values()))
+            yield Part(renamed, file.tell(), bad.copy())
+            bad.clear()
+    if bad:  # the reader gives no batch for lines of which none is a row
+        yield Part(_no_rows(), size(path), bad)
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        return next(csv.reader(text), [])
+
+
+def _no_rows() -> pa.Table:
+    return pa.table({name: pa.nulls(0) for name in CONTRACT_COLUMNS})
+
+
+def _json(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+    with path.open("rb") as file:
+        for rows, bad in _objects(file):
+            yield Part(_json_table(path, mapping, rows), file.tell(), bad)
+
+
+def _objects(file: BinaryIO) -> Iterator[tuple[list[dict[str, Any]], list[BadRow]]]:
+    """Rows batch by batch, each with the lines beside them that are none."""
+    while lines := list(islice(file, BATCH)):
+        rows: list[dict[str, Any]] = []
+        bad: list[BadRow] = []
+        for line in lines:
+            try:
+                row = orjson.loads(line) if line.strip() else {}
+            except orjson.JSONDecodeError:
+                row = None
+            if isinstance(row, dict):
+                rows.extend([row] if row else [])
+            else:
+                text = line.decode(errors="replace").strip()
+                reason = f"line: expected a JSON object, got {text[:80]!r}; mend it"
+                bad.append(BadRow({"line": text}, reason))
+        yield rows, bad
+
+
+def _json_table(path: Path, mapping: Mapping[str, str], rows: list[dict[str, Any]]) -> pa.Table:
+    # Keys may differ from row to row; an optional one may be absent from all.
+    given = list(dict.fromkeys(key for row in rows for key in row)) if rows else []
+    of_part = {theirs: ours for theirs, ours in mapping.items() if theirs in given}
+    kept = names(path, given, of_part) if rows else {}
+    columns = {ours: _column([row.get(key) for row in rows], ours) for key, ours in kept.items()}
+    return pa.table(columns) if rows else _no_rows()
+
+
+def _column(values: list[Any], name: str) -> pa.Array:
+    """Values of one type as they are; mixed ones, and objects, as JSON text.
+
+    What is nested too deep is cut off, which still breaks the rule: Arrow and JSON's writer fail
+    on it, and that row alone must be refused.
+    """
+    values = [rules.cut_off(v) if isinstance(v, dict | list) else v for v in values]
+    if name != "metadata":
+        try:
+            return pa.array(values)
+        except (pa.ArrowException, OverflowError):
+            pass
+    texts = [
+        value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+        for value in values
+    ]
+    return pa.array(texts, pa.string())

@@ -1,0 +1,156 @@
+"""Importing files of interactions: streamed, safe to interrupt and to repeat."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from sensei.events import files, frames, rules
+from sensei.events.rules_arrow import CANONICAL, BadRow, check_table
+from sensei.contracts import CONTRACT_COLUMNS
+from sensei.errors import InvalidInput
+from sensei.app_state import DEMO
+from sensei.events.event_ids import Occurrences
+from sensei.events.log import Log
+
+_EXAMPLES = 5
+
+
+@dataclass
+class Imported:
+    """What became of the rows of some files: read = inserted + repeated + quarantined + erased."""
+
+    read: int = 0
+    inserted: int = 0
+    repeated: int = 0
+    quarantined: int = 0
+    erased: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    def refuse(self, rows: Sequence[BadRow]) -> None:
+        """Count refused rows, and keep an example of each of the first few reasons."""
+        for bad in rows:
+            if bad.expectation not in self.reasons and len(self.examples) < _EXAMPLES:
+                self.examples.append(bad.reason)
+            self.reasons[bad.expectation] += 1
+        self.quarantined += len(rows)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a file: the good ones as `checking.CANONICAL`, and the bad ones."""
+
+    good: pa.Table
+    bad: list[BadRow]
+    bytes_read: int
+
+
+def import_files(
+    log: Log,
+    paths: Sequence[Path],
+    mapping: Mapping[str, str],
+    progress: Callable[[int, int], None] | None = None,
+) -> Imported:
+    """Append the rows of files to the log; bad ones go into quarantine.
+
+    Each batch is one transaction: an interrupted import is repeated as it was, and goes on.
+
+    Args:
+        log: where to.
+        paths: CSV, JSON Lines or Parquet files.
+        mapping: a file's column -> the contract's column; an empty one leaves the column out.
+        progress: called with the bytes read so far and the bytes of all files.
+
+    Raises:
+        InvalidInput: a file is broken or its columns do not fit; or the database is a demo.
+        StorageUnavailable: the log cannot be written.
+    """
+    if log.get_fact(DEMO):
+        raise InvalidInput(
+            "import: expected a log of real learners, got a database of simulated ones; "
+            "set SENSEI_HOME to another folder and run `sensei db upgrade` there"
+        )
+    total = sum(files.size(path) for path in paths)
+    imported, done = Imported(), 0
+    for path in paths:
+        for batch in read_file(path, mapping):
+            appended = log.append_table(batch.good, path.name, batch.bad)
+            imported.read += batch.good.num_rows + len(batch.bad)
+            imported.inserted += appended.inserted
+            imported.repeated += appended.repeated
+            imported.erased += appended.erased
+            imported.refuse([*appended.refused, *appended.conflicts])
+            if progress:
+                progress(done + batch.bytes_read, total)
+        done += files.size(path)
+    return imported
+
+
+def read_file(
+    path: Path, mapping: Mapping[str, str], now: datetime | None = None
+) -> Iterator[Batch]:
+    """Read and check a file batch by batch.
+
+    Args:
+        path: a CSV, JSON Lines or Parquet file.
+        mapping: a file's column -> the contract's column; an empty one leaves the column out.
+        now: what future is measured from; the clock by default.
+
+    Raises:
+        InvalidInput: the file is broken or its columns do not fit.
+    """
+    until, occurrences = rules.latest(now or datetime.now(UTC)), Occurrences()
+    for part in files.read(path, mapping):
+        good, bad = check_table(part.table, until, occurrences)
+        yield Batch(good, [*part.bad, *bad], part.bytes_read)
+
+
+def read_frame(
+    path: Path, mapping: Mapping[str, str], keep: Sequence[str] = ()
+) -> tuple[pd.DataFrame, Imported]:
+    """A whole file as a frame with metadata, without a database; a repeated event is kept once.
+
+    Args:
+        path: a CSV, JSON Lines or Parquet file.
+        mapping: a file's column -> the contract's column; an empty one leaves the column out.
+        keep: columns of the file, unknown to the contract, to keep as they are.
+
+    Raises:
+        InvalidInput: the file is broken, its columns do not fit, or one to keep has a name that
+            the frame uses.
+    """
+    taken = {"item_id", "difficulty", "interaction_id"} & set(keep)
+    if taken:
+        raise InvalidInput(
+            f"column: expected a name that the log does not use, got {min(taken)}; rename it"
+        )
+    handed_on = {
+        name: files.KEPT + name
+        for name in keep
+        if not (mapping.get(name) or name in CONTRACT_COLUMNS)
+    }
+    batches, imported = list(read_file(path, {**mapping, **handed_on})), Imported()
+    goods = [batch.good.select(CANONICAL.names) for batch in batches]
+    table = pa.concat_tables([CANONICAL.empty_table(), *goods])
+    for batch in batches:
+        imported.read += batch.good.num_rows + len(batch.bad)
+        imported.refuse(batch.bad)
+    frame = frames.from_arrow(table, metadata=True)
+    for name, inside in handed_on.items():
+        values = [value for batch in batches for value in _values(batch.good, inside)]
+        if any(value is not None for value in values):
+            frame[name] = pd.Series(values, dtype=object)
+    once = frame.drop_duplicates(["user_id", "event_id"]).reset_index(drop=True)
+    imported.inserted, imported.repeated = len(once), len(frame) - len(once)
+    return once, imported
+
+
+def _values(table: pa.Table, name: str) -> list[Any]:
+    """A column that batches of JSON Lines may lack."""
+    return table[name].to_pylist() if name in table.column_names else [None] * table.num_rows

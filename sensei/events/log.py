@@ -1,0 +1,361 @@
+"""The log of interactions: the only truth; appended to, read, and never changed."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from sensei.storage import database, revisions
+from sensei.events import quarantine, append as recording
+from sensei.privacy import tombstones
+from sensei.storage.database import Deadlines
+from sensei.storage.database_file import DatabaseFile
+from sensei.events.interaction import Interaction
+from sensei.storage.tables import (
+    Erased,
+    Fact,
+    Learner,
+    ServingState,
+    UserInteraction,
+    to_datetime,
+    to_microseconds,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from sensei.events.rules_arrow import BadRow
+
+# What works on columns is imported in the methods that do: pandas and Arrow take 70 MB of memory
+# and half a second, and serving, which works on rows, never needs them.
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What became of appended rows; `conflicts` only where they may be quarantined.
+
+    Rows of erased learners are kept nowhere: `erased` counts them, `refused` are the bad rows that
+    were not theirs.
+    """
+
+    inserted: int
+    repeated: int
+    conflicts: "tuple[BadRow, ...]" = ()
+    refused: "tuple[BadRow, ...]" = ()
+    erased: int = 0
+
+
+class Event(NamedTuple):
+    """One valid interaction of a learner, as serving folds it; time in microseconds since 1970."""
+
+    id: int
+    event_id: str
+    interaction_type: str
+    topic_id: int
+    score: float | None
+    duration_seconds: int | None
+    timestamp: int
+    item_id: str | None
+    difficulty: str | None
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Where it stands in the order of the fold."""
+        return self.timestamp, self.event_id
+
+
+_EVENTS = (
+    f"SELECT {', '.join(Event._fields)} FROM valid_interactions "  # noqa: S608 - our own names
+    "WHERE user_id = %s AND id > %s"
+)
+
+_HALF = 2**53
+"""Two integers below it hold a score in [0, 1] exactly, or to 2**-106 below 2**-54."""
+
+_SQLITE_EVENTS = f"""
+SELECT json_group_array(json_array(
+    id, event_id, interaction_type, topic_id, high,
+    CAST((score * {_HALF}.0 - high) * {_HALF}.0 AS INTEGER),
+    duration_seconds, timestamp, item_id, difficulty
+)) FROM (
+    SELECT *, CAST(score * {_HALF}.0 AS INTEGER) AS high FROM valid_interactions
+    WHERE user_id = ? AND (timestamp, id) > (?, ?) AND id > ?
+    ORDER BY timestamp, id LIMIT ?
+)
+"""  # noqa: S608 - our own numbers
+"""A piece of a learner's events as one row.
+
+SQLite gives Python's lock away and takes it back at each row: with an event loop that works,
+300 rows took 300 ms. JSON of SQLite rounds floats, hence two integers for the score.
+"""
+
+
+def _pieces_of_sqlite(cursor: Any, user_id: str, size: int, after_id: int) -> Iterator[list[Event]]:
+    last = (-(2**63), 0)
+    while True:
+        cursor.execute(_SQLITE_EVENTS, (user_id, *last, after_id, size))
+        rows = orjson.loads(cursor.fetchall()[0][0])
+        if not rows:
+            return
+        for row in rows:
+            low = row.pop(5)
+            if low is not None:
+                row[4] = (row[4] + low / _HALF) / _HALF
+        yield [Event._make(row) for row in rows]
+        last = max((row[6], row[0]) for row in rows)
+
+
+def open_log(
+    url: str, deadlines: Deadlines = database.PATIENT, file: DatabaseFile | None = None
+) -> "Log":
+    """Open the log.
+
+    Args:
+        url: of the database.
+        deadlines: longest waits for it.
+        file: see `database.connect`.
+
+    Raises:
+        StorageUnavailable: the database is absent, unreadable, or not at the newest migration.
+    """
+    log = Log(url, deadlines, file)
+    database.check(log.engine)
+    return log
+
+
+class Log:
+    """The log and the small tables beside it; `engine` is for rooms with tables of their own."""
+
+    def __init__(
+        self,
+        url: str,
+        deadlines: Deadlines = database.PATIENT,
+        file: DatabaseFile | None = None,
+    ) -> None:
+        """Open no connection yet; see `open_log`."""
+        self.engine = database.connect(url, deadlines, file)
+        self.sqlite = database.is_sqlite(self.engine.url)
+        self._revisions = revisions.Revisions(self.engine)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._revisions.close()
+        self.engine.dispose()
+
+    # Writing
+
+    def append(
+        self, interactions: Iterable[Interaction | Mapping[str, Any]], now: datetime | None = None
+    ) -> Appended:
+        """Append events, all or none; an event that is there already is counted, not repeated.
+
+        Args:
+            interactions: events in the data contract.
+            now: time of receipt; the clock's by default.
+
+        Raises:
+            InvalidInput: an event breaks a rule.
+            ConflictingEvent: an event id is there with another payload.
+            LearnerErased: a learner was erased.
+            StorageUnavailable: nothing was written.
+        """
+        now = now or datetime.now(UTC)
+        submission = recording.entries(interactions, now)
+        recorded = recording.append(self.engine, submission, now)
+        return Appended(recorded.inserted, len(submission) - recorded.inserted)
+
+    def append_table(
+        self,
+        table: "pa.Table",
+        source: str,
+        bad: "Sequence[BadRow]" = (),
+        now: datetime | None = None,
+    ) -> Appended:
+        """Append checked rows in one transaction; conflicting ones go into quarantine.
+
+        Rows of erased learners, bad ones too, are dropped.
+
+        Args:
+            table: rows as `checking.CANONICAL`.
+            source: where they come from, for the quarantine.
+            bad: refused rows to quarantine in the same transaction.
+            now: time of receipt; the clock's by default.
+
+        Raises:
+            StorageUnavailable: nothing was written.
+        """
+        from sensei.events import bulk_append
+
+        now = now or datetime.now(UTC)
+        suspects = {
+            *table["user_id"].unique().to_pylist(),
+            *(str(each.row.get("user_id")) for each in bad),
+        }
+        with database.writing(self.engine) as connection:
+            gone = tombstones.erased(connection, suspects)
+            kept, refused = _without(gone, table, bad)
+            inserted, conflicts = bulk_append.append(connection, kept, now)
+            quarantine.store(connection, [*refused, *conflicts], source, now)
+        repeated = kept.num_rows - inserted - len(conflicts)
+        erased = table.num_rows + len(bad) - kept.num_rows - len(refused)
+        return Appended(inserted, repeated, tuple(conflicts), tuple(refused), erased)
+
+    def quarantine_interactions(
+        self, reasons: Mapping[int, str], expectation: str, source: str = "validation"
+    ) -> int:
+        """Take interactions out of the valid ones.
+
+        Args:
+            reasons: the reason by interaction id.
+            expectation: what they failed.
+            source: who found it.
+
+        Returns:
+            How many were not in quarantine before.
+        """
+        with database.writing(self.engine) as connection:
+            users, count = quarantine.take_out(connection, reasons, expectation, source)
+            revisions.raise_revisions(connection, users)
+        return count
+
+    # Reading
+
+    def read(
+        self,
+        until: datetime | None = None,
+        since: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        metadata: bool = False,
+    ) -> "pd.DataFrame":
+        """Valid interactions with `since` <= timestamp < `until`, as the frame of `sensei.events.frames`.
+
+        Args:
+            until: end of the window, not included; none: to the end.
+            since: start of the window, included; none: from the start.
+            columns: columns of the log to read; all that the frame has by default.
+            metadata: also the metadata as JSON text.
+
+        Raises:
+            StorageUnavailable: the database cannot be read.
+        """
+        from sensei.events import frames
+
+        names = [*(columns or frames.COLUMNS), *(["metadata"] if metadata else [])]
+        return frames.from_arrow(self.read_arrow(until, since, names), metadata)
+
+    def read_arrow(
+        self, until: datetime | None, since: datetime | None, columns: Sequence[str]
+    ) -> "pa.Table":
+        """Like `read`, as an Arrow table of the columns named."""
+        from sensei.events import bulk_read
+
+        bounds = [f"timestamp >= {to_microseconds(since)}"] if since else []
+        bounds += [f"timestamp < {to_microseconds(until)}"] if until else []
+        return bulk_read.read(self.engine, columns, " AND ".join(bounds))
+
+    def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
+        """A learner's valid events with a key above `after_id`, by time, then event id."""
+        pieces = self.learner_in_pieces(user_id, 1_000, after_id)
+        # Sorted here: databases differ in how they order text.
+        return sorted(chain.from_iterable(pieces), key=lambda event: event.place)
+
+    def learner_in_pieces(
+        self, user_id: str, size: int, after_id: int = 0
+    ) -> Iterator[list[Event]]:
+        """The same in no order, so many events at a time; the database is read until the end."""
+        with database.reading(self.engine) as connection:
+            cursor = connection.connection.cursor()
+            if self.sqlite:
+                yield from _pieces_of_sqlite(cursor, user_id, size, after_id)
+                return
+            cursor.execute(_EVENTS, (user_id, after_id))
+            while rows := cursor.fetchmany(size):
+                yield [Event._make(row) for row in rows]
+
+    def last_id(self) -> int:
+        """The newest key; 0 in an empty log."""
+        return int(self._scalar(select(func.coalesce(func.max(UserInteraction.id), 0))))
+
+    def last_time(self, before_us: int) -> int | None:
+        """The time of the last interaction before a moment (us since 1970); None without one."""
+        query = "SELECT MAX(timestamp) FROM user_interactions WHERE timestamp < :before"
+        found = self._scalar(text(query).bindparams(before=before_us))
+        return None if found is None else int(found)
+
+    def revision(self, user_id: str) -> int | None:
+        """How many writes touched a learner; None: never seen."""
+        return self.revisions((user_id,)).get(user_id)
+
+    def revisions(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """The same of several; those never seen are left out."""
+        return self._revisions.of(user_ids)
+
+    def log_revision(self) -> int:
+        """A number that grows with every write to any learner's interactions."""
+        present, gone = (
+            select(func.coalesce(func.sum(table.revision), 0)).scalar_subquery()
+            for table in (Learner, Erased)
+        )
+        return int(self._scalar(select(present + gone)))
+
+    def count(self) -> int:
+        """Interactions in the log, quarantined ones included."""
+        return int(self._scalar(select(func.count()).select_from(UserInteraction)))
+
+    def is_empty(self) -> bool:
+        """Whether no interaction was ever appended."""
+        return self._scalar(select(UserInteraction.id).limit(1)) is None
+
+    def last_event(self) -> datetime | None:
+        """The time of the newest valid interaction."""
+        found = self._scalar(text("SELECT MAX(timestamp) FROM valid_interactions"))
+        return None if found is None else to_datetime(found)
+
+    def _scalar(self, query: Any) -> Any:
+        with database.reading(self.engine) as connection:
+            return connection.execute(query).scalar()
+
+    # Facts and the serving pointer
+
+    def get_fact(self, name: str) -> Any:
+        """A named value about the database; None where it was never set."""
+        return self._scalar(select(Fact.value).where(Fact.name == name))
+
+    def set_fact(self, name: str, value: Any) -> None:
+        """Set a named value, anything that JSON can hold."""
+        self._replace(Fact(name=name, value=value))
+
+    def pointer(self) -> str | None:
+        """Digest of the bundle that serving must load."""
+        found = self._scalar(select(ServingState.bundle).where(ServingState.name == "serving"))
+        return None if found is None else str(found)
+
+    def set_pointer(self, digest: str) -> None:
+        """Point serving at a bundle."""
+        now = datetime.now(UTC)
+        self._replace(ServingState(name="serving", bundle=digest, updated_at=now))
+
+    def _replace(self, row: Fact | ServingState) -> None:
+        with database.writing(self.engine) as connection, Session(connection) as session:
+            session.merge(row)
+            session.flush()
+
+
+def _without(
+    gone: set[str], table: "pa.Table", bad: "Sequence[BadRow]"
+) -> "tuple[pa.Table, list[BadRow]]":
+    """Rows without those of erased learners."""
+    if not gone:
+        return table, list(bad)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    theirs = pc.is_in(table["user_id"], value_set=pa.array(sorted(gone)))
+    refused = [each for each in bad if str(each.row.get("user_id")) not in gone]
+    return table.filter(pc.invert(theirs)), refused

@@ -1,0 +1,252 @@
+"""The rules of one row: each takes a value as it came and gives it as the log keeps it.
+
+They bind everywhere: `sensei.events.interaction` applies them to a single event, `sensei.events.rules_arrow` to
+whole columns. Every rule raises InvalidInput with what was expected, what came, what to do.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NoReturn
+
+import orjson
+
+from sensei.contracts import KINDS, LEVELS, MAX_FUTURE_MINUTES
+from sensei.errors import InvalidInput
+
+MAX_TEXT = 200
+"""Characters of an id at most."""
+
+MAX_METADATA = 16_384
+"""Bytes of an event's metadata at most, as JSON."""
+
+MAX_LEVELS = 32
+"""Levels of objects and lists within an event's metadata; JSON's writer fails at about 250."""
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""No event is older; a clock that was never set says so, or earlier."""
+
+MAX_DURATION_SECONDS = 366 * 86400
+"""No event lasts longer than a year."""
+
+MAX_TOPIC_ID = 2**63 - 1
+_ANSWERS = frozenset({"rating", "helpful", "format", "prediction_id"})
+
+
+@dataclass(frozen=True)
+class Details:
+    """What stands in `metadata`: canonical JSON text, and the two values the models read."""
+
+    text: str | None = None
+    item_id: str | None = None
+    difficulty: str | None = None
+
+
+def refuse(field: str, expected: str, value: object, step: str) -> NoReturn:
+    """Raise the error that says what was expected, what came, and what to do."""
+    came = repr(value) if isinstance(value, str) else str(cut_off(value))
+    shown = came if len(came) <= 80 else came[:77] + "..."
+    raise InvalidInput(f"{field}: expected {expected}, got {shown}; {step}")
+
+
+def check_id(field: str, value: object) -> str:
+    """A learner's or an event's id: text of 1 to 200 characters; a number is taken as text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or "\0" in value:
+        refuse(field, f"text of 1 to {MAX_TEXT} characters", value, f"send the {field}")
+    return value
+
+
+def check_kind(value: object) -> str:
+    """One of the contract's kinds."""
+    if value not in KINDS:
+        refuse("interaction_type", "one of " + ", ".join(KINDS), value, "send one of them")
+    return str(value)
+
+
+def check_topic(value: object) -> int:
+    """A whole number of at least 0; text such as a CSV file holds is read."""
+    number = value
+    if isinstance(value, str) and re.fullmatch(r"\s*\d{1,19}(\.0*)?\s*", value, re.ASCII):
+        number = int(value.split(".")[0])
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_TOPIC_ID:
+        refuse("topic_id", "a whole number of at least 0", value, "send the topic's number")
+    return number
+
+
+def check_score(value: object) -> float | None:
+    """A fraction in [0, 1], or none (also NaN)."""
+    number = _number(value)
+    if number is None and not _absent(value):
+        refuse("score", "a fraction in [0, 1]", value, "send a number or leave it out")
+    if number is None or 0 <= number <= 1:
+        return None if number is None else number + 0.0  # no negative zero
+    shown = int(number) if number.is_integer() else number
+    refuse("score", "a fraction in [0, 1]", shown, _score_step(number))
+
+
+def _score_step(number: float) -> str:
+    """The next step for a number that is no fraction; its scale is often not known.
+
+    Slightly more than 1 is extra credit or rounding; up to 20, scales of 5, 10 and 20 points are
+    as plausible as percent.
+    """
+    if number < 0:
+        return "send at least 0, or leave it out"
+    if number < 2:
+        return "send at most 1"
+    if 20 < number <= 100:
+        return f"send {number / 100:g}"
+    return "send it divided by the highest score that is possible"
+
+
+def check_duration(value: object) -> int | None:
+    """Seconds, rounded to whole ones, or none (also NaN)."""
+    number = _number(value)
+    if number is None and _absent(value):
+        return None
+    if number is None or not 0 <= number <= MAX_DURATION_SECONDS:
+        expected = f"seconds in [0, {MAX_DURATION_SECONDS}]"
+        refuse("duration_seconds", expected, value, "send seconds or leave it out")
+    return round(number)
+
+
+def check_time(value: object) -> datetime:
+    """A moment in UTC from 1970 on: ISO 8601 text, a datetime, a date; without a zone it is UTC."""
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            moment = None
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        moment = datetime(value.year, value.month, value.day)
+    if isinstance(moment, datetime):
+        try:
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            found = aware.astimezone(UTC)
+        except OverflowError:
+            found = None
+        if found is not None and found >= EARLIEST:
+            return found
+        if found is not None:
+            expected = "a moment from 1970 on"
+            refuse("timestamp", expected, found.isoformat(), "check the sender's clock")
+    refuse("timestamp", "a moment such as 2026-01-31T09:30:00Z", value, "send ISO 8601 in UTC")
+
+
+def latest(now: datetime) -> datetime:
+    """The latest moment that is not refused as future."""
+    return now + timedelta(minutes=MAX_FUTURE_MINUTES)
+
+
+def check_not_future(moment: datetime, until: datetime) -> datetime:
+    """A moment at or before `until` (see `latest`)."""
+    if moment > until:
+        expected = f"a moment at most {MAX_FUTURE_MINUTES} minutes in the future"
+        refuse("timestamp", expected, moment.isoformat(), "check the sender's clock and zone")
+    return moment
+
+
+def check_metadata(value: object) -> Details:
+    """A JSON object, as text or as a dict, or none; the known keys have rules of their own."""
+    found = value
+    if isinstance(value, str):
+        try:
+            found = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            refuse("metadata", "a JSON object", value, "send an object or leave it out")
+    if found is None or found == {}:
+        return Details()
+    if not isinstance(found, dict):
+        refuse("metadata", "a JSON object", value, "send an object or leave it out")
+    if is_nested_deeper(found, MAX_LEVELS):
+        raise InvalidInput(
+            f"metadata: expected at most {MAX_LEVELS} levels of nesting, got more; flatten it"
+        )
+    item, level = found.get("item_id"), found.get("difficulty")
+    if isinstance(item, float) and item.is_integer():
+        item = int(item)
+    if level is not None and level not in LEVELS:
+        refuse("metadata.difficulty", "one of " + ", ".join(LEVELS), level, "send one of them")
+    if not _ANSWERS.isdisjoint(found):
+        _check_answers(found)
+    try:
+        text = orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        refuse("metadata", "a JSON object", value, "send only what JSON can hold")
+    if len(text) > MAX_METADATA:
+        refuse("metadata", f"at most {MAX_METADATA} bytes", len(text), "send less of it")
+    return Details(
+        text.decode(), None if item is None else check_id("metadata.item_id", item), level
+    )
+
+
+_NESTS = (dict, list, tuple)
+
+
+def is_nested_deeper(value: object, levels: int) -> bool:
+    """Tell if objects and lists stand in each other more than so many levels deep.
+
+    Level by level, without recursion: a value may be nested deeper than Python's stack is high.
+    """
+    level: list[Any] = [value] if isinstance(value, _NESTS) else []
+    for _ in range(levels):
+        if not level:
+            return False
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, _NESTS)
+        ]
+    return bool(level)
+
+
+def cut_off(value: Any, levels: int = MAX_LEVELS) -> Any:
+    """Cut what is nested deeper than `levels` plus one, which still breaks the rule.
+
+    JSON's writer and `repr` fail on a value that is nested some hundred levels deep.
+    """
+    if not is_nested_deeper(value, levels):
+        return value
+    if levels < 0:
+        return "..."
+    if isinstance(value, dict):
+        return {name: cut_off(child, levels - 1) for name, child in value.items()}
+    return [cut_off(child, levels - 1) for child in value]
+
+
+def _check_answers(found: dict[str, Any]) -> None:
+    """The keys that answer a recommendation, and the two texts."""
+    rating, helpful = found.get("rating"), found.get("helpful")
+    if rating is not None and (
+        isinstance(rating, bool) or not isinstance(rating, int | float) or not 1 <= rating <= 5
+    ):
+        refuse("metadata.rating", "a number in [1, 5]", rating, "send it or leave it out")
+    if helpful is not None and not isinstance(helpful, bool):
+        refuse("metadata.helpful", "true or false", helpful, "send it or leave it out")
+    for key in ("format", "prediction_id"):
+        if not isinstance(found.get(key), str | None):
+            refuse(f"metadata.{key}", "text", found[key], "send text or leave it out")
+
+
+def _absent(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _number(value: object) -> float | None:
+    """A finite number; None where there is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if isinstance(value, str) and not re.fullmatch(r"[\s\d.eE+-]+", value, re.ASCII):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -1,1 +1,0 @@
-"""Migrations of the database, applied by `sensei.database.upgrade`."""

@@ -1,9 +1,0 @@
-"""Run by Alembic; the connection is handed in by `sensei.database.upgrade`."""
-
-from alembic import context
-
-from sensei.tables import Base
-
-context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
-with context.begin_transaction():
-    context.run_migrations()

@@ -1,0 +1,1 @@
+"""Erasure, tombstones and the preferences of a learner."""

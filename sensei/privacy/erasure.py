@@ -1,0 +1,275 @@
+"""Erasing a learner, and exporting what is held of one: all tables that name learners, and files.
+
+First comes a tombstone (`sensei.privacy.tombstones`), in the transaction that deletes: from then on what
+is still queued, or comes again in a file, is refused. An erasure that was cut off is repeated.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    Connection,
+    Engine,
+    FromClause,
+    Table,
+    column,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    table,
+)
+
+from sensei.privacy import audit_log, tombstones
+from sensei.storage import database
+from sensei.events import rules
+from sensei.errors import StorageUnavailable
+from sensei.app_state import RETRAINING_DUE
+from sensei.storage.sqlite_copy import automatic_copies, remove_unfinished
+from sensei.privacy.suppression import Erasure, add_entries, read_list
+from sensei.storage.tables import Base, Erased, Fact, Learner, ServingState, UserInteraction
+
+_WAIT_SECONDS = 5.0
+_SEARCHED = 20  # for more names at once, rewriting the file is faster than searching it
+
+# Closing a file gives up all locks that the process has on it, SQLite's own too: the next process
+# that left would remove the journal into which this one goes on writing, and the writes were lost
+# (sqlite.org/howtocorrupt.html, 2.2). A process of its own looks into the file.
+_SEARCHER = """
+import mmap, sys
+names = sys.stdin.buffer.read().split(b"\\0")
+with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    print(any(data.find(each) >= 0 for each in names))
+"""
+
+
+def personal_tables() -> list[Table]:
+    """The tables whose rows name a learner, in `user_id`."""
+    return [each for each in Base.metadata.sorted_tables if "user_id" in each.columns]
+
+
+def export(
+    engine: Engine, user_id: str, by: audit_log.Actor | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Everything the database holds of a learner: rows by table, each as its columns say.
+
+    Args:
+        engine: the log's database.
+        user_id: the learner.
+        by: who asks, for the audit log, which is written first.
+
+    Raises:
+        StorageUnavailable: the database cannot be read, or the audit log cannot be written.
+    """
+    with database.writing(engine) as connection:
+        audit_log.record(connection, audit_log.EXPORT, by, learner=user_id)
+    with database.reading(engine) as connection:
+        return {
+            str(table.name): [_plain(row) for row in connection.execute(_theirs(table, user_id))]
+            for table in personal_tables()
+        }
+
+
+def _theirs(table: Table, user_id: str) -> Any:
+    return select(table).where(table.c.user_id == user_id).order_by(*table.primary_key)
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    """Columns as JSON has them; metadata as the object it is."""
+    found = {str(name): value for name, value in row._mapping.items()}  # not SQLAlchemy's names
+    if isinstance(found.get("metadata"), str):
+        found["metadata"] = orjson.loads(found["metadata"])
+    for name, value in found.items():
+        if rules.is_nested_deeper(
+            value, rules.MAX_LEVELS
+        ):  # an older row: JSON's writer has limits
+            found[name] = json.dumps(value)
+    return found
+
+
+def erase(
+    engine: Engine,
+    user_id: str,
+    folders: Sequence[Path],
+    suppression: Path | None = None,
+    by: audit_log.Actor | None = None,
+) -> dict[str, int]:
+    """Erase a learner; see `erase_all`."""
+    return erase_all(engine, [user_id], folders, suppression, by)
+
+
+def erase_all(
+    engine: Engine,
+    user_ids: Collection[str],
+    folders: Sequence[Path],
+    suppression: Path | None = None,
+    by: audit_log.Actor | None = None,
+) -> dict[str, int]:
+    """Erase learners; nothing may be written afterwards about one who was never seen either.
+
+    Args:
+        engine: the log's database.
+        user_ids: the learners.
+        folders: what lies in them is made from the log and removed whole: extracts, caches.
+        suppression: the file that outlives a restored backup, see `sensei.privacy.suppression`; it is
+            written before anything is deleted. None: the erasure is recorded in the database only.
+        by: who asks, for the audit log.
+
+    Returns:
+        Rows deleted by table.
+
+    Raises:
+        StorageUnavailable: something may remain; repeat it.
+    """
+    now = datetime.now(UTC)
+    with database.writing(engine) as connection:
+        tombstones.exclude_writers(connection)
+        for user_id in user_ids:
+            audit_log.record(connection, audit_log.ERASE, by, learner=user_id)
+        key = _key(connection, suppression)
+        digests = {user_id: tombstones.digest(key, user_id) for user_id in user_ids}
+        if suppression is not None:
+            add_entries(suppression, [Erasure(key, digest, now) for digest in digests.values()])
+        for user_id, tombstone in digests.items():
+            _bury(connection, user_id, tombstone, now)
+            _flag_champion(connection, user_id, now)
+        counts = {
+            str(table.name): sum(_delete(connection, table, user_id) for user_id in user_ids)
+            for table in reversed(personal_tables())
+        }
+    empty(folders)
+    if database.is_sqlite(engine.url):
+        _scrub(engine, user_ids)
+        file = Path(str(engine.url.database))
+        remove_unfinished(file)
+        for copy in automatic_copies(file):
+            _erase_in_copy(copy, user_ids)
+    return counts
+
+
+def _key(connection: Connection, suppression: Path | None) -> str:
+    """The key of tombstones; a database without one takes over that of the suppression list."""
+    key = tombstones.key_of(connection)
+    if key is None:
+        listed = read_list(suppression).erasures if suppression else ()
+        key = tombstones.ensure_key(connection, listed[-1].key if listed else None)
+    return key
+
+
+def _delete(connection: Connection, table: FromClause, user_id: str) -> int:
+    theirs = delete(table).where(table.c.user_id == user_id)  # type: ignore[arg-type]
+    return connection.execute(theirs).rowcount
+
+
+def _erase_in_copy(file: Path, user_ids: Collection[str]) -> None:
+    """Erase learners in an automatic copy; its tables may be those of an older version."""
+    engine = database.connect(f"sqlite:///{file}")
+    try:
+        with database.writing(engine) as connection:
+            inspector = inspect(connection)
+            for name in inspector.get_table_names():
+                if "user_id" in {column["name"] for column in inspector.get_columns(name)}:
+                    for user_id in user_ids:
+                        _delete(connection, table(name, column("user_id")), user_id)
+        _scrub(engine, user_ids)
+    finally:
+        engine.dispose()
+
+
+def _bury(connection: Connection, user_id: str, tombstone: str, now: datetime) -> None:
+    """Leave the tombstone, with the learner's revision: the sum of all must never fall."""
+    known = select(Learner.revision).where(Learner.user_id == user_id)
+    revision = (connection.execute(known).scalar() or 0) + 1
+    earlier = connection.execute(
+        delete(Erased).where(Erased.tombstone == tombstone).returning(Erased.revision)
+    ).scalar()
+    row = {"tombstone": tombstone, "revision": revision + (earlier or 0), "erased_at": now}
+    connection.execute(insert(Erased), row)
+
+
+def _flag_champion(connection: Connection, user_id: str, now: datetime) -> None:
+    """Mark the bundle that serves where it may have learnt from the learner."""
+    serving = connection.execute(select(ServingState.bundle, ServingState.updated_at)).first()
+    first = connection.execute(
+        select(func.min(UserInteraction.received_at)).where(UserInteraction.user_id == user_id)
+    ).scalar()
+    if serving is not None and first is not None and first < serving.updated_at:
+        connection.execute(delete(Fact).where(Fact.name == RETRAINING_DUE))
+        value = {
+            "bundle": serving.bundle,
+            "since": now.isoformat(),
+            "reason": "a learner was erased",
+        }
+        connection.execute(insert(Fact).values(name=RETRAINING_DUE, value=value))
+
+
+def empty(folders: Iterable[Path]) -> None:
+    """Remove all that lies in folders.
+
+    Raises:
+        StorageUnavailable: something remains.
+    """
+    for folder in folders:
+        for each in folder.iterdir() if folder.is_dir() else ():
+            try:
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StorageUnavailable(
+                    f"erase: expected to remove {each}, got {error.strerror}; make it writable"
+                ) from error
+
+
+def _scrub(engine: Engine, user_ids: Collection[str]) -> None:
+    """Let the files of SQLite hold the names no more, where the rows were neither.
+
+    Deleted content is overwritten (`secure_delete`), but the journal holds the old pages until it
+    is emptied; and an older file may hold rows that were deleted otherwise.
+    """
+    _empty_journal(engine)
+    # as text, and as JSON columns escape it
+    spelled = {name for each in user_ids for name in (each, json.dumps(each)[1:-1])}
+    if len(user_ids) > _SEARCHED or _file_holds(engine, spelled):
+        with database.storage(engine), engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None, "the pool gave it out"
+            raw.execute("VACUUM")
+        _empty_journal(engine)
+
+
+def _empty_journal(engine: Engine) -> None:
+    """Move the journal into the file and cut it off; waits for whoever still reads old pages."""
+    until = time.monotonic() + _WAIT_SECONDS
+    with database.storage(engine), engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert raw is not None, "the pool gave it out"
+        while raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() > until:
+                raise StorageUnavailable(
+                    "erase: expected the old pages of the log to be free, got a reader of them; "
+                    "repeat it when the run that reads has ended"
+                )
+            time.sleep(0.05)
+
+
+def _file_holds(engine: Engine, names: Iterable[str]) -> bool:
+    """Whether the bytes of SQLite's file hold one of the names."""
+    found = subprocess.run(  # noqa: S603 - our own program, no shell
+        [sys.executable, "-I", "-S", "-c", _SEARCHER, str(engine.url.database)],
+        input="\0".join(names).encode(),  # no argument: those are for all to see
+        capture_output=True,
+    )
+    if found.returncode:
+        said = found.stderr.decode().strip().splitlines()[-1:]
+        raise database.unavailable(engine.url, RuntimeError(*said))
+    return found.stdout.strip() == b"True"

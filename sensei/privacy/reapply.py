@@ -1,0 +1,168 @@
+"""What the suppression list says and a database does not: found, and applied to it again."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, insert, inspect, select, update
+
+from sensei.storage import database, revisions
+from sensei.privacy import tombstones
+from sensei.privacy.erasure import erase_all, personal_tables
+from sensei.privacy.suppression import (
+    Erasure,
+    Revocation,
+    Suppressed,
+    add_entries,
+    read_list,
+)
+from sensei.storage.tables import ApiKey, Erased
+
+_CHUNK = 5_000
+
+
+@dataclass(frozen=True)
+class Unapplied:
+    """What the suppression list says and a database does not.
+
+    Attributes:
+        learners: who are in the database although they were erased.
+        tombstones: erasures under the database's own key that the database does not know.
+        keys: ids of revoked keys that are valid in the database.
+        damaged: lines of the list that cannot be read.
+    """
+
+    learners: frozenset[str] = frozenset()
+    tombstones: tuple[Erasure, ...] = ()
+    keys: tuple[Revocation, ...] = ()
+    damaged: int = 0
+
+    @property
+    def is_older(self) -> bool:
+        """True if the database is older than the list."""
+        return bool(self.learners or self.tombstones or self.keys)
+
+
+def unapplied(engine: Engine, file: Path) -> Unapplied:
+    """Compare a database with the suppression list.
+
+    Raises:
+        StorageUnavailable: one of the two cannot be read.
+    """
+    listed = read_list(file)
+    with database.reading(engine) as connection:
+        return _unapplied(connection, listed)
+
+
+def reapply(engine: Engine, file: Path, folders: Sequence[Path]) -> Unapplied:
+    """Erase and revoke again what the suppression list names.
+
+    Args:
+        engine: of the database, at the newest migration.
+        file: the suppression list.
+        folders: as of `sensei.privacy.erasure.erase`.
+
+    Returns:
+        What was applied.
+
+    Raises:
+        StorageUnavailable: something may not be applied; repeat it.
+    """
+    listed = read_list(file)
+    with database.writing(engine) as connection:
+        tombstones.exclude_writers(connection)
+        found = _unapplied(connection, listed)
+        if found.tombstones:
+            tombstones.ensure_key(connection, found.tombstones[-1].key)
+            rows = [
+                {"tombstone": each.tombstone, "revision": 0, "erased_at": each.at}
+                for each in found.tombstones
+            ]
+            connection.execute(insert(Erased), rows)
+        for revocation in found.keys:
+            named = update(ApiKey).where(ApiKey.key_id == revocation.key_id)
+            connection.execute(named.values(revoked_at=revocation.at))
+        if found.is_older:
+            revisions.raise_all(connection)
+    if found.learners:
+        erase_all(engine, found.learners, folders, file)
+    return found
+
+
+def complete_list(engine: Engine, file: Path) -> int:
+    """Add erasures and revocations that only the database knows to the suppression list.
+
+    They were made on another machine, or before there was a list.
+
+    Returns:
+        The number of added entries.
+
+    Raises:
+        StorageUnavailable: the database cannot be read, or the list not be written.
+    """
+    listed = read_list(file)
+    digests = {each.tombstone for each in listed.erasures}
+    key_ids = {each.key_id for each in listed.revocations}
+    with database.reading(engine) as connection:
+        if not {"erased", "api_keys"} <= set(inspect(connection).get_table_names()):
+            return 0  # an older schema
+        key = tombstones.key_of(connection)
+        erased = connection.execute(select(Erased.tombstone, Erased.erased_at)).all()
+        revoked = select(ApiKey.key_id, ApiKey.revoked_at).where(ApiKey.revoked_at.is_not(None))
+        keys = connection.execute(revoked).all()
+    entries: list[Erasure | Revocation] = [
+        Erasure(key, row.tombstone, row.erased_at)
+        for row in erased
+        if key is not None and row.tombstone not in digests
+    ]
+    entries += [Revocation(*row) for row in keys if row.key_id not in key_ids]
+    add_entries(file, entries)
+    return len(entries)
+
+
+def _unapplied(connection: Connection, listed: Suppressed) -> Unapplied:
+    own = tombstones.key_of(connection) or (listed.erasures[-1].key if listed.erasures else None)
+    by_digest = {each.tombstone: each for each in listed.erasures if each.key == own}
+    absent = [by_digest[digest] for digest in _absent(connection, by_digest)]
+    keys = {each.key for each in listed.erasures}
+    if not absent:  # who has a tombstone here cannot be written about
+        keys.discard(own or "")
+    named = {each.tombstone for each in listed.erasures}
+    learners = (
+        frozenset(
+            name
+            for name in _names(connection)
+            if any(tombstones.digest(key, name) in named for key in keys)
+        )
+        if keys
+        else frozenset()
+    )
+    return Unapplied(learners, tuple(absent), _valid_again(connection, listed), listed.damaged)
+
+
+def _absent(connection: Connection, digests: Collection[str]) -> list[str]:
+    """Digests of which the database holds no tombstone, in their order."""
+    known: set[str] = set()
+    rest = iter(digests)
+    while chunk := list(islice(rest, _CHUNK)):
+        query = select(Erased.tombstone).where(Erased.tombstone.in_(chunk))
+        known.update(connection.execute(query).scalars())
+    return [digest for digest in digests if digest not in known]
+
+
+def _names(connection: Connection) -> set[str]:
+    """All learners about whom there is a row."""
+    return {
+        name
+        for table in personal_tables()
+        for name in connection.execute(select(table.c.user_id).distinct()).scalars()
+        if name is not None
+    }
+
+
+def _valid_again(connection: Connection, listed: Suppressed) -> tuple[Revocation, ...]:
+    query = select(ApiKey.key_id).where(ApiKey.revoked_at.is_(None))
+    valid = set(connection.execute(query).scalars())
+    revoked = {each.key_id: each for each in listed.revocations if each.key_id in valid}
+    return tuple(revoked.values())

@@ -1,0 +1,286 @@
+"""Restoring a backup: what it replaces is kept, later erasures and revocations are applied again.
+
+The restored content is prepared next to an SQLite database and then takes its name, so that the
+database is the old one or the new one at any moment. On PostgreSQL it is replaced in one
+transaction. The caller stops the service first; see `sensei.privacy.reapply` for what is applied.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from sensei.storage import database, postgres_tools, revisions
+from sensei.storage.backup import (
+    POSTGRESQL,
+    SQLITE,
+    TABLES,
+    VIEWS,
+    Content,
+    back_up,
+    connect_read_only,
+)
+from sensei.privacy.erasure import empty
+from sensei.errors import InvalidInput, SenseiError, StorageUnavailable
+from sensei.storage.locks import alone
+from sensei.privacy.reapply import Unapplied, complete_list, reapply
+from sensei.settings import Settings
+from sensei.storage.sqlite_copy import (
+    MODE,
+    beside,
+    copy_name,
+    copy_sqlite,
+    prune_copies,
+    stamp,
+    sync_file,
+)
+from sensei.privacy.suppression import sync_folder
+
+JOBS = ("train", "promotion")
+"""Jobs that write more than the database: none may be under way; see `sensei.storage.locks`."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        before: what was replaced; None if there was nothing, or it could not be read.
+        content: what the database holds now.
+        replaced: the copy of what was replaced; None if there was nothing.
+        reapplied: erasures and revocations that the backup did not know.
+        unread: why the replaced database could not be read, if it could not.
+    """
+
+    before: Content | None
+    content: Content
+    replaced: Path | None
+    reapplied: Unapplied
+    unread: str | None
+
+
+def restore(settings: Settings, file: Path, force: bool = False) -> Restored:
+    """Replace the database by a backup.
+
+    Args:
+        settings: name database, suppression list and folders.
+        file: a backup of `sensei.storage.backup.back_up`, or a copy of an SQLite database.
+        force: go on although others are connected to PostgreSQL.
+
+    Raises:
+        InvalidInput: the file is no backup of such a database.
+        StorageUnavailable: others use the database, or something failed. Unless the sentence says
+            otherwise, nothing was changed.
+    """
+    engine = database.connect(settings.log_url)
+    is_sqlite = database.is_sqlite(engine.url)
+    _check_kind(file, SQLITE if is_sqlite else POSTGRESQL)
+    if is_sqlite:
+        target = Path(str(engine.url.database))
+        if target.exists() and target.samefile(file):
+            raise InvalidInput(f"file: expected a backup, got {file} itself; name another file")
+        _check_sqlite(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        postgres_tools.verify_dump(file)
+        database.refuse_unknown(postgres_tools.dumped_migration(file))
+        _refuse_connected(engine, force)
+    try:
+        with ExitStack() as places, database.storage(engine):
+            for job in JOBS:
+                places.enter_context(alone(engine, job, patience=0))
+            before, unread = _before(engine, settings)
+            if is_sqlite:
+                replaced, reapplied = _replace_sqlite(engine, file, settings)
+            else:
+                replaced, reapplied = _replace_postgres(engine, file, settings, before)
+            empty((settings.runs, settings.evaluations))
+            with database.reading(engine) as connection:
+                return Restored(before, Content.of(connection), replaced, reapplied, unread)
+    finally:
+        engine.dispose()
+
+
+def _check_kind(file: Path, expected: bytes) -> None:
+    try:
+        with file.open("rb") as opened:
+            begin = opened.read(len(SQLITE))
+    except OSError as error:
+        raise InvalidInput(
+            f"file: expected a backup at {file}, got {error.strerror!r}; check the path"
+        ) from error
+    if begin.startswith(expected):
+        return
+    kinds = {SQLITE: "an SQLite database", POSTGRESQL: "a PostgreSQL dump"}
+    got = next((kind for first, kind in kinds.items() if begin.startswith(first)), "another file")
+    raise InvalidInput(
+        f"file: expected {kinds[expected]}, as the database in use is one, got {got}; name a file "
+        "that `sensei db backup` wrote, or set SENSEI_DATABASE_URL to the database that it is for"
+    )
+
+
+def _check_sqlite(file: Path) -> None:
+    """Hold that a file is a database of this software, not a newer one's, and not damaged."""
+    backup = connect_read_only(file)
+    try:
+        with backup.connect() as connection:
+            names = set(inspect(connection).get_table_names())
+            current = MigrationContext.configure(connection).get_current_revision()
+        said = "" if "user_interactions" in names else "a database without user_interactions"
+    except DBAPIError as error:
+        current, said = None, str(error.orig)
+    finally:
+        backup.dispose()
+    if said:
+        raise InvalidInput(
+            f"file: expected a whole backup of the log, got {said!r}; use another one"
+        )
+    database.refuse_unknown(current)
+
+
+def _before(engine: Engine, settings: Settings) -> tuple[Content | None, str | None]:
+    """What will be replaced; its erasures and revocations are taken over into the list."""
+    file = engine.url.database
+    if database.is_sqlite(engine.url) and not Path(str(file)).exists():
+        return None, None
+    try:
+        with database.reading(engine) as connection:
+            content = Content.of(connection)
+        complete_list(engine, settings.suppression)
+    except StorageUnavailable as error:  # a damaged database is what backups are for
+        return None, str(error)
+    finally:
+        engine.dispose()
+    return content if content.rows else None, None
+
+
+def _prepare(url: str, settings: Settings) -> Unapplied:
+    """Bring restored content to today's schema, erasures and revocations."""
+    database.upgrade(url, copy=False)
+    engine = database.connect(url)
+    try:
+        found = reapply(engine, settings.suppression, ())
+        if not found.is_older:
+            with database.writing(engine) as connection:
+                revisions.raise_all(connection)
+    finally:
+        engine.dispose()
+    return found
+
+
+# SQLite
+
+
+def _replace_sqlite(
+    engine: Engine, file: Path, settings: Settings
+) -> tuple[Path | None, Unapplied]:
+    target = Path(str(engine.url.database))
+    with _only_user(target), beside(copy_name(target, "restoring")) as part:
+        part.unlink()  # the copy refuses a name that is taken
+        try:
+            copy_sqlite(file, part)
+        except sqlite3.OperationalError:
+            raise  # of the folder, such as a full disk
+        except sqlite3.DatabaseError as error:
+            raise InvalidInput(
+                f"file: expected a whole backup of the log, got {str(error)!r}; use another one"
+            ) from error
+        found = _prepare(f"sqlite:///{part}", settings)
+        with closing(sqlite3.connect(part)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+        sync_file(part)
+        replaced = _set_aside(target)
+        part.replace(target)
+        sync_folder(target.parent)
+    prune_copies(target, "replaced")
+    return replaced, found
+
+
+@contextmanager
+def _only_user(file: Path) -> Iterator[None]:
+    """Hold a database file that nobody else has open; a damaged one cannot be held.
+
+    Who uses a database in WAL mode holds a shared lock as long as it is open, and leaving that
+    mode asks for the exclusive one.
+
+    Raises:
+        StorageUnavailable: somebody else has it open; nothing was changed.
+    """
+    if not file.exists():
+        yield
+        return
+    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise StorageUnavailable(
+                    f"restore: expected nobody to use {file}, got a process that has it open; "
+                    "stop the service, runs and `sensei up`, then repeat"
+                ) from error
+        yield
+
+
+def _set_aside(file: Path) -> Path | None:
+    """Give the present database a second name, and its journal that one only."""
+    if not file.exists():
+        return None
+    replaced = copy_name(file, "replaced")
+    try:
+        os.link(file, replaced)
+    except OSError:  # a file system without links
+        file.rename(replaced)
+    replaced.chmod(MODE)
+    for suffix in ("-wal", "-shm"):
+        journal = Path(f"{file}{suffix}")
+        if journal.exists():  # of a damaged file: the next one must not read it
+            journal.rename(f"{replaced}{suffix}")
+    return replaced
+
+
+# PostgreSQL
+
+
+def _replace_postgres(
+    engine: Engine, file: Path, settings: Settings, before: Content | None
+) -> tuple[Path | None, Unapplied]:
+    replaced = None
+    if before is not None:
+        settings.replaced.mkdir(parents=True, exist_ok=True)
+        replaced = back_up(settings.log_url, settings.replaced / f"replaced.{stamp()}.dump").file
+    postgres_tools.load_dump(engine, file, [*TABLES, "alembic_version"], VIEWS)
+    try:
+        return replaced, _prepare(settings.log_url, settings)
+    except SenseiError as error:
+        raise StorageUnavailable(
+            f"restore: the backup is in place, but expected it to be brought up to date, got: "
+            f"{error}; then run `sensei db upgrade` and `sensei db reapply`"
+        ) from error
+
+
+def _refuse_connected(engine: Engine, force: bool) -> None:
+    """Hold that nobody else is connected: a worker would go on with what it remembers.
+
+    Raises:
+        StorageUnavailable: somebody is.
+    """
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND usename IS NOT NULL AND pid <> pg_backend_pid() "
+        "AND coalesce(backend_type, 'client backend') = 'client backend'"  # null: another user's
+    )
+    with database.reading(engine) as connection:
+        found = connection.execute(others).scalar_one()
+    engine.dispose()
+    if found and not force:
+        raise StorageUnavailable(
+            f"restore: expected nobody else in the database, got {found} connections; stop the "
+            "service and runs on all machines, then repeat, or add --force"
+        )

@@ -1,0 +1,94 @@
+"""Who was erased: a keyed digest of the name, so that a queued write does not bring it back.
+
+The key is a fact of the database, made with the first erasure: whoever sees a digest alone cannot
+try names on it.
+"""
+
+import hmac
+import secrets
+from collections.abc import Iterable
+
+import orjson
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sensei.errors import LearnerErased
+from sensei.storage.revisions import signs
+from sensei.storage.tables import Fact
+
+_KEY = "erasure_key"
+_LOCK = 7_366_729  # any number that nobody else locks in this database
+_CHUNK = 5_000  # names a statement: databases bound its parameters
+
+
+def ensure_key(connection: Connection, adopted: str | None = None) -> str:
+    """The key of this database in hex; stored first where it has none yet.
+
+    Args:
+        connection: in a writing transaction.
+        adopted: the key to store then, such as that of the suppression list; None makes one.
+    """
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    fact = dialect.insert(Fact).values(name=_KEY, value=adopted or secrets.token_hex(32))
+    connection.execute(fact.on_conflict_do_nothing())
+    key = key_of(connection)
+    assert key is not None, "it was stored a line above"
+    return key
+
+
+def digest(key: str, user_id: str) -> str:
+    """The tombstone of a learner under a key in hex."""
+    return hmac.digest(bytes.fromhex(key), user_id.encode(), "sha256").hex()
+
+
+def erased(connection: Connection, user_ids: Iterable[str]) -> set[str]:
+    """Those of some learners who were erased; to ask before anything is written about them.
+
+    No erasure begins until the transaction of `connection` ends: what it writes is taken along.
+    """
+    _lock(connection, "pg_advisory_xact_lock_shared")
+    key = key_of(connection)
+    if key is None:
+        return set()
+    names = {digest(key, user_id): user_id for user_id in user_ids}
+    cursor, found, digests = connection.connection.cursor(), set(), list(names)
+    for start in range(0, len(digests), _CHUNK):
+        chunk = digests[start : start + _CHUNK]
+        places = signs(connection, len(chunk))
+        cursor.execute(f"SELECT tombstone FROM erased WHERE tombstone IN ({places})", chunk)  # noqa: S608
+        found |= {names[tombstone] for (tombstone,) in cursor.fetchall()}
+    return found
+
+
+def refuse_erased(connection: Connection, user_ids: Iterable[str]) -> None:
+    """Hold that nobody of these was erased; see `erased`.
+
+    Raises:
+        LearnerErased: somebody was.
+    """
+    if erased(connection, user_ids):
+        raise LearnerErased(
+            "user_id: expected a learner whose data may be kept, got one who was erased; "
+            "give a new account an id of its own"
+        )
+
+
+def exclude_writers(connection: Connection) -> None:
+    """Let nobody write about learners until the transaction ends; waits for those who do."""
+    _lock(connection, "pg_advisory_xact_lock")
+
+
+def _lock(connection: Connection, function: str) -> None:
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+        connection.connection.cursor().execute(f"SELECT {function}({_LOCK})")
+
+
+def key_of(connection: Connection) -> str | None:
+    """The key of this database in hex; None before the first erasure."""
+    cursor = connection.connection.cursor()  # the driver's own: every single write asks
+    cursor.execute(f"SELECT value FROM facts WHERE name = '{_KEY}'")  # noqa: S608
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    value = row[0] if connection.dialect.name == "postgresql" else orjson.loads(row[0])
+    return str(value)

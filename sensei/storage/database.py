@@ -1,0 +1,460 @@
+"""The database behind the log: engine, migrations, and its errors in words."""
+
+import re
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg.pq import TransactionStatus
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    PoolProxiedConnection,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from sensei.storage.database_file import DatabaseFile
+from sensei.errors import InvalidInput, SchemaMismatch, StorageUnavailable
+from sensei.storage.sqlite_copy import copy_name, copy_sqlite, prune_copies
+
+if sys.platform != "win32":
+    import fcntl
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_MILLISECONDS = 2000  # a writer waits this long for another one, then the caller is told
+_FILE = "database_file"  # the execution option that holds an engine's file
+NETWORK = {
+    "connect_timeout": "5",  # seconds
+    "keepalives_idle": "5",  # seconds without a word until the server's machine is asked
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",  # milliseconds until what was sent must have been received
+}
+"""Connections to PostgreSQL; what the address says otherwise is kept."""
+
+
+class Deadlines(NamedTuple):
+    """Longest waits for PostgreSQL, in seconds.
+
+    Attributes:
+        lock: for a lock that another connection holds.
+        statement: for a statement; for a server that is silent, a second more.
+    """
+
+    lock: float
+    statement: float
+
+
+PATIENT = Deadlines(lock=30, statement=3600)
+"""For runs and commands."""
+
+STEADY = Deadlines(lock=2, statement=30)
+"""For what the service does in the background."""
+
+PROMPT = Deadlines(lock=2, statement=4)
+"""For what a request waits for; its own deadline is shorter, and a thread waits so long."""
+
+
+class Answering(psycopg.Connection[Any]):
+    """A connection with a deadline of its own, for a server that is silent: stopped, or cut off.
+
+    The server's own limits (`statement_timeout`, `lock_timeout`) cannot help there, and those of
+    TCP do not, because the server's machine still acknowledges what it receives.
+    """
+
+    answer_seconds: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for an answer until the deadline, then close the connection."""
+        try:
+            return super().wait(gen, interval, self.answer_seconds if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.close()  # the answer may come yet, and nobody waits for it
+            raise
+
+
+def connect(url: str, deadlines: Deadlines = PATIENT, file: DatabaseFile | None = None) -> Engine:
+    """An engine for SQLite or PostgreSQL; opens no connection yet.
+
+    Args:
+        url: of the database.
+        deadlines: of PostgreSQL; SQLite waits for a lock `BUSY_MILLISECONDS` at most.
+        file: what several engines of a process hold to be SQLite's file; by default the engine
+            holds to what it opens first, until it is disposed of.
+
+    Raises:
+        InvalidInput: the address names neither.
+    """
+    parsed = _parse(url)
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if not is_sqlite(parsed):
+        parsed = parsed.update_query_dict(NETWORK | dict(parsed.query))
+        postgres = create_engine(parsed, pool_pre_ping=True)
+        event.listen(postgres, "do_connect", _connect_postgres)
+        event.listen(postgres, "connect", partial(_prepare_postgres, deadlines))
+        return postgres
+    held = file or DatabaseFile(str(parsed.database))
+    engine = create_engine(parsed, execution_options={_FILE: held})
+    event.listen(engine, "do_connect", lambda *_: held.check())
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", lambda *_: held.pin())
+    event.listen(engine, "begin", _begin_sqlite)
+    if file is None:
+        event.listen(engine, "engine_disposed", lambda _: held.close())
+    return engine
+
+
+def database_file(url: str) -> DatabaseFile | None:
+    """SQLite's file, for several engines to hold to; None of PostgreSQL."""
+    parsed = _parse(url)
+    return DatabaseFile(str(parsed.database)) if is_sqlite(parsed) else None
+
+
+def file_of(engine: Engine) -> DatabaseFile | None:
+    """SQLite's file that an engine holds to; None of PostgreSQL."""
+    found: DatabaseFile | None = engine.get_execution_options().get(_FILE)
+    return found
+
+
+def _parse(url: str) -> URL:
+    """The address in its parts; an error must not show it, for it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        got = "what cannot be read as an address"
+    else:
+        if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+            return parsed
+        if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
+            return parsed
+        got = f"{parsed.drivername} without a file" if is_sqlite(parsed) else parsed.drivername
+    raise InvalidInput(
+        f"database: expected postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE, got {got}"
+        "; correct SENSEI_DATABASE_URL (or --to)"
+    )
+
+
+def is_sqlite(url: URL) -> bool:
+    """Whether the URL names an SQLite file."""
+    return url.get_backend_name() == "sqlite"
+
+
+def _connect_postgres(
+    _dialect: Any, _record: Any, arguments: Sequence[Any], named: dict[str, Any]
+) -> Answering:
+    return Answering.connect(*arguments, **named)
+
+
+def _prepare_postgres(deadlines: Deadlines, connection: Answering, _record: Any) -> None:
+    # Not by the address (`options`): poolers such as PgBouncer refuse that.
+    connection.answer_seconds = deadlines.statement + 1
+    autocommit, connection.autocommit = connection.autocommit, True
+    connection.execute(
+        f"SET lock_timeout = {int(1000 * deadlines.lock)}; "
+        f"SET statement_timeout = {int(1000 * deadlines.statement)}"
+    )
+    connection.autocommit = autocommit
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by guessing
+    for pragma in (
+        f"busy_timeout = {BUSY_MILLISECONDS}",
+        "page_size = 8192",  # a third more rows a second than 4096; counts for a new file only
+        "journal_mode = WAL",
+        "synchronous = FULL",  # acknowledged means durable
+        "cache_size = -64000",
+        "foreign_keys = ON",
+        "secure_delete = ON",  # what is erased is overwritten, not only left out
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes its lock at once: upgrading a read lock later can fail without waiting.
+    immediate = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def detached(engine: Engine) -> PoolProxiedConnection:
+    """A connection that the pool has given away; each statement is a transaction of its own.
+
+    Raises:
+        StorageUnavailable: the database does not answer.
+    """
+    refuse_moved(engine)
+    with storage(engine):
+        connection = engine.raw_connection()
+        connection.detach()
+        if not is_sqlite(engine.url):
+            connection.dbapi_connection.autocommit = True  # type: ignore[union-attr]
+    return connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction that writes nothing.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    refuse_moved(engine)
+    with storage(engine), engine.connect() as connection:
+        yield connection
+
+
+def refuse_moved(engine: Engine) -> None:
+    """Hold that SQLite's file was in its place when it was last looked at.
+
+    Raises:
+        StorageUnavailable: it was not.
+    """
+    if file := file_of(engine):
+        file.refuse()
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction that is committed at the end, or rolled back on any error.
+
+    Raises:
+        StorageUnavailable: the database cannot be written; or SQLite's file was moved meanwhile,
+            and what was written is not in the one at its path.
+    """
+    file = file_of(engine)
+    if file:
+        file.check()
+    with (
+        storage(engine),
+        engine.connect().execution_options(writes=True) as connection,
+        connection.begin(),
+    ):
+        yield connection
+    if file:
+        file.check()
+
+
+@contextmanager
+def storage(engine: Engine) -> Iterator[None]:
+    """Say a database's own errors in one sentence with the next step."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error, psycopg.Error, OSError) as error:
+        if file := file_of(engine):
+            file.note(error)
+        raise unavailable(engine.url, error) from error
+
+
+@contextmanager
+def turn(engine: Engine) -> Iterator[None]:
+    """Wait in line for SQLite's lock, among processes that write little and often.
+
+    SQLite itself lets writers look again after pauses of up to 100 ms: one that comes back at once
+    passes all who sleep. Here the system wakes who waits; a process that dies leaves the line.
+
+    Raises:
+        StorageUnavailable: the folder of the database cannot be written.
+    """
+    if sys.platform == "win32" or not is_sqlite(engine.url):
+        yield
+        return
+    with storage(engine), Path(f"{engine.url.database}-turn").open("a") as line:
+        fcntl.flock(line, fcntl.LOCK_EX)
+        yield
+
+
+def unavailable(url: URL, error: BaseException) -> StorageUnavailable:
+    """The error to raise for a database error."""
+    said = str(getattr(error, "orig", error)).strip()
+    line, step = _telling(said or type(error).__name__, url)
+    return StorageUnavailable(
+        f"database: expected {url.render_as_string()} to answer, got {line!r}; {step}"
+    )
+
+
+def _telling(said: str, url: URL) -> tuple[str, str]:
+    """The line of an error that a next step is known for, else the first, and the step."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    steps = {**_STEPS, **(_SQLITE_STEPS if is_sqlite(url) else _postgres_steps(url))}
+    for line in lines:  # several attempts to connect are listed below a heading
+        for pattern, step in steps.items():
+            if re.search(pattern, line):
+                return line, step
+    return lines[0], f"check {'SENSEI_HOME' if is_sqlite(url) else 'SENSEI_DATABASE_URL'}"
+
+
+_UPGRADE = "run `sensei db upgrade`"
+_SPACE = "free some space, then repeat"
+_STEPS = {
+    r"disk.* full|disk I/O.* full|No space": _SPACE,
+    r"already exists": "its tables were not made by `sensei db upgrade`: name another database",
+}
+"""Pattern of an error of either database -> the next step."""
+
+_WRITABLE = "make the file and its folder writable, or choose another SENSEI_HOME"
+_SQLITE_STEPS = {
+    r"readonly|Read-only|ermission denied": _WRITABLE,
+    r"unable to open": "make its folder writable, or choose another SENSEI_HOME",
+    r"locked": "another process is writing: repeat in a moment",
+    r"no such (table|column)": _UPGRADE,
+    r"not a database": "it is no SQLite file: restore a backup, or choose another SENSEI_HOME",
+    r"malformed": "the file is damaged: restore a backup with `sensei db restore FILE`",
+}
+
+
+def _postgres_steps(url: URL) -> dict[str, str]:
+    """Pattern of an error of PostgreSQL -> the next step."""
+    name, user = url.database or url.username, url.username
+    return {
+        r'database ".*" does not exist': (
+            f"create it with `createdb {name}`, then run `sensei db upgrade`; or correct the name "
+            "in SENSEI_DATABASE_URL"
+        ),
+        r'role ".*" does not exist': (
+            f"create it with `createuser {user or 'NAME'}`, or correct the user in "
+            "SENSEI_DATABASE_URL"
+        ),
+        r"does not exist": _UPGRADE,
+        r"permission denied": "grant its user all rights on the schema and tables, then repeat",
+        r"read-only transaction": "name the primary server in SENSEI_DATABASE_URL, not a standby",
+        r"password authentication failed|no password supplied": (
+            "correct user and password in SENSEI_DATABASE_URL"
+        ),
+    }
+
+
+def arrow_url(url: URL) -> str:
+    """The URL as connectorx spells it; a socket folder stands where the host would."""
+    if is_sqlite(url):
+        return "sqlite://" + quote(str(Path(url.database or "").resolve()))
+    folder = url.query.get("host")
+    who = quote(url.username or "", safe="")
+    if url.password:
+        who += ":" + quote(str(url.password), safe="")
+    host = quote(str(folder), safe="") if folder else str(url.host or "localhost")
+    port = f":{url.port}" if url.port else ""
+    return f"postgresql://{who}@{host}{port}/{quote(url.database or '', safe='')}"
+
+
+def upgrade(url: str, copy: bool = True) -> Path | None:
+    """Bring the database to the newest migration; makes it, and its folder, where absent.
+
+    Args:
+        url: of the database.
+        copy: copy an SQLite file before it is changed, next to it; the newest copies are kept.
+
+    Returns:
+        The copy, if one was made.
+
+    Raises:
+        StorageUnavailable: it cannot be made or written, or is newer than this software.
+    """
+    engine = connect(url)
+    with storage(engine):
+        if is_sqlite(engine.url) and engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    config, kept = _config(), None
+    try:
+        with writing(engine) as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+            refuse_unknown(current)
+            if copy and is_sqlite(engine.url) and current not in (None, _migrations()[0]):
+                kept = _keep_copy(Path(str(engine.url.database)), f"migration-{current}")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+    return kept
+
+
+def _keep_copy(file: Path, kind: str) -> Path:
+    """Copy a database as it is; the caller holds the lock for writing."""
+    copy = copy_name(file, kind)
+    copy_sqlite(file, copy)
+    prune_copies(file, "migration-*")
+    return copy
+
+
+def is_outdated(url: str) -> str | None:
+    """The migration of a database that `upgrade` would change; None of a new or current one.
+
+    Raises:
+        StorageUnavailable: the database does not answer, or is newer than this software.
+    """
+    engine = connect(url)
+    try:
+        with reading(engine) as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+    refuse_unknown(current)
+    return None if current == _migrations()[0] else current
+
+
+def check(engine: Engine) -> None:
+    """Hold that the database is at the newest migration.
+
+    Raises:
+        StorageUnavailable: it is absent, older, or newer than this software.
+    """
+    refuse_moved(engine)
+    check_file(engine)
+    with reading(engine) as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    refuse_unknown(current)
+    if current != (newest := _migrations()[0]):
+        raise SchemaMismatch(
+            f"database: expected migration {newest}, got {current or 'none'}; "
+            "run `sensei db upgrade`"
+        )
+
+
+def check_file(engine: Engine) -> None:
+    """Hold that the file of an SQLite database exists: connecting would make it.
+
+    Raises:
+        StorageUnavailable: it does not.
+    """
+    database = engine.url.database
+    if is_sqlite(engine.url) and database and not Path(database).exists():
+        raise StorageUnavailable(
+            f"database: expected a file at {database}, got none; run `sensei db upgrade`"
+        )
+
+
+def refuse_unknown(current: str | None) -> None:
+    """Refuse a migration that this software does not have."""
+    known = _migrations()
+    if current is not None and current not in known:
+        raise SchemaMismatch(
+            f"database: expected a migration up to {known[0]}, got {current}; "
+            "use the newer software that wrote it, or choose another SENSEI_HOME"
+        )
+
+
+@cache
+def _migrations() -> list[str]:
+    """All that this software has, the newest first."""
+    return [each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config

@@ -1,0 +1,54 @@
+"""Moving a database to another one, such as SQLite to PostgreSQL."""
+
+from sqlalchemy import func, insert, select, text
+
+from sensei.storage import database
+from sensei.errors import InvalidInput
+from sensei.events.log import open_log
+from sensei.storage.tables import Base
+
+_CHUNK = 5_000
+
+
+def copy_database(from_url: str, to_url: str) -> dict[str, int]:
+    """Copy every table into an empty database, in one transaction; the old one is only read.
+
+    Args:
+        from_url: a database at the newest migration.
+        to_url: another one; made and migrated where absent.
+
+    Returns:
+        Rows copied by table.
+
+    Raises:
+        InvalidInput: the target holds rows already.
+        StorageUnavailable: one of the two does not answer.
+    """
+    source = open_log(from_url)
+    database.upgrade(to_url)
+    target = open_log(to_url)
+    counts = {}
+    with database.reading(source.engine) as old, database.writing(target.engine) as new:
+        for table in Base.metadata.sorted_tables:
+            if new.execute(select(func.count()).select_from(table)).scalar():
+                raise InvalidInput(
+                    f"db copy: expected an empty database, got rows in {table.name}; "
+                    "name a new database"
+                )
+            counts[table.name] = 0
+            for chunk in old.execute(select(table)).mappings().partitions(_CHUNK):
+                new.execute(insert(table), [dict(row) for row in chunk])
+                counts[table.name] += len(chunk)
+            if new.dialect.name == "postgresql" and "id" in table.columns:
+                new.execute(text(_next_key(table.name)))
+    source.close()
+    target.close()
+    return counts
+
+
+def _next_key(table: str) -> str:
+    """PostgreSQL does not notice keys that were given: tell it where to go on."""
+    return (
+        f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), MAX(id)) "  # noqa: S608
+        f"FROM {table} HAVING COUNT(*) > 0"
+    )

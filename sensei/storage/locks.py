@@ -1,0 +1,86 @@
+"""One at a time, across processes and machines, for a job that writes to more than the database."""
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import Connection, Engine, func, select
+
+from sensei.storage.database import is_sqlite, storage
+from sensei.errors import StorageUnavailable
+
+if sys.platform != "win32":
+    import fcntl
+
+PATIENCE_SECONDS = 60.0
+"""After so long the one who waits is told."""
+
+_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+
+
+@contextmanager
+def alone(
+    engine: Engine,
+    job: str,
+    patience: float = PATIENCE_SECONDS,
+    waits: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """Hold the only place for a job; others write to the database meanwhile.
+
+    The system frees the place of a process that dies: there is nothing to clean up.
+
+    Args:
+        engine: of the database: on SQLite a file beside it is the place, on PostgreSQL a lock of
+            the server, which other machines wait for too.
+        job: its name.
+        patience: seconds to wait where another holds the place.
+        waits: called once where that is so.
+
+    Raises:
+        StorageUnavailable: the database does not answer, or another holds the place for longer.
+    """
+    with storage(engine):
+        place = _open(engine, job)
+    with closing(place):
+        with storage(engine):
+            if not _taken(place, job):
+                waits()
+                _wait(place, job, patience)
+        yield
+
+
+def _wait(place: Connection | IO[str], job: str, patience: float) -> None:
+    until, pause = time.monotonic() + patience, _PAUSE_SECONDS
+    while not _taken(place, job):
+        if time.monotonic() > until:
+            raise StorageUnavailable(
+                f"{job}: expected no other one under way, got one that takes more than "
+                f"{patience:.0f} s; see what it waits for, then repeat"
+            )
+        time.sleep(pause)
+        pause = min(1.2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _open(engine: Engine, job: str) -> Connection | IO[str]:
+    if is_sqlite(engine.url):
+        return Path(f"{engine.url.database}-{job}").open("a")
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    connection.detach()  # closed at the end, not given back to the pool: that frees the place
+    return connection
+
+
+def _taken(place: Connection | IO[str], job: str) -> bool:
+    if isinstance(place, Connection):
+        key = int.from_bytes(hashlib.sha256(job.encode()).digest()[:8], signed=True)
+        return bool(place.execute(select(func.pg_try_advisory_lock(key))).scalar())
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Migrations of the database, applied by `sensei.storage.database.upgrade`."""

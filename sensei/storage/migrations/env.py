@@ -1,0 +1,9 @@
+"""Run by Alembic; the connection is handed in by `sensei.storage.database.upgrade`."""
+
+from alembic import context
+
+from sensei.storage.tables import Base
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,99 @@
+"""How many writes touched each learner: raised by every writer, read before every answer."""
+
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, cast
+
+import orjson
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, update
+
+from sensei.storage import database
+from sensei.errors import StorageUnavailable
+from sensei.storage.tables import Learner
+
+_SINCE = 1_577_836_800  # 2020-01-01 UTC, in seconds since 1970
+
+
+class Revisions:
+    """Reads revisions over one connection that stays open: SQLAlchemy's pool costs ten times more.
+
+    For one thread at a time; each reading is a transaction of its own.
+
+    Args:
+        engine: whose database is read; connected to at the first question.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sqlite = database.is_sqlite(engine.url)
+        self._connection: PoolProxiedConnection | None = None
+        self._execute: Any = None
+
+    def of(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """How many writes touched each learner; those never seen are left out.
+
+        Raises:
+            StorageUnavailable: the database cannot be read.
+        """
+        kept = self._connection is not None
+        try:
+            return self._read(user_ids)
+        except StorageUnavailable:
+            self.close()
+            if not kept:
+                raise
+        return self._read(user_ids)  # what was kept may have been cut since
+
+    def close(self) -> None:
+        """Give the connection back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with database.storage(self._engine):
+                connection.close()
+
+    def _read(self, user_ids: Sequence[str]) -> dict[str, int]:
+        places = signs(self._engine, len(user_ids))
+        # One row, because SQLite gives Python's lock away and takes it back at each row.
+        columns = "json_group_object(user_id, revision)" if self._sqlite else "user_id, revision"
+        query = f"SELECT {columns} FROM learners WHERE user_id IN ({places})"  # noqa: S608
+        database.refuse_moved(self._engine)
+        with database.storage(self._engine):
+            if self._connection is None:
+                self._connection = database.detached(self._engine)
+                self._execute = cast("Any", self._connection.dbapi_connection).execute
+            rows = self._execute(query, user_ids).fetchall()
+        return dict(orjson.loads(rows[0][0]) if self._sqlite else rows)
+
+
+def raise_revisions(connection: Connection, user_ids: Collection[str]) -> None:
+    """Count one more write for each learner; makes those never seen."""
+    if user_ids:
+        # Sorted, so that two writers of the same learners cannot wait for each other.
+        connection.connection.cursor().executemany(
+            f"INSERT INTO learners (user_id, revision) VALUES ({signs(connection, 1)}, 1) "  # noqa: S608
+            "ON CONFLICT (user_id) DO UPDATE SET revision = learners.revision + 1",
+            [(user_id,) for user_id in sorted(user_ids)],
+        )
+
+
+def raise_all(connection: Connection) -> None:
+    """Raise all revisions beyond any that was ever seen, after older content came back.
+
+    What is cached by a revision, of a learner or of the whole log, is then valid no more. The step
+    is the time in seconds: no learner was written about once a second.
+    """
+    step = int(time.time()) - _SINCE
+    connection.execute(update(Learner).values(revision=Learner.revision + step))
+
+
+def conflict(event_id: str) -> str:
+    """The sentence about an event id that came with two payloads."""
+    return (
+        f"event_id: expected the payload that first came with it, got another for {event_id!r}; "
+        "give a new event an id of its own"
+    )
+
+
+def signs(through: Connection | Engine, count: int) -> str:
+    """Places for so many values in a statement of the driver."""
+    return ", ".join(["?" if through.dialect.name == "sqlite" else "%s"] * count)

@@ -1,0 +1,139 @@
+"""Copies of an SQLite database in use: consistent, verified, durable, for the owner only."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from sensei.errors import InvalidInput, StorageUnavailable
+from sensei.privacy.suppression import sync_folder
+
+KEPT = 3
+"""Automatic copies of each kind that are kept: the newest ones."""
+
+MODE = 0o600
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def copy_sqlite(source: Path, target: Path) -> None:
+    """Copy a database by SQLite's online backup; writers go on meanwhile.
+
+    Args:
+        source: a database file, in use or not.
+        target: a file that does not exist yet; it is there whole, or not at all.
+
+    Raises:
+        InvalidInput: the target exists.
+        StorageUnavailable: the copy is damaged.
+        sqlite3.Error: the source cannot be read, or the target not be written.
+        OSError: the target cannot be written.
+    """
+    with beside(target) as part:
+        with closing(read_only(source)) as old, closing(sqlite3.connect(part)) as new:
+            old.backup(new)
+            new.execute("PRAGMA journal_mode = DELETE")  # one file, without a journal beside it
+            verify(new, target)
+        publish(part, target)
+
+
+def read_only(source: Path) -> sqlite3.Connection:
+    """A connection that only reads; one without a journal may lie in a read-only folder."""
+    unused = "" if Path(f"{source}-wal").exists() else "&immutable=1"
+    writable = os.access(source.parent, os.W_OK)
+    mode = "mode=ro" if writable else f"mode=ro{unused}"
+    return sqlite3.connect(f"file:{quote(str(source))}?{mode}", uri=True)
+
+
+def verify(connection: sqlite3.Connection, file: Path) -> None:
+    """Hold that SQLite finds no damage.
+
+    Raises:
+        StorageUnavailable: it does.
+    """
+    said = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if said != "ok":
+        raise StorageUnavailable(
+            f"database: expected {file} to be whole, got {said!r}; use another copy"
+        )
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """An empty file next to a target, to write and then publish; removed at the end.
+
+    Raises:
+        InvalidInput: the target exists.
+        OSError: the folder cannot be written.
+    """
+    _refuse_existing(target)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, MODE))
+    try:
+        yield part
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{part}{suffix}").unlink(missing_ok=True)
+
+
+def publish(part: Path, target: Path) -> None:
+    """Give a finished file its name, durably; an existing file is never overwritten."""
+    sync_file(part)
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        _refuse_existing(target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _refuse_existing(target)
+        part.rename(target)
+    sync_folder(target.parent)
+
+
+def sync_file(file: Path) -> None:
+    """Write a file's content to the disk."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise InvalidInput(
+            f"file: expected a name that is free, got {target}, which exists; name another one"
+        )
+
+
+def copy_name(database: Path, kind: str) -> Path:
+    """A free name for an automatic copy, next to the database."""
+    return database.with_name(f"{database.name}.{kind}.{stamp()}.backup")
+
+
+def stamp() -> str:
+    """The time in UTC, as names of files have it."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z"
+
+
+def automatic_copies(database: Path, kind: str = "*") -> list[Path]:
+    """Copies that were made of a database automatically, the newest first."""
+    found = database.parent.glob(f"{database.name}.{kind}.backup")
+    return sorted(found, key=lambda copy: copy.name.split(".")[-2], reverse=True)
+
+
+def prune_copies(database: Path, kind: str) -> None:
+    """Remove all but the newest copies of a kind."""
+    for copy in automatic_copies(database, kind)[KEPT:]:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{copy}{suffix}").unlink(missing_ok=True)
+
+
+def remove_unfinished(database: Path) -> None:
+    """Remove automatic copies that a crash cut off."""
+    for part in database.parent.glob(f".{database.name}.*.backup.*"):
+        part.unlink(missing_ok=True)

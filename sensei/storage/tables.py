@@ -1,0 +1,235 @@
+"""The tables of the database: the log, what is derived from it, and what was decided."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BIG_KEY = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
+
+
+class UtcMicroseconds(TypeDecorator[datetime]):
+    """An aware UTC datetime in Python, microseconds since 1970 (BIGINT) in the database.
+
+    Integers because text would have to be parsed: millions of rows are read per second.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Store the moment as an integer."""
+        return None if value is None else to_microseconds(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Read the integer as a moment in UTC."""
+        return None if value is None else to_datetime(value)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Microseconds from 1970 to an aware moment, without rounding."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """The UTC moment so many microseconds after 1970."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+
+class UserInteraction(Base):
+    """One action of a learner; never changed, only appended, quarantined or erased."""
+
+    __tablename__ = "user_interactions"
+    __table_args__ = (
+        UniqueConstraint("user_id", "event_id", name="uq_user_interactions_event"),
+        Index("ix_user_interactions_user_time", "user_id", "timestamp"),
+        Index("ix_user_interactions_time", "timestamp"),
+        {"sqlite_autoincrement": True},  # the key of an erased row is never given again
+    )
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    event_id: Mapped[str] = mapped_column(String)
+    user_id: Mapped[str] = mapped_column(String)
+    interaction_type: Mapped[str] = mapped_column(String)
+    topic_id: Mapped[int] = mapped_column(BigInteger)
+    score: Mapped[float | None] = mapped_column(Float(53))
+    duration_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    timestamp: Mapped[datetime] = mapped_column(UtcMicroseconds)
+    # Both stand in the metadata too; extracted once, so that reading parses no JSON.
+    item_id: Mapped[str | None] = mapped_column(String)
+    difficulty: Mapped[str | None] = mapped_column(String)
+    received_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+    # `metadata` is taken on a declarative class; JSON as text is what Arrow readers can read.
+    event_metadata: Mapped[str | None] = mapped_column("metadata", Text)
+
+
+class Learner(Base):
+    """A learner with at least one write; `revision` counts the writes that touched it."""
+
+    __tablename__ = "learners"
+
+    user_id: Mapped[str] = mapped_column(String, primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    style_override: Mapped[str | None] = mapped_column(String)
+
+
+class Erased(Base):
+    """A learner of whom nothing is kept, known by a keyed digest: see `sensei.privacy.tombstones`."""
+
+    __tablename__ = "erased"
+
+    tombstone: Mapped[str] = mapped_column(String, primary_key=True)
+    # What the learner's revision was: the sum of all revisions must never fall.
+    revision: Mapped[int] = mapped_column(BigInteger)
+    erased_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+
+
+class Topic(Base):
+    """A topic of the curriculum."""
+
+    __tablename__ = "topics"
+
+    topic_id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True, autoincrement=False)
+    title: Mapped[str] = mapped_column(String)
+    domain: Mapped[str] = mapped_column(String)
+    prerequisites: Mapped[list[int]] = mapped_column(JSON, default=list)
+    minutes: Mapped[int | None] = mapped_column(Integer)
+
+
+class Resource(Base):
+    """Something to read, watch or do about a topic."""
+
+    __tablename__ = "resources"
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    topic_id: Mapped[int] = mapped_column(ForeignKey("topics.topic_id"), index=True)
+    kind: Mapped[str] = mapped_column(String)
+    title: Mapped[str] = mapped_column(String)
+    url: Mapped[str] = mapped_column(String)
+    minutes: Mapped[int | None] = mapped_column(Integer)
+
+
+class Prediction(Base):
+    """An answer that was served: to whom, what, by which version, and from which inputs."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (Index("ix_predictions_user_time", "user_id", "created_at"),)
+
+    prediction_id: Mapped[str] = mapped_column(String, primary_key=True)
+    user_id: Mapped[str] = mapped_column(String)
+    kind: Mapped[str] = mapped_column(String)  # recommendation, difficulty or learning_path
+    topic_id: Mapped[int | None] = mapped_column(BigInteger)  # asked about, where one was
+    model: Mapped[str] = mapped_column(String)
+    version: Mapped[str | None] = mapped_column(String)  # a counting policy has none
+    bundle: Mapped[str | None] = mapped_column(String)
+    arm: Mapped[str] = mapped_column(String)
+    propensity: Mapped[float] = mapped_column(Float(53))  # of a learner to be in that arm
+    fallback: Mapped[str | None] = mapped_column(String)  # why no model answered
+    answer: Mapped[Any] = mapped_column(JSON)  # as shown: places are positions
+    candidates: Mapped[Any] = mapped_column(JSON, nullable=True)  # [topic, probability], best first
+    inputs: Mapped[Any] = mapped_column(JSON, nullable=True)  # name -> numbers that the model read
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds, index=True)
+
+
+class Promotion(Base):
+    """One line of the ledger: a version became champion, or was to become it."""
+
+    __tablename__ = "promotions"
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    model: Mapped[str] = mapped_column(String, index=True)
+    from_version: Mapped[str | None] = mapped_column(String)
+    to_version: Mapped[str] = mapped_column(String)
+    bundle: Mapped[str | None] = mapped_column(String)
+    status: Mapped[str] = mapped_column(String)
+    decided_by: Mapped[str] = mapped_column(String)
+    reason: Mapped[Any] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcMicroseconds)
+
+
+class ServingState(Base):
+    """What serving must load: one row, the pointer."""
+
+    __tablename__ = "serving_state"
+
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    bundle: Mapped[str] = mapped_column(String)
+    updated_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+
+
+class Quarantined(Base):
+    """A row that was refused, or taken out of the valid interactions, with the reason."""
+
+    __tablename__ = "quarantine"
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    digest: Mapped[str] = mapped_column(String, unique=True)
+    interaction_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    user_id: Mapped[str | None] = mapped_column(String, index=True)
+    event_id: Mapped[str | None] = mapped_column(String)
+    source: Mapped[str] = mapped_column(String)
+    reason: Mapped[str] = mapped_column(String)
+    expectation: Mapped[str] = mapped_column(String)
+    row: Mapped[Any] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+
+
+class Fact(Base):
+    """A named value about the database itself: a demo mark, what the previous run saw."""
+
+    __tablename__ = "facts"
+
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    value: Mapped[Any] = mapped_column(JSON)
+
+
+class ApiKey(Base):
+    """A key of the service; the key itself is shown once and never stored."""
+
+    __tablename__ = "api_keys"
+
+    key_id: Mapped[str] = mapped_column(String, primary_key=True)
+    role: Mapped[str] = mapped_column(String)
+    digest: Mapped[str] = mapped_column(String)
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcMicroseconds)
+
+
+class AuditEntry(Base):
+    """Who did what, when and from where; a learner is known by a keyed digest only."""
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+    actor: Mapped[str] = mapped_column(String)
+    action: Mapped[str] = mapped_column(String)
+    origin: Mapped[str] = mapped_column(String)
+    subject: Mapped[str | None] = mapped_column(String)
+    detail: Mapped[Any] = mapped_column(JSON)
+
+
+VALID_INTERACTIONS = (
+    "SELECT * FROM user_interactions WHERE NOT EXISTS "
+    "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id)"
+)
+"""What the view `valid_interactions` selects: training and serving read nothing else."""

@@ -1,0 +1,1 @@
+"""Endpoints by subject, with the schemas of requests and responses."""

@@ -1,0 +1,75 @@
+"""BentoML's own endpoints, for its clients; the same engine answers.
+
+They stand below `/bento`: `POST /predict` is the platform's route. Coroutines, because the
+engine answers one question at a time; BentoML would run plain functions in several threads.
+"""
+
+from typing import Any
+
+import bentoml
+import numpy as np
+from bentoml.exceptions import InvalidArgument, ServiceUnavailable
+from numpy.typing import NDArray
+
+from sensei.errors import InvalidInput, NothingServed
+from serving.app import app
+from serving.api.request_schemas import (
+    MAX_ROWS,
+    Asked,
+    DifficultyQuery,
+    RecommendationsQuery,
+    parse,
+)
+
+PATH = "/bento"
+"""Where these endpoints stand."""
+
+
+class NativeEndpoints:
+    """What `bentoml.SyncHTTPClient` finds."""
+
+    @bentoml.api(  # type: ignore[untyped-decorator]
+        route=f"{PATH}/predict", batchable=True, max_batch_size=MAX_ROWS, max_latency_ms=1_000
+    )
+    async def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the model whose inputs these are says of each row.
+
+        Args:
+            features: (n, 20) inputs of the recommendation model, or (n, 4) of the difficulty model.
+
+        Returns:
+            (n, topics) probability of each topic being next, or (n, 3) expected success.
+        """
+        try:
+            found = app.state.engine.predict(features.tolist())
+        except InvalidInput as error:
+            raise InvalidArgument(str(error)) from None
+        except NothingServed as error:
+            raise ServiceUnavailable(str(error)) from None
+        return np.array(found["predictions"], np.float32)
+
+    @bentoml.api(route=f"{PATH}/recommend")  # type: ignore[untyped-decorator]
+    async def recommend(self, user_id: str, count: int = 3) -> dict[str, Any]:
+        """The topics a learner should turn to next."""
+        asked = _parsed(RecommendationsQuery, username=user_id, count=count)
+        await app.state.engine.prepare(asked.username)
+        found: dict[str, Any] = app.state.engine.recommend_next_topics(asked.username, asked.count)
+        return found
+
+    @bentoml.api(route=f"{PATH}/suggest_difficulty")  # type: ignore[untyped-decorator]
+    async def suggest_difficulty(self, user_id: str, topic_id: int) -> dict[str, Any]:
+        """The level of a learner's next quiz on a topic."""
+        asked = _parsed(DifficultyQuery, username=user_id, topic_id=topic_id)
+        await app.state.engine.prepare(asked.username)
+        found: dict[str, Any] = app.state.engine.suggest_quiz_difficulty(
+            asked.username, asked.topic_id
+        )
+        return found
+
+
+def _parsed(model: type[Asked], **values: Any) -> Asked:
+    """What is asked, or the refusal in BentoML's terms."""
+    try:
+        return parse(model, values)
+    except InvalidInput as error:
+        raise InvalidArgument(str(error)) from None

@@ -1,0 +1,300 @@
+"""What the platform sends about learners, and what it gets back when it is on the disk."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, RootModel, TypeAdapter, WithJsonSchema
+
+from sensei.events import rules
+from sensei.contracts import KINDS, LEVELS, Format
+from sensei.errors import InvalidInput
+from serving.api.response_schemas import Answer, Level
+from serving.api.request_schemas import Query, TopicId, Username
+
+MAX_BATCH = 1_000
+"""Most events of one request."""
+
+Style = Literal["visual", "kinesthetic", "mixed"]
+
+
+def _named(name: str, rule: Callable[[Any], Any]) -> BeforeValidator:
+    """A rule of the log, speaking of the field under the name that it bears in a request."""
+
+    def check(value: Any) -> Any:
+        try:
+            return rule(value)
+        except InvalidInput as error:
+            raise InvalidInput(name + str(error)[str(error).index(":") :]) from None
+
+    return BeforeValidator(check)
+
+
+def _optional(rule: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else rule(value)
+
+
+def _text(name: str) -> Any:
+    return _named(name, _optional(lambda value: rules.check_id(name, value)))
+
+
+def _scored(value: Any) -> float:
+    score = rules.check_score(value)
+    if score is None:
+        rules.refuse("score", "a fraction in [0, 1]", value, "send the share of points")
+    return score
+
+
+def _level(value: Any) -> str | None:
+    return rules.check_metadata({"difficulty": value}).difficulty
+
+
+def _told(name: str) -> Any:
+    """A value that stands in the metadata as it came."""
+
+    def check(value: Any) -> Any:
+        rules.check_metadata({name: value})
+        return value
+
+    return _named(name, check)
+
+
+_TEXT = {"type": ["string", "integer", "null"], "minLength": 1, "maxLength": rules.MAX_TEXT}
+_SECONDS = {"type": ["number", "null"], "minimum": 0, "maximum": rules.MAX_DURATION_SECONDS}
+_MOMENT = {"type": ["string", "null"], "format": "date-time"}
+
+EventId = Annotated[
+    str | None,
+    _text("event_id"),
+    Field(description="Yours; sent again, the event is kept once. Made here where it is absent"),
+    WithJsonSchema(_TEXT),
+]
+Duration = Annotated[
+    int | None,
+    _named("duration", rules.check_duration),
+    Field(description="Seconds it took", examples=[240]),
+    WithJsonSchema(_SECONDS),
+]
+Moment = Annotated[
+    datetime | None,
+    _named("timestamp", _optional(rules.check_time)),
+    Field(description="When it ended, ISO 8601; now where it is absent"),
+    WithJsonSchema(_MOMENT),
+]
+PredictionId = Annotated[
+    str | None,
+    _text("prediction_id"),
+    Field(description="The answer of ours that led to it"),
+    WithJsonSchema(_TEXT),
+]
+
+
+LearnerId = Annotated[
+    Username,
+    WithJsonSchema(
+        {**TypeAdapter(Username).json_schema(), "type": ["string", "integer"]},
+    ),
+]
+"""The same in a body, where a number is taken as text."""
+
+
+class OfLearner(Query):
+    """A path that names a learner."""
+
+    username: Username
+
+
+class QuizSubmission(Query):
+    """Body of `POST /api/learning/{username}/submit-quiz`."""
+
+    topic_id: TopicId
+    score: Annotated[
+        float,
+        BeforeValidator(_scored),
+        Field(description="a fraction in [0, 1]", examples=[0.85]),
+        WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+    ]
+    duration: Duration = None
+    event_id: EventId = None
+    timestamp: Moment = None
+    difficulty: Annotated[
+        Level | None, _named("difficulty", _level), Field(description="Of the quiz")
+    ] = None
+    item_id: Annotated[str | None, _text("item_id"), WithJsonSchema(_TEXT)] = None
+    prediction_id: PredictionId = None
+
+    def event(self, user_id: str) -> dict[str, Any]:
+        """The event that it is."""
+        return {
+            "user_id": user_id,
+            "interaction_type": "quiz_complete",
+            "topic_id": self.topic_id,
+            "score": self.score,
+            "duration_seconds": self.duration,
+            "event_id": self.event_id,
+            "timestamp": self.timestamp,
+            "metadata": _given(self, "difficulty", "item_id", "prediction_id"),
+        }
+
+
+class RecommendationFeedback(Query):
+    """Body of `POST /api/user/{username}/feedback/recommendation`."""
+
+    topic_id: TopicId
+    helpful: Annotated[
+        bool | None,
+        _told("helpful"),
+        Field(description="true or false", examples=[True]),
+    ] = None
+    rating: Annotated[
+        float | None,
+        _told("rating"),
+        Field(description="From 1 to 5", examples=[4]),
+        WithJsonSchema({"type": ["number", "null"], "minimum": 1, "maximum": 5}),
+    ] = None
+    event_id: EventId = None
+    timestamp: Moment = None
+    prediction_id: PredictionId = None
+
+    def event(self, user_id: str) -> dict[str, Any]:
+        """The event that it is.
+
+        Raises:
+            InvalidInput: it says neither whether the recommendation helped nor how much.
+        """
+        if self.helpful is None and self.rating is None:
+            rules.refuse("helpful", "true or false, or a rating", None, "send one of them")
+        return {
+            "user_id": user_id,
+            "interaction_type": "feedback_recommendation",
+            "topic_id": self.topic_id,
+            "event_id": self.event_id,
+            "timestamp": self.timestamp,
+            "metadata": _given(self, "helpful", "rating", "prediction_id"),
+        }
+
+
+def _given(sent: BaseModel, *names: str) -> dict[str, Any] | None:
+    found = {name: getattr(sent, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None} or None
+
+
+class TimeSpent(Query):
+    """Body of `POST /api/knowledge-base/{doc_id}/view`."""
+
+    username: LearnerId
+    duration: Annotated[
+        int,
+        _named("duration", rules.check_duration),
+        Field(description="seconds spent with it", examples=[300]),
+        WithJsonSchema(_SECONDS | {"type": "number"}),
+    ]
+    event_id: EventId = None
+    timestamp: Moment = None
+
+
+def _doc_id(value: Any) -> int:
+    try:
+        return rules.check_topic(value)
+    except InvalidInput:
+        rules.refuse("doc_id", "a whole number of at least 0", value, "send the resource's number")
+
+
+class DocumentQuery(Query):
+    """Path and query of `GET /api/knowledge-base/{doc_id}`."""
+
+    doc_id: Annotated[
+        int,
+        BeforeValidator(_doc_id),
+        Field(description="The resource's number", examples=[1]),
+        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": rules.MAX_TOPIC_ID}),
+    ]
+
+
+class ViewQuery(DocumentQuery):
+    """The same of a learner, whose view is logged."""
+
+    username: Annotated[Username | None, Field(description="Whose view it is")] = None
+    event_id: EventId = None
+
+
+class SentEvent(BaseModel):
+    """An event as the log's contract has it; only a description: `sensei.events.append` checks."""
+
+    user_id: LearnerId
+    interaction_type: Annotated[str, WithJsonSchema({"enum": list(KINDS)})]
+    topic_id: TopicId
+    score: Annotated[float | None, Field(ge=0, le=1)] = None
+    duration_seconds: Annotated[int | None, WithJsonSchema(_SECONDS)] = None
+    event_id: EventId = None
+    timestamp: Moment = None
+    metadata: Annotated[
+        dict[str, Any] | None,
+        Field(description=f"item_id, difficulty ({', '.join(LEVELS)}), rating, helpful, ..."),
+    ] = None
+
+
+def _one_or_many(value: Any) -> Any:
+    many = isinstance(value, list)
+    if not isinstance(value, Mapping) and not (many and 1 <= len(value) <= MAX_BATCH):
+        got = f"{len(value)} events" if many else value
+        rules.refuse("body", f"an event, or a list of 1 to {MAX_BATCH}", got, "send it so")
+    return value
+
+
+_EVENT = SentEvent.model_json_schema() | {"additionalProperties": False}
+
+
+class SentEvents(
+    RootModel[
+        Annotated[
+            Any,
+            BeforeValidator(_one_or_many),
+            WithJsonSchema(
+                {
+                    "anyOf": [
+                        _EVENT,
+                        {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": MAX_BATCH},
+                    ]
+                }
+            ),
+        ]
+    ]
+):
+    """One event, or a list of them that is recorded as a whole or not at all."""
+
+
+class RecordedEvent(Answer):
+    """An event as the log holds it."""
+
+    event_id: str
+    user_id: str
+    interaction_type: str
+    topic_id: int
+    score: float | None
+    duration_seconds: int | None
+    timestamp: datetime
+    metadata: dict[str, Any] | None
+
+
+class RecordedEvents(Answer):
+    """Events as the log holds them, in the order in which they were sent."""
+
+    interactions: list[RecordedEvent]
+
+
+class Recorded(RootModel[RecordedEvent | RecordedEvents]):
+    """An event, or several where a list was sent."""
+
+
+class Document(Answer):
+    """Something to read, watch or do about a topic."""
+
+    doc_id: int
+    topic_id: int
+    topic: str = Field(description="The topic's title")
+    title: str
+    format: Format
+    url: str
+    minutes: int | None
+    view: RecordedEvent | None = Field(description="What was logged; null without a username")

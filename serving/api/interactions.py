@@ -1,0 +1,203 @@
+"""What the platform tells about a learner: answered when it is on the disk."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sensei.errors import InvalidBatch, InvalidInput
+from serving.api import examples
+from serving.http.endpoints import Endpoint, answer
+from serving.api.request_schemas import Query
+from serving.api.event_schemas import (
+    Document,
+    DocumentQuery,
+    OfLearner,
+    QuizSubmission,
+    RecommendationFeedback,
+    Recorded,
+    RecordedEvent,
+    SentEvents,
+    TimeSpent,
+    ViewQuery,
+)
+
+if TYPE_CHECKING:
+    from sensei.curriculum import Resource, Topic
+    from sensei.events.append import Row
+    from serving.storage.learner_data import Records
+
+VIEWS = {"text": "text_read", "video": "video_view", "lab": "resource_view"}
+"""The kind of event that opening a resource of a format is."""
+
+_MAY_FAIL = (409, 410, 503)
+_AT_ONCE = 50  # events that are checked without leaving the event loop
+
+
+async def submit_quiz(request: Request, asked: OfLearner, sent: QuizSubmission) -> Response:
+    """Record a quiz."""
+    return answer(await _record_one(request, sent.event(asked.username)))
+
+
+async def recommendation_feedback(
+    request: Request, asked: OfLearner, sent: RecommendationFeedback
+) -> Response:
+    """Record what a learner thinks of a recommendation."""
+    return answer(await _record_one(request, sent.event(asked.username)))
+
+
+async def log_interactions(request: Request, asked: Query, sent: SentEvents) -> Response:  # noqa: ARG001
+    """Record an event, or a list of them: all or none."""
+    if isinstance(sent.root, Mapping):
+        return answer(await _record_one(request, sent.root))
+    return answer({"interactions": await _record(request, sent.root)})
+
+
+async def view_document(request: Request, asked: ViewQuery) -> Response:
+    """A resource; of a named learner, his view of it is recorded first, unless it is for HEAD."""
+    topic, resource = found = await _find(request, asked.doc_id)
+    view = None
+    if asked.username is not None and request.method == "GET":
+        event = _about(found, asked.username, VIEWS[resource.kind])
+        view = await _record_one(request, event | {"event_id": asked.event_id})
+    elif asked.username is None and asked.event_id is not None:
+        raise InvalidInput("username: expected whose view it is, got nothing; send username=")
+    return answer(
+        {
+            "doc_id": asked.doc_id,
+            "topic_id": topic.topic_id,
+            "topic": topic.title,
+            "title": resource.title,
+            "format": resource.kind,
+            "url": resource.url,
+            "minutes": resource.minutes,
+            "view": view,
+        }
+    )
+
+
+async def spend_time(request: Request, asked: DocumentQuery, sent: TimeSpent) -> Response:
+    """Record how long a learner spent with a resource."""
+    found = await _find(request, asked.doc_id)
+    event = _about(found, sent.username, "resource_view")
+    told = {
+        "duration_seconds": sent.duration,
+        "event_id": sent.event_id,
+        "timestamp": sent.timestamp,
+    }
+    return answer(await _record_one(request, event | told))
+
+
+def _about(found: "tuple[Topic, Resource]", user_id: str, kind: str) -> dict[str, Any]:
+    topic, resource = found
+    return {
+        "user_id": user_id,
+        "interaction_type": kind,
+        "topic_id": topic.topic_id,
+        "metadata": {"format": resource.kind, "doc_id": resource.resource_id},
+    }
+
+
+async def _find(request: Request, doc_id: int) -> "tuple[Topic, Resource]":
+    records: Records = request.app.state.worker.records
+    found = await records.find(doc_id)
+    if found is None:
+        raise HTTPException(
+            404, f"doc_id: expected a resource of the curriculum, got {doc_id}; see its resources"
+        )
+    return found
+
+
+async def _record_one(request: Request, event: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return (await _record(request, [event]))[0]
+    except InvalidBatch as error:
+        raise InvalidInput(str(error)) from None  # there is no place to name
+
+
+async def _record(request: Request, events: Sequence[Any]) -> list[dict[str, Any]]:
+    from sensei.events import append  # here: the process above the workers needs no database
+
+    check = partial(append.entries, events, datetime.now(UTC))
+    # A thousand events take 20 ms to check: that long no other request may wait.
+    submission = check() if len(events) <= _AT_ONCE else await asyncio.to_thread(check)
+    rows = await request.app.state.worker.recorder.log_interactions(submission)
+    return [_as_recorded(row) for row in rows]
+
+
+def _as_recorded(row: "Row") -> dict[str, Any]:
+    from sensei.storage.tables import to_datetime
+
+    return {
+        "event_id": row.event_id,
+        "user_id": row.user_id,
+        "interaction_type": row.interaction_type,
+        "topic_id": row.topic_id,
+        "score": row.score,
+        "duration_seconds": row.duration_seconds,
+        "timestamp": to_datetime(row.timestamp),
+        "metadata": None if row.metadata is None else orjson.loads(row.metadata),
+    }
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST",
+        "/api/learning/{username}/submit-quiz",
+        submit_quiz,
+        "A quiz was finished",
+        RecordedEvent,
+        OfLearner,
+        QuizSubmission,
+        statuses=_MAY_FAIL,
+        example=examples.QUIZ,
+    ),
+    Endpoint(
+        "POST",
+        "/api/user/{username}/feedback/recommendation",
+        recommendation_feedback,
+        "What a learner thinks of a recommendation",
+        RecordedEvent,
+        OfLearner,
+        RecommendationFeedback,
+        statuses=_MAY_FAIL,
+        example=examples.FEEDBACK,
+    ),
+    Endpoint(
+        "POST",
+        "/api/interactions",
+        log_interactions,
+        "One event of any kind, or a list of them, all or none",
+        Recorded,
+        body=SentEvents,
+        statuses=_MAY_FAIL,
+        example={"interactions": [examples.QUIZ, examples.FEEDBACK]},
+    ),
+    Endpoint(
+        "POST",
+        "/api/knowledge-base/{doc_id}/view",
+        spend_time,
+        "How long a learner spent with a resource",
+        RecordedEvent,
+        DocumentQuery,
+        TimeSpent,
+        statuses=(404, *_MAY_FAIL),
+        example=examples.TIME_SPENT,
+    ),
+    Endpoint(
+        "GET",
+        "/api/knowledge-base/{doc_id}",
+        view_document,
+        "A resource; with a username his view of it is recorded",
+        Document,
+        ViewQuery,
+        statuses=(404, *_MAY_FAIL),
+        example=examples.DOCUMENT,
+    ),
+)

@@ -1,0 +1,146 @@
+"""What a learner may ask of us: his format, all that is held of him, and that nothing be held."""
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.api import examples
+from serving.http.auth import CALLER
+from serving.api.response_schemas import Answer
+from serving.http.endpoints import Endpoint, answer
+from serving.api.request_schemas import Query
+from serving.api.event_schemas import OfLearner, Style
+
+if TYPE_CHECKING:
+    from sensei.privacy.audit_log import Actor
+    from serving.storage.learner_data import Records
+
+
+class StyleChoice(Query):
+    """Body of `PUT /api/user/{username}/learning-style`."""
+
+    learning_style: Style | None = Field(
+        description="visual, kinesthetic or mixed; null to leave it to what is observed",
+        examples=["visual"],
+    )
+
+
+class StyleEvidence(Answer):
+    """Events that the observed preference is read from."""
+
+    video_views: int
+    text_reads: int
+    practice_attempts: int
+    quiz_attempts: int
+
+
+class LearningStyle(Answer):
+    """Which format a learner turns to; it claims no gain from it (Pashler et al. 2008)."""
+
+    learning_style: Style = Field(description="The learner's own choice, else what is observed")
+    observed: Style
+    override: Style | None
+    evidence: StyleEvidence
+    fallback: str | None = Field(description="Why nothing was observed; null where it was")
+
+
+class Export(Answer):
+    """Everything that is held of a learner."""
+
+    user_id: str
+    held: dict[str, list[dict[str, Any]]] = Field(description="Rows by table")
+
+
+class Erasure(Answer):
+    """A learner of whom nothing is held any more; what is sent about him from now on is refused."""
+
+    erased: dict[str, int] = Field(description="Rows erased by table")
+
+
+async def learning_style(request: Request, asked: OfLearner) -> Response:
+    """The format that a learner turns to."""
+    return answer(await _records(request).learning_style(asked.username))
+
+
+async def choose_learning_style(request: Request, asked: OfLearner, sent: StyleChoice) -> Response:
+    """Keep the format that a learner chose."""
+    return answer(await _records(request).choose_style(asked.username, sent.learning_style))
+
+
+async def export_learner(request: Request, asked: OfLearner) -> Response:
+    """Everything that is held of a learner."""
+    records, name, by = _records(request), asked.username, _caller(request)
+    found = await records.export(name, by)
+    if found is None:
+        raise HTTPException(
+            404, f"username: expected one of whom something is held, got {name!r:.80}; check it"
+        )
+    return Response(found, media_type="application/json")
+
+
+async def erase_learner(request: Request, asked: OfLearner) -> Response:
+    """Erase a learner."""
+    records, by = _records(request), _caller(request)
+    return answer({"erased": await records.erase(asked.username, by)})
+
+
+def _caller(request: Request) -> "Actor":
+    """Who asks, for the audit log."""
+    from sensei.privacy.audit_log import Actor  # here: the process above the workers needs no database
+
+    key = request.scope.get(CALLER)
+    address = request.client.host if request.client else "socket"
+    return Actor(f"key {key}" if key else "no key", f"HTTP {address}")
+
+
+def _records(request: Request) -> "Records":
+    records: Records = request.app.state.worker.records
+    return records
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "GET",
+        "/api/user/{username}/learning-style",
+        learning_style,
+        "Which format a learner turns to",
+        LearningStyle,
+        OfLearner,
+        example=examples.LEARNING_STYLE,
+    ),
+    Endpoint(
+        "PUT",
+        "/api/user/{username}/learning-style",
+        choose_learning_style,
+        "The learner's own choice of format",
+        LearningStyle,
+        OfLearner,
+        StyleChoice,
+        statuses=(410, 503),
+        example=examples.LEARNING_STYLE,
+    ),
+    Endpoint(
+        "GET",
+        "/api/user/{username}",
+        export_learner,
+        "Everything that is held of a learner",
+        Export,
+        OfLearner,
+        statuses=(404, 503),
+        example=examples.EXPORT,
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/user/{username}",
+        erase_learner,
+        "Erase a learner: all that is held is deleted, nothing new is taken in",
+        Erasure,
+        OfLearner,
+        scope="operator",
+        statuses=(503,),
+        example=examples.ERASURE,
+    ),
+)

@@ -1,0 +1,114 @@
+"""What the platform asks about a learner; nothing is decided here."""
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.api import examples
+from serving.api.response_schemas import (
+    Difficulty,
+    LearningPath,
+    Predictions,
+    Recommendations,
+)
+from serving.http.endpoints import Endpoint, answer
+from serving.api.request_schemas import (
+    DifficultyQuery,
+    LearningPathQuery,
+    PredictBody,
+    Query,
+    RecommendationsQuery,
+)
+
+if TYPE_CHECKING:
+    from serving.engine.engine import Engine
+
+
+async def recommendations(request: Request, asked: RecommendationsQuery) -> Response:
+    """The topics a learner should turn to next."""
+    engine = await _prepared(request, asked.username)
+    found = engine.recommend_next_topics(
+        asked.username,
+        asked.count,
+        exclude_mastered=asked.exclude_mastered,
+        only_new=asked.only_new,
+        respect_prerequisites=asked.respect_prerequisites,
+    )
+    return answer(found)
+
+
+async def suggest_difficulty(request: Request, asked: DifficultyQuery) -> Response:
+    """The level of a learner's next quiz on a topic."""
+    engine = await _prepared(request, asked.username)
+    return answer(engine.suggest_quiz_difficulty(asked.username, asked.topic_id))
+
+
+async def learning_path(request: Request, asked: LearningPathQuery) -> Response:
+    """The next steps of a learner to a goal."""
+    engine = await _prepared(request, asked.username)
+    found = engine.adapt_learning_path(
+        asked.username,
+        asked.steps,
+        topic_id=asked.topic_id,
+        domain=asked.domain,
+        preferred=asked.format,
+    )
+    return answer(found)
+
+
+async def predict(request: Request, _: Query, sent: PredictBody) -> Response:
+    """What a model answers to inputs."""
+    return answer(_engine(request).predict(sent.features, sent.model))
+
+
+async def _prepared(request: Request, user_id: str) -> "Engine":
+    engine = _engine(request)
+    await engine.prepare(user_id)
+    return engine
+
+
+def _engine(request: Request) -> "Engine":
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/api/user/{username}/recommendations",
+        recommendations,
+        "What to study next",
+        Recommendations,
+        RecommendationsQuery,
+        example=examples.RECOMMENDATIONS,
+    ),
+    Endpoint(
+        "GET",
+        "/api/learning/topic/{topic_id}/difficulty/suggest",
+        suggest_difficulty,
+        "How hard the next quiz should be",
+        Difficulty,
+        DifficultyQuery,
+        example=examples.DIFFICULTY,
+    ),
+    Endpoint(
+        "GET",
+        "/api/user/{username}/learning-path",
+        learning_path,
+        "The next steps to a goal",
+        LearningPath,
+        LearningPathQuery,
+        example=examples.LEARNING_PATH,
+    ),
+    Endpoint(
+        "POST",
+        "/predict",
+        predict,
+        "A model asked directly",
+        Predictions,
+        body=PredictBody,
+        statuses=(503,),
+        example=examples.PREDICTIONS,
+    ),
+)

@@ -1,0 +1,177 @@
+"""What a request may hold, and the sentence a caller reads when it does not."""
+
+from functools import partial
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from sensei.events import rules
+from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, Format, Input
+from sensei.errors import InvalidInput
+
+MAX_COUNT = 50
+"""Most topics one request may ask for."""
+
+MAX_FAULTS = 10
+"""Most faults that a refusal names: a body may hold a hundred thousand fields of no meaning."""
+
+MAX_ROWS = 100
+"""Most rows of inputs that one request may hold."""
+
+# The rules of the log: who or what cannot be logged cannot be asked about.
+Username = Annotated[
+    str,
+    BeforeValidator(partial(rules.check_id, "username")),
+    Field(description=f"text of 1 to {rules.MAX_TEXT} characters", examples=["testuser"]),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": rules.MAX_TEXT,
+            "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
+        }
+    ),
+]
+TopicId = Annotated[
+    int,
+    BeforeValidator(rules.check_topic),
+    Field(description="a whole number of at least 0", examples=[1]),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": rules.MAX_TOPIC_ID}),
+]
+
+
+class Query(BaseModel):
+    """Base of all requests: unknown fields are refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecommendationsQuery(Query):
+    """Path and query of `GET /api/user/{username}/recommendations`."""
+
+    username: Username
+    count: int = Field(
+        3, ge=1, le=MAX_COUNT, description=f"a whole number from 1 to {MAX_COUNT}", examples=[3]
+    )
+    exclude_mastered: bool = Field(
+        False, description="true or false: leave out what the learner has mastered", examples=[True]
+    )
+    only_new: bool = Field(
+        False, description="true or false: only what the learner has not met", examples=[True]
+    )
+    respect_prerequisites: bool = Field(
+        False,
+        description="true or false: leave out what builds on topics not finished",
+        examples=[True],
+    )
+
+
+class DifficultyQuery(Query):
+    """Path and query of `GET /api/learning/topic/{topic_id}/difficulty/suggest`."""
+
+    topic_id: TopicId
+    username: Username
+
+
+class LearningPathQuery(Query):
+    """Path and query of `GET /api/user/{username}/learning-path`."""
+
+    username: Username
+    topic_id: TopicId | None = Field(
+        None, description="a topic as the goal: a whole number of at least 0", examples=[12]
+    )
+    domain: str | None = Field(
+        None, description="a domain of the catalogue as the goal", examples=["Cryptography"]
+    )
+    steps: int = Field(
+        5, ge=1, le=MAX_COUNT, description=f"a whole number from 1 to {MAX_COUNT}", examples=[5]
+    )
+    format: Format | None = Field(None, description="one of text, video, lab", examples=["video"])
+
+
+def _row_schema(contract: tuple[Input, ...]) -> list[dict[str, Any]]:
+    """A row of inputs as an object and as a list, in JSON schema."""
+    numbers = {
+        each.name: {
+            "type": "integer" if each.is_id else "number",
+            "minimum": each.low,
+            "maximum": each.high,
+            "description": each.formula,
+        }
+        for each in contract
+    }
+    count = len(contract)
+    return [
+        {
+            "type": "object",
+            "properties": numbers,
+            "required": list(numbers),
+            "additionalProperties": False,
+        },
+        {
+            "type": "array",
+            "prefixItems": list(numbers.values()),
+            "minItems": count,
+            "maxItems": count,
+        },
+    ]
+
+
+class PredictBody(Query):
+    """Body of `POST /predict`."""
+
+    features: Annotated[
+        Any,
+        WithJsonSchema(
+            {"anyOf": [*_row_schema(RECOMMENDATION_INPUTS), *_row_schema(DIFFICULTY_INPUTS)]}
+        ),
+    ] = Field(
+        description="a row of inputs by name or in order, or a list of rows",
+        examples=[[1.5, 0.7, 0.1, 8.0]],
+    )
+    model: str | None = Field(
+        None,
+        description="recommendation, difficulty, or the candidate that serves as one of them "
+        "(such as reference)",
+        examples=["difficulty"],
+    )
+
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def parse(model: type[Asked], values: Any) -> Asked:
+    """The request that `values` hold.
+
+    Args:
+        model: what is expected.
+        values: path parameters and query, as text; or what stood in a JSON body.
+
+    Raises:
+        InvalidInput: what was expected, what came, what to send.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        said = [_sentence(model, each) for each in faults[:MAX_FAULTS]]
+        if len(faults) > MAX_FAULTS:
+            said.append(f"{len(faults) - MAX_FAULTS} faults more; mend these first")
+        raise InvalidInput(". ".join(said)) from None
+
+
+def _sentence(model: type[BaseModel], error: Any) -> str:
+    place = error["loc"]
+    if not place:
+        fields = ", ".join(model.model_fields)
+        return f"body: expected an object of {fields}, got {error['input']!r:.80}; send one"
+    path, name = ".".join(map(str, place)), str(place[0])
+    field = model.model_fields.get(name)
+    if field is None:
+        known = ", ".join(model.model_fields) or "nothing"
+        return f"{path}: expected only {known}, got {path}; leave it out"
+    inside = len(place) > 1 or not field.description
+    expected = error["msg"][0].lower() + error["msg"][1:] if inside else field.description
+    got = "nothing" if error["type"] == "missing" else repr(error["input"])[:80]
+    send = f"{name}={field.examples[0]}" if field.examples else name
+    return f"{path}: expected {expected}, got {got}; send {send}"

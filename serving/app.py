@@ -1,0 +1,67 @@
+"""The application that the service mounts: the groups of endpoints, assembled.
+
+Starlette rather than FastAPI, because BentoML sends FastAPI routes through a thread pool, which
+costs more than half of the requests per second (docs/decisions). `serving.http.endpoints` says how a
+route is added.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import State
+from starlette.middleware import Middleware
+
+from sensei.access.keys import OPEN, OPERATOR
+from serving.api import health, operations, learner, recommendations, interactions
+from serving.http import pages
+from serving.http.auth import Access, OnlyFor
+from serving.http.fast_path import Direct
+from serving.http.openapi import openapi
+from serving.http.endpoints import ERROR_HANDLERS, Endpoint, route
+from serving.http.guard import Guard, Limits
+from serving.http.rate_limit import Rates
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *recommendations.ENDPOINTS,
+    *interactions.ENDPOINTS,
+    *learner.ENDPOINTS,
+    *operations.ENDPOINTS,
+    *health.ENDPOINTS,
+    *pages.ENDPOINTS,
+)
+"""All that is served."""
+
+
+def route_middleware(endpoint: Endpoint) -> Sequence[Middleware]:
+    """What runs around one endpoint and knows its declaration."""
+    if endpoint.scope != OPERATOR:
+        return ()
+    is_erasure = endpoint.handle is learner.erase_learner
+    return [Middleware(OnlyFor, OPERATOR, unless="platform_may_erase" if is_erasure else None)]
+
+
+def guard(state: State) -> dict[str, Any]:
+    """The arguments of a `Guard` for what is declared; paths that hold a parameter are not open."""
+    return {
+        "state": state,
+        "open_paths": [each.path for each in ENDPOINTS if each.scope == OPEN],
+        "open_folder": pages.ASSETS,
+    }
+
+
+def application() -> Starlette:
+    """The application; whoever starts it sets `app.state.engine`, and what `Guard` looks up."""
+    served = Starlette(
+        routes=[*(route(each, route_middleware(each)) for each in ENDPOINTS), pages.assets()],
+        exception_handlers=ERROR_HANDLERS,
+    )
+    served.router.redirect_slashes = False  # what is no path of ours is said to be none
+    served.state.openapi = openapi(ENDPOINTS)
+    served.state.access, served.state.rates, served.state.limits = Access(), Rates(), Limits()
+    served.add_middleware(Direct, endpoints=ENDPOINTS)
+    served.add_middleware(Guard, **guard(served.state))
+    return served
+
+
+app = application()

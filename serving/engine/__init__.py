@@ -1,0 +1,1 @@
+"""Decisions per request: ranking, difficulty, reasons, learning path."""

@@ -1,0 +1,135 @@
+"""How hard the next quiz should be, from the expected success at each level."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from features.learner_state import ROW_WIDTH, T_ATTEMPTS, T_LAST_ATTEMPT, T_PASSES, Numbers
+from sensei.contracts import DIFFICULTY_INPUTS, LEVELS, SUGGESTED_SUCCESS, place
+from serving.engine.request_context import NO_MODEL, UNKNOWN_TOPIC, Question, Reply
+
+PROFICIENCY, TREND = (
+    place(DIFFICULTY_INPUTS, name) for name in ("proficiency_logit", "score_trend")
+)
+
+Said = TypeVar("Said")
+
+SHARPNESS = 0.05
+"""A level so far from the suggested range is 1/e as fit as one within it."""
+
+
+def distances(success: Sequence[float]) -> list[float]:
+    """How far the expected success at each level lies from `SUGGESTED_SUCCESS`; 0 within it."""
+    low, high = SUGGESTED_SUCCESS
+    return [max(low - each, each - high, 0.0) for each in success]
+
+
+def suggest_level(success: Sequence[float]) -> int:
+    """The level a learner should be tested at.
+
+    Args:
+        success: expected success at easy, medium and hard, each in [0, 1].
+
+    Returns:
+        The hardest level whose expected success lies in `SUGGESTED_SUCCESS`, else the level
+        nearest to that range; of equally near ones the hardest that is not too hard, or else
+        the easiest.
+    """
+    distance = distances(success)
+    least = min(distance)
+    nearest = [level for level, each in enumerate(distance) if each == least]
+    low = SUGGESTED_SUCCESS[0]
+    return max((level for level in nearest if success[level] >= low), default=nearest[0])
+
+
+def level_probabilities(success: Sequence[float]) -> list[float]:
+    """How fit each level is for the next quiz: shares of 1, by exp(-distance / `SHARPNESS`).
+
+    Given where the model has no answer of its own to that question, as the reference has.
+    """
+    weights = [math.exp(-each / SHARPNESS) for each in distances(success)]
+    total = sum(weights)
+    return [each / total for each in weights]
+
+
+def at_levels(said: Mapping[str, Said]) -> Said:
+    """Expected success at each level whatever the item, of what a difficulty model says."""
+    return said["levels"] if "levels" in said else said["success"]
+
+
+def by_level(values: Sequence[float]) -> dict[str, float]:
+    """The values under the names of the levels."""
+    return dict(zip(LEVELS, map(float, values), strict=True))
+
+
+def evidence(inputs: Sequence[float], row: Numbers | None, now_us: int) -> dict[str, Any]:
+    """What is known of the learner on the topic.
+
+    Args:
+        inputs: (4,) of the difficulty model.
+        row: the topic's numbers; None for a topic never touched.
+        now_us: microseconds since 1970.
+
+    Returns:
+        `attempts`, `passes`, `proficiency` in (0, 1), `trend` in [-1, 1], and
+        `seconds_since_last_attempt`, None without one.
+    """
+    numbers = row or [0.0] * ROW_WIDTH
+    attempts = int(numbers[T_ATTEMPTS])
+    since = max(0.0, (now_us - numbers[T_LAST_ATTEMPT]) / 1e6) if attempts else None
+    return {
+        "attempts": attempts,
+        "passes": int(numbers[T_PASSES]),
+        "proficiency": 1 / (1 + math.exp(-float(inputs[PROFICIENCY]))),
+        "trend": float(inputs[TREND]),
+        "seconds_since_last_attempt": since,
+    }
+
+
+def suggested(question: Question, topic_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The level at which each topic should be tested, and the success expected at it now.
+
+    Returns:
+        `difficulty` and `expected_success` of each topic; None where no model can say.
+    """
+    model = question.able("difficulty")
+    if model is None or not topic_ids:
+        return [{"difficulty": None, "expected_success": None} for _ in topic_ids]
+    found = []
+    for success in model.success(question.learner, topic_ids, question.now_us).tolist():
+        level = suggest_level(success)
+        found.append({"difficulty": LEVELS[level], "expected_success": success[level]})
+    return found
+
+
+def suggest(question: Question, topic_id: int) -> Reply:
+    """The level of the next quiz on a topic; the easiest where no model can say."""
+    model = question.able("difficulty")
+    topic = {"topic_id": topic_id, "title": question.catalogue.title(topic_id)}
+    if model is None:
+        content: dict[str, Any] = {
+            "difficulty": LEVELS[0],  # nothing is known: the level most likely to be passed
+            "success_probability": None,
+            "levels": dict.fromkeys(LEVELS),
+            "level_probabilities": dict.fromkeys(LEVELS),
+            "evidence": None,
+            **{"model": "easiest_first", "version": None, "fallback": NO_MODEL},
+        }
+        return Reply(topic | content, LEVELS[0], topic_id)
+    given = model.success_inputs(question.learner, [topic_id], question.now_us)
+    said = {name: values[0].tolist() for name, values in model.difficulty(given).items()}
+    success = at_levels(said)
+    level = suggest_level(success)
+    row = question.learner.history.topics.get(topic_id)
+    known = model.corpora["difficulty"].statistics.slot_of(topic_id)
+    content = {
+        "difficulty": LEVELS[level],
+        "success_probability": success[level],
+        "levels": by_level(success),
+        "level_probabilities": by_level(said.get("difficulty") or level_probabilities(success)),
+        "evidence": evidence(given["inputs"][0].tolist(), row, question.now_us),
+        **model.source("difficulty"),
+        "fallback": question.unknown or (None if known else UNKNOWN_TOPIC),
+    }
+    shown = {"difficulty": LEVELS[level], "levels": success}
+    return Reply(topic | content, shown, topic_id, inputs={"inputs": given["inputs"][0]})

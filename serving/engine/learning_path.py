@@ -1,0 +1,177 @@
+"""The learning path: the next steps to a goal, each with how hard, how long, with what, and why."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from features.learner_state import T_STREAK
+from sensei.contracts import Format
+from sensei.curriculum import Resource, Topic
+from sensei.errors import InvalidInput
+from serving.state.catalogue import Catalogue
+from serving.engine.difficulty import suggested
+from serving.state.study_times import Durations
+from serving.engine.mastery import last_score
+from serving.engine.study_plan import Step, in_order, open_topics
+from serving.engine.request_context import (
+    NO_MODEL,
+    STALE_LEARNER,
+    UNKNOWN_TOPIC,
+    Question,
+    Reply,
+)
+
+FORMAT_OF: dict[str, Format] = {"visual": "video", "kinesthetic": "lab", "mixed": "text"}
+"""Format by learning style."""
+
+KIND_OF: dict[str, str] = {"text": "text_read", "video": "video_view", "lab": "practice_attempt"}
+"""Kind of event by format."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where a path leads: a topic, a domain, or, where neither is named, the whole curriculum."""
+
+    topic_id: int | None = None
+    domain: str | None = None
+
+    def topics(self, catalogue: Catalogue) -> list[int]:
+        """The topics to be finished.
+
+        Raises:
+            InvalidInput: two goals at once, or a domain that the catalogue lacks.
+        """
+        if self.topic_id is not None:
+            if self.domain is not None:
+                raise InvalidInput("domain: expected one goal, got a topic too; leave one out")
+            return [self.topic_id]
+        if self.domain is not None and self.domain not in catalogue.domains:
+            known = ", ".join(catalogue.domains) or "none"
+            raise InvalidInput(
+                f"domain: expected one of the catalogue ({known}), got {self.domain!r:.80}; "
+                "send one of them"
+            )
+        topics = catalogue.topics.values()
+        return [each.topic_id for each in topics if self.domain in (None, each.domain)]
+
+    def named(self, catalogue: Catalogue) -> str:
+        """The goal in words."""
+        if self.topic_id is not None:
+            return catalogue.title(self.topic_id)
+        return self.domain or "the whole curriculum"
+
+
+def learning_path(question: Question, goal: Goal, steps: int, preferred: Format) -> Reply:
+    """The next steps to a goal, prerequisites first; planned anew at each question.
+
+    Args:
+        question: who asks.
+        goal: where to.
+        steps: most steps, at least 1.
+        preferred: of the resources.
+
+    Raises:
+        InvalidInput: there is no such goal.
+    """
+    catalogue, topics = question.catalogue, question.learner.history.topics
+    durations = question.state.durations
+    goals = goal.topics(catalogue)
+    open_now = open_topics(goals, topics, catalogue)
+    appeal, source = _appeal(question)
+    if goal.topic_id is not None and goal.topic_id not in catalogue.topics:
+        source["fallback"] = source["fallback"] or UNKNOWN_TOPIC
+    planned = in_order(open_now, steps, catalogue, appeal)
+    levels = suggested(question, [each.topic_id for each in planned])
+    listed = [
+        {
+            "topic_id": step.topic_id,
+            "title": catalogue.title(step.topic_id),
+            "status": step.status,
+            **level,
+            **_material(catalogue.topics.get(step.topic_id), preferred, durations),
+            "why": _why(step, question, goals, open_now),
+        }
+        for step, level in zip(planned, levels, strict=True)
+    ]
+    content = {
+        "learning_path": listed,
+        "goal": goal.named(catalogue),
+        "remaining": len(open_now),
+        "format": preferred,
+    }
+    return Reply(content | source, [each.topic_id for each in planned], goal.topic_id)
+
+
+def _appeal(question: Question) -> tuple[Callable[[int], float], dict[str, Any]]:
+    """How likely each topic is next by the model; the same for all where it cannot say."""
+    model = question.able("recommendation")
+    is_known = question.unknown in (None, STALE_LEARNER)
+    if model is None or not is_known or question.arm == "control":
+        fallback = question.unknown if model else NO_MODEL
+        source = {"model": "curriculum_order", "version": None, "fallback": fallback}
+        return lambda _: 0.0, source
+    likely = model.next_topics(question.learner, question.now_us)
+    slots = model.corpora["recommendation"].slots
+
+    def appeal(topic_id: int) -> float:
+        place = slots[topic_id] - 1
+        return float(likely[place]) if 0 <= place < len(likely) else 0.0
+
+    return appeal, {**model.source("recommendation"), "fallback": question.unknown}
+
+
+def _material(topic: Topic | None, preferred: Format, durations: Durations) -> dict[str, Any]:
+    """What to study it with, and how many minutes that and a quiz take."""
+    if topic is None:
+        return {"domain": None, "resource": None, "minutes": None, "minutes_from": None}
+    resource = next(
+        (each for each in topic.resources if each.kind == preferred),
+        topic.resources[0] if topic.resources else None,
+    )
+    minutes, source = _minutes(topic, resource, durations)
+    shown = resource and resource.model_dump(include={"resource_id", "kind", "title", "url"})
+    return {
+        "domain": topic.domain,
+        "resource": shown,
+        "minutes": minutes,
+        "minutes_from": source,
+    }
+
+
+def _minutes(
+    topic: Topic, resource: Resource | None, durations: Durations
+) -> tuple[int | None, str | None]:
+    """Whole minutes, and whether `log` or `catalogue` says so; None where neither does."""
+    kind = KIND_OF[resource.kind] if resource else "resource_view"
+    quiz = durations.minutes.get((topic.topic_id, "quiz_complete"), 0.0)
+    logged = durations.minutes.get((topic.topic_id, kind))
+    if logged is not None:
+        return max(1, round(logged + quiz)), "log"
+    planned = (resource and resource.minutes) or topic.minutes
+    return (round(planned + quiz), "catalogue") if planned else (None, None)
+
+
+def _why(step: Step, question: Question, goals: Iterable[int], open_now: dict[int, Step]) -> str:
+    """Why the topic stands where it stands."""
+    catalogue, row = question.catalogue, question.learner.history.topics.get(step.topic_id)
+    if step.because is not None:
+        times = int(-question.learner.history.topics[step.because][T_STREAK])
+        failed = catalogue.title(step.because)
+        return f"you failed “{failed}” {times} times in a row, and this is what it builds on"
+    if step.status == "failed" and row is not None:
+        return f"you failed it last time, with {last_score(row):.0%}"
+    if step.status == "started":
+        return "you have begun it and not passed it yet"
+    waiting = [each for each in open_now if step.topic_id in catalogue.prerequisites(each)]
+    if waiting:
+        return f"{_titles(waiting, catalogue)} build{'s' * (len(waiting) == 1)} on it"
+    before = catalogue.prerequisites(step.topic_id)
+    if before:
+        return f"you have finished what it builds on: {_titles(before, catalogue)}"
+    return "it is the goal" if step.topic_id in goals else "it stands by itself"
+
+
+def _titles(topic_ids: Iterable[int], catalogue: Catalogue) -> str:
+    titles = [f"“{catalogue.title(each)}”" for each in topic_ids]  # they hold commas, too
+    shown = titles[:2] + ([f"{len(titles) - 2} more"] if len(titles) > 2 else [])
+    return " and ".join(shown) if len(shown) < 3 else f"{shown[0]}, {shown[1]} and {shown[2]}"

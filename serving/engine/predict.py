@@ -1,0 +1,180 @@
+"""The models asked directly: the caller brings the inputs, as names and numbers or as a vector.
+
+A network may read more than the inputs of the contract: what is known of each topic, a hidden
+state. Nobody sends these, so they are as of a learner of whom nothing else is known, which the
+answer says (`assumed`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.history import History
+from features.input_indices import LAST, PRIORS
+from sensei.contracts import (
+    DIFFICULTY_INPUTS,
+    LEVELS,
+    RECOMMENDATION_INPUTS,
+    TOPIC_INPUTS,
+    Input,
+    place,
+)
+from sensei.errors import InvalidInput
+from serving.engine.difficulty import at_levels
+from serving.state.folded_learner import Learner
+from serving.state.model import Inputs, Model
+from serving.api.request_schemas import MAX_ROWS
+
+CONTRACTS = {"recommendation": RECOMMENDATION_INPUTS, "difficulty": DIFFICULTY_INPUTS}
+
+_LAST_TOPICS = [place(RECOMMENDATION_INPUTS, f"last_topic_{back}") for back in (1, 2)]
+_EVENTS = place(RECOMMENDATION_INPUTS, "log_events")
+_NO_TOPIC = -1  # has no slot in any vocabulary
+
+
+def predict(model: Model, features: Any, name: str | None, now_us: int) -> dict[str, Any]:
+    """What a model answers to inputs.
+
+    Args:
+        model: what is served.
+        features: one row or a list of rows; a row is an object of all inputs by name, or a list of
+            numbers in the contract's order.
+        name: `recommendation`, `difficulty`, or the candidate that serves as one of them; by
+            default the model whose inputs these are.
+        now_us: microseconds since 1970.
+
+    Returns:
+        See `serving.api.response_schemas.Predictions`.
+
+    Raises:
+        InvalidInput: no such model, or the inputs are not as expected.
+    """
+    given = _rows(features)
+    chosen = _chosen(model, name, given[0])
+    values = np.array([_row(each, CONTRACTS[chosen]) for each in given], np.float32)
+    if chosen == "recommendation":
+        inputs = _recommendation(model, values, now_us)
+        predictions = model.probabilities(inputs)
+        ids = model.corpora[chosen].topic_ids
+        columns: list[Any] = [ids[place] for place in np.flatnonzero(model.taken)]
+        predictions = predictions[:, model.taken]
+    else:
+        inputs = _difficulty(model, values, now_us)
+        predictions, columns = at_levels(model.difficulty(inputs)), list(LEVELS)
+    return {
+        "predictions": predictions.tolist(),
+        "columns": columns,
+        "assumed": sorted(set(model.wants(chosen)) - {"inputs"}),
+        **model.source(chosen),
+    }
+
+
+def _rows(features: Any) -> Sequence[Any]:
+    rows = features if _is_batch(features) else [features]
+    if not 1 <= len(rows) <= MAX_ROWS:
+        raise InvalidInput(
+            f"features: expected 1 to {MAX_ROWS} rows, got {len(rows)}; send them in parts"
+        )
+    return rows
+
+
+def _is_batch(features: Any) -> bool:
+    return isinstance(features, list) and all(isinstance(each, list | dict) for each in features)
+
+
+def _chosen(model: Model, name: str | None, row: Any) -> str:
+    """The model that is meant."""
+    served = {each: model.source(each)["model"] for each in CONTRACTS if each in model.corpora}
+    named = [each for each, by in served.items() if name in (each, by, None)]
+    if not named:
+        known = ", ".join(dict.fromkeys([*served, *served.values()]))
+        raise InvalidInput(
+            f"model: expected one that serves ({known}), got {name!r:.80}; send one of these"
+        )
+    fitting = [each for each in named if _fits(row, CONTRACTS[each])]
+    return (fitting or named)[0]
+
+
+def _fits(row: Any, contract: tuple[Input, ...]) -> bool:
+    if isinstance(row, dict):
+        return any(each.name in row for each in contract)
+    return isinstance(row, list) and len(row) == len(contract)
+
+
+def _row(row: Any, contract: tuple[Input, ...]) -> list[float]:
+    """The numbers of a row in the contract's order.
+
+    Raises:
+        InvalidInput: the names, the length or a number is not as expected.
+    """
+    if isinstance(row, dict):
+        row = _by_name(row, contract)
+    if not isinstance(row, list):
+        raise InvalidInput(
+            f"features: expected an object of inputs or a list of numbers, got {row!r:.80}; "
+            "send one of the two"
+        )
+    if len(row) != len(contract):
+        raise InvalidInput(
+            f"features: expected {len(contract)} numbers ({_names(contract)}), got {len(row)}; "
+            "send all of them"
+        )
+    return [_number(value, each) for value, each in zip(row, contract, strict=True)]
+
+
+def _by_name(row: Mapping[str, Any], contract: tuple[Input, ...]) -> list[Any]:
+    names = [each.name for each in contract]
+    unknown, missing = sorted(row.keys() - set(names)), [each for each in names if each not in row]
+    if unknown or missing:
+        wrong = [*(f"{each} too many" for each in unknown), *(f"no {each}" for each in missing)]
+        raise InvalidInput(
+            f"features: expected {_names(contract)}, got {', '.join(wrong)[:200]}; "
+            "send each of them once"
+        )
+    return [row[name] for name in names]
+
+
+def _number(value: Any, expected: Input) -> float:
+    low, high = expected.low, expected.high
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # NaN lies in no range
+    if is_number and low <= value <= high and (not expected.is_id or value == int(value)):
+        return float(value)
+    kind = "a whole number" if expected.is_id else "a number"
+    raise InvalidInput(
+        f"features.{expected.name}: expected {kind} in [{low:g}, {high:g}] ({expected.formula}), "
+        f"got {value!r:.40}; send one"
+    )
+
+
+def _names(contract: tuple[Input, ...]) -> str:
+    return ", ".join(each.name for each in contract)
+
+
+def _nobody(model: Model) -> Learner:
+    return Learner(History.new(), model.start())
+
+
+def _recommendation(model: Model, values: NDArray[np.float32], now_us: int) -> Inputs:
+    """The rows as the model reads them; of topics, what follows the last ones is known."""
+    one = model.next_topic_inputs(_nobody(model), now_us)
+    given = {name: np.repeat(each, len(values), axis=0) for name, each in one.items()}
+    given["inputs"] = values
+    if "topics" in given:
+        counts = model.corpora["recommendation"].statistics.continuations
+        last, before = (values[:, column].astype(np.int64) for column in _LAST_TOPICS)
+        known = given["topics"].reshape(len(values), -1, len(TOPIC_INPUTS))
+        ratios = counts.log_ratios(last, before, np.rint(np.expm1(values[:, _EVENTS])))
+        for column, ratio in zip(PRIORS, ratios, strict=True):
+            known[:, :, column] = ratio
+        met = np.flatnonzero((last > 0) & (last <= known.shape[1]))
+        known[met, last[met] - 1, LAST] = 1.0
+    return given
+
+
+def _difficulty(model: Model, values: NDArray[np.float32], now_us: int) -> Inputs:
+    one = model.success_inputs(_nobody(model), [_NO_TOPIC], now_us)
+    given = {name: np.repeat(each, len(values), axis=0) for name, each in one.items()}
+    return given | {"inputs": values}

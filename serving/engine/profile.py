@@ -1,0 +1,33 @@
+"""What is known of a learner, for whoever looks at one."""
+
+from typing import Any
+
+from features.learner_state import ATTEMPTS, DAYS, EVENTS, LAST_TIME, PASSES, SCORE_SUM
+from sensei.storage.tables import to_datetime
+from serving.engine.mastery import finished, mastered
+from serving.engine.request_context import Question
+
+
+def profile(question: Question) -> dict[str, Any]:
+    """Counts of what the learner did, and what became of the topics.
+
+    Returns:
+        `user_id`; `events`, `active_days`, `attempts` and `passes`; `mean_score` in [0, 1] and
+        `last_event` (UTC), None without one; topic ids `met`, `finished` and `mastered`; and
+        `fallback`: None, or why nothing is known.
+    """
+    history = question.learner.history
+    numbers, attempts = history.learner, int(history.learner[ATTEMPTS])
+    return {
+        "user_id": question.user_id,
+        "events": int(numbers[EVENTS]),
+        "active_days": int(numbers[DAYS]),
+        "attempts": attempts,
+        "passes": int(numbers[PASSES]),
+        "mean_score": numbers[SCORE_SUM] / attempts if attempts else None,
+        "last_event": to_datetime(int(numbers[LAST_TIME])) if history.events else None,
+        "met": sorted(history.topics),
+        "finished": sorted(each for each, row in history.topics.items() if finished(row)),
+        "mastered": sorted(each for each, row in history.topics.items() if mastered(row)),
+        "fallback": question.unknown,
+    }

@@ -1,0 +1,137 @@
+"""The words of reasons: what a cause says about one topic to the learner."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.history import History
+from features.learner_state import (
+    ATTEMPTS,
+    DAYS,
+    EVENTS,
+    LAST_TIME,
+    SCORE_SUM,
+    T_EVENTS,
+    T_TIME,
+)
+from sensei.contracts import TOPIC_INPUTS, place
+from serving.state.catalogue import Catalogue
+
+FOLLOWS, POPULAR, DOMAIN = (
+    place(TOPIC_INPUTS, name) for name in ("prior_1", "recent_7", "domain_weight")
+)
+
+
+class Told(NamedTuple):
+    """What the words may draw on: the learner, one topic, and what all learners do."""
+
+    topic_id: int
+    known: NDArray[np.float32] | None  # (16,) of `contracts.TOPIC_INPUTS`, where the model reads it
+    history: History
+    catalogue: Catalogue
+    now_us: int
+
+
+def last_topic(told: Told) -> str:
+    """What was studied last, and whether the topic is what others turn to after it."""
+    last = told.history.last_topic_id
+    if last is None:
+        return "learners often begin with it"
+    after = told.catalogue.title(last)
+    if told.known is not None and told.known[FOLLOWS] > 0:
+        return f"it often follows “{after}”, which you studied last"
+    return f"you studied “{after}” last"
+
+
+def own_history(told: Told) -> str:
+    """How often and how long ago the learner met the topic."""
+    row = told.history.topics.get(told.topic_id)
+    if row is None:
+        return "you have not met it yet"
+    return f"you have studied it {times(row[T_EVENTS])}, last {ago(told.now_us - row[T_TIME])}"
+
+
+def domain(told: Told) -> str:
+    """How much the learner studied the topic's domain."""
+    topic = told.catalogue.topics.get(told.topic_id)
+    name = topic.domain if topic else "its domain"
+    if told.known is not None and told.known[DOMAIN] > 0:
+        return f"you have studied {name} before"
+    return f"{name} is new to you"
+
+
+def prerequisites(told: Told) -> str:
+    """Whether the learner met what the topic builds on."""
+    needed = told.catalogue.prerequisites(told.topic_id)
+    met = sum(each in told.history.topics for each in needed)
+    if not needed:
+        return "it builds on no other topic"
+    if met == len(needed):
+        return "you have studied all that it builds on"
+    return f"you have {'studied some of' if met else 'not met'} what it builds on"
+
+
+def popular_lately(told: Told) -> str:
+    """What all learners do."""
+    if told.known is not None and told.known[POPULAR] > 0:
+        return "many learners study it these days"
+    return "it is rare or new these days"
+
+
+def scores(told: Told) -> str:
+    """The learner's scores."""
+    attempts = told.history.learner[ATTEMPTS]
+    if not attempts:
+        return "you have no scores yet"
+    mean = told.history.learner[SCORE_SUM] / attempts
+    return f"it fits your scores so far, {mean:.0%} on average"
+
+
+def pace(told: Told) -> str:
+    """How much and how lately the learner studies."""
+    learner = told.history.learner
+    since, days = ago(told.now_us - learner[LAST_TIME]), int(learner[DAYS])
+    if learner[EVENTS] < 2:
+        return f"you studied for the first time {since}" if learner[EVENTS] else "you just begin"
+    return (
+        f"it fits how much you study: {times(learner[EVENTS])} on {days} day{'s' * (days != 1)}, "
+        f"most recently {since}"
+    )
+
+
+def order(_: Told) -> str:
+    """The sequence of what the learner did."""
+    return "it fits the order of what you have studied so far"
+
+
+WORDS: dict[str, Callable[[Told], str]] = {
+    each.__name__: each
+    for each in (
+        last_topic,
+        own_history,
+        domain,
+        prerequisites,
+        popular_lately,
+        scores,
+        pace,
+        order,
+    )
+}
+"""Words by the name of a cause in `serving.engine.reasons`."""
+
+
+def times(count: float) -> str:
+    """A number of times in words."""
+    return {1: "once", 2: "twice"}.get(int(count), f"{int(count)} times")
+
+
+def ago(microseconds: float) -> str:
+    """A stretch of time before now, in words."""
+    seconds = max(0.0, microseconds) / 1e6
+    for unit, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= unit:
+            count = int(seconds // unit)
+            return f"{count} {name}{'s' * (count != 1)} ago"
+    return "just now"

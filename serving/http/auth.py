@@ -1,0 +1,279 @@
+"""Authentication by keys, their roles, and what is open without any.
+
+Nobody is let in before the keys were read once. With the first key that was ever made, every
+caller needs one, also where all were revoked since. While the database does not answer, the keys
+read last stay valid, up to a maximum age. Without keys see `serving.http.keyless`; on any other address
+than loopback nobody is answered then.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sensei.errors import InvalidInput, StorageUnavailable
+from sensei.access.keys import OPEN, OPERATOR, PLATFORM, Key, id_of
+from serving.http.keyless import Headers, Keyless, is_loopback, is_of_another_site
+
+if TYPE_CHECKING:
+    from sensei.settings import Settings
+
+EVERY_SECONDS = 2.0
+"""How often the keys are read again: a revoked one opens nothing after at most so long."""
+
+ROLE = "sensei.role"
+"""Where a request's scope holds the role of its caller."""
+
+RANK = {OPEN: 0, PLATFORM: 1, OPERATOR: 2}
+"""An operator may ask what the platform may, and more."""
+
+CALLER = "sensei.key"
+"""Where a request's scope holds the id of its caller's key; None without one."""
+
+CREATE = "run `sensei keys create`"
+BACK = "put the database back"
+logger = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """A request that is not let in: its status and the sentence of why."""
+
+    def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None):
+        super().__init__(sentence)
+        self.status = status
+        self.headers = headers or {}
+
+
+class KeyStatus(NamedTuple):
+    """How the keys stand, for `/readyz`; `note` says what to do, for a person."""
+
+    state: Literal["unread", "expired", "none", "valid"]
+    read_seconds: float | None
+    max_age_seconds: int
+    note: str | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell if anybody can be let in."""
+        return self.state in ("none", "valid")
+
+
+class Access:
+    """Lets callers in by the keys as this process read them last; nobody before the first time.
+
+    Args:
+        read: reads all keys; raises StorageUnavailable.
+        max_age_seconds: keys read longer ago let nobody in.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Sequence[Key]] = list,
+        max_age_seconds: int = 86_400,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._max_age = max_age_seconds
+        self._clock = clock
+        self._current: tuple[Mapping[str, Key] | None, float] = (None, -math.inf)
+        self._was_read = True
+        self._keyless = Keyless()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the keys again; where they cannot be read, those read before stay."""
+        asked_at = self._clock()
+        try:
+            keys = {key.key_id: key for key in self._read()}
+        except StorageUnavailable as error:
+            if self._was_read:
+                logger.warning("keys could not be read, the last ones stay: %s", error)
+            self._was_read = False
+        else:
+            self._current, self._was_read = (keys, asked_at), True
+
+    @property
+    def has_valid_key(self) -> bool:
+        """Tell if anybody could be let in by a key."""
+        return any(key.is_valid for key in (self._current[0] or {}).values())
+
+    def status(self) -> KeyStatus:
+        """How old the keys are, and if they let anybody in."""
+        keys, read_at = self._current
+        if keys is None:
+            return KeyStatus("unread", None, self._max_age, UNREAD)
+        age = self._clock() - read_at
+        if age > self._max_age:
+            return KeyStatus("expired", age, self._max_age, EXPIRED)
+        if not keys:
+            return KeyStatus("none", age, self._max_age, NO_KEYS)
+        return KeyStatus("valid", age, self._max_age, None)
+
+    def admit(self, scope: Mapping[str, Any], headers: Headers, presented: bytes) -> Key | None:
+        """The key that a caller presents; None where none is needed.
+
+        Args:
+            scope: of ASGI.
+            headers: of the request, by name.
+            presented: the key as sent; empty where there was none.
+
+        Raises:
+            Refused: 401, 403, or 503 where the keys could not be read.
+        """
+        keys, read_at = self._current
+        if keys is None:
+            raise Refused(503, UNREAD, AGAIN)
+        if self._clock() - read_at > self._max_age:
+            raise Refused(503, EXPIRED, AGAIN)
+        if not keys:
+            self._check_own(scope, headers)
+            return None
+        key = keys.get(id_of(presented))
+        if key is None or not key.fits(presented) or not key.is_valid:
+            got = "one that is not valid" if presented else "none"
+            said = f"key: expected one, got {got}; send `Authorization: Bearer KEY`"
+            raise Refused(401, said, BEARER)
+        return key
+
+    def _check_own(self, scope: Mapping[str, Any], headers: Headers) -> None:
+        """Hold that a request without a key comes from a program of our own account.
+
+        Raises:
+            Refused: 401, 403.
+        """
+        if why := self._keyless.foreign(scope, headers):
+            raise Refused(401, f"key: expected one {why}, none exists; {CREATE}", BEARER)
+        if is_of_another_site(headers):
+            raise Refused(403, f"request: expected none of another site's page; {CREATE}")
+
+
+NO_KEYS = (
+    "keys: none exists, so only programs of this machine's own account are answered; "
+    "run `sensei keys create` before anybody else asks"
+)
+UNREAD = "keys: expected to read them, got no answer of the database yet; repeat in 2 seconds"
+EXPIRED = (
+    "keys: expected to read them again, got no answer of the database for longer than "
+    "SENSEI_KEYS_MAX_AGE_SECONDS; repeat in 2 seconds"
+)
+BEARER = {"WWW-Authenticate": "Bearer"}
+AGAIN = {"Retry-After": "2"}
+
+
+class OnlyFor:
+    """ASGI middleware of one route: refuses callers of a lesser role with 403.
+
+    Args:
+        app: what it stands around.
+        role: the least that may ask.
+        unless: name of a value in the application's state; while true, a lesser role may ask too.
+    """
+
+    def __init__(self, app: ASGIApp, role: str, unless: str | None = None) -> None:
+        self._app = app
+        self._role = role
+        self._unless = unless
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on, or refuse."""
+        if RANK[scope[ROLE]] < RANK[self._role] and not self._is_lifted(scope):
+            said = f"key: expected one of role {self._role}, got {scope[ROLE]}; use such a key"
+            raise HTTPException(403, said)
+        await self._app(scope, receive, send)
+
+    def _is_lifted(self, scope: Scope) -> bool:
+        return self._unless is not None and getattr(scope["app"].state, self._unless, False)
+
+
+def open_access(settings: "Settings") -> Access:
+    """The keys of the database that the settings name.
+
+    A home that has no database yet and never had a key holds none. Where a key is expected (the
+    home ever had one) or a database is (an address names it), their absence is an outage.
+    """
+    from sensei.storage import database
+    from sensei.access import key_store
+
+    engine = database.connect(settings.log_url, database.PROMPT)
+    file = engine.url.database if database.is_sqlite(engine.url) else None
+    home = settings.root
+    marked = {home, Path(file).parent} if file else {home}
+
+    def read() -> Sequence[Key]:
+        had_keys = any(key_store.has_mark(folder) for folder in marked)
+        if file and not Path(file).exists():  # asking would make it
+            if had_keys or settings.database_url:
+                raise StorageUnavailable(f"database: expected a file at {file}, got none; {BACK}")
+            return []
+        keys = key_store.read(engine)
+        if had_keys and not keys:
+            raise StorageUnavailable(
+                f"keys: expected those of this home, got none; {CREATE}, or {BACK}; "
+                f"to serve it without keys again, remove {key_store.HAD_KEYS} in {home}"
+            )
+        if keys and not had_keys:
+            _remember(home)
+        return keys
+
+    return Access(read, settings.keys_max_age_seconds)
+
+
+def _remember(home: Path) -> None:
+    from sensei.access import key_store
+
+    try:
+        key_store.remember(home)
+    except StorageUnavailable as error:
+        _warn_once(str(error))
+
+
+@cache
+def _warn_once(sentence: str) -> None:
+    logger.warning("%s", sentence)
+
+
+def keep_current(access: Access, every: float = EVERY_SECONDS) -> threading.Event:
+    """Read the keys again every so many seconds, in the background, until the event is set.
+
+    How they stand is logged at the start and at every change.
+    """
+    ended = threading.Event()
+
+    def forever() -> None:
+        logged = None
+        while True:
+            now = access.status()
+            if now.state != logged:
+                logged = now.state
+                logger.log(logging.WARNING if now.note else logging.INFO, now.note or "keys: read")
+            if ended.wait(every):
+                return
+            try:
+                access.refresh()
+            except Exception:  # the thread must outlive whatever one reading runs into
+                logger.exception("keys are as they were")
+
+    threading.Thread(target=forever, daemon=True, name="keys").start()
+    return ended
+
+
+def refuse_exposed(host: str, settings: "Settings") -> None:
+    """Hold that a service on an address that others reach has a key.
+
+    Raises:
+        InvalidInput: it has none, or nobody can say.
+    """
+    if is_loopback(host) or open_access(settings).has_valid_key:
+        return
+    raise InvalidInput(
+        f"keys: expected at least one for a service on {host}, got none; "
+        f"{CREATE}, or listen on 127.0.0.1 (SENSEI_SERVICE_HOST, --host)"
+    )

@@ -1,0 +1,1 @@
+"""State that the engine reads: learners, the model in use, the catalogue."""

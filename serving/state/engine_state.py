@@ -1,0 +1,35 @@
+"""Everything that is replaced while requests are answered, as one frozen value."""
+
+from dataclasses import dataclass, field
+
+from serving.state.arms import Arm, Arms
+from serving.state.catalogue import Catalogue
+from serving.state.study_times import Durations
+from serving.state.model import Model
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """The models, the arms and what else answers are made from.
+
+    Threads replace the state as a whole (`serving.engine.engine.Engine.swap`). A request takes it once and
+    uses it until its answer is logged, so no answer mixes two states.
+
+    Attributes:
+        model: the champion; None until a model was promoted.
+        challenger: the other bundle of a live trial; None while there is none.
+        arms: shares of the learners by arm.
+        catalogue: the platform's topics.
+        durations: how long the events of a topic take.
+    """
+
+    model: Model | None
+    catalogue: Catalogue
+    arms: Arms
+    challenger: Model | None = None
+    durations: Durations = field(default_factory=Durations)
+
+    def served_to(self, user_id: str) -> tuple[Arm, Model | None]:
+        """The learner's arm, and the model that answers in it."""
+        arm = self.arms.of(user_id)
+        return arm, (self.challenger or self.model) if arm == "challenger" else self.model

@@ -1,0 +1,238 @@
+"""Learners' states, kept in memory as long as nothing was written about the learner.
+
+A state is a fold over the log, so this cache may be thrown away at any time. Every write raises
+the learner's revision in the transaction of the write: the same revision means the same state.
+All states are of this process's `FOLD_VERSION`; a bundle of another one is never served.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sensei.errors import StorageUnavailable
+from serving.state.folded_learner import (
+    Folded,
+    Learner,
+    Networks,
+    NoNetworks,
+    Read,
+    read_learner,
+)
+from serving.state.revision_batcher import Gathering
+from serving.state.log_reads import Reads
+
+if TYPE_CHECKING:
+    from sensei.events.log import Log
+
+CAPACITY = 2_000
+"""Most states kept; one takes 15 to 40 KB."""
+
+RETRY_SECONDS = 1.0
+"""Without an event loop: how long a log that failed is not asked again."""
+
+PIECE = 100
+"""Events folded at once while others wait: some milliseconds."""
+
+READERS = 2
+"""Learners read at the same time."""
+
+COLD_SECONDS = 0.5
+"""Deadline for a learner of whom nothing is kept."""
+
+TRIES = 3
+"""Times that a learner is read who goes on acting meanwhile."""
+
+logger = logging.getLogger(__name__)
+
+_Prepared = Learner | StorageUnavailable | None
+
+_AT_HAND: ContextVar[tuple["Learners", str, str, _Prepared] | None] = ContextVar(
+    "at_hand", default=None
+)
+"""What `Learners.prepare` read for the next question of the same request."""
+
+
+class Learners:
+    """Histories of learners, read from the log and advanced by what was appended since.
+
+    Not for several threads at once: a history is advanced in place. Requests prepare a learner:
+    then the log is read in threads, and the event loop never waits for it.
+
+    Args:
+        connect: opens the log; called at the first question, and again until it succeeds.
+        monotonic: seconds that never go back.
+        capacity: most learners kept; the one unused for longest is dropped first.
+    """
+
+    def __init__(
+        self,
+        connect: "Callable[[], Log]",
+        monotonic: Callable[[], float],
+        capacity: int = CAPACITY,
+    ) -> None:
+        self._connect = connect
+        self._monotonic = monotonic
+        self._capacity = capacity
+        self._log: Log | None = None
+        self._retry_at = 0.0
+        self._cache: OrderedDict[str, Folded] = OrderedDict()
+        self._folding: dict[tuple[str, str], asyncio.Task[Folded | None]] = {}
+        # Of their own: a lookup for all must not wait for the many events of one learner.
+        self._lookups = Reads(connect, 1, "revisions")
+        self._reads = Reads(connect, READERS, "learners")
+        self._gathering = Gathering(self._lookups)
+
+    @property
+    def is_unreachable(self) -> bool:
+        """True while answers do without the log."""
+        return self._lookups.is_down or self._reads.is_down
+
+    def close(self) -> None:
+        """Let the threads that read end."""
+        self._lookups.close()
+        self._reads.close()
+
+    async def prepare(self, user_id: str, networks: Networks | None = None) -> None:
+        """Read what the question that follows at once needs; meanwhile others get their turn.
+
+        If the log does not answer, the question is about the learner as of the last answer of the
+        log (`is_stale`), or raises StorageUnavailable if nothing is kept.
+
+        Args:
+            user_id: any name.
+            networks: as `learner`.
+        """
+        networks = networks or NoNetworks()
+        prepared: _Prepared
+        try:
+            prepared = await self._prepared(user_id, networks)
+        except StorageUnavailable as error:
+            kept = self._kept(user_id, networks)
+            prepared = replace(kept.learner, is_stale=True) if kept else error
+        _AT_HAND.set((self, user_id, networks.states_of, prepared))
+
+    async def _prepared(self, user_id: str, networks: Networks) -> Learner | None:
+        folded: Folded | None = None
+        for _ in range(TRIES):  # the learner may act while the log is folded
+            revision = await self._revision(user_id, networks)
+            if revision is None:
+                self._cache.pop(user_id, None)
+                return None
+            kept = self._kept(user_id, networks)
+            if kept and kept.revision == revision:
+                self._cache.move_to_end(user_id)
+                return kept.learner
+            folded = await self._fold(user_id, networks)
+        return folded.learner if folded else None
+
+    async def _revision(self, user_id: str, networks: Networks) -> int | None:
+        try:
+            return await self._gathering.revision(user_id)
+        except StorageUnavailable:
+            if self._kept(user_id, networks) or not await self._lookups.answers_within(
+                COLD_SECONDS
+            ):
+                raise
+        return await self._gathering.revision(user_id)
+
+    async def _fold(self, user_id: str, networks: Networks) -> Folded | None:
+        """Fold once for all who wait for it."""
+        key = user_id, networks.states_of
+        task = self._folding.get(key)
+        if task is None:
+            task = self._folding[key] = asyncio.create_task(self._read_and_fold(user_id, networks))
+            task.add_done_callback(lambda _: self._folding.pop(key))
+        return await asyncio.shield(task)
+
+    async def _read_and_fold(self, user_id: str, networks: Networks) -> Folded | None:
+        before = self._kept(user_id, networks)
+        read = partial(read_learner, user_id=user_id, before=before)
+        found = await self._reads.ask(read, COLD_SECONDS)
+        if found is None:
+            self._cache.pop(user_id, None)
+            return None
+        if found.is_later:
+            kept = self._kept(user_id, networks)
+            # Without an event loop somebody may have advanced it meanwhile.
+            return self._advance(user_id, before, found, networks) if kept is before else kept
+        folded = await _folded(found, networks)
+        self._keep(user_id, folded)
+        return folded
+
+    def learner(self, user_id: str, networks: Networks | None = None) -> Learner | None:
+        """What is known after all valid events in the log; None of one never seen.
+
+        Args:
+            user_id: any name.
+            networks: whose hidden states are wanted; the caller goes on to ask the same ones, so
+                that a swap in between cannot mix two models.
+
+        Raises:
+            StorageUnavailable: the log does not answer, or did not within the last second.
+        """
+        networks = networks or NoNetworks()
+        at_hand = _AT_HAND.get()
+        if at_hand:
+            _AT_HAND.set(None)
+            if at_hand[:3] == (self, user_id, networks.states_of):
+                if isinstance(at_hand[3], StorageUnavailable):
+                    raise at_hand[3]
+                return at_hand[3]
+        return self._read_now(user_id, networks)
+
+    def _read_now(self, user_id: str, networks: Networks) -> Learner | None:
+        """For callers without an event loop: it waits for the log."""
+        if self._monotonic() < self._retry_at:
+            raise StorageUnavailable("log: expected an answer, got an error; repeat in a second")
+        try:
+            self._log = self._log or self._connect()
+            return self._current(self._log, user_id, networks)
+        except StorageUnavailable as error:
+            self._retry_at = self._monotonic() + RETRY_SECONDS
+            logger.warning("answering without the log: %s", error)
+            raise
+
+    def _current(self, log: "Log", user_id: str, networks: Networks) -> Learner | None:
+        revision, before = log.revision(user_id), self._kept(user_id, networks)
+        if revision is not None and before and before.revision == revision:
+            self._keep(user_id, before)
+            return before.learner
+        found = read_learner(log, user_id, before)
+        if found is None:
+            self._cache.pop(user_id, None)
+            return None
+        before = before if found.is_later else None
+        return self._advance(user_id, before, found, networks).learner
+
+    def _kept(self, user_id: str, networks: Networks) -> Folded | None:
+        """What is kept of a learner and of use to these networks."""
+        kept = self._cache.get(user_id)
+        return kept if kept and kept.states_of == networks.states_of else None
+
+    def _advance(
+        self, user_id: str, before: Folded | None, found: Read, networks: Networks
+    ) -> Folded:
+        before = before or Folded.nothing(found.revision, networks)
+        folded = before.after(found.events, found.revision, networks).styled(found.chosen_style)
+        self._keep(user_id, folded)
+        return folded
+
+    def _keep(self, user_id: str, folded: Folded) -> None:
+        self._cache[user_id] = folded
+        self._cache.move_to_end(user_id)
+        if len(self._cache) > self._capacity:
+            self._cache.popitem(last=False)
+
+
+async def _folded(read: Read, networks: Networks) -> Folded:
+    """All events of a learner, taken in piece by piece; others get their turn between."""
+    folded = Folded.nothing(read.revision, networks)
+    for first in range(0, len(read.events), PIECE):
+        folded = folded.after(read.events[first : first + PIECE], read.revision, networks)
+        await asyncio.sleep(0)
+    return folded.styled(read.chosen_style)

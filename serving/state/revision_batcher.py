@@ -1,0 +1,65 @@
+"""Batch the revision lookups of concurrent requests into one read at a time."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from serving.state.log_reads import Reads
+
+if TYPE_CHECKING:
+    from sensei.events.log import Log
+
+SECONDS = 0.1
+"""Deadline of a read: one primary key lookup."""
+
+
+class Gathering:
+    """Reads revisions of learners: requests that come during a read share the next one.
+
+    Args:
+        reads: where the log is read.
+    """
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._waiting: list[tuple[str, asyncio.Future[int | None]]] = []
+        self._answering: asyncio.Task[None] | None = None
+
+    def revision(self, user_id: str) -> asyncio.Future[int | None]:
+        """Number of writes that touched a learner, as of after the call; None: never seen.
+
+        Raises what reading raises when it is awaited.
+        """
+        loop = asyncio.get_running_loop()
+        revision: asyncio.Future[int | None] = loop.create_future()
+        self._waiting.append((user_id, revision))
+        if self._answering is None:
+            self._answering = loop.create_task(self._answer_all())
+        return revision
+
+    async def _answer_all(self) -> None:
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, []
+                await self._answer(waiting)
+        finally:
+            self._answering = None
+
+    async def _answer(self, waiting: list[tuple[str, asyncio.Future[int | None]]]) -> None:
+        read = partial(_read, user_ids=[user_id for user_id, _ in waiting])
+        try:
+            revisions = await self._reads.ask(read, SECONDS)
+        except Exception as error:
+            for _, revision in waiting:
+                if not revision.done():
+                    revision.set_exception(error)
+                    revision.exception()  # seen: its caller may have gone away
+            return
+        for user_id, revision in waiting:
+            if not revision.done():  # its caller went away
+                revision.set_result(revisions.get(user_id))
+
+
+def _read(log: "Log", user_ids: Sequence[str]) -> dict[str, int]:
+    return log.revisions(user_ids)

@@ -1,0 +1,138 @@
+"""What the log says about topics lately, as serving reads it: counts of days, and newcomers.
+
+Counting a month of a long log takes longer than an answer may wait. So it is done once, a little
+at a time, from the last event backwards: what weighs most is known first. From then on only rows
+are read that came since. An event that is taken out of the log afterwards goes on to count here
+until the process ends or the event leaves the window; so, on PostgreSQL, does one go missing that
+is committed after a later one: popularity is made of too many events to notice.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from features.corpus.context import Corpus
+from features.corpus.catalogue_features import CatalogueTopic, Outline
+from features.corpus.popularity import NEVER, WINDOW_DAYS, Recency
+from features.corpus.statistics import Statistics
+from sensei.events import aggregates
+from sensei.contracts import DAY
+
+if TYPE_CHECKING:
+    from sensei.events.log import Log
+
+HOUR = DAY // 24
+QUICK, SLOW = 0.02, 0.1  # seconds of one query: stretches get longer below, shorter above
+
+Reading = Callable[[Statistics], Corpus]
+"""What the counts say, by the vocabulary of who asks."""
+
+
+class Lately:
+    """Counts of learning events by topic and UTC day; for one thread.
+
+    Args:
+        monotonic: seconds that never go back.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._counts: dict[tuple[int, int], int] = {}  # topic, day
+        self._first: dict[int, int] = {}  # topic -> time of its first event that was counted
+        self._last_id: int | None = None
+        self._from = int(NEVER)  # of rows up to `_last_id`, those from here on are counted
+        self._first_day = 0
+        self._span = HOUR
+
+    def read(self, log: "Log", since_us: int, now_us: int, seconds: float = math.inf) -> bool:
+        """Count what is new, and go on backwards.
+
+        Args:
+            log: the learners' log.
+            since_us: no event before it is wanted for its own sake, only those of the window.
+            now_us: microseconds since 1970.
+            seconds: after so long it stops, to go on at the next call.
+
+        Returns:
+            Whether everything that is wanted is counted.
+
+        Raises:
+            StorageUnavailable: the log does not answer; what was counted stays.
+        """
+        until = self._monotonic() + seconds
+        self._open(now_us // DAY - WINDOW_DAYS)
+        wanted = min(since_us, self._first_day * DAY)
+        newest = log.last_id()
+        if self._last_id is not None and newest > self._last_id:
+            self._add(aggregates.learned_since(log.engine, self._last_id, newest, self._from))
+        self._last_id = newest
+        while self._from > wanted and self._monotonic() < until:
+            self._backwards(log, wanted)
+        return self._from <= wanted
+
+    def of(self, catalogue: Iterable[CatalogueTopic]) -> Reading:
+        """What is counted by now.
+
+        Args:
+            catalogue: the topics that are offered, whether anybody met them or not.
+        """
+        outline, first = Outline.of(catalogue), dict(self._first)
+        rows = [(topic, day, events) for (topic, day), events in self._counts.items()]
+        topic, day, events = np.array(rows, np.int64).reshape(-1, 3).T
+        ids, place = np.unique(topic, return_inverse=True)
+
+        def reading(statistics: Statistics) -> Corpus:
+            counted = first, ids, place, day, events
+            recency = Recency.counted(statistics, *counted, outline.domains)
+            return Corpus(statistics, recency, outline)
+
+        return reading
+
+    def _open(self, first_day: int) -> None:
+        """Move the window; what leaves it is forgotten."""
+        if first_day < self._first_day:  # a clock that was set back: days are missing now
+            self._counts, self._first, self._from, self._last_id = {}, {}, int(NEVER), None
+        if first_day != self._first_day:
+            self._first_day = first_day
+            self._counts = {at: n for at, n in self._counts.items() if at[1] >= first_day}
+
+    def _backwards(self, log: "Log", wanted: int) -> None:
+        """One stretch further into the past."""
+        started = self._monotonic()
+        last = log.last_time(self._from)
+        if last is None or last < wanted:
+            self._from = wanted
+            return
+        start = max(wanted, last - self._span)
+        assert self._last_id is not None
+        self._add(aggregates.learned_between(log.engine, start, self._from, self._last_id))
+        self._from = start
+        took = self._monotonic() - started
+        if took < QUICK:
+            self._span *= 2
+        elif took > SLOW:
+            self._span = max(self._span // 2, HOUR)
+
+    def _add(self, rows: Iterable[tuple[int, int, int, int]]) -> None:
+        for topic, day, events, first in rows:
+            if day >= self._first_day:
+                self._counts[topic, day] = self._counts.get((topic, day), 0) + events
+            self._first[topic] = min(first, self._first.get(topic, first))
+
+
+def lately(log: "Log", catalogue: Iterable[CatalogueTopic], now_us: int) -> Reading:
+    """Everything at once, for whoever can wait; see `Lately`.
+
+    Raises:
+        StorageUnavailable: the log does not answer.
+    """
+
+    def reading(statistics: Statistics) -> Corpus:
+        counts = Lately()
+        counts.read(log, int(statistics.trained_until), now_us)
+        return counts.of(catalogue)(statistics)
+
+    return reading

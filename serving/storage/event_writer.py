@@ -1,0 +1,143 @@
+"""What learners did, written to the log: an answer is given when it is on the disk.
+
+One thread a worker writes, so that no request waits in the event loop for the disk. What arrives
+while it writes is written together next: the more requests, the more of them share one wait for
+the disk (docs/decisions/0006).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sensei.storage import database
+from sensei.events import append
+from sensei.errors import NotRecorded, StorageUnavailable
+from sensei.events.append import Entry, Row
+from serving.observability import EVENTS
+
+if TYPE_CHECKING:
+    from sensei.events.log import Log
+
+CAPACITY = 2_000
+"""Most submissions that wait; more are refused, to be repeated in a second."""
+
+GROUP = 200
+"""Most submissions in one transaction."""
+
+PATIENCE = 5.0
+"""Seconds until who waits is told that nobody knows, whatever holds up the writing."""
+
+
+class _Waiting(NamedTuple):
+    submission: Sequence[Entry]
+    recorded: asyncio.Future[tuple[Row, ...]]
+
+
+_Group = tuple[asyncio.AbstractEventLoop, list[_Waiting]]
+
+
+class Recorder:
+    """Writes what learners did; for one event loop.
+
+    Args:
+        connect: opens the log; called by the writing thread, and again after a failure to open.
+    """
+
+    def __init__(self, connect: "Callable[[], Log]") -> None:
+        self._connect = connect
+        self._log: Log | None = None
+        self._waiting: list[_Waiting] = []
+        self._writing = False
+        self._groups: SimpleQueue[_Group | None] = SimpleQueue()
+        # A daemon: what holds up the writing must not keep the process from ending.
+        self._thread = Thread(target=self._run, daemon=True, name="recorder")
+        self._thread.start()
+
+    async def log_interactions(self, submission: Sequence[Entry]) -> tuple[Row, ...]:
+        """Record events, all or none; on return they are durable.
+
+        Args:
+            submission: of `sensei.events.append.entries`.
+
+        Returns:
+            The events as the log holds them: of a repeat, what came first.
+
+        Raises:
+            ConflictingEvent: an event id is there with another payload.
+            LearnerErased: a learner was erased.
+            NotRecorded: nobody knows; it may be repeated with the same event ids.
+        """
+        if len(self._waiting) >= CAPACITY:
+            raise _not_recorded(
+                submission,
+                f"log: expected to keep up, got {CAPACITY} submissions waiting; repeat in a second",
+            )
+        loop = asyncio.get_running_loop()
+        recorded: asyncio.Future[tuple[Row, ...]] = loop.create_future()
+        self._waiting.append(_Waiting(submission, recorded))
+        if not self._writing:
+            self._begin(loop)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await recorded
+        except TimeoutError:
+            said = f"log: expected to write within {PATIENCE:g} seconds, got no answer; repeat it"
+            raise _not_recorded(submission, said) from None
+
+    async def log_interaction(self, entry: Entry) -> Row:
+        """Record one event; see `log_interactions`."""
+        return (await self.log_interactions([entry]))[0]
+
+    def close(self) -> None:
+        """Write what waits, as long as who waits has patience, and give the connection back."""
+        self._groups.put(None)
+        self._thread.join(PATIENCE)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+        self._writing = True
+        self._groups.put((loop, group))
+
+    def _run(self) -> None:
+        while (item := self._groups.get()) is not None:
+            loop, group = item
+            try:
+                outcomes = self._write([each.submission for each in group])
+            except Exception as error:
+                outcomes = [error] * len(group)
+            with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                loop.call_soon_threadsafe(self._end, loop, group, outcomes)
+        if self._log is not None:
+            self._log.close()
+
+    def _write(self, submissions: Sequence[Sequence[Entry]]) -> list[Any]:
+        self._log = self._log or self._connect()
+        with database.turn(self._log.engine):
+            return list(append.record(self._log.engine, submissions, datetime.now(UTC)))
+
+    def _end(
+        self, loop: asyncio.AbstractEventLoop, group: list[_Waiting], outcomes: Sequence[Any]
+    ) -> None:
+        self._writing = False
+        if self._waiting:
+            self._begin(loop)  # the disk goes on while the answers are written
+        EVENTS.inc(sum(each.inserted for each in outcomes if isinstance(each, append.Recorded)))
+        for each, outcome in zip(group, outcomes, strict=True):
+            if each.recorded.done():
+                continue  # nobody waits any more; what was asked for is done all the same
+            if isinstance(outcome, StorageUnavailable):
+                not_recorded = _not_recorded(each.submission, str(outcome))
+                not_recorded.__cause__ = outcome
+                each.recorded.set_exception(not_recorded)
+            elif isinstance(outcome, BaseException):
+                each.recorded.set_exception(outcome)
+            else:
+                each.recorded.set_result(outcome.rows)
+
+
+def _not_recorded(submission: Sequence[Entry], sentence: str) -> NotRecorded:
+    return NotRecorded(sentence, [entry.row.event_id for entry in submission])

@@ -1,0 +1,257 @@
+"""The log of answers: who was shown what, by which version, and what the model had read.
+
+A request only puts its answer into a bounded queue; one thread with a connection of its own writes
+what waits in batches. Nothing here may delay or fail a request: where the database cannot keep
+up, or does not answer, the oldest waiting answers are dropped and counted.
+"""
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from sensei.storage import database
+from sensei.privacy import tombstones
+from sensei.contracts import DAY
+from sensei.errors import StorageUnavailable
+from sensei.storage.revisions import signs
+from sensei.storage.tables import Prediction
+from serving.observability import PREDICTIONS_LOST
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from sensei.events.log import Log
+
+CAPACITY = 5_000
+"""Most answers that wait; each takes 2 to 4 KB."""
+
+BATCH = 500
+"""Most answers written in one transaction: other writers wait some milliseconds, not longer."""
+
+WRITE_SECONDS = 0.5
+"""Pause between two batches; that long, an answer is not in the database yet."""
+
+RETRY_SECONDS = 2.0
+PURGE_SECONDS = 3_600.0
+
+logger = logging.getLogger(__name__)
+
+
+class Answer(NamedTuple):
+    """One answer, as the request that made it knows it; see `sensei.storage.tables.Prediction`.
+
+    Attributes:
+        prediction_id: of `new_id`; the response carries it too.
+        user_id: who asked.
+        kind: `recommendation`, `difficulty` or `learning_path`.
+        topic_id: what was asked about; None where the answer names topics.
+        model: what answered; a counting policy where `fallback` or the arm says so.
+        version: in the registry; None of a counting policy.
+        bundle: digest of the bundle; None without one.
+        arm: of `serving.state.arms`.
+        propensity: chance of a learner to be in that arm, in (0, 1].
+        fallback: why no model answered; None where one did.
+        answer: what was shown, in its order.
+        candidates: what could have been shown, as `[topic_id, probability]`, best first; None
+            where nothing was ranked.
+        inputs: name -> what the model read; NumPy arrays may stay such; None where none did.
+        created_at: microseconds since 1970.
+    """
+
+    prediction_id: str
+    user_id: str
+    kind: str
+    topic_id: int | None
+    model: str
+    version: str | None
+    bundle: str | None
+    arm: str
+    propensity: float
+    fallback: str | None
+    answer: Any
+    candidates: Sequence[tuple[int, float | None]] | None
+    inputs: Mapping[str, Any] | None
+    created_at: int
+
+
+_JSON = tuple(Answer._fields.index(name) for name in ("answer", "candidates", "inputs"))
+
+
+def new_id(now_us: int) -> str:
+    """A UUID of version 7: ids grow with time, so that their index is appended to.
+
+    Args:
+        now_us: microseconds since 1970.
+    """
+    chance = random.getrandbits(74)  # no secret: names an answer to callers who have a key
+    number = (now_us // 1000) << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62
+    text = f"{number | chance & (2**62 - 1):032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class Predictions:
+    """Writes answers in the background; `put` may be called by any thread.
+
+    Args:
+        connect: opens the log; called by the writing thread, and again after an error.
+        kept_days: answers older than that are removed, once an hour.
+        clock: now, in microseconds since 1970 UTC.
+        capacity: most answers that wait.
+    """
+
+    def __init__(
+        self,
+        connect: "Callable[[], Log]",
+        kept_days: int,
+        clock: Callable[[], int],
+        capacity: int = CAPACITY,
+    ) -> None:
+        self._connect = connect
+        self._kept = kept_days * DAY
+        self._clock = clock
+        self._waiting: deque[Answer] = deque()
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._log: Log | None = None
+        self._failing = False
+        self._purge_at = 0
+        self._thread = threading.Thread(target=self._run, daemon=True, name="predictions")
+        self.lost = 0
+        self.written = 0
+
+    @property
+    def waiting(self) -> int:
+        """Answers that are not written yet."""
+        return len(self._waiting)
+
+    def put(self, answer: Answer) -> None:
+        """Have an answer written soon; the oldest one that waits is dropped where all is full."""
+        with self._lock:
+            if len(self._waiting) >= self._capacity:
+                self._waiting.popleft()
+                self._lose(1)
+            self._waiting.append(answer)
+
+    def _lose(self, count: int) -> None:
+        self.lost += count
+        PREDICTIONS_LOST.inc(count)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Write what waits, then stop; what cannot be written by then is counted as lost.
+
+        Args:
+            timeout: seconds.
+        """
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        with self._lock:
+            left = len(self._waiting)
+            self._lose(left)
+            self._waiting.clear()
+        if left:
+            logger.warning("%d answers were not logged before the end", left)
+
+    def _run(self) -> None:
+        pause = WRITE_SECONDS
+        while not self._stop.wait(pause):
+            pause = WRITE_SECONDS if self.flush() else RETRY_SECONDS
+        self.flush()
+        if self._log is not None:
+            self._log.close()
+
+    def flush(self) -> bool:
+        """Write what waits now, oldest first; whether the database took it."""
+        try:
+            self._log = self._log or self._connect()
+            while batch := self._take():
+                self._write(self._log, batch)
+            self._purge(self._log)
+        except StorageUnavailable as error:
+            self._told(error)
+            return False
+        except Exception:  # the thread must outlive whatever one batch runs into
+            logger.exception("answers are not logged")
+            return False
+        self._failing = False
+        return True
+
+    def _told(self, error: StorageUnavailable) -> None:
+        if not self._failing:  # once an outage
+            logger.warning("answers wait, the oldest are dropped: %s", error)
+        self._failing = True
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _take(self) -> list[Answer]:
+        with self._lock:
+            return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+
+    def _put_back(self, batch: Sequence[Answer]) -> None:
+        with self._lock:
+            room = max(0, self._capacity - len(self._waiting))
+            self._lose(max(0, len(batch) - room))
+            self._waiting.extendleft(reversed(batch[len(batch) - min(room, len(batch)) :]))
+
+    def _write(self, log: "Log", batch: Sequence[Answer]) -> None:
+        try:
+            with database.writing(log.engine) as connection:
+                gone = tombstones.erased(connection, {each.user_id for each in batch})
+                rows = [_row(each) for each in batch if each.user_id not in gone]
+                if rows:
+                    insert = _insert(connection, len(rows))
+                    connection.connection.cursor().execute(insert, [*chain.from_iterable(rows)])
+        except StorageUnavailable:
+            self._put_back(batch)
+            raise
+        except Exception:  # what can never be written must not stand in the way of the others
+            with self._lock:
+                self._lose(len(batch))
+            raise
+        self.written += len(batch)
+
+    def _purge(self, log: "Log") -> None:
+        now = self._clock()
+        if now < self._purge_at:
+            return
+        self._purge_at = now + int(PURGE_SECONDS * 1e6)
+        removed = BATCH
+        while removed == BATCH and not self._stop.is_set():
+            with database.writing(log.engine) as connection:
+                cursor = connection.connection.cursor()
+                cursor.execute(
+                    "DELETE FROM predictions WHERE prediction_id IN "  # noqa: S608 - numbers of ours
+                    "(SELECT prediction_id FROM predictions "
+                    f"WHERE created_at < {now - self._kept} ORDER BY created_at LIMIT {BATCH})"
+                )
+                removed = cursor.rowcount
+
+
+def _row(answer: Answer) -> list[Any]:
+    row = list(answer)
+    for place in _JSON:
+        if row[place] is not None:
+            row[place] = orjson.dumps(row[place], option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return row
+
+
+def _insert(connection: "Connection", rows: int) -> str:
+    """One statement for all: with each of its own, requests would wait for Python's lock."""
+    names, places = ", ".join(Answer._fields), f"({signs(connection, len(Answer._fields))})"
+    return (
+        f"INSERT INTO {Prediction.__tablename__} ({names}) "  # noqa: S608 - names of ours
+        f"VALUES {', '.join([places] * rows)} "
+        "ON CONFLICT (prediction_id) DO NOTHING"
+    )

@@ -1,0 +1,219 @@
+"""`sensei db`: the commands on a real home, and every command of the page about backups."""
+
+import gc
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from flows.cli import command_line
+from sensei import curriculum
+from sensei.storage import database
+from sensei.storage.database import upgrade
+from sensei.events.log import open_log
+from sensei.settings import Settings
+from training.tracking.mlflow_status import newest_migration
+
+Command = Callable[..., str]
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "backup.md"
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+EVENT = {"user_id": "ann", "interaction_type": "quiz_complete", "topic_id": 1, "timestamp": NOW}
+FREE = {f"SENSEI_{name}_PORT": "9" for name in ("SERVICE", "PREFECT", "MLFLOW", "EVIDENTLY")}
+
+
+def environment(home: Path, **others: str) -> dict[str, str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
+    return clean | {"SENSEI_HOME": str(home), "COLUMNS": "200"} | FREE | others
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """A `sensei` command without a process of its own; gives what was printed."""
+    before = dict(os.environ)
+
+    def run(home: Path, *arguments: str, ok: bool = True, **others: str) -> str:
+        values = environment(home, **others)
+        os.environ.clear()
+        os.environ.update(values)
+        monkeypatch.setattr(sys, "argv", ["sensei", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        gc.collect()  # the end of a process closes its connections
+        said = capsys.readouterr().out
+        assert (not ended.value.code) == ok, said
+        return " ".join(said.split())
+
+    yield run
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home whose log holds two learners."""
+    settings = Settings(home=tmp_path / "home")
+    upgrade(settings.log_url)
+    with closing(open_log(settings.log_url)) as log:
+        log.append([EVENT, EVENT | {"user_id": "bob"}], NOW)
+    return settings.root
+
+
+def learners(home: Path) -> set[str]:
+    with closing(sqlite3.connect(home / "sensei.db")) as connection:
+        return {name for (name,) in connection.execute("SELECT user_id FROM learners")}
+
+
+def test_yesterdays_backup_does_not_bring_an_erased_learner_back(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
+    said = command(home, "db", "backup", str(tmp_path / "yesterday"))
+    assert "2 interactions of 2 learners, verified" in said
+    said = command(home, "db", "backup", str(tmp_path / "yesterday"), ok=False)
+    assert "name another one" in said
+    command(home, "learner", "erase", "ann")
+    said = command(home, "db", "restore", str(tmp_path / "yesterday"))
+    assert "Erased again: 1 learners; 1 erasures were unknown to the database." in said
+    assert "What was replaced is kept" in said
+    assert "Reconcile: ledger, pointer and aliases agree" in said
+    assert learners(home) == {"bob"}
+    assert "1 erased learners are back" not in command(home, "doctor", ok=False)  # no catalogue
+
+
+def test_a_file_copied_back_by_hand_is_found_by_doctor_and_repaired(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "yesterday").write_bytes((home / "sensei.db").read_bytes())
+    command(home, "learner", "erase", "ann")
+    (home / "sensei.db").write_bytes((tmp_path / "yesterday").read_bytes())
+    said = command(home, "doctor", ok=False)
+    assert "1 erased learners are back" in said
+    assert "sensei db reapply" in said
+    assert "Erased again: 1 learners" in command(home, "db", "reapply")
+    assert learners(home) == {"bob"}
+    assert "agree" in command(home, "db", "reapply")
+
+
+def test_an_upgrade_says_where_the_database_is_as_it_was(command: Command, home: Path) -> None:
+    with closing(sqlite3.connect(home / "sensei.db")) as connection:
+        connection.executescript(
+            "DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
+            "UPDATE alembic_version SET version_num = '0003'"
+        )
+    said = command(home, "db", "upgrade")
+    (copy,) = home.glob("sensei.db.migration-0003.*.backup")
+    assert str(copy) in said
+
+
+def test_an_upgrade_of_postgresql_dumps_it_first_or_says_that_it_could_not(
+    command: Command, empty_postgres_url: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    engine = database.connect(empty_postgres_url)
+
+    def make_older() -> None:
+        with engine.begin() as connection:
+            connection.execute(text("DROP TABLE erased"))
+            connection.execute(text("ALTER TABLE learners ADD COLUMN tombstone VARCHAR"))
+            connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+
+    make_older()
+    said = command(home, "db", "upgrade", SENSEI_DATABASE_URL=empty_postgres_url)
+    (dump,) = (home / "replaced").glob("migration-0003.*.dump")
+    assert str(dump) in said
+    make_older()
+    engine.dispose()
+    failing = "#!/bin/sh\necho 'pg_dump: error: server version mismatch' >&2\nexit 1\n"
+    (tmp_path / "pg_dump").write_text(failing)
+    (tmp_path / "pg_dump").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    said = command(home, "db", "upgrade", SENSEI_DATABASE_URL=empty_postgres_url, PATH=path)
+    assert "No dump was made before the upgrade" in said
+    assert "version mismatch" in said
+    assert "up to date" in said
+
+
+def test_a_restore_while_the_service_answers_is_refused(
+    command: Command, home: Path, tmp_path: Path, listening: Callable[[dict[str, Any]], int]
+) -> None:
+    port = str(listening({"/readyz": {"ready": True, "troubles": []}}))
+    command(home, "db", "backup", str(tmp_path / "b"))
+    restore = ("db", "restore", str(tmp_path / "b"))
+    assert "stop it" in command(home, *restore, ok=False, SENSEI_SERVICE_PORT=port)
+    command(home, *restore, "--force", SENSEI_SERVICE_PORT=port)
+
+
+def test_a_restore_without_mlflow_says_what_is_left_to_do(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
+    (home / "mlflow.db").write_text("no database at all, but a text of some length")
+    command(home, "db", "backup", str(tmp_path / "b"))
+    said = command(home, "db", "restore", str(tmp_path / "b"))
+    assert "then `sensei reconcile`" in said
+
+
+def blocks() -> list[str]:
+    """The shell commands of the page, block by block."""
+    return re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def test_the_commands_of_the_page_run_on_a_real_home(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Each block in a shell that stops at the first failure."""
+    url = request.getfixturevalue("empty_postgres_url") if backend == "postgresql" else ""
+    settings = Settings(home=tmp_path / "home", database_url=url)
+    upgrade(settings.log_url)
+    with closing(open_log(settings.log_url)) as log:
+        curriculum.store(log.engine, curriculum.load_file(None))
+        log.append([EVENT, EVENT | {"user_id": "bob"}], NOW)
+    make_models(settings.root)
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
+    values = environment(settings.root, BACKUPS=str(tmp_path / "backups"), SENSEI_DATABASE_URL=url)
+    assert len(blocks()) == 4
+    for block in blocks():
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block],
+            env=values,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+    with closing(open_log(settings.log_url)) as log:
+        assert log.count() == 2
+    for made in (tmp_path / "backups").glob("s*"):
+        assert made.stat().st_mode & 0o077 == 0
+    kept = [*settings.root.glob("sensei.db.replaced.*.backup"), *settings.root.glob("replaced/*")]
+    assert len(kept) == 1
+
+
+def make_models(home: Path) -> None:
+    """What a run leaves: folders of bundles and artifacts, and MLflow's store."""
+    for name in ("bundles", "mlartifacts"):
+        (home / name).mkdir(parents=True)
+    with closing(sqlite3.connect(home / "mlflow.db")) as connection:
+        connection.executescript(
+            "CREATE TABLE registered_model_aliases (name TEXT, alias TEXT, version INTEGER);"
+            "CREATE TABLE experiments (experiment_id INTEGER, name TEXT);"
+            "CREATE TABLE runs (name TEXT, status TEXT, start_time INTEGER, lifecycle_stage TEXT,"
+            " experiment_id INTEGER);"
+            "CREATE TABLE alembic_version (version_num TEXT);"
+            f"INSERT INTO alembic_version VALUES ('{newest_migration()}');"
+        )

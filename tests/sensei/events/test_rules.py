@@ -1,0 +1,31 @@
+"""What a refusal advises is right for the value that came."""
+
+import pytest
+
+from sensei.events import rules
+from sensei.errors import InvalidInput
+
+
+def advice(value: object) -> str:
+    with pytest.raises(InvalidInput) as raised:
+        rules.check_score(value)
+    return str(raised.value).rpartition("; ")[2]
+
+
+@pytest.mark.parametrize("value", [1.15, "1.15", 1.0000001, " 1.5 "])
+def test_slightly_more_than_one_is_extra_credit_or_rounding(value: object) -> None:
+    assert advice(value) == "send at most 1"
+
+
+@pytest.mark.parametrize("value", [" 5 ", 5, 2, 10.0, "17.5", 20, 101, 850])
+def test_a_scale_that_is_not_known_is_not_taken_for_percent(value: object) -> None:
+    assert advice(value) == "send it divided by the highest score that is possible"
+
+
+@pytest.mark.parametrize(("value", "fraction"), [(85, "0.85"), ("100", "1"), (" 72.5 ", "0.725")])
+def test_percent_is_divided_by_a_hundred(value: object, fraction: str) -> None:
+    assert advice(value) == f"send {fraction}"
+
+
+def test_less_than_nothing_is_no_scale() -> None:
+    assert advice(-0.5) == "send at least 0, or leave it out"

@@ -1,0 +1,38 @@
+"""The lines of requests are all written, also the last ones."""
+
+import json
+import time
+from contextlib import suppress
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from serving.http.access_log import EVERY_SECONDS, RequestLines
+
+FULL = Path("/dev/full")
+
+
+def test_the_end_waits_for_the_last_lines() -> None:
+    lines, written = RequestLines(), StringIO()
+    lines.start(written)
+    for number in range(100):
+        lines.add("id", {"number": number})
+    lines.close()
+    found = [json.loads(each)["number"] for each in written.getvalue().splitlines()]
+    assert found == list(range(100))
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
+def test_a_full_disk_loses_lines_and_not_the_thread_that_writes_them() -> None:
+    lines, full = RequestLines(), FULL.open("w")
+    lines.start(full)
+    for _ in range(3):
+        lines.add("id", {})
+        time.sleep(1.5 * EVERY_SECONDS)
+    assert lines._thread is not None
+    is_alive, waiting = lines._thread.is_alive(), len(lines._waiting)
+    lines.close()
+    with suppress(OSError):
+        full.close()
+    assert (is_alive, waiting) == (True, 0)

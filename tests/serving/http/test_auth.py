@@ -1,0 +1,230 @@
+"""Who is let in, by key and by address; keys are read again, and never asked for per request."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sensei.storage import database
+from sensei.access import key_store
+from sensei.errors import InvalidInput, StorageUnavailable
+from sensei.access.keys import Key
+from sensei.events.log import Log
+from sensei.settings import Settings
+from serving.http.auth import Access, Refused, keep_current, open_access, refuse_exposed
+
+LOOPBACK, OUTSIDE = "127.0.0.1", "192.0.2.7"
+
+
+def admit(
+    access: Access, presented: bytes = b"", address: str = LOOPBACK, **headers: str
+) -> object:
+    """Ask as a program of this machine does, with an address and headers of its own."""
+    scope = {"server": (address, 8000), "http_version": "1.1"}
+    sent = {"host": f"{address}:8000"} | {n.replace("_", "-"): v for n, v in headers.items()}
+    return access.admit(scope, {n.encode(): v.encode() for n, v in sent.items()}, presented)
+
+
+def refusal(ask: Callable[[], object]) -> tuple[int, str]:
+    with pytest.raises(Refused) as caught:
+        ask()
+    return caught.value.status, str(caught.value)
+
+
+def test_without_keys_a_request_for_another_host_or_by_a_proxy_needs_one() -> None:
+    for headers in ({"host": "evil.example:8000"}, {"x_forwarded_proto": "https"}):
+        status, said = refusal(lambda headers=headers: admit(Access(), **headers))
+        assert status == 401
+        assert "`sensei keys create`" in said
+
+
+def test_without_keys_a_page_of_another_site_is_refused() -> None:
+    assert refusal(lambda: admit(Access(), sec_fetch_site="cross-site"))[0] == 403
+    assert refusal(lambda: admit(Access(), origin="http://evil.example"))[0] == 403
+    assert admit(Access(), origin="http://127.0.0.1:8000", sec_fetch_site="same-origin") is None
+
+
+def test_without_keys_loopback_is_open_and_any_other_address_says_what_to_do() -> None:
+    access = Access()
+    assert admit(access) is None
+    status, said = refusal(lambda: admit(access, address=OUTSIDE))
+    assert status == 401
+    assert "`sensei keys create`" in said
+
+
+@pytest.mark.parametrize("address", [LOOPBACK, OUTSIDE])
+def test_with_a_key_every_caller_needs_one(log: Log, address: str) -> None:
+    key, shown = key_store.create(log.engine, "platform")
+    access = Access(lambda: key_store.read(log.engine))
+    assert admit(access, shown.encode(), address) == key
+    other, _ = key_store.create(log.engine, "operator")
+    swapped = shown.replace(key.key_id, other.key_id)
+    for presented in (b"", b"\xff\xfe", shown[:-1].encode(), swapped.encode(), b"sensei_x_y"):
+        status, said = refusal(lambda presented=presented: admit(access, presented, address))
+        assert status == 401
+        assert "_" not in said.replace("Authorization", "")  # nothing of a key is repeated
+
+
+def test_where_the_last_key_is_revoked_nobody_is_let_in_even_on_loopback(log: Log) -> None:
+    key, shown = key_store.create(log.engine, "platform")
+    access = Access(lambda: key_store.read(log.engine))
+    key_store.revoke(log.engine, key.key_id)
+    assert admit(access, shown.encode()) == key  # as read last
+    access.refresh()
+    assert not access.has_valid_key
+    assert refusal(lambda: admit(access, shown.encode()))[0] == 401
+    assert refusal(lambda: admit(access))[0] == 401
+
+
+def test_keys_that_cannot_be_read_any_more_go_on_to_count(log: Log) -> None:
+    _, shown = key_store.create(log.engine, "platform")
+    stored = key_store.read(log.engine)
+    answers = [stored]
+
+    def read() -> list[Key]:
+        if not answers:
+            raise StorageUnavailable("database: expected it to answer, got nothing; wait")
+        return list(answers.pop())
+
+    access = Access(read)
+    access.refresh()
+    assert admit(access, shown.encode(), OUTSIDE)
+    assert refusal(lambda: admit(access))[0] == 401
+
+
+def fails() -> list[Key]:
+    raise StorageUnavailable("database: expected it to answer, got nothing; wait")
+
+
+@pytest.mark.parametrize("address", [LOOPBACK, OUTSIDE])
+@pytest.mark.parametrize("presented", [b"", b"sensei_x_y"])
+def test_while_keys_were_never_read_nobody_is_let_in(address: str, presented: bytes) -> None:
+    access = Access(fails)
+    with pytest.raises(Refused) as caught:
+        admit(access, presented, address)
+    assert caught.value.status == 503
+    assert caught.value.headers["Retry-After"]
+    assert access.status().state == "unread"
+    assert not access.status().is_ready
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+def test_keys_and_their_absence_are_believed_up_to_a_maximum_age(log: Log, with_key: bool) -> None:
+    presented = key_store.create(log.engine, "platform")[1].encode() if with_key else b""
+    stored = key_store.read(log.engine)
+    now, answers = [100.0], [stored]
+    access = Access(lambda: answers.pop() if answers else fails(), 60, lambda: now[0])
+    now[0] = 159
+    access.refresh()
+    admit(access, presented)
+    assert access.status().read_seconds == 59
+    now[0] = 161
+    assert refusal(lambda: admit(access, presented))[0] == 503
+    assert (access.status().state, access.status().is_ready) == ("expired", False)
+    answers.append(stored)
+    access.refresh()
+    admit(access, presented)
+
+
+def test_how_the_keys_stand_is_logged_at_the_start_and_at_a_change(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    access = Access(lambda: key_store.read(log.engine))
+    ended = keep_current(access, every=0.01)
+    wait_until(lambda: "keys: none exists" in caplog.text)
+    key_store.create(log.engine, "platform")
+    wait_until(lambda: access.has_valid_key)
+    ended.set()
+    assert caplog.text.count("keys: none exists") == 1
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_revoked_key_is_noticed_in_the_background(log: Log) -> None:
+    key, shown = key_store.create(log.engine, "platform")
+    access = Access(lambda: key_store.read(log.engine))
+    ended = keep_current(access, every=0.01)
+    key_store.revoke(log.engine, key.key_id)
+    wait_until(lambda: not access.has_valid_key)
+    ended.set()
+    assert refusal(lambda: admit(access, shown.encode()))[0] == 401
+
+
+def test_an_address_that_others_reach_is_refused_at_start_without_a_valid_key(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(home=tmp_path)
+    refuse_exposed(LOOPBACK, settings)
+    with pytest.raises(InvalidInput, match=r"keys: expected .* on 0\.0\.0\.0, got none; run `sens"):
+        refuse_exposed("0.0.0.0", settings)
+    assert not (tmp_path / "sensei.db").exists()
+
+
+def test_a_valid_key_lets_it_start_on_any_address(log: Log, url: str) -> None:
+    settings = Settings(database_url=url)
+    key, _ = key_store.create(log.engine, "operator")
+    refuse_exposed("::", settings)
+    key_store.revoke(log.engine, key.key_id)
+    with pytest.raises(InvalidInput, match="sensei keys create"):
+        refuse_exposed("::", settings)
+
+
+def test_a_log_that_does_not_exist_yet_holds_no_keys_and_is_not_made(tmp_path: Path) -> None:
+    access = open_access(Settings(home=tmp_path))
+    assert admit(access) is None
+    assert refusal(lambda: admit(access, address=OUTSIDE))[0] == 401
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def keyed(tmp_path: Path) -> Path:
+    """The home of a database that holds a key."""
+    database.upgrade(Settings(home=tmp_path).log_url)
+    engine = database.connect(Settings(home=tmp_path).log_url)
+    key_store.create(engine, "platform")
+    engine.dispose()
+    return tmp_path
+
+
+def test_a_home_that_had_keys_does_not_open_where_its_database_is_gone(keyed: Path) -> None:
+    for file in keyed.glob("sensei.db*"):
+        file.unlink()
+    access = open_access(Settings(home=keyed))
+    assert refusal(lambda: admit(access))[0] == 503
+    assert not (keyed / "sensei.db").exists()
+
+
+def test_a_home_that_had_keys_does_not_open_where_another_database_holds_none(
+    keyed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for file in keyed.glob("sensei.db*"):
+        file.unlink()
+    database.upgrade(Settings(home=keyed).log_url)
+    assert refusal(lambda: admit(open_access(Settings(home=keyed))))[0] == 503
+    assert "`sensei keys create`" in caplog.text
+    (keyed / key_store.HAD_KEYS).unlink()  # as the sentence says
+    assert admit(open_access(Settings(home=keyed))) is None
+
+
+def test_reading_keys_leaves_the_mark_again(keyed: Path) -> None:
+    mark = keyed / key_store.HAD_KEYS
+    mark.unlink()
+    open_access(Settings(home=keyed))
+    assert mark.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_database_that_an_address_names_is_expected_to_exist(tmp_path: Path) -> None:
+    access = open_access(Settings(home=tmp_path, database_url=f"sqlite:///{tmp_path / 'other.db'}"))
+    assert refusal(lambda: admit(access))[0] == 503
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_without_tables_is_no_database_without_keys(tmp_path: Path) -> None:
+    (tmp_path / "sensei.db").touch()
+    assert refusal(lambda: admit(open_access(Settings(home=tmp_path))))[0] == 503

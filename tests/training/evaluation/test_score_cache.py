@@ -1,0 +1,85 @@
+"""What is kept of an evaluation: all of it or nothing, bounded, and no learner by name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from features.batch import encode
+from training.recipes import QUICK
+from training.evaluation.score_cache import KEPT, ScoreCache, Trial, digest_of
+from training.scores import RecommendationScores, SuccessScores
+from training.data.splits import split_by_learner
+from training.data.time_split import split_by_time
+
+LEARNER = np.array([0, 1], np.int32)
+RANKED = RecommendationScores(np.array([1.0, np.inf]), np.array([1.0, 2.0]), LEARNER > 0, LEARNER)
+PREDICTED = SuccessScores(
+    np.array([0, 1], np.int8),
+    np.array([0.25, 0.5]),
+    LEARNER,
+    np.array([0.5, 0.25]),
+    np.array([np.nan, np.nan]),
+)
+TRIAL = Trial(RANKED, RANKED, {"loss": [2.0, 1.0]})
+
+
+def same(one: object, other: object) -> bool:
+    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
+    return all(a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+def test_a_trial_is_given_back_as_it_was(tmp_path: Path) -> None:
+    ScoreCache(tmp_path, "a").save("recommendation", "sequence", 3, TRIAL)
+    ScoreCache(tmp_path, "a").save("difficulty", "history", 3, Trial(PREDICTED, PREDICTED, {}))
+    found = ScoreCache(tmp_path, "a").load("recommendation", "sequence", 3)
+    assert found is not None
+    assert found.curves == TRIAL.curves
+    assert same(found.test, RANKED)
+    other = ScoreCache(tmp_path, "a").load("difficulty", "history", 3)
+    assert other is not None
+    assert same(other.validate, PREDICTED)
+
+
+def test_another_seed_model_or_digest_is_not_known(tmp_path: Path) -> None:
+    cache = ScoreCache(tmp_path, "a")
+    cache.save("recommendation", "sequence", 3, TRIAL)
+    assert cache.load("recommendation", "sequence", 4) is None
+    assert cache.load("recommendation", "history", 3) is None
+    assert ScoreCache(tmp_path, "b").load("recommendation", "sequence", 3) is None
+
+
+def test_what_was_half_written_is_not_known(tmp_path: Path) -> None:
+    cache = ScoreCache(tmp_path, "a")
+    cache.save("recommendation", "sequence", 3, TRIAL)
+    (path,) = (tmp_path / "a").iterdir()
+    path.write_bytes(path.read_bytes()[:-40])
+    assert cache.load("recommendation", "sequence", 3) is None
+
+
+def test_fresh_forgets(tmp_path: Path) -> None:
+    ScoreCache(tmp_path, "a").save("recommendation", "sequence", 3, TRIAL)
+    assert ScoreCache(tmp_path, "a", fresh=True).load("recommendation", "sequence", 3) is None
+
+
+def test_only_the_evaluations_used_last_are_kept(tmp_path: Path) -> None:
+    for i in range(KEPT + 3):
+        ScoreCache(tmp_path, f"digest-{i}")
+    assert len(list(tmp_path.iterdir())) == KEPT
+    assert (tmp_path / f"digest-{KEPT + 2}").exists()
+
+
+def test_digest_depends_on_rows_split_and_epochs_but_not_on_order_or_seeds(
+    planted: pd.DataFrame,
+) -> None:
+    events = encode(planted)
+    split = split_by_learner(events)
+    digest = digest_of(events, split, QUICK)
+    shuffled = encode(planted.sample(frac=1, random_state=0).reset_index(drop=True))
+    assert digest_of(shuffled, split, QUICK) == digest
+    assert digest_of(events, split, replace(QUICK, seeds=9)) == digest
+    assert digest_of(events, split, replace(QUICK, epochs=9)) != digest
+    assert digest_of(events, split_by_time(events), QUICK) != digest
+    changed = planted.assign(score=1 - planted["score"])
+    assert digest_of(encode(changed), split, QUICK) != digest

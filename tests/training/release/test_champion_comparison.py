@@ -1,0 +1,128 @@
+"""Champion and challenger meet on the same events; only a better one replaces the other."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from features.history import FOLD_VERSION
+from sensei.bundle import bundle_format
+from sensei.bundle.bundle_format import Bundle, Manifest, ModelEntry
+from training.candidates import Candidates
+from training.evaluation.protocol import Chosen, Measured, measure
+from training.release.export import export
+from training.data.batching import Feed
+from training.data.dataset import Prepared
+from training.release.champion_comparison import decide_all
+from training.evaluation.seed_runs import SuccessTrials
+
+
+@pytest.fixture(scope="module")
+def tested(candidates: Candidates, prepared: Prepared) -> Measured:
+    return measure(candidates, prepared, "test")
+
+
+def champion(
+    folder: Path, candidates: Candidates, prepared: Prepared, chosen: Chosen, until: datetime
+) -> Bundle:
+    assert prepared.attempts is not None
+    assert chosen.difficulty is not None
+    models = {
+        "recommendation": (candidates.recommendation[chosen.recommendation], prepared),
+        "difficulty": (candidates.difficulty[chosen.difficulty], prepared.attempts),
+    }
+    entries = {
+        name: ModelEntry(
+            name=name,
+            version="1",
+            candidate=model.name,
+            inputs={n: int(x.shape[-1]) for n, x in model.network.read.input.items()},
+            outputs={n: int(y.shape[-1]) for n, y in model.network.read.output.items()},
+            state=model.network.state,
+            trained_until=until,
+            topic_ids=tuple(parts.statistics.topic_ids.tolist()),
+        )
+        for name, (model, parts) in models.items()
+    }
+    manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=until)
+    path = bundle_format.write(
+        folder,
+        manifest,
+        {
+            name: export(model.network, Feed(parts.test, name)).network
+            for name, (model, parts) in models.items()
+        },
+        {name: parts.statistics.to_arrays() for name, (_, parts) in models.items()},
+    )
+    return Bundle.load(path, FOLD_VERSION)
+
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+BEST = Chosen("markov_1", "topic_mean")
+WORST = Chosen("most_popular", "global_mean")
+NETWORKS = Chosen("sequence", "history")
+
+
+def test_without_a_champion_the_best_candidate_is_the_first(prepared, tested):
+    decisions = decide_all(None, prepared, tested, BEST, 0.0, 0)
+    assert {name: d.promote for name, d in decisions.items()} == {
+        "recommendation": True,
+        "difficulty": True,
+    }
+
+
+@pytest.mark.parametrize("chosen", [BEST, NETWORKS], ids=["counting", "networks"])
+def test_the_same_model_again_gains_nothing_and_is_kept_back(
+    tmp_path, candidates, prepared, tested, chosen
+):
+    same = champion(tmp_path, candidates, prepared, chosen, LONG_AGO)
+    decisions = decide_all(same, prepared, tested, chosen, 0.0, 0)
+    for decision in decisions.values():
+        assert decision.gain == pytest.approx(0.0, abs=1e-6)
+        assert not decision.promote
+
+
+def test_a_better_model_replaces_a_worse_one_and_never_the_reverse(
+    tmp_path, candidates, prepared, tested
+):
+    worse = champion(tmp_path, candidates, prepared, WORST, LONG_AGO)
+    better = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
+    up = decide_all(worse, prepared, tested, BEST, 0.0, 0)
+    down = decide_all(better, prepared, tested, WORST, 0.0, 0)
+    assert all(decision.promote for decision in up.values())
+    assert not any(decision.promote for decision in down.values())
+    assert up["recommendation"].gain == pytest.approx(-down["recommendation"].gain)
+
+
+def test_what_is_known_only_with_the_item_wins_nothing(tmp_path, candidates, prepared, tested):
+    """A challenger that knows every outcome with the item, and serves what the worst one does."""
+    (served,) = (each.level_only for each in tested.success["global_mean"].seeds)
+    clairvoyant = replace(served, probability=served.passed * 0.98 + 0.01)
+    success = {"clairvoyant": SuccessTrials((clairvoyant,))}
+    better = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
+    decision = decide_all(
+        better, prepared, Measured(tested.next_topic, success), Chosen(None, "clairvoyant"), 0.0, 0
+    )["difficulty"]
+    down = decide_all(better, prepared, tested, Chosen(None, "global_mean"), 0.0, 0)["difficulty"]
+    assert not decision.promote
+    assert decision.gain == pytest.approx(down.gain)
+
+
+def test_events_that_the_champion_was_trained_on_do_not_count(
+    tmp_path, candidates, prepared, tested
+):
+    late = champion(tmp_path, candidates, prepared, WORST, datetime(2100, 1, 1, tzinfo=UTC))
+    decisions = decide_all(late, prepared, tested, BEST, 0.0, 0)
+    assert not any(decision.promote for decision in decisions.values())
+    assert "too few" in decisions["recommendation"].reason
+
+
+def test_slices_of_newcomers_are_checked_beside_the_gain(tmp_path, candidates, prepared, tested):
+    worse = champion(tmp_path, candidates, prepared, WORST, LONG_AGO)
+    for decision in decide_all(worse, prepared, tested, BEST, 0.0, 0).values():
+        named = {check.name: check.said for check in decision.checks}
+        assert list(named) == ["gain", "new learners", "new topics"]
+        learners = len(set(prepared.test.learner.tolist()))
+        assert f"of {learners} learners" in named["new learners"]
+        assert "0 targets of 0 learners are too few to judge" in named["new topics"]

@@ -1,0 +1,36 @@
+"""Pictures of an evaluation: few lines are named, however many models there are."""
+
+from training.candidates import Candidates
+from training.evaluation.protocol import Evidence, choose, measure
+from training.reports.evaluation_figures import draw, emphasis
+from training.data.dataset import Prepared
+from training.recipes import NEXT_TOPIC, QUICK
+from training.evaluation.result import result_of
+
+
+def test_plots_show_curves_hit_rates_reliability_and_slices(
+    tmp_path, candidates: Candidates, prepared: Prepared
+) -> None:
+    validated, tested = (measure(candidates, prepared, part) for part in ("validate", "test"))
+    evidence = Evidence(choose(validated), validated, tested)
+    draw(tmp_path, candidates.curves, evidence, result_of("time", 0, QUICK, prepared, evidence))
+    assert {p.name for p in tmp_path.iterdir()} == {
+        *(f"curves_{name}.png" for name, curves in candidates.curves.items() if curves),
+        "hit_rate_all.png",
+        "hit_rate_new.png",
+        "next_topic_by_history_length.png",
+        "next_topic_by_topic_popularity.png",
+        "reliability.png",
+        "success_by_history_length.png",
+        "success_by_topic_popularity.png",
+    }
+    assert all(p.stat().st_size < 80_000 for p in tmp_path.iterdir())
+
+
+def test_the_chosen_the_best_the_reference_and_the_plainest_are_named() -> None:
+    gain = {each.name: place / 100 for place, each in enumerate(NEXT_TOPIC)}
+    said = emphasis(NEXT_TOPIC, gain, "history")
+    assert said.chosen == "history"
+    assert said.networks == ("blend", "sequence", "reference")
+    assert said.baselines == ("markov_2", "markov_1", "most_popular")
+    assert "label" not in said.style("slots")

@@ -1,0 +1,74 @@
+"""A card says what a planted result holds, and names what is weak in it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from training.reports.model_card import Made, card, short
+from training.evaluation.result import Result
+from training.reports.candidate_comparison import Standing, limits
+
+Maker = Callable[..., Made]
+
+
+def test_card_holds_data_figures_beside_baselines_and_how_it_was_made(
+    result: Result, made: Maker
+) -> None:
+    text = card(result, made("recommendation"))
+    assert text.startswith("# Model card: recommendation, sequence\n")
+    assert "1,234 interactions of 56 learners on 7 topics, 2026-01-01 to 2026-03-01" in text
+    assert "| sequence (chosen) | 0.500 [0.480, 0.520] |" in text
+    assert "| markov_1 | 0.300 [0.280, 0.320] |" in text
+    assert "7 epochs, the best one kept" in text
+    assert "seeds: 3" in text
+    assert "LiteRT, 2.5 MB, with a hidden state of each learner; answers within 1.0e-06" in text
+    for section in ("Intended use", "Not intended", "Protocol", "Slices", "Calibration", "Limits"):
+        assert f"\n## {section}\n" in text
+
+
+def test_a_counted_model_has_no_epochs(result: Result, made: Maker) -> None:
+    assert "no epochs of its own" in card(result, replace(made("recommendation"), epochs=0))
+
+
+def test_repeat_last_is_not_among_the_answers_where_it_is_masked(
+    result: Result, made: Maker
+) -> None:
+    assert card(result, made("recommendation")).count("| repeat_last |") == 1
+
+
+def test_limits_name_slices_where_counting_does_better_and_where_little_is_known(
+    result: Result,
+) -> None:
+    found = limits(Standing(result, "recommendation"), demo=False)
+    assert found == [
+        "no history (50 targets, too few to be sure): markov_1 does better, 0.200 against 0.100.",
+        "unseen topic (50 targets, too few to be sure): weak, 0.050 against 0.500 overall.",
+    ]
+
+
+def test_ties_with_counting_and_bad_calibration_are_limits(result: Result) -> None:
+    found = limits(Standing(result, "difficulty"), demo=False)
+    assert found[0] == "Tied with topic_mean: no training is needed for that."
+    assert "Probabilities are off by 0.080 on average (ECE)." in found
+
+
+def test_simulated_learners_are_the_first_limit(result: Result, made: Maker) -> None:
+    assert "simulated" in limits(Standing(result, "difficulty"), demo=True)[0]
+    assert "56 simulated learners" in card(result, made("difficulty", demo=True))
+
+
+def test_one_seed_and_a_split_by_learner_are_limits(result: Result) -> None:
+    other = result.data | {"split": "learner", "budget": result.data["budget"] | {"seeds": 1}}
+    found = limits(Standing(replace(result, data=other), "difficulty"), demo=False)
+    assert any("one seed" in line for line in found)
+    assert any("not on what comes later" in line for line in found)
+
+
+def test_short_form_says_figure_best_baseline_and_the_gravest_limits(
+    result: Result, made: Maker
+) -> None:
+    text = short(result, made("difficulty"))
+    assert text.startswith("**history**. It reads events.")
+    assert "log loss: 0.510 [0.490, 0.530]" in text
+    assert "best without training: topic_mean 0.500" in text
+    assert "Tied with topic_mean" in text
+    assert len(text) < 1_000

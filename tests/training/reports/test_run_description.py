@@ -1,0 +1,30 @@
+"""A version carries what a reviewer needs."""
+
+from training.evaluation.protocol import Chosen, measure
+from training.reports.run_description import contests, headline
+
+CHOSEN = Chosen("markov_1", "reference")
+
+
+def test_words_name_the_choice_its_figure_and_every_other_model(candidates, prepared):
+    found = {
+        c.model: c
+        for c in contests(candidates, measure(candidates, prepared, "test"), CHOSEN, "learner")
+    }
+    words = found["recommendation"].description
+    assert words.startswith("**markov_1**")
+    assert "split by learner" in words
+    assert all(name in words for name in candidates.recommendation)
+    assert "log loss" in headline(found["difficulty"])
+
+
+def test_a_success_model_is_shown_by_what_serving_answers_and_with_the_item_besides(
+    candidates, prepared
+):
+    tested = measure(candidates, prepared, "test")
+    (difficulty,) = (
+        c for c in contests(candidates, tested, CHOSEN, "learner") if c.model == "difficulty"
+    )
+    for name, figures in difficulty.metrics.items():
+        assert figures["log_loss"] == tested.level_only[name].table()["log_loss"]
+        assert figures["item_known_log_loss"] == tested.success[name].table()["log_loss"]

@@ -1,0 +1,45 @@
+"""References of versions, in a real registry."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from training.tracking.drift_reference import MOST_ROWS, load_reference, store_reference
+from training.tracking.registry import Registry
+
+
+@pytest.fixture
+def registry(tmp_path):
+    return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
+
+
+def version(registry: Registry) -> tuple[str, str]:
+    """A run, and a version without a model."""
+    client = registry.client
+    run_id = client.create_run(registry.experiment_id).info.run_id
+    client.create_registered_model("recommendation")
+    return run_id, client.create_model_version("recommendation", "file:///none", run_id).version
+
+
+def test_a_reference_comes_back_as_it_was_stored_and_is_bounded(registry):
+    run_id, made = version(registry)
+    n = MOST_ROWS + 1
+    window = pd.DataFrame({"a": np.arange(n, dtype=float), "topic": ["7", None] * (n // 2) + ["5"]})
+    store_reference(registry, run_id, "recommendation", made, window)
+    found = load_reference(registry, "recommendation", made)
+    pd.testing.assert_frame_equal(found, window.head(MOST_ROWS))
+
+
+def test_without_a_reference_or_a_version_there_is_none(registry):
+    _, made = version(registry)
+    assert load_reference(registry, "recommendation", made) is None
+    assert load_reference(registry, "recommendation", "99") is None
+
+
+def test_a_reference_whose_file_is_gone_is_none_and_said(registry, tmp_path, caplog):
+    run_id, made = version(registry)
+    store_reference(registry, run_id, "recommendation", made, pd.DataFrame({"a": [1.0]}))
+    (file,) = (tmp_path / "artifacts").rglob("recommendation.parquet")
+    file.unlink()
+    assert load_reference(registry, "recommendation", made) is None
+    assert "expected a file" in caplog.text

@@ -1,0 +1,1 @@
+"""From the log to examples: shards, splits, datasets, batches."""

@@ -1,0 +1,237 @@
+"""From a split log to the examples of its three parts, or the reason why it is too small."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.corpus import statistics as corpus
+from features.batch import Events, Examples, examples, joined
+from features.corpus.transitions import PAIRS
+from features.events import together
+from features.corpus.catalogue_features import Outline
+from features.corpus.popularity import Recency
+from features.corpus.statistics import Statistics
+from sensei.errors import NotEnoughData
+from training.data.log_statistics import HELD_OUT_SALT, MIN_TARGETS, Census
+from training.data.shards import Log, hashes
+from training.data.splits import TEST, TRAIN, VALIDATE, Rule, Split, folds
+from training.data.row_chunks import Stream
+from training.data.time_split import of_attempts
+
+FOLDS = 5
+"""Folds of learners whose training rows are read with the statistics of the others."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Targets of the three parts, and the statistics they were read with.
+
+    Attributes:
+        statistics: corpus tables of the events known in training.
+        training: targets to learn from, shard by shard, read with statistics of other learners
+            only.
+        learned: (T,) training targets on each topic.
+        validate: targets to choose by.
+        test: targets to open once, after the choice. Of a log that does not fit into memory both
+            are those of whole learners, chosen by hash, of whom all events are in `test.events`;
+            at most `census.HELD_OUT` of either.
+        kind: how the parts were made, in words.
+    """
+
+    statistics: Statistics
+    training: Stream[Examples]
+    learned: NDArray[np.int64]
+    validate: Examples
+    test: Examples
+    kind: str
+
+    @property
+    def train(self) -> Examples:
+        """Training targets of the first shard: all of them where the log fits into memory.
+
+        What scalers are fitted on. Read anew each time in a longer log.
+        """
+        return self.training.first
+
+    @property
+    def topics(self) -> int:
+        """Number of topics with a slot."""
+        return len(self.statistics.topic_ids)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Part -> number of targets."""
+        return {
+            "train": len(self.training),
+            "validate": len(self.validate),
+            "test": len(self.test),
+        }
+
+
+@dataclass(frozen=True)
+class Prepared(Parts):
+    """The targets of the recommendation model, and beside them those of the difficulty model.
+
+    Attributes:
+        attempts: scored attempts; None where `no_success` says why none can be learned from.
+        no_success: why no difficulty model can be trained; empty where one can.
+        log: all events.
+        census: what was counted of them.
+    """
+
+    attempts: Parts | None
+    no_success: str
+    log: Log
+    census: Census
+
+    @property
+    def scored_share(self) -> float:
+        """Share of the learners whose validation and test targets are used, in (0, 1]."""
+        return self.census.share if len(self.log) > 1 else 1.0
+
+    def extremes(self) -> dict[str, NDArray[np.float32]]:
+        """Inputs of training by vector: all rows, or of a log in shards those that matter most.
+
+        Of each shard those rows remain in which an input is lowest, highest or no number.
+        """
+        found: dict[str, list[NDArray[np.float32]]] = {"recommendation": [], "difficulty": []}
+        for rows in self.training:
+            for name, kept in found.items():
+                inputs = getattr(rows, name)
+                if len(self.log) > 1:
+                    inputs = inputs[np.append(inputs.argmin(axis=0), inputs.argmax(axis=0))]
+                kept.append(inputs)
+        return {name: np.concatenate(kept) for name, kept in found.items()}
+
+
+def prepare(events: Events, split: Split, outline: Outline | None = None) -> Prepared:
+    """Prepare a log in memory, whose parts are known; see `prepare_log`."""
+    return prepare_log((events,), lambda _: split, outline)
+
+
+def prepare_log(log: Log, rule: Rule, outline: Outline | None = None) -> Prepared:
+    """Fit the statistics and read the examples of every part.
+
+    Args:
+        log: the encoded log.
+        rule: the part of each event.
+        outline: what the catalogue says of topics; those nobody has met yet are newcomers.
+
+    Raises:
+        NotEnoughData: one learner, one topic, or a part without targets.
+    """
+    census = Census.of(log, rule)
+    census.check()
+    source = _Source(log, _held_out(log, census), folds(log, FOLDS), census, outline or Outline())
+    parts = source.parts(rule, census)
+    attempts, no_success = _attempts(source, rule)
+    return Prepared(**vars(parts), attempts=attempts, no_success=no_success, log=log, census=census)
+
+
+def _held_out(log: Log, census: Census) -> Events:
+    """All events of the learners whose validation and test targets are used."""
+    if len(log) == 1:
+        return log[0]
+    last = census.last_hash
+    return together(
+        [each.of_learners(hashes(each.user_ids, HELD_OUT_SALT) <= last) for each in log]
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What the parts of both models are made from."""
+
+    log: Log
+    held_out: Events
+    fold: Callable[[Events], NDArray[np.int64]]
+    census: Census
+    outline: Outline
+
+    def parts(self, rule: Rule, census: Census, continuations: bool = True) -> Parts:
+        """Statistics and examples by a rule.
+
+        Args:
+            rule: the part of each event.
+            census: what was counted by that rule.
+            continuations: whether anything reads what followed what.
+        """
+        by_fold = self._statistics(rule, continuations)
+        offered = self.outline.domains
+        tables = corpus.merged(by_fold, offered=offered)
+        others = [
+            corpus.merged(
+                [*by_fold[:each], *by_fold[each + 1 :]], tables.topic_ids, offered=offered
+            )
+            for each in range(FOLDS)
+        ]
+        recency = self.census.daily.recency(tables, offered)
+        split = rule(self.held_out)
+        later = examples(self.held_out, tables, split.part > TRAIN, recency, self.outline)
+        validate, test = (later.take(split.part[later.event] == p) for p in (VALIDATE, TEST))
+        training = Stream(
+            tuple(census.counts[:, TRAIN].tolist()),
+            lambda place: self._cross_fitted(self.log[place], rule, others, recency),
+        )
+        if len(self.log) == 1:
+            training = Stream.held(training.first, len(training))
+        learned = np.zeros(len(tables.topic_ids) + 1, np.int64)
+        learned[tables.slots_of(census.topic_ids)] = census.learned
+        return Parts(tables, training, learned[1:], validate, test, census.kind)
+
+    def _statistics(self, rule: Rule, continuations: bool) -> list[Statistics]:
+        """Statistics of each fold of learners, added up over the log."""
+        found: list[Statistics | None] = [None] * FOLDS
+        for events in self.log:
+            known, fold = rule(events).known, self.fold(events)
+            for each in range(FOLDS):
+                mine = corpus.fit(events, known & (fold == each), events.topic_ids, continuations)
+                sofar = found[each]
+                if sofar is not None:
+                    every = np.union1d(sofar.topic_ids, mine.topic_ids)
+                    mine = corpus.merged([sofar, mine], every, pairs=2 * PAIRS)
+                found[each] = mine
+        return [each for each in found if each is not None]
+
+    def _cross_fitted(
+        self, events: Events, rule: Rule, others: list[Statistics], recency: Recency
+    ) -> Examples:
+        """Training examples, each read with the statistics of learners outside its own fold.
+
+        Leaving out the one learner alone would tell his outcome: in a topic that each learner
+        attempts once, those who passed would all see a rate a little lower than those who failed,
+        and a network learns exactly that, upside down.
+        """
+        train, fold = rule(events).part == TRAIN, self.fold(events)
+        return joined(
+            [
+                examples(events, table, train & (fold == each), recency, self.outline)
+                for each, table in enumerate(others)
+            ]
+        )
+
+
+def _attempts(source: _Source, rule: Rule) -> tuple[Parts | None, str]:
+    """The scored attempts in their parts, or why success cannot be learned from them."""
+    if not source.census.attempts:
+        return None, "no quiz or practice attempt in the log"
+    if not source.census.scored:
+        return None, "no attempt carries a score"
+    try:
+        attempts = of_attempts(source.log, rule)
+    except NotEnoughData:
+        return None, "the scored attempts fall on fewer than three different times"
+    census = Census.of(source.log, attempts)
+    failed, passed = census.outcomes
+    if failed + passed < MIN_TARGETS:
+        return None, f"{failed + passed} scored attempts in the training part, {MIN_TARGETS} needed"
+    if not failed or not passed:
+        said = "passed" if passed else "failed"
+        return None, f"every attempt of the training part was {said}"
+    parts = source.parts(attempts, census, continuations=False)
+    for name, rows in (("validation", parts.validate), ("test", parts.test)):
+        if not len(rows):
+            return None, f"no scored attempt in the {name} part"
+    return parts, ""

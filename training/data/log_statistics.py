@@ -1,0 +1,168 @@
+"""What one pass over a log counts: enough to say whether it can be learned from, and of whom."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.corpus.daily_counts import Daily
+from features.events import Events
+from features.learner_state import PRACTICE, QUIZ
+from sensei.contracts import PASS_SCORE
+from sensei.errors import NotEnoughData
+from training.data.shards import Log, hashes
+from training.data.splits import CONTEXT, TEST, TRAIN, VALIDATE, Rule, Split
+
+HELD = (VALIDATE, TEST)
+PARTS = (TRAIN, *HELD)
+HELD_OUT_SALT = "held out"
+
+MIN_TARGETS = 20
+"""Fewer training targets, or scored attempts, teach nothing that could be measured."""
+
+HELD_OUT = 500_000
+"""Most validation targets, and most test targets, of a log that does not fit into memory."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Census:
+    """Counts of a log and of its parts.
+
+    Attributes:
+        learners, topics: in the whole log.
+        attempts, scored: attempts in the whole log, and those with a score.
+        rows: events in the whole log.
+        first, last: microseconds since the epoch of the first and the last event.
+        daily: learning events by topic and day that may be known of.
+        counts: (shards, 3) targets of the training, validation and test part.
+        kind: how the parts were made, in words.
+        topic_ids: (k,) topics that targets name, ascending.
+        learned: (k,) training targets on each.
+        outcomes: scored training targets that were failed, and that were passed.
+        hashes: (L,) of every learner; by them some are chosen where all are too many.
+        held_out: (L, 2) each one's validation and test targets.
+    """
+
+    learners: int
+    topics: int
+    attempts: int
+    scored: int
+    rows: int
+    first: int
+    last: int
+    daily: Daily
+    counts: Ints
+    kind: str
+    topic_ids: Ints
+    learned: Ints
+    outcomes: tuple[int, int]
+    hashes: NDArray[np.uint64]
+    held_out: Ints
+
+    @classmethod
+    def of(cls, log: Log, rule: Rule) -> "Census":
+        """Go through the log once."""
+        daily: Daily | None = None
+        pieces = []
+        ids: set[int] = set()
+        for events in log:
+            split = rule(events)
+            ids.update(events.topic_ids.tolist())
+            counted = Daily.of(events, split.visible)
+            daily = Daily.merged([daily, counted]) if daily else counted
+            pieces.append(_piece(events, split))
+        assert daily is not None, "a log has a piece"
+        columns = {name: [piece[name] for piece in pieces] for name in pieces[0]}
+        named, learned = (np.concatenate(columns[name]) for name in ("named", "learned"))
+        topic_ids, place = np.unique(named, return_inverse=True)
+        failed, passed = np.sum(columns["outcomes"], axis=0).tolist()
+        return cls(
+            learners=sum(columns["learners"]),
+            topics=len(ids),
+            attempts=sum(columns["attempts"]),
+            scored=sum(columns["scored"]),
+            rows=sum(columns["rows"]),
+            first=min(columns["first"]),
+            last=max(columns["last"]),
+            daily=daily,
+            counts=np.array(columns["counts"]),
+            kind=split.kind,
+            topic_ids=topic_ids,
+            learned=np.bincount(place, learned, len(topic_ids)).astype(np.int64),
+            outcomes=(failed, passed),
+            hashes=np.concatenate(columns["hashes"]),
+            held_out=np.concatenate(columns["held_out"]),
+        )
+
+    def check(self) -> None:
+        """Hold the log against what learning from it needs.
+
+        Raises:
+            NotEnoughData: one learner, one topic, or a part without targets.
+        """
+        if self.learners < 2:
+            raise NotEnoughData(
+                f"user_id: expected at least two learners, got {self.learners}; "
+                "import more learners"
+            )
+        if len(self.topic_ids) < 2:
+            raise NotEnoughData(
+                "topic_id: expected learning events on at least two topics, got "
+                f"{len(self.topic_ids)}; there is nothing to choose from until more topics are "
+                "studied"
+            )
+        needed = {"training": MIN_TARGETS, "validation": 1, "test": 1}
+        for (name, least), count in zip(needed.items(), self.counts.sum(axis=0), strict=True):
+            if count < least:
+                raise NotEnoughData(
+                    f"events: expected at least {least} learning events in the {name} part, "
+                    f"got {count}; import more events or choose another split"
+                )
+
+    @property
+    def share(self) -> float:
+        """Share of the learners that validation and test targets are taken of, in (0, 1]."""
+        return float(np.mean(self.hashes <= self.last_hash))
+
+    @property
+    def last_hash(self) -> int:
+        """Highest hash of a learner whose held-out targets are used.
+
+        The most learners, in the order of their hashes, who have no more than `HELD_OUT` targets
+        in either part; but as many as it takes for some in both.
+        """
+        order = np.argsort(self.hashes, kind="stable")
+        targets = np.cumsum(self.held_out[order], axis=0)
+        fitting = int(np.count_nonzero((targets <= HELD_OUT).all(axis=1)))
+        least = int(np.count_nonzero((targets == 0).any(axis=1))) + 1
+        return int(self.hashes[order[min(max(fitting, least), len(order)) - 1]])
+
+
+def _piece(events: Events, split: Split) -> dict[str, Any]:
+    """The same of one piece, as far as it adds up."""
+    attempt = (events.kind == QUIZ) | (events.kind == PRACTICE)
+    scored = attempt & ~np.isnan(events.score)
+    targets, train = split.part != CONTEXT, split.part == TRAIN
+    topics = np.bincount(events.topic[targets], minlength=len(events.topic_ids))
+    named = np.flatnonzero(topics)
+    learned = np.bincount(events.topic[train], minlength=len(events.topic_ids))
+    passed = events.score[train & scored] >= PASS_SCORE
+    people = len(events.user_ids)
+    held_out = [np.bincount(events.learner[split.part == p], minlength=people) for p in HELD]
+    return {
+        "learners": people,
+        "attempts": int(np.count_nonzero(attempt)),
+        "scored": int(np.count_nonzero(scored)),
+        "rows": len(events),
+        "first": int(events.time.min(initial=np.iinfo(np.int64).max)),
+        "last": int(events.time.max(initial=-1)),
+        "counts": [int(np.count_nonzero(split.part == part)) for part in PARTS],
+        "named": events.topic_ids[named],
+        "learned": learned[named],
+        "outcomes": np.bincount(passed, minlength=2),
+        "hashes": hashes(events.user_ids, HELD_OUT_SALT),
+        "held_out": np.stack(held_out, axis=1),
+    }

@@ -1,0 +1,201 @@
+"""Which events may be targets of which part: by time, by learner, or as the file says.
+
+Splits mark targets only; a learner's history before a target is always read whole. `known` marks
+what corpus
+statistics and counts may use, so that nothing of the validation and test parts leaks into an input.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.batch import Events
+from sensei.contracts import LEARNING_KINDS
+from sensei.errors import InvalidInput, NotEnoughData
+from training.data.shards import Log, hashes
+
+TRAIN, VALIDATE, TEST, CONTEXT = 0, 1, 2, -1
+
+TEST_SHARE = 0.2
+VALIDATE_SHARE = 0.1
+"""Share of what is left after the test part was taken."""
+
+_PART_OF_VALUE = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "valid": VALIDATE,
+    "validate": VALIDATE,
+    "validation": VALIDATE,
+    "dev": VALIDATE,
+    "test": TEST,
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """The part of every event.
+
+    Attributes:
+        part: (n_events,) int8: 0 train, 1 validate, 2 test, -1 context only (history, never a
+            target).
+        known: (n_events,) bool: events that statistics and counts may use.
+        kind: how the parts were made, in words.
+    """
+
+    part: NDArray[np.int8]
+    known: NDArray[np.bool_]
+    kind: str
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """(n_events,) bool: events that a later day may know of, whoever asks.
+
+        By time all of them, for the log knows its past; learners held out stay unseen.
+        """
+        return np.ones(len(self.part), bool) if self.kind == "time" else self.known
+
+
+Rule = Callable[[Events], Split]
+"""Gives the parts of any whole learners of the log that it was made for."""
+
+
+def split_by_learner(events: Events) -> Split:
+    """The parts that `by_learner` gives to a log in memory."""
+    return by_learner((events,))(events)
+
+
+def by_learner(log: Log, start: int | None = None, end: int | None = None) -> Rule:
+    """Test on 20 % of learners, validate on 10 % of the others, by a stable hash of `user_id`.
+
+    Args:
+        log: all events.
+        start: first moment of a target, microseconds since the epoch; by default the beginning.
+        end: first moment that is no target any more (half-open), and of which nothing is known;
+            by default after the last event.
+
+    Raises:
+        NotEnoughData: fewer than three learners.
+    """
+    places, validating = zip(*(_two_hashes(events) for events in log), strict=True)
+    place, second = np.concatenate(places), np.concatenate(validating)
+    count = len(place)
+    if count < 3:
+        raise NotEnoughData(
+            f"user_id: expected three or more learners to split by learner, got {count}; "
+            "import more learners"
+        )
+    last_test = np.sort(place)[_at_least_one(count, TEST_SHARE) - 1]
+    others = np.sort(second[place > last_test])
+    last_validate = others[_at_least_one(len(others), VALIDATE_SHARE) - 1]
+
+    def rule(events: Events) -> Split:
+        place, second = _two_hashes(events)
+        part = np.where(second <= last_validate, VALIDATE, TRAIN)
+        part = np.where(place <= last_test, TEST, part).astype(np.int8)
+        split = _whole_learners(events, part[events.learner], "learner")
+        return within(split, events, start, end)
+
+    return rule
+
+
+def _two_hashes(events: Events) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    return hashes(events.user_ids, "test"), hashes(events.user_ids, "validate")
+
+
+def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object_]) -> Split:
+    """Parts as a column of the file names them; without a validation part, 10 % of train learners.
+
+    Args:
+        events: all events.
+        values: (n_events,) `train`, `test` and perhaps `validation`, in the order of the source
+            frame's rows;
+            rows with another value are history only.
+
+    Raises:
+        InvalidInput: no row says train, or none says test.
+        NotEnoughData: train has one learner, so none is left for validation.
+    """
+    names = np.array([str(v).strip().lower() for v in values], dtype=object)[events.row]
+    unique, code = np.unique(names.astype(str), return_inverse=True)
+    part = np.array([_PART_OF_VALUE.get(name, CONTEXT) for name in unique], np.int8)[code]
+    for needed, name in ((TRAIN, "train"), (TEST, "test")):
+        if not (part == needed).any():
+            raise InvalidInput(
+                "split column: expected rows that say train and rows that say test, got none for "
+                f"{name} among {', '.join(map(repr, unique[:5].tolist()))}; name another column"
+            )
+    if not (part == VALIDATE).any():
+        learner = events.learner
+        of_learner = np.full(len(events.user_ids), CONTEXT, np.int8)
+        of_learner[learner[part == TRAIN]] = TRAIN
+        _take_validation(events.user_ids, of_learner)
+        part[(part == TRAIN) & (of_learner[learner] == VALIDATE)] = VALIDATE
+    return _whole_learners(events, part, "column")
+
+
+def within(split: Split, events: Events, start: int | None, end: int | None) -> Split:
+    """Keep as targets only the events of a window; history before it stays.
+
+    Args:
+        split: parts made without a window.
+        events: the events that were split.
+        start: first moment of a target, microseconds since the epoch.
+        end: first moment that is no target any more (half-open); nothing after it is known either.
+    """
+    part = np.where(inside(events, start, end), split.part, CONTEXT).astype(np.int8)
+    return Split(part, split.known & inside(events, None, end), split.kind)
+
+
+def inside(events: Events, start: int | None, end: int | None) -> NDArray[np.bool_]:
+    """(n_events,) bool: events of a half-open window, microseconds since the epoch."""
+    least = np.iinfo(np.int64)
+    first, stop = least.min if start is None else start, least.max if end is None else end
+    found: NDArray[np.bool_] = (events.time >= first) & (events.time < stop)
+    return found
+
+
+def folds(log: Log, count: int) -> Callable[[Events], NDArray[np.int64]]:
+    """Gives (n_events,) the fold of each event, 0..count - 1.
+
+    Learners are dealt out evenly by a stable hash; 8 bytes of each are kept.
+    """
+    order = np.sort(np.concatenate([hashes(events.user_ids, "fold") for events in log]))
+
+    def fold(events: Events) -> NDArray[np.int64]:
+        of_learner = np.searchsorted(order, hashes(events.user_ids, "fold")) % count
+        return of_learner[events.learner]
+
+    return fold
+
+
+def _whole_learners(events: Events, part: NDArray[np.int8], kind: str) -> Split:
+    targets = np.where(learning(events), part, CONTEXT).astype(np.int8)
+    return Split(targets, part == TRAIN, kind)
+
+
+def _take_validation(user_ids: NDArray[np.object_], part_of_learner: NDArray[np.int8]) -> None:
+    """Move 10 % of the train learners to validation, in place."""
+    train = np.flatnonzero(part_of_learner == TRAIN)
+    if len(train) < 2:
+        raise NotEnoughData(
+            f"user_id: expected two or more learners besides the test part, got {len(train)}; "
+            "import more learners"
+        )
+    order = train[_hash_order(user_ids[train], "validate")]
+    part_of_learner[order[: _at_least_one(len(train), VALIDATE_SHARE)]] = VALIDATE
+
+
+def _at_least_one(count: int, share: float) -> int:
+    return max(1, round(count * share))
+
+
+def _hash_order(user_ids: NDArray[np.object_], salt: str) -> NDArray[np.int64]:
+    return np.argsort(hashes(user_ids, salt))
+
+
+def learning(events: Events) -> NDArray[np.bool_]:
+    """(n_events,) bool: those that may be targets; codes of learning kinds come first."""
+    found: NDArray[np.bool_] = events.kind < len(LEARNING_KINDS)
+    return found

@@ -1,0 +1,168 @@
+"""Parts that follow each other in time, and those of the scored attempts among the targets."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.batch import Events
+from sensei.contracts import ATTEMPT_KINDS, DAY, KINDS
+from sensei.errors import NotEnoughData
+from training.data.shards import Log
+from training.data.splits import (
+    CONTEXT,
+    TEST_SHARE,
+    VALIDATE_SHARE,
+    Rule,
+    Split,
+    inside,
+    learning,
+)
+
+FRESH_DAYS = 3
+"""Both parts together are less than a week: what changed a week ago is learned of."""
+
+ENOUGH = 1_000
+"""Targets to judge on, where the last days hold fewer."""
+
+SAMPLED_MOMENTS = 2**20
+"""Moments of a log that its cuts are found among; of a longer log every k-th of each shard."""
+
+
+def split_by_time(events: Events, start: int | None = None, end: int | None = None) -> Split:
+    """The parts that `by_time` gives to a log in memory."""
+    return by_time((events,), start, end)(events)
+
+
+def by_time(
+    log: Log, start: int | None = None, end: int | None = None, fresh: bool = False
+) -> "Timeline":
+    """Test on the last 20 % of the window's targets in time, or less, validate on what is before.
+
+    Events of one moment are never parted. In a log of more than `SAMPLED_MOMENTS` rows a cut may
+    lie beside its place by one sampled moment of each shard, some thousandths of a percent.
+    Source: Ji et al. 2023, TOIS 41(3) (global timeline).
+
+    Args:
+        log: all events, history before the window included.
+        start: first moment of a target, microseconds since the epoch; by default the beginning.
+        end: first moment that is no target any more (half-open); by default after the last event.
+        fresh: hold out no more than it takes to judge, so that a model learns of what was lately:
+            of each held-out part the last `FRESH_DAYS`, or `ENOUGH` targets where the days hold
+            fewer; never more than 20 % and, of what is left, 10 %.
+
+    Raises:
+        NotEnoughData: the window's events fall on fewer than three moments.
+    """
+
+    def window(events: Events) -> NDArray[np.bool_]:
+        targets: NDArray[np.bool_] = learning(events) & inside(events, start, end)
+        return targets
+
+    return Timeline.of(log, window, fresh)
+
+
+def of_attempts(log: Log, rule: Rule) -> Rule:
+    """Parts of the scored attempts among the targets that a rule gives.
+
+    By time they get a timeline of their own: courses examine on a few days, and the last fifth of
+    all events may hold no attempt. Otherwise an attempt stays in its part.
+
+    Raises:
+        NotEnoughData: the attempts fall on fewer than three moments.
+    """
+
+    def attempts(events: Events) -> Split:
+        split = rule(events)
+        attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
+        scored = attempt & ~np.isnan(events.score)
+        part = np.where(scored, split.part, CONTEXT).astype(np.int8)
+        return Split(part, split.known, split.kind)
+
+    def targets(events: Events) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = attempts(events).part != CONTEXT
+        return found
+
+    if rule(log[0]).kind == "time":
+        return Timeline.of(log, targets, isinstance(rule, Timeline) and rule.fresh)
+    return attempts
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Parts that follow each other: train, then validate, then test.
+
+    Attributes:
+        targets: gives (n_events,) the events that may be targets.
+        fresh: whether as little is held out as it takes to judge.
+        validate_from, test_from: first moments of these parts, microseconds since the epoch.
+    """
+
+    targets: Callable[[Events], NDArray[np.bool_]]
+    fresh: bool
+    validate_from: int
+    test_from: int
+
+    @classmethod
+    def of(
+        cls, log: Log, targets: Callable[[Events], NDArray[np.bool_]], fresh: bool
+    ) -> "Timeline":
+        """Find the cuts.
+
+        Raises:
+            NotEnoughData: the targets fall on fewer than three moments.
+        """
+        moments, each = _moments(log, targets)
+        enough = ENOUGH / each if fresh else None
+        test_from = _cut(moments, TEST_SHARE, enough)
+        validate_from = _cut(moments[moments < test_from], VALIDATE_SHARE, enough)
+        return cls(targets, fresh, validate_from, test_from)
+
+    def __call__(self, events: Events) -> Split:
+        """The parts of any whole learners of the log."""
+        part = (events.time >= self.validate_from).astype(np.int8)
+        part += events.time >= self.test_from
+        part = np.where(self.targets(events), part, CONTEXT).astype(np.int8)
+        return Split(part, events.time < self.validate_from, "time")
+
+
+def _moments(
+    log: Log, targets: Callable[[Events], NDArray[np.bool_]]
+) -> tuple[NDArray[np.int64], float]:
+    """Sorted moments of the targets, and how many targets each of them stands for.
+
+    All of a short log, every k-th of each shard of a long one.
+    """
+    found: list[NDArray[np.int64]] = []
+    count = 0
+    for events in log:
+        step = -(-len(events) * len(log) // SAMPLED_MOMENTS) if len(log) > 1 else 1
+        times = events.time[targets(events)]
+        found.append(np.sort(times)[::step])
+        count += len(times)
+    moments = np.sort(np.concatenate(found))
+    return moments, max(count, 1) / max(len(moments), 1)
+
+
+def _cut(moments: NDArray[np.int64], share: float, enough: float | None) -> int:
+    """First moment of the last `share` of sorted moments, later than the first moment.
+
+    Args:
+        moments: sorted.
+        share: most that is held out.
+        enough: no more is held out than so many of them, or than the last `FRESH_DAYS` hold where
+            that is more.
+    """
+    if len(moments) == 0 or moments[0] == moments[-1]:
+        raise NotEnoughData(
+            "timestamp: expected learning events at three or more different times, got fewer; "
+            "import more events or split by learner"
+        )
+    place = int(len(moments) * (1 - share))
+    if enough is not None:
+        lately = int(np.searchsorted(moments, moments[-1] - FRESH_DAYS * DAY))
+        place = max(place, min(lately, len(moments) - math.ceil(enough)))
+    cut = moments[place]
+    return int(cut if cut > moments[0] else moments[moments > moments[0]][0])

@@ -1,0 +1,1 @@
+"""The evaluation protocol: scores, intervals, slices, results."""

@@ -1,0 +1,260 @@
+"""The protocol: split, train, choose on validation, then open the test part once, for any log.
+
+What each model answers on the test part is kept sealed beside its answers on the validation part,
+for its weights are not kept; no figure is made of it before the choice.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+from numpy.typing import NDArray
+
+from features.batch import Events, Examples, encode
+from sensei.errors import InvalidInput
+from training.candidates import (
+    COUNTING,
+    Candidate,
+    Candidates,
+    Job,
+    Training,
+    check_names,
+    jobs_of,
+    title,
+)
+from training.reports.evaluation_figures import draw
+from training.data.dataset import Prepared, prepare
+from training.recipes import QUICK, Budget
+from training.evaluation.result import Chosen, Evidence, Result, result_of
+from training.evaluation.score_cache import ScoreCache, Trial, digest_of
+from training.scores import (
+    RecommendationScores,
+    SuccessScores,
+    score_recommendation,
+    score_success,
+)
+from training.data.splits import Split, split_by_column, split_by_learner
+from training.data.time_split import split_by_time
+from training.evaluation.seed_runs import Measured, NextTopicTrials, SuccessTrials
+
+__all__ = ["Chosen", "Evidence", "Measured", "Result", "choose", "evaluate", "measure"]
+
+COLUMN = "column:"
+METADATA = "metadata."
+
+Say = Callable[[str], None]
+"""Tells a person what happens now."""
+
+OpenCache = Callable[[str], ScoreCache]
+"""Digest of an evaluation -> what is kept of it."""
+
+
+def evaluate(
+    frame: pd.DataFrame,
+    split: str = "time",
+    seed: int = 0,
+    budget: Budget = QUICK,
+    models: Collection[str] | None = None,
+    seeds: int | None = None,
+    cache: OpenCache | None = None,
+    say: Say = lambda _: None,
+    plots: Path | None = None,
+) -> Result:
+    """Run the protocol on a frame of interactions.
+
+    Args:
+        frame: interactions in any row order.
+        split: `time`, `learner`, `column:NAME` or `column:metadata.NAME`.
+        seed: seed of resampling, and the first of training.
+        budget: how much time it may take.
+        models: names of those wanted; by default all that the budget allows.
+        seeds: how often each network is trained; by default as the budget says.
+        cache: keeps scores of models that are done, and gives them again.
+        say: is told what happens.
+        plots: folder to draw pictures into.
+
+    Raises:
+        InvalidInput: the split or a model is unknown, or the split's column is missing or has no
+            train or no test.
+        NotEnoughData: the log is too small or too one-sided.
+    """
+    check_names(models)
+    budget = replace(budget, seeds=seeds or budget.seeds)
+    events = encode(frame)
+    parts = split_events(events, split, frame)
+    prepared = prepare(events, parts)
+    jobs = jobs_of(prepared, budget, models)
+    if not any(job.wanted for job in jobs):
+        raise InvalidInput(
+            f"models: expected one that can be measured here, got {', '.join(models or ())}: "
+            f"{prepared.no_success}; name others"
+        )
+    kept = cache(digest_of(events, parts, budget)) if cache else None
+    trials = {job.vector: _trials(job, seed, budget, kept, say) for job in jobs}
+    validated = _measured(trials, "validate")
+    chosen = choose(validated)
+    say("Evaluate: the choice is made; opening the test part, resampling learners")
+    evidence = Evidence(chosen, validated, _measured(trials, "test"))
+    result = result_of(split, seed, budget, prepared, evidence)
+    if plots:
+        say(f"Draw: {plots}")
+        curves = {
+            f"{name}_{job}": each[0].curves
+            for job, made in trials.items()
+            for name, each in made.items()
+        }
+        draw(plots, curves, evidence, result)
+    return result
+
+
+def split_events(events: Events, split: str, frame: pd.DataFrame) -> Split:
+    """Make the parts that `--split` names.
+
+    Raises:
+        InvalidInput: the split is unknown, or the frame lacks its column.
+    """
+    if split == "time":
+        return split_by_time(events)
+    if split == "learner":
+        return split_by_learner(events)
+    if not split.startswith(COLUMN):
+        raise InvalidInput(
+            f"split: expected time, learner, column:NAME or column:metadata.NAME, got {split!r}; "
+            "choose one of them"
+        )
+    return split_by_column(events, _column(frame, split.removeprefix(COLUMN)))
+
+
+def measure(
+    candidates: Candidates, prepared: Prepared, part: str, again: Sequence[Candidates] = ()
+) -> Measured:
+    """Score every candidate.
+
+    Args:
+        candidates: what was trained.
+        prepared: the targets.
+        part: `validate`, or `test` once the choice is made.
+        again: the networks among them once more, each by a further seed.
+    """
+    seeds = (candidates, *again)
+    next_topic = {
+        name: NextTopicTrials(
+            tuple(
+                score_recommendation(each.recommendation[name].predict, getattr(prepared, part))
+                for each in seeds
+                if name in each.recommendation
+            )
+        )
+        for name in candidates.recommendation
+    }
+    success = {
+        name: SuccessTrials(
+            tuple(
+                score_success(each.difficulty[name].predict, getattr(prepared.attempts, part))
+                for each in seeds
+                if name in each.difficulty
+            )
+        )
+        for name in candidates.difficulty
+    }
+    return Measured(next_topic, success)
+
+
+def choose(validated: Measured) -> Chosen:
+    """Choose the best on validation: by NDCG@5 on new topics (on all if none is new) and log loss.
+
+    The log loss is that of the answers that serving gives, the level known and no item. Figures are
+    means over seeds: an architecture is chosen, not a lucky seed. Equal ones go to the model
+    named first: counting models come before networks.
+    """
+    recommendation = difficulty = None
+    if scores := validated.next_topic:
+        mode = "new" if next(iter(scores.values())).is_new.any() else "all"
+        recommendation = max(scores, key=lambda n: scores[n].table(mode)["ndcg_at_5"])
+    if losses := {n: s.table()["log_loss"] for n, s in validated.level_only.items()}:
+        difficulty = min(losses, key=lambda n: losses[n])
+    return Chosen(recommendation, difficulty)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """Where the trials of one job and one seed are made, or found."""
+
+    job: Job
+    seed: int
+    budget: Budget
+    training: Training
+    cache: ScoreCache | None
+    say: Say
+
+    def trial(self, name: str) -> Trial:
+        """What a model answers on both parts; trained only where that is not known yet."""
+        job, seed = self.job, self.seed
+        called = title(name, job, seed, self.budget)
+        known = self.cache.load(job.vector, name, seed) if self.cache else None
+        if known:
+            self.say(f"Cached: {called}")
+            return known
+        self.say(f"Train: {called}")
+        candidate = self.training[name]
+        self.say(f"Score: {called}")
+        parts = {part: _scored(candidate, getattr(job.parts, part)) for part in _PARTS}
+        trial = Trial(**parts, curves=candidate.curves)
+        if self.cache:
+            self.cache.save(job.vector, name, seed, trial)
+        return trial
+
+
+_PARTS = ("validate", "test")
+
+
+def _scored(candidate: Candidate, rows: Examples) -> RecommendationScores | SuccessScores:
+    if candidate.vector == "difficulty":
+        return score_success(candidate.predict, rows)
+    return score_recommendation(candidate.predict, rows)
+
+
+def _trials(
+    job: Job, seed: int, budget: Budget, cache: ScoreCache | None, say: Say
+) -> dict[str, list[Trial]]:
+    """Model -> its trials, one a seed; a counting model has one."""
+
+    def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
+        say(f"Train: {name}, epoch {epoch}: validation loss {logs['val_loss']:.4f}")
+
+    found: dict[str, list[Trial]] = {each.name: [] for each in job.wanted}
+    for each in range(seed, seed + budget.seeds):
+        bench = _Bench(job, each, budget, Training(job, each, budget, progress), cache, say)
+        for recipe in job.wanted:
+            if each == seed or recipe.kind != COUNTING:
+                found[recipe.name].append(bench.trial(recipe.name))
+    return found
+
+
+def _measured(trials: Mapping[str, Mapping[str, Sequence[Trial]]], part: str) -> Measured:
+    def scores(job: str) -> dict[str, tuple[Any, ...]]:
+        made = trials.get(job, {})
+        return {name: tuple(getattr(t, part) for t in each) for name, each in made.items()}
+
+    return Measured(
+        {name: NextTopicTrials(each) for name, each in scores("recommendation").items()},
+        {name: SuccessTrials(each) for name, each in scores("difficulty").items()},
+    )
+
+
+def _column(frame: pd.DataFrame, name: str) -> NDArray[np.object_]:
+    if name in frame.columns:
+        return frame[name].to_numpy(object)
+    if name.startswith(METADATA) and "metadata" in frame.columns:
+        key = name.removeprefix(METADATA)
+        codes, texts = pd.factorize(frame["metadata"])
+        found = np.array([orjson.loads(text).get(key) for text in texts] + [None], dtype=object)
+        return found[codes]
+    raise InvalidInput(
+        f"split: expected a column of the file or a key of its metadata, got {name!r}; "
+        f"the file has {', '.join(map(str, frame.columns))}"
+    )

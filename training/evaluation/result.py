@@ -1,0 +1,246 @@
+"""What an evaluation found: tables, intervals, slices and figures of each seed, ready for JSON."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from training.candidates import Job, jobs_of
+from training.evaluation.intervals import (
+    interval,
+    recommendation_intervals,
+    success_intervals,
+)
+from training.data.dataset import Prepared
+from training.recipes import Budget
+from training.scores import MODES
+from training.evaluation.slices import Mask, slices_of
+from training.evaluation.seed_runs import Figures, Measured, NextTopicTrials, SuccessTrials
+
+Table = dict[str, Figures]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Names of the best candidates on validation; None where none was trained for a job."""
+
+    recommendation: str | None
+    difficulty: str | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The choice made on validation, and the test part opened once after it."""
+
+    chosen: Chosen
+    validated: Measured
+    tested: Measured
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluation found, ready for JSON; every figure is a mean over seeds.
+
+    Attributes:
+        next_topic: mode -> model -> hr_at_1, hr_at_3, hr_at_5, ndcg_at_5, mrr, n.
+        success: model -> auc, accuracy, log_loss, brier, ece, n; the item and its level known.
+        level_only: the same, the level known and no item, as serving asks; where the log names no
+            levels they come from the items' pass rates, and so say something of the item. The
+            choice, the gate and the slices of success judge these answers.
+        topic_only: the same, neither known; without the models that always need them.
+        data: rows, learners, topics, span, parts, budget, the choice and its validation figures.
+        intervals: 95 % intervals of learners resampled, and the chosen models' gains, paired; by
+            slice only of the chosen models: NDCG@5 on new topics, log loss.
+        slices: `next_topic`: group -> slice -> mode -> model -> figures; `success` without modes.
+        seeds: the four tables once more, a list of figures for each model: one a seed.
+    """
+
+    next_topic: dict[str, Table]
+    success: Table
+    level_only: Table
+    topic_only: Table
+    data: dict[str, Any]
+    intervals: dict[str, Any]
+    slices: dict[str, Any]
+    seeds: dict[str, Any]
+
+    def to_json(self) -> str:
+        """The result as JSON; what is undefined (an AUC of one side) is null."""
+        return json.dumps(_plain(asdict(self)), indent=2, allow_nan=False)
+
+
+def result_of(
+    split: str, seed: int, budget: Budget, prepared: Prepared, evidence: Evidence
+) -> Result:
+    """Put together what was found.
+
+    Args:
+        split: as it was asked for.
+        seed: seed of the resampling, and the first of training.
+        budget: what was trained.
+        prepared: the targets.
+        evidence: the choice and the scores.
+    """
+    tested = evidence.tested
+    return Result(
+        next_topic=next_topic_table(tested),
+        success=success_table(tested.success),
+        level_only=success_table(tested.level_only),
+        topic_only=success_table(tested.topic_only),
+        data=_data(split, seed, budget, prepared, evidence),
+        intervals=intervals(tested, evidence.chosen, seed)
+        | {"slices": _slice_intervals(tested, evidence.chosen, prepared, seed)},
+        slices=_slices(tested, prepared),
+        seeds=_seeds(tested),
+    )
+
+
+def next_topic_table(measured: Measured) -> dict[str, Table]:
+    """Mode -> model -> figures."""
+    return {m: {n: s.table(m) for n, s in measured.next_topic.items()} for m in MODES}
+
+
+def success_table(success: Mapping[str, SuccessTrials]) -> Table:
+    """Model -> figures."""
+    return {name: scores.table() for name, scores in success.items()}
+
+
+def intervals(tested: Measured, chosen: Chosen, seed: int) -> dict[str, Any]:
+    """95 % intervals of every model's figures, and of what the chosen ones gain over the others."""
+    found: dict[str, Any] = {
+        "next_topic": {},
+        "success": {},
+        "level_only": {},
+        "topic_only": {},
+    }
+    if chosen.recommendation:
+        found["next_topic"] = recommendation_intervals(
+            tested.next_topic, chosen.recommendation, seed
+        )
+    if chosen.difficulty:
+        found["success"] = success_intervals(tested.success, chosen.difficulty, seed)
+        found["level_only"] = success_intervals(tested.level_only, chosen.difficulty, seed)
+        found["topic_only"] = success_intervals(tested.topic_only, chosen.difficulty, seed)
+    return found
+
+
+def _slices(tested: Measured, prepared: Prepared) -> dict[str, Any]:
+    found: dict[str, Any] = {"next_topic": {}, "success": {}}
+    if tested.next_topic:
+        found["next_topic"] = {
+            group: {
+                name: {
+                    mode: {n: s.table(mode, mask) for n, s in tested.next_topic.items()}
+                    for mode in MODES
+                }
+                for name, mask in masks.items()
+            }
+            for group, masks in slices_of(prepared.test, prepared).items()
+        }
+    if tested.success:
+        found["success"] = {
+            group: {
+                name: {n: s.table(mask) for n, s in tested.level_only.items()}
+                for name, mask in masks.items()
+            }
+            for group, masks in _slices_of_attempts(prepared).items()
+        }
+    return found
+
+
+def _slices_of_attempts(prepared: Prepared) -> dict[str, dict[str, Mask]]:
+    assert prepared.attempts is not None, "success was scored"
+    rows = prepared.attempts.test
+    return slices_of(rows.take(rows.passed >= 0), prepared.attempts)
+
+
+def _slice_intervals(
+    tested: Measured, chosen: Chosen, prepared: Prepared, seed: int
+) -> dict[str, Any]:
+    """Of the chosen models in each slice: NDCG@5 where the topic changes, and log loss."""
+    found: dict[str, Any] = {"next_topic": {}, "success": {}}
+    if chosen.recommendation:
+        scores = tested.next_topic[chosen.recommendation]
+        gain, learner = scores.values("ndcg_at_5", "new"), scores.who("new")
+        found["next_topic"] = {
+            group: {
+                name: interval(gain[mask[scores.is_new]], learner[mask[scores.is_new]], seed)
+                for name, mask in masks.items()
+            }
+            for group, masks in slices_of(prepared.test, prepared).items()
+        }
+    if chosen.difficulty:
+        of = tested.level_only[chosen.difficulty]
+        loss = of.values("log_loss")
+        found["success"] = {
+            group: {name: interval(loss[mask], of.learner[mask], seed) for name, mask in m.items()}
+            for group, m in _slices_of_attempts(prepared).items()
+        }
+    return found
+
+
+def _seeds(tested: Measured) -> dict[str, Any]:
+    def ranked(scores: NextTopicTrials, mode: str) -> list[Figures]:
+        return [each.table(mode) for each in scores.seeds]
+
+    return {
+        "next_topic": {m: {n: ranked(s, m) for n, s in tested.next_topic.items()} for m in MODES},
+        "success": {n: [e.table() for e in s.seeds] for n, s in tested.success.items()},
+        "level_only": {n: [e.table() for e in s.seeds] for n, s in tested.level_only.items()},
+        "topic_only": {n: [e.table() for e in s.seeds] for n, s in tested.topic_only.items()},
+    }
+
+
+def _data(
+    split: str, seed: int, budget: Budget, prepared: Prepared, evidence: Evidence
+) -> dict[str, Any]:
+    validated, census = evidence.validated, prepared.census
+    return {
+        "rows": census.rows,
+        "learners": census.learners,
+        "topics": census.topics,
+        "topics_with_slot": prepared.topics,
+        "first": _moment(census.first),
+        "last": _moment(census.last),
+        "split": split,
+        "scored_share": prepared.scored_share,
+        "seed": seed,
+        "budget": {
+            "name": budget.name,
+            "setting": budget.setting.name,
+            "epochs": budget.epochs,
+            "seeds": budget.seeds,
+        },
+        "left_out": {job.vector: _left_out(job, validated) for job in jobs_of(prepared, budget)},
+        "targets": prepared.counts,
+        "attempts": prepared.attempts.counts if prepared.attempts else {},
+        "selected": asdict(evidence.chosen),
+        "no_success": prepared.no_success,
+        "validation": {
+            "next_topic": next_topic_table(validated),
+            "success": success_table(validated.success),
+            "level_only": success_table(validated.level_only),
+        },
+    }
+
+
+def _left_out(job: Job, measured: Measured) -> list[str]:
+    there = measured.success if job.vector == "difficulty" else measured.next_topic
+    return [each.name for each in job.recipes if each.name not in there]
+
+
+def _moment(microseconds: Any) -> str:
+    return datetime.fromtimestamp(int(microseconds) / 1e6, UTC).isoformat(timespec="seconds")
+
+
+def _plain(value: Any) -> Any:
+    """The same structure with NaN as null, for JSON has none."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    return value

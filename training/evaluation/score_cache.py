@@ -1,0 +1,122 @@
+"""Scores of trained models on disk, so that an evaluation that was stopped goes on where it was.
+
+One folder for each log, split, code and budget. It holds outcomes, ranks and codes of learners, no
+id of anybody; removing the whole folder loses nothing but time, and is what an erase does.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.batch import Events
+from training.code_version import ROOT, digest_of_sources
+from training.fitting.keras_fit import Curves
+from training.recipes import Budget
+from training.scores import RecommendationScores, SuccessScores
+from training.data.splits import Split
+
+KEPT = 5
+"""Folders that remain: those used last."""
+
+DECIDING = ("sensei", "features", "training")
+"""Packages whose code decides about scores."""
+
+Scores = RecommendationScores | SuccessScores
+_KINDS = {"recommendation": RecommendationScores, "difficulty": SuccessScores}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model trained with one seed: its scores, row by row, and how training went.
+
+    Attributes:
+        validate: scores of the validation part.
+        test: scores of the test part, which nobody looks at before the choice is made.
+        curves: metric -> value per epoch.
+    """
+
+    validate: Any
+    test: Any
+    curves: Curves
+
+
+class ScoreCache:
+    """The folder of one evaluation."""
+
+    def __init__(self, root: Path, digest: str, fresh: bool = False) -> None:
+        """Make the folder, and remove those of other evaluations that were not used lately.
+
+        Args:
+            root: holds a folder for each evaluation.
+            digest: see `digest_of`.
+            fresh: forget what is there.
+        """
+        self._folder = root / digest
+        if fresh:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        os.utime(self._folder)
+        by_age = sorted(root.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
+        for old in by_age[KEPT:]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def load(self, job: str, model: str, seed: int) -> Trial | None:
+        """The trial that was kept; None where there is none that can be read."""
+        path = self._path(job, model, seed)
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = dict(stored)
+            parts = {
+                part: _KINDS[job](
+                    **{f.name: arrays[f"{part}_{f.name}"] for f in fields(_KINDS[job])}
+                )
+                for part in ("validate", "test")
+            }
+            return Trial(**parts, curves=json.loads(str(arrays["curves"])))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None  # not written to its end, or by hand: it is trained again
+
+    def save(self, job: str, model: str, seed: int, trial: Trial) -> None:
+        """Keep a trial; whoever reads finds all of it or nothing."""
+        arrays: dict[str, Any] = {
+            f"{part}_{each.name}": getattr(scores, each.name)
+            for part, scores in (("validate", trial.validate), ("test", trial.test))
+            for each in fields(scores)
+        }
+        path = self._path(job, model, seed)
+        with NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
+            np.savez_compressed(file, curves=np.array(json.dumps(trial.curves)), **arrays)
+        Path(file.name).replace(path)
+
+    def _path(self, job: str, model: str, seed: int) -> Path:
+        return self._folder / f"{job}-{model}-{seed}.npz"
+
+
+def digest_of(events: Events, split: Split, budget: Budget) -> str:
+    """Name of what decides about scores: rows, parts, code and budget, but not how many seeds."""
+    digest = hashlib.sha256(digest_of_sources(ROOT, DECIDING).encode())
+    given = {k: v for k, v in asdict(budget).items() if k not in ("name", "seeds", "slow")}
+    digest.update(json.dumps(given, sort_keys=True).encode())
+    for name, values in _columns({**vars(events), **vars(split)}):
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        texts = values.dtype == object
+        digest.update("\0".join(map(str, values)).encode() if texts else values.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _columns(values: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+    for name, value in values.items():
+        if isinstance(value, np.ndarray) and name != "row":  # the order of rows decides nothing
+            yield name, value

@@ -1,0 +1,280 @@
+"""Fit a network: Adam, cross-entropy, early stopping; the same seed gives the same weights."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensei.contracts import LEVELS, PASS_SCORE, WELL_PASSED_SCORE
+from training.architectures import Model
+from training.fitting.one_cycle import Data, Pace, cycle, scaled
+from training.data.row_chunks import Stream
+
+EPOCHS = 100
+
+MIN_GAIN = 1e-4
+"""A validation loss lower by less than this is no progress: it would only keep the run going."""
+
+STEPS_PER_CALL = 32
+"""Batches run in one call of Keras' compiled step: the same mathematics, half the time."""
+
+STEPS_PER_EPOCH = 400
+"""Fewer updates in an epoch would end a fit of few rows before it began."""
+
+SKETCH_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a network on flat rows is fitted.
+
+    Attributes:
+        name: as the run's parameters say it.
+        batch: most rows in a batch.
+        rate: Adam's learning rate, to begin with.
+        patience: epochs without progress before training ends.
+        plateau: epochs without progress before the rate falls to 30 %.
+        epochs: at most so many.
+        pace: of one cycle, by which a recommendation network is fitted instead; None: as above too.
+    """
+
+    name: str
+    batch: int
+    rate: float
+    patience: int
+    plateau: int
+    epochs: int = EPOCHS
+    pace: Pace | None = None
+
+    def scaled(self, rows: int) -> "Setting":
+        """The same for so many rows: a small log gets smaller batches, and a rate to match.
+
+        At least `STEPS_PER_EPOCH` batches an epoch, of 32 rows or more; the rate falls with the
+        root of the batch.
+        """
+        batch, rate = scaled(self.batch, self.rate, rows, STEPS_PER_EPOCH)
+        return replace(self, batch=batch, rate=rate)
+
+
+SKETCH = Setting("sketch", batch=SKETCH_BATCH, rate=1e-3, patience=10, plateau=3)
+"""The setting of the project's order, fitted by Keras."""
+
+FAST = Setting(
+    "fast",
+    batch=512,
+    rate=4e-3,
+    patience=4,
+    plateau=1,
+    pace=Pace(batch=256, rate=8e-3, decay=0.1, epochs=40, patience=6),
+)
+"""The sketch's loss sooner, see docs/performance.md; success learns worse by a cycle."""
+
+Curves = dict[str, list[float]]
+"""Metric name -> value per epoch."""
+
+Arrays = dict[str, NDArray[Any]]
+
+Progress = Callable[[int, Mapping[str, float]], None]
+"""Called after each epoch with its number, from 1, and its metrics."""
+
+Pair = tuple[NDArray[np.float32], NDArray[np.int32]]
+"""Inputs and target slots."""
+
+
+def fit_recommendation(
+    model: Model,
+    train: Stream[Pair],
+    validate: Pair,
+    seed: int,
+    setting: Setting = FAST,
+    progress: Progress | None = None,
+) -> Curves:
+    """Fit a recommendation network in place on the rows whose target has a slot.
+
+    Args:
+        model: {"inputs"} -> {"probability"}.
+        train: (n, 20) inputs and (n,) target slots, shard by shard; those that the model cannot
+            answer teach nothing and are left out.
+        validate: the same of the validation part, at once.
+        seed: seed of shuffling and dropout.
+        setting: how.
+        progress: called after each epoch.
+
+    Returns:
+        Curves; the weights are those of the best epoch.
+    """
+    topics = model.output["probability"].shape[-1]
+
+    def data(pair: Pair) -> Data:
+        inputs, target = pair
+        known = (target > 0) & (target <= topics)
+        if not known.all():
+            inputs, target = inputs[known], target[known]
+        return {"inputs": inputs}, {"probability": target - 1}
+
+    # the sparse form of categorical cross-entropy: the same loss without n x topics of zeros
+    loss = {"probability": "sparse_categorical_crossentropy"}
+    task = _Task(model, loss, "val_loss", train.map(data), data(validate))
+    fitted = _by_plateau if setting.pace is None else _by_cycle
+    return fitted(task, seed, setting, progress)
+
+
+def fit_difficulty(
+    model: Model,
+    train: Stream[Arrays],
+    validate: Arrays,
+    seed: int,
+    setting: Setting = FAST,
+    progress: Progress | None = None,
+) -> Curves:
+    """Fit a difficulty network in place: the staircase label, and success at the level taken only.
+
+    What would have happened at the other two levels is unknown, so the success head learns from one
+    of its three
+    outputs per row.
+
+    Args:
+        model: {"inputs", perhaps "topic"} -> {"success", "difficulty"}.
+        train: the model's inputs by name, `level` (n,) taken, `score` (n,) in [0, 1]; shard by
+            shard.
+        validate: the same of the validation part, at once.
+        seed: seed of shuffling.
+        setting: how.
+        progress: called after each epoch.
+
+    Returns:
+        Curves; the weights are those of the best epoch.
+    """
+    import keras
+
+    taken = keras.Input((len(LEVELS),), name="level")
+    answers = model.output
+    success = keras.layers.Dot(axes=1, name="taken")([answers["success"], taken])
+    trainer = keras.Model(
+        {**model.input, "level": taken}, {"difficulty": answers["difficulty"], "taken": success}
+    )
+    losses = {"difficulty": "sparse_categorical_crossentropy", "taken": "binary_crossentropy"}
+    data, held = train.map(_success_data), _success_data(validate)
+    # success decides between models, so it decides when to stop; the staircase label follows
+    task = _Task(trainer, losses, "val_taken_loss", data, held)
+    return _by_plateau(task, seed, setting, progress)
+
+
+def staircase(level: NDArray[np.int8], score: NDArray[np.floating]) -> NDArray[np.int32]:
+    """Level to suggest next: one up after a score >= 0.85, the same after a pass, else one down.
+
+    Args:
+        level: (n,) level taken.
+        score: (n,) in [0, 1].
+
+    Returns:
+        (n,) level in 0..2; the ends of the staircase hold.
+    """
+    step = np.where(score >= WELL_PASSED_SCORE, 1, np.where(score >= PASS_SCORE, 0, -1))
+    return np.clip(level.astype(np.int32) + step, 0, len(LEVELS) - 1).astype(np.int32)
+
+
+def _success_data(arrays: Arrays) -> Data:
+    level, score = arrays["level"], arrays["score"]
+    inputs = {name: a for name, a in arrays.items() if name not in ("level", "score")}
+    inputs["level"] = np.eye(len(LEVELS), dtype=np.float32)[level]
+    passed = (score >= PASS_SCORE).astype(np.float32)[:, None]
+    return inputs, {"difficulty": staircase(level, score), "taken": passed}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is fitted, to what, and by which figure the best epoch is known."""
+
+    model: Model
+    losses: dict[str, str]
+    monitor: str
+    train: Stream[Data]
+    validate: Data
+
+
+def _by_cycle(task: _Task, seed: int, setting: Setting, progress: Progress | None) -> Curves:
+    assert setting.pace is not None
+    pace = replace(setting.pace, epochs=min(setting.pace.epochs, setting.epochs))
+    (loss,) = task.losses.values()
+    best, since, kept = math.inf, 0, task.model.get_weights()
+    curves: Curves = {"loss": [], "val_loss": []}
+    run = cycle(task.model, loss, task.train, task.validate, seed, pace.scaled(len(task.train)))
+    for epoch, figures in enumerate(run, 1):
+        for name, value in figures.items():
+            curves[name].append(value)
+        if progress is not None:
+            progress(epoch, figures)
+        since += 1
+        if figures[task.monitor] < best - MIN_GAIN:
+            best, since, kept = figures[task.monitor], 0, task.model.get_weights()
+        elif since >= pace.patience:
+            break
+    run.close()
+    task.model.set_weights(kept)
+    return curves
+
+
+def _by_plateau(task: _Task, seed: int, setting: Setting, progress: Progress | None) -> Curves:
+    import keras
+
+    setting = setting.scaled(len(task.train))
+    keras.utils.set_random_seed(seed)
+    task.model.compile(
+        optimizer=keras.optimizers.Adam(setting.rate),
+        loss=task.losses,
+        steps_per_execution=STEPS_PER_CALL,
+    )
+    callbacks = [
+        keras.callbacks.EarlyStopping(
+            monitor=task.monitor,
+            mode="min",
+            min_delta=MIN_GAIN,
+            patience=setting.patience,
+            restore_best_weights=True,
+        ),
+        keras.callbacks.ReduceLROnPlateau(
+            monitor=task.monitor, mode="min", factor=0.3, patience=setting.plateau
+        ),
+    ]
+    if progress is not None:
+        callbacks.append(
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: progress(epoch + 1, dict(logs or {}))
+            )
+        )
+    history = task.model.fit(
+        **_given(task.train, seed, setting),
+        validation_data=task.validate,
+        validation_batch_size=setting.batch,
+        epochs=setting.epochs,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    return {name: [float(v) for v in values] for name, values in history.history.items()}
+
+
+def _given(train: Stream[Data], seed: int, setting: Setting) -> dict[str, Any]:
+    """What Keras is to fit to: arrays in memory, or batches that come shard after shard."""
+    if len(train.places) < 2:
+        inputs, answers = train.first
+        return {"x": inputs, "y": answers, "batch_size": setting.batch}
+    steps = sum(-(-rows // setting.batch) for rows in train.counts)
+    return {"x": _batches(train, seed, setting.batch), "steps_per_epoch": steps, "shuffle": False}
+
+
+def _batches(train: Stream[Data], seed: int, batch: int) -> Iterator[Data]:
+    """Batches without end: in each epoch the shards, and the rows of each, in another order."""
+    rng = np.random.default_rng(seed)
+    while True:
+        for inputs, answers in train.shuffled(rng):
+            order = rng.permutation(len(next(iter(inputs.values()))))
+            for start in range(0, len(order), batch):
+                rows = order[start : start + batch]
+                yield (
+                    {name: values[rows] for name, values in inputs.items()},
+                    {name: values[rows] for name, values in answers.items()},
+                )

@@ -1,0 +1,277 @@
+"""Fits networks that read sequences, batch by batch, and asks them for many rows at once."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.sequences import EVERY
+from sensei.errors import NotEnoughData
+from training.architectures import Network
+from training.data.batching import Batch, Feed, Rows, ahead
+from training.fitting.keras_fit import Curves, Progress
+from training.scores import Answers
+from training.data.row_chunks import Stream
+
+Hide = Callable[[Batch, np.random.Generator], None]
+"""Hides something of a training batch in place, so that the network learns to do without it."""
+
+Lesson = tuple[Feed, dict[str, NDArray[Any]]]
+"""Rows to learn from, and what the loss needs of each: name -> (n,) values."""
+
+Loss = Callable[[dict[str, Any], dict[str, Any]], Any]
+"""Scores by name, and a batch -> (n,) loss of each row, in TensorFlow."""
+
+CELLS = 2**23
+"""Numbers read at a time when asking a network (32 MB), however many topics there are."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a network is fitted: AdamW, a rate that warms up and then falls as a cosine.
+
+    Attributes:
+        epochs: at most so many; the rate has fallen to 2 % at the last.
+        patience: epochs without a better validation figure before it ends.
+        rate: highest learning rate.
+        decay: weight decay.
+        cells: rows in a batch, padding included.
+        stretch: rows of a learner in one piece.
+        reach: events before a piece that its state is made from.
+    """
+
+    epochs: int = 8
+    patience: int = 2
+    rate: float = 4e-3
+    decay: float = 1e-4
+    cells: int = 1024
+    stretch: int = 64
+    reach: int = 32
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is fitted, to what, and how it is judged.
+
+    Attributes:
+        train: rows to learn from, shard by shard.
+        loss: of each row.
+        judge: answers on the validation rows, piece by piece -> a figure, lower is better.
+        validate: rows to judge by.
+        hide: applied to each training batch.
+    """
+
+    train: Stream[Lesson]
+    loss: Loss
+    judge: Callable[[Answers], float]
+    validate: Feed
+    hide: Hide
+
+
+def fit(
+    network: Network, task: Task, schedule: Schedule, seed: int, progress: Progress | None = None
+) -> Curves:
+    """Fit a network in place; its weights are then those of the best epoch.
+
+    Args:
+        network: built after `keras.utils.set_random_seed(seed)`.
+        task: what to learn.
+        schedule: how.
+        seed: seed of the order of shards and batches, and of what is hidden.
+        progress: called after each epoch with its number and `loss`, `val_loss` (the judge's
+            figure) and `seconds`.
+
+    Returns:
+        `loss`, `val_loss` and `seconds` of each epoch.
+
+    Raises:
+        NotEnoughData: no epoch had a finite figure, so none is the best.
+    """
+    import keras
+
+    rng = np.random.default_rng(seed)
+    names = set(network.read.input)
+    reach = schedule.reach if network.state else 0
+    pieces = (schedule.cells, schedule.stretch, reach)
+    steps = _batches(task.train, pieces) * schedule.epochs
+    rate = keras.optimizers.schedules.CosineDecay(
+        1e-4,
+        steps,
+        alpha=0.02 * schedule.rate / 1e-4,
+        warmup_target=schedule.rate,
+        warmup_steps=max(1, steps // 20),
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=schedule.decay, global_clipnorm=1.0, beta_2=0.99
+    )
+    step, ask = _compiled_step(network, optimizer, task.loss), Asking(network)
+
+    def asked() -> Iterator[tuple[Lesson, Rows]]:
+        for lesson in task.train.shuffled(rng):
+            for rows in lesson[0].batches(*pieces, rng):
+                yield lesson, rows
+
+    def make(each: tuple[Lesson, Rows]) -> Batch:
+        (feed, targets), rows = each
+        batch = feed.inputs(rows, names, reach)
+        task.hide(batch, rng)
+        return batch | {name: values[rows] for name, values in targets.items()}
+
+    curves: Curves = {"loss": [], "val_loss": [], "seconds": []}
+    best = _Best(network)
+    for epoch in range(1, schedule.epochs + 1):
+        started = time.monotonic()
+        losses = [step(batch) for batch in ahead(make, asked())]
+        now = task.judge(ask(task.validate))
+        figures = (float(np.mean(losses)), now, time.monotonic() - started)
+        for name, figure in zip(curves, figures, strict=True):
+            curves[name].append(figure)
+        if progress is not None:
+            progress(epoch, dict(zip(curves, figures, strict=True)))
+        best.saw(now)
+        if best.since > schedule.patience:
+            break
+    best.restore(curves)
+    return curves
+
+
+class _Best:
+    """The weights of the epoch with the lowest figure so far."""
+
+    def __init__(self, network: Network) -> None:
+        self._name, self._variables = network.read.name, _variables(network)
+        self._kept: list[NDArray[Any]] = []
+        self._figure = np.inf
+        self.since = 0
+        """Epochs that were not better."""
+
+    def saw(self, figure: float) -> None:
+        """Keep the weights of an epoch whose figure is the lowest."""
+        self.since += 1
+        if figure < self._figure:
+            self._figure, self.since = figure, 0
+            self._kept = [v.numpy() for v in self._variables]
+
+    def restore(self, curves: Curves) -> None:
+        """Put the best weights back.
+
+        Raises:
+            NotEnoughData: no epoch had a finite figure.
+        """
+        if not self._kept:
+            raise NotEnoughData(
+                f"{self._name}: expected a finite figure on the validation part after some epoch, "
+                f"got {curves['val_loss']} (training losses {curves['loss']}); "
+                "import more data, or leave this model out"
+            )
+        for variable, value in zip(self._variables, self._kept, strict=True):
+            variable.assign(value)
+
+
+def _batches(train: Stream[Lesson], pieces: tuple[int, int, int]) -> int:
+    """Batches of an epoch; of a log in shards about so many, by those of the first."""
+    feed, _ = train.first
+    batches = len(feed.batches(*pieces)) * len(train) / max(len(feed.rows), 1)
+    return max(1, round(batches))  # a rate that falls over no steps is none
+
+
+def predict(network: Network, feed: Feed) -> Answers:
+    """Ask a network once; see `Asking`."""
+    return Asking(network)(feed)
+
+
+class Asking:
+    """Asks a network for many rows, as often as wanted: it is compiled for the first of them.
+
+    Weights that have changed since answer for themselves.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._compiled = _Compiled(
+            lambda batch: network.read(_with_state(network, batch, False), training=False)
+        )
+
+    def __call__(self, feed: Feed) -> Answers:
+        """Ask for every row, with all of each learner's events before it.
+
+        Yields:
+            Rows, and what the network says of them by name.
+        """
+        given = self._network.read.input
+        width = sum(int(each.shape[-1]) for each in given.values())
+        cells = min(8192, max(256, CELLS // width))
+        reach = EVERY if self._network.state else 0
+
+        def make(rows: Rows) -> Batch:
+            return {"rows": rows, **feed.inputs(rows, set(given))}
+
+        for batch in ahead(make, feed.batches(cells, cells, reach)):
+            rows = batch.pop("rows")
+            yield rows, {name: each.numpy() for name, each in self._compiled(batch).items()}
+
+
+class _Compiled:
+    """A function of a batch in TensorFlow, traced with the first batch that it is given."""
+
+    def __init__(self, function: Callable[[dict[str, Any]], Any]) -> None:
+        self._function = function
+        self._traced: Callable[[Batch], Any] | None = None
+
+    def __call__(self, batch: Batch) -> Any:
+        import tensorflow as tf
+
+        if self._traced is None:
+            self._traced = tf.function(self._function, input_signature=[_signature(batch)])
+        return self._traced(batch)
+
+
+def _signature(batch: Batch) -> dict[str, Any]:
+    """Batches of any number of rows and any length, so that one trace serves all."""
+    import tensorflow as tf
+
+    return {
+        name: tf.TensorSpec(
+            [*(None for _ in each.shape[:-1]), each.shape[-1] if each.ndim > 1 else None],
+            each.dtype,
+        )
+        for name, each in batch.items()
+    }
+
+
+def _compiled_step(network: Network, optimizer: Any, loss: Loss) -> Callable[[Batch], Any]:
+    """One batch: gradients, clipping, update; gives the mean loss."""
+    import tensorflow as tf
+
+    variables = [v for v in _variables(network) if v.trainable]
+    optimizer.build(variables)
+
+    def step(batch: dict[str, Any]) -> Any:
+        with tf.GradientTape() as tape:
+            given = _with_state(network, batch, True)
+            mean = tf.reduce_mean(loss(network.scores(given, training=True), batch))
+        optimizer.apply(tape.gradient(mean, variables), variables)
+        return mean
+
+    return _Compiled(step)
+
+
+def _with_state(network: Network, batch: dict[str, Any], training: bool) -> dict[str, Any]:
+    """The inputs of `read`; the state is made from the events before each row."""
+    import tensorflow as tf
+
+    given = {name: batch[name] for name in network.read.input if name != "state"}
+    if network.unroll is not None:
+        after = network.unroll(batch["events"], training=training)
+        every = tf.concat([tf.zeros_like(after[:, :1]), after], axis=1)
+        given["state"] = tf.gather(tf.reshape(every, (-1, network.state)), batch["place"])
+    return given
+
+
+def _variables(network: Network) -> list[Any]:
+    """Every variable once, in a fixed order."""
+    models = [network.scores, *filter(None, [network.unroll])]
+    return list({id(v): v for model in models for v in model.variables}.values())

@@ -1,0 +1,1 @@
+"""From a trained model to the champion: gate, export, ledger, promotion."""

@@ -1,0 +1,112 @@
+"""The bundle of a version: kept from the day it is registered, joined with others to serve."""
+
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import get_args
+
+from features.history import FOLD_VERSION
+from sensei.bundle import bundle_format
+from sensei.bundle.bundle_format import Bundle
+from sensei.errors import IncompatibleBundle
+from sensei.app_state import TRIAL
+from sensei.events.log import Log
+from sensei.bundle.manifest import Manifest, ModelName
+from training.release import ledger
+from training.tracking.registry import Registry
+
+
+def bundle_with(log: Log, registry: Registry, folder: Path, versions: Mapping[str, str]) -> str:
+    """A bundle of versions beside the champions of the other models.
+
+    Args:
+        log: its ledger says which are champions.
+        registry: says which bundle a version was exported to.
+        folder: of the bundles.
+        versions: model -> version.
+
+    Returns:
+        Its digest; the same versions give the same bundle.
+
+    Raises:
+        IncompatibleBundle: of one of them no bundle is left.
+        StorageUnavailable: the bundle cannot be written.
+    """
+    lines = ledger.read(log)
+    parts = {}
+    for model, version in sorted({**ledger.champions(lines), **versions}.items()):
+        served = [line.bundle for line in lines if line.is_of(model, version)]
+        exported = registry.bundle(model, version)
+        digests = [exported, *reversed(served)] if exported else reversed(served)
+        parts[model] = _load(folder, model, version, digests)
+    return _join(folder, parts)
+
+
+def _load(folder: Path, model: str, version: str, digests: Iterable[str]) -> Bundle:
+    """The first of some bundles that is there and holds the version."""
+    wrong = ""
+    for digest in digests:
+        if not (folder / digest).is_dir():
+            continue
+        try:
+            found = Bundle.load(folder / digest, FOLD_VERSION)
+        except IncompatibleBundle as error:
+            wrong = f" ({error})"
+            continue
+        entry = found.manifest.models.get(model)  # type: ignore[call-overload]
+        if entry and entry.version == version:
+            return found
+    raise IncompatibleBundle(
+        f"{model} {version}: expected its bundle in {folder}, got none that can serve{wrong}; "
+        "put it back from a copy, or train again"
+    )
+
+
+def _join(folder: Path, parts: Mapping[str, Bundle]) -> str:
+    """Write a bundle that takes each model from another one."""
+    manifest = Manifest(
+        fold_version=FOLD_VERSION,
+        models={model: part.manifest.models[model] for model, part in parts.items()},  # type: ignore[index]
+        created_at=max(part.manifest.created_at for part in parts.values()),
+    )
+    networks = {model: part.networks[model] for model, part in parts.items()}
+    statistics = {model: part.statistics[model] for model, part in parts.items()}
+    path = bundle_format.write(folder, manifest, networks, statistics)
+    os.utime(path)  # used now, though it may have been written long ago: see `prune`
+    return path.name
+
+
+def used(log: Log, registry: Registry) -> set[str]:
+    """Digests of the bundles that serve or served, are on trial, or await a decision."""
+    trial = log.get_fact(TRIAL)
+    found = {line.bundle for line in ledger.read(log)} | {log.pointer()}
+    if trial:
+        found.add(trial["bundle"])
+    for model in get_args(ModelName):
+        challenger = registry.challenger(model)
+        found.add(registry.bundle(model, challenger) if challenger else None)
+    return {digest for digest in found if digest}
+
+
+def prune(folder: Path, used: Collection[str], newest: int) -> list[str]:
+    """Remove bundles that nothing refers to, except the newest.
+
+    Args:
+        folder: of the bundles.
+        used: digests that remain whatever their age.
+        newest: how many of the others remain.
+
+    Returns:
+        Digests of those removed.
+    """
+    others = [path for path in _digests(folder) if path.name not in used]
+    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in others[newest:]:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.name for path in others[newest:]]
+
+
+def _digests(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if re.fullmatch("[0-9a-f]{64}", path.name))

@@ -1,0 +1,162 @@
+"""Champion and challenger on the same later events: the evidence that the gate decides on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.batch import Examples, examples
+from features.corpus.daily_counts import Daily
+from features.corpus.statistics import Statistics
+from sensei import metrics
+from sensei.bundle.bundle_format import Bundle
+from training.release.gate import Decision, PerLearner, decide, judge, not_inferior
+from training.data.dataset import Parts, Prepared
+from training.evaluation.result import Chosen
+from training.scores import (
+    RecommendationScores,
+    SuccessScores,
+    score_recommendation,
+    score_success,
+)
+from training.release.bundle_predictor import answers_of
+from training.evaluation.slices import Mask, newcomers
+from training.evaluation.seed_runs import Measured
+
+
+def decide_all(
+    champion: Bundle | None,
+    prepared: Prepared,
+    tested: Measured,
+    chosen: Chosen,
+    margin: float,
+    seed: int,
+) -> dict[str, Decision]:
+    """Decide for each model whether the chosen candidate replaces the champion.
+
+    Args:
+        champion: What serves now; None before the first promotion. Success models are compared by
+            the answers that serving gives: the level known and no item.
+        prepared: The targets; those of the test part are used.
+        tested: The candidates' scores on exactly these targets; those of the first seed count, as
+            that network is the one that would serve.
+        chosen: Names of the challengers.
+        margin: The lower bound of the gain must exceed it.
+        seed: Seed of the resampling.
+
+    Returns:
+        `recommendation` and, where one was trained, `difficulty` -> decision.
+    """
+    decisions = {}
+    if chosen.recommendation:
+        decisions["recommendation"] = _decide_recommendation(
+            champion,
+            prepared,
+            tested.next_topic[chosen.recommendation].first,
+            margin,
+            seed,
+        )
+    if chosen.difficulty and prepared.attempts:
+        decisions["difficulty"] = _decide_success(
+            champion,
+            prepared.census.daily,
+            prepared.attempts,
+            tested.level_only[chosen.difficulty].first,
+            margin,
+            seed,
+        )
+    return decisions
+
+
+def _decide_recommendation(
+    champion: Bundle | None,
+    prepared: Prepared,
+    challenger: RecommendationScores,
+    margin: float,
+    seed: int,
+) -> Decision:
+    test = prepared.test
+    if champion is None or "recommendation" not in champion.manifest.models:
+        return decide(None, _ndcg(challenger, np.ones(len(test), bool)), margin, seed)
+    entry = champion.manifest.models["recommendation"]
+    rows = _read_with(champion.statistics["recommendation"], prepared.census.daily, test)
+    scores = score_recommendation(answers_of(champion, "recommendation"), rows)
+    later = test.time >= _microseconds(entry.trained_until)
+
+    def measured(used: Mask) -> tuple[PerLearner, PerLearner]:
+        return _ndcg(scores, used), _ndcg(challenger, used)
+
+    return _decide(measured, later, newcomers(test, prepared), margin, seed)
+
+
+def _decide_success(
+    champion: Bundle | None,
+    daily: Daily,
+    attempts: Parts,
+    challenger: SuccessScores,
+    margin: float,
+    seed: int,
+) -> Decision:
+    test = attempts.test
+    if champion is None or "difficulty" not in champion.manifest.models:
+        return decide(None, _loss(challenger, np.ones(len(test), bool)), margin, seed)
+    entry = champion.manifest.models["difficulty"]
+    rows = _read_with(champion.statistics["difficulty"], daily, test)
+    rows = replace(rows, level=test.level)  # the level taken is a fact, whoever predicts
+    scores = score_success(answers_of(champion, "difficulty"), rows).level_only
+    later = test.time >= _microseconds(entry.trained_until)
+
+    def measured(used: Mask) -> tuple[PerLearner, PerLearner]:
+        return _loss(scores, used), _loss(challenger, used)
+
+    return _decide(measured, later, newcomers(test, attempts), margin, seed)
+
+
+def _decide(
+    measured: Callable[[Mask], tuple[PerLearner, PerLearner]],
+    later: Mask,
+    slices: Mapping[str, Mask],
+    margin: float,
+    seed: int,
+) -> Decision:
+    """The gain on all later events, and no loss in the slices of them.
+
+    Args:
+        measured: which targets count -> champion and challenger on these.
+        later: (n,) the targets that neither was trained on.
+        slices: name -> (n,) targets in it.
+        margin: the lower bound of the gain must exceed it.
+        seed: seed of the resampling.
+    """
+    held = [not_inferior(name, *measured(later & mask), seed) for name, mask in slices.items()]
+    return judge(decide(*measured(later), margin, seed), held)
+
+
+def _read_with(
+    arrays: Mapping[str, NDArray[np.generic]],
+    daily: Daily,
+    test: Examples,
+) -> Examples:
+    """The same targets with the inputs that the champion would have been given."""
+    targets = np.zeros(len(test.events), bool)
+    targets[test.event] = True
+    statistics = Statistics.from_arrays(dict(arrays))
+    recency = daily.recency(statistics, test.outline.domains)
+    return examples(test.events, statistics, targets, recency, test.outline)
+
+
+def _ndcg(scores: RecommendationScores, later: NDArray[np.bool_]) -> PerLearner:
+    used = later & scores.is_new
+    gain = metrics.ndcg_at_k(scores.new_rank[used], 5)
+    return PerLearner.of("NDCG@5 on new topics", True, gain, scores.learner[used])
+
+
+def _loss(scores: SuccessScores, later: NDArray[np.bool_]) -> PerLearner:
+    loss = metrics.log_loss(scores.passed, scores.probability)[later]
+    return PerLearner.of("log loss", False, loss, scores.learner[later])
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1e6)

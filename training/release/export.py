@@ -1,0 +1,236 @@
+"""From a Keras model to the LiteRT file that serving runs, and the proof that both agree."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensei.bundle import bundle_format
+from sensei.contracts import (
+    DIFFICULTY_INPUTS,
+    EVENT_INPUTS,
+    ITEM_INPUTS,
+    RECOMMENDATION_INPUTS,
+    SUCCESS_INPUTS,
+    TOPIC_INPUTS,
+    Input,
+)
+from sensei.errors import ParityFailed
+from sensei.bundle.runtime import Runner
+from sensei.native_stderr import without_lines
+from training.architectures import Network
+from training.data.batching import Feed
+
+if TYPE_CHECKING:
+    import keras
+
+Rows = Mapping[str, NDArray[np.float32]]
+
+MAX_ROWS = 2_000
+"""Held-out rows on which parity is checked."""
+
+TOLERANCE = 1e-5
+"""Largest difference to Keras allowed in any answer, for rows that occur."""
+
+EDGE_FACTOR = 10.0
+"""Single precision holds seven digits: where scores are ten times larger, so is what is left."""
+
+_CHUNK = 1_000  # Keras answers a thousand rows at a time: memory stays flat with many topics
+
+_IMPORT_NOISE = (b"absl::InitializeLog()", b"port.cc", b"cudart_stub.cc")
+EXPORT_NOISE = (
+    *_IMPORT_NOISE,
+    b"dump_mlir_util.cc",
+    b"tf_tfl_flatbuffer_helpers.cc",
+    b"reader.cc",
+    b"loader.cc",
+    b"mlir_graph_optimization_pass.cc",
+    b"single_machine.cc",
+    b"devices.cc",
+    b"flatbuffer_export.cc",
+)
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow without its greetings on stderr, which no setting silences all of."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, while it is imported
+    with without_lines(*_IMPORT_NOISE):
+        import tensorflow
+
+        tensorflow.config.list_logical_devices()  # the first use greets as well
+    tensorflow.get_logger().setLevel("ERROR")  # each network is traced anew: no reason to warn
+    return tensorflow
+
+
+def to_litert(model: "keras.Model") -> bytes:
+    """Convert a model with named inputs and outputs; the names survive.
+
+    Args:
+        model: built as `keras.Model({name: input, ...}, {name: output, ...})`.
+
+    Returns:
+        The LiteRT file, float32 throughout, any batch size.
+    """
+    tensorflow = import_tensorflow()
+    with tempfile.TemporaryDirectory() as folder, without_lines(*EXPORT_NOISE):
+        model.export(folder, format="tf_saved_model", verbose=False)
+        content: bytes = tensorflow.lite.TFLiteConverter.from_saved_model(folder).convert()
+    return content
+
+
+def check_parity(
+    model: "keras.Model", litert: bytes, inputs: Rows, tolerance: float = TOLERANCE
+) -> float:
+    """Hold the exported model against Keras, both in batches and row by row as serving calls it.
+
+    Args:
+        model: the Keras model.
+        litert: its export.
+        inputs: name -> (n, width) held-out rows; the first 2,000 are used, and extremes added.
+        tolerance: largest difference allowed in any output, for rows that occur; at the extremes,
+            where scores are in the hundreds, `EDGE_FACTOR` times as much.
+
+    Returns:
+        The largest difference seen.
+
+    Raises:
+        ParityFailed: the difference is larger, or an answer is not a finite number.
+    """
+    rows = {name: np.ascontiguousarray(inputs[name][:MAX_ROWS], np.float32) for name in model.input}
+    runner = Runner(litert)
+    worst = 0.0
+    for what, given, allowed in (
+        ("held-out rows", rows, tolerance),
+        ("the edges of the contract", extremes(rows), EDGE_FACTOR * tolerance),
+    ):
+        gap = _worst(model, runner, given)
+        if gap > allowed:
+            raise ParityFailed(
+                f"export of {model.name}: expected answers within {allowed:g} of Keras on {what}, "
+                f"got {gap:g}; the version is not to be served, keep the champion"
+            )
+        worst = max(worst, gap)
+    return worst
+
+
+def _worst(model: "keras.Model", runner: Runner, rows: Rows) -> float:
+    """Largest difference, asked in pieces and row by row."""
+    count = len(next(iter(rows.values())))
+    worst = 0.0
+    for start in range(0, count, _CHUNK):
+        chunk = {name: values[start : start + _CHUNK] for name, values in rows.items()}
+        expected = {name: np.asarray(y) for name, y in model(chunk, training=False).items()}
+        singles = [
+            runner({name: values[row : row + 1] for name, values in chunk.items()})
+            for row in range(min(_CHUNK, count - start))
+        ]
+        together = {name: np.concatenate([one[name] for one in singles]) for name in singles[0]}
+        worst = max(worst, _gap(expected, runner(chunk)), _gap(expected, together))
+    return worst
+
+
+def _gap(expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]) -> float:
+    """Largest absolute difference; infinite where an answer is missing or not finite."""
+    if expected.keys() != got.keys():
+        return float("inf")
+    gaps = [np.abs(expected[name] - got[name]).max() for name in expected]
+    return float(max(gaps)) if np.isfinite(gaps).all() else float("inf")
+
+
+def extremes(rows: Rows) -> dict[str, NDArray[np.float32]]:
+    """Rows at the edges of the contract: zeros, all low, all high, each input high alone.
+
+    A slot is 0 (unknown) at its low end and the largest that the rows hold at its high end:
+    serving maps every topic to a slot of the vocabulary or to 0.
+
+    Args:
+        rows: name -> (n, width) rows that show the slots in use.
+
+    Returns:
+        Name -> (m, width), the same m for all names.
+    """
+    edges = {name: _edges(contract_of(name, each.shape[1]), each) for name, each in rows.items()}
+    count = max(len(edge) for edge in edges.values())
+    return {name: np.resize(edge, (count, edge.shape[1])) for name, edge in edges.items()}
+
+
+def contract_of(name: str, width: int) -> tuple[Input, ...]:
+    """What each number of a model's input is; that of one topic where it is repeated for all."""
+    if name == "inputs":
+        name = "recommendation" if width == len(RECOMMENDATION_INPUTS) else "difficulty"
+    unknown = Input(name, "", -1, 1, "")
+    return _CONTRACTS.get(name, (unknown,) * width)
+
+
+_CONTRACTS = {
+    "recommendation": RECOMMENDATION_INPUTS,
+    "context": RECOMMENDATION_INPUTS,
+    "difficulty": DIFFICULTY_INPUTS,
+    "topics": TOPIC_INPUTS,
+    "event": EVENT_INPUTS,
+    "free": SUCCESS_INPUTS,
+    "item": ITEM_INPUTS,
+    "topic": (Input("topic", "topic slot", 0, 0, ""),),
+}
+
+
+def _edges(contract: tuple[Input, ...], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    repeated = values.shape[1] // len(contract)
+    seen = values[:, : len(contract)].max(axis=0, initial=0)
+    low = np.array([i.low for i in contract], np.float32)
+    high = np.array([s if i.is_id else i.high for i, s in zip(contract, seen, strict=True)])
+    zeros = np.zeros_like(low)
+    alone = np.where(np.eye(len(contract), dtype=bool), high, zeros)
+    return np.tile(np.vstack([zeros, low, high, alone]), repeated).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network as serving will run it.
+
+    Attributes:
+        network: its LiteRT files.
+        parity: largest difference to Keras, in any answer and any step.
+    """
+
+    network: bundle_format.Network
+    parity: float
+
+
+def export(network: Network, feed: Feed) -> Exported:
+    """Convert a network and hold it against Keras on held-out rows.
+
+    Args:
+        network: trained.
+        feed: held-out rows; the first `MAX_ROWS` are used.
+
+    Raises:
+        ParityFailed: LiteRT answers otherwise than Keras.
+    """
+    chosen = np.arange(min(len(feed.rows), MAX_ROWS))
+    inputs = feed.inputs(chosen, set(network.read.input))
+    read, step = to_litert(network.read), None
+    if network.step is not None:
+        states, events = _states(network, inputs.pop("events"))
+        inputs["state"] = states[inputs.pop("place")]
+        step = to_litert(network.step)
+        seen = {"state": states[: len(events)], "event": events}
+        stepped = check_parity(network.step, step, seen)
+    else:
+        stepped = 0.0
+    return Exported(
+        bundle_format.Network(read, step), max(stepped, check_parity(network.read, read, inputs))
+    )
+
+
+def _states(
+    network: Network, events: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(learners * (longest + 1), s) states after 0, 1, ... events, and the events, one a row."""
+    after = np.asarray(network.unroll(events))
+    every = np.pad(after, ((0, 0), (1, 0), (0, 0)))
+    return every.reshape(-1, network.state), events.reshape(-1, events.shape[-1])

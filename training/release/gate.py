@@ -1,0 +1,222 @@
+"""Decide whether a challenger replaces the champion: only on evidence, and always with a reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensei.errors import InvalidInput
+from sensei.metrics import Floats, Ints, resamples
+from training.release.serving_checks import Check
+
+RESAMPLES = 2_000
+
+ROUNDING = 1e-4
+"""A gain up to this, in units of the metric, may be single precision's: the same model shows it."""
+
+INFERIOR = 0.02
+"""A slice may lose less than this, in units of the metric: NDCG@5, or nats of log loss."""
+
+GAIN, FIRST = "gain", "first champion"
+"""Name of the first check: with a champion, and without one."""
+
+FEW_LEARNERS = 20
+"""Fewer are too few to resample: the interval would be too narrow."""
+
+
+@dataclass(frozen=True)
+class PerLearner:
+    """One model's metric, summed by learner; two models are compared on the same events.
+
+    Attributes:
+        metric: its name, as the reason says it.
+        higher_is_better: True for NDCG, False for log loss.
+        learner: (L,) codes, sorted.
+        total: (L,) sum of the metric over the learner's targets.
+        count: (L,) number of those targets.
+    """
+
+    metric: str
+    higher_is_better: bool
+    learner: Ints
+    total: Floats
+    count: Floats
+
+    @classmethod
+    def of(cls, metric: str, higher_is_better: bool, value: Floats, learner: Ints) -> "PerLearner":
+        """Sum per-row values.
+
+        Args:
+            metric: name of the metric.
+            higher_is_better: whether more of it is better.
+            value: (n,) the metric of each target.
+            learner: (n,) code of each target's learner.
+        """
+        codes, position = np.unique(learner, return_inverse=True)
+        total = np.bincount(position, value, minlength=len(codes)).astype(np.float64)
+        count = np.bincount(position, minlength=len(codes)).astype(np.float64)
+        return cls(metric, higher_is_better, codes, total, count)
+
+    @property
+    def mean(self) -> float:
+        """Mean over targets; NaN without one."""
+        return float(self.total.sum() / self.count.sum()) if len(self.count) else float("nan")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to promote, why, and the figures behind it.
+
+    Attributes:
+        promote: True where the challenger becomes champion.
+        reason: one sentence for the ledger and the person who reviews.
+        gain: how much better the challenger is, positive whichever way the metric points; NaN
+            where nothing was compared, as are `low` and `high`.
+        low: lower end of the gain's 95 % interval.
+        high: upper end.
+        challenger: its metric on the events that both were compared on; NaN without, as is
+        champion: that of what it would replace.
+        checks: all that was asked for, the gain first; every one must pass.
+    """
+
+    promote: bool
+    reason: str
+    gain: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    challenger: float = float("nan")
+    champion: float = float("nan")
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """Every check in a word or two."""
+        return ", ".join(f"{each.name} {each.verdict}" for each in self.checks)
+
+
+NOTHING = Decision(False, "")
+"""Before anything was compared."""
+
+
+def decide(
+    champion: PerLearner | None, challenger: PerLearner, margin: float, seed: int
+) -> Decision:
+    """Compare both on the same later events, learners resampled for both at once.
+
+    Args:
+        champion: None where there is none yet.
+        challenger: on the same targets as the champion.
+        margin: the lower bound of the gain must exceed it, in units of the metric, and always
+            `ROUNDING`.
+        seed: seed of the resampling; the same seed gives the same decision.
+
+    Raises:
+        InvalidInput: the two were not measured on the same targets.
+
+    Source: Field & Welsh 2007 (cluster bootstrap), JRSS B 69(3).
+    """
+    if champion is None:
+        return _decided((Check(FIRST, True, "the best candidate becomes the first"),))
+    _check_same_targets(champion, challenger)
+    learners, targets = len(challenger.learner), int(challenger.count.sum())
+    if learners < 2:
+        said = f"{targets} later events of {learners} learners are too few to compare on"
+        return _decided((Check(GAIN, False, said),))
+    gain, low, high = _gain(champion, challenger, seed)
+    margin = max(margin, ROUNDING)
+    passed = bool(low > margin)
+    bound = "exceeds" if passed else "does not exceed"
+    said = (
+        f"{challenger.metric} is {challenger.mean:.4f} against {champion.mean:.4f} on "
+        f"{targets:,} later events of {learners:,} learners, a gain of {gain:+.4f} "
+        f"(95 % interval {low:+.4f} to {high:+.4f}) whose lower bound {bound} the margin of "
+        f"{margin:g}"
+    )
+    figures = Decision(passed, "", gain, low, high, challenger.mean, champion.mean)
+    return _decided((Check(GAIN, passed, said, gain),), figures)
+
+
+def judge(decision: Decision, checks: Sequence[Check]) -> Decision:
+    """The same decision with more checks: one that fails keeps the challenger back."""
+    return _decided((*decision.checks, *checks), decision)
+
+
+def _decided(checks: tuple[Check, ...], figures: Decision = NOTHING) -> Decision:
+    """The verdict on checks, the first of which compares with the champion, and its figures."""
+    promote = all(each.passed for each in checks)
+    compared, failed = checks[0], [each for each in checks[1:] if not each.passed]
+    if compared.name == FIRST:
+        verdict = "There is no champion yet" if promote else "There is still no champion"
+    else:
+        verdict = "The challenger is promoted" if promote else "The champion stays"
+    why = [f"{each.name}: {each.said}" for each in failed]
+    said = why if failed and compared.name == FIRST else [*why, compared.said]
+    reason = f"{verdict}: {'; '.join(said)}."
+    return replace(figures, promote=promote, reason=reason, checks=checks)
+
+
+def not_inferior(
+    name: str, champion: PerLearner, challenger: PerLearner, seed: int, margin: float = INFERIOR
+) -> Check:
+    """Whether a challenger loses next to nothing in one slice of the same later events.
+
+    It passes where the gain's interval lies above minus the margin, and fails where it does not
+    and lies below 0: the loss is beyond chance. An interval that holds both says too little; the
+    slice is not judged then. So an equal challenger fails in one of 40, whatever the slice's size.
+
+    Args:
+        name: of the slice.
+        champion: on the targets of the slice.
+        challenger: on the same.
+        seed: seed of the resampling.
+        margin: the loss that is too much, in units of the metric.
+
+    Source: Piaggio et al. 2012 (JAMA), non-inferiority by confidence intervals.
+    """
+    _check_same_targets(champion, challenger)
+    learners, targets = len(challenger.learner), int(challenger.count.sum())
+    of = f"{targets:,} targets of {learners:,} learners"
+    if learners < FEW_LEARNERS:
+        return Check(name, True, f"{of} are too few to judge", judged=False)
+    gain, low, high = _gain(champion, challenger, seed)
+    found = f"gain {gain:+.4f} ({low:+.4f} to {high:+.4f}) on {of}"
+    if low > -margin:
+        return Check(name, True, f"{found}, above -{margin:g}", gain)
+    if high < 0:
+        return Check(name, False, f"{found}, a loss beyond chance and not above -{margin:g}", gain)
+    return Check(name, True, f"{found}, too few to judge", gain, judged=False)
+
+
+def _gain(champion: PerLearner, challenger: PerLearner, seed: int) -> tuple[float, float, float]:
+    """How much better the challenger is, and its 95 % interval."""
+    sign = 1.0 if challenger.higher_is_better else -1.0
+    better = sign * (challenger.total - champion.total)
+    gain = float(better.sum() / challenger.count.sum())
+    return gain, *_interval(better, challenger.count, seed)
+
+
+def _check_same_targets(champion: PerLearner, challenger: PerLearner) -> None:
+    same = (
+        champion.metric == challenger.metric
+        and champion.higher_is_better == challenger.higher_is_better
+        and np.array_equal(champion.learner, challenger.learner)
+        and np.array_equal(champion.count, challenger.count)
+    )
+    if not same:
+        raise InvalidInput(
+            f"gate: expected both models on the same targets, got {champion.metric} on "
+            f"{champion.count.sum():.0f} and {challenger.metric} on {challenger.count.sum():.0f}; "
+            "score champion and challenger on the same events"
+        )
+    if not np.isfinite(champion.total).all() or not np.isfinite(challenger.total).all():
+        raise InvalidInput(
+            f"gate: expected finite values of {challenger.metric}, got NaN or infinity; "
+            "score models whose answers are numbers"
+        )
+
+
+def _interval(better: NDArray[np.float64], count: Floats, seed: int) -> tuple[float, float]:
+    drawn = [(w @ better) / (w @ count) for w in resamples(len(better), RESAMPLES, seed)]
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return float(low), float(high)

@@ -1,0 +1,171 @@
+"""The ledger of promotions: which version is champion, since when, by whose decision and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from sensei.privacy import audit_log
+from sensei.storage.database import reading, writing
+from sensei.errors import PromotionRefused
+from sensei.events.log import Log
+from sensei.storage.tables import Promotion
+
+PENDING, DONE = "pending", "done"
+ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One version that became champion, or is about to.
+
+    Attributes:
+        id: its place in the ledger.
+        model: `recommendation` or `difficulty`.
+        from_version: the champion before; None where there was none.
+        to_version: the champion since.
+        bundle: digest of what serves it.
+        status: `pending` until the serving pointer and the alias follow, then `done`.
+        decided_by: `gate`, a person's name, or `unknown`.
+        reason: `reason` in words, and where there are some the figures of the gate; `action` is
+            `rollback` where it was one.
+        created_at: time of the decision, UTC.
+        finished_at: time at which all followed; None while pending.
+    """
+
+    id: int
+    model: str
+    from_version: str | None
+    to_version: str
+    bundle: str
+    status: str
+    decided_by: str
+    reason: Mapping[str, Any]
+    created_at: datetime
+    finished_at: datetime | None
+
+    def is_of(self, model: str, version: str) -> bool:
+        """Whether it is about this version becoming champion."""
+        return (self.model, self.to_version) == (model, version)
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether it went back to the champion before."""
+        return self.reason.get("action") == ROLLBACK
+
+
+@dataclass(frozen=True)
+class Move:
+    """A version that is to become champion.
+
+    Attributes:
+        model: `recommendation` or `difficulty`.
+        expected: the champion the decision was made against; None where there was none.
+        version: its number in the registry.
+        reason: why; see `Line.reason`.
+    """
+
+    model: str
+    expected: str | None
+    version: str
+    reason: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read(log: Log) -> list[Line]:
+    """All lines, oldest first."""
+    with reading(log.engine) as connection:
+        return _lines(connection)
+
+
+def champions(lines: Sequence[Line]) -> dict[str, str]:
+    """Model -> its champion, also while the promotion is pending."""
+    return {line.model: line.to_version for line in lines}
+
+
+def predecessor(lines: Sequence[Line], model: str) -> str | None:
+    """The version that the champion of a model replaced; None where it is the first.
+
+    After a rollback it is the one before that: going back twice does not lead forward again.
+    """
+    theirs = [line for line in lines if line.model == model and line.status == DONE]
+    came = [
+        line for line in theirs if line.to_version == theirs[-1].to_version and not line.is_rollback
+    ]
+    return came[-1].from_version if came else None
+
+
+def last_changed(lines: Sequence[Line]) -> list[str]:
+    """Models that the last promotion changed."""
+    together = {(line.created_at, line.bundle) for line in lines[-1:]}
+    changed = (line.model for line in lines if (line.created_at, line.bundle) in together)
+    return list(dict.fromkeys(changed))
+
+
+def open_lines(
+    log: Log, moves: Sequence[Move], bundle: str, decided_by: str, now: datetime
+) -> None:
+    """Write a pending line for each version that becomes champion, all or none.
+
+    Raises:
+        PromotionRefused: the ledger does not stand as the moves expect.
+    """
+    with writing(log.engine) as connection:
+        _check_expected(_lines(connection), moves)
+        for move in moves:
+            line = {
+                "model": move.model,
+                "from_version": move.expected,
+                "to_version": move.version,
+                "bundle": bundle,
+                "status": PENDING,
+                "decided_by": decided_by,
+                "reason": dict(move.reason),
+                "created_at": now,
+            }
+            connection.execute(insert(Promotion).values(line))
+            _audit(connection, move, decided_by)
+
+
+def _audit(connection: Connection, move: Move, decided_by: str) -> None:
+    is_rollback = move.reason.get("action") == ROLLBACK
+    audit_log.record(
+        connection,
+        audit_log.ROLLED_BACK if is_rollback else audit_log.PROMOTED,
+        model=move.model,
+        version=move.version,
+        before=move.expected,
+        decided_by=decided_by,
+    )
+
+
+def close_lines(log: Log, lines: Sequence[Line], now: datetime) -> None:
+    """Mark pending lines as done."""
+    with writing(log.engine) as connection:
+        connection.execute(
+            update(Promotion)
+            .where(Promotion.id.in_([line.id for line in lines]), Promotion.status == PENDING)
+            .values(status=DONE, finished_at=now)
+        )
+
+
+def _lines(connection: Connection) -> list[Line]:
+    rows = connection.execute(select(Promotion.__table__).order_by(Promotion.id)).mappings()
+    return [Line(**row) for row in rows]
+
+
+def _check_expected(lines: Sequence[Line], moves: Sequence[Move]) -> None:
+    """Compare-and-swap: the ledger must stand as it did when the decision was made."""
+    current = champions(lines)
+    for move in moves:
+        if current.get(move.model) != move.expected:
+            raise PromotionRefused(
+                f"{move.model}: expected champion {move.expected or 'none'}, got "
+                f"{current.get(move.model) or 'none'}; compare the version with the new "
+                "champion, then promote again"
+            )
+    if any(line.status == PENDING for line in lines):
+        raise PromotionRefused(
+            "promotion: expected no other under way, got a pending one; repeat in a moment"
+        )

@@ -1,0 +1,147 @@
+"""What a person decides: this version becomes champion, or the one before does again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sensei.errors import InvalidInput, PromotionRefused
+from sensei.events.log import Log
+from training.release import ledger
+from training.release.ledger import DONE, ROLLBACK, Line, Move
+from training.release.promote import promote
+from training.tracking.registry import CHALLENGER, Registry
+
+
+@dataclass(frozen=True)
+class Overruled:
+    """What a person changed.
+
+    Attributes:
+        moves: model, champion before, version now.
+        bundle: digest of what serves.
+    """
+
+    moves: tuple[Move, ...]
+    bundle: str
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"{move.model}: version {move.version} is champion"
+            + (f" in place of {move.expected}" if move.expected else ", the first one")
+            for move in self.moves
+        )
+
+
+def promote_version(
+    log: Log,
+    registry: Registry,
+    folder: Path,
+    model: str,
+    version: str,
+    reviewer: str,
+    reason: str,
+    now: datetime,
+) -> Overruled:
+    """Make a version champion because a person says so.
+
+    Args:
+        log: its database holds ledger and pointer.
+        registry: holds the versions.
+        folder: of the bundles.
+        model: `recommendation` or `difficulty`.
+        version: its number, or `challenger`.
+        reviewer: name of the person, for the ledger.
+        reason: in the person's words; may be empty.
+        now: time of the decision.
+
+    Raises:
+        InvalidInput: no reviewer, no such version, or it is champion already.
+        IncompatibleBundle: no bundle of the version is left; nothing was changed.
+        PromotionRefused: another promotion came first; nothing was changed.
+        StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
+    """
+    who = _named(reviewer)
+    expected = ledger.champions(_done(log)).get(model)
+    move = Move(model, expected, number_of(registry, model, version), {"reason": reason.strip()})
+    return Overruled((move,), promote(log, registry, folder, [move], who, now))
+
+
+def roll_back(
+    log: Log,
+    registry: Registry,
+    folder: Path,
+    models: Sequence[str],
+    reviewer: str,
+    reason: str,
+    now: datetime,
+) -> Overruled:
+    """Make the champions before the present ones champions again.
+
+    Args:
+        log: its database holds ledger and pointer.
+        registry: holds the versions.
+        folder: of the bundles.
+        models: which go back, together; empty for those that changed last.
+        reviewer: name of the person, for the ledger.
+        reason: in the person's words; may be empty.
+        now: time of the decision.
+
+    Raises:
+        InvalidInput: no reviewer.
+        IncompatibleBundle: no bundle of the version before is left; nothing was changed.
+        PromotionRefused: there is no champion before, or another promotion came first; nothing
+            was changed.
+        StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
+    """
+    who = _named(reviewer)
+    lines = _done(log)
+    names = models or ledger.last_changed(lines)
+    if not names:
+        raise PromotionRefused(
+            "rollback: expected a champion, got none yet; there is nothing to go back to"
+        )
+    why = {"reason": reason.strip(), "action": ROLLBACK}
+    moves = [_back(lines, model, why) for model in names]
+    return Overruled(tuple(moves), promote(log, registry, folder, moves, who, now))
+
+
+def _back(lines: Sequence[Line], model: str, why: Mapping[str, str]) -> Move:
+    current, before = ledger.champions(lines).get(model), ledger.predecessor(lines, model)
+    if before is None:
+        raise PromotionRefused(
+            f"{model}: expected a champion before {current or 'the first'}, got none; "
+            "there is nothing to go back to"
+        )
+    return Move(model, current, before, why)
+
+
+def _named(reviewer: str) -> str:
+    if not reviewer.strip():
+        raise InvalidInput(
+            "reviewer: expected the name of the person who decides, got none; "
+            "the ledger keeps it beside the decision"
+        )
+    return reviewer.strip()
+
+
+def _done(log: Log) -> list[Line]:
+    """What is decided and done: one who repeats what was cut off stands where he stood."""
+    return [line for line in ledger.read(log) if line.status == DONE]
+
+
+def number_of(registry: Registry, model: str, version: str) -> str:
+    """The number of a version, given as such or as `challenger`.
+
+    Raises:
+        InvalidInput: none waits as challenger.
+    """
+    if version != CHALLENGER:
+        return version
+    waiting = registry.challenger(model)
+    if waiting is None:
+        raise InvalidInput(
+            f"version: expected a challenger of {model}, got none; "
+            "name a number, as `sensei models` lists them"
+        )
+    return waiting

@@ -1,0 +1,121 @@
+"""Promotions: the ledger is the truth, the serving pointer and the MLflow alias follow it.
+
+A promotion is a `pending` line, then the pointer, then the aliases, then `done`. Every step after
+the first may be repeated, so a crash anywhere is mended by carrying on from the pending line.
+Promotions and what mends them happen one at a time: the alias is in another store than the ledger.
+A live trial ends with each: what it compared with serves no more.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+
+from sensei import ab_test_state
+from sensei.errors import InvalidInput
+from sensei.storage.locks import alone
+from sensei.events.log import Log
+from training.release import bundles, ledger
+from training.release.ledger import PENDING, Line, Move
+from training.tracking.registry import Registry
+
+
+def one_at_a_time(log: Log) -> AbstractContextManager[None]:
+    """Hold the only place for what changes a champion."""
+    return alone(log.engine, "promotion")
+
+
+def promote(
+    log: Log,
+    registry: Registry,
+    folder: Path,
+    moves: Sequence[Move],
+    decided_by: str,
+    now: datetime,
+) -> str:
+    """Make versions champions and have serving load them beside the champions that stay.
+
+    Asked for again after it was cut off, it is finished.
+
+    Args:
+        log: its database holds ledger and pointer.
+        registry: holds the versions.
+        folder: of the bundles.
+        moves: the models that change; all of them or none.
+        decided_by: who or what decided: `gate`, or a person's name.
+        now: time of the decision.
+
+    Returns:
+        Digest of the bundle that serves.
+
+    Raises:
+        InvalidInput: a version is not in the registry, a model is named twice, or none changes.
+        IncompatibleBundle: no bundle of one of the versions is left; nothing was changed.
+        PromotionRefused: another promotion came first; nothing was changed.
+        StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
+    """
+    _check_moves(registry, moves)
+    with one_at_a_time(log):
+        cut_off = finish(log, registry, now)
+        if {(each.model, each.from_version, each.to_version) for each in cut_off} == {
+            (move.model, move.expected, move.version) for move in moves
+        }:
+            return cut_off[0].bundle
+        return promote_alone(log, registry, folder, moves, decided_by, now)
+
+
+def promote_alone(
+    log: Log,
+    registry: Registry,
+    folder: Path,
+    moves: Sequence[Move],
+    decided_by: str,
+    now: datetime,
+) -> str:
+    """The same for one who holds the only place, while no promotion is pending."""
+    bundle = bundles.bundle_with(log, registry, folder, {m.model: m.version for m in moves})
+    ledger.open_lines(log, moves, bundle, decided_by, now)
+    finish(log, registry, now)
+    return bundle
+
+
+def finish(log: Log, registry: Registry, now: datetime) -> list[Line]:
+    """Finish the promotion that is pending, if one is; for one who holds the only place.
+
+    Returns:
+        Its lines of the ledger.
+    """
+    pending = [line for line in ledger.read(log) if line.status == PENDING]
+    if pending:
+        log.set_pointer(pending[-1].bundle)
+        ab_test_state.end(log)
+        for line in pending:
+            _crown(registry, line)
+        ledger.close_lines(log, pending, now)
+    return pending
+
+
+def _crown(registry: Registry, line: Line) -> None:
+    """Move the alias, unless somebody has moved it elsewhere since: that is a later decision."""
+    bearer = registry.champion(line.model)
+    ours = bearer in (None, line.from_version, line.to_version)
+    if ours and registry.exists(line.model, line.to_version):
+        registry.crown(line.model, line.to_version)
+
+
+def _check_moves(registry: Registry, moves: Sequence[Move]) -> None:
+    if not moves:
+        raise InvalidInput("promotion: expected a version, got none; name one")
+    if len({move.model for move in moves}) != len(moves):
+        raise InvalidInput("promotion: expected one version per model, got two; promote one")
+    for move in moves:
+        if not registry.exists(move.model, move.version):
+            raise InvalidInput(
+                f"version: expected one of {move.model} in the registry, got {move.version}; "
+                "list them with `sensei models`"
+            )
+        if move.version == move.expected:
+            raise InvalidInput(
+                f"version: expected another one of {move.model} than the champion, got "
+                f"{move.version}, which is champion already; nothing to do"
+            )

@@ -1,0 +1,90 @@
+"""Reconciliation: ledger, serving pointer and aliases agree again, whatever happened to them."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import get_args
+
+from sensei.errors import IncompatibleBundle
+from sensei.events.log import Log
+from sensei.bundle.manifest import ModelName
+from training.release import ledger
+from training.release.ledger import Move
+from training.release.promote import finish, one_at_a_time, promote_alone
+from training.tracking.registry import Registry
+
+MOVED = "its alias was moved by hand in MLflow"
+RESTORED = "it was promoted after the backup that was restored, as its alias in MLflow says"
+"""Why an alias is at another version than the ledger says."""
+
+UNKNOWN = "unknown"
+"""Who decided where an alias was moved by hand: MLflow does not know who clicked."""
+
+
+def reconcile(
+    log: Log, registry: Registry, folder: Path, now: datetime, why: str = MOVED
+) -> list[str]:
+    """Finish what a crash cut off, follow aliases that a person moved, set the pointer right.
+
+    An alias `champion` that was moved in MLflow becomes a line of the ledger and serving follows;
+    where no bundle of that version is left, the alias is put back. One that was removed is put
+    back too: to say which version answers instead, it has to be given to that one.
+
+    Args:
+        log: its database holds ledger and pointer.
+        registry: holds versions and aliases.
+        folder: of the bundles.
+        now: time of what is decided hereby.
+        why: why an alias may be at another version than the ledger says.
+
+    Returns:
+        What was done, a sentence each; empty where all agreed.
+
+    Raises:
+        StorageUnavailable: a store cannot be read or written; repeat it.
+    """
+    with one_at_a_time(log):
+        done = [
+            f"{line.model}: the promotion of version {line.to_version}, which was cut off, is done."
+            for line in finish(log, registry, now)
+        ]
+        for model in get_args(ModelName):
+            done += _follow_alias(log, registry, folder, model, now, why)
+        return done + _mend_pointer(log)
+
+
+def _follow_alias(
+    log: Log, registry: Registry, folder: Path, model: str, now: datetime, why: str
+) -> list[str]:
+    champion, bearer = ledger.champions(ledger.read(log)).get(model), registry.champion(model)
+    if bearer == champion:
+        return []
+    if bearer is None:
+        return _put_back(registry, model, champion, "its alias `champion` was removed")
+    reason = {"reason": f"Reconciled: {why}."}
+    move = Move(model, champion, bearer, reason)
+    try:
+        promote_alone(log, registry, folder, [move], UNKNOWN, now)
+    except IncompatibleBundle as error:
+        moved = f"its alias `champion` was moved to version {bearer}, which cannot serve"
+        return _put_back(registry, model, champion, f"{moved} ({error})")
+    return [f"{model}: version {bearer} is champion: {why}."]
+
+
+def _put_back(registry: Registry, model: str, champion: str | None, why: str) -> list[str]:
+    """Give the alias to the ledger's champion again."""
+    if champion is None:
+        registry.uncrown(model)
+        return [f"{model}: {why}; it was taken away again, as there is no champion."]
+    if not registry.exists(model, champion):
+        return [f"{model}: {why}; version {champion} serves, though MLflow has it no more."]
+    registry.crown(model, champion)
+    return [f"{model}: {why}; it is back at version {champion}, which serves."]
+
+
+def _mend_pointer(log: Log) -> list[str]:
+    lines = ledger.read(log)
+    if not lines or lines[-1].bundle == log.pointer():
+        return []
+    bundle = lines[-1].bundle
+    log.set_pointer(bundle)
+    return [f"serving: it is pointed at bundle {bundle[:12]} again, as the ledger says."]

@@ -1,0 +1,56 @@
+"""A registered version as TensorFlow Serving loads it: `<folder>/<model>/<version>/saved_model.pb`.
+
+Of a model with a hidden state the signature takes `state` and `event` as well and answers
+`next_state`: the caller keeps the state.
+"""
+
+import tempfile
+from pathlib import Path
+
+from sensei.errors import InvalidInput, StorageUnavailable
+from sensei.native_stderr import without_lines
+from training.release.export import EXPORT_NOISE
+from training.tracking.registry import Registry
+
+
+def export_saved_model(registry: Registry, model: str, version: str | None, folder: Path) -> Path:
+    """Write a version, whole or not at all.
+
+    Args:
+        registry: which holds it.
+        model: `recommendation` or `difficulty`.
+        version: its number; None for the champion.
+        folder: of all models; made where absent.
+
+    Returns:
+        The version's folder, whose name is the version.
+
+    Raises:
+        InvalidInput: there is no such version, or it is in the folder already.
+        StorageUnavailable: the folder cannot be written.
+    """
+    found = version or registry.champion(model)
+    if found is None or not registry.exists(model, found):
+        wanted = f"version {version}" if version else "its champion"
+        raise InvalidInput(
+            f"--version: expected one of {model} in the registry, got {wanted}, which is not "
+            "there; see `sensei models`"
+        )
+    target = folder / model / found
+    if target.exists():
+        raise InvalidInput(f"--out: expected no {target} yet, got one; remove it, or name another")
+    loaded = registry.load(model, found)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # a server that watches the folder would load half a version
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as temporary:
+            made = Path(temporary) / found
+            with without_lines(*EXPORT_NOISE):
+                loaded.export(str(made), format="tf_saved_model", verbose=False)
+            made.rename(target)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"--out: expected a folder that can be written, got {folder} ({error.strerror}); "
+            "name another, or free some space"
+        ) from error
+    return target

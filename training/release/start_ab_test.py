@@ -1,0 +1,90 @@
+"""Beginning a live trial: the challenger must exist, be another than the champion, and serve."""
+
+from datetime import datetime
+from pathlib import Path
+
+from sensei.errors import InvalidInput
+from sensei.events.log import Log
+from sensei.ab_test_state import Trial, current, put_before_learners
+from training.release import ledger, promote
+from training.release.bundles import bundle_with
+from training.tracking.registry import Registry
+
+LEAST, MOST = 0.01, 0.95
+"""Shares of learners: fewer would show nothing, and some must remain to compare with."""
+
+
+def start(
+    log: Log,
+    registry: Registry,
+    bundles: Path,
+    model: str,
+    version: str | None,
+    share: float,
+    control: float,
+    now: datetime,
+) -> Trial:
+    """Put a version before a share of learners; waits for a promotion that is under way.
+
+    Args:
+        log: its database holds ledger and trial.
+        registry: holds the versions.
+        bundles: folder of the bundles.
+        model: `recommendation` or `difficulty`.
+        version: its number; None for the one that waits as challenger.
+        share: of learners, in [0.01, 0.95].
+        control: share of learners that are served by counting, in [0, 1].
+        now: when it begins.
+
+    Raises:
+        InvalidInput: a trial runs already, the share is out of range, or there is no such version.
+        IncompatibleBundle: no bundle of the version can serve; nothing was changed.
+        StorageUnavailable: a promotion under way takes too long; nothing was changed.
+    """
+    most = min(MOST, 1 - control)
+    if not LEAST <= share <= most:
+        raise InvalidInput(
+            f"--share: expected {100 * LEAST:g} to {100 * most:g} % of learners, got "
+            f"{100 * share:g}; the control arm and the champion need the others"
+        )
+    with promote.one_at_a_time(log):
+        _refuse_second(log)
+        promote.finish(log, registry, now)
+        against = ledger.champions(ledger.read(log)).get(model)
+        number = version or _waiting(registry, model)
+        _refuse_useless(registry, model, number, against)
+        bundle = bundle_with(log, registry, bundles, {model: number})
+        trial = Trial(bundle, share, model, number, against, now.isoformat(timespec="seconds"))
+        put_before_learners(log, trial)
+    return trial
+
+
+def _refuse_second(log: Log) -> None:
+    if running := current(log):
+        raise InvalidInput(
+            f"trial: expected none to run, got {running.name} since {running.since}; "
+            "end it with `sensei trial stop`"
+        )
+
+
+def _waiting(registry: Registry, model: str) -> str:
+    waiting = registry.challenger(model)
+    if waiting is None:
+        raise InvalidInput(
+            f"version: expected a challenger of {model}, got none; train one with `sensei train`, "
+            "or name a version with --version"
+        )
+    return waiting
+
+
+def _refuse_useless(registry: Registry, model: str, version: str, champion: str | None) -> None:
+    if not registry.exists(model, version):
+        raise InvalidInput(
+            f"version: expected one of {model} in the registry, got {version}; "
+            "list them with `sensei models`"
+        )
+    if version == champion:
+        raise InvalidInput(
+            f"version: expected another one than the champion, got {model} {version}; "
+            "list the others with `sensei models`"
+        )

@@ -1,0 +1,1 @@
+"""Model cards, version pages and figures."""

@@ -1,0 +1,117 @@
+"""Which pictures an evaluation has: curves, hit rates, reliability, figures by slice."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.reports import plots
+from training.fitting.keras_fit import Curves
+from training.reports.plots import Emphasis
+from training.recipes import NEXT_TOPIC, SUCCESS, Recipe
+from training.evaluation.result import Evidence, Result
+from training.evaluation.seed_runs import Figures
+
+OTHER_NETWORKS, OTHER_BASELINES = 2, 2
+"""How many of the best are named beside the chosen model, the reference and the plainest."""
+
+GROUPS = {
+    "history_length": "earlier learning events of the learner; targets",
+    "topic_popularity": "quarter of topics by events in training; targets",
+}
+MODES = {"all": "all targets", "new": "where the topic changes"}
+
+
+def draw(folder: Path, curves: Mapping[str, Curves], evidence: Evidence, result: Result) -> None:
+    """Draw an evaluation as PNG files into a folder.
+
+    Args:
+        folder: is made where it is absent.
+        curves: name of a network and its job -> its training.
+        evidence: scores row by row.
+        result: figures by slice.
+    """
+    for name, of_network in curves.items():
+        if of_network:
+            path = folder / f"curves_{name}.png"
+            plots.training_curves(path, f"{name}: training", of_network)
+    if chosen := evidence.chosen.recommendation:
+        _draw_next_topic(folder, chosen, evidence, result)
+    if chosen := evidence.chosen.difficulty:
+        _draw_success(folder, chosen, evidence, result)
+
+
+def _draw_next_topic(folder: Path, chosen: str, evidence: Evidence, result: Result) -> None:
+    for mode, words in MODES.items():
+        gain = {name: each["ndcg_at_5"] for name, each in result.next_topic[mode].items()}
+        ranks = {name: s.rank(mode) for name, s in evidence.tested.next_topic.items()}
+        if mode == "new":
+            ranks.pop("repeat_last", None)  # its only answer is masked there
+        said = emphasis(NEXT_TOPIC, gain, chosen)
+        plots.hit_rate_by_k(folder / f"hit_rate_{mode}.png", f"Next topic, {words}", ranks, said)
+    gain = {name: each["ndcg_at_5"] for name, each in result.next_topic["new"].items()}
+    gain.pop("repeat_last", None)
+    for group, words in GROUPS.items():
+        slices = {name: each["new"] for name, each in result.slices["next_topic"][group].items()}
+        sure = result.intervals["slices"]["next_topic"][group]
+        _by_slice(
+            folder / f"next_topic_by_{group}.png",
+            ("Next topic, where the topic changes", words, "NDCG@5"),
+            "ndcg_at_5",
+            slices,
+            sure,
+            emphasis(NEXT_TOPIC, gain, chosen),
+        )
+
+
+def _draw_success(folder: Path, chosen: str, evidence: Evidence, result: Result) -> None:
+    gain = {name: -each["log_loss"] for name, each in result.level_only.items()}
+    said = emphasis(SUCCESS, gain, chosen)
+    few = Emphasis(chosen, said.networks[-1:], said.baselines[:1])  # zigzags hide each other
+    answers = {name: evidence.tested.level_only[name].answers for name in few.order}
+    plots.reliability(folder / "reliability.png", "Expected and observed success", answers, few)
+    for group, words in GROUPS.items():
+        _by_slice(
+            folder / f"success_by_{group}.png",
+            ("Success of an attempt", words, "log loss (lower is better)"),
+            "log_loss",
+            result.slices["success"][group],
+            result.intervals["slices"]["success"][group],
+            said,
+        )
+
+
+def _by_slice(
+    path: Path,
+    words: tuple[str, str, str],
+    metric: str,
+    slices: Mapping[str, Mapping[str, Figures]],
+    sure: Mapping[str, Any],
+    said: Emphasis,
+) -> None:
+    counts = {name: int(each[said.chosen]["n"]) for name, each in slices.items()}
+    names = [name for name in next(iter(slices.values())) if name != "repeat_last"]
+    values = {name: [each[name][metric] for each in slices.values()] for name in names}
+    interval = [(sure[name]["low"], sure[name]["high"]) for name in slices]
+    plots.by_slice(path, words, counts, values, interval, said)
+
+
+def emphasis(recipes: Sequence[Recipe], gain: Mapping[str, float], chosen: str) -> Emphasis:
+    """The chosen model, the best others of each kind, the reference and the plainest baseline.
+
+    Args:
+        recipes: all models of the job; the first is the plainest.
+        gain: model -> figure, higher is better.
+        chosen: name of the selected model.
+    """
+    kinds = {each.name: each.kind for each in recipes}
+    best = sorted((n for n in gain if n != chosen), key=lambda n: -np.nan_to_num(gain[n]))
+    networks = [name for name in best if kinds.get(name) == "network"]
+    counting = [name for name in best if kinds.get(name) == "counting"]
+    named = [
+        *networks[:OTHER_NETWORKS],
+        *(n for n in networks[OTHER_NETWORKS:] if n == "reference"),
+    ]
+    plainest = [n for n in counting[OTHER_BASELINES:] if n == recipes[0].name]
+    return Emphasis(chosen, tuple(named), (*counting[:OTHER_BASELINES], *plainest))

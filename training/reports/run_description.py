@@ -1,0 +1,59 @@
+"""What a person who reviews a version reads: words, figures beside baselines."""
+
+from collections.abc import Mapping
+
+from training.candidates import Candidate, Candidates
+from training.evaluation.result import Chosen, next_topic_table, success_table
+from training.tracking.run_logging import Contest
+from training.evaluation.seed_runs import Measured
+
+
+def contests(candidates: Candidates, tested: Measured, chosen: Chosen, split: str) -> list[Contest]:
+    """Each model's candidates with their figures on the test part, and the chosen one in words.
+
+    Args:
+        candidates: what was trained.
+        tested: scores on the test part.
+        chosen: names of the chosen candidates.
+        split: how the parts were made, in words.
+    """
+    tables = next_topic_table(tested)
+    ranking = {
+        name: {f"{mode}_{metric}": v for mode in tables for metric, v in tables[mode][name].items()}
+        for name in tables["all"]
+    }
+    name = chosen.recommendation
+    assert name is not None, "a run always trains recommenders"
+    words = _words(candidates.recommendation[name], tables["new"], "ndcg_at_5", split)
+    found = [Contest("recommendation", candidates.recommendation, ranking, name, words)]
+    if chosen.difficulty:
+        name, success = chosen.difficulty, success_table(tested.level_only)
+        words = _words(candidates.difficulty[name], success, "log_loss", split)
+        item_known = success_table(tested.success)
+        figures = {
+            model: {**served, **{f"item_known_{m}": v for m, v in item_known[model].items()}}
+            for model, served in success.items()
+        }
+        found.append(Contest("difficulty", candidates.difficulty, figures, name, words))
+    return found
+
+
+def _words(
+    candidate: Candidate, table: Mapping[str, Mapping[str, float]], metric: str, split: str
+) -> str:
+    ours = table[candidate.name]
+    others = ", ".join(f"{n} {f[metric]:.3f}" for n, f in table.items() if n != candidate.name)
+    return (
+        f"**{candidate.name}**. {candidate.description}\n\n"
+        f"On the test part ({int(ours['n']):,} targets, split by {split}) {metric} is "
+        f"{ours[metric]:.3f}; beside it: {others}."
+    )
+
+
+def headline(contest: Contest) -> str:
+    """The leading figure of the chosen candidate, as a list of versions shows it."""
+    figures = contest.metrics[contest.chosen]
+    if contest.model == "difficulty":
+        return f"log loss {figures['log_loss']:.4f}, AUC {figures['auc']:.3f}"
+    new, every = figures["new_ndcg_at_5"], figures["all_ndcg_at_5"]
+    return f"NDCG@5 {new:.4f} on new topics, {every:.4f} on all"

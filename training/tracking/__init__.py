@@ -1,0 +1,1 @@
+"""MLflow: runs, the registry, and the state of a version."""

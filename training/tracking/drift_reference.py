@@ -1,0 +1,68 @@
+"""The reference of a version: how its inputs and answers were distributed when it was trained.
+
+Every column is in an order of its own, so that no row is a learner's; drift compares columns.
+"""
+
+import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from training.tracking.registry import Registry, stored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TAG = "reference"
+"""Tag of a version: where its reference lies among the artifacts of its run."""
+
+MOST_ROWS = 10_000
+
+
+def store_reference(
+    registry: Registry, run_id: str, model: str, version: str, window: "pd.DataFrame"
+) -> None:
+    """Keep the reference of a version with its run.
+
+    Args:
+        registry: holds the version.
+        run_id: the run that trained it.
+        model: `recommendation` or `difficulty`.
+        version: its number.
+        window: one row a learner, the columns no longer in one order; at most `MOST_ROWS` of
+            them are kept.
+
+    Raises:
+        StorageUnavailable: it cannot be written.
+    """
+    path = f"reference/{model}.parquet"
+    with TemporaryDirectory() as folder, stored():
+        file = Path(folder) / Path(path).name
+        window.head(MOST_ROWS).to_parquet(file, index=False)
+        registry.client.log_artifact(run_id, str(file), str(Path(path).parent))
+    registry.tag(model, version, {TAG: path})
+
+
+def load_reference(registry: Registry, model: str, version: str) -> "pd.DataFrame | None":
+    """The reference of a version; None of versions that have none, or whose file is gone."""
+    import mlflow
+    import pandas as pd
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = registry.client.get_model_version(model, version)
+        if TAG not in found.tags:
+            return None
+        with TemporaryDirectory() as folder:
+            path = mlflow.artifacts.download_artifacts(
+                run_id=found.run_id,
+                artifact_path=found.tags[TAG],
+                dst_path=folder,
+                tracking_uri=registry.tracking_uri,
+            )
+            return pd.read_parquet(path)
+    except (MlflowException, OSError) as error:
+        logging.getLogger(__name__).warning(
+            "reference of %s %s: expected a file, got %s", model, version, error
+        )
+        return None

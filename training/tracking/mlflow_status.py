@@ -1,0 +1,239 @@
+"""A glance at what MLflow holds, in milliseconds: importing MLflow alone takes seconds."""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from sensei.errors import StorageUnavailable
+from training.tracking.registry import EXPERIMENT
+
+SECONDS = 1.0
+"""A server that does not answer by then is said to be silent."""
+
+
+class Alias(NamedTuple):
+    """Which version of a model bears a name, `champion` or `challenger`."""
+
+    model: str
+    alias: str
+    version: str
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as MLflow lists it: `FINISHED`, `FAILED`, `RUNNING`."""
+
+    name: str
+    status: str
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """The aliases, and the newest run if there is one."""
+
+    aliases: tuple[Alias, ...]
+    last_run: TrackedRun | None
+
+    def version(self, model: str, alias: str) -> str | None:
+        """The version of a model that bears an alias."""
+        return next((a.version for a in self.aliases if a[:2] == (model, alias)), None)
+
+
+def read_tracked(uri: str, models: Sequence[str]) -> Tracked:
+    """Ask MLflow's server, or read its database, whichever the tracking URI names.
+
+    Args:
+        uri: `sqlite:///...`, `postgresql://...` or `http://...`.
+        models: names of the registered models.
+
+    Raises:
+        StorageUnavailable: neither answers.
+    """
+    check_store(uri)
+    with _answering(uri):
+        return (_served if uri.startswith("http") else _stored)(uri, models)
+
+
+@contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, SQLAlchemyError, KeyError, ValueError) as error:
+        said = str(getattr(error, "orig", error)).partition("\n")[0]
+        raise StorageUnavailable(
+            f"MLflow: expected {uri.split('@')[-1]} to answer, got {said!r}; start it with "
+            "`make mlflow`, or check SENSEI_MLFLOW_TRACKING_URI"
+        ) from error
+
+
+def store_version(uri: str) -> str | None:
+    """Version of MLflow's server, or the migration of its database; None before it is made.
+
+    Raises:
+        StorageUnavailable: neither answers.
+    """
+    with _answering(uri):
+        if uri.startswith("http"):
+            answer = httpx.get(uri.rstrip("/") + "/version", timeout=SECONDS)
+            return answer.raise_for_status().text.strip()
+        if _is_absent(uri):
+            return None
+        engine = create_engine(uri)
+        try:
+            with engine.connect() as connection:
+                if not inspect(connection).has_table("alembic_version"):
+                    return None
+                found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+                return None if found is None else str(found)
+        finally:
+            engine.dispose()
+
+
+def _is_absent(uri: str) -> bool:
+    """Whether it is an SQLite file that is not there, which connecting would make."""
+    url = make_url(uri)
+    return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
+
+
+def _stored(uri: str, models: Sequence[str]) -> Tracked:
+    if _is_absent(uri):
+        return Tracked((), None)
+    engine = create_engine(uri)
+    newest = text(
+        "SELECT r.name, r.status, r.start_time FROM runs r JOIN experiments e "
+        "ON e.experiment_id = r.experiment_id WHERE e.name = :experiment "
+        "AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT 1"
+    )
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(
+                text("SELECT name, alias, version FROM registered_model_aliases")
+            ).all()
+            run = connection.execute(newest, {"experiment": EXPERIMENT}).first()
+    finally:
+        engine.dispose()
+    aliases = tuple(Alias(row.name, row.alias, str(row.version)) for row in found)
+    return Tracked(
+        tuple(each for each in aliases if each.model in models),
+        TrackedRun(str(run.name), str(run.status), _moment(run.start_time)) if run else None,
+    )
+
+
+def _served(uri: str, models: Sequence[str]) -> Tracked:
+    api = uri.rstrip("/") + "/api/2.0/mlflow"
+    with httpx.Client(timeout=SECONDS) as client:
+        aliases = [alias for model in models for alias in _aliases(client, api, model)]
+        asked = {"experiment_name": EXPERIMENT}
+        answer = client.get(f"{api}/experiments/get-by-name", params=asked)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return Tracked(tuple(aliases), None)
+        number = answer.raise_for_status().json()["experiment"]["experiment_id"]
+        wanted = {
+            "experiment_ids": [number],
+            "max_results": 1,
+            "order_by": ["attributes.start_time DESC"],
+        }
+        runs = client.post(f"{api}/runs/search", json=wanted).raise_for_status().json()
+    infos = [run["info"] for run in runs.get("runs", [])]
+    last = [TrackedRun(i["run_name"], i["status"], _moment(i["start_time"])) for i in infos]
+    return Tracked(tuple(aliases), last[0] if last else None)
+
+
+def _aliases(client: httpx.Client, api: str, model: str) -> list[Alias]:
+    answer = client.get(f"{api}/registered-models/get", params={"name": model})
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return []
+    found = answer.raise_for_status().json()["registered_model"].get("aliases", [])
+    return [Alias(model, each["alias"], str(each["version"])) for each in found]
+
+
+def _moment(milliseconds: Any) -> datetime:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+
+
+def newest_migration() -> str:
+    """The newest migration of the MLflow that is installed: no other one builds on it."""
+    return _mlflow_migrations()[0]
+
+
+def check_store(uri: str) -> None:
+    """Hold that MLflow's database is at the migration of the MLflow that is installed.
+
+    A server checks its own database.
+
+    Raises:
+        StorageUnavailable: it is at another one, or does not answer.
+    """
+    if uri.startswith("http"):
+        return
+    current = store_version(uri)
+    if current is not None:
+        newest, known = _mlflow_migrations()
+        upgrade = f"back it up, then run `mlflow db upgrade {uri.split('@')[-1]}`"
+        check_migration("MLflow", current, newest, known, upgrade)
+
+
+def check_migration(
+    library: str, current: str, newest: str, known: Collection[str], upgrade: str = ""
+) -> None:
+    """Hold that a library's store is at a migration that the installed version can use.
+
+    Args:
+        library: its name; that of the package is the same in lower case.
+        current: the migration of the store.
+        newest: the newest migration that is installed.
+        known: all migrations that are installed.
+        upgrade: how to upgrade an older store; empty if the library does so by itself.
+
+    Raises:
+        StorageUnavailable: it is older and must be upgraded, or a newer version wrote it.
+    """
+    installed = f"{library} {version(library.lower())}"
+    if current not in known:
+        raise StorageUnavailable(
+            f"{library}: expected a store at migration {newest} or older, as {installed} is "
+            f"installed, got {current}, which a newer {library} wrote; install that version of "
+            f"{library}, put back a copy of the store, or choose another SENSEI_HOME"
+        )
+    if upgrade and current != newest:
+        raise StorageUnavailable(
+            f"{library}: expected a store at migration {newest}, as {installed} is installed, "
+            f"got the older {current}; {upgrade}"
+        )
+
+
+def migrations_in(folder: Path) -> tuple[str, frozenset[str]]:
+    """The newest of the Alembic migrations in a folder, and all of them."""
+    texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
+    named, built_on = (
+        frozenset(
+            word
+            for text in texts
+            for word in re.findall(rf"^{key} = ['\"](\w+)['\"]", text, re.MULTILINE)
+        )
+        for key in ("revision", "down_revision")
+    )
+    return ", ".join(sorted(named - built_on)), named
+
+
+def _mlflow_migrations() -> tuple[str, frozenset[str]]:
+    return migrations_in(package_folder("mlflow") / "store/db_migrations/versions")
+
+
+def package_folder(package: str) -> Path:
+    """The folder of an installed package, which is not imported: that may take seconds."""
+    found = find_spec(package)
+    assert found is not None
+    assert found.submodule_search_locations
+    return Path(found.submodule_search_locations[0])

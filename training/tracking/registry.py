@@ -1,0 +1,267 @@
+"""The registry: which versions there are, and which is champion (MLflow)."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sensei.storage.database import connect
+from sensei.errors import StorageUnavailable
+from sensei.storage.locks import alone
+from training.tracking.model_version import Version
+
+if TYPE_CHECKING:
+    import keras
+
+EXPERIMENT = "cyber-sensei"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+BUNDLE = "bundle"
+"""Tag of a version: the digest of the bundle it was exported to."""
+
+_RETRIES = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+"""By itself it tries for minutes: a person, or the task that tries again, is told after 15 s."""
+
+_UNREACHABLE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
+
+
+class Registry:
+    """MLflow at one tracking URI: a local database, or a server."""
+
+    def __init__(self, tracking_uri: str, artifacts: Path) -> None:
+        """Connect, and make the experiment where it is absent.
+
+        Args:
+            tracking_uri: `sqlite:///...`, or `http://...` of an `mlflow server`.
+            artifacts: folder for models and plots; a server keeps its own.
+
+        Raises:
+            StorageUnavailable: the URI does not answer, or is at another migration.
+        """
+        from training.tracking.mlflow_status import check_store
+
+        check_store(tracking_uri)
+        from mlflow import MlflowClient
+
+        os.environ.setdefault(*_RETRIES)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        self.tracking_uri = tracking_uri
+        try:
+            with _one_at_a_time(tracking_uri):
+                self.client = MlflowClient(tracking_uri)
+                self.experiment_id = self._experiment(tracking_uri, artifacts)
+        except Exception as error:  # requests, SQLAlchemy or MLflow, depending on the URI
+            raise StorageUnavailable(
+                f"MLflow: expected {tracking_uri.split('@')[-1]} to answer, got "
+                f"{str(error)[:_SAID]}; "
+                "check SENSEI_MLFLOW_TRACKING_URI and that SENSEI_HOME is writable"
+            ) from error
+
+    def _experiment(self, tracking_uri: str, artifacts: Path) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        served = tracking_uri.startswith("http")
+        location = None if served else artifacts.absolute().as_uri()
+        return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+
+    def register(
+        self, model: str, run_id: str, uri: str, description: str, tags: Mapping[str, str]
+    ) -> str:
+        """Make a logged model a version, known as the challenger.
+
+        Args:
+            model: `recommendation` or `difficulty`.
+            run_id: the run that trained it.
+            uri: of the logged model; see `training.tracking.run_logging.LoggedRun`.
+            description: what a reviewer reads, in words.
+            tags: what a reviewer filters by.
+
+        Returns:
+            The number of the version, as text.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with stored():
+            try:
+                self.client.create_registered_model(model, description=_ABOUT.get(model))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            created = self.client.create_model_version(
+                model,
+                uri,
+                run_id,
+                tags=dict(tags),
+                description=description,
+                model_id=uri.removeprefix("models:/"),
+            )
+            self.client.set_registered_model_alias(model, CHALLENGER, created.version)
+        return str(created.version)
+
+    def describe(self, model: str, version: str, text: str) -> None:
+        """Replace what a version's page says, in Markdown."""
+        with stored():
+            self.client.update_model_version(model, version, text)
+
+    def note(self, run_id: str, text: str) -> None:
+        """Put words, in Markdown, before those that a run's page has already."""
+        with stored():
+            said = self.client.get_run(run_id).data.tags.get(_NOTE, "")
+            if not said.startswith(text):
+                self.client.set_tag(run_id, _NOTE, f"{text}\n\n{said}")
+
+    def measure(self, run_id: str, figures: Mapping[str, float]) -> None:
+        """Add metrics to a run."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with stored():
+            self.client.log_batch(run_id, [Metric(k, v, now, 0) for k, v in figures.items()])
+
+    def attach(self, run_id: str, texts: Mapping[str, str]) -> None:
+        """Hang texts on a run as files.
+
+        Args:
+            run_id: of the run.
+            texts: name of the file -> what it holds.
+        """
+        with stored():
+            for name, text in texts.items():
+                self.client.log_text(run_id, text, name)
+
+    def champion(self, model: str) -> str | None:
+        """Version that bears the champion alias; the ledger in the database is the truth."""
+        return self._bearer(model, CHAMPION)
+
+    def challenger(self, model: str) -> str | None:
+        """Version that awaits a decision, if any."""
+        return self._bearer(model, CHALLENGER)
+
+    def _bearer(self, model: str, alias: str) -> str | None:
+        from mlflow.exceptions import MlflowException
+
+        with stored():
+            try:
+                return str(self.client.get_model_version_by_alias(model, alias).version)
+            except MlflowException as error:
+                if error.error_code in _ABSENT:
+                    return None
+                raise
+
+    def versions(self) -> list[Version]:
+        """Every registered version, newest first."""
+        with stored():
+            return self._versions()
+
+    def _versions(self) -> list[Version]:
+        found = []
+        for registered in self.client.search_registered_models():
+            bearers: dict[str, list[str]] = {}
+            for alias, version in registered.aliases.items():
+                bearers.setdefault(str(version), []).append(alias)
+            for entry in self.client.search_model_versions(f"name='{registered.name}'"):
+                aliases = tuple(sorted(bearers.get(str(entry.version), ())))
+                found.append(Version.of(registered.name, entry, aliases))
+        return sorted(found, key=lambda v: v.created_at, reverse=True)
+
+    def exists(self, model: str, version: str) -> bool:
+        """Whether the registry has such a version."""
+        return self._version(model, version) is not None
+
+    def bundle(self, model: str, version: str) -> str | None:
+        """Digest of the bundle that a version was exported to, where it was."""
+        found = self._version(model, version)
+        return found.tags.get(BUNDLE) if found else None
+
+    def _version(self, model: str, version: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        with stored():
+            try:
+                return self.client.get_model_version(model, version)
+            except MlflowException as error:
+                if error.error_code in _ABSENT:
+                    return None
+                raise
+
+    def crown(self, model: str, version: str) -> None:
+        """Move the champion alias; a version that was the challenger is so no longer."""
+        with stored():
+            self.client.set_registered_model_alias(model, CHAMPION, version)
+            if self.challenger(model) == version:
+                self.client.delete_registered_model_alias(model, CHALLENGER)
+
+    def uncrown(self, model: str) -> None:
+        """Take the champion alias away."""
+        with stored():
+            self.client.delete_registered_model_alias(model, CHAMPION)
+
+    def tag(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a version: its bundle, the gate's reason."""
+        with stored():
+            for key, value in tags.items():
+                self.client.set_model_version_tag(model, version, key, value)
+
+    def load(self, model: str, version: str) -> "keras.Model":
+        """A version as the Keras model it was trained as."""
+        from training.release.export import import_tensorflow
+
+        import_tensorflow()
+        import mlflow.tensorflow
+
+        mlflow.set_tracking_uri(self.tracking_uri)
+        return mlflow.tensorflow.load_model(f"models:/{model}/{version}")
+
+
+_SAID = 200
+"""Characters of an error of MLflow that are quoted."""
+
+_NOTE = "mlflow.note.content"
+
+_ABOUT = {
+    "recommendation": "What to study next: probabilities over topics from twenty inputs.",
+    "difficulty": "How hard the next quiz should be: expected success at easy, medium and hard.",
+}
+
+
+@contextmanager
+def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
+    """Two that open a new database at once would both make its tables, and one would fail."""
+    if tracking_uri.startswith("http"):
+        yield
+        return
+    engine = connect(tracking_uri)
+    try:
+        with alone(engine, "mlflow"):
+            yield
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def stored() -> Iterator[None]:
+    """Say in one sentence with the next step that MLflow did not answer or could not write.
+
+    Raises:
+        StorageUnavailable: the server, its database or its folder failed.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(
+            f"MLflow: expected to write its artifacts, got {error.strerror or error}; "
+            "free some space or make SENSEI_HOME writable, then repeat"
+        ) from error
+    except MlflowException as error:
+        if error.error_code not in _UNREACHABLE:
+            raise
+        raise StorageUnavailable(
+            f"MLflow: expected an answer, got {str(error)[:_SAID]}; see that it runs, then repeat"
+        ) from error

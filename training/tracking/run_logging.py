@@ -1,0 +1,236 @@
+"""A training run as MLflow keeps it: what went in, how it went, what was chosen, by which code.
+
+Nothing of a learner is stored: a data set by its digest and counts, a made-up input example.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
+from training.code_version import code_version
+from training.tracking.registry import Registry, stored
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+_DIGESTED = ("user_id", "interaction_type", "topic_id", "score", "duration_seconds", "timestamp")
+
+_BATCH = 1_000  # metrics that MLflow takes in one call
+
+
+class Candidate(Protocol):
+    """What the registry reads of a candidate; see `training.candidates.Candidate`."""
+
+    @property
+    def kind(self) -> str:
+        """`network` or `counting`."""
+
+    @property
+    def model(self) -> "keras.Model":
+        """With named inputs and outputs."""
+
+    @property
+    def description(self) -> str:
+        """What it does, in one sentence."""
+
+    @property
+    def curves(self) -> Mapping[str, Sequence[float]]:
+        """Metric -> value per epoch."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What was trained on, in aggregates: never rows, never ids of learners."""
+
+    name: str
+    digest: str
+    interactions: int
+    learners: int
+    topics: int
+    first: datetime
+    last: datetime
+
+    @classmethod
+    def of(cls, frames: "Iterable[pd.DataFrame]", name: str) -> "Dataset":
+        """Summarise interactions, at least one; the order of rows and frames is no matter."""
+        import pandas as pd
+
+        sums = np.zeros(3, np.uint64)
+        learners: set[str] = set()
+        topics: set[int] = set()
+        times = []
+        for frame in frames:
+            rows = pd.util.hash_pandas_object(frame[list(_DIGESTED)], index=False).to_numpy()
+            sums += np.array([len(rows), rows.sum(), (rows * rows).sum()], np.uint64)
+            learners.update(frame["user_id"].unique())
+            topics.update(frame["topic_id"].unique())
+            times += [frame["timestamp"].min(), frame["timestamp"].max()]
+        return cls(
+            name,
+            hashlib.sha256(":".join(str(part) for part in sums).encode()).hexdigest(),
+            int(sums[0]),
+            len(learners),
+            len(topics),
+            min(times).to_pydatetime(),
+            max(times).to_pydatetime(),
+        )
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One model's candidates in a run, and the one that was chosen.
+
+    Attributes:
+        model: `recommendation` or `difficulty`.
+        candidates: by name.
+        metrics: candidate or baseline -> metric -> value; values that are no numbers are left out.
+        chosen: name of the candidate that becomes a version.
+        description: in words, for the person who reviews the version.
+    """
+
+    model: str
+    candidates: Mapping[str, Candidate]
+    metrics: Mapping[str, Mapping[str, float]]
+    chosen: str
+    description: str
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """A run as MLflow knows it; `models` is model -> URI of what was chosen."""
+
+    run_id: str
+    models: Mapping[str, str]
+
+
+def log_candidates(
+    registry: Registry,
+    name: str,
+    parameters: Mapping[str, Any],
+    dataset: Dataset,
+    contests: Sequence[Contest],
+    plots: Path | None = None,
+) -> LoggedRun:
+    """Store one training run: what went in, how it went, and the chosen models.
+
+    Args:
+        registry: where to.
+        name: of the run, as the list of runs shows it.
+        parameters: window, seed, epochs and the like.
+        dataset: what was trained on.
+        contests: the models trained in this run.
+        plots: folder of pictures to show with the run.
+
+    Raises:
+        StorageUnavailable: MLflow or its artifacts cannot be written.
+    """
+    import mlflow
+
+    mlflow.set_tracking_uri(registry.tracking_uri)
+    code = code_version()
+    tags = {"code_digest": code.digest, "git_commit": code.commit or "none"}
+    description = "\n\n".join(f"## {c.model}\n{c.description}" for c in contests)
+    run = mlflow.start_run(
+        experiment_id=registry.experiment_id, run_name=name, tags=tags, description=description
+    )
+    with run, stored():
+        run_id = run.info.run_id
+        _log_numbers(registry, run_id, parameters, contests)
+        _log_dataset(dataset)
+        if plots is not None:
+            registry.client.log_artifacts(run_id, str(plots), "plots")
+        models = {c.model: _log_model(c.model, c.candidates[c.chosen]) for c in contests}
+    return LoggedRun(run_id, models)
+
+
+def _log_numbers(
+    registry: Registry, run_id: str, parameters: Mapping[str, Any], contests: Sequence[Contest]
+) -> None:
+    from mlflow.entities import Metric, Param
+
+    now = int(time.time() * 1000)
+    values = [
+        Metric(f"{contest.model}/{candidate}/{metric}", value, now, step)
+        for contest in contests
+        for candidate, metric, value, step in _numbers(contest)
+        if math.isfinite(value)
+    ]
+    chosen = {f"{c.model}_chosen": c.chosen for c in contests}
+    given = [Param(k, str(v)) for k, v in {**parameters, **chosen}.items()]
+    registry.client.log_batch(run_id, values[:_BATCH], given)
+    for start in range(_BATCH, len(values), _BATCH):
+        registry.client.log_batch(run_id, values[start : start + _BATCH])
+
+
+def _log_dataset(dataset: Dataset) -> None:
+    import mlflow
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+
+    facts = {key: str(value) for key, value in asdict(dataset).items()}
+    source = CodeDatasetSource(tags=facts)
+    # MLflow keeps 36 characters of a digest: enough to tell data sets apart
+    mlflow.log_input(
+        MetaDataset(source, name=dataset.name, digest=dataset.digest[:36]),
+        context="training",
+        tags=facts,
+    )
+
+
+def _numbers(contest: Contest) -> Iterator[tuple[str, str, float, int]]:
+    """Candidate, metric, value and step: final metrics at step 0, curves from epoch 1."""
+    for name, metrics in contest.metrics.items():
+        for metric, value in metrics.items():
+            yield name, metric, float(value), 0
+    for name, candidate in contest.candidates.items():
+        for metric, values in candidate.curves.items():
+            for epoch, value in enumerate(values, start=1):
+                yield name, f"curve/{metric}", float(value), epoch
+
+
+def synthetic_example(model: "keras.Model") -> dict[str, NDArray[np.float32]]:
+    """One made-up row per input: the first slot, the middle of a range, one of what is counted."""
+    contracts = {len(inputs): inputs for inputs in (RECOMMENDATION_INPUTS, DIFFICULTY_INPUTS)}
+    example = {}
+    for name, given in model.input.items():
+        width = given.shape[-1]
+        row = [
+            1.0 if contract.is_id else min(1.0, (contract.low + contract.high) / 2)
+            for contract in contracts.get(width, ())
+        ]
+        example[name] = np.array([row or [1.0] * width], np.float32)
+    return example
+
+
+def _log_model(name: str, candidate: Candidate) -> str:
+    import keras
+    import mlflow.tensorflow
+    from mlflow.models import infer_signature
+
+    example = synthetic_example(candidate.model)
+    answer = {key: np.asarray(value) for key, value in candidate.model(example).items()}
+    interactive = keras.config.is_interactive_logging_enabled()
+    keras.config.disable_interactive_logging()  # MLflow tries the example, with a progress bar
+    try:
+        info = mlflow.tensorflow.log_model(
+            candidate.model,
+            name=name,
+            signature=infer_signature(example, answer),
+            input_example=example,
+            pip_requirements=[f"tensorflow=={installed('tensorflow')}"],
+        )
+    finally:
+        if interactive:
+            keras.config.enable_interactive_logging()
+    return str(info.model_uri)
