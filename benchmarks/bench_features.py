@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from features.batch import encode, examples
-from features.history import KIND_CODES
 from features.corpus.statistics import Statistics, fit
+from features.history import KIND_CODES
 from features.learner_state import LEARNING
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS
 

@@ -14,9 +14,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from features.corpus.context import Corpus
-from features.history import History
-from features.corpus.popularity import Recency
+from features.corpus.popularity import SlotPopularity
 from features.corpus.statistics import Statistics
+from features.history import History
 from sensei.bundle.runtime import Runner
 from training.architectures import Network, blend, reference, sequence
 from training.release.export import import_tensorflow, to_litert
@@ -74,7 +74,7 @@ def runtime(network: Network) -> tuple[float, float]:
 
 def building(topics: int) -> float:
     """Microseconds to build what the network reads of a learner with `EVENTS` events."""
-    corpus = Corpus(statistics(topics), Recency.nothing(statistics(topics)))
+    corpus = Corpus(statistics(topics), SlotPopularity.nothing(statistics(topics)))
     rng = np.random.default_rng(1)
     history = History.of(
         ("quiz_complete", int(t), 1.0, 60.0, 60_000_000 * i)
@@ -97,8 +97,8 @@ def main() -> None:
         made = {
             name: sequence.recommendation(inputs, topics, width, size, name)
             for name, size in (
-                ("history", sequence.Size(state=0)),
-                ("sequence", sequence.Size()),
+                ("history", sequence.SequenceSize(state=0)),
+                ("sequence", sequence.SequenceSize()),
             )
         }
         made["blend"] = blend.of([made["history"], made["sequence"]], "blend")

@@ -21,12 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet
 from sqlalchemy.orm import Session
 
-from sensei.storage import database
-from sensei.events import frames
-from sensei.events.rules_arrow import CANONICAL
 from sensei.contracts import KINDS
+from sensei.events import frames
 from sensei.events.importer import import_files, read_file
 from sensei.events.log import Log, open_log
+from sensei.events.rules_arrow import CANONICAL
+from sensei.storage import database
 from sensei.storage.tables import UserInteraction, to_datetime
 
 SLICE = 20_000  # rows of the slow ways: enough for a rate
@@ -85,7 +85,7 @@ def way_orm(log: Log, path: Path) -> int:
         )
         for n, row in enumerate(rows)
     ]
-    with database.writing(log.engine) as connection, Session(connection) as session:
+    with database.write_transaction(log.engine) as connection, Session(connection) as session:
         session.add_all(events)
         session.flush()
         session.rollback()
@@ -116,7 +116,7 @@ def way_executemany(log: Log, batches: Rows) -> int:
     names, signs = ", ".join(CANONICAL.names), ", ".join("?" * len(CANONICAL))
     statement = f"INSERT INTO user_interactions ({names}, received_at) VALUES ({signs}, 0)"
     for rows in batches:
-        with database.writing(log.engine) as connection:
+        with database.write_transaction(log.engine) as connection:
             connection.connection.cursor().executemany(statement, rows)
     return sum(map(len, batches))
 

@@ -23,11 +23,11 @@ import pandas as pd
 from features.batch import encode
 from sensei.events.importer import read_frame
 from training import recipes
+from training.data.dataset import Dataset, prepare
 from training.evaluation.protocol import split_events
-from training.release.export import import_tensorflow
-from training.fitting.keras_fit import FAST, SKETCH, Setting
-from training.data.dataset import Prepared, prepare
+from training.fitting.keras_fit import FAST, SKETCH, FitSettings
 from training.recipes import FULL, Given
+from training.release.export import import_tensorflow
 
 WITHIN = 0.001
 SEEDS = (0, 1, 2)
@@ -41,7 +41,7 @@ class Epoch(NamedTuple):
     loss: float
 
 
-def prepared(file: Path, split: str, learners: int) -> Prepared:
+def prepared(file: Path, split: str, learners: int) -> Dataset:
     """The parts of a log, or of its first learners."""
     frame, _ = read_frame(file, {})
     kept = pd.unique(frame["user_id"])[:learners]
@@ -50,7 +50,7 @@ def prepared(file: Path, split: str, learners: int) -> Prepared:
     return prepare(events, split_events(events, split, frame))
 
 
-def trace(parts: Prepared, setting: Setting, seed: int) -> list[Epoch]:
+def trace(parts: Dataset, setting: FitSettings, seed: int) -> list[Epoch]:
     """What each epoch had cost since the start, and its validation loss."""
     import keras
 
@@ -72,7 +72,7 @@ def first(epochs: list[Epoch], goal: float) -> Epoch | None:
     return next((each for each in epochs if each.loss <= goal + WITHIN), None)
 
 
-def compared(parts: Prepared, seed: int) -> dict[str, float]:
+def compared(parts: Dataset, seed: int) -> dict[str, float]:
     """Print how both settings did; how many times sooner ours was."""
     slow, fast = trace(parts, SKETCH, seed), trace(parts, FAST, seed)
     goal = min(each.loss for each in slow)

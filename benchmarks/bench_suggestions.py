@@ -27,38 +27,38 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from features.batch import Events, Examples, encode
+from features.corpus.catalogue_features import CatalogueFeatures
 from features.corpus.context import Corpus
+from features.corpus.popularity import SlotPopularity
 from features.history import FOLD_VERSION
-from features.corpus.catalogue_features import Outline
-from features.corpus.popularity import Recency
-from sensei.bundle import bundle_format
 from sensei import curriculum
-from sensei.storage import database
-from sensei.events import rules
+from sensei.bundle import bundle_format
 from sensei.bundle.bundle_format import Bundle, Manifest, ModelEntry
-from sensei.events.rules_arrow import check_table
 from sensei.contracts import LEVELS, SUGGESTED_SUCCESS
+from sensei.events import rules
 from sensei.events.event_ids import Occurrences
 from sensei.events.log import Log, open_log
+from sensei.events.rules_arrow import check_table
 from sensei.simulation import Cohort, success_probability
+from sensei.storage import database
 from sensei.storage.tables import to_datetime
-from serving.state.catalogue import Catalogue
 from serving.engine.difficulty import suggest_level
 from serving.engine.engine import Engine
-from serving.state.learners import Learners
+from serving.state.catalogue import Catalogue
+from serving.state.learners import LearnerCache
 from serving.state.model import Model
 from training.candidates import Candidate, train_candidates
-from training.evaluation.protocol import choose, measure
-from training.release.export import export
-from training.data.batching import Feed
-from training.fitting.train_loop import predict
-from training.data.dataset import Parts, Prepared, prepare
-from training.recipes import FULL
+from training.data.batching import BatchFeed
+from training.data.dataset import Dataset, Splits, prepare
 from training.data.splits import TEST, split_by_learner
+from training.evaluation.protocol import choose, measure
+from training.fitting.train_loop import predict
+from training.recipes import FULL
+from training.release.export import export
 
 LEARNERS, DAYS = 300, 60
 END = datetime(2026, 6, 1, tzinfo=UTC)
-OUTLINE = Outline.of(curriculum.load_file().topics)
+OUTLINE = CatalogueFeatures.of(curriculum.load_file().topics)
 AHEAD = 3
 """Topics of the curriculum, not yet met, that a learner is asked about."""
 NOBODY = np.empty(0, np.int64)
@@ -82,7 +82,7 @@ def logged(world: Cohort, folder: Path) -> Log:
     return log
 
 
-def trained(events: Events) -> tuple[Prepared, Candidate]:
+def trained(events: Events) -> tuple[Dataset, Candidate]:
     """The success model chosen on validation."""
     prepared = prepare(events, split_by_learner(events), OUTLINE)
     names = ("proficiency", "items", "history", "tracing")
@@ -92,7 +92,7 @@ def trained(events: Events) -> tuple[Prepared, Candidate]:
     return prepared, candidates.difficulty[chosen.difficulty]
 
 
-def served(prepared: Prepared, candidate: Candidate, folder: Path) -> Model:
+def served(prepared: Dataset, candidate: Candidate, folder: Path) -> Model:
     """The model in a bundle, as serving loads it."""
     parts = prepared.attempts
     assert parts is not None
@@ -108,11 +108,11 @@ def served(prepared: Prepared, candidate: Candidate, folder: Path) -> Model:
         state=network.state,
     )
     manifest = Manifest(fold_version=FOLD_VERSION, models={"difficulty": entry}, created_at=END)
-    files = export(network, Feed(parts.test, "difficulty")).network
+    files = export(network, BatchFeed(parts.test, "difficulty")).network
     tables = parts.statistics.to_arrays()
     path = bundle_format.write(folder, manifest, {"difficulty": files}, {"difficulty": tables})
     model = Model.of(Bundle.load(path, FOLD_VERSION))
-    return model.knowing(lambda known: Corpus(known, Recency.nothing(known), OUTLINE))
+    return model.knowing(lambda known: Corpus(known, SlotPopularity.nothing(known), OUTLINE))
 
 
 def asked(events: Events, split_part: np.ndarray) -> Iterator[tuple[str, int]]:
@@ -164,18 +164,18 @@ def within(world: Cohort, user: str, topic: int, at: datetime) -> list[bool]:
 def at_the_end(world: Cohort, log: Log, model: Model, events: Events) -> Shares:
     """Every topic met and the next ones, asked of the engine when all is over."""
     now = int(END.timestamp() * 1e6)
-    engine = Engine(Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
+    engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
     questions = list(asked(events, split_by_learner(events).part))
     level = [engine.suggest_quiz_difficulty(*each)["difficulty"] for each in questions]
     truth = [within(world, *each, END) for each in questions]
     return Shares(np.array(truth), np.array([LEVELS.index(each) for each in level]), NOBODY)
 
 
-def at_quizzes(world: Cohort, parts: Parts, candidate: Candidate) -> Shares:
+def at_quizzes(world: Cohort, parts: Splits, candidate: Candidate) -> Shares:
     """The quizzes that the other learners began, each as of its beginning."""
     rows = parts.test.take(parts.test.events.level[parts.test.event] >= 0)
     success = np.empty((len(rows), len(LEVELS)))
-    for chosen, answer in predict(candidate.network, Feed(rows, "difficulty")):
+    for chosen, answer in predict(candidate.network, BatchFeed(rows, "difficulty")):
         success[chosen] = answer.get("levels", answer["success"])
     users = rows.events.user_ids[rows.learner].astype(str).tolist()
     asked_at = zip(
@@ -191,7 +191,7 @@ def told_abilities(world: Cohort, train: Examples, rows: Examples) -> NDArray[np
 
     def read(examples: Examples) -> NDArray[np.float64]:
         names = ("inputs", "free", "context")
-        given = Feed(examples, "difficulty").inputs(np.arange(len(examples)), names)
+        given = BatchFeed(examples, "difficulty").inputs(np.arange(len(examples)), names)
         user = [world.user_ids.index(each) for each in examples.events.user_ids]
         topic = np.searchsorted(world.topics.ids, examples.topic_id)
         ability = world.learners.ability[np.array(user)[examples.learner], topic]

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,15 +24,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sensei.contracts import KINDS, LEVELS
-from training.fitting import keras_fit, train_loop
 from training import recipes
 from training.architectures import reference
-from training.release.export import import_tensorflow
-from training.data.batching import Feed
-from training.data.dataset import Prepared, prepare_log
+from training.data.batching import BatchFeed
+from training.data.dataset import Dataset, prepare_log
+from training.data.row_chunks import RowChunks
 from training.data.shards import BATCH_ROWS, Log, Shards, read_log
-from training.data.row_chunks import Stream
 from training.data.time_split import by_time
+from training.fitting import keras_fit, train_loop
+from training.release.export import import_tensorflow
 
 TOPICS = 500
 ITEMS = 20
@@ -93,7 +94,7 @@ def log_of(folder: Path) -> Log:
     return Shards(made) if made else read_log(folder / "valid.parquet", folder / "shards")
 
 
-def prepared_of(folder: Path) -> Prepared:
+def prepared_of(folder: Path) -> Dataset:
     log = log_of(folder)
     return prepare_log(log, by_time(log))
 
@@ -106,7 +107,7 @@ def sharding(folder: Path) -> dict[str, float]:
 
 
 def statistics(folder: Path) -> dict[str, float]:
-    made: list[Prepared] = []
+    made: list[Dataset] = []
     log = log_of(folder)
     seconds = cpu(lambda: made.append(prepare_log(log, by_time(log))))
     prepared = made[0]
@@ -133,12 +134,12 @@ def epoch(name: str) -> Callable[[Path], dict[str, float]]:
     return run
 
 
-def limited(prepared: Prepared, most: int | None) -> list[int]:
+def limited(prepared: Dataset, most: int | None) -> list[int]:
     """Cut each shard's batches so that an epoch has so many in all; gives what was trained on."""
     seen: list[int] = []
-    whole, places = Feed.batches, len(prepared.training.places)
+    whole, places = BatchFeed.batches, len(prepared.training.places)
 
-    def batches(feed: Feed, *given: object) -> list[np.ndarray]:
+    def batches(feed: BatchFeed, *given: object) -> list[np.ndarray]:
         made = whole(feed, *given)
         shuffled = len(given) == 4
         if shuffled and most:
@@ -146,8 +147,8 @@ def limited(prepared: Prepared, most: int | None) -> list[int]:
             seen.append(sum(map(len, made)))
         return made
 
-    Feed.batches = batches
-    train_loop.Feed = Feed
+    BatchFeed.batches = batches
+    train_loop.Feed = BatchFeed
     return seen
 
 
@@ -199,9 +200,12 @@ def joined_steps() -> None:
     for steps in (keras_fit.STEPS_PER_CALL, 1):
         keras_fit.STEPS_PER_CALL = steps
         model = reference.recommendation(inputs, TOPICS)
-        keras_fit.fit_recommendation(model, Stream.held(few, 1000), few, 0, once)  # imports and traces
-        whole = Stream.held(data, len(inputs))
-        rates.append(len(inputs) / cpu(lambda: keras_fit.fit_recommendation(model, whole, few, 0, once)))  # noqa: B023
+        keras_fit.fit_recommendation(
+            model, RowChunks.held(few, 1000), few, 0, once
+        )  # imports and traces
+        whole = RowChunks.held(data, len(inputs))
+        fit = partial(keras_fit.fit_recommendation, model, whole, few, 0, once)
+        rates.append(len(inputs) / cpu(fit))
         print(f"batch 32, {steps:>2} steps in a call: {rates[-1]:,.0f} rows/CPU-s", flush=True)
     print(f"  joined steps are {rates[0] / rates[1]:.2f} times as fast")
 

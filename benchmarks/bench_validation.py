@@ -57,8 +57,8 @@ def ours(frame: pd.DataFrame) -> bool:
 
 def gx_complete(frame: pd.DataFrame) -> bool:
     """The same rules as one suite with every detail, on the frame as it is."""
-    from expectations.validate import _parameters
     from expectations.suites import load, run, with_roles
+    from expectations.validate import _parameters
 
     rules = with_roles(load("interactions"), {"column", "row", "topics"})
     for rule in rules:

@@ -25,17 +25,17 @@ import numpy as np
 from worlds import CATALOGUE, END, TOPICS, at_most, bundle_of, models_of
 
 from features.batch import Events, Examples, encode, examples
-from features.corpus.catalogue_features import Outline
+from features.corpus.catalogue_features import CatalogueFeatures
 from sensei.bundle.bundle_format import Bundle
 from sensei.events.frames import from_arrow
 from sensei.simulation import simulate
 from training.candidates import Candidate, Candidates
-from training.evaluation.protocol import measure
-from training.release.export import import_tensorflow
-from training.data.dataset import Parts, Prepared, prepare
-from training.release.champion_comparison import decide_all
-from training.evaluation.result import Chosen
+from training.data.dataset import Dataset, Splits, prepare
 from training.data.time_split import split_by_time
+from training.evaluation.protocol import measure
+from training.evaluation.result import ChosenCandidates
+from training.release.champion_comparison import decide_all
+from training.release.export import import_tensorflow
 
 TRAINED, GROUP, GROUPS, DAYS = 200, 150, 20, 60
 """Learners who are trained on, learners of a group, groups, days."""
@@ -52,7 +52,7 @@ Outcome = dict[str, dict[str, tuple[bool, float]]]
 """Offer -> model -> whether it was promoted, and its gain."""
 
 
-def shuffled(prepared: Prepared, seed: int) -> Prepared:
+def shuffled(prepared: Dataset, seed: int) -> Dataset:
     """The same targets, each with the inputs of another one of its part."""
     rng = np.random.default_rng(seed)
 
@@ -68,11 +68,11 @@ def shuffled(prepared: Prepared, seed: int) -> Prepared:
     return replace(parts(prepared), attempts=parts(prepared.attempts))
 
 
-def groups(events: Events, prepared: Prepared) -> Iterator[Prepared]:
+def groups(events: Events, prepared: Dataset) -> Iterator[Dataset]:
     """The same training, with the later events of other learners as its test part."""
     place = np.arange(len(events.user_ids))
 
-    def later(one: Parts, some: Events) -> Any:
+    def later(one: Splits, some: Events) -> Any:
         targets = some.time >= one.test.time.min()
         if one is not prepared:
             targets &= ~np.isnan(some.score)
@@ -85,11 +85,11 @@ def groups(events: Events, prepared: Prepared) -> Iterator[Prepared]:
 
 
 def offered(
-    champion: Bundle, made: Mapping[str, Candidate], prepared: Prepared, seed: int
+    champion: Bundle, made: Mapping[str, Candidate], prepared: Dataset, seed: int
 ) -> dict[str, tuple[bool, float]]:
     """What the gate decides about two challengers."""
     found = Candidates(*({each.name: each} for each in made.values()))
-    chosen = Chosen(*(each.name for each in made.values()))
+    chosen = ChosenCandidates(*(each.name for each in made.values()))
     tested = measure(found, prepared, "test")
     decisions = decide_all(champion, prepared, tested, chosen, MARGIN, seed)
     return {model: (each.promote, each.gain) for model, each in decisions.items()}
@@ -100,7 +100,7 @@ def world(seed: int) -> list[Outcome]:
     learners = TRAINED + GROUP * GROUPS
     events = encode(from_arrow(simulate(learners, DAYS, seed, TOPICS, END)))
     known = events.of_learners(np.arange(learners) < TRAINED)
-    prepared = prepare(known, split_by_time(known), Outline.of(CATALOGUE.topics))
+    prepared = prepare(known, split_by_time(known), CatalogueFeatures.of(CATALOGUE.topics))
     first = models_of(prepared, seed, ARCHITECTURE)
     other = models_of(prepared, seed + 10_000, ARCHITECTURE)
     blind = models_of(shuffled(prepared, seed), seed + 20_000, ARCHITECTURE)

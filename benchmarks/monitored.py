@@ -10,18 +10,18 @@ import pandas as pd
 from simulated_platform import Platform
 from worlds import CATALOGUE, bundle_of, models_of
 
-from features.corpus.daily_counts import Daily
-from features.corpus.catalogue_features import Outline
+from features.corpus.catalogue_features import CatalogueFeatures
+from features.corpus.daily_counts import DailyCounts
 from features.corpus.statistics import Statistics
-from flows.tasks.drift_windows import Observed, references
+from flows.tasks.drift_windows import ObservedLog, references
 from monitoring.drift.drift_score import Drift, measure_drift
 from monitoring.outcomes import read_outcomes
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
 from training.candidates import Candidate
-from training.data.dataset import Prepared, prepare_log
-from training.release.bundle_predictor import answers_of
+from training.data.dataset import Dataset, prepare_log
 from training.data.time_split import by_time
+from training.release.bundle_predictor import answers_of
 
 WEEK = timedelta(days=7)
 HORIZON_US = DAY
@@ -37,11 +37,11 @@ class Champion:
     reference: pd.DataFrame
 
 
-def lately(platform: Platform, days: int) -> Prepared:
+def lately(platform: Platform, days: int) -> Dataset:
     """The targets of the last days of a platform's log, as a run would take them."""
     events, end = platform.events, microseconds(platform.now)
     rule = by_time((events,), end - days * DAY, end, fresh=True)
-    return prepare_log((events,), rule, Outline.of(CATALOGUE.topics))
+    return prepare_log((events,), rule, CatalogueFeatures.of(CATALOGUE.topics))
 
 
 def trained(platform: Platform, folder: Path, seed: int, window_days: int = 30) -> Champion:
@@ -51,14 +51,14 @@ def trained(platform: Platform, folder: Path, seed: int, window_days: int = 30) 
     return Champion(bundle_of(prepared, made, folder, str(seed)), reference_of(prepared, made))
 
 
-def reference_of(prepared: Prepared, made: Mapping[str, Candidate]) -> pd.DataFrame:
+def reference_of(prepared: Dataset, made: Mapping[str, Candidate]) -> pd.DataFrame:
     """The week before the test part, as the new models read and answer it."""
     parts = {"recommendation": prepared, "difficulty": prepared.attempts}
     given = {
         model: (parts[model].statistics, each.predict, int(parts[model].test.time.min()))
         for model, each in made.items()
     }
-    found = references(Observed.prepared(prepared), given, WEEK.days)
+    found = references(ObservedLog.prepared(prepared), given, WEEK.days)
     return pd.concat(found.values(), axis=1)
 
 
@@ -68,8 +68,8 @@ def drifts(platform: Platform, champion: Champion, moments: Iterable[datetime]) 
     The log may go on after a moment: no window and no fold looks at what came later.
     """
     events, found = platform.events, []
-    daily = Daily.of(events, np.ones(len(events), bool))
-    observed = Observed((events,), daily, Outline.of(CATALOGUE.topics))
+    daily = DailyCounts.of(events, np.ones(len(events), bool))
+    observed = ObservedLog((events,), daily, CatalogueFeatures.of(CATALOGUE.topics))
     for end in map(microseconds, moments):
         windows = []
         for model in champion.bundle.manifest.models:

@@ -17,20 +17,20 @@ import pyarrow as pa
 
 from features.batch import encode
 from features.history import FOLD_VERSION
-from sensei.bundle import bundle_format
 from sensei import curriculum
-from sensei.storage import database
+from sensei.bundle import bundle_format
 from sensei.bundle.bundle_format import Manifest, ModelEntry
-from sensei.events.rules_arrow import CANONICAL
 from sensei.contracts import KINDS
 from sensei.events.log import Log, open_log
+from sensei.events.rules_arrow import CANONICAL
+from sensei.storage import database
 from training.candidates import Candidate, train_candidates
-from training.release.export import export
-from training.data.batching import Feed
-from training.fitting.keras_fit import FAST
-from training.data.dataset import Prepared, prepare
-from training.recipes import Budget
+from training.data.batching import BatchFeed
+from training.data.dataset import Dataset, prepare
 from training.data.time_split import split_by_time
+from training.fitting.keras_fit import FAST
+from training.recipes import Budget
+from training.release.export import export
 
 EVENTS = 300
 """Events of an ordinary learner."""
@@ -91,7 +91,7 @@ def fill(log: Log, rows: int) -> int:
     return learners
 
 
-def trained(learners: int) -> tuple[Prepared, dict[str, Candidate]]:
+def trained(learners: int) -> tuple[Dataset, dict[str, Candidate]]:
     """The costliest models there are, fitted to a few learners: figures mean nothing here."""
     rng = np.random.default_rng(1)
     users = np.repeat([name_of(number) for number in range(min(learners, 60))], 100)
@@ -107,7 +107,7 @@ def trained(learners: int) -> tuple[Prepared, dict[str, Candidate]]:
 
 
 def written(
-    prepared: Prepared,
+    prepared: Dataset,
     made: Mapping[str, Candidate],
     folder: Path,
     version: str,
@@ -129,7 +129,7 @@ def written(
             topic_ids=tuple(statistics.topic_ids.tolist()),
             state=network.state,
         )
-        files[name] = export(network, Feed(parts[name].test, name)).network
+        files[name] = export(network, BatchFeed(parts[name].test, name)).network
         tables[name] = statistics.to_arrays()
     manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=now)
     return bundle_format.write(folder, manifest, files, tables).name

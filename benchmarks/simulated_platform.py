@@ -21,22 +21,22 @@ from worlds import CATALOGUE, TOPICS
 
 from features.batch import Events, encode
 from sensei import curriculum
-from sensei.storage import database
 from sensei.bundle.bundle_format import Bundle
-from sensei.events.rules_arrow import check_table
 from sensei.events.frames import from_arrow
 from sensei.events.log import Event, open_log
+from sensei.events.rules_arrow import check_table
 from sensei.simulation import Acts, Cohort, Shift
 from sensei.simulation.choices import QUIZ
 from sensei.simulation.record import to_table
 from sensei.simulation.shift import Change
+from sensei.storage import database
+from serving.engine.engine import Engine
 from serving.state.arms import Arms
 from serving.state.catalogue import Catalogue
-from serving.engine.engine import Engine
-from serving.state.topic_popularity import Lately
-from serving.state.learners import Learners
+from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from serving.storage.prediction_log import Predictions
+from serving.state.topic_popularity import TopicPopularity
+from serving.storage.prediction_log import PredictionLog
 
 WEEK = timedelta(days=7)
 KEPT_DAYS = 1_000
@@ -45,7 +45,7 @@ OPENED = 10.0
 
 
 class Histories:
-    """What `Learners` reads of the log, in memory.
+    """What `LearnerCache` reads of the log, in memory.
 
     All that came between two questions is one write, so that a history is advanced by it and
     never folded anew.
@@ -99,10 +99,10 @@ class Platform:
             curriculum.store(self.log.engine, CATALOGUE)
         self.cohort = cohort
         self._now_us = 0
-        self._histories, self._lately = Histories(), Lately()
-        self._answers = Predictions(lambda: open_log(url), KEPT_DAYS, self._clock)
+        self._histories, self._lately = Histories(), TopicPopularity()
+        self._answers = PredictionLog(lambda: open_log(url), KEPT_DAYS, self._clock)
         self.engine = Engine(
-            Learners(lambda: self._histories, time.monotonic, 10_000),  # type: ignore[arg-type]
+            LearnerCache(lambda: self._histories, time.monotonic, 10_000),  # type: ignore[arg-type]
             None,
             Catalogue.of(CATALOGUE.topics),
             self._clock,
@@ -132,7 +132,7 @@ class Platform:
         engine.swap(model=model)
         if engine.state.arms.challenger and not engine.state.challenger:
             engine.swap(challenger=model)
-        self._lately = Lately()
+        self._lately = TopicPopularity()
         self._refresh()
 
     def branch(self, home: Path, shift: Shift) -> "Platform":

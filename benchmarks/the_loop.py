@@ -28,12 +28,12 @@ from monitoring.alarms import DRIFT, QUALITY
 from monitoring.measures import lift, summarise
 from monitoring.outcomes import read_outcomes
 from sensei import curriculum
-from sensei.storage import database
-from sensei.events.rules_arrow import check_table
-from sensei.contracts import DAY
 from sensei.app_state import ALARMED, DEMO, MONITORED, TRIAL
+from sensei.contracts import DAY
 from sensei.events.log import Log, open_log
+from sensei.events.rules_arrow import check_table
 from sensei.simulation import Cohort, Shift
+from sensei.storage import database
 
 CATALOGUE = curriculum.load_file()
 TOPICS = CATALOGUE.plain()

@@ -10,10 +10,10 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
 
-from serving.storage import event_writer
-from serving.state import bundle_follower
 from serving import worker
 from serving.service import SenseiService
+from serving.state import bundle_follower
+from serving.storage import event_writer
 
 __all__ = ["SenseiService"]
 

@@ -13,16 +13,16 @@ from scipy import stats
 from serving_home import written
 
 from features.batch import encode
+from features.corpus.catalogue_features import CatalogueFeatures
 from features.history import FOLD_VERSION
-from features.corpus.catalogue_features import Outline
 from sensei import curriculum
 from sensei.bundle.bundle_format import Bundle
 from sensei.events.frames import from_arrow
 from training.candidates import Candidate, train_candidates
-from training.fitting.keras_fit import FAST
-from training.data.dataset import Prepared, prepare
-from training.recipes import QUICK
+from training.data.dataset import Dataset, prepare
 from training.data.time_split import split_by_time
+from training.fitting.keras_fit import FAST
+from training.recipes import QUICK
 
 CATALOGUE = curriculum.load_file()
 TOPICS = CATALOGUE.plain()
@@ -31,14 +31,14 @@ BRIEF = replace(QUICK, epochs=4, setting=replace(FAST, epochs=16))
 """Enough for networks that beat counting on a small log."""
 
 
-def prepared_of(table: pa.Table) -> Prepared:
+def prepared_of(table: pa.Table) -> Dataset:
     """The targets of a log in the data contract, split by time."""
     events = encode(from_arrow(table))
-    return prepare(events, split_by_time(events), Outline.of(CATALOGUE.topics))
+    return prepare(events, split_by_time(events), CatalogueFeatures.of(CATALOGUE.topics))
 
 
 def models_of(
-    prepared: Prepared, seed: int, next_topic: str, success: str | None = None
+    prepared: Dataset, seed: int, next_topic: str, success: str | None = None
 ) -> dict[str, Candidate]:
     """A model of the next topic and one of success, by default of the same name."""
     success = success or next_topic
@@ -49,7 +49,7 @@ def models_of(
     }
 
 
-def bundle_of(prepared: Prepared, made: dict[str, Candidate], folder: Path, version: str) -> Bundle:
+def bundle_of(prepared: Dataset, made: dict[str, Candidate], folder: Path, version: str) -> Bundle:
     """The same as they would serve; all test targets are later than what trained them."""
     assert prepared.attempts is not None
     first = min(prepared.test.time.min(), prepared.attempts.test.time.min())

@@ -26,7 +26,7 @@ COUNTS = frozenset(
 
 
 @dataclass(frozen=True)
-class Page:
+class DataDocsPage:
     """Where the outcome of one validation is written, good or bad.
 
     Attributes:

@@ -17,7 +17,7 @@ EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunBaseline:
     """What one run saw of the log; the next run's volume and freshness are held against it.
 
     Attributes:
@@ -33,14 +33,14 @@ class Facts:
         return {"rows": self.rows, "newest": self.newest and self.newest.isoformat()}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Facts":
+    def from_json(cls, value: dict[str, Any]) -> "RunBaseline":
         """Read what `to_json` gave."""
         newest = value["newest"]
         return cls(int(value["rows"]), datetime.fromisoformat(newest) if newest else None)
 
 
 @dataclass(frozen=True)
-class Validated:
+class ValidationOutcome:
     """The outcome of validating interactions.
 
     Attributes:
@@ -56,7 +56,7 @@ class Validated:
     bad: pd.DataFrame
     warnings: tuple[str, ...]
     docs: Path
-    statistics: Facts
+    statistics: RunBaseline
 
     @property
     def bad_share(self) -> float:
@@ -93,7 +93,7 @@ def bad_rows(
         parameters: the run's values for `$PARAMETER`.
 
     Returns:
-        `Validated.bad`, ordered by row.
+        `ValidationOutcome.bad`, ordered by row.
     """
     parts = []
     for rule, rows in failures:
@@ -123,7 +123,7 @@ def by_expectation(bad: pd.DataFrame) -> Iterator[tuple[str, dict[int, str]]]:
     """Group bad rows of the log for its quarantine.
 
     Args:
-        bad: `Validated.bad`.
+        bad: `ValidationOutcome.bad`.
 
     Yields:
         An expectation, and the reason by the log's key; rows without a key are left out.
@@ -134,7 +134,7 @@ def by_expectation(bad: pd.DataFrame) -> Iterator[tuple[str, dict[int, str]]]:
         yield str(expectation), dict(zip(keys, rows["reason"], strict=True))
 
 
-def refuse(validated: Validated, max_share: float) -> None:
+def refuse(validated: ValidationOutcome, max_share: float) -> None:
     """Stop a run whose share of bad rows is too large.
 
     Args:

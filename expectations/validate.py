@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from expectations.data_docs import Page
-from expectations.outcome import EXAMPLES, Facts, Validated, bad_rows
+from expectations.data_docs import DataDocsPage
+from expectations.outcome import EXAMPLES, RunBaseline, ValidationOutcome, bad_rows
 from expectations.suites import Rule, Suite, describe, load, raised, run, sentence, with_roles
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
@@ -43,11 +43,11 @@ _VIEW = (
 def validate_interactions(
     frame: pd.DataFrame,
     known_topics: Collection[int] | None,
-    previous: Facts | None,
+    previous: RunBaseline | None,
     as_of: datetime,
     docs_folder: Path,
     kept: int = 20,
-) -> Validated:
+) -> ValidationOutcome:
     """Hold a frame of interactions against the suite `interactions`.
 
     Args:
@@ -66,7 +66,7 @@ def validate_interactions(
     """
     parameters = _parameters(known_topics, previous, as_of)
     suite = load("interactions")
-    page = Page("interactions", as_of, docs_folder, kept)
+    page = DataDocsPage("interactions", as_of, docs_folder, kept)
     columns = with_roles(suite, {"column"})
     shapes = run(columns, frame.head(_HEAD), parameters)
     _refuse_broken(columns, shapes, page, frame)
@@ -85,8 +85,10 @@ def validate_interactions(
     warnings = _warnings(rules, whole, parameters) + ([] if known_topics else [_NO_CATALOGUE])
     notes = [*warnings, f"{len(frame):,} rows read, {len(bad):,} of them quarantined"]
     newest = good["timestamp"].max() if len(good) else None
-    facts = Facts(len(frame), newest.to_pydatetime() if newest is not None else None)
-    return Validated(good, bad, tuple(warnings), page.write(shapes + results + whole, notes), facts)
+    facts = RunBaseline(len(frame), newest.to_pydatetime() if newest is not None else None)
+    return ValidationOutcome(
+        good, bad, tuple(warnings), page.write(shapes + results + whole, notes), facts
+    )
 
 
 def validate_features(
@@ -132,14 +134,16 @@ def validate_features(
         f"{len(matrix) if rows is None else rows:,} rows of {model}"
         for model, matrix in matrices.items()
     )
-    page = Page("features", as_of, docs_folder, kept).write(results, [*notes, f"{read} read"])
+    page = DataDocsPage("features", as_of, docs_folder, kept).write(
+        results, [*notes, f"{read} read"]
+    )
     if notes:
         raise DataRefused(f"{notes[0]}; all expectations: {page}")
     return page
 
 
 def _parameters(
-    known_topics: Collection[int] | None, previous: Facts | None, as_of: datetime
+    known_topics: Collection[int] | None, previous: RunBaseline | None, as_of: datetime
 ) -> dict[str, Any]:
     """Give the suite's `$PARAMETER`s their values for this run."""
     latest = as_of.astimezone(UTC) + timedelta(minutes=MAX_FUTURE_MINUTES)
@@ -172,7 +176,9 @@ def _view(frame: pd.DataFrame) -> pd.DataFrame:
     return view
 
 
-def _refuse_broken(rules: Suite, results: Sequence[Any], page: Page, head: pd.DataFrame) -> None:
+def _refuse_broken(
+    rules: Suite, results: Sequence[Any], page: DataDocsPage, head: pd.DataFrame
+) -> None:
     """Raise DataRefused for the first column that is missing or of another type."""
     for rule, result in zip(rules, results, strict=True):
         if result.success:
@@ -187,7 +193,9 @@ def _refuse_broken(rules: Suite, results: Sequence[Any], page: Page, head: pd.Da
         raise DataRefused(f"{said}; {describe(rule)} in {page.write(results, [said])}")
 
 
-def _refuse_empty(rules: Suite, results: Sequence[Any], page: Page, shown: Sequence[Any]) -> None:
+def _refuse_empty(
+    rules: Suite, results: Sequence[Any], page: DataDocsPage, shown: Sequence[Any]
+) -> None:
     """Raise DataRefused where a required column holds nothing, or a rule could not be applied."""
     for rule, result in zip(rules, results, strict=True):
         found = result.result or {}

@@ -9,20 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.numba_bridge import compiled
-from features.events import Events, encode
+from features.corpus.catalogue_features import CatalogueFeatures
 from features.corpus.difficulty_levels import (
-    Columns,
-    Counts,
+    EventColumns,
+    LevelCounts,
     counts_by_code,
     level_taken,
     rate_of,
     task_of,
 )
-from features.corpus.catalogue_features import Outline
-from features.inputs import read_difficulty, read_recommendation
-from features.corpus.popularity import Recency, slots_of
+from features.corpus.popularity import SlotPopularity, slots_of
 from features.corpus.statistics import Statistics
+from features.events import Events, encode
+from features.inputs import read_difficulty, read_recommendation
 from features.learner_state import (
     ATTEMPTS,
     EVENTS,
@@ -37,6 +36,7 @@ from features.learner_state import (
     T_EVENTS,
     advance,
 )
+from features.numba_bridge import compiled
 from sensei.contracts import DIFFICULTY_INPUTS, PASS_SCORE, RECOMMENDATION_INPUTS
 
 __all__ = ["Events", "Examples", "encode", "examples"]
@@ -67,8 +67,8 @@ class Examples:
 
     events: Events
     tables: tuple[Statistics, ...]
-    recency: Recency
-    outline: Outline
+    recency: SlotPopularity
+    outline: CatalogueFeatures
     topic_slots: NDArray[np.int32]
     event: NDArray[np.int64]
     recommendation: NDArray[np.float32]
@@ -131,7 +131,7 @@ class Examples:
         return np.where(self.previous > 0, ids, -1)
 
 
-class Space(NamedTuple):
+class StateBuffers(NamedTuple):
     """Room for one learner's state, used for one after the other.
 
     Attributes:
@@ -147,7 +147,7 @@ class Space(NamedTuple):
     touched: NDArray[np.int32]
 
 
-class Rows(NamedTuple):
+class ExampleColumns(NamedTuple):
     """The columns of the examples that the pass writes."""
 
     event: NDArray[np.int64]
@@ -162,8 +162,8 @@ def examples(
     events: Events,
     statistics: Statistics,
     targets: NDArray[np.bool_],
-    recency: Recency | None = None,
-    outline: Outline | None = None,
+    recency: SlotPopularity | None = None,
+    outline: CatalogueFeatures | None = None,
 ) -> Examples:
     """Inputs of the targets, from all events before each.
 
@@ -180,7 +180,7 @@ def examples(
     """
     wanted = targets & (events.kind < LEARNING)
     count = int(np.count_nonzero(wanted))
-    rows = Rows(
+    rows = ExampleColumns(
         event=np.flatnonzero(wanted),
         recommendation=np.zeros((count, len(RECOMMENDATION_INPUTS)), np.float32),
         difficulty=np.zeros((count, len(DIFFICULTY_INPUTS)), np.float32),
@@ -188,17 +188,17 @@ def examples(
         passed=np.full(count, -1, np.int8),
         previous=np.zeros(count, np.int32),
     )
-    recency = recency or Recency.nothing(statistics)
+    recency = recency or SlotPopularity.nothing(statistics)
     slots = slots_of(events.topic_ids, statistics, recency.newcomers)
     slots = np.append(slots, 0).astype(np.int32)
-    space = Space(
+    space = StateBuffers(
         learner=np.zeros(LEARNER_WIDTH),
         table=np.zeros((len(slots), ROW_WIDTH)),
         ring=np.zeros(RING_EVENTS * RING_WIDTH),
         touched=np.zeros(len(slots), np.int32),
     )
     compiled(fold)(
-        Columns(*(getattr(events, name) for name in Columns._fields)),
+        EventColumns(*(getattr(events, name) for name in EventColumns._fields)),
         events.offsets,
         slots,
         counts_by_code(statistics, statistics.slots_of(events.topic_ids), events.item_ids),
@@ -210,7 +210,7 @@ def examples(
         events=events,
         tables=(statistics,),
         recency=recency,
-        outline=outline or Outline(),
+        outline=outline or CatalogueFeatures(),
         topic_slots=slots,
         table=np.zeros(count, np.int8),
         **rows._asdict(),
@@ -230,13 +230,13 @@ def joined(parts: Sequence[Examples]) -> Examples:
 
 
 def fold(
-    columns: Columns,
+    columns: EventColumns,
     offsets: NDArray[np.int64],
     slots: NDArray[np.int32],
-    counts: Counts,
+    counts: LevelCounts,
     wanted: NDArray[np.bool_],
-    space: Space,
-    rows: Rows,
+    space: StateBuffers,
+    rows: ExampleColumns,
 ) -> None:
     """Fold every learner's events and write a row for each event wanted.
 

@@ -37,7 +37,7 @@ LEVEL_CODES = {None: -1} | {level: code for code, level in enumerate(LEVELS)}
 
 
 class CorpusTables(Protocol):
-    """What a reading needs to know about everybody; `features.corpus.statistics.Statistics` does."""
+    """Corpus tables that inputs are read from; `features.corpus.statistics.Statistics` has them."""
 
     @property
     def slots(self) -> Mapping[int, int]:

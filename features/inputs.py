@@ -1,7 +1,7 @@
 """The model inputs, read off a learner's state and the counts of everybody.
 
-Plain functions on indexable numbers, as those of `features.learner_state`: serving runs them as they stand,
-`features.batch` and `features.sequences` compile the very same lines.
+Plain functions on indexable numbers, as those of `features.learner_state`: serving runs them as
+they stand, `features.batch` and `features.sequences` compile the very same lines.
 """
 
 import math

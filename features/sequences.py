@@ -10,14 +10,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from features.corpus.ability import add_up, general_ability, read_ability
 from features.batch import Examples, start_of
-from features.numba_bridge import compiled
-from features.corpus.difficulty_levels import Columns, Counts, counts_by_code, rate_of
-from features.corpus.catalogue_features import Related
+from features.corpus.ability import add_up, general_ability, read_ability
+from features.corpus.catalogue_features import TopicRelations
+from features.corpus.difficulty_levels import EventColumns, LevelCounts, counts_by_code, rate_of
+from features.corpus.popularity import slots_by_topic
 from features.input_indices import LAST, NEW, PRIORS, RECENT, SEEN
 from features.inputs import logit, read_attempt, read_event, read_item, read_topic
-from features.corpus.popularity import slots_by_topic
 from features.learner_state import (
     LAST_TIME,
     LEARNER_WIDTH,
@@ -30,6 +29,7 @@ from features.learner_state import (
     T_EVENTS,
     advance,
 )
+from features.numba_bridge import compiled
 from sensei.contracts import (
     DAY,
     EVENT_INPUTS,
@@ -53,7 +53,7 @@ class Sequences:
     rows: Examples
 
     @cached_property
-    def _counts(self) -> list[Counts]:
+    def _counts(self) -> list[LevelCounts]:
         events = self.rows.events
         return [
             counts_by_code(table, table.slots_of(events.topic_ids), events.item_ids)
@@ -70,7 +70,7 @@ class Sequences:
         ]
 
     @cached_property
-    def _related(self) -> Related:
+    def _related(self) -> TopicRelations:
         rows = self.rows
         slots = slots_by_topic(rows.tables[0], rows.recency)
         return rows.outline.related(slots, rows.tables[0].width)
@@ -82,8 +82,8 @@ class Sequences:
         return np.array([*(self.rows.outline.codes[each] for each in ids), 0])
 
     @cached_property
-    def _columns(self) -> Columns:
-        return Columns(*(getattr(self.rows.events, name) for name in Columns._fields))
+    def _columns(self) -> EventColumns:
+        return EventColumns(*(getattr(self.rows.events, name) for name in EventColumns._fields))
 
     def events_before(
         self, chosen: NDArray[np.int64], reach: int = EVERY
@@ -187,7 +187,7 @@ def _space(topics: int, domains: int) -> tuple[NDArray[np.float64], ...]:
 
 
 def unroll(
-    columns: Columns,
+    columns: EventColumns,
     start: int,
     targets: NDArray[np.int64],
     skipped: int,

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import Field
 
-from flows.tasks import champion_tasks
 from flows.package_service import package_bundle
+from flows.tasks import champion_tasks
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 

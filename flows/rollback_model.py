@@ -4,9 +4,9 @@ from typing import Literal
 
 from prefect import flow
 
-from flows.tasks import champion_tasks
 from flows.package_service import package_bundle
 from flows.promote_model import Reviewer
+from flows.tasks import champion_tasks
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 

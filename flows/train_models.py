@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import Field
 
+from flows.local.run_lock import one_at_a_time
+from flows.package_service import package_bundle
+from flows.presentation.run_summary import RunSummary, tables_of
 from flows.tasks import champion_tasks, release_tasks, report_tasks, training_tasks
 from flows.tasks.artifacts import drift_in_words, publish
 from flows.tasks.description_task import describe_versions
+from flows.tasks.drift_windows import ObservedLog
 from flows.tasks.gate_task import gate, serving_bundle
-from flows.local.run_lock import one_at_a_time
-from flows.package_service import package_bundle
 from flows.tasks.run_folders import run_folder
-from flows.presentation.run_summary import RunSummary, tables_of
-from flows.tasks.drift_windows import Observed
 from sensei.app_state import DEMO
 from sensei.events.log import open_log
 from sensei.private_files import keep_files_private
@@ -85,7 +85,7 @@ def train_models(
             else None
         )
         bento = package_bundle(settings, digest) if digest else None
-        observed = Observed.prepared(features.prepared)
+        observed = ObservedLog.prepared(features.prepared)
         # Not with the new champion: its reference is of these very days.
         drift = report_tasks.report_drift(settings, served, observed, moment.as_of)
         kept = report_tasks.keep_reports(settings, registered, validation, features, drift.report)

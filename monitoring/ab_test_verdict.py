@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from monitoring.estimates import Estimate
 from monitoring.measures import difference
 from monitoring.outcomes import read_outcomes
+from sensei.ab_test_state import AbTest
 from sensei.storage.tables import to_microseconds
-from sensei.ab_test_state import Trial
 
 FEWEST_LEARNERS = 100
 """Minimum number of learners per arm on shared days, for the normal approximation."""
@@ -72,7 +72,9 @@ class Verdict:
     days: int
 
 
-def follow(engine: Engine, trial: Trial, end_us: int, horizon_us: int, seed: int) -> dict[str, Any]:
+def follow(
+    engine: Engine, trial: AbTest, end_us: int, horizon_us: int, seed: int
+) -> dict[str, Any]:
     """Summarise a running test, fit for JSON; `said` is the verdict in words.
 
     Raises:

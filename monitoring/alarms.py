@@ -71,7 +71,7 @@ class Alarm:
 
 
 @dataclass(frozen=True)
-class Change:
+class FigureChange:
     """Change of a figure between two periods.
 
     Attributes:
@@ -121,7 +121,9 @@ def alarms(
     return [alarm for alarm in candidates if alarm is not None]
 
 
-def change(current: pd.DataFrame, before: pd.DataFrame, figure: str, seed: int) -> Change | None:
+def change(
+    current: pd.DataFrame, before: pd.DataFrame, figure: str, seed: int
+) -> FigureChange | None:
     """Estimate the change of a figure; None if either period has no value.
 
     Args:
@@ -149,13 +151,13 @@ def change(current: pd.DataFrame, before: pd.DataFrame, figure: str, seed: int) 
     error = float(np.nanstd(drawn, ddof=1))
     mean = means(np.ones(len(totals)))
     fewest = int(np.count_nonzero(counts, axis=0).min())
-    return Change(float(mean[0]), float(mean[1]), error, fewest)
+    return FigureChange(float(mean[0]), float(mean[1]), error, fewest)
 
 
 def _degraded(
     guard: _Guard, current: pd.DataFrame, before: pd.DataFrame, seed: int
 ) -> Alarm | None:
-    def change_in(arm: str) -> Change | None:
+    def change_in(arm: str) -> FigureChange | None:
         now, then = (outcomes[outcomes["arm"] == arm] for outcomes in (current, before))
         return change(now, then, guard.figure, seed)
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Engine
 
-from sensei.events import bulk_read
 from sensei.contracts import KINDS, LEARNING_KINDS, LEVELS, RESPONSE_KINDS
+from sensei.events import bulk_read
 from sensei.events.frames import categories, known
 
 _TEXTS = ("user_id", "kind", "model", "version", "bundle", "arm", "fallback", "answer")

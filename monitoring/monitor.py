@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import insert, null
 
-from features.corpus import statistics
 from features.batch import encode, examples
+from features.corpus import statistics
 from monitoring.drift.drift_score import Drift, measure_drift
+from monitoring.drift.windows import last_of_each, next_topic_window
 from monitoring.measures import by_day, lift, summarise
 from monitoring.outcomes import TOLD_ARM, read_outcomes
 from monitoring.skew import Tables, compare
-from monitoring.drift.windows import last_of_each, next_topic_window
-from sensei.storage import database
-from sensei.events import rules
-from sensei.privacy import tombstones
 from sensei.contracts import DAY
+from sensei.events import rules
 from sensei.events.log import Log
+from sensei.privacy import tombstones
+from sensei.storage import database
 from sensei.storage.tables import Prediction, to_datetime
 
 SHOWN = (
@@ -126,7 +126,7 @@ class ModelMonitor:
             "inputs": null(),
             "created_at": now,
         }
-        with database.writing(self._log.engine) as connection:
+        with database.write_transaction(self._log.engine) as connection:
             tombstones.refuse_erased(connection, {user_id})
             connection.execute(insert(Prediction), row)
         if accepted:

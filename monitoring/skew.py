@@ -22,7 +22,6 @@ from sqlalchemy import Engine, String, bindparam, text
 
 from features.batch import encode, examples
 from features.corpus.statistics import Statistics
-from sensei.storage import database
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
     LOG_UNREACHABLE,
@@ -30,6 +29,7 @@ from sensei.contracts import (
     STALE_LEARNER,
     Input,
 )
+from sensei.storage import database
 
 INPUTS: Mapping[str, tuple[Input, ...]] = {
     "recommendation": RECOMMENDATION_INPUTS,
@@ -146,7 +146,7 @@ def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Log
         "stale": STALE_LEARNER,
         "most": most,
     }
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         rows = connection.execute(query, given).all()
     found = []
     for user_id, kind, topic, bundle, inputs, time in rows:
@@ -165,7 +165,7 @@ def _events(engine: Engine, users: Sequence[str]) -> pd.DataFrame:
         "WHERE interaction_id = user_interactions.id), :never) AS taken_out "
         "FROM user_interactions WHERE user_id IN :users"
     ).bindparams(bindparam("users", type_=String, expanding=True))
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         found = connection.execute(query, {"users": users, "never": NEVER})
         frame = pd.DataFrame(found.all(), columns=list(found.keys()))
     frame["score"] = frame["score"].astype(np.float64)

@@ -10,16 +10,16 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from sensei.app_state import TRIAL
+from sensei.errors import InvalidInput
+from sensei.events.log import Log
 from sensei.privacy import audit_log
 from sensei.storage import database
-from sensei.errors import InvalidInput
-from sensei.app_state import TRIAL
-from sensei.events.log import Log
-from sensei.storage.tables import Fact
+from sensei.storage.tables import AppStateRow
 
 
 @dataclass(frozen=True)
-class Trial:
+class AbTest:
     """A challenger before a share of learners.
 
     Attributes:
@@ -44,24 +44,24 @@ class Trial:
         return f"{self.model} {self.version}"
 
 
-def current(log: Log) -> Trial | None:
+def current(log: Log) -> AbTest | None:
     """The trial that runs, if one does."""
     fact = log.get_fact(TRIAL)
     if not isinstance(fact, Mapping):
         return None
     known: dict[str, Any] = {"model": "a bundle", "version": "", "against": None, "since": ""}
-    return Trial(**{**known, **{k: v for k, v in fact.items() if k in _FIELDS}})
+    return AbTest(**{**known, **{k: v for k, v in fact.items() if k in _FIELDS}})
 
 
-_FIELDS = {each.name for each in fields(Trial)}
+_FIELDS = {each.name for each in fields(AbTest)}
 
 
-def put_before_learners(log: Log, trial: Trial) -> None:
+def put_before_learners(log: Log, trial: AbTest) -> None:
     """Begin a trial: workers follow within a second."""
     _set(log, asdict(trial), audit_log.TRIAL_STARTED, trial)
 
 
-def stop(log: Log) -> Trial:
+def stop(log: Log) -> AbTest:
     """End the trial: the champion answers its learners again within seconds.
 
     Raises:
@@ -73,7 +73,7 @@ def stop(log: Log) -> Trial:
     return running
 
 
-def end(log: Log) -> Trial | None:
+def end(log: Log) -> AbTest | None:
     """End the trial if one runs, as a promotion and a rollback do: its bundle is out of date.
 
     Returns:
@@ -85,10 +85,10 @@ def end(log: Log) -> Trial | None:
     return running
 
 
-def _set(log: Log, fact: dict[str, Any] | None, action: str, trial: Trial) -> None:
+def _set(log: Log, fact: dict[str, Any] | None, action: str, trial: AbTest) -> None:
     """Write the fact and its entry in the audit log in one transaction."""
-    with database.writing(log.engine) as connection, Session(connection) as session:
-        session.merge(Fact(name=TRIAL, value=fact))
+    with database.write_transaction(log.engine) as connection, Session(connection) as session:
+        session.merge(AppStateRow(name=TRIAL, value=fact))
         session.flush()
         audit_log.record(
             connection, action, model=trial.model, version=trial.version, share=trial.share

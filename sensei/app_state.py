@@ -1,4 +1,4 @@
-"""Names of the facts that several rooms share; see `sensei.storage.tables.Fact` and `Log.get_fact`."""
+"""Names of the values in the table `facts` that several packages share; see `Log.get_fact`."""
 
 DEMO = "demo"
 """True where the learners of this database are simulated."""

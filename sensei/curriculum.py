@@ -11,10 +11,10 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import Engine, delete, insert, select
 
-from sensei.storage import database, tables
 from sensei.contracts import Format
 from sensei.errors import InvalidInput
 from sensei.events.rules import MAX_TOPIC_ID
+from sensei.storage import database, tables
 
 MAX_MINUTES = 366 * 24 * 60
 """Nothing takes longer than a year."""
@@ -138,12 +138,12 @@ def store(engine: Engine, curriculum: Curriculum) -> None:
         one.model_dump(exclude={"resource_id"}) | {"id": one.resource_id, "topic_id": topic_id}
         for topic_id, one in curriculum.resources
     ]
-    with database.writing(engine) as connection:
-        connection.execute(delete(tables.Resource))
-        connection.execute(delete(tables.Topic))
-        connection.execute(insert(tables.Topic), topics)
+    with database.write_transaction(engine) as connection:
+        connection.execute(delete(tables.ResourceRow))
+        connection.execute(delete(tables.TopicRow))
+        connection.execute(insert(tables.TopicRow), topics)
         if resources:
-            connection.execute(insert(tables.Resource), resources)
+            connection.execute(insert(tables.ResourceRow), resources)
 
 
 def read(engine: Engine) -> Curriculum:
@@ -151,9 +151,11 @@ def read(engine: Engine) -> Curriculum:
 
     What the database has no column for (slug, difficulty, summary, references) is absent.
     """
-    with database.reading(engine) as connection:
-        topics = connection.execute(select(tables.Topic).order_by(tables.Topic.topic_id)).all()
-        found = connection.execute(select(tables.Resource).order_by(tables.Resource.id)).all()
+    with database.read_connection(engine) as connection:
+        topics = connection.execute(
+            select(tables.TopicRow).order_by(tables.TopicRow.topic_id)
+        ).all()
+        found = connection.execute(select(tables.ResourceRow).order_by(tables.ResourceRow.id)).all()
     resources: dict[int, list[Resource]] = {}
     for row in found:
         fields = {"kind": row.kind, "title": row.title, "url": row.url, "minutes": row.minutes}
@@ -178,10 +180,10 @@ def read(engine: Engine) -> Curriculum:
 def find(engine: Engine, resource_id: int) -> tuple[Topic, Resource] | None:
     """A stored resource with its topic, of which only id, title and domain are filled in."""
     query = select(
-        tables.Resource, tables.Topic.title.label("topic"), tables.Topic.domain
-    ).join_from(tables.Resource, tables.Topic)
-    with database.reading(engine) as connection:
-        row = connection.execute(query.where(tables.Resource.id == resource_id)).first()
+        tables.ResourceRow, tables.TopicRow.title.label("topic"), tables.TopicRow.domain
+    ).join_from(tables.ResourceRow, tables.TopicRow)
+    with database.read_connection(engine) as connection:
+        row = connection.execute(query.where(tables.ResourceRow.id == resource_id)).first()
     if row is None:
         return None
     resource = Resource(

@@ -1,8 +1,8 @@
 """The application that the service mounts: the groups of endpoints, assembled.
 
 Starlette rather than FastAPI, because BentoML sends FastAPI routes through a thread pool, which
-costs more than half of the requests per second (docs/decisions). `serving.http.endpoints` says how a
-route is added.
+costs more than half of the requests per second (docs/decisions). `serving.http.endpoints` says how
+a route is added.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from starlette.datastructures import State
 from starlette.middleware import Middleware
 
 from sensei.access.keys import OPEN, OPERATOR
-from serving.api import health, operations, learner, recommendations, interactions
+from serving.api import health, interactions, learner, operations, recommendations
 from serving.http import pages
 from serving.http.auth import Access, OnlyFor
-from serving.http.fast_path import Direct
-from serving.http.openapi import openapi
 from serving.http.endpoints import ERROR_HANDLERS, Endpoint, route
+from serving.http.fast_path import FastPath
 from serving.http.guard import Guard, Limits
-from serving.http.rate_limit import Rates
+from serving.http.openapi import openapi
+from serving.http.rate_limit import RateLimiter
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *recommendations.ENDPOINTS,
@@ -58,8 +58,8 @@ def application() -> Starlette:
     )
     served.router.redirect_slashes = False  # what is no path of ours is said to be none
     served.state.openapi = openapi(ENDPOINTS)
-    served.state.access, served.state.rates, served.state.limits = Access(), Rates(), Limits()
-    served.add_middleware(Direct, endpoints=ENDPOINTS)
+    served.state.access, served.state.rates, served.state.limits = Access(), RateLimiter(), Limits()
+    served.add_middleware(FastPath, endpoints=ENDPOINTS)
     served.add_middleware(Guard, **guard(served.state))
     return served
 

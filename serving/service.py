@@ -21,13 +21,13 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils.analytics import usage_stats
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.http import auth
-from serving.http.guard import Guard, Limits
 from serving.api.bento_api import NativeEndpoints
-from serving.observability import SHARED, configure_logging
-from serving.http.rate_limit import Rates
-from serving.http.access_log import request_lines
 from serving.app import app, guard
+from serving.http import auth
+from serving.http.access_log import request_lines
+from serving.http.guard import Guard, Limits
+from serving.http.rate_limit import RateLimiter
+from serving.observability import SHARED, configure_logging
 
 usage_stats.do_not_track.cache_clear()
 
@@ -101,7 +101,7 @@ class SenseiService(NativeEndpoints):
             request_lines.start()
         SHARED.start()
         app.state.limits = Limits(settings.max_body_bytes)
-        app.state.rates = Rates(settings.requests_per_second)
+        app.state.rates = RateLimiter(settings.requests_per_second)
         app.state.platform_may_erase = settings.platform_may_erase
         app.state.access = auth.open_access(settings)
         auth.keep_current(app.state.access)

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from sensei import curriculum
 from sensei.curriculum import Topic
-from sensei.storage.database import PROMPT, STEADY, database_file, storage
-from sensei.storage.database_file import DatabaseFile
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log, open_log
 from sensei.settings import Settings
-from serving.state.arms import Arms
-from serving.state.catalogue import Catalogue
-from serving.state.study_times import Measuring
+from sensei.storage.database import PROMPT, STEADY, database_file, storage_errors
+from sensei.storage.database_file import DatabaseFile
 from serving.engine.engine import Engine
-from serving.state.learners import Learners
-from serving.storage.prediction_log import Predictions
-from serving.storage.event_writer import Recorder
-from serving.storage.learner_data import Records
-from serving.state.bundle_follower import Follower
+from serving.state.arms import Arms
+from serving.state.bundle_follower import BundleFollower
+from serving.state.catalogue import Catalogue
+from serving.state.learners import LearnerCache
+from serving.state.study_times import StudyTimeReader
+from serving.storage.event_writer import EventWriter
+from serving.storage.learner_data import LearnerData
+from serving.storage.prediction_log import PredictionLog
 
 PACKED = Path(__file__).resolve().parents[1] / "models"
 """Where a Bento holds the bundle it was built with; absent in a checkout."""
@@ -37,11 +37,11 @@ class Worker:
     """The parts of a worker, as the service and its health checks find them."""
 
     engine: Engine
-    follower: Follower
-    predictions: Predictions
-    durations: Measuring
-    recorder: Recorder
-    records: Records
+    follower: BundleFollower
+    predictions: PredictionLog
+    durations: StudyTimeReader
+    recorder: EventWriter
+    records: LearnerData
     log_file: DatabaseFile | None
 
     def close(self) -> None:
@@ -76,11 +76,11 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
         return open_log(settings.log_url, PROMPT, log_file)
 
     topics, is_new = _topics(connect)
-    predictions = Predictions(connect, settings.kept_predictions_days, clock)
-    learners, catalogue = Learners(ask, time.monotonic), Catalogue.of(topics)
+    predictions = PredictionLog(connect, settings.kept_predictions_days, clock)
+    learners, catalogue = LearnerCache(ask, time.monotonic), Catalogue.of(topics)
     arms = Arms(settings.control_share)
     engine = Engine(learners, None, catalogue, clock, arms, predictions.put)
-    follower = Follower(
+    follower = BundleFollower(
         engine, connect, settings.bundles, settings.control_share, packed, clock, time.monotonic
     )
     follower.start()
@@ -88,12 +88,12 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
         # Ours fits a new platform; the topics of a log from elsewhere bear other numbers.
         engine.swap(catalogue=Catalogue.of(curriculum.load_file().topics))
     predictions.start()
-    durations = Measuring(connect, clock, lambda read: engine.swap(durations=read))
+    durations = StudyTimeReader(connect, clock, lambda read: engine.swap(durations=read))
     durations.start()
-    records = Records(connect, settings.emptied_by_erase, settings.suppression)
+    records = LearnerData(connect, settings.emptied_by_erase, settings.suppression)
     if log_file:
         log_file.watch(WATCH_SECONDS)
-    writer = Recorder(ask)
+    writer = EventWriter(ask)
     return Worker(engine, follower, predictions, durations, writer, records, log_file)
 
 
@@ -102,7 +102,7 @@ def _topics(connect: Callable[[], Log]) -> tuple[Sequence[Topic], bool]:
     try:
         log = connect()
         try:
-            with storage(log.engine):
+            with storage_errors(log.engine):
                 topics = curriculum.read(log.engine).topics
             return topics, log.is_empty()
         finally:

@@ -22,8 +22,8 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from sensei.storage import database
 from sensei.events.log import Log, open_log
+from sensei.storage import database
 
 
 def pytest_configure() -> None:
@@ -116,8 +116,8 @@ def planted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sigmoid(proficiency - 1). Topic 13 is the most popular, then 12, 11, 14; all are passed as
     often as failed.
     """
-    from features.history import FOLD_VERSION
     from features.corpus.statistics import Statistics
+    from features.history import FOLD_VERSION
     from sensei.bundle import bundle_format as bundle
     from training.release.export import import_tensorflow
 
@@ -138,8 +138,8 @@ def planted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         **counts,
     ).to_arrays()
     models = {
-        "recommendation": bundle.Network(_successor(width)),
-        "difficulty": bundle.Network(_from_proficiency()),
+        "recommendation": bundle.LiteRtNetwork(_successor(width)),
+        "difficulty": bundle.LiteRtNetwork(_from_proficiency()),
     }
     outputs = {"recommendation": {"probability": width}, "difficulty": {"success": 3}}
     entries = {
@@ -227,13 +227,13 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
     from features.batch import encode
     from features.history import FOLD_VERSION
     from sensei.bundle import bundle_format as bundle
-    from training.fitting import learning_tasks
     from training.architectures import sequence, success
-    from training.release.export import export, import_tensorflow
-    from training.data.batching import Feed
-    from training.fitting.train_loop import Schedule, fit
+    from training.data.batching import BatchFeed
     from training.data.dataset import prepare
     from training.data.time_split import split_by_time
+    from training.fitting import learning_tasks
+    from training.fitting.train_loop import Schedule, fit
+    from training.release.export import export, import_tensorflow
 
     import_tensorflow()
     import keras
@@ -249,21 +249,26 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
     prepared = prepare(encoded, split_by_time(encoded))
     attempts, width = prepared.attempts, prepared.statistics.width
     keras.utils.set_random_seed(0)
-    inputs, size = prepared.train.recommendation, sequence.Size(8, True, True, 16, 8, 8, 4)
+    inputs, size = prepared.train.recommendation, sequence.SequenceSize(8, True, True, 16, 8, 8, 4)
     networks = {
         "recommendation": sequence.recommendation(inputs, prepared.topics, width, size, "sequence"),
         "difficulty": success.difficulty(
             attempts.train,
             attempts.topics,
-            success.Size(topic=4, state=8, hidden=16, item_hidden=8),
+            success.SuccessSize(topic=4, state=8, hidden=16, item_hidden=8),
             "tracing",
         ),
     }
     parts = {"recommendation": prepared, "difficulty": attempts}
-    jobs = {"recommendation": learning_tasks.next_topic(prepared), "difficulty": learning_tasks.success(attempts)}
+    jobs = {
+        "recommendation": learning_tasks.next_topic(prepared),
+        "difficulty": learning_tasks.success(attempts),
+    }
     for name, network in networks.items():
         fit(network, jobs[name], Schedule(epochs=1, cells=256), seed=0)
-    exported = {n: export(each, Feed(parts[n].test, n)).network for n, each in networks.items()}
+    exported = {
+        n: export(each, BatchFeed(parts[n].test, n)).network for n, each in networks.items()
+    }
     entries = {
         name: bundle.ModelEntry(
             name=name,

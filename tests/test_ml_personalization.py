@@ -12,12 +12,12 @@ import pytest
 from features.style import detect_learning_style, evidence
 from monitoring.monitor import ModelMonitor
 from sensei import curriculum
-from sensei.privacy import preferences
-from sensei.storage.database import upgrade
 from sensei.app_state import MONITORED
-from sensei.events.log import Log, open_log
 from sensei.events.append import entries
+from sensei.events.log import Log, open_log
+from sensei.privacy import preferences
 from sensei.settings import Settings
+from sensei.storage.database import upgrade
 from sensei.storage.tables import UserInteraction
 from serving.api.monitoring_schemas import Monitored
 from serving.worker import Worker, start_worker

@@ -1,14 +1,15 @@
 """Counting models as Keras models with fixed weights: one path registers, exports and serves all.
 
 What a network must beat. Nothing in them is fitted by gradient: all that they know are the counts
-of `features.corpus.statistics`, in which learners add up, and what is known of topics at each moment.
+of `features.corpus.statistics`, in which learners add up, and what is known of topics at each
+moment.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.input_indices import NEW, PRIORS
 from features.corpus.statistics import Statistics
+from features.input_indices import NEW, PRIORS
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
     LEVELS,

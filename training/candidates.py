@@ -7,15 +7,22 @@ from functools import cached_property
 from sensei.errors import InvalidInput
 from training import recipes
 from training.architectures import Model, Network
-from training.release.export import import_tensorflow
-from training.data.batching import Feed
+from training.data.batching import BatchFeed
+from training.data.dataset import Dataset, Splits
 from training.fitting.keras_fit import Curves, Progress
-from training.fitting.train_loop import Asking
-from training.data.dataset import Parts, Prepared
+from training.fitting.train_loop import BatchPredictor
 from training.recipes import QUICK, Budget, Recipe
+from training.release.export import import_tensorflow
 from training.scores import Predict
 
-__all__ = ["Candidate", "Candidates", "Job", "ModelProgress", "Training", "jobs_of"]
+__all__ = [
+    "Candidate",
+    "CandidateTraining",
+    "Candidates",
+    "ModelProgress",
+    "PredictionTask",
+    "jobs_of",
+]
 
 ModelProgress = Callable[[str, int, Mapping[str, float]], None]
 """Called after each epoch: model name, epoch from 1, its metrics."""
@@ -51,13 +58,13 @@ class Candidate:
     @cached_property
     def predict(self) -> Predict:
         """What it says of examples."""
-        ask = Asking(self.network)
-        return lambda rows: ask(Feed(rows, self.vector))
+        ask = BatchPredictor(self.network)
+        return lambda rows: ask(BatchFeed(rows, self.vector))
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """All candidates by name; `difficulty` is empty where `Prepared.no_success` says why."""
+    """All candidates by name; `difficulty` is empty where `Dataset.no_success` says why."""
 
     recommendation: dict[str, Candidate]
     difficulty: dict[str, Candidate]
@@ -70,7 +77,7 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Job:
+class PredictionTask:
     """One of the two things to predict, and the recipes that compete for it.
 
     Attributes:
@@ -81,12 +88,14 @@ class Job:
     """
 
     vector: str
-    parts: Parts
+    parts: Splits
     recipes: tuple[Recipe, ...]
     wanted: tuple[Recipe, ...]
 
 
-def jobs_of(prepared: Prepared, budget: Budget, models: Collection[str] | None = None) -> list[Job]:
+def jobs_of(
+    prepared: Dataset, budget: Budget, models: Collection[str] | None = None
+) -> list[PredictionTask]:
     """What competes for what.
 
     Args:
@@ -103,7 +112,9 @@ def jobs_of(prepared: Prepared, budget: Budget, models: Collection[str] | None =
         ("difficulty", recipes.SUCCESS, prepared.attempts),
     )
     return [
-        Job(vector, parts, made_by, tuple(r for r in made_by if _wanted(r, budget, models)))
+        PredictionTask(
+            vector, parts, made_by, tuple(r for r in made_by if _wanted(r, budget, models))
+        )
         for vector, made_by, parts in parts_of
         if parts
     ]
@@ -150,11 +161,11 @@ def _wanted(recipe: Recipe, budget: Budget, models: Collection[str] | None) -> b
     return recipe.name in models
 
 
-class Training:
+class CandidateTraining:
     """Candidates for one job by one seed, each trained when it is first asked for."""
 
     def __init__(
-        self, job: Job, seed: int, budget: Budget, progress: ModelProgress | None = None
+        self, job: PredictionTask, seed: int, budget: Budget, progress: ModelProgress | None = None
     ) -> None:
         """Train nothing yet.
 
@@ -181,7 +192,7 @@ class Training:
         needed = {name: self[name].network for name in recipe.needs}
         keras.utils.set_random_seed(self._seed)
         told = _told(self._progress, title(recipe.name, self._job, self._seed, self._budget))
-        given = recipes.Given(self._job.parts, self._seed, self._budget, needed, told)
+        given = recipes.RecipeContext(self._job.parts, self._seed, self._budget, needed, told)
         network, curves = recipe.make(given)
         return Candidate(
             recipe.name, recipe.kind, network, self._job.vector, recipe.description, curves
@@ -189,7 +200,7 @@ class Training:
 
 
 def train_candidates(
-    prepared: Prepared,
+    prepared: Dataset,
     seed: int,
     budget: Budget = QUICK,
     models: Collection[str] | None = None,
@@ -211,7 +222,7 @@ def train_candidates(
 
 
 def train_again(
-    prepared: Prepared,
+    prepared: Dataset,
     seeds: Collection[int],
     budget: Budget,
     models: Collection[str] | None = None,
@@ -226,7 +237,7 @@ def train_again(
 
 
 def _all(
-    jobs: Collection[Job],
+    jobs: Collection[PredictionTask],
     seed: int,
     budget: Budget,
     progress: ModelProgress | None,
@@ -234,13 +245,13 @@ def _all(
 ) -> Candidates:
     found: dict[str, dict[str, Candidate]] = {"recommendation": {}, "difficulty": {}}
     for job in jobs:
-        training = Training(job, seed, budget, progress)
+        training = CandidateTraining(job, seed, budget, progress)
         names = [each.name for each in job.wanted if each.kind not in without]
         found[job.vector] = {name: training[name] for name in names}
     return Candidates(**found)
 
 
-def title(model: str, job: Job, seed: int, budget: Budget) -> str:
+def title(model: str, job: PredictionTask, seed: int, budget: Budget) -> str:
     """A model as progress names it; its seed where there are several."""
     return f"{model} {job.vector}" + (f", seed {seed}" if budget.seeds > 1 else "")
 

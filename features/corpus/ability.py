@@ -2,7 +2,8 @@
 
 log odds of a score = usual log odds of the topic + ability - level, a level being worth
 `LEVEL_LOGIT`. Who chooses hard quizzes and half fails them is abler than who passes easy ones; a
-pass rate says the contrary. Plain functions on indexable numbers, as those of `features.learner_state`.
+pass rate says the contrary. Plain functions on indexable numbers, as those of
+`features.learner_state`.
 
 Source: Rasch 1960 for the model; the estimate is two Newton steps from 0 to the most likely
 ability under a normal prior.

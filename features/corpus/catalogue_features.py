@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from features.corpus.statistics import Slots
 from features.input_indices import (
     DOMAIN_FAST,
     DOMAIN_WEIGHT,
@@ -19,7 +20,6 @@ from features.input_indices import (
     SEEN,
     WEIGHT,
 )
-from features.corpus.statistics import Slots
 
 Floats = NDArray[np.float32]
 
@@ -41,7 +41,7 @@ class CatalogueTopic(Protocol):
 
 
 @dataclass(frozen=True)
-class Outline:
+class CatalogueFeatures:
     """The topics of a catalogue; empty where a log comes without one.
 
     Attributes:
@@ -53,7 +53,7 @@ class Outline:
     prerequisites: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, topics: Iterable[CatalogueTopic]) -> "Outline":
+    def of(cls, topics: Iterable[CatalogueTopic]) -> "CatalogueFeatures":
         """What a catalogue's topics say."""
         topics = tuple(topics)
         return cls(
@@ -72,7 +72,7 @@ class Outline:
         """Number of domains."""
         return len(set(self.domains.values()))
 
-    def related(self, slots: Mapping[int, int], width: int) -> "Related":
+    def related(self, slots: Mapping[int, int], width: int) -> "TopicRelations":
         """The same by slot.
 
         Args:
@@ -90,7 +90,7 @@ class Outline:
         }
         needs = {topic: before for topic, before in sorted(needs.items()) if before}
         counts = np.array([len(each) for each in needs.values()], np.int64)
-        return Related(
+        return TopicRelations(
             member,
             np.array(list(needs), np.int64),
             np.array([one for each in needs.values() for one in each], np.int64),
@@ -99,7 +99,7 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Related:
+class TopicRelations:
     """How slots are related.
 
     Attributes:

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.corpus.ability import add_up, general_ability, read_ability
+from features.corpus.catalogue_features import CatalogueFeatures, TopicRelations
+from features.corpus.popularity import SlotPopularity, slots_by_topic
+from features.corpus.statistics import Slots, Statistics
 from features.history import LEVEL_CODES, History
-from features.corpus.catalogue_features import Outline, Related
 from features.input_indices import (
     DOMAIN_FAST,
     DOMAIN_WEIGHT,
@@ -23,8 +25,6 @@ from features.input_indices import (
     TODAY,
 )
 from features.inputs import read_attempt, read_event, read_item, read_topic
-from features.corpus.popularity import Recency, slots_by_topic
-from features.corpus.statistics import Slots, Statistics
 from features.learner_state import ROW_WIDTH, T_TIME
 from sensei.contracts import DAY, EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
 
@@ -52,8 +52,8 @@ class Corpus:
     """Statistics up to the training cutoff, and what the log said lately."""
 
     statistics: Statistics
-    recency: Recency
-    outline: Outline = field(default_factory=Outline)
+    recency: SlotPopularity
+    outline: CatalogueFeatures = field(default_factory=CatalogueFeatures)
 
     @cached_property
     def slots(self) -> Slots:
@@ -61,7 +61,7 @@ class Corpus:
         return slots_by_topic(self.statistics, self.recency)
 
     @cached_property
-    def _related(self) -> Related:
+    def _related(self) -> TopicRelations:
         return self.outline.related(self.slots, self.statistics.width)
 
     @cached_property

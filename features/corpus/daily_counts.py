@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from features.events import Events
-from features.corpus.popularity import Recency
+from features.corpus.popularity import SlotPopularity
 from features.corpus.statistics import Statistics
+from features.events import Events
 from features.learner_state import LEARNING
 from sensei.contracts import DAY
 
@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Daily:
+class DailyCounts:
     """Counts whose size grows with topics and days, not with rows.
 
     Attributes:
@@ -34,7 +34,7 @@ class Daily:
     events: Ints
 
     @classmethod
-    def of(cls, events: Events, visible: NDArray[np.bool_]) -> "Daily":
+    def of(cls, events: Events, visible: NDArray[np.bool_]) -> "DailyCounts":
         """Count the visible events of a log: not those of learners held out as unseen."""
         used = visible & (events.kind < LEARNING)
         ids, time = events.topic_ids[events.topic[used]], events.time[used]
@@ -44,7 +44,7 @@ class Daily:
         return replace(counted, first=first)
 
     @classmethod
-    def merged(cls, parts: Sequence["Daily"]) -> "Daily":
+    def merged(cls, parts: Sequence["DailyCounts"]) -> "DailyCounts":
         """Add up what was counted of logs that share no event; at least one."""
         ids, day, events = (
             np.concatenate(columns)
@@ -59,16 +59,18 @@ class Daily:
             np.minimum.at(first, np.searchsorted(counted.topic_ids, part.topic_ids), part.first)
         return replace(counted, first=first)
 
-    def recency(self, statistics: Statistics, offered: Iterable[int] = ()) -> Recency:
+    def recency(self, statistics: Statistics, offered: Iterable[int] = ()) -> SlotPopularity:
         """What was counted, read by the vocabulary of statistics and of a catalogue."""
         first = dict(zip(self.topic_ids.tolist(), self.first.tolist(), strict=True))
         counted = self.topic_ids, self.topic, self.day, self.events
-        return Recency.counted(statistics, first, *counted, offered)
+        return SlotPopularity.counted(statistics, first, *counted, offered)
 
 
-def _summed(ids: Ints, day: Ints, events: Ints) -> Daily:
+def _summed(ids: Ints, day: Ints, events: Ints) -> DailyCounts:
     topic_ids, topic = np.unique(ids, return_inverse=True)
     topics, start = max(len(topic_ids), 1), int(day.min(initial=0))
     cell, row = np.unique((day - start) * topics + topic, return_inverse=True)
     total = np.bincount(row, events, len(cell)).astype(np.int64)
-    return Daily(topic_ids, np.empty(0, np.int64), cell % topics, cell // topics + start, total)
+    return DailyCounts(
+        topic_ids, np.empty(0, np.int64), cell % topics, cell // topics + start, total
+    )

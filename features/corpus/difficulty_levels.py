@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.inputs import pass_rate
 from features.corpus.statistics import Statistics
+from features.inputs import pass_rate
 
 LEVEL_BINS = 256
 
 
-class Columns(NamedTuple):
+class EventColumns(NamedTuple):
     """The events' columns that the pass reads; see `features.events.Events`."""
 
     kind: NDArray[np.int8]
@@ -30,7 +30,7 @@ class Columns(NamedTuple):
     level: NDArray[np.int8]
 
 
-class Counts(NamedTuple):
+class LevelCounts(NamedTuple):
     """Scored attempts and passes in the statistics, and the levels that follow from them.
 
     Attributes:
@@ -46,7 +46,7 @@ class Counts(NamedTuple):
 
 def counts_by_code(
     statistics: Statistics, slots: NDArray[np.int32], item_ids: NDArray[np.object_]
-) -> Counts:
+) -> LevelCounts:
     """The statistics, by the codes of the events.
 
     Args:
@@ -64,7 +64,7 @@ def counts_by_code(
     by_task = np.vstack([np.vstack([items, nothing])[places], np.vstack([nothing, plain])[slots]])
     tasks = np.vstack([items, plain]).astype(np.float64)
     bins = failure_bin(tasks[:, 0], tasks[:, 1]).astype(np.int64)
-    return Counts(
+    return LevelCounts(
         by_topic.astype(np.float64),
         by_task.astype(np.float64),
         level_bins(np.bincount(bins, tasks[:, 0], LEVEL_BINS).astype(np.float64)),

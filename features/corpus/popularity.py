@@ -23,7 +23,7 @@ HALF_LIVES = (2.0, 7.0)
 
 
 @dataclass(frozen=True)
-class Recency:
+class SlotPopularity:
     """Learning events by UTC day and slot.
 
     A day reads the `WINDOW_DAYS` before it, never itself: what is known at any of its moments.
@@ -45,7 +45,7 @@ class Recency:
     counts: NDArray[np.float32]
 
     @classmethod
-    def nothing(cls, statistics: Statistics) -> "Recency":
+    def nothing(cls, statistics: Statistics) -> "SlotPopularity":
         """No event lately and no newcomer."""
         none = np.empty(0, np.int64)
         counts = np.zeros((0, statistics.width), np.float32)
@@ -61,7 +61,7 @@ class Recency:
         day: NDArray[np.int64],
         events: NDArray[np.int64] | None = None,
         offered: Iterable[int] = (),
-    ) -> "Recency":
+    ) -> "SlotPopularity":
         """Count rows of a topic and a day.
 
         Args:
@@ -139,7 +139,7 @@ class Recency:
         return found
 
 
-def slots_by_topic(statistics: Statistics, recency: Recency) -> Slots:
+def slots_by_topic(statistics: Statistics, recency: SlotPopularity) -> Slots:
     """Slot of each topic id, spare ones of newcomers included; 0 for an unknown one."""
     return Slots(spare_slots(statistics, recency.newcomers) | statistics.slots)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features.corpus.transitions import (
     PAIRS,
-    Continuations,
+    Transitions,
     count_continuations,
     merge_continuations,
 )
@@ -56,7 +56,7 @@ class Statistics:
         trained_until: () int64, microseconds since the epoch of the last event counted; -1 none.
         unmet: () int64, topics of the catalogue that nobody had met: so many spare slots more.
         context, slot, count, pair, pair_slot, pair_count: what followed what; see
-            `features.corpus.transitions.Continuations`.
+            `features.corpus.transitions.Transitions`.
     """
 
     topic_ids: NDArray[np.int64]
@@ -84,9 +84,9 @@ class Statistics:
         return topics + SPARE_SLOTS + int(SPARE_SHARE * topics) + int(self.unmet)
 
     @cached_property
-    def continuations(self) -> Continuations:
+    def continuations(self) -> Transitions:
         """What followed what, ready to be asked."""
-        return Continuations(
+        return Transitions(
             self.topic_events,
             self.context,
             self.slot,
@@ -123,9 +123,9 @@ class Statistics:
         return self._rates[self.slots[topic_id]]
 
     @cached_property
-    def usual(self) -> "Usual":
+    def usual(self) -> "TopicLogOdds":
         """Log odds of each topic's shrunk pass rate."""
-        return Usual(self)
+        return TopicLogOdds(self)
 
     @cached_property
     def _items(self) -> dict[str, tuple[int, int]]:
@@ -146,7 +146,7 @@ class Statistics:
         return cls(**{each.name: np.asarray(arrays[each.name]) for each in fields(cls)})
 
 
-class Usual(dict[int, float]):
+class TopicLogOdds(dict[int, float]):
     """Log odds of the pass rate by topic id, computed when first asked for."""
 
     def __init__(self, statistics: Statistics) -> None:

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Continuations:
+class Transitions:
     """Counted continuations over T topics, asked for `width` slots: T and those of newcomers.
 
     A context is 0 for a learner's first event, 1..T for a known last topic, T + 1 for an unknown
@@ -128,7 +128,7 @@ def _backed_off(groups: _Groups, asked: Ints, behind: Floats) -> Floats:
 
 
 def context_of(last: NDArray[Any], previous: NDArray[Any], topics: int) -> Ints:
-    """Context of each row; see `Continuations`."""
+    """Context of each row; see `Transitions`."""
     known = (last > 0) & (last <= topics)
     found = np.where(known, last, topics + 1)
     return np.where(previous == 0, 0, found).astype(np.int64)
@@ -147,7 +147,7 @@ def count_continuations(
         topics: T.
 
     Returns:
-        The counted arrays of `Continuations` by name.
+        The counted arrays of `Transitions` by name.
     """
     context = context_of(last, previous, topics)
     paired = context > 0
@@ -165,7 +165,7 @@ def merge_continuations(
     """Add up what was counted by several vocabularies, in one that has every topic counted.
 
     Args:
-        parts: the counted arrays of `Continuations`, and (T + 1,) the new slot of each old one; 0
+        parts: the counted arrays of `Transitions`, and (T + 1,) the new slot of each old one; 0
             for a topic that the new vocabulary lacks, which nothing was counted of but as what
             stood before others.
         topics: T of the new vocabulary.

@@ -18,10 +18,10 @@ def show(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     from flows.local.local_log import open_own_log
-    from flows.presentation.run_summary import command
     from flows.presentation.phrases import trial_in_words, verdict_in_words
-    from sensei.app_state import MONITORED
+    from flows.presentation.run_summary import command
     from sensei.ab_test_state import current
+    from sensei.app_state import MONITORED
 
     log = open_own_log(Settings())
     running, now = current(log), datetime.now(UTC)

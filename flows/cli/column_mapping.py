@@ -8,7 +8,7 @@ import typer
 from sensei.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from sensei.events.importer import Imported
+    from sensei.events.importer import ImportSummary
 
 Renamed = Annotated[
     list[str] | None, typer.Option("--map", help="theirs=ours, for a column named otherwise.")
@@ -32,7 +32,7 @@ def mapping_of(pairs: Sequence[str] | None) -> dict[str, str]:
     return mapping
 
 
-def refuse_useless(imported: "Imported") -> None:
+def refuse_useless(imported: "ImportSummary") -> None:
     """Say it as an error where no row at all could be used.
 
     Raises:

@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
+from flows.cli.ab_test_commands import app as trial_app
 from flows.cli.audit_command import audit
-from flows.presentation.terminal import console, flow_messages, progress_bar, run_progress
+from flows.cli.column_mapping import Renamed, mapping_of, refuse_useless
 from flows.cli.curriculum_commands import app as curriculum_app
 from flows.cli.db_commands import app as db_app
 from flows.cli.doctor_command import doctor
+from flows.cli.error_messages import in_words
 from flows.cli.evaluate_command import Effort, Models, evaluate, names_of
 from flows.cli.export_command import export
-from flows.cli.error_messages import in_words
-from flows.cli.column_mapping import Renamed, mapping_of, refuse_useless
 from flows.cli.key_commands import app as keys_app
 from flows.cli.learner_commands import app as learner_app
-from flows.local.service_probe import use_prefect
-from flows.local.preflight import check_port, check_room
 from flows.cli.promotion_commands import models, promote, reconcile, rollback
 from flows.cli.status import status
-from flows.cli.ab_test_commands import app as trial_app
+from flows.local.preflight import check_port, check_room
+from flows.local.service_probe import use_prefect
+from flows.presentation.terminal import console, flow_messages, progress_bar, run_progress
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
     from flows.presentation.run_summary import RunSummary
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 Days = Annotated[int, typer.Option(min=1, help="Targets of the last so many days.")]
 Split = Annotated[
     Literal["time", "learner"], typer.Option(help="time, or learner where a log knows only order.")
@@ -207,8 +207,8 @@ app.command()(reconcile)
 @app.command()
 def monitor() -> None:
     """What became of the answers of the last days, what changed, what is alarming."""
-    from flows.presentation.monitoring_summary import show_monitored
     from flows.local.local_log import open_own_log
+    from flows.presentation.monitoring_summary import show_monitored
 
     settings = Settings()
     open_own_log(settings)

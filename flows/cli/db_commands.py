@@ -10,9 +10,9 @@ from flows.presentation.terminal import console
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
-    from sensei.storage.backup import Content
     from sensei.privacy.reapply import Unapplied
     from sensei.privacy.restore import Restored
+    from sensei.storage.backup import Content
 
 app = typer.Typer(no_args_is_help=True, help="The log's database.")
 
@@ -24,9 +24,9 @@ def _say(sentence: str) -> None:
 @app.command("upgrade")
 def upgrade() -> None:
     """Make the database, or bring its tables up to date; a copy is made first."""
-    from sensei.storage import database
     from sensei.events.log import Log
     from sensei.privacy.reapply import complete_list
+    from sensei.storage import database
 
     settings = Settings()
     log = Log(settings.log_url)
@@ -41,8 +41,8 @@ def upgrade() -> None:
 
 def _dump_first(settings: Settings) -> None:
     """Dump a PostgreSQL database that the upgrade will change, if its tool is installed."""
-    from sensei.storage import backup, database
     from sensei.errors import StorageUnavailable
+    from sensei.storage import backup, database
     from sensei.storage.sqlite_copy import stamp
 
     current = database.is_outdated(settings.log_url)
@@ -71,10 +71,10 @@ def backup(
     file: Annotated[Path, typer.Argument(help="File to write; it must not exist yet.")],
 ) -> None:
     """Write a verified backup of the database; the service goes on meanwhile."""
-    from sensei.storage.backup import back_up
     from sensei.events.log import Log
     from sensei.privacy.reapply import complete_list
     from sensei.privacy.suppression import MODE
+    from sensei.storage.backup import back_up
 
     settings = Settings()
     made = back_up(settings.log_url, file)

@@ -7,15 +7,15 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
-from flows.local.service_probe import POOL, Neighbour, ask_prefect
 from flows.local.preflight import check_prefect_store, check_room
+from flows.local.service_probe import POOL, ServerProbe, ask_prefect
 from sensei.errors import SenseiError, StorageUnavailable
 from sensei.private_files import open_to_others
 from sensei.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
+    from sensei.ab_test_state import AbTest
     from sensei.events.log import Log
-    from sensei.ab_test_state import Trial
 
 
 RECONCILE = "`sensei reconcile`"
@@ -74,7 +74,7 @@ def privacy(folder: Path) -> Finding:
     )
 
 
-def port(neighbour: Neighbour) -> Finding:
+def port(neighbour: ServerProbe) -> Finding:
     """Whether a port is free, or held by whom it is for."""
     name, said = f"port {neighbour.port}", f"{neighbour.name}: {neighbour.state}"
     if neighbour.state in ("answers", "off"):
@@ -86,7 +86,9 @@ def port(neighbour: Neighbour) -> Finding:
     )
 
 
-def prefect(environment: Mapping[str, str], around: Sequence[Neighbour] = ()) -> Iterable[Finding]:
+def prefect(
+    environment: Mapping[str, str], around: Sequence[ServerProbe] = ()
+) -> Iterable[Finding]:
     """Whether the server that runs are reported to answers, knows deployments and has a worker."""
     api, here = environment.get("PREFECT_API_URL", "").rstrip("/"), ""
     for each in around:
@@ -171,12 +173,12 @@ def clock(log: "Log", now: datetime) -> Finding:
     """Whether interactions lie in the future: then some clock is wrong."""
     from sqlalchemy import func, select
 
-    from sensei.storage.database import reading
     from sensei.events.rules import latest
+    from sensei.storage.database import read_connection
     from sensei.storage.tables import UserInteraction
 
     future = (UserInteraction.timestamp > latest(now)) | (UserInteraction.received_at > latest(now))
-    with reading(log.engine) as connection:
+    with read_connection(log.engine) as connection:
         ahead = connection.execute(select(func.count()).where(future)).scalar()
     if ahead:
         return Finding(
@@ -207,7 +209,7 @@ def trial(log: "Log", folder: Path) -> Finding:
     """Whether the bundle of a live trial is there."""
     from sensei.ab_test_state import current
 
-    running: Trial | None = current(log)
+    running: AbTest | None = current(log)
     if running is None:
         return Finding("trial", "none runs")
     if not (folder / running.bundle).is_dir():
@@ -278,7 +280,7 @@ def of_log(log: "Log", settings: Settings, now: datetime) -> Iterable[Finding]:
 
 
 def checkup(
-    settings: Settings, environment: Mapping[str, str], around: Sequence[Neighbour], now: datetime
+    settings: Settings, environment: Mapping[str, str], around: Sequence[ServerProbe], now: datetime
 ) -> Iterable[Finding]:
     """Everything, what the rest needs first.
 

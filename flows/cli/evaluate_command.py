@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.presentation.terminal import console, run_progress
 from flows.cli.column_mapping import Renamed, mapping_of, refuse_useless
 from flows.local.preflight import check_folder, check_output, check_room
+from flows.presentation.terminal import console, run_progress
 from sensei.errors import InvalidInput
 from sensei.settings import Settings
 
@@ -53,11 +53,11 @@ def evaluate(
     """
     from flows.presentation.run_summary import show_evaluation, show_import
     from sensei.events.importer import read_frame
-    from training.fitting import keras_fit
     from training.candidates import check_names
     from training.evaluation.protocol import evaluate as run_protocol
-    from training.recipes import EFFORTS
     from training.evaluation.score_cache import ScoreCache
+    from training.fitting import keras_fit
+    from training.recipes import EFFORTS
 
     mapping = mapping_of(renamed)
     wanted = names_of(models)

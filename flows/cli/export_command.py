@@ -24,8 +24,8 @@ def export(
 ) -> None:
     """Write a version as OUT/MODEL/VERSION/saved_model.pb, for TensorFlow Serving."""
     from sensei.errors import InvalidInput
-    from training.tracking.registry import Registry
     from training.release.saved_model import export_saved_model
+    from training.tracking.registry import Registry
 
     if version and model == "all":
         raise InvalidInput(

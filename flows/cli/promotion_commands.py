@@ -12,8 +12,8 @@ from sensei.settings import Settings
 
 if TYPE_CHECKING:
     from sensei.events.log import Log
+    from training.release.manual_promotion import ManualPromotion
     from training.tracking.registry import Registry
-    from training.release.manual_promotion import Overruled
 
 Reviewer = Annotated[str, typer.Option(help="Your name, for the ledger.")]
 Reason = Annotated[str, typer.Option(help="Why, in your words, for the ledger.")]
@@ -45,7 +45,7 @@ def promote(
     """Make a version champion: serving follows within two seconds, a Bento is packed."""
     from training.release.manual_promotion import promote_version
 
-    def change(settings: Settings, log: "Log", registry: "Registry") -> "Overruled":
+    def change(settings: Settings, log: "Log", registry: "Registry") -> "ManualPromotion":
         now = datetime.now(UTC)
         folder = settings.bundles
         return promote_version(log, registry, folder, model, version, reviewer, reason, now)
@@ -64,7 +64,7 @@ def rollback(
     """Make the champion before the present one champion again; serving follows at once."""
     from training.release.manual_promotion import roll_back
 
-    def change(settings: Settings, log: "Log", registry: "Registry") -> "Overruled":
+    def change(settings: Settings, log: "Log", registry: "Registry") -> "ManualPromotion":
         now, names = datetime.now(UTC), [model] if model else []
         return roll_back(log, registry, settings.bundles, names, reviewer, reason, now)
 
@@ -85,7 +85,7 @@ def reconcile() -> None:
         console.print(escape(sentence), soft_wrap=True)
 
 
-def _overrule(change: Callable[[Settings, "Log", "Registry"], "Overruled"]) -> None:
+def _overrule(change: Callable[[Settings, "Log", "Registry"], "ManualPromotion"]) -> None:
     """Reconcile, change the champion, pack it; no engine is started, for it may be urgent."""
     from flows.local.bento_build import package
     from flows.local.local_log import open_own_log

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from rich.markup import escape
 from rich.table import Table
 
-from flows.presentation.terminal import console
 from flows.local.prefect_auth import use_known_auth_string
-from flows.local.service_probe import Neighbour, ask_prefect, neighbours, prefect_api
+from flows.local.service_probe import ServerProbe, ask_prefect, neighbours, prefect_api
 from flows.presentation.phrases import (
     ago,
     figures_in_words,
@@ -18,13 +17,14 @@ from flows.presentation.phrases import (
     trial_in_words,
     verdict_in_words,
 )
+from flows.presentation.terminal import console
 from sensei.errors import SenseiError, StorageUnavailable
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
     from sensei.events.log import Log
+    from training.release.ledger import LedgerEntry
     from training.tracking.mlflow_status import Tracked
-    from training.release.ledger import Line
 
 Rows = list[tuple[str, str]]
 """A word, and what is said of it."""
@@ -47,7 +47,7 @@ def status() -> None:
     console.print(f"What is wrong, and what mends it: {command()} doctor", soft_wrap=True)
 
 
-def servers(around: Sequence[Neighbour]) -> str:
+def servers(around: Sequence[ServerProbe]) -> str:
     """Which servers answer, in a line."""
     said = []
     for each in around:
@@ -56,7 +56,7 @@ def servers(around: Sequence[Neighbour]) -> str:
     return ", ".join(said)
 
 
-def _inside(settings: Settings, around: Sequence[Neighbour], now: datetime) -> Rows:
+def _inside(settings: Settings, around: Sequence[ServerProbe], now: datetime) -> Rows:
     """What log, ledger and MLflow hold; one sentence where the log does not answer."""
     from sensei.events.log import open_log
 
@@ -97,7 +97,7 @@ def _versions(settings: Settings, log: "Log", now: datetime) -> Rows:
     return [("Champions", champions(lines, now)), ("Bundle", serving), ("Waiting", waiting)]
 
 
-def champions(lines: Sequence["Line"], now: datetime) -> str:
+def champions(lines: Sequence["LedgerEntry"], now: datetime) -> str:
     """Which version of each model is champion, since when and by whom."""
     newest = {line.model: line for line in lines}
     said = [
@@ -126,7 +126,7 @@ def _waiting(tracked: "Tracked", champion: dict[str, str]) -> str:
     return ", ".join(waiting) or "no challenger"
 
 
-def last_run(settings: Settings, around: Sequence[Neighbour], now: datetime) -> str:
+def last_run(settings: Settings, around: Sequence[ServerProbe], now: datetime) -> str:
     """The newest training run of those that Prefect and MLflow know.
 
     A run without a server is known to MLflow alone, one that failed early to Prefect alone.
@@ -162,8 +162,8 @@ _NEWEST: dict[str, Any] = {
 
 def _live(log: "Log", now: datetime) -> Rows:
     """What the monitor found, the trial that runs, and whether to train again."""
-    from sensei.app_state import MONITORED, RETRAINING_DUE
     from sensei.ab_test_state import current
+    from sensei.app_state import MONITORED, RETRAINING_DUE
 
     monitored, due, trial = log.get_fact(MONITORED), log.get_fact(RETRAINING_DUE), current(log)
     moment, rows = monitored_at(monitored), []

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from sensei.errors import IncompatibleBundle, StorageUnavailable
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("sensei", "features", "serving")
 """What the service imports; `bentofile.yaml` includes the same."""
 

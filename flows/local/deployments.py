@@ -20,11 +20,11 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
-from flows.local.service_probe import POOL
 from flows.local.run_lock import make_limit
+from flows.local.service_probe import POOL
 from sensei.errors import StorageUnavailable
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 LOST = "crash-lost-runs"
 """The automation that ends, on the server, runs whose process is gone."""

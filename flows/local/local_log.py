@@ -4,15 +4,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sensei import curriculum
-from sensei.storage import database
-from sensei.events import rules
-from sensei.events.rules_arrow import check_table
-from sensei.errors import InvalidInput, NotEnoughData
 from sensei.app_state import DEMO
+from sensei.errors import InvalidInput, NotEnoughData
+from sensei.events import rules
 from sensei.events.event_ids import Occurrences
 from sensei.events.log import Log, open_log
+from sensei.events.rules_arrow import check_table
 from sensei.settings import Settings
 from sensei.simulation import simulate
+from sensei.storage import database
 
 LEARNERS, DAYS = 300, 60
 """Enough to train on within the minutes that a first run may take."""

@@ -13,7 +13,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from sqlalchemy import Engine
 
-from sensei.storage.locks import alone
+from sensei.storage.locks import exclusive_lock
 
 LIMIT = "train"
 LEASE_SECONDS = 60.0
@@ -31,7 +31,9 @@ def one_at_a_time(engine: Engine) -> Iterator[None]:
         engine: of the log's database.
     """
     say = get_run_logger().info
-    with alone(engine, LIMIT, math.inf, lambda: say("Wait: another run trains on this log")):
+    with exclusive_lock(
+        engine, LIMIT, math.inf, lambda: say("Wait: another run trains on this log")
+    ):
         if get_current_settings().api.url is None:
             yield
             return

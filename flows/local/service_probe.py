@@ -27,7 +27,7 @@ State = Literal["answers", "off", "silent", "another program"]
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class ServerProbe:
     """A server that may run beside the others.
 
     Attributes:
@@ -50,7 +50,7 @@ class Neighbour:
         return self.address.rpartition(":")[2]
 
 
-def neighbours(settings: Settings) -> list[Neighbour]:
+def neighbours(settings: Settings) -> list[ServerProbe]:
     """Ask the service, Prefect, MLflow and Evidently at their ports, all at once."""
     here = "http://127.0.0.1"
     # what listens on all addresses answers on loopback too
@@ -65,20 +65,20 @@ def neighbours(settings: Settings) -> list[Neighbour]:
         return list(threads.map(lambda each: _ask(*each), asked))
 
 
-def _ask(name: str, address: str, setting: str, path: str, read: Reader) -> Neighbour:
+def _ask(name: str, address: str, setting: str, path: str, read: Reader) -> ServerProbe:
     import httpx
 
     variable = f"SENSEI_{setting}_PORT"
     try:
         auth = auth_header(f"{address}/api") if name == "Prefect" else {}
         said = read(httpx.get(address + path, headers=auth, timeout=SECONDS, trust_env=False))
-        return Neighbour(name, address, variable, "answers", said)
+        return ServerProbe(name, address, variable, "answers", said)
     except (httpx.ConnectError, httpx.ConnectTimeout):
-        return Neighbour(name, address, variable, "off")
+        return ServerProbe(name, address, variable, "off")
     except httpx.TimeoutException:
-        return Neighbour(name, address, variable, "silent")
+        return ServerProbe(name, address, variable, "silent")
     except (httpx.HTTPError, LookupError, ValueError, TypeError):
-        return Neighbour(name, address, variable, "another program")
+        return ServerProbe(name, address, variable, "another program")
 
 
 def _service(answer: "httpx.Response") -> str:

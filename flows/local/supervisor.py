@@ -23,7 +23,7 @@ START_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
-class Part:
+class ManagedProcess:
     """One program of several.
 
     Attributes:
@@ -52,7 +52,7 @@ class Supervisor:
     folder: Path
     running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
-    async def start(self, part: Part) -> None:
+    async def start(self, part: ManagedProcess) -> None:
         """Start a part and wait until it answers.
 
         Raises:

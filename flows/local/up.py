@@ -13,14 +13,14 @@ import httpx
 from rich.markup import escape
 from rich.table import Table
 
-from flows.presentation.terminal import console, run_progress
 from flows.local.launch import LOOPBACK, ROOT, launching
-from flows.local.prefect_auth import auth_environment, auth_header
-from flows.local.service_probe import POOL
 from flows.local.local_log import open_own_log
+from flows.local.prefect_auth import auth_environment, auth_header
 from flows.local.preflight import check_ports, check_prefect_store, check_room
+from flows.local.service_probe import POOL
+from flows.local.supervisor import ManagedProcess, Supervisor
 from flows.presentation.run_summary import command
-from flows.local.supervisor import Part, Supervisor
+from flows.presentation.terminal import console, run_progress
 from monitoring.drift.workspace import open_project
 from sensei.settings import Settings
 from training.tracking.mlflow_status import check_store
@@ -116,7 +116,7 @@ class _Up:
                 group.create_task(self._begin(part, say))
         await self._begin(self._worker(client), say)
 
-    async def _begin(self, part: Part, say: Say) -> None:
+    async def _begin(self, part: ManagedProcess, say: Say) -> None:
         await self.supervisor.start(part)
         say(f"{part.name}: answers")
 
@@ -126,7 +126,7 @@ class _Up:
         await self.supervisor.run("Deployments", launching("deployments"))
         say("Deployments: made")
 
-    def _servers(self, client: httpx.AsyncClient) -> list[Part]:
+    def _servers(self, client: httpx.AsyncClient) -> list[ManagedProcess]:
         commands = {name: launching(name.lower()) for name in ("Prefect", "MLflow", "Evidently")}
         commands |= {
             "Service": [str(Path(sys.executable).with_name("sensei")), "serve"],
@@ -135,11 +135,11 @@ class _Up:
             del commands["MLflow"]
         pages = {"Prefect": "/api/health", "MLflow": "/health", "Service": "/readyz"}
         return [
-            Part(name, command, _asking(client, self.sites[name] + pages.get(name, "/")))
+            ManagedProcess(name, command, _asking(client, self.sites[name] + pages.get(name, "/")))
             for name, command in commands.items()
         ]
 
-    def _worker(self, client: httpx.AsyncClient) -> Part:
+    def _worker(self, client: httpx.AsyncClient) -> ManagedProcess:
         workers = f"{self.api}/work_pools/{POOL}/workers/filter"
 
         async def ready() -> bool:
@@ -148,7 +148,7 @@ class _Up:
                 return any(each["status"] == "ONLINE" for each in found.json())
             return False
 
-        return Part(WORKER, launching("worker"), ready)
+        return ManagedProcess(WORKER, launching("worker"), ready)
 
     async def _show(self, client: httpx.AsyncClient) -> None:
         """Where everything is, and what it is for."""

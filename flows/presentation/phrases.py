@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sensei.ab_test_state import Trial
+    from sensei.ab_test_state import AbTest
 
 UNITS = (("day", 86_400), ("h", 3_600), ("min", 60))
 
@@ -70,7 +70,7 @@ def _drift(monitored: Monitored) -> str:
     return f"{score:.2f} of 1" + (f" ({moved})" if moved else "")
 
 
-def trial_in_words(trial: "Trial", now: datetime) -> str:
+def trial_in_words(trial: "AbTest", now: datetime) -> str:
     """What is tried, on whom, since when."""
     began = f", begun {ago(datetime.fromisoformat(trial.since), now)}" if trial.since else ""
     return (
@@ -79,7 +79,7 @@ def trial_in_words(trial: "Trial", now: datetime) -> str:
     )
 
 
-def verdict_in_words(monitored: Monitored | None, trial: "Trial", now: datetime) -> str:
+def verdict_in_words(monitored: Monitored | None, trial: "AbTest", now: datetime) -> str:
     """What the monitor says of a trial."""
     moment = monitored_at(monitored)
     if monitored is None or moment is None:

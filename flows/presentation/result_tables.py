@@ -69,7 +69,7 @@ Tied = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True)
-class Tables:
+class ResultTables:
     """What is shown of an evaluation.
 
     Attributes:
@@ -113,7 +113,7 @@ class Tables:
         pair = {name: given[name] for name in _SUCCESS}
         return {"all": {}, "new": {}, **given["next_topic"], **pair}
 
-    def without_networks(self) -> "Tables":
+    def without_networks(self) -> "ResultTables":
         """Baselines, the reference and the chosen models only, for a short summary."""
 
         def some(figures: Figures, chosen: str | None) -> Figures:
@@ -121,7 +121,7 @@ class Tables:
             return {name: each for name, each in figures.items() if name in kept}
 
         best, given = self.chosen["recommendation"], self.chosen.get("difficulty")
-        return Tables(
+        return ResultTables(
             {mode: some(each, best) for mode, each in self.next_topic.items()},
             some(self.level_only, given),
             some(self.success, given),
@@ -132,7 +132,7 @@ class Tables:
         )
 
 
-def show_figures(console: Console, tables: Tables) -> None:
+def show_figures(console: Console, tables: ResultTables) -> None:
     """Show every model beside the baselines: ranking for all and new targets, success."""
     best, given = tables.chosen["recommendation"], tables.chosen.get("difficulty")
     every, new = tables.next_topic["all"], dict(tables.next_topic["new"])

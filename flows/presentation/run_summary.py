@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from flows.presentation.result_tables import COUNTING, NAMES, Tables, show_figures
+from flows.presentation.result_tables import COUNTING, NAMES, ResultTables, show_figures
 from sensei.settings import Settings
 
 if TYPE_CHECKING:  # a summary needs none of the libraries that these bring
-    from sensei.events.importer import Imported
+    from sensei.events.importer import ImportSummary
     from training.evaluation.protocol import Result
 
 
@@ -56,7 +56,7 @@ class RunSummary:
     learners: int
     topics: int
     targets: dict[str, int]
-    tables: Tables
+    tables: ResultTables
     no_success: str
     chosen: dict[str, str]
     versions: dict[str, str]
@@ -199,7 +199,7 @@ def _short(path: str) -> str:
     return path.removeprefix(f"{Path.cwd()}/")
 
 
-def show_import(console: Console, imported: "Imported") -> None:
+def show_import(console: Console, imported: "ImportSummary") -> None:
     """Say what became of the rows of imported files."""
     console.print(
         f"{imported.read:,} rows read: {imported.inserted:,} new, {imported.repeated:,} there "
@@ -232,9 +232,9 @@ def show_evaluation(
             console.print(f"Written to {escape(str(path))}", soft_wrap=True)
 
 
-def tables_of(result: "Result") -> Tables:
+def tables_of(result: "Result") -> ResultTables:
     """What is shown of a result."""
-    return Tables(
+    return ResultTables(
         result.next_topic,
         result.level_only,
         result.success,

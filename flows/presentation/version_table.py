@@ -11,9 +11,9 @@ from rich.table import Table
 from flows.presentation.result_tables import NAMES
 from flows.presentation.run_summary import command
 from training.release import ledger
-from training.release.ledger import Line
-from training.tracking.registry import CHALLENGER, CHAMPION
+from training.release.ledger import LedgerEntry
 from training.tracking.model_version import Version
+from training.tracking.registry import CHALLENGER, CHAMPION
 
 SHOWN = 10
 """Newest versions of each model that are listed, beside champion and challenger."""
@@ -23,7 +23,7 @@ WORDS = 90
 
 
 @dataclass(frozen=True)
-class Row:
+class VersionRow:
     """A version as a person reads it.
 
     Attributes:
@@ -49,7 +49,7 @@ class Row:
     alias: bool = False
 
 
-def rows_of(versions: Sequence[Version], lines: Sequence[Line]) -> list[Row]:
+def rows_of(versions: Sequence[Version], lines: Sequence[LedgerEntry]) -> list[VersionRow]:
     """Join the registry with the ledger; by model, the newest first."""
     champions = ledger.champions(lines)
     last = {(line.model, line.to_version): line for line in lines}
@@ -60,11 +60,11 @@ def rows_of(versions: Sequence[Version], lines: Sequence[Line]) -> list[Row]:
     return sorted(rows, key=lambda row: (row.model != "recommendation", -int(row.version)))
 
 
-def _row(version: Version, line: Line | None, champion: str | None) -> Row:
+def _row(version: Version, line: LedgerEntry | None, champion: str | None) -> VersionRow:
     state = CHALLENGER if CHALLENGER in version.aliases else "former" if line else "-"
     if version.version == champion:
         state = CHAMPION if line and line.finished_at else "pending"
-    return Row(
+    return VersionRow(
         version.model,
         version.version,
         NAMES.get(version.candidate, version.candidate),
@@ -77,7 +77,7 @@ def _row(version: Version, line: Line | None, champion: str | None) -> Row:
     )
 
 
-def _short(line: Line) -> str:
+def _short(line: LedgerEntry) -> str:
     """The reason in some words: of the gate the gain and its interval."""
     gain, low, high = (line.reason.get(name) for name in ("gain", "low", "high"))
     if gain is not None and low is not None and high is not None:
@@ -87,7 +87,7 @@ def _short(line: Line) -> str:
     return words if len(words) <= WORDS else words[: WORDS - 1] + "…"
 
 
-def show_versions(console: Console, rows: Sequence[Row]) -> None:
+def show_versions(console: Console, rows: Sequence[VersionRow]) -> None:
     """Show the versions; older ones that never answered learners are only counted."""
     if not rows:
         console.print(f"No version yet. Next: {command()} run")
@@ -110,7 +110,7 @@ def show_versions(console: Console, rows: Sequence[Row]) -> None:
             )
 
 
-def _newest(rows: Sequence[Row], model: str) -> list[Row]:
+def _newest(rows: Sequence[VersionRow], model: str) -> list[VersionRow]:
     theirs = [row for row in rows if row.model == model]
     return [
         row
@@ -119,7 +119,7 @@ def _newest(rows: Sequence[Row], model: str) -> list[Row]:
     ]
 
 
-def _state(row: Row) -> str:
+def _state(row: VersionRow) -> str:
     colour = {CHAMPION: "bold green", CHALLENGER: "yellow"}.get(row.state)
     state = f"[{colour}]{row.state}[/{colour}]" if colour else row.state
     by = f"\nby {escape(row.decided_by[:20])}" if row.decided_by else ""
@@ -127,5 +127,5 @@ def _state(row: Row) -> str:
     return f"{state}{word}\n{row.since:%Y-%m-%d %H:%M}{by}"
 
 
-def _words(row: Row) -> str:
+def _words(row: VersionRow) -> str:
     return "\n".join(escape(each) for each in (row.candidate, row.measured, row.reason) if each)

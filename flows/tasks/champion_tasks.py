@@ -9,9 +9,10 @@ from prefect.artifacts import create_markdown_artifact
 from flows.tasks.training_tasks import IO
 from sensei.events.log import open_log
 from sensei.settings import Settings
-from training.release import ledger, reconcile as reconciliation, manual_promotion
+from training.release import ledger, manual_promotion
+from training.release import reconcile as reconciliation
+from training.release.manual_promotion import ManualPromotion
 from training.tracking.registry import Registry
-from training.release.manual_promotion import Overruled
 
 
 @task(name="reconcile", **IO)
@@ -44,7 +45,7 @@ def number_of(settings: Settings, model: str, version: str) -> str:
 @task(name="promote version", **IO)
 def promote_version(
     settings: Settings, model: str, version: str, name: str, reason: str
-) -> Overruled:
+) -> ManualPromotion:
     """Make a version champion because a person says so."""
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
@@ -55,7 +56,7 @@ def promote_version(
 
 
 @task(name="roll back", **IO)
-def roll_back(settings: Settings, models: Sequence[str], name: str, reason: str) -> Overruled:
+def roll_back(settings: Settings, models: Sequence[str], name: str, reason: str) -> ManualPromotion:
     """Make the champions before the present ones champions again."""
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
@@ -63,7 +64,7 @@ def roll_back(settings: Settings, models: Sequence[str], name: str, reason: str)
     return manual_promotion.roll_back(log, registry, settings.bundles, models, name, reason, now)
 
 
-def publish(changed: Overruled, name: str, reason: str, bento: str) -> None:
+def publish(changed: ManualPromotion, name: str, reason: str, bento: str) -> None:
     """Say in the Prefect UI what a person changed."""
     lines = [str(changed) + ".", f"Decided by {name}" + (f": {reason}" if reason else ".")]
     lines.append(f"Bundle `{changed.bundle}`, Bento `{bento}`.")

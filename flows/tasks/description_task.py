@@ -7,10 +7,10 @@ from prefect import get_run_logger, task
 from flows.tasks.release_tasks import Registered
 from flows.tasks.training_tasks import IO, Features, Validation
 from sensei.settings import Settings
-from training.reports import version_page
-from training.release.gate import Decision
-from training.tracking.registry import Registry
 from training.evaluation.result import Result
+from training.release.gate import Decision
+from training.reports import version_page
+from training.tracking.registry import Registry
 
 
 @task(name="version pages", **IO)
@@ -32,7 +32,7 @@ def describe_versions(
     }
     for model, decision in decisions.items():
         version, made = registered.versions[model], registered.made[model]
-        place = version_page.Place(
+        place = version_page.VersionLocation(
             version,
             champions.get(model),
             registered.run_id,

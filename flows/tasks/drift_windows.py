@@ -7,27 +7,27 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from features.corpus import statistics as corpus
 from features.batch import examples
-from features.corpus.daily_counts import Daily
-from features.events import encode
-from features.corpus.catalogue_features import Outline
+from features.corpus import statistics as corpus
+from features.corpus.catalogue_features import CatalogueFeatures
+from features.corpus.daily_counts import DailyCounts
 from features.corpus.statistics import Statistics
+from features.events import encode
 from monitoring.drift.windows import last_of_each, next_topic_window, success_window
 from sensei import curriculum
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
 from sensei.events.log import Log as Interactions
-from training.data.dataset import Prepared
+from training.data.dataset import Dataset
+from training.data.shards import Log
+from training.release.bundle_predictor import answers_of
+from training.scores import Predict
 from training.tracking.drift_reference import load_reference
 from training.tracking.registry import Registry
-from training.scores import Predict
-from training.release.bundle_predictor import answers_of
-from training.data.shards import Log
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedLog:
     """A log that windows are read from, with all that a model reads beside it.
 
     Attributes:
@@ -37,18 +37,20 @@ class Observed:
     """
 
     log: Log
-    daily: Daily
-    outline: Outline
+    daily: DailyCounts
+    outline: CatalogueFeatures
 
     @classmethod
-    def until(cls, interactions: Interactions, end: datetime) -> "Observed":
+    def until(cls, interactions: Interactions, end: datetime) -> "ObservedLog":
         """All valid interactions before a moment."""
         events = encode(interactions.read(until=end))
-        daily = Daily.of(events, np.ones(len(events), bool))
-        return cls((events,), daily, Outline.of(curriculum.read(interactions.engine).topics))
+        daily = DailyCounts.of(events, np.ones(len(events), bool))
+        return cls(
+            (events,), daily, CatalogueFeatures.of(curriculum.read(interactions.engine).topics)
+        )
 
     @classmethod
-    def prepared(cls, prepared: Prepared) -> "Observed":
+    def prepared(cls, prepared: Dataset) -> "ObservedLog":
         """What a training run read."""
         return cls(prepared.log, prepared.census.daily, prepared.test.outline)
 
@@ -83,7 +85,7 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class Windows:
+class DriftWindows:
     """Two windows to compare, and what the second one is, in words."""
 
     current: pd.DataFrame
@@ -92,8 +94,8 @@ class Windows:
 
 
 def windows(
-    observed: Observed, champion: Bundle | None, registry: Registry, end: datetime, days: int
-) -> Windows:
+    observed: ObservedLog, champion: Bundle | None, registry: Registry, end: datetime, days: int
+) -> DriftWindows:
     """The last days as the champion reads and answers them, and its own reference.
 
     Without a champion, or for a model whose version has no reference, the days before take its
@@ -104,7 +106,7 @@ def windows(
     earlier = f"the {days} days before"
     if champion is None:
         against = f"{earlier} (no champion served yet)"
-        return Windows(observed.inputs(*last), observed.inputs(*before), against)
+        return DriftWindows(observed.inputs(*last), observed.inputs(*before), against)
     current, reference = [], []
     own: list[str] = []
     other: list[str] = []
@@ -118,11 +120,11 @@ def windows(
     against = f"the training window of {' and '.join(own)}" if own else earlier
     if own and other:
         against += f" ({earlier} for {' and '.join(other)})"
-    return Windows(_beside(current), _beside(reference), against)
+    return DriftWindows(_beside(current), _beside(reference), against)
 
 
 def references(
-    observed: Observed,
+    observed: ObservedLog,
     trained: Mapping[str, tuple[Statistics, Predict, int]],
     days: int,
 ) -> dict[str, pd.DataFrame]:

@@ -10,18 +10,18 @@ from sensei.bundle.bundle_format import Bundle
 from sensei.errors import IncompatibleBundle
 from sensei.events.log import open_log
 from sensei.settings import Settings
-from training.release.export import Exported
-from training.release.network_checks import fitness
-from training.release.gate import Decision, judge
+from training.evaluation.result import EvaluationEvidence
 from training.release.champion_comparison import decide_all
-from training.evaluation.result import Evidence
+from training.release.export import Exported
+from training.release.gate import Decision, judge
+from training.release.network_checks import fitness
 
 
 @task(name="gate", **IN_MEMORY)
 def gate(
     settings: Settings,
     features: Features,
-    evidence: Evidence,
+    evidence: EvaluationEvidence,
     exported: Mapping[str, Exported],
     seed: int,
 ) -> dict[str, Decision]:

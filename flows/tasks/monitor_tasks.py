@@ -11,27 +11,27 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 from prefect.settings import get_current_settings
 
-from features.history import FOLD_VERSION
 from features.corpus.statistics import Statistics
+from features.history import FOLD_VERSION
 from flows.presentation.monitoring_summary import follows, markdown
-from flows.tasks.report_tasks import Compared
+from flows.tasks.drift_windows import ObservedLog
+from flows.tasks.report_tasks import DriftComparison
 from flows.tasks.training_tasks import IN_MEMORY, IO
-from flows.tasks.drift_windows import Observed
+from monitoring.ab_test_verdict import follow
 from monitoring.alarms import Alarm, alarms
 from monitoring.cooldown import due
+from monitoring.drift.windows import window_end
 from monitoring.monitor import figures
 from monitoring.outcomes import read_outcomes
 from monitoring.skew import Skew, compare
-from monitoring.ab_test_verdict import follow
-from monitoring.drift.windows import window_end
+from sensei.ab_test_state import current
+from sensei.app_state import ALARMED, MONITORED
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
 from sensei.errors import IncompatibleBundle
-from sensei.app_state import ALARMED, MONITORED
 from sensei.events.log import open_log
 from sensei.settings import Settings
 from sensei.storage.tables import to_microseconds
-from sensei.ab_test_state import current
 
 HOUR = 3_600_000_000
 
@@ -50,7 +50,7 @@ def read_end(settings: Settings, as_of: datetime | None) -> datetime:
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerOutcomes:
     """What became of the answers of the last days, and of those of the windows before."""
 
     current: pd.DataFrame
@@ -58,7 +58,7 @@ class Answers:
 
 
 @task(name="read outcomes", **IO)
-def read_answers(settings: Settings, end: datetime) -> Answers:
+def read_answers(settings: Settings, end: datetime) -> AnswerOutcomes:
     """The answers of the last days, with what the learners then did; and those before."""
     span = settings.drift_days * DAY
     stop = to_microseconds(end)
@@ -70,11 +70,11 @@ def read_answers(settings: Settings, end: datetime) -> Answers:
     get_run_logger().info(
         "Outcomes: of %s answers, and of %s before", f"{len(current):,}", f"{len(before):,}"
     )
-    return Answers(current, before)
+    return AnswerOutcomes(current, before)
 
 
 @task(name="compare inputs", **IO, **IN_MEMORY)
-def compare_inputs(settings: Settings, answers: Answers, end: datetime) -> Skew:
+def compare_inputs(settings: Settings, answers: AnswerOutcomes, end: datetime) -> Skew:
     """Whether serving read what training reads for the same moments."""
     tables = {}
     for digest in answers.current["bundle"].dropna().unique():
@@ -95,13 +95,13 @@ def compare_inputs(settings: Settings, answers: Answers, end: datetime) -> Skew:
 
 
 @task(name="observe the log", **IO)
-def observe(settings: Settings, end: datetime) -> Observed | None:
+def observe(settings: Settings, end: datetime) -> ObservedLog | None:
     """All events before a moment; None where there is none."""
     log = open_log(settings.log_url)
     if log.is_empty():
         get_run_logger().info("Drift: the log is empty")
         return None
-    return Observed.until(log, end)
+    return ObservedLog.until(log, end)
 
 
 @task(name="follow the trial", **IO)
@@ -118,7 +118,7 @@ def follow_trial(settings: Settings, end: datetime) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class Concluded:
+class MonitorFindings:
     """What was found, as it is stored and shown, and what of it is an alarm."""
 
     found: dict[str, Any]
@@ -128,12 +128,12 @@ class Concluded:
 @task(name="conclude", **IN_MEMORY)
 def conclude(
     settings: Settings,
-    answers: Answers,
-    drift: Compared | None,
+    answers: AnswerOutcomes,
+    drift: DriftComparison | None,
     skew: Skew,
     trial: dict[str, Any] | None,
     end: datetime,
-) -> Concluded:
+) -> MonitorFindings:
     """Make figures and alarms of it all."""
     stop = to_microseconds(end)
     found = figures(answers.current, stop - settings.drift_days * DAY, stop, settings.seed)
@@ -155,10 +155,10 @@ def conclude(
         "trial": trial,
         "alarms": [alarm.sentence for alarm in alarming],
     }
-    return Concluded(found, alarming)
+    return MonitorFindings(found, alarming)
 
 
-def _drift(compared: Compared) -> dict[str, Any]:
+def _drift(compared: DriftComparison) -> dict[str, Any]:
     drift, report = compared.drift, compared.report
     return {
         "score": drift.score,
@@ -173,7 +173,7 @@ def _drift(compared: Compared) -> dict[str, Any]:
 
 
 @task(name="give the alarm", **IO)
-def give_alarm(settings: Settings, concluded: Concluded, end: datetime) -> dict[str, Any]:
+def give_alarm(settings: Settings, concluded: MonitorFindings, end: datetime) -> dict[str, Any]:
     """Store what was found, show it, and emit the events that are due.
 
     Without a server nobody would hear an event, so none is emitted and none counts as emitted.

@@ -13,26 +13,26 @@ from prefect import get_run_logger, task
 
 from features.history import FOLD_VERSION
 from flows.tasks.training_tasks import IN_MEMORY, IO, Features, Validation
+from sensei.app_state import DEMO
 from sensei.bundle import bundle_format
 from sensei.bundle.bundle_format import Manifest, ModelEntry
-from sensei.app_state import DEMO
 from sensei.events.log import open_log
 from sensei.settings import Settings
-from training.release import bundles
-from training.reports import run_description
 from training.candidates import Candidate, Candidates
-from training.reports.model_card import Made, card, short
 from training.code_version import code_version
+from training.data.batching import BatchFeed
+from training.evaluation.result import EvaluationEvidence, Result
+from training.release import bundles
 from training.release.export import Exported
 from training.release.export import export as to_serving
-from training.data.batching import Feed
 from training.release.gate import Decision
-from training.release.ledger import Move
-from training.reports.evaluation_figures import draw
+from training.release.ledger import PlannedPromotion
 from training.release.promote import promote
+from training.reports import run_description
+from training.reports.evaluation_figures import draw
+from training.reports.model_card import Provenance, card, short
 from training.tracking.registry import BUNDLE, Registry
-from training.evaluation.result import Evidence, Result
-from training.tracking.run_logging import Contest, Dataset, log_candidates
+from training.tracking.run_logging import DatasetSummary, ModelSelection, log_candidates
 
 KEPT_BUNDLES = 20
 """Of versions that never became champion."""
@@ -44,13 +44,13 @@ def export(features: Features, candidates: Mapping[str, Candidate]) -> dict[str,
     exported = {}
     for model, candidate in candidates.items():
         rows = features.parts(model).test
-        exported[model] = to_serving(candidate.network, Feed(rows, model))
+        exported[model] = to_serving(candidate.network, BatchFeed(rows, model))
         parity = exported[model].parity
         get_run_logger().info("Export: %s answers within %.1e of Keras", model, parity)
     return exported
 
 
-def chosen(candidates: Candidates, evidence: Evidence) -> dict[str, Candidate]:
+def chosen(candidates: Candidates, evidence: EvaluationEvidence) -> dict[str, Candidate]:
     """Model -> the candidate that was chosen on validation."""
     found = {}
     if evidence.chosen.recommendation:
@@ -67,7 +67,7 @@ class Registered:
     experiment_id: str
     run_id: str
     versions: dict[str, str]
-    made: dict[str, Made]
+    made: dict[str, Provenance]
 
     def page(self, port: int) -> str:
         """Address of the run's page while `mlflow ui` listens on a port of this machine."""
@@ -80,7 +80,7 @@ def register(
     validation: Validation,
     features: Features,
     candidates: Candidates,
-    evidence: Evidence,
+    evidence: EvaluationEvidence,
     result: Result,
     exported: Mapping[str, Exported],
     parameters: Mapping[str, Any],
@@ -89,8 +89,10 @@ def register(
     get_run_logger().info("Register: MLflow stores run, plots and models")
     registry = Registry(settings.tracking_uri, settings.artifacts)
     pieces = pq.ParquetFile(validation.path).iter_batches()
-    dataset = Dataset.of((piece.to_pandas() for piece in pieces), "valid_interactions")
-    contests = run_description.contests(candidates, evidence.tested, evidence.chosen, features.prepared.kind)
+    dataset = DatasetSummary.of((piece.to_pandas() for piece in pieces), "valid_interactions")
+    contests = run_description.contests(
+        candidates, evidence.tested, evidence.chosen, features.prepared.kind
+    )
     with TemporaryDirectory() as folder:
         draw(Path(folder), candidates.curves, evidence, result)
         name = f"train {dataset.last:%Y-%m-%d}"
@@ -121,14 +123,14 @@ def register(
 
 
 def _made(
-    contest: Contest,
+    contest: ModelSelection,
     exported: Exported,
-    dataset: Dataset,
+    dataset: DatasetSummary,
     demo: bool,
     parameters: Mapping[str, Any],
-) -> Made:
+) -> Provenance:
     chosen, code = contest.candidates[contest.chosen], code_version()
-    return Made(
+    return Provenance(
         model=contest.model,
         description=chosen.description,
         epochs=max(map(len, chosen.curves.values()), default=0),
@@ -155,7 +157,7 @@ def promote_versions(
         Digest of the bundle that serves; None where nothing passed.
     """
     moves = [
-        Move(model, champions.get(model), registered.versions[model], _reason(decision))
+        PlannedPromotion(model, champions.get(model), registered.versions[model], _reason(decision))
         for model, decision in decisions.items()
         if decision.promote
     ]

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from prefect import get_run_logger, task
 
+from flows.tasks.drift_windows import ObservedLog, references, windows
 from flows.tasks.release_tasks import Registered, trained_until
 from flows.tasks.training_tasks import IN_MEMORY, IO, Features, Validation
-from flows.tasks.drift_windows import Observed, references, windows
 from monitoring.drift.drift_score import Drift, measure_drift, unlinked
 from monitoring.drift.report import DriftReport, write_report
 from sensei.bundle.bundle_format import Bundle
@@ -19,7 +19,7 @@ from training.tracking.registry import Registry
 
 
 @dataclass(frozen=True)
-class Compared:
+class DriftComparison:
     """How the last days differ, from what, and where that is reported."""
 
     drift: Drift
@@ -35,7 +35,7 @@ def keep_references(
     registered: Registered,
 ) -> None:
     """Store with each version how its inputs and answers were distributed when it was trained."""
-    observed = Observed.prepared(features.prepared)
+    observed = ObservedLog.prepared(features.prepared)
     trained = {
         model: (features.parts(model).statistics, each.predict, trained_until(features, model))
         for model, each in candidates.items()
@@ -49,8 +49,8 @@ def keep_references(
 
 @task(name="drift report", **IO, **IN_MEMORY)
 def report_drift(
-    settings: Settings, champion: Bundle | None, observed: Observed, end: datetime
-) -> Compared:
+    settings: Settings, champion: Bundle | None, observed: ObservedLog, end: datetime
+) -> DriftComparison:
     """Compare the last days with what the champion was trained on, one row a learner.
 
     Args:
@@ -73,7 +73,7 @@ def report_drift(
         settings.kept_reports,
     )
     get_run_logger().info("Drift: score %.2f against %s", drift.score, found.against)
-    return Compared(drift, found.against, report)
+    return DriftComparison(drift, found.against, report)
 
 
 @task(name="keep reports", **IO, **IN_MEMORY)

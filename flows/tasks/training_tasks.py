@@ -13,9 +13,9 @@ import pandas as pd
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from expectations.outcome import RunBaseline, by_expectation, refuse
 from expectations.validate import validate_features, validate_interactions
-from expectations.outcome import Facts, by_expectation, refuse
-from features.corpus.catalogue_features import Outline
+from features.corpus.catalogue_features import CatalogueFeatures
 from flows.local.local_log import refuse_empty
 from flows.tasks.run_folders import keep_newest
 from sensei import curriculum
@@ -25,14 +25,14 @@ from sensei.events.log import open_log
 from sensei.settings import Settings
 from training.candidates import Candidates, train_again, train_candidates
 from training.code_version import code_version
-from training.evaluation.protocol import choose, measure
-from training.release.export import import_tensorflow
-from training.data.dataset import Parts, Prepared, prepare_log
-from training.recipes import EFFORTS
-from training.evaluation.result import Evidence, Result, result_of
+from training.data.dataset import Dataset, Splits, prepare_log
 from training.data.shards import BATCH_ROWS, read_log
 from training.data.splits import by_learner
 from training.data.time_split import by_time
+from training.evaluation.protocol import choose, measure
+from training.evaluation.result import EvaluationEvidence, Result, result_of
+from training.recipes import EFFORTS
+from training.release.export import import_tensorflow
 
 KEPT_RUNS = 3
 """Newest run folders that stay, for the cache; those that a run uses stay besides."""
@@ -68,7 +68,7 @@ IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE}
 
 
 @dataclass(frozen=True)
-class Moment:
+class RunSnapshot:
     """What a run reads: the log up to `as_of` (excluded, UTC), at one revision, by one code."""
 
     as_of: datetime
@@ -99,14 +99,14 @@ class Validation:
 
 
 @task(name="read the moment", **IO)
-def read_moment(settings: Settings, as_of: datetime | None) -> Moment:
+def read_moment(settings: Settings, as_of: datetime | None) -> RunSnapshot:
     """Fix what this run reads; the window ends after the log's last event unless told."""
     log = open_log(settings.log_url)
     refuse_empty(log)
     last = log.last_event()
     assert last is not None, "an interaction has a time"
     end = (as_of or last + timedelta(microseconds=1)).astimezone(UTC)
-    return Moment(end, str(log.log_revision()), code_version().digest)
+    return RunSnapshot(end, str(log.log_revision()), code_version().digest)
 
 
 def _cache_key(step: str) -> Any:
@@ -128,7 +128,7 @@ def cached(step: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 
 @task(name="extract", **IO, persist_result=True, cache_key_fn=_cache_key("extract"))
-def extract(settings: Settings, moment: Moment) -> Path:
+def extract(settings: Settings, moment: RunSnapshot) -> Path:
     """Write the valid interactions up to the moment into a Parquet file."""
     frame = open_log(settings.log_url).read(until=moment.as_of)
     folder = moment.folder(settings)
@@ -148,7 +148,7 @@ def _write_parquet(frame: pd.DataFrame, path: Path, **options: Any) -> None:
 
 
 @task(name="validate", **IO, persist_result=True, cache_key_fn=_cache_key("validate"))
-def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
+def validate(settings: Settings, moment: RunSnapshot, extracted: Path) -> Validation:
     """Hold the rows against the suite; quarantine the bad ones; stop where they are too many."""
     logger = get_run_logger()
     logger.info("Validate: Great Expectations reads the rows")
@@ -159,7 +159,7 @@ def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
     validated = validate_interactions(
         frame,
         catalogue,
-        Facts.from_json(known) if known else None,
+        RunBaseline.from_json(known) if known else None,
         moment.as_of,
         settings.reports / "data_docs",
         settings.kept_reports,
@@ -185,10 +185,10 @@ def validate(settings: Settings, moment: Moment, extracted: Path) -> Validation:
 class Features:
     """The log and the examples of every part, and the page that says what inputs they hold."""
 
-    prepared: Prepared
+    prepared: Dataset
     docs: Path
 
-    def parts(self, model: str) -> Parts:
+    def parts(self, model: str) -> Splits:
         """Targets and statistics of a model, `recommendation` or `difficulty`."""
         attempts = self.prepared.attempts if model == "difficulty" else None
         return attempts or self.prepared
@@ -196,7 +196,7 @@ class Features:
 
 @task(name="features")
 def build_features(
-    settings: Settings, moment: Moment, validation: Validation, window_days: int, split: str
+    settings: Settings, moment: RunSnapshot, validation: Validation, window_days: int, split: str
 ) -> Features:
     """Fold every learner's history into as-of inputs; targets lie inside the window."""
     logger = get_run_logger()
@@ -205,7 +205,7 @@ def build_features(
     start = end - window_days * DAY
     rule = by_time(log, start, end, fresh=True) if split == "time" else by_learner(log, start, end)
     catalogue = curriculum.read(open_log(settings.log_url).engine).topics
-    prepared = prepare_log(log, rule, Outline.of(catalogue))
+    prepared = prepare_log(log, rule, CatalogueFeatures.of(catalogue))
     docs = validate_features(
         prepared.extremes(),
         moment.as_of,
@@ -257,7 +257,7 @@ def train(features: Features, seed: int, effort: str, models: Sequence[str] | No
 @task(name="evaluate", **IN_MEMORY)
 def evaluate(
     features: Features, trained: Trained, split: str, seed: int, effort: str
-) -> tuple[Evidence, Result]:
+) -> tuple[EvaluationEvidence, Result]:
     """Choose on the validation part, then measure everything on the test part."""
     prepared = features.prepared
     get_run_logger().info("Evaluate: ranking all topics for %s targets", f"{len(prepared.test):,}")
@@ -266,5 +266,5 @@ def evaluate(
     tested = measure(trained.candidates, prepared, "test", trained.again)
     names = " and ".join(name for name in (chosen.recommendation, chosen.difficulty) if name)
     get_run_logger().info("Evaluate: chosen on validation: %s", names)
-    evidence = Evidence(chosen, validated, tested)
+    evidence = EvaluationEvidence(chosen, validated, tested)
     return evidence, result_of(split, seed, EFFORTS[effort], prepared, evidence)

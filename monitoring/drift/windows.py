@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.batch import Examples
-from features.events import Events
 from features.corpus.popularity import slots_by_topic
+from features.events import Events
 from features.learner_state import LEARNING, PRACTICE, QUIZ
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS, Input
 

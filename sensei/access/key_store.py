@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine, insert, select, update
 
-from sensei.privacy import audit_log
-from sensei.storage import database
-from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.access.keys import PREFIX, ROLES, Key
+from sensei.errors import InvalidInput, StorageUnavailable
+from sensei.privacy import audit_log
 from sensei.privacy.suppression import Revocation, add_entries
+from sensei.storage import database
 from sensei.storage.tables import ApiKey
 
 HAD_KEYS = "had-keys"
@@ -69,7 +69,7 @@ def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key,
     shown = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
     digest = sha256(shown.encode()).hexdigest()
     key = Key(key_id, role, digest, now or datetime.now(UTC))
-    with database.writing(engine) as connection:
+    with database.write_transaction(engine) as connection:
         row = {"key_id": key_id, "role": role, "digest": digest, "created_at": key.created_at}
         connection.execute(insert(ApiKey).values(**row))
         audit_log.record(connection, audit_log.KEY_CREATED, key=key_id, role=role)
@@ -94,7 +94,7 @@ def revoke(
         StorageUnavailable: nothing was written.
     """
     now = now or datetime.now(UTC)
-    with database.writing(engine) as connection:
+    with database.write_transaction(engine) as connection:
         named = update(ApiKey).where(ApiKey.key_id == key_id, ApiKey.revoked_at.is_(None))
         changed = connection.execute(named.values(revoked_at=now)).rowcount
         if changed:
@@ -120,6 +120,6 @@ def read(engine: Engine) -> Sequence[Key]:
         ApiKey.created_at,
         ApiKey.revoked_at,
     )
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         rows = connection.execute(select(*columns).order_by(ApiKey.created_at, ApiKey.key_id))
         return [Key(*row) for row in rows]

@@ -20,9 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sensei.contracts import EVENT_INPUTS
-from sensei.errors import IncompatibleBundle, InvalidInput, StorageUnavailable
-from sensei.bundle.runtime import Runner
 from sensei.bundle.manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -31,13 +28,16 @@ from sensei.bundle.manifest import (
     ModelEntry,
     expect,
 )
+from sensei.bundle.runtime import Runner
+from sensei.contracts import EVENT_INPUTS
+from sensei.errors import IncompatibleBundle, InvalidInput, StorageUnavailable
 
-__all__ = ["Bundle", "Manifest", "ModelEntry", "Network", "write"]
+__all__ = ["Bundle", "LiteRtNetwork", "Manifest", "ModelEntry", "write"]
 
 Arrays = dict[str, NDArray[Any]]
 
 
-class Network(NamedTuple):
+class LiteRtNetwork(NamedTuple):
     """A model's LiteRT files: what answers, and what advances its hidden state, if it has one."""
 
     read: bytes
@@ -47,7 +47,7 @@ class Network(NamedTuple):
 def write(
     folder: Path,
     manifest: Manifest,
-    models: Mapping[str, Network],
+    models: Mapping[str, LiteRtNetwork],
     statistics: Mapping[str, Mapping[str, NDArray[Any]]],
 ) -> Path:
     """Write a bundle under its digest, whole or not at all.
@@ -123,12 +123,12 @@ class Bundle:
         self.digest = digest
         self.manifest = manifest
         self.statistics: dict[str, Arrays] = {}
-        self.networks: dict[str, Network] = {}
+        self.networks: dict[str, LiteRtNetwork] = {}
         self._runners: dict[str, Runner] = {}
         self._steps: dict[str, Runner] = {}
         for name, entry in manifest.models.items():
             step = contents[entry.step] if entry.step else None
-            self.networks[name] = Network(contents[entry.file], step)
+            self.networks[name] = LiteRtNetwork(contents[entry.file], step)
             expect("state of " + name, entry.state, entry.inputs.get("state", 0))
             if step is not None:
                 self._steps[name] = advancing = Runner(step)

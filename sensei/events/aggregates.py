@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from sensei.storage import database
 from sensei.contracts import DAY, LEARNING_KINDS
+from sensei.storage import database
 
 
 def learned_between(
@@ -81,5 +81,5 @@ def _learned(engine: Engine, where: str, **given: int) -> list[tuple[int, int, i
 
 
 def _rows(engine: Engine, query: str, **given: int | str) -> list[Any]:
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         return [tuple(row) for row in connection.execute(text(query), given)]

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Engine
 
-from sensei.storage import database
-from sensei.events import event_ids, rules
-from sensei.privacy import tombstones
 from sensei.errors import ConflictingEvent, InvalidBatch, InvalidInput, LearnerErased
+from sensei.events import event_ids, rules
 from sensei.events.interaction import Interaction, parse
+from sensei.privacy import tombstones
+from sensei.storage import database
 from sensei.storage.revisions import conflict, raise_revisions, signs
 from sensei.storage.tables import to_microseconds
 
 
-class Row(NamedTuple):
+class EventRow(NamedTuple):
     """A checked event as the log holds it; `timestamp` in microseconds since 1970."""
 
     event_id: str
@@ -35,15 +35,15 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Entry:
+class PendingRow:
     """A row to record; `stamped`: its time is the server's, so a repeat may bear another."""
 
-    row: Row
+    row: EventRow
     stamped: bool = False
 
 
 @dataclass(frozen=True)
-class Recorded:
+class AppendResult:
     """A submission as the log holds it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Recorded:
         is_new: for every row, if this write added it to the log.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[EventRow, ...]
     is_new: tuple[bool, ...]
 
     @property
@@ -60,10 +60,10 @@ class Recorded:
         return sum(self.is_new)
 
 
-_NAMES = ", ".join(Row._fields)
+_NAMES = ", ".join(EventRow._fields)
 
 
-def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) -> list[Entry]:
+def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) -> list[PendingRow]:
     """Check events that came together.
 
     An event without a time gets `now`. One without an id gets an id derived from what it says, as
@@ -73,7 +73,7 @@ def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) ->
         InvalidBatch: an event breaks a rule; all that do are listed.
     """
     until, found, bad = rules.latest(now), [], {}
-    seen: Counter[Row] = Counter()
+    seen: Counter[EventRow] = Counter()
     for place, event in enumerate(events):
         try:
             stamped = not isinstance(event, Interaction) and _object(event).get("timestamp") is None
@@ -83,7 +83,7 @@ def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) ->
         except InvalidInput as error:
             bad[place] = str(error)
         else:
-            found.append(Entry(_row(checked, stamped, seen), stamped))
+            found.append(PendingRow(_row(checked, stamped, seen), stamped))
     if bad:
         raise InvalidBatch(bad)
     return found
@@ -95,9 +95,9 @@ def _object(event: object) -> Mapping[str, Any]:
     return event
 
 
-def _row(event: Interaction, stamped: bool, seen: Counter[Row]) -> Row:
+def _row(event: Interaction, stamped: bool, seen: Counter[EventRow]) -> EventRow:
     details = rules.check_metadata(event.metadata)
-    row = Row(
+    row = EventRow(
         event.event_id or "",
         event.user_id,
         event.interaction_type,
@@ -120,8 +120,8 @@ def _row(event: Interaction, stamped: bool, seen: Counter[Row]) -> Row:
 
 
 def record(
-    engine: Engine, submissions: Sequence[Sequence[Entry]], now: datetime
-) -> list[Recorded | ConflictingEvent | LearnerErased]:
+    engine: Engine, submissions: Sequence[Sequence[PendingRow]], now: datetime
+) -> list[AppendResult | ConflictingEvent | LearnerErased]:
     """Record several submissions, each all or none, in one transaction where that is possible.
 
     Args:
@@ -144,20 +144,20 @@ def record(
         else:
             rows, is_new = iter(recorded.rows), iter(recorded.is_new)
             sizes = [len(submission) for submission in submissions]
-            return [Recorded((*islice(rows, n),), (*islice(is_new, n),)) for n in sizes]
+            return [AppendResult((*islice(rows, n),), (*islice(is_new, n),)) for n in sizes]
     return [_alone(engine, each, now) for each in submissions]
 
 
 def _alone(
-    engine: Engine, submission: Sequence[Entry], now: datetime
-) -> Recorded | ConflictingEvent | LearnerErased:
+    engine: Engine, submission: Sequence[PendingRow], now: datetime
+) -> AppendResult | ConflictingEvent | LearnerErased:
     try:
         return append(engine, submission, now)
     except (ConflictingEvent, LearnerErased) as error:
         return error
 
 
-def append(engine: Engine, submission: Sequence[Entry], now: datetime) -> Recorded:
+def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> AppendResult:
     """Append events in one transaction, all or none; those that are there already are left.
 
     Raises:
@@ -167,8 +167,8 @@ def append(engine: Engine, submission: Sequence[Entry], now: datetime) -> Record
     """
     rows = tuple(entry.row for entry in submission)
     if not rows:
-        return Recorded((), ())
-    with database.writing(engine) as connection:
+        return AppendResult((), ())
+    with database.write_transaction(engine) as connection:
         learners = {row.user_id for row in rows}
         tombstones.refuse_erased(connection, learners)
         # Before the rows: on PostgreSQL that locks the learners, in an order all writers keep.
@@ -179,21 +179,21 @@ def append(engine: Engine, submission: Sequence[Entry], now: datetime) -> Record
             rows, is_new = tuple(row for _, row in stored), _added([i for i, _ in stored], inserted)
         if not inserted:  # nothing new: no revision may rise
             connection.get_transaction().rollback()  # type: ignore[union-attr]
-    return Recorded(rows, is_new)
+    return AppendResult(rows, is_new)
 
 
-def _insert(connection: Connection, rows: Sequence[Row], now: datetime) -> int:
+def _insert(connection: Connection, rows: Sequence[EventRow], now: datetime) -> int:
     cursor = connection.connection.cursor()
     cursor.executemany(
         f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608 - names are ours
-        f"VALUES ({signs(connection, len(Row._fields))}, {to_microseconds(now)}) "
+        f"VALUES ({signs(connection, len(EventRow._fields))}, {to_microseconds(now)}) "
         "ON CONFLICT (user_id, event_id) DO NOTHING",
         rows,
     )
     return int(cursor.rowcount)
 
 
-def _stored(connection: Connection, entry: Entry) -> tuple[int, Row]:
+def _stored(connection: Connection, entry: PendingRow) -> tuple[int, EventRow]:
     """Key and row that the log holds under the entry's id; the row must say the same."""
     cursor, sign = connection.connection.cursor(), signs(connection, 1)
     cursor.execute(
@@ -201,7 +201,7 @@ def _stored(connection: Connection, entry: Entry) -> tuple[int, Row]:
         (entry.row.user_id, entry.row.event_id),
     )
     key, *values = cast("Sequence[Any]", cursor.fetchone())
-    stored = Row._make(values)
+    stored = EventRow._make(values)
     sent = entry.row._replace(timestamp=stored.timestamp) if entry.stamped else entry.row
     if sent != stored:
         raise ConflictingEvent(conflict(sent.event_id))

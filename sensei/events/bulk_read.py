@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 from sqlalchemy import Engine
 
-from sensei.storage import database
 from sensei.events.rules_arrow import CANONICAL
+from sensei.storage import database
 
 LARGE = 50_000
 """SQLite: from so many rows on a reader of its own pays; starting it takes a fifth of a second."""
@@ -70,7 +70,7 @@ def read(engine: Engine, columns: Sequence[str], where: str, large: int = LARGE)
 
 
 def _greatest_id(engine: Engine) -> int:
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         found = connection.exec_driver_sql("SELECT MAX(id) FROM user_interactions").scalar()
     return found or 0
 
@@ -87,7 +87,7 @@ def fetch(engine: Engine, query: str, schema: pa.Schema) -> pa.Table:
         StorageUnavailable: the database cannot be read.
     """
     batches = []
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         cursor = connection.connection.cursor()
         cursor.execute(query)
         while rows := cursor.fetchmany(_CHUNK):

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from sensei.events import rules
-from sensei.events.rules_arrow import BadRow
 from sensei.contracts import CONTRACT_COLUMNS, REQUIRED_COLUMNS
 from sensei.errors import InvalidInput
+from sensei.events import rules
+from sensei.events.rules_arrow import BadRow
 
 BATCH = 50_000
 """Rows a batch: one transaction each, so that other writers wait a moment only."""
@@ -41,7 +41,7 @@ _OTHER = "binary data; save it as CSV, JSON Lines or Parquet"
 
 
 @dataclass(frozen=True)
-class Part:
+class FileBatch:
     """Some rows with the contract's column names; and lines that are no rows at all."""
 
     table: pa.Table
@@ -60,7 +60,7 @@ def size(path: Path) -> int:
     return path.stat().st_size
 
 
-def read(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+def read(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
     """Read a file.
 
     Args:
@@ -160,7 +160,7 @@ def _expected(ours: str) -> bool:
     return ours in CONTRACT_COLUMNS or ours.startswith(KEPT)
 
 
-def _parquet(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+def _parquet(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
     with pyarrow.parquet.ParquetFile(path) as file:
         kept = names(path, file.schema_arrow.names, mapping)
         rows = 0
@@ -169,10 +169,10 @@ def _parquet(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
             rows += batch.num_rows
             table = pa.Table.from_batches([batch])
             renamed = table.rename_columns([kept[name] for name in table.column_names])
-            yield Part(renamed, size(path) * rows // file.metadata.num_rows)
+            yield FileBatch(renamed, size(path) * rows // file.metadata.num_rows)
 
 
-def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
     kept = names(path, _header(path), mapping)
     bad: list[BadRow] = []
 
@@ -199,10 +199,10 @@ def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
         )
         for batch in reader:
             renamed = pa.Table.from_batches([batch]).rename_columns(list(kept.values()))
-            yield Part(renamed, file.tell(), bad.copy())
+            yield FileBatch(renamed, file.tell(), bad.copy())
             bad.clear()
     if bad:  # the reader gives no batch for lines of which none is a row
-        yield Part(_no_rows(), size(path), bad)
+        yield FileBatch(_no_rows(), size(path), bad)
 
 
 def _header(path: Path) -> list[str]:
@@ -214,10 +214,10 @@ def _no_rows() -> pa.Table:
     return pa.table({name: pa.nulls(0) for name in CONTRACT_COLUMNS})
 
 
-def _json(path: Path, mapping: Mapping[str, str]) -> Iterator[Part]:
+def _json(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
     with path.open("rb") as file:
         for rows, bad in _objects(file):
-            yield Part(_json_table(path, mapping, rows), file.tell(), bad)
+            yield FileBatch(_json_table(path, mapping, rows), file.tell(), bad)
 
 
 def _objects(file: BinaryIO) -> Iterator[tuple[list[dict[str, Any]], list[BadRow]]]:

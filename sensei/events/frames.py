@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sensei.events.rules_arrow import CANONICAL
 from sensei.contracts import KINDS, LEVELS
+from sensei.events.rules_arrow import CANONICAL
 
 COLUMNS = ("id", *CANONICAL.names[:-1])
 """Columns of the log that make a frame without metadata."""

@@ -10,19 +10,19 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from sensei.events import files, frames, rules
-from sensei.events.rules_arrow import CANONICAL, BadRow, check_table
+from sensei.app_state import DEMO
 from sensei.contracts import CONTRACT_COLUMNS
 from sensei.errors import InvalidInput
-from sensei.app_state import DEMO
+from sensei.events import files, frames, rules
 from sensei.events.event_ids import Occurrences
 from sensei.events.log import Log
+from sensei.events.rules_arrow import CANONICAL, BadRow, check_table
 
 _EXAMPLES = 5
 
 
 @dataclass
-class Imported:
+class ImportSummary:
     """What became of the rows of some files: read = inserted + repeated + quarantined + erased."""
 
     read: int = 0
@@ -43,7 +43,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Batch:
+class CheckedBatch:
     """Some rows of a file: the good ones as `checking.CANONICAL`, and the bad ones."""
 
     good: pa.Table
@@ -56,7 +56,7 @@ def import_files(
     paths: Sequence[Path],
     mapping: Mapping[str, str],
     progress: Callable[[int, int], None] | None = None,
-) -> Imported:
+) -> ImportSummary:
     """Append the rows of files to the log; bad ones go into quarantine.
 
     Each batch is one transaction: an interrupted import is repeated as it was, and goes on.
@@ -77,7 +77,7 @@ def import_files(
             "set SENSEI_HOME to another folder and run `sensei db upgrade` there"
         )
     total = sum(files.size(path) for path in paths)
-    imported, done = Imported(), 0
+    imported, done = ImportSummary(), 0
     for path in paths:
         for batch in read_file(path, mapping):
             appended = log.append_table(batch.good, path.name, batch.bad)
@@ -94,7 +94,7 @@ def import_files(
 
 def read_file(
     path: Path, mapping: Mapping[str, str], now: datetime | None = None
-) -> Iterator[Batch]:
+) -> Iterator[CheckedBatch]:
     """Read and check a file batch by batch.
 
     Args:
@@ -108,12 +108,12 @@ def read_file(
     until, occurrences = rules.latest(now or datetime.now(UTC)), Occurrences()
     for part in files.read(path, mapping):
         good, bad = check_table(part.table, until, occurrences)
-        yield Batch(good, [*part.bad, *bad], part.bytes_read)
+        yield CheckedBatch(good, [*part.bad, *bad], part.bytes_read)
 
 
 def read_frame(
     path: Path, mapping: Mapping[str, str], keep: Sequence[str] = ()
-) -> tuple[pd.DataFrame, Imported]:
+) -> tuple[pd.DataFrame, ImportSummary]:
     """A whole file as a frame with metadata, without a database; a repeated event is kept once.
 
     Args:
@@ -135,7 +135,7 @@ def read_frame(
         for name in keep
         if not (mapping.get(name) or name in CONTRACT_COLUMNS)
     }
-    batches, imported = list(read_file(path, {**mapping, **handed_on})), Imported()
+    batches, imported = list(read_file(path, {**mapping, **handed_on})), ImportSummary()
     goods = [batch.good.select(CANONICAL.names) for batch in batches]
     table = pa.concat_tables([CANONICAL.empty_table(), *goods])
     for batch in batches:

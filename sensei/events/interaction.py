@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from sensei.events import rules
 from sensei.errors import InvalidInput
+from sensei.events import rules
 
 
 def _user_id(value: object) -> str:

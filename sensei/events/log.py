@@ -10,16 +10,17 @@ import orjson
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from sensei.storage import database, revisions
-from sensei.events import quarantine, append as recording
+from sensei.events import append as recording
+from sensei.events import quarantine
+from sensei.events.interaction import Interaction
 from sensei.privacy import tombstones
+from sensei.storage import database, revisions
 from sensei.storage.database import Deadlines
 from sensei.storage.database_file import DatabaseFile
-from sensei.events.interaction import Interaction
 from sensei.storage.tables import (
-    Erased,
-    Fact,
-    Learner,
+    AppStateRow,
+    ErasedLearner,
+    LearnerRow,
     ServingState,
     UserInteraction,
     to_datetime,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Appended:
+class BulkAppendResult:
     """What became of appended rows; `conflicts` only where they may be quarantined.
 
     Rows of erased learners are kept nowhere: `erased` counts them, `refused` are the bad rows that
@@ -152,7 +153,7 @@ class Log:
 
     def append(
         self, interactions: Iterable[Interaction | Mapping[str, Any]], now: datetime | None = None
-    ) -> Appended:
+    ) -> BulkAppendResult:
         """Append events, all or none; an event that is there already is counted, not repeated.
 
         Args:
@@ -168,7 +169,7 @@ class Log:
         now = now or datetime.now(UTC)
         submission = recording.entries(interactions, now)
         recorded = recording.append(self.engine, submission, now)
-        return Appended(recorded.inserted, len(submission) - recorded.inserted)
+        return BulkAppendResult(recorded.inserted, len(submission) - recorded.inserted)
 
     def append_table(
         self,
@@ -176,7 +177,7 @@ class Log:
         source: str,
         bad: "Sequence[BadRow]" = (),
         now: datetime | None = None,
-    ) -> Appended:
+    ) -> BulkAppendResult:
         """Append checked rows in one transaction; conflicting ones go into quarantine.
 
         Rows of erased learners, bad ones too, are dropped.
@@ -197,14 +198,14 @@ class Log:
             *table["user_id"].unique().to_pylist(),
             *(str(each.row.get("user_id")) for each in bad),
         }
-        with database.writing(self.engine) as connection:
+        with database.write_transaction(self.engine) as connection:
             gone = tombstones.erased(connection, suspects)
             kept, refused = _without(gone, table, bad)
             inserted, conflicts = bulk_append.append(connection, kept, now)
             quarantine.store(connection, [*refused, *conflicts], source, now)
         repeated = kept.num_rows - inserted - len(conflicts)
         erased = table.num_rows + len(bad) - kept.num_rows - len(refused)
-        return Appended(inserted, repeated, tuple(conflicts), tuple(refused), erased)
+        return BulkAppendResult(inserted, repeated, tuple(conflicts), tuple(refused), erased)
 
     def quarantine_interactions(
         self, reasons: Mapping[int, str], expectation: str, source: str = "validation"
@@ -219,7 +220,7 @@ class Log:
         Returns:
             How many were not in quarantine before.
         """
-        with database.writing(self.engine) as connection:
+        with database.write_transaction(self.engine) as connection:
             users, count = quarantine.take_out(connection, reasons, expectation, source)
             revisions.raise_revisions(connection, users)
         return count
@@ -233,7 +234,7 @@ class Log:
         columns: Sequence[str] | None = None,
         metadata: bool = False,
     ) -> "pd.DataFrame":
-        """Valid interactions with `since` <= timestamp < `until`, as the frame of `sensei.events.frames`.
+        """Read valid interactions with `since` <= timestamp < `until`; see `sensei.events.frames`.
 
         Args:
             until: end of the window, not included; none: to the end.
@@ -269,7 +270,7 @@ class Log:
         self, user_id: str, size: int, after_id: int = 0
     ) -> Iterator[list[Event]]:
         """The same in no order, so many events at a time; the database is read until the end."""
-        with database.reading(self.engine) as connection:
+        with database.read_connection(self.engine) as connection:
             cursor = connection.connection.cursor()
             if self.sqlite:
                 yield from _pieces_of_sqlite(cursor, user_id, size, after_id)
@@ -300,7 +301,7 @@ class Log:
         """A number that grows with every write to any learner's interactions."""
         present, gone = (
             select(func.coalesce(func.sum(table.revision), 0)).scalar_subquery()
-            for table in (Learner, Erased)
+            for table in (LearnerRow, ErasedLearner)
         )
         return int(self._scalar(select(present + gone)))
 
@@ -318,18 +319,18 @@ class Log:
         return None if found is None else to_datetime(found)
 
     def _scalar(self, query: Any) -> Any:
-        with database.reading(self.engine) as connection:
+        with database.read_connection(self.engine) as connection:
             return connection.execute(query).scalar()
 
     # Facts and the serving pointer
 
     def get_fact(self, name: str) -> Any:
         """A named value about the database; None where it was never set."""
-        return self._scalar(select(Fact.value).where(Fact.name == name))
+        return self._scalar(select(AppStateRow.value).where(AppStateRow.name == name))
 
     def set_fact(self, name: str, value: Any) -> None:
         """Set a named value, anything that JSON can hold."""
-        self._replace(Fact(name=name, value=value))
+        self._replace(AppStateRow(name=name, value=value))
 
     def pointer(self) -> str | None:
         """Digest of the bundle that serving must load."""
@@ -341,8 +342,8 @@ class Log:
         now = datetime.now(UTC)
         self._replace(ServingState(name="serving", bundle=digest, updated_at=now))
 
-    def _replace(self, row: Fact | ServingState) -> None:
-        with database.writing(self.engine) as connection, Session(connection) as session:
+    def _replace(self, row: AppStateRow | ServingState) -> None:
+        with database.write_transaction(self.engine) as connection, Session(connection) as session:
             session.merge(row)
             session.flush()
 

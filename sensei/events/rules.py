@@ -1,7 +1,8 @@
 """The rules of one row: each takes a value as it came and gives it as the log keeps it.
 
-They bind everywhere: `sensei.events.interaction` applies them to a single event, `sensei.events.rules_arrow` to
-whole columns. Every rule raises InvalidInput with what was expected, what came, what to do.
+They bind everywhere: `sensei.events.interaction` applies them to a single event,
+`sensei.events.rules_arrow` to whole columns. Every rule raises InvalidInput with what was expected,
+what came, what to do.
 """
 
 import math
@@ -35,7 +36,7 @@ _ANSWERS = frozenset({"rating", "helpful", "format", "prediction_id"})
 
 
 @dataclass(frozen=True)
-class Details:
+class EventMetadata:
     """What stands in `metadata`: canonical JSON text, and the two values the models read."""
 
     text: str | None = None
@@ -152,7 +153,7 @@ def check_not_future(moment: datetime, until: datetime) -> datetime:
     return moment
 
 
-def check_metadata(value: object) -> Details:
+def check_metadata(value: object) -> EventMetadata:
     """A JSON object, as text or as a dict, or none; the known keys have rules of their own."""
     found = value
     if isinstance(value, str):
@@ -161,7 +162,7 @@ def check_metadata(value: object) -> Details:
         except orjson.JSONDecodeError:
             refuse("metadata", "a JSON object", value, "send an object or leave it out")
     if found is None or found == {}:
-        return Details()
+        return EventMetadata()
     if not isinstance(found, dict):
         refuse("metadata", "a JSON object", value, "send an object or leave it out")
     if is_nested_deeper(found, MAX_LEVELS):
@@ -181,7 +182,7 @@ def check_metadata(value: object) -> Details:
         refuse("metadata", "a JSON object", value, "send only what JSON can hold")
     if len(text) > MAX_METADATA:
         refuse("metadata", f"at most {MAX_METADATA} bytes", len(text), "send less of it")
-    return Details(
+    return EventMetadata(
         text.decode(), None if item is None else check_id("metadata.item_id", item), level
     )
 

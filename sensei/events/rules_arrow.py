@@ -14,9 +14,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sensei.events import rules
 from sensei.contracts import CONTRACT_COLUMNS, KINDS
 from sensei.errors import InvalidInput
+from sensei.events import rules
 from sensei.events.event_ids import Occurrences, event_ids
 
 CANONICAL = pa.schema(
@@ -249,7 +249,7 @@ def _details(table: pa.Table, reasons: dict[int, str]) -> dict[str, pa.Array]:
         rows = pc.is_in(encoded.indices, value_set=pa.array(list(broken), encoded.indices.type))
         for row in np.flatnonzero(rows.to_numpy(zero_copy_only=False)).tolist():
             reasons.setdefault(row, broken[encoded.indices[row].as_py()])
-    details = [each or rules.Details() for each in found]
+    details = [each or rules.EventMetadata() for each in found]
     columns = {
         "metadata": [each.text for each in details],
         "item_id": [each.item_id for each in details],

@@ -1,8 +1,8 @@
 """The audit log: who erased, exported, changed keys or changed what serves; when and from where.
 
-A learner stands in it as the keyed digest of `sensei.privacy.tombstones` only, so the entries survive an
-erasure. Every entry is written in the transaction of its act, or before it where nothing is
-written otherwise (an export).
+A learner stands in it as the keyed digest of `sensei.privacy.tombstones` only, so the entries
+survive an erasure. Every entry is written in the transaction of its act, or before it where nothing
+is written otherwise (an export).
 """
 
 import getpass
@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select
 
-from sensei.storage import database
 from sensei.privacy import tombstones
+from sensei.storage import database
 from sensei.storage.tables import AuditEntry
 
 EXPORT, ERASE = "learner exported", "learner erased"
@@ -101,5 +101,5 @@ def newest(engine: Engine, limit: int) -> Sequence[Entry]:
     table = AuditEntry.__table__
     columns = [table.c[name] for name in Entry.__dataclass_fields__]
     query = select(*columns).order_by(table.c.id.desc()).limit(limit)
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         return [Entry(**row) for row in connection.execute(query).mappings()]

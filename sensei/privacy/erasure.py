@@ -1,7 +1,7 @@
 """Erasing a learner, and exporting what is held of one: all tables that name learners, and files.
 
-First comes a tombstone (`sensei.privacy.tombstones`), in the transaction that deletes: from then on what
-is still queued, or comes again in a file, is refused. An erasure that was cut off is repeated.
+First comes a tombstone (`sensei.privacy.tombstones`), in the transaction that deletes: from then on
+what is still queued, or comes again in a file, is refused. An erasure that was cut off is repeated.
 """
 
 import json
@@ -29,14 +29,21 @@ from sqlalchemy import (
     table,
 )
 
-from sensei.privacy import audit_log, tombstones
-from sensei.storage import database
-from sensei.events import rules
-from sensei.errors import StorageUnavailable
 from sensei.app_state import RETRAINING_DUE
-from sensei.storage.sqlite_copy import automatic_copies, remove_unfinished
+from sensei.errors import StorageUnavailable
+from sensei.events import rules
+from sensei.privacy import audit_log, tombstones
 from sensei.privacy.suppression import Erasure, add_entries, read_list
-from sensei.storage.tables import Base, Erased, Fact, Learner, ServingState, UserInteraction
+from sensei.storage import database
+from sensei.storage.sqlite_copy import automatic_copies, remove_unfinished
+from sensei.storage.tables import (
+    AppStateRow,
+    Base,
+    ErasedLearner,
+    LearnerRow,
+    ServingState,
+    UserInteraction,
+)
 
 _WAIT_SECONDS = 5.0
 _SEARCHED = 20  # for more names at once, rewriting the file is faster than searching it
@@ -70,9 +77,9 @@ def export(
     Raises:
         StorageUnavailable: the database cannot be read, or the audit log cannot be written.
     """
-    with database.writing(engine) as connection:
+    with database.write_transaction(engine) as connection:
         audit_log.record(connection, audit_log.EXPORT, by, learner=user_id)
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         return {
             str(table.name): [_plain(row) for row in connection.execute(_theirs(table, user_id))]
             for table in personal_tables()
@@ -120,7 +127,8 @@ def erase_all(
         engine: the log's database.
         user_ids: the learners.
         folders: what lies in them is made from the log and removed whole: extracts, caches.
-        suppression: the file that outlives a restored backup, see `sensei.privacy.suppression`; it is
+        suppression: the file that outlives a restored backup, see `sensei.privacy.suppression`; it
+        is
             written before anything is deleted. None: the erasure is recorded in the database only.
         by: who asks, for the audit log.
 
@@ -131,7 +139,7 @@ def erase_all(
         StorageUnavailable: something may remain; repeat it.
     """
     now = datetime.now(UTC)
-    with database.writing(engine) as connection:
+    with database.write_transaction(engine) as connection:
         tombstones.exclude_writers(connection)
         for user_id in user_ids:
             audit_log.record(connection, audit_log.ERASE, by, learner=user_id)
@@ -174,7 +182,7 @@ def _erase_in_copy(file: Path, user_ids: Collection[str]) -> None:
     """Erase learners in an automatic copy; its tables may be those of an older version."""
     engine = database.connect(f"sqlite:///{file}")
     try:
-        with database.writing(engine) as connection:
+        with database.write_transaction(engine) as connection:
             inspector = inspect(connection)
             for name in inspector.get_table_names():
                 if "user_id" in {column["name"] for column in inspector.get_columns(name)}:
@@ -187,13 +195,15 @@ def _erase_in_copy(file: Path, user_ids: Collection[str]) -> None:
 
 def _bury(connection: Connection, user_id: str, tombstone: str, now: datetime) -> None:
     """Leave the tombstone, with the learner's revision: the sum of all must never fall."""
-    known = select(Learner.revision).where(Learner.user_id == user_id)
+    known = select(LearnerRow.revision).where(LearnerRow.user_id == user_id)
     revision = (connection.execute(known).scalar() or 0) + 1
     earlier = connection.execute(
-        delete(Erased).where(Erased.tombstone == tombstone).returning(Erased.revision)
+        delete(ErasedLearner)
+        .where(ErasedLearner.tombstone == tombstone)
+        .returning(ErasedLearner.revision)
     ).scalar()
     row = {"tombstone": tombstone, "revision": revision + (earlier or 0), "erased_at": now}
-    connection.execute(insert(Erased), row)
+    connection.execute(insert(ErasedLearner), row)
 
 
 def _flag_champion(connection: Connection, user_id: str, now: datetime) -> None:
@@ -203,13 +213,13 @@ def _flag_champion(connection: Connection, user_id: str, now: datetime) -> None:
         select(func.min(UserInteraction.received_at)).where(UserInteraction.user_id == user_id)
     ).scalar()
     if serving is not None and first is not None and first < serving.updated_at:
-        connection.execute(delete(Fact).where(Fact.name == RETRAINING_DUE))
+        connection.execute(delete(AppStateRow).where(AppStateRow.name == RETRAINING_DUE))
         value = {
             "bundle": serving.bundle,
             "since": now.isoformat(),
             "reason": "a learner was erased",
         }
-        connection.execute(insert(Fact).values(name=RETRAINING_DUE, value=value))
+        connection.execute(insert(AppStateRow).values(name=RETRAINING_DUE, value=value))
 
 
 def empty(folders: Iterable[Path]) -> None:
@@ -240,7 +250,7 @@ def _scrub(engine: Engine, user_ids: Collection[str]) -> None:
     # as text, and as JSON columns escape it
     spelled = {name for each in user_ids for name in (each, json.dumps(each)[1:-1])}
     if len(user_ids) > _SEARCHED or _file_holds(engine, spelled):
-        with database.storage(engine), engine.connect() as connection:
+        with database.storage_errors(engine), engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None, "the pool gave it out"
             raw.execute("VACUUM")
@@ -250,7 +260,7 @@ def _scrub(engine: Engine, user_ids: Collection[str]) -> None:
 def _empty_journal(engine: Engine) -> None:
     """Move the journal into the file and cut it off; waits for whoever still reads old pages."""
     until = time.monotonic() + _WAIT_SECONDS
-    with database.storage(engine), engine.connect() as connection:
+    with database.storage_errors(engine), engine.connect() as connection:
         raw = connection.connection.driver_connection
         assert raw is not None, "the pool gave it out"
         while raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:

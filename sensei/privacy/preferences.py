@@ -2,9 +2,9 @@
 
 from sqlalchemy import Engine, select, text, update
 
-from sensei.storage import database, revisions
 from sensei.privacy import tombstones
-from sensei.storage.tables import Learner
+from sensei.storage import database, revisions
+from sensei.storage.tables import LearnerRow
 
 
 def kinds(engine: Engine, user_id: str) -> dict[str, int]:
@@ -16,7 +16,7 @@ def kinds(engine: Engine, user_id: str) -> dict[str, int]:
     query = text(
         "SELECT interaction_type, COUNT(*) FROM valid_interactions WHERE user_id = :user GROUP BY 1"
     )
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         return dict(row._tuple() for row in connection.execute(query, {"user": user_id}))
 
 
@@ -26,8 +26,8 @@ def style_override(engine: Engine, user_id: str) -> str | None:
     Raises:
         StorageUnavailable: the database cannot be read.
     """
-    with database.reading(engine) as connection:
-        query = select(Learner.style_override).where(Learner.user_id == user_id)
+    with database.read_connection(engine) as connection:
+        query = select(LearnerRow.style_override).where(LearnerRow.user_id == user_id)
         found: str | None = connection.execute(query).scalar()
     return found
 
@@ -41,9 +41,9 @@ def set_style_override(engine: Engine, user_id: str, style: str | None) -> None:
         LearnerErased: the learner was erased.
         StorageUnavailable: nothing was written.
     """
-    with database.writing(engine) as connection:
+    with database.write_transaction(engine) as connection:
         tombstones.refuse_erased(connection, [user_id])
         revisions.raise_revisions(connection, [user_id])
         connection.execute(
-            update(Learner).where(Learner.user_id == user_id).values(style_override=style)
+            update(LearnerRow).where(LearnerRow.user_id == user_id).values(style_override=style)
         )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, inspect, select, update
 
-from sensei.storage import database, revisions
 from sensei.privacy import tombstones
 from sensei.privacy.erasure import erase_all, personal_tables
 from sensei.privacy.suppression import (
@@ -17,7 +16,8 @@ from sensei.privacy.suppression import (
     add_entries,
     read_list,
 )
-from sensei.storage.tables import ApiKey, Erased
+from sensei.storage import database, revisions
+from sensei.storage.tables import ApiKey, ErasedLearner
 
 _CHUNK = 5_000
 
@@ -51,7 +51,7 @@ def unapplied(engine: Engine, file: Path) -> Unapplied:
         StorageUnavailable: one of the two cannot be read.
     """
     listed = read_list(file)
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         return _unapplied(connection, listed)
 
 
@@ -70,7 +70,7 @@ def reapply(engine: Engine, file: Path, folders: Sequence[Path]) -> Unapplied:
         StorageUnavailable: something may not be applied; repeat it.
     """
     listed = read_list(file)
-    with database.writing(engine) as connection:
+    with database.write_transaction(engine) as connection:
         tombstones.exclude_writers(connection)
         found = _unapplied(connection, listed)
         if found.tombstones:
@@ -79,7 +79,7 @@ def reapply(engine: Engine, file: Path, folders: Sequence[Path]) -> Unapplied:
                 {"tombstone": each.tombstone, "revision": 0, "erased_at": each.at}
                 for each in found.tombstones
             ]
-            connection.execute(insert(Erased), rows)
+            connection.execute(insert(ErasedLearner), rows)
         for revocation in found.keys:
             named = update(ApiKey).where(ApiKey.key_id == revocation.key_id)
             connection.execute(named.values(revoked_at=revocation.at))
@@ -104,11 +104,11 @@ def complete_list(engine: Engine, file: Path) -> int:
     listed = read_list(file)
     digests = {each.tombstone for each in listed.erasures}
     key_ids = {each.key_id for each in listed.revocations}
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         if not {"erased", "api_keys"} <= set(inspect(connection).get_table_names()):
             return 0  # an older schema
         key = tombstones.key_of(connection)
-        erased = connection.execute(select(Erased.tombstone, Erased.erased_at)).all()
+        erased = connection.execute(select(ErasedLearner.tombstone, ErasedLearner.erased_at)).all()
         revoked = select(ApiKey.key_id, ApiKey.revoked_at).where(ApiKey.revoked_at.is_not(None))
         keys = connection.execute(revoked).all()
     entries: list[Erasure | Revocation] = [
@@ -146,7 +146,7 @@ def _absent(connection: Connection, digests: Collection[str]) -> list[str]:
     known: set[str] = set()
     rest = iter(digests)
     while chunk := list(islice(rest, _CHUNK)):
-        query = select(Erased.tombstone).where(Erased.tombstone.in_(chunk))
+        query = select(ErasedLearner.tombstone).where(ErasedLearner.tombstone.in_(chunk))
         known.update(connection.execute(query).scalars())
     return [digest for digest in digests if digest not in known]
 

@@ -16,6 +16,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from sensei.errors import InvalidInput, SenseiError, StorageUnavailable
+from sensei.privacy.erasure import empty
+from sensei.privacy.reapply import Unapplied, complete_list, reapply
+from sensei.privacy.suppression import sync_folder
+from sensei.settings import Settings
 from sensei.storage import database, postgres_tools, revisions
 from sensei.storage.backup import (
     POSTGRESQL,
@@ -26,11 +31,7 @@ from sensei.storage.backup import (
     back_up,
     connect_read_only,
 )
-from sensei.privacy.erasure import empty
-from sensei.errors import InvalidInput, SenseiError, StorageUnavailable
-from sensei.storage.locks import alone
-from sensei.privacy.reapply import Unapplied, complete_list, reapply
-from sensei.settings import Settings
+from sensei.storage.locks import exclusive_lock
 from sensei.storage.sqlite_copy import (
     MODE,
     beside,
@@ -40,7 +41,6 @@ from sensei.storage.sqlite_copy import (
     stamp,
     sync_file,
 )
-from sensei.privacy.suppression import sync_folder
 
 JOBS = ("train", "promotion")
 """Jobs that write more than the database: none may be under way; see `sensei.storage.locks`."""
@@ -92,16 +92,16 @@ def restore(settings: Settings, file: Path, force: bool = False) -> Restored:
         database.refuse_unknown(postgres_tools.dumped_migration(file))
         _refuse_connected(engine, force)
     try:
-        with ExitStack() as places, database.storage(engine):
+        with ExitStack() as places, database.storage_errors(engine):
             for job in JOBS:
-                places.enter_context(alone(engine, job, patience=0))
+                places.enter_context(exclusive_lock(engine, job, patience=0))
             before, unread = _before(engine, settings)
             if is_sqlite:
                 replaced, reapplied = _replace_sqlite(engine, file, settings)
             else:
                 replaced, reapplied = _replace_postgres(engine, file, settings, before)
             empty((settings.runs, settings.evaluations))
-            with database.reading(engine) as connection:
+            with database.read_connection(engine) as connection:
                 return Restored(before, Content.of(connection), replaced, reapplied, unread)
     finally:
         engine.dispose()
@@ -150,7 +150,7 @@ def _before(engine: Engine, settings: Settings) -> tuple[Content | None, str | N
     if database.is_sqlite(engine.url) and not Path(str(file)).exists():
         return None, None
     try:
-        with database.reading(engine) as connection:
+        with database.read_connection(engine) as connection:
             content = Content.of(connection)
         complete_list(engine, settings.suppression)
     except StorageUnavailable as error:  # a damaged database is what backups are for
@@ -167,7 +167,7 @@ def _prepare(url: str, settings: Settings) -> Unapplied:
     try:
         found = reapply(engine, settings.suppression, ())
         if not found.is_older:
-            with database.writing(engine) as connection:
+            with database.write_transaction(engine) as connection:
                 revisions.raise_all(connection)
     finally:
         engine.dispose()
@@ -276,7 +276,7 @@ def _refuse_connected(engine: Engine, force: bool) -> None:
         "AND usename IS NOT NULL AND pid <> pg_backend_pid() "
         "AND coalesce(backend_type, 'client backend') = 'client backend'"  # null: another user's
     )
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         found = connection.execute(others).scalar_one()
     engine.dispose()
     if found and not force:

@@ -1,8 +1,8 @@
 """The suppression list: erased learners and revoked keys, in a file outside the database.
 
 A restored backup knows nothing of later erasures and revocations; this file does. It is only
-appended to. Learners are listed by the keyed digests of `sensei.privacy.tombstones`, with their key: a
-backup that is older than the first erasure holds no key of its own.
+appended to. Learners are listed by the keyed digests of `sensei.privacy.tombstones`, with their
+key: a backup that is older than the first erasure holds no key of its own.
 """
 
 import json

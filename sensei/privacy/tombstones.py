@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from sensei.errors import LearnerErased
 from sensei.storage.revisions import signs
-from sensei.storage.tables import Fact
+from sensei.storage.tables import AppStateRow
 
 _KEY = "erasure_key"
 _LOCK = 7_366_729  # any number that nobody else locks in this database
@@ -29,7 +29,7 @@ def ensure_key(connection: Connection, adopted: str | None = None) -> str:
         adopted: the key to store then, such as that of the suppression list; None makes one.
     """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    fact = dialect.insert(Fact).values(name=_KEY, value=adopted or secrets.token_hex(32))
+    fact = dialect.insert(AppStateRow).values(name=_KEY, value=adopted or secrets.token_hex(32))
     connection.execute(fact.on_conflict_do_nothing())
     key = key_of(connection)
     assert key is not None, "it was stored a line above"

@@ -71,7 +71,7 @@ def back_up(url: str, file: Path) -> Backup:
     engine = database.connect(url)
     try:
         database.check_file(engine)
-        with database.storage(engine):
+        with database.storage_errors(engine):
             content = (_sqlite if database.is_sqlite(engine.url) else _postgres)(engine, file)
     finally:
         engine.dispose()

@@ -27,8 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from sensei.storage.database_file import DatabaseFile
 from sensei.errors import InvalidInput, SchemaMismatch, StorageUnavailable
+from sensei.storage.database_file import DatabaseFile
 from sensei.storage.sqlite_copy import copy_name, copy_sqlite, prune_copies
 
 if sys.platform != "win32":
@@ -199,7 +199,7 @@ def detached(engine: Engine) -> PoolProxiedConnection:
         StorageUnavailable: the database does not answer.
     """
     refuse_moved(engine)
-    with storage(engine):
+    with storage_errors(engine):
         connection = engine.raw_connection()
         connection.detach()
         if not is_sqlite(engine.url):
@@ -208,14 +208,14 @@ def detached(engine: Engine) -> PoolProxiedConnection:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def read_connection(engine: Engine) -> Iterator[Connection]:
     """A connection in a transaction that writes nothing.
 
     Raises:
         StorageUnavailable: the database cannot be read.
     """
     refuse_moved(engine)
-    with storage(engine), engine.connect() as connection:
+    with storage_errors(engine), engine.connect() as connection:
         yield connection
 
 
@@ -230,7 +230,7 @@ def refuse_moved(engine: Engine) -> None:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def write_transaction(engine: Engine) -> Iterator[Connection]:
     """A connection in a transaction that is committed at the end, or rolled back on any error.
 
     Raises:
@@ -241,7 +241,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     if file:
         file.check()
     with (
-        storage(engine),
+        storage_errors(engine),
         engine.connect().execution_options(writes=True) as connection,
         connection.begin(),
     ):
@@ -251,7 +251,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def storage(engine: Engine) -> Iterator[None]:
+def storage_errors(engine: Engine) -> Iterator[None]:
     """Say a database's own errors in one sentence with the next step."""
     try:
         yield
@@ -262,7 +262,7 @@ def storage(engine: Engine) -> Iterator[None]:
 
 
 @contextmanager
-def turn(engine: Engine) -> Iterator[None]:
+def write_queue(engine: Engine) -> Iterator[None]:
     """Wait in line for SQLite's lock, among processes that write little and often.
 
     SQLite itself lets writers look again after pauses of up to 100 ms: one that comes back at once
@@ -274,7 +274,7 @@ def turn(engine: Engine) -> Iterator[None]:
     if sys.platform == "win32" or not is_sqlite(engine.url):
         yield
         return
-    with storage(engine), Path(f"{engine.url.database}-turn").open("a") as line:
+    with storage_errors(engine), Path(f"{engine.url.database}-turn").open("a") as line:
         fcntl.flock(line, fcntl.LOCK_EX)
         yield
 
@@ -366,12 +366,12 @@ def upgrade(url: str, copy: bool = True) -> Path | None:
         StorageUnavailable: it cannot be made or written, or is newer than this software.
     """
     engine = connect(url)
-    with storage(engine):
+    with storage_errors(engine):
         if is_sqlite(engine.url) and engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     config, kept = _config(), None
     try:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             current = MigrationContext.configure(connection).get_current_revision()
             refuse_unknown(current)
             if copy and is_sqlite(engine.url) and current not in (None, _migrations()[0]):
@@ -399,7 +399,7 @@ def is_outdated(url: str) -> str | None:
     """
     engine = connect(url)
     try:
-        with reading(engine) as connection:
+        with read_connection(engine) as connection:
             current = MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
@@ -415,7 +415,7 @@ def check(engine: Engine) -> None:
     """
     refuse_moved(engine)
     check_file(engine)
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
     refuse_unknown(current)
     if current != (newest := _migrations()[0]):

@@ -2,9 +2,9 @@
 
 from sqlalchemy import func, insert, select, text
 
-from sensei.storage import database
 from sensei.errors import InvalidInput
 from sensei.events.log import open_log
+from sensei.storage import database
 from sensei.storage.tables import Base
 
 _CHUNK = 5_000
@@ -28,7 +28,10 @@ def copy_database(from_url: str, to_url: str) -> dict[str, int]:
     database.upgrade(to_url)
     target = open_log(to_url)
     counts = {}
-    with database.reading(source.engine) as old, database.writing(target.engine) as new:
+    with (
+        database.read_connection(source.engine) as old,
+        database.write_transaction(target.engine) as new,
+    ):
         for table in Base.metadata.sorted_tables:
             if new.execute(select(func.count()).select_from(table)).scalar():
                 raise InvalidInput(

@@ -10,8 +10,8 @@ from typing import IO
 
 from sqlalchemy import Connection, Engine, func, select
 
-from sensei.storage.database import is_sqlite, storage
 from sensei.errors import StorageUnavailable
+from sensei.storage.database import is_sqlite, storage_errors
 
 if sys.platform != "win32":
     import fcntl
@@ -24,7 +24,7 @@ _LONGEST_PAUSE_SECONDS = 1.0
 
 
 @contextmanager
-def alone(
+def exclusive_lock(
     engine: Engine,
     job: str,
     patience: float = PATIENCE_SECONDS,
@@ -44,10 +44,10 @@ def alone(
     Raises:
         StorageUnavailable: the database does not answer, or another holds the place for longer.
     """
-    with storage(engine):
+    with storage_errors(engine):
         place = _open(engine, job)
     with closing(place):
-        with storage(engine):
+        with storage_errors(engine):
             if not _taken(place, job):
                 waits()
                 _wait(place, job, patience)

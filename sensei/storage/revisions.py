@@ -7,9 +7,9 @@ from typing import Any, cast
 import orjson
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, update
 
-from sensei.storage import database
 from sensei.errors import StorageUnavailable
-from sensei.storage.tables import Learner
+from sensei.storage import database
+from sensei.storage.tables import LearnerRow
 
 _SINCE = 1_577_836_800  # 2020-01-01 UTC, in seconds since 1970
 
@@ -48,7 +48,7 @@ class Revisions:
         """Give the connection back."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with database.storage(self._engine):
+            with database.storage_errors(self._engine):
                 connection.close()
 
     def _read(self, user_ids: Sequence[str]) -> dict[str, int]:
@@ -57,7 +57,7 @@ class Revisions:
         columns = "json_group_object(user_id, revision)" if self._sqlite else "user_id, revision"
         query = f"SELECT {columns} FROM learners WHERE user_id IN ({places})"  # noqa: S608
         database.refuse_moved(self._engine)
-        with database.storage(self._engine):
+        with database.storage_errors(self._engine):
             if self._connection is None:
                 self._connection = database.detached(self._engine)
                 self._execute = cast("Any", self._connection.dbapi_connection).execute
@@ -83,7 +83,7 @@ def raise_all(connection: Connection) -> None:
     is the time in seconds: no learner was written about once a second.
     """
     step = int(time.time()) - _SINCE
-    connection.execute(update(Learner).values(revision=Learner.revision + step))
+    connection.execute(update(LearnerRow).values(revision=LearnerRow.revision + step))
 
 
 def conflict(event_id: str) -> str:

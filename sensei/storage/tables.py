@@ -81,7 +81,7 @@ class UserInteraction(Base):
     event_metadata: Mapped[str | None] = mapped_column("metadata", Text)
 
 
-class Learner(Base):
+class LearnerRow(Base):
     """A learner with at least one write; `revision` counts the writes that touched it."""
 
     __tablename__ = "learners"
@@ -91,8 +91,8 @@ class Learner(Base):
     style_override: Mapped[str | None] = mapped_column(String)
 
 
-class Erased(Base):
-    """A learner of whom nothing is kept, known by a keyed digest: see `sensei.privacy.tombstones`."""
+class ErasedLearner(Base):
+    """An erased learner, known only by a keyed digest; see `sensei.privacy.tombstones`."""
 
     __tablename__ = "erased"
 
@@ -102,7 +102,7 @@ class Erased(Base):
     erased_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
 
 
-class Topic(Base):
+class TopicRow(Base):
     """A topic of the curriculum."""
 
     __tablename__ = "topics"
@@ -114,7 +114,7 @@ class Topic(Base):
     minutes: Mapped[int | None] = mapped_column(Integer)
 
 
-class Resource(Base):
+class ResourceRow(Base):
     """Something to read, watch or do about a topic."""
 
     __tablename__ = "resources"
@@ -193,7 +193,7 @@ class Quarantined(Base):
     created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
 
 
-class Fact(Base):
+class AppStateRow(Base):
     """A named value about the database itself: a demo mark, what the previous run saw."""
 
     __tablename__ = "facts"

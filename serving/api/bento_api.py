@@ -12,7 +12,6 @@ from bentoml.exceptions import InvalidArgument, ServiceUnavailable
 from numpy.typing import NDArray
 
 from sensei.errors import InvalidInput, NothingServed
-from serving.app import app
 from serving.api.request_schemas import (
     MAX_ROWS,
     Asked,
@@ -20,6 +19,7 @@ from serving.api.request_schemas import (
     RecommendationsQuery,
     parse,
 )
+from serving.app import app
 
 PATH = "/bento"
 """Where these endpoints stand."""

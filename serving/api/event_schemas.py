@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, RootModel, TypeAdapter, WithJsonSchema
 
-from sensei.events import rules
 from sensei.contracts import KINDS, LEVELS, Format
 from sensei.errors import InvalidInput
-from serving.api.response_schemas import Answer, Level
+from sensei.events import rules
 from serving.api.request_schemas import Query, TopicId, Username
+from serving.api.response_schemas import Level, ResponseModel
 
 MAX_BATCH = 1_000
 """Most events of one request."""
@@ -264,7 +264,7 @@ class SentEvents(
     """One event, or a list of them that is recorded as a whole or not at all."""
 
 
-class RecordedEvent(Answer):
+class RecordedEvent(ResponseModel):
     """An event as the log holds it."""
 
     event_id: str
@@ -277,17 +277,17 @@ class RecordedEvent(Answer):
     metadata: dict[str, Any] | None
 
 
-class RecordedEvents(Answer):
+class RecordedEvents(ResponseModel):
     """Events as the log holds them, in the order in which they were sent."""
 
     interactions: list[RecordedEvent]
 
 
-class Recorded(RootModel[RecordedEvent | RecordedEvents]):
+class RecordedResponse(RootModel[RecordedEvent | RecordedEvents]):
     """An event, or several where a list was sent."""
 
 
-class Document(Answer):
+class Document(ResponseModel):
     """Something to read, watch or do about a topic."""
 
     doc_id: int

@@ -11,23 +11,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from features.history import FOLD_VERSION
-from serving.http.auth import Access
-from serving.api.response_schemas import Answer
-from serving.http.endpoints import Endpoint, answer
 from serving.api.request_schemas import Query
+from serving.api.response_schemas import ResponseModel
+from serving.http.auth import Access
+from serving.http.endpoints import Endpoint, answer
 
 if TYPE_CHECKING:
     from serving.state.model import Model
     from serving.worker import Worker
 
 
-class Alive(Answer):
+class Alive(ResponseModel):
     """The process answers."""
 
     alive: bool
 
 
-class Keys(Answer):
+class Keys(ResponseModel):
     """How the keys stand that callers present."""
 
     state: Literal["unread", "expired", "none", "valid"]
@@ -36,7 +36,7 @@ class Keys(Answer):
     note: str | None = Field(description="What to do, for a person; null where nothing is")
 
 
-class Ready(Answer):
+class Ready(ResponseModel):
     """Whether requests can be answered, and what stands in the way of the best answers."""
 
     ready: bool
@@ -44,7 +44,7 @@ class Ready(Answer):
     keys: Keys
 
 
-class Served(Answer):
+class Served(ResponseModel):
     """A bundle that answers."""
 
     bundle: str = Field(description="Its digest")

@@ -13,25 +13,25 @@ from starlette.responses import Response
 
 from sensei.errors import InvalidBatch, InvalidInput
 from serving.api import examples
-from serving.http.endpoints import Endpoint, answer
-from serving.api.request_schemas import Query
 from serving.api.event_schemas import (
     Document,
     DocumentQuery,
     OfLearner,
     QuizSubmission,
     RecommendationFeedback,
-    Recorded,
     RecordedEvent,
+    RecordedResponse,
     SentEvents,
     TimeSpent,
     ViewQuery,
 )
+from serving.api.request_schemas import Query
+from serving.http.endpoints import Endpoint, answer
 
 if TYPE_CHECKING:
     from sensei.curriculum import Resource, Topic
-    from sensei.events.append import Row
-    from serving.storage.learner_data import Records
+    from sensei.events.append import EventRow
+    from serving.storage.learner_data import LearnerData
 
 VIEWS = {"text": "text_read", "video": "video_view", "lab": "resource_view"}
 """The kind of event that opening a resource of a format is."""
@@ -105,7 +105,7 @@ def _about(found: "tuple[Topic, Resource]", user_id: str, kind: str) -> dict[str
 
 
 async def _find(request: Request, doc_id: int) -> "tuple[Topic, Resource]":
-    records: Records = request.app.state.worker.records
+    records: LearnerData = request.app.state.worker.records
     found = await records.find(doc_id)
     if found is None:
         raise HTTPException(
@@ -131,7 +131,7 @@ async def _record(request: Request, events: Sequence[Any]) -> list[dict[str, Any
     return [_as_recorded(row) for row in rows]
 
 
-def _as_recorded(row: "Row") -> dict[str, Any]:
+def _as_recorded(row: "EventRow") -> dict[str, Any]:
     from sensei.storage.tables import to_datetime
 
     return {
@@ -174,7 +174,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/api/interactions",
         log_interactions,
         "One event of any kind, or a list of them, all or none",
-        Recorded,
+        RecordedResponse,
         body=SentEvents,
         statuses=_MAY_FAIL,
         example={"interactions": [examples.QUIZ, examples.FEEDBACK]},

@@ -8,15 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api import examples
-from serving.http.auth import CALLER
-from serving.api.response_schemas import Answer
-from serving.http.endpoints import Endpoint, answer
-from serving.api.request_schemas import Query
 from serving.api.event_schemas import OfLearner, Style
+from serving.api.request_schemas import Query
+from serving.api.response_schemas import ResponseModel
+from serving.http.auth import CALLER
+from serving.http.endpoints import Endpoint, answer
 
 if TYPE_CHECKING:
     from sensei.privacy.audit_log import Actor
-    from serving.storage.learner_data import Records
+    from serving.storage.learner_data import LearnerData
 
 
 class StyleChoice(Query):
@@ -28,7 +28,7 @@ class StyleChoice(Query):
     )
 
 
-class StyleEvidence(Answer):
+class StyleEvidence(ResponseModel):
     """Events that the observed preference is read from."""
 
     video_views: int
@@ -37,7 +37,7 @@ class StyleEvidence(Answer):
     quiz_attempts: int
 
 
-class LearningStyle(Answer):
+class LearningStyle(ResponseModel):
     """Which format a learner turns to; it claims no gain from it (Pashler et al. 2008)."""
 
     learning_style: Style = Field(description="The learner's own choice, else what is observed")
@@ -47,14 +47,14 @@ class LearningStyle(Answer):
     fallback: str | None = Field(description="Why nothing was observed; null where it was")
 
 
-class Export(Answer):
+class Export(ResponseModel):
     """Everything that is held of a learner."""
 
     user_id: str
     held: dict[str, list[dict[str, Any]]] = Field(description="Rows by table")
 
 
-class Erasure(Answer):
+class Erasure(ResponseModel):
     """A learner of whom nothing is held any more; what is sent about him from now on is refused."""
 
     erased: dict[str, int] = Field(description="Rows erased by table")
@@ -89,15 +89,17 @@ async def erase_learner(request: Request, asked: OfLearner) -> Response:
 
 def _caller(request: Request) -> "Actor":
     """Who asks, for the audit log."""
-    from sensei.privacy.audit_log import Actor  # here: the process above the workers needs no database
+    from sensei.privacy.audit_log import (
+        Actor,  # here: the process above the workers needs no database
+    )
 
     key = request.scope.get(CALLER)
     address = request.client.host if request.client else "socket"
     return Actor(f"key {key}" if key else "no key", f"HTTP {address}")
 
 
-def _records(request: Request) -> "Records":
-    records: Records = request.app.state.worker.records
+def _records(request: Request) -> "LearnerData":
+    records: LearnerData = request.app.state.worker.records
     return records
 
 

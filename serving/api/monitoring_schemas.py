@@ -11,20 +11,20 @@ NEVER_RAN = "monitoring: expected a first run, got none; run `sensei monitor`"
 UNREACHABLE = "log: expected an answer, got none; the figures are as they were last read"
 
 
-class Found(BaseModel):
+class MonitoringModel(BaseModel):
     """Base of what the monitor writes: it may say more than is described here."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class Window(Found):
+class Window(MonitoringModel):
     """The stretch of time that the figures are of."""
 
     start: datetime
     end: datetime
 
 
-class Lift(Found):
+class Lift(MonitoringModel):
     """What the models add to acceptance: learners served by them less those served by counting."""
 
     value: float | None
@@ -34,14 +34,14 @@ class Lift(Found):
     learners: int = Field(description="To whom they were given")
 
 
-class Skew(Found):
+class SkewResponse(MonitoringModel):
     """Whether serving read the same inputs as training reads for the same moments."""
 
     compared: int = Field(description="Answers")
     different: int = Field(description="Of them, whose inputs are others")
 
 
-class Drift(Found):
+class DriftResponse(MonitoringModel):
     """How far the inputs of the window are from those that the champion was trained on."""
 
     score: Probability | None = Field(description="Share of inputs that drifted")
@@ -50,7 +50,7 @@ class Drift(Found):
     report: str | None = Field(description="Where the report lies on the machine that made it")
 
 
-class Monitored(Found):
+class Monitored(MonitoringModel):
     """Figures of the last days; all null where nothing was found out yet."""
 
     computed_at: datetime | None = Field(description="When the monitor ran last; null: never")
@@ -71,8 +71,8 @@ class Monitored(Found):
     catalogue_coverage: Probability | None
     fallback_share: Probability | None = Field(description="Of answers that no model gave")
     lift: Lift | None
-    skew: Skew | None
-    drift: Drift | None
+    skew: SkewResponse | None
+    drift: DriftResponse | None
     alarms: list[str] | None = Field(description="Sentences; empty where all is as it should be")
     measures: list[dict[str, Any]] | None = Field(description="Per version, arm and day")
     fallback: str | None = Field(description="Why these are not the newest figures, else null")

@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api import examples
-from serving.http.endpoints import Endpoint, answer
 from serving.api.monitoring_schemas import Monitored
-from serving.observability import exposition
 from serving.api.request_schemas import Query
+from serving.http.endpoints import Endpoint, answer
+from serving.observability import exposition
 
 
 async def metrics(_: Request, __: Query) -> Response:

@@ -6,13 +6,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api import examples
-from serving.api.response_schemas import (
-    Difficulty,
-    LearningPath,
-    Predictions,
-    Recommendations,
-)
-from serving.http.endpoints import Endpoint, answer
 from serving.api.request_schemas import (
     DifficultyQuery,
     LearningPathQuery,
@@ -20,6 +13,13 @@ from serving.api.request_schemas import (
     Query,
     RecommendationsQuery,
 )
+from serving.api.response_schemas import (
+    Difficulty,
+    LearningPath,
+    PredictResponse,
+    Recommendations,
+)
+from serving.http.endpoints import Endpoint, answer
 
 if TYPE_CHECKING:
     from serving.engine.engine import Engine
@@ -106,7 +106,7 @@ ENDPOINTS = (
         "/predict",
         predict,
         "A model asked directly",
-        Predictions,
+        PredictResponse,
         body=PredictBody,
         statuses=(503,),
         example=examples.PREDICTIONS,

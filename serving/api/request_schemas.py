@@ -5,9 +5,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from sensei.events import rules
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, Format, Input
 from sensei.errors import InvalidInput
+from sensei.events import rules
 
 MAX_COUNT = 50
 """Most topics one request may ask for."""

@@ -10,13 +10,13 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Level = Literal["easy", "medium", "hard"]
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """Base of all answers: a field that is not described here is a fault."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Sourced(Answer):
+class Sourced(ResponseModel):
     """Where an answer comes from."""
 
     model: str = Field(description="Candidate that answered, or the rule that did")
@@ -26,7 +26,7 @@ class Sourced(Answer):
     prediction_id: str = Field(description="Send it in the metadata of what comes of the answer")
 
 
-class Reason(Answer):
+class Reason(ResponseModel):
     """What speaks for a topic: without it, its probability would be lower."""
 
     cause: str = Field(description="For programs")
@@ -34,7 +34,7 @@ class Reason(Answer):
     without: Probability | None = Field(description="What the probability would be without it")
 
 
-class Recommended(Answer):
+class Recommended(ResponseModel):
     """A topic to turn to."""
 
     topic_id: int
@@ -53,7 +53,7 @@ class Recommendations(Sourced):
     recommendations: list[Recommended]
 
 
-class Levels(Answer):
+class Levels(ResponseModel):
     """A number for each level; null where no model can say."""
 
     easy: Probability | None
@@ -61,7 +61,7 @@ class Levels(Answer):
     hard: Probability | None
 
 
-class TopicEvidence(Answer):
+class TopicEvidence(ResponseModel):
     """What is known of the learner on the topic."""
 
     attempts: int = Field(ge=0)
@@ -83,7 +83,7 @@ class Difficulty(Sourced):
     title: str
 
 
-class Material(Answer):
+class Material(ResponseModel):
     """Something to study a topic with."""
 
     resource_id: int
@@ -92,7 +92,7 @@ class Material(Answer):
     url: str
 
 
-class PathStep(Answer):
+class PathStep(ResponseModel):
     """A topic to study on the way to the goal."""
 
     topic_id: int
@@ -119,7 +119,7 @@ class LearningPath(Sourced):
     format: Format = Field(description="Preferred of the resources")
 
 
-class Predictions(Answer):
+class PredictResponse(ResponseModel):
     """What a model answered to the inputs sent."""
 
     predictions: list[list[Probability]] = Field(description="A row for each row of inputs")

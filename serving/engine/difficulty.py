@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from features.learner_state import ROW_WIDTH, T_ATTEMPTS, T_LAST_ATTEMPT, T_PASSES, Numbers
 from sensei.contracts import DIFFICULTY_INPUTS, LEVELS, SUGGESTED_SUCCESS, place
-from serving.engine.request_context import NO_MODEL, UNKNOWN_TOPIC, Question, Reply
+from serving.engine.request_context import NO_MODEL, UNKNOWN_TOPIC, EngineResult, RequestContext
 
 PROFICIENCY, TREND = (
     place(DIFFICULTY_INPUTS, name) for name in ("proficiency_logit", "score_trend")
@@ -86,7 +86,7 @@ def evidence(inputs: Sequence[float], row: Numbers | None, now_us: int) -> dict[
     }
 
 
-def suggested(question: Question, topic_ids: Sequence[int]) -> list[dict[str, Any]]:
+def suggested(question: RequestContext, topic_ids: Sequence[int]) -> list[dict[str, Any]]:
     """The level at which each topic should be tested, and the success expected at it now.
 
     Returns:
@@ -102,7 +102,7 @@ def suggested(question: Question, topic_ids: Sequence[int]) -> list[dict[str, An
     return found
 
 
-def suggest(question: Question, topic_id: int) -> Reply:
+def suggest(question: RequestContext, topic_id: int) -> EngineResult:
     """The level of the next quiz on a topic; the easiest where no model can say."""
     model = question.able("difficulty")
     topic = {"topic_id": topic_id, "title": question.catalogue.title(topic_id)}
@@ -115,7 +115,7 @@ def suggest(question: Question, topic_id: int) -> Reply:
             "evidence": None,
             **{"model": "easiest_first", "version": None, "fallback": NO_MODEL},
         }
-        return Reply(topic | content, LEVELS[0], topic_id)
+        return EngineResult(topic | content, LEVELS[0], topic_id)
     given = model.success_inputs(question.learner, [topic_id], question.now_us)
     said = {name: values[0].tolist() for name, values in model.difficulty(given).items()}
     success = at_levels(said)
@@ -132,4 +132,4 @@ def suggest(question: Question, topic_id: int) -> Reply:
         "fallback": question.unknown or (None if known else UNKNOWN_TOPIC),
     }
     shown = {"difficulty": LEVELS[level], "levels": success}
-    return Reply(topic | content, shown, topic_id, inputs={"inputs": given["inputs"][0]})
+    return EngineResult(topic | content, shown, topic_id, inputs={"inputs": given["inputs"][0]})

@@ -14,27 +14,27 @@ from typing import Any
 from features.history import History
 from sensei.contracts import Format
 from sensei.errors import NothingServed, StorageUnavailable
-from serving.state.arms import Arms
-from serving.state.catalogue import Catalogue
 from serving.engine.difficulty import suggest
-from serving.state.engine_state import EngineState
-from serving.state.folded_learner import Learner
-from serving.state.learners import Learners
-from serving.state.model import Model
-from serving.observability import FALLBACKS
 from serving.engine.learning_path import FORMAT_OF, Goal, learning_path
 from serving.engine.predict import predict
-from serving.storage.prediction_log import Answer, new_id
 from serving.engine.profile import profile
+from serving.engine.ranking import RankingOptions
+from serving.engine.recommend import recommend
 from serving.engine.request_context import (
     LOG_UNREACHABLE,
     STALE_LEARNER,
     UNKNOWN_LEARNER,
-    Question,
-    Reply,
+    EngineResult,
+    RequestContext,
 )
-from serving.engine.ranking import Wanted
-from serving.engine.recommend import recommend
+from serving.observability import FALLBACKS
+from serving.state.arms import Arms
+from serving.state.catalogue import Catalogue
+from serving.state.engine_state import EngineState
+from serving.state.folded_learner import Learner
+from serving.state.learners import LearnerCache
+from serving.state.model import Model
+from serving.storage.prediction_log import LoggedAnswer, new_id
 
 ONE_ARM = Arms(0.0)
 """All learners are served the champion."""
@@ -59,12 +59,12 @@ class Engine:
 
     def __init__(
         self,
-        learners: Learners,
+        learners: LearnerCache,
         model: Model | None,
         catalogue: Catalogue,
         clock: Callable[[], int],
         arms: Arms = ONE_ARM,
-        record: Callable[[Answer], None] | None = None,
+        record: Callable[[LoggedAnswer], None] | None = None,
     ) -> None:
         self.learners = learners
         self.state = EngineState(model, catalogue, arms)
@@ -109,7 +109,9 @@ class Engine:
         Returns:
             See `serving.api.response_schemas.Recommendations`.
         """
-        wanted = Wanted(num_recommendations, exclude_mastered, only_new, respect_prerequisites)
+        wanted = RankingOptions(
+            num_recommendations, exclude_mastered, only_new, respect_prerequisites
+        )
         question = self.ask(user_id)
         return recommend(question, wanted, partial(self._answered, question, "recommendation"))
 
@@ -172,7 +174,7 @@ class Engine:
             raise NothingServed("model: expected a promoted one, got none; run `sensei train`")
         return predict(served, features, model, self._clock())
 
-    def _style(self, question: Question) -> str:
+    def _style(self, question: RequestContext) -> str:
         """The learner's own choice, else what is observed."""
         learner = question.learner
         return learner.chosen_style or learner.history.learning_style()
@@ -187,7 +189,7 @@ class Engine:
             for name, entry in model.bundle.manifest.models.items()
         ]
 
-    def ask(self, user_id: str) -> Question:
+    def ask(self, user_id: str) -> RequestContext:
         """What an answer to this learner may draw on now."""
         state = self.state
         arm, model = state.served_to(user_id)
@@ -201,16 +203,16 @@ class Engine:
         elif learner is None or not learner.history.events:
             unknown = unknown or UNKNOWN_LEARNER
         learner = learner or Learner(History.new(), model.start() if model else {})
-        return Question(user_id, self._clock(), arm, model, learner, unknown, state)
+        return RequestContext(user_id, self._clock(), arm, model, learner, unknown, state)
 
-    def _answered(self, question: Question, kind: str, reply: Reply) -> dict[str, Any]:
+    def _answered(self, question: RequestContext, kind: str, reply: EngineResult) -> dict[str, Any]:
         prediction_id = new_id(question.now_us)
         content = reply.content
         if content["fallback"]:
             FALLBACKS.labels(kind, content["fallback"]).inc()
         if self._record is not None:
             self._record(
-                Answer(
+                LoggedAnswer(
                     prediction_id,
                     question.user_id,
                     kind,

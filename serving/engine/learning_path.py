@@ -8,18 +8,18 @@ from features.learner_state import T_STREAK
 from sensei.contracts import Format
 from sensei.curriculum import Resource, Topic
 from sensei.errors import InvalidInput
-from serving.state.catalogue import Catalogue
 from serving.engine.difficulty import suggested
-from serving.state.study_times import Durations
 from serving.engine.mastery import last_score
-from serving.engine.study_plan import Step, in_order, open_topics
 from serving.engine.request_context import (
     NO_MODEL,
     STALE_LEARNER,
     UNKNOWN_TOPIC,
-    Question,
-    Reply,
+    EngineResult,
+    RequestContext,
 )
+from serving.engine.study_plan import Step, in_order, open_topics
+from serving.state.catalogue import Catalogue
+from serving.state.study_times import StudyTimes
 
 FORMAT_OF: dict[str, Format] = {"visual": "video", "kinesthetic": "lab", "mixed": "text"}
 """Format by learning style."""
@@ -61,7 +61,9 @@ class Goal:
         return self.domain or "the whole curriculum"
 
 
-def learning_path(question: Question, goal: Goal, steps: int, preferred: Format) -> Reply:
+def learning_path(
+    question: RequestContext, goal: Goal, steps: int, preferred: Format
+) -> EngineResult:
     """The next steps to a goal, prerequisites first; planned anew at each question.
 
     Args:
@@ -99,10 +101,10 @@ def learning_path(question: Question, goal: Goal, steps: int, preferred: Format)
         "remaining": len(open_now),
         "format": preferred,
     }
-    return Reply(content | source, [each.topic_id for each in planned], goal.topic_id)
+    return EngineResult(content | source, [each.topic_id for each in planned], goal.topic_id)
 
 
-def _appeal(question: Question) -> tuple[Callable[[int], float], dict[str, Any]]:
+def _appeal(question: RequestContext) -> tuple[Callable[[int], float], dict[str, Any]]:
     """How likely each topic is next by the model; the same for all where it cannot say."""
     model = question.able("recommendation")
     is_known = question.unknown in (None, STALE_LEARNER)
@@ -120,7 +122,7 @@ def _appeal(question: Question) -> tuple[Callable[[int], float], dict[str, Any]]
     return appeal, {**model.source("recommendation"), "fallback": question.unknown}
 
 
-def _material(topic: Topic | None, preferred: Format, durations: Durations) -> dict[str, Any]:
+def _material(topic: Topic | None, preferred: Format, durations: StudyTimes) -> dict[str, Any]:
     """What to study it with, and how many minutes that and a quiz take."""
     if topic is None:
         return {"domain": None, "resource": None, "minutes": None, "minutes_from": None}
@@ -139,7 +141,7 @@ def _material(topic: Topic | None, preferred: Format, durations: Durations) -> d
 
 
 def _minutes(
-    topic: Topic, resource: Resource | None, durations: Durations
+    topic: Topic, resource: Resource | None, durations: StudyTimes
 ) -> tuple[int | None, str | None]:
     """Whole minutes, and whether `log` or `catalogue` says so; None where neither does."""
     kind = KIND_OF[resource.kind] if resource else "resource_view"
@@ -151,7 +153,9 @@ def _minutes(
     return (round(planned + quiz), "catalogue") if planned else (None, None)
 
 
-def _why(step: Step, question: Question, goals: Iterable[int], open_now: dict[int, Step]) -> str:
+def _why(
+    step: Step, question: RequestContext, goals: Iterable[int], open_now: dict[int, Step]
+) -> str:
     """Why the topic stands where it stands."""
     catalogue, row = question.catalogue, question.learner.history.topics.get(step.topic_id)
     if step.because is not None:

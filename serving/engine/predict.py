@@ -22,10 +22,10 @@ from sensei.contracts import (
     place,
 )
 from sensei.errors import InvalidInput
+from serving.api.request_schemas import MAX_ROWS
 from serving.engine.difficulty import at_levels
 from serving.state.folded_learner import Learner
 from serving.state.model import Inputs, Model
-from serving.api.request_schemas import MAX_ROWS
 
 CONTRACTS = {"recommendation": RECOMMENDATION_INPUTS, "difficulty": DIFFICULTY_INPUTS}
 
@@ -46,7 +46,7 @@ def predict(model: Model, features: Any, name: str | None, now_us: int) -> dict[
         now_us: microseconds since 1970.
 
     Returns:
-        See `serving.api.response_schemas.Predictions`.
+        See `serving.api.response_schemas.PredictResponse`.
 
     Raises:
         InvalidInput: no such model, or the inputs are not as expected.

@@ -5,10 +5,10 @@ from typing import Any
 from features.learner_state import ATTEMPTS, DAYS, EVENTS, LAST_TIME, PASSES, SCORE_SUM
 from sensei.storage.tables import to_datetime
 from serving.engine.mastery import finished, mastered
-from serving.engine.request_context import Question
+from serving.engine.request_context import RequestContext
 
 
-def profile(question: Question) -> dict[str, Any]:
+def profile(question: RequestContext) -> dict[str, Any]:
     """Counts of what the learner did, and what became of the topics.
 
     Returns:

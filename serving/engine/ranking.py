@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from features.corpus.context import Corpus
 from features.history import History
 from features.learner_state import ROW_WIDTH, T_TIME
-from serving.state.catalogue import Catalogue
 from serving.engine.mastery import REST_MICROSECONDS, finished, mastered, rests
+from serving.state.catalogue import Catalogue
 
 _UNTOUCHED = [0.0] * ROW_WIDTH
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RankingOptions:
     """What a caller wants offered.
 
     Attributes:
@@ -33,7 +33,7 @@ class Wanted:
 
 
 def is_offered(
-    wanted: Wanted, history: History, catalogue: Catalogue, now_us: int
+    wanted: RankingOptions, history: History, catalogue: Catalogue, now_us: int
 ) -> Callable[[int], bool]:
     """Whether a topic may be offered.
 
@@ -60,7 +60,7 @@ def is_offered(
 
 
 def offerable(
-    wanted: Wanted,
+    wanted: RankingOptions,
     history: History,
     corpus: Corpus,
     catalogue: Catalogue,

@@ -24,7 +24,7 @@ FOLLOWS, POPULAR, DOMAIN = (
 )
 
 
-class Told(NamedTuple):
+class ReasonContext(NamedTuple):
     """What the words may draw on: the learner, one topic, and what all learners do."""
 
     topic_id: int
@@ -34,7 +34,7 @@ class Told(NamedTuple):
     now_us: int
 
 
-def last_topic(told: Told) -> str:
+def last_topic(told: ReasonContext) -> str:
     """What was studied last, and whether the topic is what others turn to after it."""
     last = told.history.last_topic_id
     if last is None:
@@ -45,7 +45,7 @@ def last_topic(told: Told) -> str:
     return f"you studied “{after}” last"
 
 
-def own_history(told: Told) -> str:
+def own_history(told: ReasonContext) -> str:
     """How often and how long ago the learner met the topic."""
     row = told.history.topics.get(told.topic_id)
     if row is None:
@@ -53,7 +53,7 @@ def own_history(told: Told) -> str:
     return f"you have studied it {times(row[T_EVENTS])}, last {ago(told.now_us - row[T_TIME])}"
 
 
-def domain(told: Told) -> str:
+def domain(told: ReasonContext) -> str:
     """How much the learner studied the topic's domain."""
     topic = told.catalogue.topics.get(told.topic_id)
     name = topic.domain if topic else "its domain"
@@ -62,7 +62,7 @@ def domain(told: Told) -> str:
     return f"{name} is new to you"
 
 
-def prerequisites(told: Told) -> str:
+def prerequisites(told: ReasonContext) -> str:
     """Whether the learner met what the topic builds on."""
     needed = told.catalogue.prerequisites(told.topic_id)
     met = sum(each in told.history.topics for each in needed)
@@ -73,14 +73,14 @@ def prerequisites(told: Told) -> str:
     return f"you have {'studied some of' if met else 'not met'} what it builds on"
 
 
-def popular_lately(told: Told) -> str:
+def popular_lately(told: ReasonContext) -> str:
     """What all learners do."""
     if told.known is not None and told.known[POPULAR] > 0:
         return "many learners study it these days"
     return "it is rare or new these days"
 
 
-def scores(told: Told) -> str:
+def scores(told: ReasonContext) -> str:
     """The learner's scores."""
     attempts = told.history.learner[ATTEMPTS]
     if not attempts:
@@ -89,7 +89,7 @@ def scores(told: Told) -> str:
     return f"it fits your scores so far, {mean:.0%} on average"
 
 
-def pace(told: Told) -> str:
+def pace(told: ReasonContext) -> str:
     """How much and how lately the learner studies."""
     learner = told.history.learner
     since, days = ago(told.now_us - learner[LAST_TIME]), int(learner[DAYS])
@@ -101,12 +101,12 @@ def pace(told: Told) -> str:
     )
 
 
-def order(_: Told) -> str:
+def order(_: ReasonContext) -> str:
     """The sequence of what the learner did."""
     return "it fits the order of what you have studied so far"
 
 
-WORDS: dict[str, Callable[[Told], str]] = {
+WORDS: dict[str, Callable[[ReasonContext], str]] = {
     each.__name__: each
     for each in (
         last_topic,

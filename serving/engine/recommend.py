@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensei.contracts import TOPIC_INPUTS
-from serving.state.catalogue import Catalogue
 from serving.engine.difficulty import suggested
 from serving.engine.mastery import finished
+from serving.engine.ranking import RankingOptions, best, is_offered, offerable, shares
+from serving.engine.reason_texts import WORDS, ReasonContext
+from serving.engine.request_context import LOG_UNREACHABLE, NO_MODEL, EngineResult, RequestContext
+from serving.state.catalogue import Catalogue
 from serving.state.model import Model
-from serving.engine.request_context import LOG_UNREACHABLE, NO_MODEL, Question, Reply
-from serving.engine.ranking import Wanted, best, is_offered, offerable, shares
-from serving.engine.reason_texts import WORDS, Told
 
 CANDIDATES = 20
 """Topics logged of each recommendation, best first."""
@@ -44,7 +44,9 @@ class Ranking(NamedTuple):
 
 
 def recommend(
-    question: Question, wanted: Wanted, answered: Callable[[Reply], dict[str, Any]]
+    question: RequestContext,
+    wanted: RankingOptions,
+    answered: Callable[[EngineResult], dict[str, Any]],
 ) -> dict[str, Any]:
     """The next topics; those of this minute, under the same id, where nothing happened since.
 
@@ -74,10 +76,10 @@ class _Kept:
     def __init__(self) -> None:
         self.since = -REPEATED_US
         self.catalogue: Catalogue | None = None
-        self.answers: dict[tuple[Wanted, str], dict[str, Any]] = {}
+        self.answers: dict[tuple[RankingOptions, str], dict[str, Any]] = {}
 
 
-def computed(question: Question, wanted: Wanted) -> Reply:
+def computed(question: RequestContext, wanted: RankingOptions) -> EngineResult:
     """The next topics, by the model, or by counting where it cannot say or the arm is control.
 
     One never seen is asked about, too: the model has learnt, and was judged on, what is begun with.
@@ -103,7 +105,7 @@ def computed(question: Question, wanted: Wanted) -> Reply:
             shown, tested, ranking.reasons, strict=True
         )
     ]
-    return Reply(
+    return EngineResult(
         {"recommendations": listed, **ranking.source},
         [each["topic_id"] for each in listed],
         candidates=ranking.topics,
@@ -111,7 +113,7 @@ def computed(question: Question, wanted: Wanted) -> Reply:
     )
 
 
-def by_model(question: Question, model: Model, wanted: Wanted) -> Ranking:
+def by_model(question: RequestContext, model: Model, wanted: RankingOptions) -> Ranking:
     """Ranked by the model; the same call says what each cause is worth."""
     learner, catalogue, now = question.learner, question.catalogue, question.now_us
     corpus = model.corpora["recommendation"]
@@ -123,7 +125,7 @@ def by_model(question: Question, model: Model, wanted: Wanted) -> Ranking:
     ids = cast("list[int]", corpus.topic_ids)  # what is kept has a topic
     reasons = []
     for place in places[: wanted.count]:
-        told = Told(
+        told = ReasonContext(
             ids[place],
             None if known is None else known[place],
             learner.history,
@@ -142,7 +144,7 @@ def by_model(question: Question, model: Model, wanted: Wanted) -> Ranking:
     return Ranking(topics, reasons, source, {"inputs": given["inputs"][0]})
 
 
-def by_popularity(question: Question, model: Model, wanted: Wanted) -> Ranking:
+def by_popularity(question: RequestContext, model: Model, wanted: RankingOptions) -> Ranking:
     """Ranked by how much all learners studied each topic, up to the training cutoff."""
     corpus = model.corpora["recommendation"]
     events = np.zeros((1, len(model.taken)), np.float32)
@@ -167,7 +169,7 @@ def _popular(share: NDArray[np.float32], place: int, even: float) -> list[Reason
     return [{"cause": "popular", "text": text, "without": even}]
 
 
-def in_curriculum_order(question: Question, wanted: Wanted) -> Ranking:
+def in_curriculum_order(question: RequestContext, wanted: RankingOptions) -> Ranking:
     """The curriculum's order, what the learner has finished last."""
     history, catalogue = question.learner.history, question.catalogue
     offered = is_offered(wanted, history, catalogue, question.now_us)

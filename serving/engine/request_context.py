@@ -16,8 +16,8 @@ __all__ = [
     "STALE_LEARNER",
     "UNKNOWN_LEARNER",
     "UNKNOWN_TOPIC",
-    "Question",
-    "Reply",
+    "EngineResult",
+    "RequestContext",
 ]
 
 NO_MODEL = "no_model"
@@ -25,7 +25,7 @@ UNKNOWN_LEARNER = "unknown_learner"
 UNKNOWN_TOPIC = "unknown_topic"
 
 
-class Question(NamedTuple):
+class RequestContext(NamedTuple):
     """What an answer may draw on.
 
     Attributes:
@@ -56,8 +56,8 @@ class Question(NamedTuple):
         return self.model if self.model and name in self.model.corpora else None
 
 
-class Reply(NamedTuple):
-    """What is answered, and what is logged beside it; see `serving.storage.prediction_log.Answer`.
+class EngineResult(NamedTuple):
+    """An answer and what is logged with it; see `serving.storage.prediction_log.LoggedAnswer`.
 
     Attributes:
         content: what the caller gets, apart from the id and the arm; names `model`, `version`

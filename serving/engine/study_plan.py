@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from features.learner_state import T_STREAK, Numbers
-from serving.state.catalogue import Catalogue
 from serving.engine.mastery import failed, finished, mastered
+from serving.state.catalogue import Catalogue
 
 Status = Literal["failed", "shaky", "started", "new"]
 

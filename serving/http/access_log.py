@@ -22,7 +22,7 @@ MOST = 100_000
 NAME = "serving.requests"
 
 
-class RequestLines:
+class AccessLog:
     """Lines in the form of `serving.observability.JsonLines`; nothing is kept until `start`."""
 
     def __init__(self) -> None:
@@ -81,5 +81,5 @@ class RequestLines:
             stream.flush()
 
 
-request_lines = RequestLines()
+request_lines = AccessLog()
 """Of this process."""

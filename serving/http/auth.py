@@ -2,8 +2,8 @@
 
 Nobody is let in before the keys were read once. With the first key that was ever made, every
 caller needs one, also where all were revoked since. While the database does not answer, the keys
-read last stay valid, up to a maximum age. Without keys see `serving.http.keyless`; on any other address
-than loopback nobody is answered then.
+read last stay valid, up to a maximum age. Without keys see `serving.http.keyless`; on any other
+address than loopback nobody is answered then.
 """
 
 import logging
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.access.keys import OPEN, OPERATOR, PLATFORM, Key, id_of
+from sensei.errors import InvalidInput, StorageUnavailable
 from serving.http.keyless import Headers, Keyless, is_loopback, is_of_another_site
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ BACK = "put the database back"
 logger = logging.getLogger(__name__)
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that is not let in: its status and the sentence of why."""
 
     def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None):
@@ -130,9 +130,9 @@ class Access:
         """
         keys, read_at = self._current
         if keys is None:
-            raise Refused(503, UNREAD, AGAIN)
+            raise RequestRefused(503, UNREAD, AGAIN)
         if self._clock() - read_at > self._max_age:
-            raise Refused(503, EXPIRED, AGAIN)
+            raise RequestRefused(503, EXPIRED, AGAIN)
         if not keys:
             self._check_own(scope, headers)
             return None
@@ -140,7 +140,7 @@ class Access:
         if key is None or not key.fits(presented) or not key.is_valid:
             got = "one that is not valid" if presented else "none"
             said = f"key: expected one, got {got}; send `Authorization: Bearer KEY`"
-            raise Refused(401, said, BEARER)
+            raise RequestRefused(401, said, BEARER)
         return key
 
     def _check_own(self, scope: Mapping[str, Any], headers: Headers) -> None:
@@ -150,9 +150,9 @@ class Access:
             Refused: 401, 403.
         """
         if why := self._keyless.foreign(scope, headers):
-            raise Refused(401, f"key: expected one {why}, none exists; {CREATE}", BEARER)
+            raise RequestRefused(401, f"key: expected one {why}, none exists; {CREATE}", BEARER)
         if is_of_another_site(headers):
-            raise Refused(403, f"request: expected none of another site's page; {CREATE}")
+            raise RequestRefused(403, f"request: expected none of another site's page; {CREATE}")
 
 
 NO_KEYS = (
@@ -199,8 +199,8 @@ def open_access(settings: "Settings") -> Access:
     A home that has no database yet and never had a key holds none. Where a key is expected (the
     home ever had one) or a database is (an address names it), their absence is an outage.
     """
-    from sensei.storage import database
     from sensei.access import key_store
+    from sensei.storage import database
 
     engine = database.connect(settings.log_url, database.PROMPT)
     file = engine.url.database if database.is_sqlite(engine.url) else None

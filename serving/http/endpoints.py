@@ -33,7 +33,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sensei.events import rules
 from sensei.errors import (
     ConflictingEvent,
     InvalidInput,
@@ -43,8 +42,9 @@ from sensei.errors import (
     SenseiError,
     StorageUnavailable,
 )
-from serving.http.raw_path import AsSent, of_path
+from sensei.events import rules
 from serving.api.request_schemas import Query, parse
+from serving.http.raw_path import RawPathRoute, of_path
 
 Scope = Literal["open", "platform", "operator"]
 """Who may call: anybody; the platform's back end; the people who run it."""
@@ -170,7 +170,7 @@ def route(endpoint: Endpoint, middleware: Sequence[Middleware] = ()) -> Route:
         middleware: runs before the request is read.
     """
     respond = responder(endpoint)
-    return AsSent(endpoint.path, respond, methods=[endpoint.method], middleware=middleware)
+    return RawPathRoute(endpoint.path, respond, methods=[endpoint.method], middleware=middleware)
 
 
 def responder(endpoint: Endpoint) -> Responder:

@@ -11,7 +11,7 @@ from serving.http.endpoints import ERROR_HANDLERS, HANDLED, Endpoint, Responder,
 from serving.http.raw_path import path_as_sent
 
 
-class Direct:
+class FastPath:
     """ASGI middleware: answers the GETs of the platform itself, and hands all else on.
 
     Args:

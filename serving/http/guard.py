@@ -18,12 +18,12 @@ from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sensei.access.keys import OPEN, OPERATOR, Key
-from serving.http.auth import CALLER, ROLE, Access, Refused
+from serving.http.access_log import request_lines
+from serving.http.auth import CALLER, ROLE, Access, RequestRefused
 from serving.http.endpoints import FAILED, refusal
 from serving.http.keyless import Headers
-from serving.observability import IN_FLIGHT, REQUEST_ID, REQUESTS, SECONDS
 from serving.http.raw_path import AMBIGUOUS, is_ambiguous
-from serving.http.access_log import request_lines
+from serving.observability import IN_FLIGHT, REQUEST_ID, REQUESTS, SECONDS
 
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16_384
@@ -111,13 +111,13 @@ class Guard:
             _check_size(scope)
             _check_once(scope["headers"], headers)
             if is_ambiguous(scope.get("raw_path") or scope["path"].encode()):
-                raise Refused(400, AMBIGUOUS)
+                raise RequestRefused(400, AMBIGUOUS)
             key = await self._admit(scope, headers)
             length = headers.get(b"content-length", b"")
             if length.strip(b"0") or b"transfer-encoding" in headers:
                 receive = await self._with_body(length, receive)
             await self._app(scope, receive, answer)
-        except Refused as refused:
+        except RequestRefused as refused:
             response = refusal(refused.status, str(refused), refused.headers)
             await response(scope, receive, answer)
         except ClientGone:
@@ -159,7 +159,7 @@ class Guard:
         limits: Limits = self._state.limits
         limit = limits.body_bytes
         said = f"body: expected at most {limit} bytes, got more; send less at once"
-        too_large = Refused(413, said, {"Connection": "close"})
+        too_large = RequestRefused(413, said, {"Connection": "close"})
         if length and int(length) > limit:
             raise too_large
         body = bytearray()
@@ -176,7 +176,7 @@ class Guard:
                         return _replayed(bytes(body), receive)
         except TimeoutError:
             said = f"body: expected within {BODY_SECONDS:.0f} seconds, got a part; send it at once"
-            raise Refused(408, said, {"Connection": "close"}) from None
+            raise RequestRefused(408, said, {"Connection": "close"}) from None
 
 
 class ClientGone(Exception):
@@ -197,12 +197,12 @@ def _check_size(scope: Scope) -> None:
     """
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
         said = f"path: expected at most {MAX_TARGET_BYTES} bytes with its query, got more"
-        raise Refused(414, f"{said}; send less")
+        raise RequestRefused(414, f"{said}; send less")
     headers = scope["headers"]
     size = sum([len(name) + len(value) for name, value in headers])
     if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
         said = f"headers: expected at most {MAX_HEADERS} of {MAX_HEADER_BYTES} bytes, got more"
-        raise Refused(431, f"{said}; send fewer")
+        raise RequestRefused(431, f"{said}; send fewer")
 
 
 def _check_once(sent: Sequence[tuple[bytes, bytes]], headers: Headers) -> None:
@@ -217,7 +217,9 @@ def _check_once(sent: Sequence[tuple[bytes, bytes]], headers: Headers) -> None:
     for name in ONCE:
         if names.count(name) > 1:
             title = name.decode().title()
-            raise Refused(400, f"{title}: expected one such header, got several; send it once")
+            raise RequestRefused(
+                400, f"{title}: expected one such header, got several; send it once"
+            )
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

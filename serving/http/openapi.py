@@ -12,7 +12,7 @@ _REF = "#/components/schemas/{model}"
 _JSON = "application/json"
 
 
-class Refused(BaseModel):
+class ErrorResponse(BaseModel):
     """Why there is no answer: what was expected, what came, what to do."""
 
     error: str
@@ -26,7 +26,7 @@ def openapi(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """
     bodies = [(each.body, "validation") for each in endpoints if each.body]
     answers = [(each.returns, "serialization") for each in endpoints if each.returns]
-    models = list(dict.fromkeys([*bodies, *answers, (Refused, "serialization")]))
+    models = list(dict.fromkeys([*bodies, *answers, (ErrorResponse, "serialization")]))
     names, defs = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
     paths: dict[str, Any] = {}
     for each in endpoints:
@@ -97,7 +97,7 @@ def _in_text(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def _response(endpoint: Endpoint, status: int, names: Any) -> dict[str, Any]:
-    model = endpoint.returns if status == endpoint.status else Refused
+    model = endpoint.returns if status == endpoint.status else ErrorResponse
     if model is None:
         return {"description": STATUSES[status]}
     content: dict[str, Any] = {"schema": names[model, "serialization"]}

@@ -10,8 +10,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from serving.http.endpoints import Endpoint, answer
 from serving.api.request_schemas import Query
+from serving.http.endpoints import Endpoint, answer
 
 ASSETS = "/docs/assets/"
 """The folder of what the pages load."""

@@ -2,12 +2,12 @@
 
 from aiolimiter import AsyncLimiter
 
-from serving.http.auth import Refused
+from serving.http.auth import RequestRefused
 
 PER_SECOND = 10_000
 
 
-class Rates:
+class RateLimiter:
     """Counts the requests of each key; there are as many buckets as keys that asked.
 
     Args:
@@ -29,5 +29,5 @@ class Rates:
             bucket = self._buckets[key_id] = AsyncLimiter(self._per_second, time_period=1.0)
         if not bucket.has_capacity():
             said = f"requests: expected at most {self._per_second} a second of one key, got more"
-            raise Refused(429, f"{said}; repeat in a second", {"Retry-After": "1"})
+            raise RequestRefused(429, f"{said}; repeat in a second", {"Retry-After": "1"})
         await bucket.acquire()

@@ -46,7 +46,7 @@ def path_as_sent(scope: Any) -> str:
     return raw.decode("latin-1") if b"%" in raw else scope["path"]
 
 
-class AsSent(Route):
+class RawPathRoute(Route):
     """A route that reads the path as it was sent, so that `%2F` does not part it."""
 
     def matches(self, scope: Any) -> tuple[Match, Any]:

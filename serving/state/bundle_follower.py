@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.history import FOLD_VERSION, History
 from features.corpus.popularity import NEVER
+from features.history import FOLD_VERSION, History
 from sensei import curriculum
+from sensei.app_state import TRIAL
 from sensei.bundle.bundle_format import Bundle
 from sensei.errors import IncompatibleBundle, SchemaMismatch, StorageUnavailable
-from sensei.app_state import TRIAL
+from serving.engine.engine import Engine
+from serving.observability import serves
 from serving.state.arms import Arms
 from serving.state.catalogue import Catalogue
-from serving.engine.engine import Engine
 from serving.state.folded_learner import Learner
-from serving.state.topic_popularity import Lately
 from serving.state.model import Model
-from serving.observability import serves
+from serving.state.topic_popularity import TopicPopularity
 
 if TYPE_CHECKING:
     from sensei.events.log import Log
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Following:
+class FollowerStatus:
     """How far a worker follows the log, for a person.
 
     Attributes:
@@ -114,7 +114,7 @@ class _Slot:
         self.said = self.refused
 
 
-class Follower:
+class BundleFollower:
     """Keeps an engine's models current.
 
     Args:
@@ -145,7 +145,7 @@ class Follower:
         self._clock = clock
         self._monotonic = monotonic
         self._log: Log | None = None
-        self._lately = Lately(monotonic)
+        self._lately = TopicPopularity(monotonic)
         self._complete = False
         self._champion, self._challenger, self._unpacked = _Slot(), _Slot(), _Slot()
         self._polled_at: float | None = None
@@ -172,10 +172,10 @@ class Follower:
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def status(self) -> Following:
+    def status(self) -> FollowerStatus:
         """How far the log is followed."""
         now = self._monotonic()
-        return Following(
+        return FollowerStatus(
             log=not self._failing and self._polled_at is not None,
             mismatch=self._mismatch,
             refused=self._champion.refused

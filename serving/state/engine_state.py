@@ -4,16 +4,16 @@ from dataclasses import dataclass, field
 
 from serving.state.arms import Arm, Arms
 from serving.state.catalogue import Catalogue
-from serving.state.study_times import Durations
 from serving.state.model import Model
+from serving.state.study_times import StudyTimes
 
 
 @dataclass(frozen=True)
 class EngineState:
     """The models, the arms and what else answers are made from.
 
-    Threads replace the state as a whole (`serving.engine.engine.Engine.swap`). A request takes it once and
-    uses it until its answer is logged, so no answer mixes two states.
+    Threads replace the state as a whole (`serving.engine.engine.Engine.swap`). A request takes it
+    once and uses it until its answer is logged, so no answer mixes two states.
 
     Attributes:
         model: the champion; None until a model was promoted.
@@ -27,7 +27,7 @@ class EngineState:
     catalogue: Catalogue
     arms: Arms
     challenger: Model | None = None
-    durations: Durations = field(default_factory=Durations)
+    durations: StudyTimes = field(default_factory=StudyTimes)
 
     def served_to(self, user_id: str) -> tuple[Arm, Model | None]:
         """The learner's arm, and the model that answers in it."""

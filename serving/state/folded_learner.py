@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history import History
-from sensei.privacy import preferences
 from sensei.events import aggregates
+from sensei.privacy import preferences
 
 if TYPE_CHECKING:
     from sensei.events.log import Event, Log
@@ -23,7 +23,7 @@ States = dict[str, NDArray[np.float32]]
 
 
 class Networks(Protocol):
-    """Networks whose hidden states are kept for each learner; `serving.engine.engine.Model` is one."""
+    """Networks with a hidden state per learner; `serving.state.model.Model` is one."""
 
     @property
     def states_of(self) -> str:
@@ -84,7 +84,7 @@ class Read(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldedLearner:
     """A learner, and which events were taken in.
 
     Attributes:
@@ -104,16 +104,18 @@ class Folded:
     last: tuple[int, str]
 
     @classmethod
-    def nothing(cls, revision: int, networks: Networks) -> "Folded":
+    def nothing(cls, revision: int, networks: Networks) -> "FoldedLearner":
         """A learner none of whose events was taken in."""
         nobody = Learner(History.new(), networks.start())
         return cls(revision, networks.states_of, nobody, (0, 0), 0, (-1, ""))
 
-    def styled(self, chosen_style: str | None) -> "Folded":
+    def styled(self, chosen_style: str | None) -> "FoldedLearner":
         """The same with the style that the learner chose."""
         return replace(self, learner=replace(self.learner, chosen_style=chosen_style))
 
-    def after(self, events: "Sequence[Event]", revision: int, networks: Networks) -> "Folded":
+    def after(
+        self, events: "Sequence[Event]", revision: int, networks: Networks
+    ) -> "FoldedLearner":
         """The same after later events, in their order; the history is advanced in place."""
         history, states = self.learner.history, self.learner.states
         for each in events:
@@ -129,7 +131,7 @@ class Folded:
                 each.difficulty,
             )
         ids = [each.id for each in events]
-        return Folded(
+        return FoldedLearner(
             revision,
             self.states_of,
             replace(self.learner, states=states),
@@ -139,7 +141,7 @@ class Folded:
         )
 
 
-def read_learner(log: "Log", user_id: str, before: Folded | None) -> Read | None:
+def read_learner(log: "Log", user_id: str, before: FoldedLearner | None) -> Read | None:
     """Read what a learner did since something was folded, or all of it if that is not enough.
 
     Args:
@@ -167,7 +169,7 @@ def read_learner(log: "Log", user_id: str, before: Folded | None) -> Read | None
 
 
 def _later(
-    log: "Log", user_id: str, revision: int, before: Folded
+    log: "Log", user_id: str, revision: int, before: FoldedLearner
 ) -> "tuple[int, list[Event]] | None":
     """Later events and their revision; None if one came late or events were taken away."""
     later = log.read_learner(user_id, after_id=before.last_id)

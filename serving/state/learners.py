@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 from sensei.errors import StorageUnavailable
 from serving.state.folded_learner import (
-    Folded,
+    FoldedLearner,
     Learner,
     Networks,
     NoNetworks,
     Read,
     read_learner,
 )
-from serving.state.revision_batcher import Gathering
 from serving.state.log_reads import Reads
+from serving.state.revision_batcher import RevisionBatcher
 
 if TYPE_CHECKING:
     from sensei.events.log import Log
@@ -51,13 +51,13 @@ logger = logging.getLogger(__name__)
 
 _Prepared = Learner | StorageUnavailable | None
 
-_AT_HAND: ContextVar[tuple["Learners", str, str, _Prepared] | None] = ContextVar(
+_AT_HAND: ContextVar[tuple["LearnerCache", str, str, _Prepared] | None] = ContextVar(
     "at_hand", default=None
 )
-"""What `Learners.prepare` read for the next question of the same request."""
+"""What `LearnerCache.prepare` read for the next question of the same request."""
 
 
-class Learners:
+class LearnerCache:
     """Histories of learners, read from the log and advanced by what was appended since.
 
     Not for several threads at once: a history is advanced in place. Requests prepare a learner:
@@ -80,12 +80,12 @@ class Learners:
         self._capacity = capacity
         self._log: Log | None = None
         self._retry_at = 0.0
-        self._cache: OrderedDict[str, Folded] = OrderedDict()
-        self._folding: dict[tuple[str, str], asyncio.Task[Folded | None]] = {}
+        self._cache: OrderedDict[str, FoldedLearner] = OrderedDict()
+        self._folding: dict[tuple[str, str], asyncio.Task[FoldedLearner | None]] = {}
         # Of their own: a lookup for all must not wait for the many events of one learner.
         self._lookups = Reads(connect, 1, "revisions")
         self._reads = Reads(connect, READERS, "learners")
-        self._gathering = Gathering(self._lookups)
+        self._gathering = RevisionBatcher(self._lookups)
 
     @property
     def is_unreachable(self) -> bool:
@@ -117,7 +117,7 @@ class Learners:
         _AT_HAND.set((self, user_id, networks.states_of, prepared))
 
     async def _prepared(self, user_id: str, networks: Networks) -> Learner | None:
-        folded: Folded | None = None
+        folded: FoldedLearner | None = None
         for _ in range(TRIES):  # the learner may act while the log is folded
             revision = await self._revision(user_id, networks)
             if revision is None:
@@ -140,7 +140,7 @@ class Learners:
                 raise
         return await self._gathering.revision(user_id)
 
-    async def _fold(self, user_id: str, networks: Networks) -> Folded | None:
+    async def _fold(self, user_id: str, networks: Networks) -> FoldedLearner | None:
         """Fold once for all who wait for it."""
         key = user_id, networks.states_of
         task = self._folding.get(key)
@@ -149,7 +149,7 @@ class Learners:
             task.add_done_callback(lambda _: self._folding.pop(key))
         return await asyncio.shield(task)
 
-    async def _read_and_fold(self, user_id: str, networks: Networks) -> Folded | None:
+    async def _read_and_fold(self, user_id: str, networks: Networks) -> FoldedLearner | None:
         before = self._kept(user_id, networks)
         read = partial(read_learner, user_id=user_id, before=before)
         found = await self._reads.ask(read, COLD_SECONDS)
@@ -209,29 +209,29 @@ class Learners:
         before = before if found.is_later else None
         return self._advance(user_id, before, found, networks).learner
 
-    def _kept(self, user_id: str, networks: Networks) -> Folded | None:
+    def _kept(self, user_id: str, networks: Networks) -> FoldedLearner | None:
         """What is kept of a learner and of use to these networks."""
         kept = self._cache.get(user_id)
         return kept if kept and kept.states_of == networks.states_of else None
 
     def _advance(
-        self, user_id: str, before: Folded | None, found: Read, networks: Networks
-    ) -> Folded:
-        before = before or Folded.nothing(found.revision, networks)
+        self, user_id: str, before: FoldedLearner | None, found: Read, networks: Networks
+    ) -> FoldedLearner:
+        before = before or FoldedLearner.nothing(found.revision, networks)
         folded = before.after(found.events, found.revision, networks).styled(found.chosen_style)
         self._keep(user_id, folded)
         return folded
 
-    def _keep(self, user_id: str, folded: Folded) -> None:
+    def _keep(self, user_id: str, folded: FoldedLearner) -> None:
         self._cache[user_id] = folded
         self._cache.move_to_end(user_id)
         if len(self._cache) > self._capacity:
             self._cache.popitem(last=False)
 
 
-async def _folded(read: Read, networks: Networks) -> Folded:
+async def _folded(read: Read, networks: Networks) -> FoldedLearner:
     """All events of a learner, taken in piece by piece; others get their turn between."""
-    folded = Folded.nothing(read.revision, networks)
+    folded = FoldedLearner.nothing(read.revision, networks)
     for first in range(0, len(read.events), PIECE):
         folded = folded.after(read.events[first : first + PIECE], read.revision, networks)
         await asyncio.sleep(0)

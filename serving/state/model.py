@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.corpus.context import Corpus
-from features.history import KIND_CODES, History
-from features.corpus.popularity import Recency
+from features.corpus.popularity import SlotPopularity
 from features.corpus.statistics import Statistics
+from features.history import KIND_CODES, History
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import LEARNING_KINDS
-from serving.state.folded_learner import Learner, States
 from serving.engine.reasons import Counterfactuals
+from serving.state.folded_learner import Learner, States
 
 if TYPE_CHECKING:
     from sensei.events.log import Event
@@ -40,7 +40,7 @@ class Model:
         found = {}
         for name, arrays in bundle.statistics.items():
             statistics = Statistics.from_arrays(arrays)
-            found[name] = Corpus(statistics, Recency.nothing(statistics))
+            found[name] = Corpus(statistics, SlotPopularity.nothing(statistics))
         return cls(bundle, found)
 
     def knowing(self, lately: Callable[[Statistics], Corpus]) -> "Model":

@@ -14,7 +14,7 @@ SECONDS = 0.1
 """Deadline of a read: one primary key lookup."""
 
 
-class Gathering:
+class RevisionBatcher:
     """Reads revisions of learners: requests that come during a read share the next one.
 
     Args:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sensei.events import aggregates
 from sensei.contracts import DAY
 from sensei.errors import StorageUnavailable
+from sensei.events import aggregates
 
 if TYPE_CHECKING:
     from sensei.events.log import Log
@@ -33,13 +33,13 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Durations:
+class StudyTimes:
     """Median minutes of an event, by topic and kind of event."""
 
     minutes: Mapping[tuple[int, str], float] = field(default_factory=dict)
 
 
-def measured(log: "Log", now_us: int) -> Durations:
+def measured(log: "Log", now_us: int) -> StudyTimes:
     """What the newest events say, as far as they are of the last `WINDOW_DAYS` days.
 
     Args:
@@ -59,7 +59,7 @@ def measured(log: "Log", now_us: int) -> Durations:
         for each, steps in counts.items()
         if sum(events for _, events in steps) >= LEAST_EVENTS
     }
-    return Durations(found)
+    return StudyTimes(found)
 
 
 def _median(steps: list[tuple[int, int]]) -> float:
@@ -71,7 +71,7 @@ def _median(steps: list[tuple[int, int]]) -> float:
     return (in_order[0][0] + 0.5) * STEP_SECONDS / 60
 
 
-class Measuring:
+class StudyTimeReader:
     """Reads the durations now and then, in a thread of its own.
 
     Args:
@@ -84,7 +84,7 @@ class Measuring:
         self,
         connect: "Callable[[], Log]",
         clock: Callable[[], int],
-        found: Callable[[Durations], None],
+        found: Callable[[StudyTimes], None],
     ) -> None:
         self._connect = connect
         self._clock = clock

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from features.corpus.catalogue_features import CatalogueFeatures, CatalogueTopic
 from features.corpus.context import Corpus
-from features.corpus.catalogue_features import CatalogueTopic, Outline
-from features.corpus.popularity import NEVER, WINDOW_DAYS, Recency
+from features.corpus.popularity import NEVER, WINDOW_DAYS, SlotPopularity
 from features.corpus.statistics import Statistics
-from sensei.events import aggregates
 from sensei.contracts import DAY
+from sensei.events import aggregates
 
 if TYPE_CHECKING:
     from sensei.events.log import Log
@@ -31,7 +31,7 @@ Reading = Callable[[Statistics], Corpus]
 """What the counts say, by the vocabulary of who asks."""
 
 
-class Lately:
+class TopicPopularity:
     """Counts of learning events by topic and UTC day; for one thread.
 
     Args:
@@ -79,14 +79,14 @@ class Lately:
         Args:
             catalogue: the topics that are offered, whether anybody met them or not.
         """
-        outline, first = Outline.of(catalogue), dict(self._first)
+        outline, first = CatalogueFeatures.of(catalogue), dict(self._first)
         rows = [(topic, day, events) for (topic, day), events in self._counts.items()]
         topic, day, events = np.array(rows, np.int64).reshape(-1, 3).T
         ids, place = np.unique(topic, return_inverse=True)
 
         def reading(statistics: Statistics) -> Corpus:
             counted = first, ids, place, day, events
-            recency = Recency.counted(statistics, *counted, outline.domains)
+            recency = SlotPopularity.counted(statistics, *counted, outline.domains)
             return Corpus(statistics, recency, outline)
 
         return reading
@@ -124,14 +124,14 @@ class Lately:
 
 
 def lately(log: "Log", catalogue: Iterable[CatalogueTopic], now_us: int) -> Reading:
-    """Everything at once, for whoever can wait; see `Lately`.
+    """Everything at once, for whoever can wait; see `TopicPopularity`.
 
     Raises:
         StorageUnavailable: the log does not answer.
     """
 
     def reading(statistics: Statistics) -> Corpus:
-        counts = Lately()
+        counts = TopicPopularity()
         counts.read(log, int(statistics.trained_until), now_us)
         return counts.of(catalogue)(statistics)
 

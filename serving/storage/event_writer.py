@@ -13,10 +13,10 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sensei.storage import database
-from sensei.events import append
 from sensei.errors import NotRecorded, StorageUnavailable
-from sensei.events.append import Entry, Row
+from sensei.events import append
+from sensei.events.append import EventRow, PendingRow
+from sensei.storage import database
 from serving.observability import EVENTS
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ PATIENCE = 5.0
 
 
 class _Waiting(NamedTuple):
-    submission: Sequence[Entry]
-    recorded: asyncio.Future[tuple[Row, ...]]
+    submission: Sequence[PendingRow]
+    recorded: asyncio.Future[tuple[EventRow, ...]]
 
 
 _Group = tuple[asyncio.AbstractEventLoop, list[_Waiting]]
 
 
-class Recorder:
+class EventWriter:
     """Writes what learners did; for one event loop.
 
     Args:
@@ -57,7 +57,7 @@ class Recorder:
         self._thread = Thread(target=self._run, daemon=True, name="recorder")
         self._thread.start()
 
-    async def log_interactions(self, submission: Sequence[Entry]) -> tuple[Row, ...]:
+    async def log_interactions(self, submission: Sequence[PendingRow]) -> tuple[EventRow, ...]:
         """Record events, all or none; on return they are durable.
 
         Args:
@@ -77,7 +77,7 @@ class Recorder:
                 f"log: expected to keep up, got {CAPACITY} submissions waiting; repeat in a second",
             )
         loop = asyncio.get_running_loop()
-        recorded: asyncio.Future[tuple[Row, ...]] = loop.create_future()
+        recorded: asyncio.Future[tuple[EventRow, ...]] = loop.create_future()
         self._waiting.append(_Waiting(submission, recorded))
         if not self._writing:
             self._begin(loop)
@@ -88,7 +88,7 @@ class Recorder:
             said = f"log: expected to write within {PATIENCE:g} seconds, got no answer; repeat it"
             raise _not_recorded(submission, said) from None
 
-    async def log_interaction(self, entry: Entry) -> Row:
+    async def log_interaction(self, entry: PendingRow) -> EventRow:
         """Record one event; see `log_interactions`."""
         return (await self.log_interactions([entry]))[0]
 
@@ -114,9 +114,9 @@ class Recorder:
         if self._log is not None:
             self._log.close()
 
-    def _write(self, submissions: Sequence[Sequence[Entry]]) -> list[Any]:
+    def _write(self, submissions: Sequence[Sequence[PendingRow]]) -> list[Any]:
         self._log = self._log or self._connect()
-        with database.turn(self._log.engine):
+        with database.write_queue(self._log.engine):
             return list(append.record(self._log.engine, submissions, datetime.now(UTC)))
 
     def _end(
@@ -125,7 +125,7 @@ class Recorder:
         self._writing = False
         if self._waiting:
             self._begin(loop)  # the disk goes on while the answers are written
-        EVENTS.inc(sum(each.inserted for each in outcomes if isinstance(each, append.Recorded)))
+        EVENTS.inc(sum(each.inserted for each in outcomes if isinstance(each, append.AppendResult)))
         for each, outcome in zip(group, outcomes, strict=True):
             if each.recorded.done():
                 continue  # nobody waits any more; what was asked for is done all the same
@@ -139,5 +139,5 @@ class Recorder:
                 each.recorded.set_result(outcome.rows)
 
 
-def _not_recorded(submission: Sequence[Entry], sentence: str) -> NotRecorded:
+def _not_recorded(submission: Sequence[PendingRow], sentence: str) -> NotRecorded:
     return NotRecorded(sentence, [entry.row.event_id for entry in submission])

@@ -9,17 +9,17 @@ import orjson
 
 from features.style import detect_learning_style, evidence
 from sensei import curriculum
-from sensei.privacy import erasure, preferences
-from sensei.errors import StorageUnavailable
 from sensei.app_state import MONITORED
+from sensei.errors import StorageUnavailable
+from sensei.privacy import erasure, preferences
 from serving.api.monitoring_schemas import NEVER_RAN, NOTHING, UNREACHABLE
 from serving.engine.request_context import LOG_UNREACHABLE
 from serving.state.log_reads import Reads
 
 if TYPE_CHECKING:
-    from sensei.privacy.audit_log import Actor
     from sensei.curriculum import Resource, Topic
     from sensei.events.log import Log
+    from sensei.privacy.audit_log import Actor
 
 
 READ_SECONDS = 0.5
@@ -35,7 +35,7 @@ READERS, WRITERS = 1, 2
 """Threads of each kind: what is slow must not keep the reads waiting."""
 
 
-class Records:
+class LearnerData:
     """Answers from the database, within a deadline.
 
     Args:

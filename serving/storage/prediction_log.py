@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from sensei.storage import database
-from sensei.privacy import tombstones
 from sensei.contracts import DAY
 from sensei.errors import StorageUnavailable
+from sensei.privacy import tombstones
+from sensei.storage import database
 from sensei.storage.revisions import signs
 from sensei.storage.tables import Prediction
 from serving.observability import PREDICTIONS_LOST
@@ -43,7 +43,7 @@ PURGE_SECONDS = 3_600.0
 logger = logging.getLogger(__name__)
 
 
-class Answer(NamedTuple):
+class LoggedAnswer(NamedTuple):
     """One answer, as the request that made it knows it; see `sensei.storage.tables.Prediction`.
 
     Attributes:
@@ -80,7 +80,7 @@ class Answer(NamedTuple):
     created_at: int
 
 
-_JSON = tuple(Answer._fields.index(name) for name in ("answer", "candidates", "inputs"))
+_JSON = tuple(LoggedAnswer._fields.index(name) for name in ("answer", "candidates", "inputs"))
 
 
 def new_id(now_us: int) -> str:
@@ -95,7 +95,7 @@ def new_id(now_us: int) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-class Predictions:
+class PredictionLog:
     """Writes answers in the background; `put` may be called by any thread.
 
     Args:
@@ -115,7 +115,7 @@ class Predictions:
         self._connect = connect
         self._kept = kept_days * DAY
         self._clock = clock
-        self._waiting: deque[Answer] = deque()
+        self._waiting: deque[LoggedAnswer] = deque()
         self._capacity = capacity
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -131,7 +131,7 @@ class Predictions:
         """Answers that are not written yet."""
         return len(self._waiting)
 
-    def put(self, answer: Answer) -> None:
+    def put(self, answer: LoggedAnswer) -> None:
         """Have an answer written soon; the oldest one that waits is dropped where all is full."""
         with self._lock:
             if len(self._waiting) >= self._capacity:
@@ -195,19 +195,19 @@ class Predictions:
             self._log.close()
             self._log = None
 
-    def _take(self) -> list[Answer]:
+    def _take(self) -> list[LoggedAnswer]:
         with self._lock:
             return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
 
-    def _put_back(self, batch: Sequence[Answer]) -> None:
+    def _put_back(self, batch: Sequence[LoggedAnswer]) -> None:
         with self._lock:
             room = max(0, self._capacity - len(self._waiting))
             self._lose(max(0, len(batch) - room))
             self._waiting.extendleft(reversed(batch[len(batch) - min(room, len(batch)) :]))
 
-    def _write(self, log: "Log", batch: Sequence[Answer]) -> None:
+    def _write(self, log: "Log", batch: Sequence[LoggedAnswer]) -> None:
         try:
-            with database.writing(log.engine) as connection:
+            with database.write_transaction(log.engine) as connection:
                 gone = tombstones.erased(connection, {each.user_id for each in batch})
                 rows = [_row(each) for each in batch if each.user_id not in gone]
                 if rows:
@@ -229,7 +229,7 @@ class Predictions:
         self._purge_at = now + int(PURGE_SECONDS * 1e6)
         removed = BATCH
         while removed == BATCH and not self._stop.is_set():
-            with database.writing(log.engine) as connection:
+            with database.write_transaction(log.engine) as connection:
                 cursor = connection.connection.cursor()
                 cursor.execute(
                     "DELETE FROM predictions WHERE prediction_id IN "  # noqa: S608 - numbers of ours
@@ -239,7 +239,7 @@ class Predictions:
                 removed = cursor.rowcount
 
 
-def _row(answer: Answer) -> list[Any]:
+def _row(answer: LoggedAnswer) -> list[Any]:
     row = list(answer)
     for place in _JSON:
         if row[place] is not None:
@@ -249,7 +249,10 @@ def _row(answer: Answer) -> list[Any]:
 
 def _insert(connection: "Connection", rows: int) -> str:
     """One statement for all: with each of its own, requests would wait for Python's lock."""
-    names, places = ", ".join(Answer._fields), f"({signs(connection, len(Answer._fields))})"
+    names, places = (
+        ", ".join(LoggedAnswer._fields),
+        f"({signs(connection, len(LoggedAnswer._fields))})",
+    )
     return (
         f"INSERT INTO {Prediction.__tablename__} ({names}) "  # noqa: S608 - names of ours
         f"VALUES {', '.join([places] * rows)} "

@@ -23,11 +23,11 @@ import pytest
 from features.batch import encode
 from flows.cli import command_line
 from flows.tasks import training_tasks as steps
-from sensei.storage.database import upgrade
 from sensei.errors import NotEnoughData
 from sensei.events.importer import read_frame
 from sensei.events.log import open_log
 from sensei.settings import Settings
+from sensei.storage.database import upgrade
 from training.data.dataset import prepare
 from training.data.time_split import split_by_time
 

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from sensei.storage.database import connect
-from sensei.events.log import open_log
 from sensei.bundle.manifest import ModelName
+from sensei.events.log import open_log
 from sensei.settings import Settings
+from sensei.storage.database import connect
 from training.release import ledger
 from training.release.reconcile import reconcile
 from training.tracking.registry import Registry

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expectations.outcome import Facts, Validated, bad_rows, by_expectation, reasons, refuse
+from expectations.outcome import (
+    RunBaseline,
+    ValidationOutcome,
+    bad_rows,
+    by_expectation,
+    reasons,
+    refuse,
+)
 from expectations.suites import load
 from sensei.errors import DataRefused
 
@@ -19,10 +26,10 @@ def score_rule():
     )
 
 
-def outcome(total: int, scores: list[float]) -> Validated:
+def outcome(total: int, scores: list[float]) -> ValidationOutcome:
     frame = pd.DataFrame({"score": scores, "interaction_id": range(100, 100 + len(scores))})
     bad = bad_rows(frame, [(score_rule(), frame.index.to_numpy())], {})
-    return Validated(frame[:0], bad, (), Path("docs.html"), Facts(total, None))
+    return ValidationOutcome(frame[:0], bad, (), Path("docs.html"), RunBaseline(total, None))
 
 
 def test_percentage_is_answered_with_the_fraction_to_send():
@@ -83,4 +90,4 @@ def test_empty_log_is_not_refused_here():
 
 @pytest.mark.parametrize("newest", [None, datetime(2026, 1, 1, tzinfo=UTC)])
 def test_facts_survive_the_log(newest):
-    assert Facts.from_json(Facts(3, newest).to_json()) == Facts(3, newest)
+    assert RunBaseline.from_json(RunBaseline(3, newest).to_json()) == RunBaseline(3, newest)

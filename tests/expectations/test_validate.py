@@ -6,11 +6,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from expectations.outcome import RunBaseline
 from expectations.validate import validate_features, validate_interactions
-from expectations.outcome import Facts
-from sensei.events import frames
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS
 from sensei.errors import DataRefused
+from sensei.events import frames
 
 TOPICS = range(1, 6)
 
@@ -40,7 +40,7 @@ def test_good_rows_pass_unchanged_and_without_a_copy(interactions, validate):
     pd.testing.assert_frame_equal(frame, before)
     assert validated.bad.empty
     assert validated.warnings == ()
-    assert validated.statistics == Facts(500, frame["timestamp"].max().to_pydatetime())
+    assert validated.statistics == RunBaseline(500, frame["timestamp"].max().to_pydatetime())
 
 
 BAD_VALUES = [
@@ -158,7 +158,7 @@ def test_optional_column_may_be_empty(interactions, validate, column):
 def test_empty_log_passes_with_nothing(interactions, validate):
     validated = validate(interactions(20)[:0])
     assert len(validated.good) == len(validated.bad) == 0
-    assert validated.statistics == Facts(0, None)
+    assert validated.statistics == RunBaseline(0, None)
 
 
 def test_frame_made_from_arrow_fits_the_suite(validate):
@@ -193,7 +193,7 @@ def test_log_without_a_catalogue_is_told_once(interactions, validate, nothing):
 
 
 def test_collapsed_volume_and_stale_events_are_warnings(interactions, validate, as_of):
-    validated = validate(interactions(50), previous=Facts(102, as_of))
+    validated = validate(interactions(50), previous=RunBaseline(102, as_of))
     volume, freshness = validated.warnings
     assert volume.startswith("volume: expected at least 51 rows")
     assert freshness.startswith("freshness: ")
@@ -201,7 +201,7 @@ def test_collapsed_volume_and_stale_events_are_warnings(interactions, validate, 
 
 def test_future_event_does_not_hide_a_stale_log(interactions, validate, as_of):
     frame = with_value(interactions(50), "timestamp", pd.Timestamp("2030-01-01", tz="UTC"))
-    (warning,) = validate(frame, previous=Facts(50, as_of)).warnings
+    (warning,) = validate(frame, previous=RunBaseline(50, as_of)).warnings
     assert warning.startswith("freshness: ")
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from features import batch
 from features.batch import Events, encode, examples
-from features.history import History
 from features.corpus.statistics import fit
+from features.history import History
 from features.learner_state import LEARNING
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.corpus.statistics import Statistics
 from features.history import History
 from features.inputs import read_topic
-from features.corpus.statistics import Statistics
 from features.learner_state import FAST_DECAY, HISTORY_DECAY, RING_EVENTS, RING_WIDTH
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 

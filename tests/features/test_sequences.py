@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.batch import encode, examples, joined
+from features.corpus.catalogue_features import CatalogueFeatures
 from features.corpus.context import Corpus
-from features.corpus.daily_counts import Daily
-from features.history import History
-from features.corpus.catalogue_features import Outline
-from features.input_indices import RECENT
+from features.corpus.daily_counts import DailyCounts
 from features.corpus.popularity import slots_by_topic
-from features.sequences import Sequences
 from features.corpus.statistics import fit
+from features.history import History
+from features.input_indices import RECENT
 from features.learner_state import LEARNING, PRACTICE
+from features.sequences import Sequences
 from sensei.contracts import DAY, KINDS, LEVELS
 
 ROW = st.tuples(
@@ -28,7 +28,7 @@ ROW = st.tuples(
     st.sampled_from([None, "item 1", "item 2"]),
     st.sampled_from([None, *LEVELS]),
 )
-OUTLINE = Outline(
+OUTLINE = CatalogueFeatures(
     {0: "web", 3: "web", 4: "net", 5: "net", 77: "net"}, {4: (3, 0), 5: (4,), 77: (5, 99), 99: (3,)}
 )
 KNOWN = {*OUTLINE.domains}
@@ -40,7 +40,7 @@ def read(make_frame, rows, counted, outline=OUTLINE):
     events = encode(make_frame(rows))
     statistics = fit(events, np.arange(len(events)) < counted)
     everything = np.ones(len(events), bool)
-    recency = Daily.of(events, everything).recency(statistics, outline.domains)
+    recency = DailyCounts.of(events, everything).recency(statistics, outline.domains)
     return examples(events, statistics, everything, recency, outline)
 
 
@@ -99,7 +99,7 @@ def test_prefix_of_the_log_has_the_prefix_of_the_sequences(make_frame, logged, u
     found = []
     for events in (full_events, part_events):
         everything = np.ones(len(events), bool)
-        recency = Daily.of(events, everything).recency(statistics, OUTLINE.domains)
+        recency = DailyCounts.of(events, everything).recency(statistics, OUTLINE.domains)
         rows = examples(events, statistics, everything, recency, OUTLINE)
         rows = rows.take(rows.time < until * 1_000_000)
         every = np.arange(len(rows))
@@ -130,7 +130,7 @@ def test_newcomers_get_spare_slots_in_the_order_in_which_they_appear(make_frame)
     quiz = ("quiz_complete", None, None, None)
     rows = [("ann", quiz[0], topic, None, None, at, None, None)
             for at, topic in enumerate([7, 7, 9, 2, 9])]  # fmt: skip
-    found = read(make_frame, rows, 2, Outline())
+    found = read(make_frame, rows, 2, CatalogueFeatures())
     assert found.recency.newcomers.tolist() == [9, 2]
     assert found.target.tolist() == [1, 1, 2, 3, 2]
     assert Corpus(found.tables[0], found.recency).topic_ids[:4] == [7, 9, 2, None]

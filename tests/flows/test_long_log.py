@@ -9,16 +9,16 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from features.learner_state import LEARNING
-from flows.tasks import release_tasks, report_tasks, training_tasks
-from flows.tasks.gate_task import gate
 from flows.local.local_log import last_midnight, open_own_log, simulate_into
-from flows.tasks.training_tasks import Features, Moment, Validation
-from flows.tasks.drift_windows import Observed
+from flows.tasks import release_tasks, report_tasks, training_tasks
+from flows.tasks.drift_windows import ObservedLog
+from flows.tasks.gate_task import gate
+from flows.tasks.training_tasks import Features, RunSnapshot, Validation
 from sensei.contracts import DAY
 from sensei.settings import Settings
+from training.data.shards import Shards, read_log
 from training.fitting.keras_fit import FAST
 from training.recipes import QUICK
-from training.data.shards import Shards, read_log
 
 BRIEF = replace(QUICK, epochs=2, setting=replace(FAST, epochs=2))
 DAYS = 30
@@ -42,17 +42,17 @@ def tasks_without_a_server() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def moment(settings: Settings) -> Moment:
+def moment(settings: Settings) -> RunSnapshot:
     return training_tasks.read_moment.fn(settings, None)
 
 
 @pytest.fixture(scope="module")
-def validation(settings: Settings, moment: Moment) -> Validation:
+def validation(settings: Settings, moment: RunSnapshot) -> Validation:
     return training_tasks.validate.fn(settings, moment, training_tasks.extract.fn(settings, moment))
 
 
 @pytest.fixture(scope="module")
-def features(settings: Settings, moment: Moment, validation: Validation) -> Features:
+def features(settings: Settings, moment: RunSnapshot, validation: Validation) -> Features:
     return training_tasks.build_features.fn(settings, moment, validation, DAYS, "time")
 
 
@@ -85,9 +85,9 @@ def test_a_run_trains_chooses_exports_and_decides(settings: Settings, features: 
 
 @pytest.mark.slow
 def test_drift_is_measured_over_the_learners_of_all_shards(
-    settings: Settings, moment: Moment, features: Features
+    settings: Settings, moment: RunSnapshot, features: Features
 ) -> None:
-    observed = Observed.prepared(features.prepared)
+    observed = ObservedLog.prepared(features.prepared)
     drift = report_tasks.report_drift.fn(settings, None, observed, moment.as_of).drift
     start = int(moment.as_of.timestamp() * 1e6) - settings.drift_days * DAY
     active = set()

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.outcomes import MEASURED, SOURCE
 from monitoring.ab_test_verdict import ERROR, anytime, follow, trial_verdict
+from monitoring.outcomes import MEASURED, SOURCE
+from sensei.ab_test_state import AbTest
 from sensei.contracts import DAY
 from sensei.events.log import Log
 from sensei.storage.tables import to_microseconds
-from sensei.ab_test_state import Trial
 
 Given = Callable[..., None]
 
@@ -78,7 +78,7 @@ def test_a_running_trial_is_followed_from_its_beginning(
         did("challenger", minute + 5, 12)
         did("challenger", minute + 6, 13)
     began = "2026-01-05T12:00:00+00:00"
-    trial = Trial("b" * 64, 0.1, "recommendation", "4", "3", since=began)
+    trial = AbTest("b" * 64, 0.1, "recommendation", "4", "3", since=began)
     end, hour = to_microseconds(datetime.fromisoformat(began)) + DAY, DAY // 24
     found = follow(log.engine, trial, end, hour, seed=0)
     json.dumps(found, allow_nan=False)

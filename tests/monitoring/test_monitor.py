@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from monitoring.monitor import SHOWN, ModelMonitor, figures
-from sensei.privacy import erasure
 from sensei.contracts import DAY
 from sensei.errors import InvalidInput, LearnerErased
 from sensei.events.log import Log
+from sensei.privacy import erasure
 from sensei.storage.tables import to_datetime
 
 Given = Callable[..., None]

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from features.history import FOLD_VERSION
 from features.corpus.statistics import Statistics
+from features.history import FOLD_VERSION
 from monitoring.skew import Skew, compare
 from sensei.bundle.bundle_format import Bundle
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log
 from sensei.storage.tables import to_microseconds
-from serving.state.catalogue import Catalogue
 from serving.engine.engine import Engine
-from serving.state.topic_popularity import lately
-from serving.state.learners import Learners
+from serving.state.catalogue import Catalogue
+from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from serving.storage.prediction_log import Predictions
+from serving.state.topic_popularity import lately
+from serving.storage.prediction_log import PredictionLog
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 Given = Callable[..., None]
@@ -38,7 +38,7 @@ class Platform:
 
     log: Log
     engine: Engine
-    writer: Predictions
+    writer: PredictionLog
     bundle: Bundle
     minute: float = 0.0
 
@@ -61,8 +61,8 @@ class Platform:
 @pytest.fixture
 def platform(log: Log, planted_bundle: Path) -> Platform:
     bundle = Bundle.load(planted_bundle, FOLD_VERSION)
-    engine = Engine(Learners(lambda: log, lambda: 0.0), Model.of(bundle), Catalogue.of(()), int)
-    writer = Predictions(lambda: log, 36_500, int)
+    engine = Engine(LearnerCache(lambda: log, lambda: 0.0), Model.of(bundle), Catalogue.of(()), int)
+    writer = PredictionLog(lambda: log, 36_500, int)
     found = Platform(log, engine, writer, bundle)
     engine._clock, engine._record = lambda: at(found.minute), writer.put
     return found
@@ -176,7 +176,7 @@ def test_an_answer_without_the_log_is_not_compared(platform: Platform, quiz: Giv
         raise StorageUnavailable("database: down")
 
     quiz("ann", 0, 11)
-    platform.engine.learners = Learners(down, lambda: 0.0)
+    platform.engine.learners = LearnerCache(down, lambda: 0.0)
     platform.asks("ann", 5, topic_id=11)
     assert platform.skew() == Skew(0, 0)
 

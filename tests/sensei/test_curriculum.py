@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from sensei import curriculum
-from sensei.storage import database
 from sensei.errors import InvalidInput
 from sensei.events.log import open_log
+from sensei.storage import database
 
 
 def write(folder: Path, *topics: dict[str, object], **more: object) -> Path:

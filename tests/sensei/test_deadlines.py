@@ -7,9 +7,9 @@ import psutil
 import pytest
 from sqlalchemy import text
 
+from sensei.errors import StorageUnavailable
 from sensei.storage import database
 from sensei.storage.database import NETWORK, Deadlines, connect
-from sensei.errors import StorageUnavailable
 
 SHORT = Deadlines(lock=0.3, statement=1)
 
@@ -20,7 +20,7 @@ def refused(url: str, statement: str) -> float:
     with engine.connect() as warm:
         warm.execute(text("SELECT 1"))
     started = time.monotonic()
-    with pytest.raises(StorageUnavailable), database.reading(engine) as connection:
+    with pytest.raises(StorageUnavailable), database.read_connection(engine) as connection:
         connection.execute(text(statement))
     took = time.monotonic() - started
     engine.dispose()
@@ -48,12 +48,12 @@ def test_a_stopped_server_is_given_up_and_used_again_when_it_goes_on(
         server.suspend()
         started = time.monotonic()
         try:
-            with pytest.raises(StorageUnavailable), database.storage(engine):
+            with pytest.raises(StorageUnavailable), database.storage_errors(engine):
                 held.execute(text("SELECT 1"))
         finally:
             server.resume()
         assert time.monotonic() - started < 20
-    with database.reading(engine) as connection:
+    with database.read_connection(engine) as connection:
         assert connection.execute(text("SELECT 1")).scalar() == 1
     engine.dispose()
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sensei.storage.database import upgrade
 from sensei.events.log import Log, open_log
+from sensei.storage.database import upgrade
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 Quiz = Callable[..., dict[str, Any]]

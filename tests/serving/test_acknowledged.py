@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from sensei import curriculum
-from sensei.storage.database import upgrade
 from sensei.events.log import Log, open_log
+from sensei.storage.database import upgrade
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from serving.http.endpoints import STATUSES
 from serving.app import ENDPOINTS, app, application
+from serving.http.endpoints import STATUSES
 
 
 @pytest.fixture

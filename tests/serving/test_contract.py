@@ -12,10 +12,10 @@ from schemathesis.config import SchemathesisConfig
 
 from sensei import curriculum
 from sensei.access import key_store
-from sensei.storage.database import upgrade
 from sensei.events.log import open_log
-from serving.http.endpoints import STATUSES
+from sensei.storage.database import upgrade
 from serving.app import application
+from serving.http.endpoints import STATUSES
 
 pytestmark = pytest.mark.slow
 

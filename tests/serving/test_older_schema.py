@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from sensei.storage.database import upgrade
 from sensei.privacy.suppression import read_list
+from sensei.storage.database import upgrade
 
 OLDER = (
     "DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "

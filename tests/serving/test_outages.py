@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy import text
 
 from sensei import curriculum
+from sensei.events.log import Log, open_log
 from sensei.storage import database
 from sensei.storage.database import upgrade
-from sensei.events.log import Log, open_log
 
 WARM, LIVE = "/api/user/mia/recommendations?count=2", "/livez"
 QUIZ = {"topic_id": 11, "score": 0.9}
@@ -178,7 +178,7 @@ def test_a_silent_postgresql_stops_nobody_and_leaves_nothing_behind(
 
 
 def connected(log: Log) -> int:
-    with database.reading(log.engine) as connection:
+    with database.read_connection(log.engine) as connection:
         query = "SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
         return int(connection.execute(text(query)).scalar_one())
 

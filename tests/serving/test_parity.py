@@ -11,13 +11,13 @@ from features.history import FOLD_VERSION
 from sensei.bundle.bundle_format import Bundle, write
 from sensei.curriculum import Topic
 from sensei.events.log import Event, Log
-from serving.state.catalogue import Catalogue
 from serving.engine.engine import Engine
-from serving.state.topic_popularity import lately
-from serving.state.learners import Learners
 from serving.engine.mastery import rests
+from serving.state.catalogue import Catalogue
+from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from training.data.batching import Feed
+from serving.state.topic_popularity import lately
+from training.data.batching import BatchFeed
 from training.fitting.train_loop import predict
 
 LATER = datetime(2025, 4, 1, tzinfo=UTC)
@@ -35,7 +35,7 @@ class Growing:
         self.now = 0
         self.reads: list[int] = []
         self.model = Model.of(bundle)
-        learners = Learners(lambda: log, lambda: 0.0)
+        learners = LearnerCache(lambda: log, lambda: 0.0)
         self.engine = Engine(learners, self.model, Catalogue(), lambda: self.now)
         read = log.read_learner
 
@@ -63,7 +63,7 @@ def growing(log: Log, taught) -> Growing:
 def expected(taught, name: str, rows: Examples, output: str) -> np.ndarray:
     """What the trained network says of each row, in the order of rows."""
     found = {}
-    for chosen, answer in predict(taught.networks[name], Feed(rows, name)):
+    for chosen, answer in predict(taught.networks[name], BatchFeed(rows, name)):
         found |= dict(zip(chosen.tolist(), answer[output], strict=True))
     return np.array([found[row] for row in range(len(rows))])
 
@@ -119,7 +119,7 @@ def states(growing: Growing, user: str) -> dict[str, np.ndarray]:
 
 
 def refolded(growing: Growing, user: str) -> dict[str, np.ndarray]:
-    learners = Learners(lambda: growing.log, lambda: 0.0)
+    learners = LearnerCache(lambda: growing.log, lambda: 0.0)
     learner = learners.learner(user, growing.engine.state.model)
     assert learner is not None
     return learner.states
@@ -212,7 +212,7 @@ def test_a_last_topic_that_a_model_has_no_slot_for_masks_nothing(
     log.append([quiz("mia", 11, 0), quiz("mia", 55, 1)])
     now = int(quiz("mia", 11, 5)["timestamp"].timestamp() * 1e6)
     model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)).knowing(lately(log, (), now))
-    engine = Engine(Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
+    engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
     given = engine.recommend_next_topics("mia", 50)
     assert sorted(each["topic_id"] for each in given["recommendations"]) == [11, 12, 13, 14]
     assert given["fallback"] is None

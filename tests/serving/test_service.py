@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sensei import curriculum
 from sensei.access import key_store
-from sensei.storage.database import upgrade
 from sensei.events.log import Log, open_log
+from sensei.storage.database import upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.now(UTC)

@@ -40,7 +40,10 @@ def test_each_word_to_avoid_is_refused_with_its_replacement(word: str) -> None:
 
 def test_a_longer_word_or_one_in_code_is_no_fault() -> None:
     assert python('"""Theme: platelets, history, besides, amended (`lately.py`)."""') == []
-    assert markdown("Besides, see `serving/state/topic_popularity.py`.\n\n```sh\nmend --anew\n```\n") == []
+    assert (
+        markdown("Besides, see `serving/state/topic_popularity.py`.\n\n```sh\nmend --anew\n```\n")
+        == []
+    )
 
 
 def test_a_sentence_in_a_message_is_checked_but_not_a_key() -> None:

@@ -5,7 +5,9 @@ from tools.source_tree import ROOT, source_files
 
 
 def test_a_file_name_in_two_folders_is_refused_at_both_places() -> None:
-    repeated = repeated_files(["serving/windows.py", "monitoring/drift/windows.py", "serving/engine/engine.py"])
+    repeated = repeated_files(
+        ["serving/windows.py", "monitoring/drift/windows.py", "serving/engine/engine.py"]
+    )
     faults = name_faults({"file name": repeated})
     assert [str(fault) for fault in faults] == [
         "serving/windows.py:1: file name windows.py also in monitoring/drift/windows.py:1: "

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sensei.storage import database
 from sensei.events.log import open_log
+from sensei.storage import database
 from tools import structure
 from tools.request_trace import _recorded, _summary
 from tools.source_tree import ROOT, installed_packages

@@ -11,13 +11,13 @@ import pytest
 from features.batch import encode
 from sensei.contracts import KINDS, LEVELS
 from training.candidates import Candidates, train_candidates
-from training.reports.model_card import Made
-from training.fitting.keras_fit import FAST
-from training.data.dataset import Prepared, prepare
-from training.recipes import QUICK
-from training.evaluation.result import Result
+from training.data.dataset import Dataset, prepare
 from training.data.splits import split_by_learner
-from training.tracking.run_logging import Dataset
+from training.evaluation.result import Result
+from training.fitting.keras_fit import FAST
+from training.recipes import QUICK
+from training.reports.model_card import Provenance
+from training.tracking.run_logging import DatasetSummary
 
 Frames = Callable[..., pd.DataFrame]
 
@@ -71,18 +71,18 @@ def planted(frame_of: Frames) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def prepared(planted: pd.DataFrame) -> Prepared:
+def prepared(planted: pd.DataFrame) -> Dataset:
     events = encode(planted)
     return prepare(events, split_by_learner(events))
 
 
 @pytest.fixture(scope="session")
-def candidates(prepared: Prepared) -> Candidates:
+def candidates(prepared: Dataset) -> Candidates:
     return train_candidates(prepared, 0, BRIEF)
 
 
 FIRST, LAST = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 3))
-DATASET = Dataset("log", "ab" * 32, 1_234, 56, 7, FIRST, LAST)
+DATASET = DatasetSummary("log", "ab" * 32, 1_234, 56, 7, FIRST, LAST)
 
 
 def ranked(value: float, n: int = 400) -> dict[str, float]:
@@ -155,16 +155,18 @@ def result() -> Result:
     )
 
 
-Maker = Callable[..., Made]
+Maker = Callable[..., Provenance]
 
 
 @pytest.fixture
 def made() -> Maker:
     """How a model came about, which may be of simulated learners."""
 
-    def make(model: str, demo: bool = False) -> Made:
+    def make(model: str, demo: bool = False) -> Provenance:
         given = {"window_days": 30, "seed": 0}
         described = "It reads events."
-        return Made(model, described, 7, DATASET, demo, given, "`c0de`", True, 2_500_000, 1e-6)
+        return Provenance(
+            model, described, 7, DATASET, demo, given, "`c0de`", True, 2_500_000, 1e-6
+        )
 
     return make

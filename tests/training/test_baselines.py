@@ -9,10 +9,10 @@ from features.corpus.statistics import Statistics, fit
 from sensei.contracts import DAY, RECOMMENDATION_INPUTS
 from training import baselines
 from training.architectures import Model, Network
-from training.data.batching import Feed
+from training.data.batching import BatchFeed
+from training.data.dataset import Dataset, prepare
+from training.data.splits import TEST, TRAIN, VALIDATE, SplitLabels, split_by_learner
 from training.fitting.train_loop import predict
-from training.data.dataset import Prepared, prepare
-from training.data.splits import TEST, TRAIN, VALIDATE, Split, split_by_learner
 
 NAMES = [each.name for each in RECOMMENDATION_INPUTS]
 
@@ -36,7 +36,7 @@ def answer(model, inputs: np.ndarray) -> np.ndarray:
 def asked(model: Model, part: Examples) -> np.ndarray:
     """Answers to a model that reads topics, (n, width)."""
     found = np.zeros((len(part), part.tables[0].width))
-    for chosen, given in predict(Network(model), Feed(part, "recommendation")):
+    for chosen, given in predict(Network(model), BatchFeed(part, "recommendation")):
         found[chosen] = given["probability"]
     return found
 
@@ -93,7 +93,7 @@ def test_unknown_topic_falls_back_to_what_is_popular(frame_of, counted: Statisti
         assert got == pytest.approx(np.tile(np.array([7, 4, 5, 4, 4]) / 24, (2, 1)), rel=1e-5)
 
 
-def test_all_probabilities_sum_to_one(prepared: Prepared) -> None:
+def test_all_probabilities_sum_to_one(prepared: Dataset) -> None:
     for model in (
         baselines.most_popular(prepared.statistics),
         baselines.repeat_last(prepared.statistics),
@@ -129,7 +129,7 @@ def test_most_frequent_counts_the_whole_history(frame_of) -> None:
     assert len(rows_of_first) in (0, 6)
 
 
-def later_days(frame_of, last_day: int) -> Prepared:
+def later_days(frame_of, last_day: int) -> Dataset:
     """Ten learners on topics 1 and 2 on day 0, one of them on 7 from day 1 on, all on the last."""
     days = [[0, 0, 1], *[[0, 0]] * 8, [0, 0], *[[last_day]] * 10]
     walks = [[1, 1, 7], *[[1, 1]] * 8, [1, 2], *[[2]] * 10]
@@ -138,7 +138,7 @@ def later_days(frame_of, last_day: int) -> Prepared:
     events = encode(frame.assign(timestamp=frame["timestamp"] + pd.to_timedelta(day, unit="D")))
     start = events.time // DAY
     part = np.where(start == 0, TRAIN, np.where(start == 1, VALIDATE, TEST)).astype(np.int8)
-    return prepare(events, Split(part, start == 0, "time"))
+    return prepare(events, SplitLabels(part, start == 0, "time"))
 
 
 def test_recently_popular_weighs_recent_days_and_knows_newcomers(frame_of) -> None:

@@ -8,21 +8,21 @@ import pandas as pd
 import pytest
 
 from features.batch import encode
-from features.corpus.catalogue_features import Outline
+from features.corpus.catalogue_features import CatalogueFeatures
 from sensei import metrics
 from sensei.errors import NotEnoughData
 from training import recipes
 from training.candidates import Candidates, train_candidates
-from training.fitting.keras_fit import FAST
-from training.data.dataset import Prepared, prepare
-from training.recipes import FULL, QUICK
+from training.data.dataset import Dataset, prepare
 from training.data.splits import split_by_learner
 from training.data.time_split import split_by_time
+from training.fitting.keras_fit import FAST
+from training.recipes import FULL, QUICK
 
 BRIEF = replace(QUICK, epochs=1, setting=replace(FAST, epochs=1))
 
 
-def prepared_of(frame: pd.DataFrame) -> Prepared:
+def prepared_of(frame: pd.DataFrame) -> Dataset:
     events = encode(frame)
     return prepare(events, split_by_learner(events))
 
@@ -85,7 +85,7 @@ def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: P
 
 def test_catalogue_topics_have_a_slot_though_nobody_met_them(planted: pd.DataFrame) -> None:
     events = encode(planted)
-    made = prepare(events, split_by_learner(events), Outline({99: "web"}))
+    made = prepare(events, split_by_learner(events), CatalogueFeatures({99: "web"}))
     assert 99 in made.validate.recency.newcomers
 
 
@@ -151,6 +151,6 @@ def test_training_inputs_do_not_tell_the_outcome(frame_of) -> None:
     assert 0.3 < area < 0.7
 
 
-def test_training_rows_are_in_the_order_of_events(prepared: Prepared) -> None:
+def test_training_rows_are_in_the_order_of_events(prepared: Dataset) -> None:
     assert (np.diff(prepared.train.event) > 0).all()
     assert (prepared.train.previous == np.tile(np.arange(24), 29)).all()

@@ -9,7 +9,8 @@ import pytest
 from features.batch import Examples, encode
 from sensei.errors import NotEnoughData
 from training.candidates import Candidates
-from training.data.dataset import Prepared, prepare
+from training.data.dataset import Dataset, prepare
+from training.data.splits import split_by_learner
 from training.scores import (
     Answers,
     Predict,
@@ -18,7 +19,6 @@ from training.scores import (
     score_recommendation,
     score_success,
 )
-from training.data.splits import split_by_learner
 
 
 def saying(answer: Callable[[Examples], np.ndarray], name: str = "probability") -> Predict:
@@ -34,14 +34,14 @@ def zeros(width: int) -> Predict:
     return saying(lambda rows: np.zeros((len(rows), width)))
 
 
-def test_first_event_counts_in_both_modes(prepared: Prepared) -> None:
+def test_first_event_counts_in_both_modes(prepared: Dataset) -> None:
     flat = score_recommendation(zeros(prepared.topics), prepared.test)
     assert flat.is_new[prepared.test.previous == 0].all()
     assert flat.table("all")["n"] == len(prepared.test)
 
 
 def test_constant_scores_rank_last_and_one_better_without_the_last_topic(
-    prepared: Prepared,
+    prepared: Dataset,
 ) -> None:
     topics = prepared.topics
     flat = score_recommendation(zeros(topics), prepared.test)
@@ -68,7 +68,7 @@ def test_unseen_topics_stay_in_the_denominator(frame_of) -> None:
     assert perfect.table("all")["hr_at_5"] == pytest.approx(8 / 10)
 
 
-def test_chunks_in_any_order_change_no_score(prepared: Prepared, candidates: Candidates) -> None:
+def test_chunks_in_any_order_change_no_score(prepared: Dataset, candidates: Candidates) -> None:
     chosen, answer = zip(*candidates.recommendation["markov_2"].predict(prepared.test), strict=True)
     probability = np.zeros((len(prepared.test), prepared.statistics.width))
     probability[np.concatenate(chosen)] = np.concatenate([each["probability"] for each in answer])
@@ -87,7 +87,7 @@ def test_chunks_in_any_order_change_no_score(prepared: Prepared, candidates: Can
 
 
 def test_newcomer_is_ranked_by_a_model_that_has_a_slot_for_it_and_missed_by_others(
-    prepared: Prepared,
+    prepared: Dataset,
 ) -> None:
     topics = prepared.topics
     rows = replace(prepared.test, topic_slots=np.append(topics + 1, np.arange(2, topics + 2)))
@@ -121,7 +121,7 @@ def test_table_by_hand() -> None:
     assert given.table("new", np.array([True, True, False]))["n"] == 1
 
 
-def test_success_is_read_at_the_level_taken(prepared: Prepared) -> None:
+def test_success_is_read_at_the_level_taken(prepared: Dataset) -> None:
     by_level = np.array([0.2, 0.5, 0.8])
     got = score_success(success(lambda rows: np.tile(by_level, (len(rows), 1))), prepared.test)
     assert got.probability == pytest.approx(by_level[level_taken(prepared.test)])
@@ -129,7 +129,7 @@ def test_success_is_read_at_the_level_taken(prepared: Prepared) -> None:
     assert got.topic_only is None
 
 
-def test_answer_without_item_and_level_is_scored_beside(prepared: Prepared) -> None:
+def test_answer_without_item_and_level_is_scored_beside(prepared: Dataset) -> None:
     def predict(rows: Examples) -> Answers:
         answer = {"success": np.full((len(rows), 3), 0.9), "overall": np.full((len(rows), 1), 0.4)}
         yield np.arange(len(rows)), answer
@@ -141,7 +141,7 @@ def test_answer_without_item_and_level_is_scored_beside(prepared: Prepared) -> N
     assert (got.topic_only.passed == got.passed).all()
 
 
-def test_rows_without_scored_attempts_are_refused(prepared: Prepared) -> None:
+def test_rows_without_scored_attempts_are_refused(prepared: Dataset) -> None:
     none = prepared.test.take(np.zeros(len(prepared.test), bool))
     with pytest.raises(NotEnoughData, match="score: expected"):
         score_success(success(lambda rows: np.zeros((len(rows), 3))), none)

@@ -30,7 +30,7 @@ SCALE = [0.3 if each.unit.startswith("log") else 1.0 for each in TOPIC_INPUTS]
 
 
 @dataclass(frozen=True)
-class Size:
+class SequenceSize:
     """What a network reads, and how wide it is.
 
     Attributes:
@@ -55,7 +55,7 @@ class Size:
 
 
 def recommendation(
-    inputs: NDArray[np.float32], topics: int, width: int, size: Size, name: str
+    inputs: NDArray[np.float32], topics: int, width: int, size: SequenceSize, name: str
 ) -> Network:
     """Build the untrained network.
 
@@ -118,7 +118,7 @@ def _weighed(values: Tensor, h: Tensor, bias: Any, name: str) -> Tensor:
     return keras.ops.sum(values * keras.ops.expand_dims(weight, 1), axis=2)
 
 
-def _read(size: Size) -> list[int]:
+def _read(size: SequenceSize) -> list[int]:
     """Which of the knowns a network weighs; that a topic is new is always among them."""
     kept = {*PRIORS} if size.priors else set()
     if size.history:

@@ -27,7 +27,7 @@ from sensei.contracts import (
 )
 from training.architectures import Network, Tensor, recurrent, slots
 from training.architectures.reference import scaled
-from training.data.batching import Feed
+from training.data.batching import BatchFeed
 
 KNOWN, ITEM_LOGIT = (place(ITEM_INPUTS, name) for name in ("known", "item_logit"))
 PROFICIENCY = place(DIFFICULTY_INPUTS, "proficiency_logit")
@@ -37,7 +37,7 @@ SCALED_ROWS = 100_000
 
 
 @dataclass(frozen=True)
-class Size:
+class SuccessSize:
     """What a network reads, and how wide it is.
 
     Attributes:
@@ -59,7 +59,7 @@ class Size:
     drop: float = 0.25
 
 
-def difficulty(rows: Examples, topics: int, size: Size, name: str) -> Network:
+def difficulty(rows: Examples, topics: int, size: SuccessSize, name: str) -> Network:
     """Build the untrained network.
 
     Args:
@@ -114,7 +114,7 @@ def difficulty(rows: Examples, topics: int, size: Size, name: str) -> Network:
 
 
 def _at_levels(
-    h: Tensor, overall: Tensor, seen: NDArray[np.float32], size: Size
+    h: Tensor, overall: Tensor, seen: NDArray[np.float32], size: SuccessSize
 ) -> Callable[[Tensor], Tensor]:
     """(n, 3) items -> (n, 3) log odds at each level: what level and item add to those over all."""
     import keras
@@ -137,4 +137,4 @@ def _at_levels(
 
 def _sample(rows: Examples) -> dict[str, NDArray[np.float32]]:
     chosen = np.arange(0, len(rows), max(1, len(rows) // SCALED_ROWS))
-    return Feed(rows, "difficulty").inputs(chosen, ("inputs", "context", "free", "item"))
+    return BatchFeed(rows, "difficulty").inputs(chosen, ("inputs", "context", "free", "item"))

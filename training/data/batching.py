@@ -22,7 +22,7 @@ AHEAD = 3
 
 
 @dataclass(frozen=True)
-class Feed:
+class BatchFeed:
     """Turns rows into the inputs that a network names.
 
     Attributes:

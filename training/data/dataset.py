@@ -6,18 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.corpus import statistics as corpus
 from features.batch import Events, Examples, examples, joined
+from features.corpus import statistics as corpus
+from features.corpus.catalogue_features import CatalogueFeatures
+from features.corpus.popularity import SlotPopularity
+from features.corpus.statistics import Statistics
 from features.corpus.transitions import PAIRS
 from features.events import together
-from features.corpus.catalogue_features import Outline
-from features.corpus.popularity import Recency
-from features.corpus.statistics import Statistics
 from sensei.errors import NotEnoughData
-from training.data.log_statistics import HELD_OUT_SALT, MIN_TARGETS, Census
+from training.data.log_statistics import HELD_OUT_SALT, MIN_TARGETS, LogStatistics
+from training.data.row_chunks import RowChunks
 from training.data.shards import Log, hashes
-from training.data.splits import TEST, TRAIN, VALIDATE, Rule, Split, folds
-from training.data.row_chunks import Stream
+from training.data.splits import TEST, TRAIN, VALIDATE, Rule, SplitLabels, folds
 from training.data.time_split import of_attempts
 
 FOLDS = 5
@@ -25,7 +25,7 @@ FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Parts:
+class Splits:
     """Targets of the three parts, and the statistics they were read with.
 
     Attributes:
@@ -41,7 +41,7 @@ class Parts:
     """
 
     statistics: Statistics
-    training: Stream[Examples]
+    training: RowChunks[Examples]
     learned: NDArray[np.int64]
     validate: Examples
     test: Examples
@@ -71,7 +71,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Prepared(Parts):
+class Dataset(Splits):
     """The targets of the recommendation model, and beside them those of the difficulty model.
 
     Attributes:
@@ -81,10 +81,10 @@ class Prepared(Parts):
         census: what was counted of them.
     """
 
-    attempts: Parts | None
+    attempts: Splits | None
     no_success: str
     log: Log
-    census: Census
+    census: LogStatistics
 
     @property
     def scored_share(self) -> float:
@@ -106,12 +106,14 @@ class Prepared(Parts):
         return {name: np.concatenate(kept) for name, kept in found.items()}
 
 
-def prepare(events: Events, split: Split, outline: Outline | None = None) -> Prepared:
+def prepare(
+    events: Events, split: SplitLabels, outline: CatalogueFeatures | None = None
+) -> Dataset:
     """Prepare a log in memory, whose parts are known; see `prepare_log`."""
     return prepare_log((events,), lambda _: split, outline)
 
 
-def prepare_log(log: Log, rule: Rule, outline: Outline | None = None) -> Prepared:
+def prepare_log(log: Log, rule: Rule, outline: CatalogueFeatures | None = None) -> Dataset:
     """Fit the statistics and read the examples of every part.
 
     Args:
@@ -122,15 +124,17 @@ def prepare_log(log: Log, rule: Rule, outline: Outline | None = None) -> Prepare
     Raises:
         NotEnoughData: one learner, one topic, or a part without targets.
     """
-    census = Census.of(log, rule)
+    census = LogStatistics.of(log, rule)
     census.check()
-    source = _Source(log, _held_out(log, census), folds(log, FOLDS), census, outline or Outline())
+    source = _Source(
+        log, _held_out(log, census), folds(log, FOLDS), census, outline or CatalogueFeatures()
+    )
     parts = source.parts(rule, census)
     attempts, no_success = _attempts(source, rule)
-    return Prepared(**vars(parts), attempts=attempts, no_success=no_success, log=log, census=census)
+    return Dataset(**vars(parts), attempts=attempts, no_success=no_success, log=log, census=census)
 
 
-def _held_out(log: Log, census: Census) -> Events:
+def _held_out(log: Log, census: LogStatistics) -> Events:
     """All events of the learners whose validation and test targets are used."""
     if len(log) == 1:
         return log[0]
@@ -147,10 +151,10 @@ class _Source:
     log: Log
     held_out: Events
     fold: Callable[[Events], NDArray[np.int64]]
-    census: Census
-    outline: Outline
+    census: LogStatistics
+    outline: CatalogueFeatures
 
-    def parts(self, rule: Rule, census: Census, continuations: bool = True) -> Parts:
+    def parts(self, rule: Rule, census: LogStatistics, continuations: bool = True) -> Splits:
         """Statistics and examples by a rule.
 
         Args:
@@ -171,15 +175,15 @@ class _Source:
         split = rule(self.held_out)
         later = examples(self.held_out, tables, split.part > TRAIN, recency, self.outline)
         validate, test = (later.take(split.part[later.event] == p) for p in (VALIDATE, TEST))
-        training = Stream(
+        training = RowChunks(
             tuple(census.counts[:, TRAIN].tolist()),
             lambda place: self._cross_fitted(self.log[place], rule, others, recency),
         )
         if len(self.log) == 1:
-            training = Stream.held(training.first, len(training))
+            training = RowChunks.held(training.first, len(training))
         learned = np.zeros(len(tables.topic_ids) + 1, np.int64)
         learned[tables.slots_of(census.topic_ids)] = census.learned
-        return Parts(tables, training, learned[1:], validate, test, census.kind)
+        return Splits(tables, training, learned[1:], validate, test, census.kind)
 
     def _statistics(self, rule: Rule, continuations: bool) -> list[Statistics]:
         """Statistics of each fold of learners, added up over the log."""
@@ -196,7 +200,7 @@ class _Source:
         return [each for each in found if each is not None]
 
     def _cross_fitted(
-        self, events: Events, rule: Rule, others: list[Statistics], recency: Recency
+        self, events: Events, rule: Rule, others: list[Statistics], recency: SlotPopularity
     ) -> Examples:
         """Training examples, each read with the statistics of learners outside its own fold.
 
@@ -213,7 +217,7 @@ class _Source:
         )
 
 
-def _attempts(source: _Source, rule: Rule) -> tuple[Parts | None, str]:
+def _attempts(source: _Source, rule: Rule) -> tuple[Splits | None, str]:
     """The scored attempts in their parts, or why success cannot be learned from them."""
     if not source.census.attempts:
         return None, "no quiz or practice attempt in the log"
@@ -223,7 +227,7 @@ def _attempts(source: _Source, rule: Rule) -> tuple[Parts | None, str]:
         attempts = of_attempts(source.log, rule)
     except NotEnoughData:
         return None, "the scored attempts fall on fewer than three different times"
-    census = Census.of(source.log, attempts)
+    census = LogStatistics.of(source.log, attempts)
     failed, passed = census.outcomes
     if failed + passed < MIN_TARGETS:
         return None, f"{failed + passed} scored attempts in the training part, {MIN_TARGETS} needed"

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.corpus.daily_counts import Daily
+from features.corpus.daily_counts import DailyCounts
 from features.events import Events
 from features.learner_state import PRACTICE, QUIZ
 from sensei.contracts import PASS_SCORE
 from sensei.errors import NotEnoughData
 from training.data.shards import Log, hashes
-from training.data.splits import CONTEXT, TEST, TRAIN, VALIDATE, Rule, Split
+from training.data.splits import CONTEXT, TEST, TRAIN, VALIDATE, Rule, SplitLabels
 
 HELD = (VALIDATE, TEST)
 PARTS = (TRAIN, *HELD)
@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Census:
+class LogStatistics:
     """Counts of a log and of its parts.
 
     Attributes:
@@ -53,7 +53,7 @@ class Census:
     rows: int
     first: int
     last: int
-    daily: Daily
+    daily: DailyCounts
     counts: Ints
     kind: str
     topic_ids: Ints
@@ -63,16 +63,16 @@ class Census:
     held_out: Ints
 
     @classmethod
-    def of(cls, log: Log, rule: Rule) -> "Census":
+    def of(cls, log: Log, rule: Rule) -> "LogStatistics":
         """Go through the log once."""
-        daily: Daily | None = None
+        daily: DailyCounts | None = None
         pieces = []
         ids: set[int] = set()
         for events in log:
             split = rule(events)
             ids.update(events.topic_ids.tolist())
-            counted = Daily.of(events, split.visible)
-            daily = Daily.merged([daily, counted]) if daily else counted
+            counted = DailyCounts.of(events, split.visible)
+            daily = DailyCounts.merged([daily, counted]) if daily else counted
             pieces.append(_piece(events, split))
         assert daily is not None, "a log has a piece"
         columns = {name: [piece[name] for piece in pieces] for name in pieces[0]}
@@ -141,7 +141,7 @@ class Census:
         return int(self.hashes[order[min(max(fitting, least), len(order)) - 1]])
 
 
-def _piece(events: Events, split: Split) -> dict[str, Any]:
+def _piece(events: Events, split: SplitLabels) -> dict[str, Any]:
     """The same of one piece, as far as it adds up."""
     attempt = (events.kind == QUIZ) | (events.kind == PRACTICE)
     scored = attempt & ~np.isnan(events.score)

@@ -11,7 +11,7 @@ Other = TypeVar("Other")
 
 
 @dataclass(frozen=True)
-class Stream(Generic[Piece]):
+class RowChunks(Generic[Piece]):
     """Pieces of rows; of a log that fits into memory there is one.
 
     Attributes:
@@ -23,9 +23,9 @@ class Stream(Generic[Piece]):
     make: Callable[[int], Piece]
 
     @classmethod
-    def held(cls, piece: Other, rows: int) -> "Stream[Other]":
+    def held(cls, piece: Other, rows: int) -> "RowChunks[Other]":
         """One piece that is in memory already."""
-        return Stream((rows,), lambda _: piece)
+        return RowChunks((rows,), lambda _: piece)
 
     def __len__(self) -> int:
         """Rows of all pieces."""
@@ -51,6 +51,6 @@ class Stream(Generic[Piece]):
             rng.shuffle(places)
         return map(self.make, places)
 
-    def map(self, change: Callable[[Piece], Other]) -> "Stream[Other]":
+    def map(self, change: Callable[[Piece], Other]) -> "RowChunks[Other]":
         """The same rows, each piece changed as it is made."""
-        return Stream(self.counts, lambda place: change(self.make(place)))
+        return RowChunks(self.counts, lambda place: change(self.make(place)))

@@ -34,7 +34,7 @@ _PART_OF_VALUE = {
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitLabels:
     """The part of every event.
 
     Attributes:
@@ -57,11 +57,11 @@ class Split:
         return np.ones(len(self.part), bool) if self.kind == "time" else self.known
 
 
-Rule = Callable[[Events], Split]
+Rule = Callable[[Events], SplitLabels]
 """Gives the parts of any whole learners of the log that it was made for."""
 
 
-def split_by_learner(events: Events) -> Split:
+def split_by_learner(events: Events) -> SplitLabels:
     """The parts that `by_learner` gives to a log in memory."""
     return by_learner((events,))(events)
 
@@ -90,7 +90,7 @@ def by_learner(log: Log, start: int | None = None, end: int | None = None) -> Ru
     others = np.sort(second[place > last_test])
     last_validate = others[_at_least_one(len(others), VALIDATE_SHARE) - 1]
 
-    def rule(events: Events) -> Split:
+    def rule(events: Events) -> SplitLabels:
         place, second = _two_hashes(events)
         part = np.where(second <= last_validate, VALIDATE, TRAIN)
         part = np.where(place <= last_test, TEST, part).astype(np.int8)
@@ -104,7 +104,7 @@ def _two_hashes(events: Events) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]
     return hashes(events.user_ids, "test"), hashes(events.user_ids, "validate")
 
 
-def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object_]) -> Split:
+def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object_]) -> SplitLabels:
     """Parts as a column of the file names them; without a validation part, 10 % of train learners.
 
     Args:
@@ -135,7 +135,7 @@ def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object
     return _whole_learners(events, part, "column")
 
 
-def within(split: Split, events: Events, start: int | None, end: int | None) -> Split:
+def within(split: SplitLabels, events: Events, start: int | None, end: int | None) -> SplitLabels:
     """Keep as targets only the events of a window; history before it stays.
 
     Args:
@@ -145,7 +145,7 @@ def within(split: Split, events: Events, start: int | None, end: int | None) -> 
         end: first moment that is no target any more (half-open); nothing after it is known either.
     """
     part = np.where(inside(events, start, end), split.part, CONTEXT).astype(np.int8)
-    return Split(part, split.known & inside(events, None, end), split.kind)
+    return SplitLabels(part, split.known & inside(events, None, end), split.kind)
 
 
 def inside(events: Events, start: int | None, end: int | None) -> NDArray[np.bool_]:
@@ -170,9 +170,9 @@ def folds(log: Log, count: int) -> Callable[[Events], NDArray[np.int64]]:
     return fold
 
 
-def _whole_learners(events: Events, part: NDArray[np.int8], kind: str) -> Split:
+def _whole_learners(events: Events, part: NDArray[np.int8], kind: str) -> SplitLabels:
     targets = np.where(learning(events), part, CONTEXT).astype(np.int8)
-    return Split(targets, part == TRAIN, kind)
+    return SplitLabels(targets, part == TRAIN, kind)
 
 
 def _take_validation(user_ids: NDArray[np.object_], part_of_learner: NDArray[np.int8]) -> None:

@@ -16,7 +16,7 @@ from training.data.splits import (
     TEST_SHARE,
     VALIDATE_SHARE,
     Rule,
-    Split,
+    SplitLabels,
     inside,
     learning,
 )
@@ -31,14 +31,14 @@ SAMPLED_MOMENTS = 2**20
 """Moments of a log that its cuts are found among; of a longer log every k-th of each shard."""
 
 
-def split_by_time(events: Events, start: int | None = None, end: int | None = None) -> Split:
+def split_by_time(events: Events, start: int | None = None, end: int | None = None) -> SplitLabels:
     """The parts that `by_time` gives to a log in memory."""
     return by_time((events,), start, end)(events)
 
 
 def by_time(
     log: Log, start: int | None = None, end: int | None = None, fresh: bool = False
-) -> "Timeline":
+) -> "TimeSplit":
     """Test on the last 20 % of the window's targets in time, or less, validate on what is before.
 
     Events of one moment are never parted. In a log of more than `SAMPLED_MOMENTS` rows a cut may
@@ -61,7 +61,7 @@ def by_time(
         targets: NDArray[np.bool_] = learning(events) & inside(events, start, end)
         return targets
 
-    return Timeline.of(log, window, fresh)
+    return TimeSplit.of(log, window, fresh)
 
 
 def of_attempts(log: Log, rule: Rule) -> Rule:
@@ -74,24 +74,24 @@ def of_attempts(log: Log, rule: Rule) -> Rule:
         NotEnoughData: the attempts fall on fewer than three moments.
     """
 
-    def attempts(events: Events) -> Split:
+    def attempts(events: Events) -> SplitLabels:
         split = rule(events)
         attempt = np.isin(events.kind, [KINDS.index(kind) for kind in ATTEMPT_KINDS])
         scored = attempt & ~np.isnan(events.score)
         part = np.where(scored, split.part, CONTEXT).astype(np.int8)
-        return Split(part, split.known, split.kind)
+        return SplitLabels(part, split.known, split.kind)
 
     def targets(events: Events) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = attempts(events).part != CONTEXT
         return found
 
     if rule(log[0]).kind == "time":
-        return Timeline.of(log, targets, isinstance(rule, Timeline) and rule.fresh)
+        return TimeSplit.of(log, targets, isinstance(rule, TimeSplit) and rule.fresh)
     return attempts
 
 
 @dataclass(frozen=True)
-class Timeline:
+class TimeSplit:
     """Parts that follow each other: train, then validate, then test.
 
     Attributes:
@@ -108,7 +108,7 @@ class Timeline:
     @classmethod
     def of(
         cls, log: Log, targets: Callable[[Events], NDArray[np.bool_]], fresh: bool
-    ) -> "Timeline":
+    ) -> "TimeSplit":
         """Find the cuts.
 
         Raises:
@@ -120,12 +120,12 @@ class Timeline:
         validate_from = _cut(moments[moments < test_from], VALIDATE_SHARE, enough)
         return cls(targets, fresh, validate_from, test_from)
 
-    def __call__(self, events: Events) -> Split:
+    def __call__(self, events: Events) -> SplitLabels:
         """The parts of any whole learners of the log."""
         part = (events.time >= self.validate_from).astype(np.int8)
         part += events.time >= self.test_from
         part = np.where(self.targets(events), part, CONTEXT).astype(np.int8)
-        return Split(part, events.time < self.validate_from, "time")
+        return SplitLabels(part, events.time < self.validate_from, "time")
 
 
 def _moments(

@@ -13,7 +13,7 @@ from training.scores import MODES
 Floats = NDArray[np.float64]
 
 
-class Ranked(Protocol):
+class RankingSample(Protocol):
     """Scores of a recommender, of one seed or of several."""
 
     def values(self, metric: str, mode: str) -> Floats:
@@ -23,7 +23,7 @@ class Ranked(Protocol):
         """Learners of these targets."""
 
 
-class Predicted(Protocol):
+class SuccessSample(Protocol):
     """Scores of a success model, of one seed or of several."""
 
     @property
@@ -43,7 +43,7 @@ class Predicted(Protocol):
 
 
 def recommendation_intervals(
-    scores: Mapping[str, Ranked], chosen: str, seed: int
+    scores: Mapping[str, RankingSample], chosen: str, seed: int
 ) -> dict[str, Any]:
     """Intervals of every model's figures, and of what the chosen one gains over each other.
 
@@ -70,7 +70,9 @@ def recommendation_intervals(
     return out
 
 
-def success_intervals(scores: Mapping[str, Predicted], chosen: str, seed: int) -> dict[str, Any]:
+def success_intervals(
+    scores: Mapping[str, SuccessSample], chosen: str, seed: int
+) -> dict[str, Any]:
     """The same of success models: auc, log_loss, and `gain`: log loss the chosen one saves.
 
     Where the chosen one is not among them there is no gain.

@@ -20,28 +20,36 @@ from training.candidates import (
     COUNTING,
     Candidate,
     Candidates,
-    Job,
-    Training,
+    CandidateTraining,
+    PredictionTask,
     check_names,
     jobs_of,
     title,
 )
-from training.reports.evaluation_figures import draw
-from training.data.dataset import Prepared, prepare
+from training.data.dataset import Dataset, prepare
+from training.data.splits import SplitLabels, split_by_column, split_by_learner
+from training.data.time_split import split_by_time
+from training.evaluation.result import ChosenCandidates, EvaluationEvidence, Result, result_of
+from training.evaluation.score_cache import ScoreCache, SeedRun, digest_of
+from training.evaluation.seed_runs import ModelScores, NextTopicRuns, SuccessRuns
 from training.recipes import QUICK, Budget
-from training.evaluation.result import Chosen, Evidence, Result, result_of
-from training.evaluation.score_cache import ScoreCache, Trial, digest_of
+from training.reports.evaluation_figures import draw
 from training.scores import (
     RecommendationScores,
     SuccessScores,
     score_recommendation,
     score_success,
 )
-from training.data.splits import Split, split_by_column, split_by_learner
-from training.data.time_split import split_by_time
-from training.evaluation.seed_runs import Measured, NextTopicTrials, SuccessTrials
 
-__all__ = ["Chosen", "Evidence", "Measured", "Result", "choose", "evaluate", "measure"]
+__all__ = [
+    "ChosenCandidates",
+    "EvaluationEvidence",
+    "ModelScores",
+    "Result",
+    "choose",
+    "evaluate",
+    "measure",
+]
 
 COLUMN = "column:"
 METADATA = "metadata."
@@ -98,7 +106,7 @@ def evaluate(
     validated = _measured(trials, "validate")
     chosen = choose(validated)
     say("Evaluate: the choice is made; opening the test part, resampling learners")
-    evidence = Evidence(chosen, validated, _measured(trials, "test"))
+    evidence = EvaluationEvidence(chosen, validated, _measured(trials, "test"))
     result = result_of(split, seed, budget, prepared, evidence)
     if plots:
         say(f"Draw: {plots}")
@@ -111,7 +119,7 @@ def evaluate(
     return result
 
 
-def split_events(events: Events, split: str, frame: pd.DataFrame) -> Split:
+def split_events(events: Events, split: str, frame: pd.DataFrame) -> SplitLabels:
     """Make the parts that `--split` names.
 
     Raises:
@@ -130,8 +138,8 @@ def split_events(events: Events, split: str, frame: pd.DataFrame) -> Split:
 
 
 def measure(
-    candidates: Candidates, prepared: Prepared, part: str, again: Sequence[Candidates] = ()
-) -> Measured:
+    candidates: Candidates, prepared: Dataset, part: str, again: Sequence[Candidates] = ()
+) -> ModelScores:
     """Score every candidate.
 
     Args:
@@ -142,7 +150,7 @@ def measure(
     """
     seeds = (candidates, *again)
     next_topic = {
-        name: NextTopicTrials(
+        name: NextTopicRuns(
             tuple(
                 score_recommendation(each.recommendation[name].predict, getattr(prepared, part))
                 for each in seeds
@@ -152,7 +160,7 @@ def measure(
         for name in candidates.recommendation
     }
     success = {
-        name: SuccessTrials(
+        name: SuccessRuns(
             tuple(
                 score_success(each.difficulty[name].predict, getattr(prepared.attempts, part))
                 for each in seeds
@@ -161,10 +169,10 @@ def measure(
         )
         for name in candidates.difficulty
     }
-    return Measured(next_topic, success)
+    return ModelScores(next_topic, success)
 
 
-def choose(validated: Measured) -> Chosen:
+def choose(validated: ModelScores) -> ChosenCandidates:
     """Choose the best on validation: by NDCG@5 on new topics (on all if none is new) and log loss.
 
     The log loss is that of the answers that serving gives, the level known and no item. Figures are
@@ -177,21 +185,21 @@ def choose(validated: Measured) -> Chosen:
         recommendation = max(scores, key=lambda n: scores[n].table(mode)["ndcg_at_5"])
     if losses := {n: s.table()["log_loss"] for n, s in validated.level_only.items()}:
         difficulty = min(losses, key=lambda n: losses[n])
-    return Chosen(recommendation, difficulty)
+    return ChosenCandidates(recommendation, difficulty)
 
 
 @dataclass(frozen=True)
 class _Bench:
     """Where the trials of one job and one seed are made, or found."""
 
-    job: Job
+    job: PredictionTask
     seed: int
     budget: Budget
-    training: Training
+    training: CandidateTraining
     cache: ScoreCache | None
     say: Say
 
-    def trial(self, name: str) -> Trial:
+    def trial(self, name: str) -> SeedRun:
         """What a model answers on both parts; trained only where that is not known yet."""
         job, seed = self.job, self.seed
         called = title(name, job, seed, self.budget)
@@ -203,7 +211,7 @@ class _Bench:
         candidate = self.training[name]
         self.say(f"Score: {called}")
         parts = {part: _scored(candidate, getattr(job.parts, part)) for part in _PARTS}
-        trial = Trial(**parts, curves=candidate.curves)
+        trial = SeedRun(**parts, curves=candidate.curves)
         if self.cache:
             self.cache.save(job.vector, name, seed, trial)
         return trial
@@ -219,30 +227,32 @@ def _scored(candidate: Candidate, rows: Examples) -> RecommendationScores | Succ
 
 
 def _trials(
-    job: Job, seed: int, budget: Budget, cache: ScoreCache | None, say: Say
-) -> dict[str, list[Trial]]:
+    job: PredictionTask, seed: int, budget: Budget, cache: ScoreCache | None, say: Say
+) -> dict[str, list[SeedRun]]:
     """Model -> its trials, one a seed; a counting model has one."""
 
     def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
         say(f"Train: {name}, epoch {epoch}: validation loss {logs['val_loss']:.4f}")
 
-    found: dict[str, list[Trial]] = {each.name: [] for each in job.wanted}
+    found: dict[str, list[SeedRun]] = {each.name: [] for each in job.wanted}
     for each in range(seed, seed + budget.seeds):
-        bench = _Bench(job, each, budget, Training(job, each, budget, progress), cache, say)
+        bench = _Bench(
+            job, each, budget, CandidateTraining(job, each, budget, progress), cache, say
+        )
         for recipe in job.wanted:
             if each == seed or recipe.kind != COUNTING:
                 found[recipe.name].append(bench.trial(recipe.name))
     return found
 
 
-def _measured(trials: Mapping[str, Mapping[str, Sequence[Trial]]], part: str) -> Measured:
+def _measured(trials: Mapping[str, Mapping[str, Sequence[SeedRun]]], part: str) -> ModelScores:
     def scores(job: str) -> dict[str, tuple[Any, ...]]:
         made = trials.get(job, {})
         return {name: tuple(getattr(t, part) for t in each) for name, each in made.items()}
 
-    return Measured(
-        {name: NextTopicTrials(each) for name, each in scores("recommendation").items()},
-        {name: SuccessTrials(each) for name, each in scores("difficulty").items()},
+    return ModelScores(
+        {name: NextTopicRuns(each) for name, each in scores("recommendation").items()},
+        {name: SuccessRuns(each) for name, each in scores("difficulty").items()},
     )
 
 

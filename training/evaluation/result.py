@@ -7,23 +7,23 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from training.candidates import Job, jobs_of
+from training.candidates import PredictionTask, jobs_of
+from training.data.dataset import Dataset
 from training.evaluation.intervals import (
     interval,
     recommendation_intervals,
     success_intervals,
 )
-from training.data.dataset import Prepared
+from training.evaluation.seed_runs import Figures, ModelScores, NextTopicRuns, SuccessRuns
+from training.evaluation.slices import Mask, slices_of
 from training.recipes import Budget
 from training.scores import MODES
-from training.evaluation.slices import Mask, slices_of
-from training.evaluation.seed_runs import Figures, Measured, NextTopicTrials, SuccessTrials
 
 Table = dict[str, Figures]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenCandidates:
     """Names of the best candidates on validation; None where none was trained for a job."""
 
     recommendation: str | None
@@ -31,12 +31,12 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class EvaluationEvidence:
     """The choice made on validation, and the test part opened once after it."""
 
-    chosen: Chosen
-    validated: Measured
-    tested: Measured
+    chosen: ChosenCandidates
+    validated: ModelScores
+    tested: ModelScores
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Result:
 
 
 def result_of(
-    split: str, seed: int, budget: Budget, prepared: Prepared, evidence: Evidence
+    split: str, seed: int, budget: Budget, prepared: Dataset, evidence: EvaluationEvidence
 ) -> Result:
     """Put together what was found.
 
@@ -97,17 +97,17 @@ def result_of(
     )
 
 
-def next_topic_table(measured: Measured) -> dict[str, Table]:
+def next_topic_table(measured: ModelScores) -> dict[str, Table]:
     """Mode -> model -> figures."""
     return {m: {n: s.table(m) for n, s in measured.next_topic.items()} for m in MODES}
 
 
-def success_table(success: Mapping[str, SuccessTrials]) -> Table:
+def success_table(success: Mapping[str, SuccessRuns]) -> Table:
     """Model -> figures."""
     return {name: scores.table() for name, scores in success.items()}
 
 
-def intervals(tested: Measured, chosen: Chosen, seed: int) -> dict[str, Any]:
+def intervals(tested: ModelScores, chosen: ChosenCandidates, seed: int) -> dict[str, Any]:
     """95 % intervals of every model's figures, and of what the chosen ones gain over the others."""
     found: dict[str, Any] = {
         "next_topic": {},
@@ -126,7 +126,7 @@ def intervals(tested: Measured, chosen: Chosen, seed: int) -> dict[str, Any]:
     return found
 
 
-def _slices(tested: Measured, prepared: Prepared) -> dict[str, Any]:
+def _slices(tested: ModelScores, prepared: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {"next_topic": {}, "success": {}}
     if tested.next_topic:
         found["next_topic"] = {
@@ -150,14 +150,14 @@ def _slices(tested: Measured, prepared: Prepared) -> dict[str, Any]:
     return found
 
 
-def _slices_of_attempts(prepared: Prepared) -> dict[str, dict[str, Mask]]:
+def _slices_of_attempts(prepared: Dataset) -> dict[str, dict[str, Mask]]:
     assert prepared.attempts is not None, "success was scored"
     rows = prepared.attempts.test
     return slices_of(rows.take(rows.passed >= 0), prepared.attempts)
 
 
 def _slice_intervals(
-    tested: Measured, chosen: Chosen, prepared: Prepared, seed: int
+    tested: ModelScores, chosen: ChosenCandidates, prepared: Dataset, seed: int
 ) -> dict[str, Any]:
     """Of the chosen models in each slice: NDCG@5 where the topic changes, and log loss."""
     found: dict[str, Any] = {"next_topic": {}, "success": {}}
@@ -181,8 +181,8 @@ def _slice_intervals(
     return found
 
 
-def _seeds(tested: Measured) -> dict[str, Any]:
-    def ranked(scores: NextTopicTrials, mode: str) -> list[Figures]:
+def _seeds(tested: ModelScores) -> dict[str, Any]:
+    def ranked(scores: NextTopicRuns, mode: str) -> list[Figures]:
         return [each.table(mode) for each in scores.seeds]
 
     return {
@@ -194,7 +194,7 @@ def _seeds(tested: Measured) -> dict[str, Any]:
 
 
 def _data(
-    split: str, seed: int, budget: Budget, prepared: Prepared, evidence: Evidence
+    split: str, seed: int, budget: Budget, prepared: Dataset, evidence: EvaluationEvidence
 ) -> dict[str, Any]:
     validated, census = evidence.validated, prepared.census
     return {
@@ -226,7 +226,7 @@ def _data(
     }
 
 
-def _left_out(job: Job, measured: Measured) -> list[str]:
+def _left_out(job: PredictionTask, measured: ModelScores) -> list[str]:
     there = measured.success if job.vector == "difficulty" else measured.next_topic
     return [each.name for each in job.recipes if each.name not in there]
 

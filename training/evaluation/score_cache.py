@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from features.batch import Events
 from training.code_version import ROOT, digest_of_sources
+from training.data.splits import SplitLabels
 from training.fitting.keras_fit import Curves
 from training.recipes import Budget
 from training.scores import RecommendationScores, SuccessScores
-from training.data.splits import Split
 
 KEPT = 5
 """Folders that remain: those used last."""
@@ -36,7 +36,7 @@ _KINDS = {"recommendation": RecommendationScores, "difficulty": SuccessScores}
 
 
 @dataclass(frozen=True)
-class Trial:
+class SeedRun:
     """One model trained with one seed: its scores, row by row, and how training went.
 
     Attributes:
@@ -70,7 +70,7 @@ class ScoreCache:
         for old in by_age[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def load(self, job: str, model: str, seed: int) -> Trial | None:
+    def load(self, job: str, model: str, seed: int) -> SeedRun | None:
         """The trial that was kept; None where there is none that can be read."""
         path = self._path(job, model, seed)
         if not path.exists():
@@ -84,11 +84,11 @@ class ScoreCache:
                 )
                 for part in ("validate", "test")
             }
-            return Trial(**parts, curves=json.loads(str(arrays["curves"])))
+            return SeedRun(**parts, curves=json.loads(str(arrays["curves"])))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None  # not written to its end, or by hand: it is trained again
 
-    def save(self, job: str, model: str, seed: int, trial: Trial) -> None:
+    def save(self, job: str, model: str, seed: int, trial: SeedRun) -> None:
         """Keep a trial; whoever reads finds all of it or nothing."""
         arrays: dict[str, Any] = {
             f"{part}_{each.name}": getattr(scores, each.name)
@@ -104,7 +104,7 @@ class ScoreCache:
         return self._folder / f"{job}-{model}-{seed}.npz"
 
 
-def digest_of(events: Events, split: Split, budget: Budget) -> str:
+def digest_of(events: Events, split: SplitLabels, budget: Budget) -> str:
     """Name of what decides about scores: rows, parts, code and budget, but not how many seeds."""
     digest = hashlib.sha256(digest_of_sources(ROOT, DECIDING).encode())
     given = {k: v for k, v in asdict(budget).items() if k not in ("name", "seeds", "slow")}

@@ -16,7 +16,7 @@ Chosen = NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
-class NextTopicTrials:
+class NextTopicRuns:
     """One recommender's scores on the same targets, one entry a seed.
 
     Attributes:
@@ -53,7 +53,7 @@ class NextTopicTrials:
 
 
 @dataclass(frozen=True)
-class SuccessTrials:
+class SuccessRuns:
     """One success model's scores of the same attempts, one entry a seed."""
 
     seeds: tuple[SuccessScores, ...]
@@ -64,16 +64,16 @@ class SuccessTrials:
         return self.seeds[0]
 
     @property
-    def topic_only(self) -> "SuccessTrials | None":
+    def topic_only(self) -> "SuccessRuns | None":
         """The answers to who knows neither item nor level; None where the model has none."""
         found = [each.topic_only for each in self.seeds]
         known = tuple(each for each in found if each)
-        return SuccessTrials(known) if len(known) == len(found) else None
+        return SuccessRuns(known) if len(known) == len(found) else None
 
     @property
-    def level_only(self) -> "SuccessTrials":
+    def level_only(self) -> "SuccessRuns":
         """The answers to who knows the level but no item: those that serving gives."""
-        return SuccessTrials(tuple(each.level_only for each in self.seeds))
+        return SuccessRuns(tuple(each.level_only for each in self.seeds))
 
     @property
     def learner(self) -> NDArray[np.int32]:
@@ -105,20 +105,20 @@ class SuccessTrials:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ModelScores:
     """Scores of every model on the same rows; `success` is empty where no attempt is scored."""
 
-    next_topic: dict[str, NextTopicTrials]
-    success: dict[str, SuccessTrials]
+    next_topic: dict[str, NextTopicRuns]
+    success: dict[str, SuccessRuns]
 
     @property
-    def topic_only(self) -> dict[str, SuccessTrials]:
+    def topic_only(self) -> dict[str, SuccessRuns]:
         """Success models that answer who knows neither item nor level, by those answers."""
         found = {name: each.topic_only for name, each in self.success.items()}
         return {name: each for name, each in found.items() if each}
 
     @property
-    def level_only(self) -> dict[str, SuccessTrials]:
+    def level_only(self) -> dict[str, SuccessRuns]:
         """Success models by their answers to who knows the level but no item."""
         return {name: each.level_only for name, each in self.success.items()}
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Examples
-from training.data.dataset import Parts
+from training.data.dataset import Splits
 
 Mask = NDArray[np.bool_]
 
@@ -18,7 +18,7 @@ QUARTERS = ("rarest", "rarer", "commoner", "commonest")
 """Topics in four groups of equal number, by their events in training."""
 
 
-def slices_of(rows: Examples, parts: Parts) -> dict[str, dict[str, Mask]]:
+def slices_of(rows: Examples, parts: Splits) -> dict[str, dict[str, Mask]]:
     """Which targets lie in which slice.
 
     Args:
@@ -37,7 +37,7 @@ def slices_of(rows: Examples, parts: Parts) -> dict[str, dict[str, Mask]]:
     }
 
 
-def newcomers(rows: Examples, parts: Parts) -> dict[str, Mask]:
+def newcomers(rows: Examples, parts: Splits) -> dict[str, Mask]:
     """Slices in which a challenger must not be inferior, whatever it gains elsewhere.
 
     Args:
@@ -52,7 +52,7 @@ def newcomers(rows: Examples, parts: Parts) -> dict[str, Mask]:
     return {"new learners": rows.previous < FEW, "new topics": events < FEW}
 
 
-def _events_of_topic(rows: Examples, parts: Parts) -> NDArray[np.int64]:
+def _events_of_topic(rows: Examples, parts: Splits) -> NDArray[np.int64]:
     """(n,) events on the target's topic in training; 0 for one without a slot, or a spare one."""
     known = np.append(0, parts.statistics.topic_events)
     return known[np.where(rows.target < len(known), rows.target, 0)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sensei import metrics
 from training.architectures import Model, Network
-from training.fitting.train_loop import Task, predict
+from training.fitting.train_loop import LearningTask, predict
 from training.scores import score_success
 
 SLOPES = np.geomspace(0.5, 2.0, 29)
@@ -26,7 +26,7 @@ LEAST_ATTEMPTS = 200
 """Fewer attempts would fit their own chance."""
 
 
-def calibrate(network: Network, task: Task) -> Network:
+def calibrate(network: Network, task: LearningTask) -> Network:
     """The network with probabilities fitted on the task's validation rows."""
     if "success" in network.scores.output:
         return _with_success(network, task)
@@ -34,7 +34,7 @@ def calibrate(network: Network, task: Task) -> Network:
     return replace(network, read=_softmax(network.scores, _temperature(answered, task)))
 
 
-def _temperature(network: Network, task: Task) -> float:
+def _temperature(network: Network, task: LearningTask) -> float:
     loss, rows = np.zeros(len(SLOPES)), task.validate.rows
     if len(rows) > MAX_ROWS:
         rows = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:MAX_ROWS]))
@@ -54,7 +54,7 @@ def _softmax(scores: Model, slope: float) -> Model:
     return keras.Model(scores.input, {"probability": answer}, name=scores.name)
 
 
-def _with_success(network: Network, task: Task) -> Network:
+def _with_success(network: Network, task: LearningTask) -> Network:
     plain = replace(network, read=_sigmoids(network.scores, {}))
     rows = task.validate.rows
     scored = score_success(lambda _: predict(plain, task.validate), rows)

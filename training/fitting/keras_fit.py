@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sensei.contracts import LEVELS, PASS_SCORE, WELL_PASSED_SCORE
 from training.architectures import Model
-from training.fitting.one_cycle import Data, Pace, cycle, scaled
-from training.data.row_chunks import Stream
+from training.data.row_chunks import RowChunks
+from training.fitting.one_cycle import Data, OneCycleSchedule, cycle, scaled
 
 EPOCHS = 100
 
@@ -28,7 +28,7 @@ SKETCH_BATCH = 32
 
 
 @dataclass(frozen=True)
-class Setting:
+class FitSettings:
     """How a network on flat rows is fitted.
 
     Attributes:
@@ -47,9 +47,9 @@ class Setting:
     patience: int
     plateau: int
     epochs: int = EPOCHS
-    pace: Pace | None = None
+    pace: OneCycleSchedule | None = None
 
-    def scaled(self, rows: int) -> "Setting":
+    def scaled(self, rows: int) -> "FitSettings":
         """The same for so many rows: a small log gets smaller batches, and a rate to match.
 
         At least `STEPS_PER_EPOCH` batches an epoch, of 32 rows or more; the rate falls with the
@@ -59,16 +59,16 @@ class Setting:
         return replace(self, batch=batch, rate=rate)
 
 
-SKETCH = Setting("sketch", batch=SKETCH_BATCH, rate=1e-3, patience=10, plateau=3)
+SKETCH = FitSettings("sketch", batch=SKETCH_BATCH, rate=1e-3, patience=10, plateau=3)
 """The setting of the project's order, fitted by Keras."""
 
-FAST = Setting(
+FAST = FitSettings(
     "fast",
     batch=512,
     rate=4e-3,
     patience=4,
     plateau=1,
-    pace=Pace(batch=256, rate=8e-3, decay=0.1, epochs=40, patience=6),
+    pace=OneCycleSchedule(batch=256, rate=8e-3, decay=0.1, epochs=40, patience=6),
 )
 """The sketch's loss sooner, see docs/performance.md; success learns worse by a cycle."""
 
@@ -86,10 +86,10 @@ Pair = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 def fit_recommendation(
     model: Model,
-    train: Stream[Pair],
+    train: RowChunks[Pair],
     validate: Pair,
     seed: int,
-    setting: Setting = FAST,
+    setting: FitSettings = FAST,
     progress: Progress | None = None,
 ) -> Curves:
     """Fit a recommendation network in place on the rows whose target has a slot.
@@ -124,10 +124,10 @@ def fit_recommendation(
 
 def fit_difficulty(
     model: Model,
-    train: Stream[Arrays],
+    train: RowChunks[Arrays],
     validate: Arrays,
     seed: int,
-    setting: Setting = FAST,
+    setting: FitSettings = FAST,
     progress: Progress | None = None,
 ) -> Curves:
     """Fit a difficulty network in place: the staircase label, and success at the level taken only.
@@ -192,11 +192,11 @@ class _Task:
     model: Model
     losses: dict[str, str]
     monitor: str
-    train: Stream[Data]
+    train: RowChunks[Data]
     validate: Data
 
 
-def _by_cycle(task: _Task, seed: int, setting: Setting, progress: Progress | None) -> Curves:
+def _by_cycle(task: _Task, seed: int, setting: FitSettings, progress: Progress | None) -> Curves:
     assert setting.pace is not None
     pace = replace(setting.pace, epochs=min(setting.pace.epochs, setting.epochs))
     (loss,) = task.losses.values()
@@ -218,7 +218,7 @@ def _by_cycle(task: _Task, seed: int, setting: Setting, progress: Progress | Non
     return curves
 
 
-def _by_plateau(task: _Task, seed: int, setting: Setting, progress: Progress | None) -> Curves:
+def _by_plateau(task: _Task, seed: int, setting: FitSettings, progress: Progress | None) -> Curves:
     import keras
 
     setting = setting.scaled(len(task.train))
@@ -257,7 +257,7 @@ def _by_plateau(task: _Task, seed: int, setting: Setting, progress: Progress | N
     return {name: [float(v) for v in values] for name, values in history.history.items()}
 
 
-def _given(train: Stream[Data], seed: int, setting: Setting) -> dict[str, Any]:
+def _given(train: RowChunks[Data], seed: int, setting: FitSettings) -> dict[str, Any]:
     """What Keras is to fit to: arrays in memory, or batches that come shard after shard."""
     if len(train.places) < 2:
         inputs, answers = train.first
@@ -266,7 +266,7 @@ def _given(train: Stream[Data], seed: int, setting: Setting) -> dict[str, Any]:
     return {"x": _batches(train, seed, setting.batch), "steps_per_epoch": steps, "shuffle": False}
 
 
-def _batches(train: Stream[Data], seed: int, batch: int) -> Iterator[Data]:
+def _batches(train: RowChunks[Data], seed: int, batch: int) -> Iterator[Data]:
     """Batches without end: in each epoch the shards, and the rows of each, in another order."""
     rng = np.random.default_rng(seed)
     while True:

@@ -17,9 +17,9 @@ from sensei.contracts import (
     place,
 )
 from training.architectures import columns
-from training.data.batching import Batch, Feed
-from training.fitting.train_loop import Lesson, Task
-from training.data.dataset import Parts
+from training.data.batching import Batch, BatchFeed
+from training.data.dataset import Splits
+from training.fitting.train_loop import LearningTask, Lesson
 from training.scores import Answers, level_taken, score_recommendation, score_success
 
 NEW_SHARE = 0.1
@@ -51,7 +51,7 @@ LAST_TOPIC = place(RECOMMENDATION_INPUTS, "last_topic_1")
 _IDS = columns(RECOMMENDATION_INPUTS, "topic slot")
 
 
-def next_topic(parts: Parts) -> Task:
+def next_topic(parts: Splits) -> LearningTask:
     """Learn which topic comes next, judged by NDCG@5 where it differs from the last one.
 
     Topics that no training target names are left out of the loss: that they never came up says
@@ -69,23 +69,23 @@ def next_topic(parts: Parts) -> Task:
     after_new = parts.statistics.continuations.log_ratios(nothing, nothing, some)
 
     def lesson(rows: Examples) -> Lesson:
-        return Feed(rows, "recommendation"), {"target": rows.target - 1}
+        return BatchFeed(rows, "recommendation"), {"target": rows.target - 1}
 
     def hide(batch: Batch, rng: np.random.Generator) -> None:
         if rng.random() < NEW_BATCHES:
             hidden = np.append(False, rng.random(width) < NEW_SHARE)
             _show_as_new(batch, hidden, after_new)
 
-    return Task(
+    return LearningTask(
         train=parts.training.map(lesson),
         loss=_ranking_loss(trained),
         judge=lambda answers: _missed_gain(answers, validate),
-        validate=Feed(validate, "recommendation"),
+        validate=BatchFeed(validate, "recommendation"),
         hide=hide,
     )
 
 
-def success(attempts: Parts) -> Task:
+def success(attempts: Splits) -> LearningTask:
     """Learn whether an attempt succeeds, judged by the log loss of all three answers.
 
     What would have happened at the other two levels is unknown, so only the level taken is learned
@@ -95,7 +95,7 @@ def success(attempts: Parts) -> Task:
 
     def lesson(rows: Examples) -> Lesson:
         level, passed = level_taken(rows).astype(np.int32), rows.passed.astype(np.float32)
-        return Feed(rows, "difficulty"), {"level": level, "passed": passed}
+        return BatchFeed(rows, "difficulty"), {"level": level, "passed": passed}
 
     def hide(batch: Batch, rng: np.random.Generator) -> None:
         unknown = rng.random(len(batch["item"])) < TOPIC_HIDDEN
@@ -108,11 +108,11 @@ def success(attempts: Parts) -> Task:
             batch["topic"] = batch["topic"] * ~unknown[:, None]
         batch["item"][unknown] = 0.0
 
-    return Task(
+    return LearningTask(
         train=attempts.training.map(lesson),
         loss=_success_loss,
         judge=lambda answers: _loss(answers, attempts.validate),
-        validate=Feed(attempts.validate, "difficulty"),
+        validate=BatchFeed(attempts.validate, "difficulty"),
         hide=hide,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.architectures import Model
-from training.data.row_chunks import Stream
+from training.data.row_chunks import RowChunks
 
 Data = tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]
 """Inputs and answers by name."""
@@ -53,7 +53,7 @@ def scaled(batch: int, rate: float, rows: int, updates: int) -> tuple[int, float
 
 
 @dataclass(frozen=True)
-class Pace:
+class OneCycleSchedule:
     """How fast is learned.
 
     Attributes:
@@ -70,7 +70,7 @@ class Pace:
     epochs: int
     patience: int
 
-    def scaled(self, rows: int) -> "Pace":
+    def scaled(self, rows: int) -> "OneCycleSchedule":
         """The same for so many rows: a small log gets smaller batches, and a rate to match.
 
         At least `UPDATES_PER_EPOCH` batches an epoch, of 32 rows or more; the rate falls with the
@@ -81,7 +81,12 @@ class Pace:
 
 
 def cycle(
-    model: Model, loss: str, train: Stream[Data], validate: Data, seed: int, pace: Pace
+    model: Model,
+    loss: str,
+    train: RowChunks[Data],
+    validate: Data,
+    seed: int,
+    pace: OneCycleSchedule,
 ) -> Generator[dict[str, float], None, None]:
     """Fit a model in place by AdamW; the rate rises from nothing to its peak and falls again.
 
@@ -120,7 +125,9 @@ class _Learner:
     One vector, because an update of each layer by itself takes as long as the gradients.
     """
 
-    def __init__(self, model: Model, loss: str, pace: Pace, counts: tuple[int, ...]) -> None:
+    def __init__(
+        self, model: Model, loss: str, pace: OneCycleSchedule, counts: tuple[int, ...]
+    ) -> None:
         import keras
         import tensorflow as tf
 
@@ -200,11 +207,11 @@ def _flat(tensors: list[Any]) -> Any:
     return tf.concat([tf.reshape(each, (-1,)) for each in tensors], axis=0)
 
 
-def _kept(train: Stream[Data]) -> Stream[Any]:
+def _kept(train: RowChunks[Data]) -> RowChunks[Any]:
     """The same as tensors: made once where the log is in memory, else anew in every epoch."""
     if len(train.places) > 1:
         return train.map(_tensors)
-    return Stream.held(_tensors(train.first), max(len(train), 1))
+    return RowChunks.held(_tensors(train.first), max(len(train), 1))
 
 
 def _tensors(data: Data) -> Any:

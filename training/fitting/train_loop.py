@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from features.sequences import EVERY
 from sensei.errors import NotEnoughData
 from training.architectures import Network
-from training.data.batching import Batch, Feed, Rows, ahead
+from training.data.batching import Batch, BatchFeed, Rows, ahead
+from training.data.row_chunks import RowChunks
 from training.fitting.keras_fit import Curves, Progress
 from training.scores import Answers
-from training.data.row_chunks import Stream
 
 Hide = Callable[[Batch, np.random.Generator], None]
 """Hides something of a training batch in place, so that the network learns to do without it."""
 
-Lesson = tuple[Feed, dict[str, NDArray[Any]]]
+Lesson = tuple[BatchFeed, dict[str, NDArray[Any]]]
 """Rows to learn from, and what the loss needs of each: name -> (n,) values."""
 
 Loss = Callable[[dict[str, Any], dict[str, Any]], Any]
@@ -53,7 +53,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Task:
+class LearningTask:
     """What is fitted, to what, and how it is judged.
 
     Attributes:
@@ -64,15 +64,19 @@ class Task:
         hide: applied to each training batch.
     """
 
-    train: Stream[Lesson]
+    train: RowChunks[Lesson]
     loss: Loss
     judge: Callable[[Answers], float]
-    validate: Feed
+    validate: BatchFeed
     hide: Hide
 
 
 def fit(
-    network: Network, task: Task, schedule: Schedule, seed: int, progress: Progress | None = None
+    network: Network,
+    task: LearningTask,
+    schedule: Schedule,
+    seed: int,
+    progress: Progress | None = None,
 ) -> Curves:
     """Fit a network in place; its weights are then those of the best epoch.
 
@@ -107,7 +111,7 @@ def fit(
     optimizer = keras.optimizers.AdamW(
         rate, weight_decay=schedule.decay, global_clipnorm=1.0, beta_2=0.99
     )
-    step, ask = _compiled_step(network, optimizer, task.loss), Asking(network)
+    step, ask = _compiled_step(network, optimizer, task.loss), BatchPredictor(network)
 
     def asked() -> Iterator[tuple[Lesson, Rows]]:
         for lesson in task.train.shuffled(rng):
@@ -171,19 +175,19 @@ class _Best:
             variable.assign(value)
 
 
-def _batches(train: Stream[Lesson], pieces: tuple[int, int, int]) -> int:
+def _batches(train: RowChunks[Lesson], pieces: tuple[int, int, int]) -> int:
     """Batches of an epoch; of a log in shards about so many, by those of the first."""
     feed, _ = train.first
     batches = len(feed.batches(*pieces)) * len(train) / max(len(feed.rows), 1)
     return max(1, round(batches))  # a rate that falls over no steps is none
 
 
-def predict(network: Network, feed: Feed) -> Answers:
-    """Ask a network once; see `Asking`."""
-    return Asking(network)(feed)
+def predict(network: Network, feed: BatchFeed) -> Answers:
+    """Ask a network once; see `BatchPredictor`."""
+    return BatchPredictor(network)(feed)
 
 
-class Asking:
+class BatchPredictor:
     """Asks a network for many rows, as often as wanted: it is compiled for the first of them.
 
     Weights that have changed since answer for themselves.
@@ -195,7 +199,7 @@ class Asking:
             lambda batch: network.read(_with_state(network, batch, False), training=False)
         )
 
-    def __call__(self, feed: Feed) -> Answers:
+    def __call__(self, feed: BatchFeed) -> Answers:
         """Ask for every row, with all of each learner's events before it.
 
         Yields:

@@ -1,7 +1,7 @@
 """How each model is made: one list for the next topic, one for success."""
 
 from training.recipes.next_topic import NEXT_TOPIC
-from training.recipes.recipe import EFFORTS, FULL, QUICK, Budget, Given, Recipe
+from training.recipes.recipe import EFFORTS, FULL, QUICK, Budget, Recipe, RecipeContext
 from training.recipes.success import SUCCESS
 
-__all__ = ["EFFORTS", "FULL", "NEXT_TOPIC", "QUICK", "SUCCESS", "Budget", "Given", "Recipe"]
+__all__ = ["EFFORTS", "FULL", "NEXT_TOPIC", "QUICK", "SUCCESS", "Budget", "Recipe", "RecipeContext"]

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from features.batch import Examples
 from training import baselines
-from training.fitting import learning_tasks
 from training.architectures import Network, reference, sequence
-from training.architectures.sequence import Size
+from training.architectures.sequence import SequenceSize
+from training.fitting import learning_tasks
 from training.fitting.calibration import calibrate
 from training.fitting.keras_fit import fit_recommendation
 from training.fitting.train_loop import Schedule, fit
-from training.recipes.recipe import Given, Recipe, Trained, blending, counting
+from training.recipes.recipe import Recipe, RecipeContext, Trained, blending, counting
 
 
-def _reference(given: Given) -> Trained:
+def _reference(given: RecipeContext) -> Trained:
     parts = given.parts
     model = reference.recommendation(parts.train.recommendation, parts.topics)
     curves = fit_recommendation(
@@ -38,10 +38,10 @@ def _inputs_and_target(rows: Examples) -> tuple[NDArray[np.float32], NDArray[np.
     return rows.recommendation, rows.target
 
 
-def _network(name: str, size: Size) -> Callable[[Given], Trained]:
+def _network(name: str, size: SequenceSize) -> Callable[[RecipeContext], Trained]:
     """A network of the family in `training.architectures.sequence`."""
 
-    def make(given: Given) -> Trained:
+    def make(given: RecipeContext) -> Trained:
         parts = given.parts
         network = sequence.recommendation(
             parts.train.recommendation, parts.topics, parts.statistics.width, size, name
@@ -100,27 +100,27 @@ NEXT_TOPIC = (
         "slots",
         "network",
         "The twenty inputs with a wider layer, and a score for topics that came after training.",
-        _network("slots", Size(state=0, priors=False, history=False)),
+        _network("slots", SequenceSize(state=0, priors=False, history=False)),
         slow=True,
     ),
     Recipe(
         "prior",
         "network",
         "The twenty inputs with a wider layer, beside what followed the last topics, counted.",
-        _network("prior", Size(state=0, history=False)),
+        _network("prior", SequenceSize(state=0, history=False)),
         slow=True,
     ),
     Recipe(
         "history",
         "network",
         "Each topic by its place in the learner's history, what followed, and what all did lately.",
-        _network("history", Size(state=0)),
+        _network("history", SequenceSize(state=0)),
     ),
     Recipe(
         "sequence",
         "network",
         "As `history`, and a recurrent state that reads every event in order.",
-        _network("sequence", Size()),
+        _network("sequence", SequenceSize()),
     ),
     blending(
         "The geometric mean of `history` and `sequence`.",

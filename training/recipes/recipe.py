@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from training.architectures import Model, Network, blend
+from training.data.dataset import Splits
 from training.fitting.calibration import calibrate
-from training.fitting.keras_fit import FAST, Curves, Progress, Setting
-from training.fitting.train_loop import Task
-from training.data.dataset import Parts
+from training.fitting.keras_fit import FAST, Curves, FitSettings, Progress
+from training.fitting.train_loop import LearningTask
 
 Trained = tuple[Network, Curves]
 
@@ -26,7 +26,7 @@ class Budget:
     """
 
     name: str
-    setting: Setting
+    setting: FitSettings
     epochs: int
     seeds: int
     slow: bool
@@ -38,10 +38,10 @@ EFFORTS = {each.name: each for each in (QUICK, FULL)}
 
 
 @dataclass(frozen=True)
-class Given:
+class RecipeContext:
     """What a recipe works with: the targets, a seed, a budget, and what was trained before it."""
 
-    parts: Parts
+    parts: Splits
     seed: int
     budget: Budget
     trained: Mapping[str, Network]
@@ -64,20 +64,22 @@ class Recipe:
     name: str
     kind: str
     description: str
-    make: Callable[[Given], Trained]
+    make: Callable[[RecipeContext], Trained]
     needs: tuple[str, ...] = ()
     slow: bool = False
 
 
-def counting(name: str, description: str, build: Callable[[Parts], Model]) -> Recipe:
+def counting(name: str, description: str, build: Callable[[Splits], Model]) -> Recipe:
     """A model of fixed weights, counted from what training knows."""
     return Recipe(name, "counting", description, lambda given: (Network(build(given.parts)), {}))
 
 
-def blending(description: str, needs: tuple[str, ...], task: Callable[[Parts], Task]) -> Recipe:
+def blending(
+    description: str, needs: tuple[str, ...], task: Callable[[Splits], LearningTask]
+) -> Recipe:
     """The geometric mean of networks that were trained before, calibrated."""
 
-    def make(given: Given) -> Trained:
+    def make(given: RecipeContext) -> Trained:
         network = blend.of([given.trained[name] for name in needs], "blend")
         return calibrate(network, task(given.parts)), {}
 

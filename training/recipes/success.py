@@ -9,27 +9,27 @@ import numpy as np
 
 from features.batch import Examples
 from training import baselines
-from training.fitting import learning_tasks
 from training.architectures import Model, Network, reference, success
-from training.architectures.success import Size
+from training.architectures.success import SuccessSize
+from training.data.batching import BatchFeed
+from training.fitting import learning_tasks
 from training.fitting.calibration import calibrate
-from training.data.batching import Feed
 from training.fitting.keras_fit import Arrays, fit_difficulty
 from training.fitting.train_loop import Schedule, fit
-from training.recipes.recipe import Given, Recipe, Trained, blending, counting
+from training.recipes.recipe import Recipe, RecipeContext, Trained, blending, counting
 from training.scores import level_taken
 
 
-def _reference(given: Given) -> Trained:
+def _reference(given: RecipeContext) -> Trained:
     return _fitted(reference.difficulty(given.parts.train.difficulty), given)
 
 
-def _plain(given: Given) -> Trained:
+def _plain(given: RecipeContext) -> Trained:
     seen = _read(given.parts.train, ("inputs", "free"))
     return _fitted(reference.plain_difficulty(seen["inputs"], seen["free"]), given)
 
 
-def _fitted(model: Model, given: Given) -> Trained:
+def _fitted(model: Model, given: RecipeContext) -> Trained:
     def attempts(rows: Examples) -> Arrays:
         taken: Arrays = {"level": level_taken(rows), "score": rows.score}
         return _read(rows, tuple(model.input)) | taken
@@ -46,14 +46,14 @@ def _fitted(model: Model, given: Given) -> Trained:
 
 
 def _read(rows: Examples, names: tuple[str, ...]) -> Arrays:
-    found = Feed(rows, "difficulty").inputs(np.arange(len(rows)), names)
+    found = BatchFeed(rows, "difficulty").inputs(np.arange(len(rows)), names)
     return {name: found[name] for name in names}  # one more, and Keras matches them by their order
 
 
-def _network(name: str, size: Size) -> Callable[[Given], Trained]:
+def _network(name: str, size: SuccessSize) -> Callable[[RecipeContext], Trained]:
     """A network of the family in `training.architectures.success`."""
 
-    def make(given: Given) -> Trained:
+    def make(given: RecipeContext) -> Trained:
         parts = given.parts
         network = success.difficulty(parts.train, parts.topics, size, name)
         task = learning_tasks.success(parts)
@@ -98,26 +98,26 @@ SUCCESS = (
         "items",
         "network",
         "A small one: the four inputs, the last scores, the ability, and the item where known.",
-        _network("items", Size(topic=0, history=False, hidden=32, item_hidden=16)),
+        _network("items", SuccessSize(topic=0, history=False, hidden=32, item_hidden=16)),
     ),
     Recipe(
         "topics",
         "network",
         "The four inputs, the last scores and the topic embedded, without items.",
-        _network("topics", Size(items=False, history=False)),
+        _network("topics", SuccessSize(items=False, history=False)),
         slow=True,
     ),
     Recipe(
         "history",
         "network",
         "The topic embedded, the item where known, the last scores and the twenty inputs.",
-        _network("history", Size()),
+        _network("history", SuccessSize()),
     ),
     Recipe(
         "tracing",
         "network",
         "As `history` of success, and a recurrent state that reads every event in order.",
-        _network("tracing", Size(state=64)),
+        _network("tracing", SuccessSize(state=64)),
         slow=True,
     ),
     blending(

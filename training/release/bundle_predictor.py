@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from features.batch import Examples
 from sensei.bundle.bundle_format import Bundle
-from training.data.batching import Feed
+from training.data.batching import BatchFeed
 from training.scores import Answers, Predict
 
 CELLS = 2_048
@@ -24,7 +24,7 @@ def answers_of(bundle: Bundle, name: str) -> Predict:
     vector = name
 
     def predict(rows: Examples) -> Answers:
-        feed = Feed(rows, vector)
+        feed = BatchFeed(rows, vector)
         names = set(bundle.manifest.models[name].inputs)  # type: ignore[index]
         for chosen in feed.batches(CELLS, CELLS):
             inputs = feed.inputs(chosen, names)

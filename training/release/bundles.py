@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import get_args
 
 from features.history import FOLD_VERSION
+from sensei.app_state import TRIAL
 from sensei.bundle import bundle_format
 from sensei.bundle.bundle_format import Bundle
-from sensei.errors import IncompatibleBundle
-from sensei.app_state import TRIAL
-from sensei.events.log import Log
 from sensei.bundle.manifest import Manifest, ModelName
+from sensei.errors import IncompatibleBundle
+from sensei.events.log import Log
 from training.release import ledger
 from training.tracking.registry import Registry
 

@@ -8,29 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Examples, examples
-from features.corpus.daily_counts import Daily
+from features.corpus.daily_counts import DailyCounts
 from features.corpus.statistics import Statistics
 from sensei import metrics
 from sensei.bundle.bundle_format import Bundle
+from training.data.dataset import Dataset, Splits
+from training.evaluation.result import ChosenCandidates
+from training.evaluation.seed_runs import ModelScores
+from training.evaluation.slices import Mask, newcomers
+from training.release.bundle_predictor import answers_of
 from training.release.gate import Decision, PerLearner, decide, judge, not_inferior
-from training.data.dataset import Parts, Prepared
-from training.evaluation.result import Chosen
 from training.scores import (
     RecommendationScores,
     SuccessScores,
     score_recommendation,
     score_success,
 )
-from training.release.bundle_predictor import answers_of
-from training.evaluation.slices import Mask, newcomers
-from training.evaluation.seed_runs import Measured
 
 
 def decide_all(
     champion: Bundle | None,
-    prepared: Prepared,
-    tested: Measured,
-    chosen: Chosen,
+    prepared: Dataset,
+    tested: ModelScores,
+    chosen: ChosenCandidates,
     margin: float,
     seed: int,
 ) -> dict[str, Decision]:
@@ -72,7 +72,7 @@ def decide_all(
 
 def _decide_recommendation(
     champion: Bundle | None,
-    prepared: Prepared,
+    prepared: Dataset,
     challenger: RecommendationScores,
     margin: float,
     seed: int,
@@ -93,8 +93,8 @@ def _decide_recommendation(
 
 def _decide_success(
     champion: Bundle | None,
-    daily: Daily,
-    attempts: Parts,
+    daily: DailyCounts,
+    attempts: Splits,
     challenger: SuccessScores,
     margin: float,
     seed: int,
@@ -136,7 +136,7 @@ def _decide(
 
 def _read_with(
     arrays: Mapping[str, NDArray[np.generic]],
-    daily: Daily,
+    daily: DailyCounts,
     test: Examples,
 ) -> Examples:
     """The same targets with the inputs that the champion would have been given."""

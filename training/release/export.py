@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensei.bundle import bundle_format
+from sensei.bundle.runtime import Runner
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
     EVENT_INPUTS,
@@ -20,10 +21,9 @@ from sensei.contracts import (
     Input,
 )
 from sensei.errors import ParityFailed
-from sensei.bundle.runtime import Runner
 from sensei.native_stderr import without_lines
 from training.architectures import Network
-from training.data.batching import Feed
+from training.data.batching import BatchFeed
 
 if TYPE_CHECKING:
     import keras
@@ -197,11 +197,11 @@ class Exported:
         parity: largest difference to Keras, in any answer and any step.
     """
 
-    network: bundle_format.Network
+    network: bundle_format.LiteRtNetwork
     parity: float
 
 
-def export(network: Network, feed: Feed) -> Exported:
+def export(network: Network, feed: BatchFeed) -> Exported:
     """Convert a network and hold it against Keras on held-out rows.
 
     Args:
@@ -223,7 +223,8 @@ def export(network: Network, feed: Feed) -> Exported:
     else:
         stepped = 0.0
     return Exported(
-        bundle_format.Network(read, step), max(stepped, check_parity(network.read, read, inputs))
+        bundle_format.LiteRtNetwork(read, step),
+        max(stepped, check_parity(network.read, read, inputs)),
     )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sensei.errors import InvalidInput
 from sensei.metrics import Floats, Ints, resamples
-from training.release.serving_checks import Check
+from training.release.serving_checks import ServingCheck
 
 RESAMPLES = 2_000
 
@@ -87,7 +87,7 @@ class Decision:
     high: float = float("nan")
     challenger: float = float("nan")
     champion: float = float("nan")
-    checks: tuple[Check, ...] = ()
+    checks: tuple[ServingCheck, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -117,12 +117,12 @@ def decide(
     Source: Field & Welsh 2007 (cluster bootstrap), JRSS B 69(3).
     """
     if champion is None:
-        return _decided((Check(FIRST, True, "the best candidate becomes the first"),))
+        return _decided((ServingCheck(FIRST, True, "the best candidate becomes the first"),))
     _check_same_targets(champion, challenger)
     learners, targets = len(challenger.learner), int(challenger.count.sum())
     if learners < 2:
         said = f"{targets} later events of {learners} learners are too few to compare on"
-        return _decided((Check(GAIN, False, said),))
+        return _decided((ServingCheck(GAIN, False, said),))
     gain, low, high = _gain(champion, challenger, seed)
     margin = max(margin, ROUNDING)
     passed = bool(low > margin)
@@ -134,15 +134,15 @@ def decide(
         f"{margin:g}"
     )
     figures = Decision(passed, "", gain, low, high, challenger.mean, champion.mean)
-    return _decided((Check(GAIN, passed, said, gain),), figures)
+    return _decided((ServingCheck(GAIN, passed, said, gain),), figures)
 
 
-def judge(decision: Decision, checks: Sequence[Check]) -> Decision:
+def judge(decision: Decision, checks: Sequence[ServingCheck]) -> Decision:
     """The same decision with more checks: one that fails keeps the challenger back."""
     return _decided((*decision.checks, *checks), decision)
 
 
-def _decided(checks: tuple[Check, ...], figures: Decision = NOTHING) -> Decision:
+def _decided(checks: tuple[ServingCheck, ...], figures: Decision = NOTHING) -> Decision:
     """The verdict on checks, the first of which compares with the champion, and its figures."""
     promote = all(each.passed for each in checks)
     compared, failed = checks[0], [each for each in checks[1:] if not each.passed]
@@ -158,7 +158,7 @@ def _decided(checks: tuple[Check, ...], figures: Decision = NOTHING) -> Decision
 
 def not_inferior(
     name: str, champion: PerLearner, challenger: PerLearner, seed: int, margin: float = INFERIOR
-) -> Check:
+) -> ServingCheck:
     """Whether a challenger loses next to nothing in one slice of the same later events.
 
     It passes where the gain's interval lies above minus the margin, and fails where it does not
@@ -178,14 +178,16 @@ def not_inferior(
     learners, targets = len(challenger.learner), int(challenger.count.sum())
     of = f"{targets:,} targets of {learners:,} learners"
     if learners < FEW_LEARNERS:
-        return Check(name, True, f"{of} are too few to judge", judged=False)
+        return ServingCheck(name, True, f"{of} are too few to judge", judged=False)
     gain, low, high = _gain(champion, challenger, seed)
     found = f"gain {gain:+.4f} ({low:+.4f} to {high:+.4f}) on {of}"
     if low > -margin:
-        return Check(name, True, f"{found}, above -{margin:g}", gain)
+        return ServingCheck(name, True, f"{found}, above -{margin:g}", gain)
     if high < 0:
-        return Check(name, False, f"{found}, a loss beyond chance and not above -{margin:g}", gain)
-    return Check(name, True, f"{found}, too few to judge", gain, judged=False)
+        return ServingCheck(
+            name, False, f"{found}, a loss beyond chance and not above -{margin:g}", gain
+        )
+    return ServingCheck(name, True, f"{found}, too few to judge", gain, judged=False)
 
 
 def _gain(champion: PerLearner, challenger: PerLearner, seed: int) -> tuple[float, float, float]:

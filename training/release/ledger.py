@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from sensei.privacy import audit_log
-from sensei.storage.database import reading, writing
 from sensei.errors import PromotionRefused
 from sensei.events.log import Log
+from sensei.privacy import audit_log
+from sensei.storage.database import read_connection, write_transaction
 from sensei.storage.tables import Promotion
 
 PENDING, DONE = "pending", "done"
@@ -18,7 +18,7 @@ ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True)
-class Line:
+class LedgerEntry:
     """One version that became champion, or is about to.
 
     Attributes:
@@ -57,14 +57,14 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Move:
+class PlannedPromotion:
     """A version that is to become champion.
 
     Attributes:
         model: `recommendation` or `difficulty`.
         expected: the champion the decision was made against; None where there was none.
         version: its number in the registry.
-        reason: why; see `Line.reason`.
+        reason: why; see `LedgerEntry.reason`.
     """
 
     model: str
@@ -73,18 +73,18 @@ class Move:
     reason: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read(log: Log) -> list[Line]:
+def read(log: Log) -> list[LedgerEntry]:
     """All lines, oldest first."""
-    with reading(log.engine) as connection:
+    with read_connection(log.engine) as connection:
         return _lines(connection)
 
 
-def champions(lines: Sequence[Line]) -> dict[str, str]:
+def champions(lines: Sequence[LedgerEntry]) -> dict[str, str]:
     """Model -> its champion, also while the promotion is pending."""
     return {line.model: line.to_version for line in lines}
 
 
-def predecessor(lines: Sequence[Line], model: str) -> str | None:
+def predecessor(lines: Sequence[LedgerEntry], model: str) -> str | None:
     """The version that the champion of a model replaced; None where it is the first.
 
     After a rollback it is the one before that: going back twice does not lead forward again.
@@ -96,7 +96,7 @@ def predecessor(lines: Sequence[Line], model: str) -> str | None:
     return came[-1].from_version if came else None
 
 
-def last_changed(lines: Sequence[Line]) -> list[str]:
+def last_changed(lines: Sequence[LedgerEntry]) -> list[str]:
     """Models that the last promotion changed."""
     together = {(line.created_at, line.bundle) for line in lines[-1:]}
     changed = (line.model for line in lines if (line.created_at, line.bundle) in together)
@@ -104,14 +104,14 @@ def last_changed(lines: Sequence[Line]) -> list[str]:
 
 
 def open_lines(
-    log: Log, moves: Sequence[Move], bundle: str, decided_by: str, now: datetime
+    log: Log, moves: Sequence[PlannedPromotion], bundle: str, decided_by: str, now: datetime
 ) -> None:
     """Write a pending line for each version that becomes champion, all or none.
 
     Raises:
         PromotionRefused: the ledger does not stand as the moves expect.
     """
-    with writing(log.engine) as connection:
+    with write_transaction(log.engine) as connection:
         _check_expected(_lines(connection), moves)
         for move in moves:
             line = {
@@ -128,7 +128,7 @@ def open_lines(
             _audit(connection, move, decided_by)
 
 
-def _audit(connection: Connection, move: Move, decided_by: str) -> None:
+def _audit(connection: Connection, move: PlannedPromotion, decided_by: str) -> None:
     is_rollback = move.reason.get("action") == ROLLBACK
     audit_log.record(
         connection,
@@ -140,9 +140,9 @@ def _audit(connection: Connection, move: Move, decided_by: str) -> None:
     )
 
 
-def close_lines(log: Log, lines: Sequence[Line], now: datetime) -> None:
+def close_lines(log: Log, lines: Sequence[LedgerEntry], now: datetime) -> None:
     """Mark pending lines as done."""
-    with writing(log.engine) as connection:
+    with write_transaction(log.engine) as connection:
         connection.execute(
             update(Promotion)
             .where(Promotion.id.in_([line.id for line in lines]), Promotion.status == PENDING)
@@ -150,12 +150,12 @@ def close_lines(log: Log, lines: Sequence[Line], now: datetime) -> None:
         )
 
 
-def _lines(connection: Connection) -> list[Line]:
+def _lines(connection: Connection) -> list[LedgerEntry]:
     rows = connection.execute(select(Promotion.__table__).order_by(Promotion.id)).mappings()
-    return [Line(**row) for row in rows]
+    return [LedgerEntry(**row) for row in rows]
 
 
-def _check_expected(lines: Sequence[Line], moves: Sequence[Move]) -> None:
+def _check_expected(lines: Sequence[LedgerEntry], moves: Sequence[PlannedPromotion]) -> None:
     """Compare-and-swap: the ledger must stand as it did when the decision was made."""
     current = champions(lines)
     for move in moves:

@@ -8,13 +8,13 @@ from pathlib import Path
 from sensei.errors import InvalidInput, PromotionRefused
 from sensei.events.log import Log
 from training.release import ledger
-from training.release.ledger import DONE, ROLLBACK, Line, Move
+from training.release.ledger import DONE, ROLLBACK, LedgerEntry, PlannedPromotion
 from training.release.promote import promote
 from training.tracking.registry import CHALLENGER, Registry
 
 
 @dataclass(frozen=True)
-class Overruled:
+class ManualPromotion:
     """What a person changed.
 
     Attributes:
@@ -22,7 +22,7 @@ class Overruled:
         bundle: digest of what serves.
     """
 
-    moves: tuple[Move, ...]
+    moves: tuple[PlannedPromotion, ...]
     bundle: str
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ def promote_version(
     reviewer: str,
     reason: str,
     now: datetime,
-) -> Overruled:
+) -> ManualPromotion:
     """Make a version champion because a person says so.
 
     Args:
@@ -63,8 +63,10 @@ def promote_version(
     """
     who = _named(reviewer)
     expected = ledger.champions(_done(log)).get(model)
-    move = Move(model, expected, number_of(registry, model, version), {"reason": reason.strip()})
-    return Overruled((move,), promote(log, registry, folder, [move], who, now))
+    move = PlannedPromotion(
+        model, expected, number_of(registry, model, version), {"reason": reason.strip()}
+    )
+    return ManualPromotion((move,), promote(log, registry, folder, [move], who, now))
 
 
 def roll_back(
@@ -75,7 +77,7 @@ def roll_back(
     reviewer: str,
     reason: str,
     now: datetime,
-) -> Overruled:
+) -> ManualPromotion:
     """Make the champions before the present ones champions again.
 
     Args:
@@ -103,17 +105,17 @@ def roll_back(
         )
     why = {"reason": reason.strip(), "action": ROLLBACK}
     moves = [_back(lines, model, why) for model in names]
-    return Overruled(tuple(moves), promote(log, registry, folder, moves, who, now))
+    return ManualPromotion(tuple(moves), promote(log, registry, folder, moves, who, now))
 
 
-def _back(lines: Sequence[Line], model: str, why: Mapping[str, str]) -> Move:
+def _back(lines: Sequence[LedgerEntry], model: str, why: Mapping[str, str]) -> PlannedPromotion:
     current, before = ledger.champions(lines).get(model), ledger.predecessor(lines, model)
     if before is None:
         raise PromotionRefused(
             f"{model}: expected a champion before {current or 'the first'}, got none; "
             "there is nothing to go back to"
         )
-    return Move(model, current, before, why)
+    return PlannedPromotion(model, current, before, why)
 
 
 def _named(reviewer: str) -> str:
@@ -125,7 +127,7 @@ def _named(reviewer: str) -> str:
     return reviewer.strip()
 
 
-def _done(log: Log) -> list[Line]:
+def _done(log: Log) -> list[LedgerEntry]:
     """What is decided and done: one who repeats what was cut off stands where he stood."""
     return [line for line in ledger.read(log) if line.status == DONE]
 

@@ -5,18 +5,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sensei.bundle.bundle_format import Network
+from sensei.bundle.bundle_format import LiteRtNetwork
 from sensei.bundle.runtime import Runner
-from training.release.serving_checks import Check, Ports, latency, parity, schema
 from training.release.export import Exported
+from training.release.serving_checks import Ports, ServingCheck, latency, parity, schema
 
 ROUNDS, CALLS = 10, 30
 """Each network is asked so often in a row, in so many turns: noise of a moment meets all alike."""
 
 
 def fitness(
-    model: str, exported: Exported, topics: int, slots: int, champion: Network | None
-) -> tuple[Check, ...]:
+    model: str, exported: Exported, topics: int, slots: int, champion: LiteRtNetwork | None
+) -> tuple[ServingCheck, ...]:
     """Whether a challenger may serve at all.
 
     Args:
@@ -34,7 +34,7 @@ def fitness(
     )
 
 
-def ports_of(network: Network) -> Ports:
+def ports_of(network: LiteRtNetwork) -> Ports:
     """What LiteRT says of a network's files."""
     read = Runner(network.read)
     if network.step is None:
@@ -44,7 +44,7 @@ def ports_of(network: Network) -> Ports:
 
 
 def milliseconds(
-    networks: Sequence[Network], clock: Callable[[], float] = time.thread_time
+    networks: Sequence[LiteRtNetwork], clock: Callable[[], float] = time.thread_time
 ) -> list[float]:
     """Median time in which each network reads one event and answers once.
 
@@ -66,7 +66,7 @@ def milliseconds(
     return [1e3 * float(np.median(times)) for times in took]
 
 
-def _asking(network: Network) -> Callable[[], None]:
+def _asking(network: LiteRtNetwork) -> Callable[[], None]:
     """One event and one answer; LiteRT takes as long whatever the numbers are."""
     runners = [Runner(part) for part in network if part is not None]
     rows = [{n: np.zeros((1, width), np.float32) for n, width in r.inputs.items()} for r in runners]

@@ -13,23 +13,23 @@ from pathlib import Path
 
 from sensei import ab_test_state
 from sensei.errors import InvalidInput
-from sensei.storage.locks import alone
 from sensei.events.log import Log
+from sensei.storage.locks import exclusive_lock
 from training.release import bundles, ledger
-from training.release.ledger import PENDING, Line, Move
+from training.release.ledger import PENDING, LedgerEntry, PlannedPromotion
 from training.tracking.registry import Registry
 
 
 def one_at_a_time(log: Log) -> AbstractContextManager[None]:
     """Hold the only place for what changes a champion."""
-    return alone(log.engine, "promotion")
+    return exclusive_lock(log.engine, "promotion")
 
 
 def promote(
     log: Log,
     registry: Registry,
     folder: Path,
-    moves: Sequence[Move],
+    moves: Sequence[PlannedPromotion],
     decided_by: str,
     now: datetime,
 ) -> str:
@@ -68,7 +68,7 @@ def promote_alone(
     log: Log,
     registry: Registry,
     folder: Path,
-    moves: Sequence[Move],
+    moves: Sequence[PlannedPromotion],
     decided_by: str,
     now: datetime,
 ) -> str:
@@ -79,7 +79,7 @@ def promote_alone(
     return bundle
 
 
-def finish(log: Log, registry: Registry, now: datetime) -> list[Line]:
+def finish(log: Log, registry: Registry, now: datetime) -> list[LedgerEntry]:
     """Finish the promotion that is pending, if one is; for one who holds the only place.
 
     Returns:
@@ -95,7 +95,7 @@ def finish(log: Log, registry: Registry, now: datetime) -> list[Line]:
     return pending
 
 
-def _crown(registry: Registry, line: Line) -> None:
+def _crown(registry: Registry, line: LedgerEntry) -> None:
     """Move the alias, unless somebody has moved it elsewhere since: that is a later decision."""
     bearer = registry.champion(line.model)
     ours = bearer in (None, line.from_version, line.to_version)
@@ -103,7 +103,7 @@ def _crown(registry: Registry, line: Line) -> None:
         registry.crown(line.model, line.to_version)
 
 
-def _check_moves(registry: Registry, moves: Sequence[Move]) -> None:
+def _check_moves(registry: Registry, moves: Sequence[PlannedPromotion]) -> None:
     if not moves:
         raise InvalidInput("promotion: expected a version, got none; name one")
     if len({move.model for move in moves}) != len(moves):

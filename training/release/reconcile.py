@@ -4,11 +4,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import get_args
 
+from sensei.bundle.manifest import ModelName
 from sensei.errors import IncompatibleBundle
 from sensei.events.log import Log
-from sensei.bundle.manifest import ModelName
 from training.release import ledger
-from training.release.ledger import Move
+from training.release.ledger import PlannedPromotion
 from training.release.promote import finish, one_at_a_time, promote_alone
 from training.tracking.registry import Registry
 
@@ -61,7 +61,7 @@ def _follow_alias(
     if bearer is None:
         return _put_back(registry, model, champion, "its alias `champion` was removed")
     reason = {"reason": f"Reconciled: {why}."}
-    move = Move(model, champion, bearer, reason)
+    move = PlannedPromotion(model, champion, bearer, reason)
     try:
         promote_alone(log, registry, folder, [move], UNKNOWN, now)
     except IncompatibleBundle as error:

@@ -31,7 +31,7 @@ Widths = Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class Check:
+class ServingCheck:
     """One thing that the gate asks for.
 
     Attributes:
@@ -71,7 +71,7 @@ class Ports:
     step_outputs: Widths = field(default_factory=dict)
 
 
-def schema(model: str, ports: Ports, topics: int, slots: int) -> Check:
+def schema(model: str, ports: Ports, topics: int, slots: int) -> ServingCheck:
     """Whether a network reads what serving computes, and answers what serving reads.
 
     Args:
@@ -82,7 +82,7 @@ def schema(model: str, ports: Ports, topics: int, slots: int) -> Check:
     """
     faults = [*_foreign(model, ports, slots), *_missing(model, ports, topics), *_steps(ports)]
     said = "; ".join(faults) or f"reads {_listed(ports.inputs)}; answers {_listed(ports.outputs)}"
-    return Check("schema", not faults, said)
+    return ServingCheck("schema", not faults, said)
 
 
 def _foreign(model: str, ports: Ports, slots: int) -> Iterator[str]:
@@ -135,13 +135,13 @@ def _listed(widths: Widths) -> str:
     return ", ".join(f"{name} ({width})" for name, width in sorted(widths.items())) or "nothing"
 
 
-def parity(difference: float) -> Check:
+def parity(difference: float) -> ServingCheck:
     """Whether the exported network answers as the Keras model it was made from.
 
     Args:
         difference: largest absolute one, in any answer and any step.
     """
-    return Check(
+    return ServingCheck(
         "parity",
         difference <= PARITY,
         f"answers within {difference:.1e} of Keras, {PARITY:.0e} allowed",
@@ -149,7 +149,7 @@ def parity(difference: float) -> Check:
     )
 
 
-def latency(milliseconds: float, champion: float | None) -> Check:
+def latency(milliseconds: float, champion: float | None) -> ServingCheck:
     """Whether one answer comes in time.
 
     Args:
@@ -162,4 +162,4 @@ def latency(milliseconds: float, champion: float | None) -> Check:
         allowed = min(SLOWEST_MS, max(QUICK_MS, SLOWER * champion))
         beside = f" ({champion:.3f} ms of the champion)"
     said = f"{milliseconds:.3f} ms an answer{beside}, {allowed:.1f} ms allowed"
-    return Check("latency", milliseconds <= allowed, said, milliseconds)
+    return ServingCheck("latency", milliseconds <= allowed, said, milliseconds)

@@ -3,9 +3,9 @@
 from datetime import datetime
 from pathlib import Path
 
+from sensei.ab_test_state import AbTest, current, put_before_learners
 from sensei.errors import InvalidInput
 from sensei.events.log import Log
-from sensei.ab_test_state import Trial, current, put_before_learners
 from training.release import ledger, promote
 from training.release.bundles import bundle_with
 from training.tracking.registry import Registry
@@ -23,7 +23,7 @@ def start(
     share: float,
     control: float,
     now: datetime,
-) -> Trial:
+) -> AbTest:
     """Put a version before a share of learners; waits for a promotion that is under way.
 
     Args:
@@ -54,7 +54,7 @@ def start(
         number = version or _waiting(registry, model)
         _refuse_useless(registry, model, number, against)
         bundle = bundle_with(log, registry, bundles, {model: number})
-        trial = Trial(bundle, share, model, number, against, now.isoformat(timespec="seconds"))
+        trial = AbTest(bundle, share, model, number, against, now.isoformat(timespec="seconds"))
         put_before_learners(log, trial)
     return trial
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.recipes import NEXT_TOPIC, SUCCESS
 from training.evaluation.result import Result
 from training.evaluation.seed_runs import Figures
+from training.recipes import NEXT_TOPIC, SUCCESS
 
 FEW = 100
 """A slice of fewer targets says little."""
@@ -22,7 +22,7 @@ COUNTING = {each.name for each in (*NEXT_TOPIC, *SUCCESS) if each.kind == "count
 
 
 @dataclass(frozen=True)
-class Standing:
+class CandidateComparison:
     """One job's side of a result.
 
     Attributes:
@@ -108,7 +108,7 @@ class Standing:
         return -math.inf if math.isnan(value) else -value if self.by_success else value
 
 
-def limits(standing: Standing, demo: bool) -> list[str]:
+def limits(standing: CandidateComparison, demo: bool) -> list[str]:
     """What is known to be weak or unknown, in sentences, the gravest first.
 
     Args:
@@ -134,7 +134,9 @@ def limits(standing: Standing, demo: bool) -> list[str]:
     return found
 
 
-def _of_slice(standing: Standing, group: str, name: str, of: dict[str, Figures]) -> list[str]:
+def _of_slice(
+    standing: CandidateComparison, group: str, name: str, of: dict[str, Figures]
+) -> list[str]:
     """Newcomers and new topics always; others where counting is better or little is gained."""
     cold, chosen = group == "cold", standing.chosen
     words, count = f"{group}: {name}".replace("cold: ", "").replace("_", " "), int(of[chosen]["n"])

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from training.reports import plots
-from training.fitting.keras_fit import Curves
-from training.reports.plots import Emphasis
-from training.recipes import NEXT_TOPIC, SUCCESS, Recipe
-from training.evaluation.result import Evidence, Result
+from training.evaluation.result import EvaluationEvidence, Result
 from training.evaluation.seed_runs import Figures
+from training.fitting.keras_fit import Curves
+from training.recipes import NEXT_TOPIC, SUCCESS, Recipe
+from training.reports import plots
+from training.reports.plots import Emphasis
 
 OTHER_NETWORKS, OTHER_BASELINES = 2, 2
 """How many of the best are named beside the chosen model, the reference and the plainest."""
@@ -23,7 +23,9 @@ GROUPS = {
 MODES = {"all": "all targets", "new": "where the topic changes"}
 
 
-def draw(folder: Path, curves: Mapping[str, Curves], evidence: Evidence, result: Result) -> None:
+def draw(
+    folder: Path, curves: Mapping[str, Curves], evidence: EvaluationEvidence, result: Result
+) -> None:
     """Draw an evaluation as PNG files into a folder.
 
     Args:
@@ -42,7 +44,9 @@ def draw(folder: Path, curves: Mapping[str, Curves], evidence: Evidence, result:
         _draw_success(folder, chosen, evidence, result)
 
 
-def _draw_next_topic(folder: Path, chosen: str, evidence: Evidence, result: Result) -> None:
+def _draw_next_topic(
+    folder: Path, chosen: str, evidence: EvaluationEvidence, result: Result
+) -> None:
     for mode, words in MODES.items():
         gain = {name: each["ndcg_at_5"] for name, each in result.next_topic[mode].items()}
         ranks = {name: s.rank(mode) for name, s in evidence.tested.next_topic.items()}
@@ -65,7 +69,7 @@ def _draw_next_topic(folder: Path, chosen: str, evidence: Evidence, result: Resu
         )
 
 
-def _draw_success(folder: Path, chosen: str, evidence: Evidence, result: Result) -> None:
+def _draw_success(folder: Path, chosen: str, evidence: EvaluationEvidence, result: Result) -> None:
     gain = {name: -each["log_loss"] for name, each in result.level_only.items()}
     said = emphasis(SUCCESS, gain, chosen)
     few = Emphasis(chosen, said.networks[-1:], said.baselines[:1])  # zigzags hide each other

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.evaluation.result import Result
-from training.reports.candidate_comparison import Standing, limits
-from training.tracking.run_logging import Dataset
 from training.evaluation.seed_runs import Figures
+from training.reports.candidate_comparison import CandidateComparison, limits
+from training.tracking.run_logging import DatasetSummary
 
 _JOBS = {
     "recommendation": "what a learner studies next",
@@ -47,7 +47,7 @@ _PREDICTED = {
 
 
 @dataclass(frozen=True)
-class Made:
+class Provenance:
     """What a card says that no table of figures holds.
 
     Attributes:
@@ -66,7 +66,7 @@ class Made:
     model: str
     description: str
     epochs: int
-    dataset: Dataset
+    dataset: DatasetSummary
     demo: bool
     parameters: Mapping[str, Any]
     code: str
@@ -75,14 +75,14 @@ class Made:
     parity: float
 
 
-def card(result: Result, made: Made) -> str:
+def card(result: Result, made: Provenance) -> str:
     """A version's card in Markdown.
 
     Args:
         result: figures on the test part, and the choice before it.
         made: how the version came about.
     """
-    standing = Standing(result, made.model)
+    standing = CandidateComparison(result, made.model)
     intended, not_intended = _USES[made.model]
     sections = {
         "Intended use": intended,
@@ -100,9 +100,9 @@ def card(result: Result, made: Made) -> str:
     return "\n\n".join([head, says, *(f"## {t}\n\n{text}" for t, text in sections.items())]) + "\n"
 
 
-def short(result: Result, made: Made) -> str:
+def short(result: Result, made: Provenance) -> str:
     """The card in a few lines, for the list of versions."""
-    standing = Standing(result, made.model)
+    standing = CandidateComparison(result, made.model)
     leading, best = standing.leading, standing.best_counting
     beside = f"; best without training: {best} {leading[best]['value']:.3f}" if best else ""
     ours = leading[standing.chosen]
@@ -115,7 +115,7 @@ def short(result: Result, made: Made) -> str:
     )
 
 
-def _data(result: Result, made: Made) -> list[str]:
+def _data(result: Result, made: Provenance) -> list[str]:
     given, data = made.dataset, result.data
     targets = data["attempts"] if made.model == "difficulty" else data["targets"]
     return [
@@ -127,7 +127,7 @@ def _data(result: Result, made: Made) -> list[str]:
     ]
 
 
-def _training(result: Result, made: Made) -> list[str]:
+def _training(result: Result, made: Provenance) -> list[str]:
     budget = result.data["budget"]
     state = ", with a hidden state of each learner" if made.state else ""
     fitted = f"{made.epochs} epochs, the best one kept" if made.epochs else "no epochs of its own"
@@ -141,7 +141,7 @@ def _training(result: Result, made: Made) -> list[str]:
     ]
 
 
-def _protocol(standing: Standing) -> str:
+def _protocol(standing: CandidateComparison) -> str:
     ranked = "" if standing.by_success else "All topics are ranked, ties count against the model. "
     return (
         f"Split by {standing.result.data['split']}; the inputs of a target read only what came "
@@ -151,7 +151,7 @@ def _protocol(standing: Standing) -> str:
     )
 
 
-def _figures(standing: Standing) -> str:
+def _figures(standing: CandidateComparison) -> str:
     result, sure = standing.result, standing.result.intervals
     if standing.by_success:
         blocks = [
@@ -190,7 +190,7 @@ def _block(
     return _table([f"{title}, {count:,}", *columns.values()], rows)
 
 
-def _slices(standing: Standing) -> str:
+def _slices(standing: CandidateComparison) -> str:
     chosen, best = standing.chosen, standing.best_counting
     rows = [
         [
@@ -204,7 +204,7 @@ def _slices(standing: Standing) -> str:
     return _table([standing.metric, "targets", chosen, *([best] if best else [])], rows)
 
 
-def _calibration(standing: Standing) -> str:
+def _calibration(standing: CandidateComparison) -> str:
     if not standing.by_success:
         return "The probabilities order topics; how often they come true is not measured."
     name, result = standing.chosen, standing.result

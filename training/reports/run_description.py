@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 
 from training.candidates import Candidate, Candidates
-from training.evaluation.result import Chosen, next_topic_table, success_table
-from training.tracking.run_logging import Contest
-from training.evaluation.seed_runs import Measured
+from training.evaluation.result import ChosenCandidates, next_topic_table, success_table
+from training.evaluation.seed_runs import ModelScores
+from training.tracking.run_logging import ModelSelection
 
 
-def contests(candidates: Candidates, tested: Measured, chosen: Chosen, split: str) -> list[Contest]:
+def contests(
+    candidates: Candidates, tested: ModelScores, chosen: ChosenCandidates, split: str
+) -> list[ModelSelection]:
     """Each model's candidates with their figures on the test part, and the chosen one in words.
 
     Args:
@@ -25,7 +27,7 @@ def contests(candidates: Candidates, tested: Measured, chosen: Chosen, split: st
     name = chosen.recommendation
     assert name is not None, "a run always trains recommenders"
     words = _words(candidates.recommendation[name], tables["new"], "ndcg_at_5", split)
-    found = [Contest("recommendation", candidates.recommendation, ranking, name, words)]
+    found = [ModelSelection("recommendation", candidates.recommendation, ranking, name, words)]
     if chosen.difficulty:
         name, success = chosen.difficulty, success_table(tested.level_only)
         words = _words(candidates.difficulty[name], success, "log_loss", split)
@@ -34,7 +36,7 @@ def contests(candidates: Candidates, tested: Measured, chosen: Chosen, split: st
             model: {**served, **{f"item_known_{m}": v for m, v in item_known[model].items()}}
             for model, served in success.items()
         }
-        found.append(Contest("difficulty", candidates.difficulty, figures, name, words))
+        found.append(ModelSelection("difficulty", candidates.difficulty, figures, name, words))
     return found
 
 
@@ -50,7 +52,7 @@ def _words(
     )
 
 
-def headline(contest: Contest) -> str:
+def headline(contest: ModelSelection) -> str:
     """The leading figure of the chosen candidate, as a list of versions shows it."""
     figures = contest.metrics[contest.chosen]
     if contest.model == "difficulty":

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from training.reports.model_card import Made, cell, listed
-from training.release.gate import Decision
 from training.evaluation.result import Result
-from training.reports.candidate_comparison import Standing, limits
+from training.release.gate import Decision
+from training.reports.candidate_comparison import CandidateComparison, limits
+from training.reports.model_card import Provenance, cell, listed
 
 PLOTS = {
     "recommendation": ("hit_rate_new.png", "next_topic_by_history_length.png"),
@@ -17,7 +17,7 @@ PLOTS = {
 
 
 @dataclass(frozen=True)
-class Place:
+class VersionLocation:
     """Where a version is kept.
 
     Attributes:
@@ -44,7 +44,7 @@ class Place:
         return f"![{name}](get-artifact?path=plots/{name}&run_uuid={self.run})"
 
 
-def page(result: Result, made: Made, decision: Decision, place: Place) -> str:
+def page(result: Result, made: Provenance, decision: Decision, place: VersionLocation) -> str:
     """What the version is, whether the gate let it pass, how it compares, and how to promote it.
 
     Args:
@@ -53,7 +53,7 @@ def page(result: Result, made: Made, decision: Decision, place: Place) -> str:
         decision: of the gate.
         place: where it is kept.
     """
-    standing = Standing(result, made.model)
+    standing = CandidateComparison(result, made.model)
     sections = {
         f"The gate {'let it pass' if decision.promote else 'kept it back'}": _gate(decision),
         "How it compares": _compared(standing, decision, place),
@@ -76,7 +76,7 @@ def verdicts(versions: Mapping[str, str], decisions: Mapping[str, Decision]) -> 
     )
 
 
-def tags(made: Made, decision: Decision, place: Place) -> dict[str, str]:
+def tags(made: Provenance, decision: Decision, place: VersionLocation) -> dict[str, str]:
     """What versions are filtered by."""
     failed = [check.name for check in decision.checks if not check.passed]
     return {
@@ -112,7 +112,7 @@ def _gate(decision: Decision) -> str:
     return listed(f"**{each.name} {each.verdict}**: {each.said}" for each in decision.checks)
 
 
-def _compared(standing: Standing, decision: Decision, place: Place) -> str:
+def _compared(standing: CandidateComparison, decision: Decision, place: VersionLocation) -> str:
     """Beside the next best, the reference and what needs no training, and beside the champion.
 
     As lists: MLflow shows tables without any space between their columns.
@@ -141,11 +141,11 @@ def _compared(standing: Standing, decision: Decision, place: Place) -> str:
     return f"{on_test}\n\nThe same on events later than both were trained on:\n\n{listed(beside)}"
 
 
-def _plainest(standing: Standing) -> str:
+def _plainest(standing: CandidateComparison) -> str:
     return "global_mean" if standing.by_success else "most_popular"
 
 
-def _learnt(result: Result, made: Made) -> list[str]:
+def _learnt(result: Result, made: Provenance) -> list[str]:
     given, parameters = made.dataset, made.parameters
     return [
         f"{given.interactions:,} interactions of {given.learners:,} "
@@ -157,7 +157,7 @@ def _learnt(result: Result, made: Made) -> list[str]:
     ]
 
 
-def _promoting(model: str, place: Place) -> str:
+def _promoting(model: str, place: VersionLocation) -> str:
     version = f"--model {model} --version {place.version}"
     lines = [
         f"in a terminal: `sensei promote {version} --reviewer NAME`",
@@ -172,7 +172,7 @@ def _promoting(model: str, place: Place) -> str:
     return listed(lines)
 
 
-def _more(place: Place) -> list[str]:
+def _more(place: VersionLocation) -> list[str]:
     return [
         f"[the run: every model's figures, curves]({place.link()})",
         f"[model card]({place.link('model_card.md')}): protocol, slices, intended use",

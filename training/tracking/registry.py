@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sensei.storage.database import connect
 from sensei.errors import StorageUnavailable
-from sensei.storage.locks import alone
+from sensei.storage.database import connect
+from sensei.storage.locks import exclusive_lock
 from training.tracking.model_version import Version
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
         return
     engine = connect(tracking_uri)
     try:
-        with alone(engine, "mlflow"):
+        with exclusive_lock(engine, "mlflow"):
             yield
     finally:
         engine.dispose()

@@ -29,7 +29,7 @@ _DIGESTED = ("user_id", "interaction_type", "topic_id", "score", "duration_secon
 _BATCH = 1_000  # metrics that MLflow takes in one call
 
 
-class Candidate(Protocol):
+class CandidateInfo(Protocol):
     """What the registry reads of a candidate; see `training.candidates.Candidate`."""
 
     @property
@@ -50,7 +50,7 @@ class Candidate(Protocol):
 
 
 @dataclass(frozen=True)
-class Dataset:
+class DatasetSummary:
     """What was trained on, in aggregates: never rows, never ids of learners."""
 
     name: str
@@ -62,7 +62,7 @@ class Dataset:
     last: datetime
 
     @classmethod
-    def of(cls, frames: "Iterable[pd.DataFrame]", name: str) -> "Dataset":
+    def of(cls, frames: "Iterable[pd.DataFrame]", name: str) -> "DatasetSummary":
         """Summarise interactions, at least one; the order of rows and frames is no matter."""
         import pandas as pd
 
@@ -88,7 +88,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Contest:
+class ModelSelection:
     """One model's candidates in a run, and the one that was chosen.
 
     Attributes:
@@ -100,7 +100,7 @@ class Contest:
     """
 
     model: str
-    candidates: Mapping[str, Candidate]
+    candidates: Mapping[str, CandidateInfo]
     metrics: Mapping[str, Mapping[str, float]]
     chosen: str
     description: str
@@ -118,8 +118,8 @@ def log_candidates(
     registry: Registry,
     name: str,
     parameters: Mapping[str, Any],
-    dataset: Dataset,
-    contests: Sequence[Contest],
+    dataset: DatasetSummary,
+    contests: Sequence[ModelSelection],
     plots: Path | None = None,
 ) -> LoggedRun:
     """Store one training run: what went in, how it went, and the chosen models.
@@ -155,7 +155,10 @@ def log_candidates(
 
 
 def _log_numbers(
-    registry: Registry, run_id: str, parameters: Mapping[str, Any], contests: Sequence[Contest]
+    registry: Registry,
+    run_id: str,
+    parameters: Mapping[str, Any],
+    contests: Sequence[ModelSelection],
 ) -> None:
     from mlflow.entities import Metric, Param
 
@@ -173,7 +176,7 @@ def _log_numbers(
         registry.client.log_batch(run_id, values[start : start + _BATCH])
 
 
-def _log_dataset(dataset: Dataset) -> None:
+def _log_dataset(dataset: DatasetSummary) -> None:
     import mlflow
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
@@ -188,7 +191,7 @@ def _log_dataset(dataset: Dataset) -> None:
     )
 
 
-def _numbers(contest: Contest) -> Iterator[tuple[str, str, float, int]]:
+def _numbers(contest: ModelSelection) -> Iterator[tuple[str, str, float, int]]:
     """Candidate, metric, value and step: final metrics at step 0, curves from epoch 1."""
     for name, metrics in contest.metrics.items():
         for metric, value in metrics.items():
@@ -213,7 +216,7 @@ def synthetic_example(model: "keras.Model") -> dict[str, NDArray[np.float32]]:
     return example
 
 
-def _log_model(name: str, candidate: Candidate) -> str:
+def _log_model(name: str, candidate: CandidateInfo) -> str:
     import keras
     import mlflow.tensorflow
     from mlflow.models import infer_signature

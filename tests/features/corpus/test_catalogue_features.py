@@ -3,14 +3,14 @@
 import numpy as np
 
 from features.batch import encode, examples
-from features.corpus.daily_counts import Daily
-from features.corpus.catalogue_features import Outline
-from features.input_indices import DOMAIN_FAST, DOMAIN_WEIGHT, NEW, PREREQUISITES, WEIGHT
+from features.corpus.catalogue_features import CatalogueFeatures
+from features.corpus.daily_counts import DailyCounts
 from features.corpus.popularity import slots_by_topic
-from features.sequences import Sequences
 from features.corpus.statistics import fit, merged
+from features.input_indices import DOMAIN_FAST, DOMAIN_WEIGHT, NEW, PREREQUISITES, WEIGHT
+from features.sequences import Sequences
 
-OUTLINE = Outline(
+OUTLINE = CatalogueFeatures(
     {1: "web", 2: "web", 3: "net", 8: "web", 9: "net"}, {8: (1, 2), 9: (3,), 3: (1,), 2: (99,)}
 )
 
@@ -24,7 +24,7 @@ def topics_after(make_frame, met):
     events = encode(make_frame(rows))
     whole = np.ones(len(events), bool)
     statistics = merged([fit(events, whole)], offered=OUTLINE.domains)
-    recency = Daily.of(events, whole).recency(statistics, OUTLINE.domains)
+    recency = DailyCounts.of(events, whole).recency(statistics, OUTLINE.domains)
     found = Sequences(examples(events, statistics, whole, recency, OUTLINE))
     read = found.topics(np.array([len(met)]))[0]
     return {topic: read[slot - 1] for topic, slot in slots_by_topic(statistics, recency).items()}
@@ -56,5 +56,5 @@ def test_prerequisites_met_are_told_from_those_missing_and_from_none(make_frame)
 def test_catalogue_gives_as_many_spare_slots_more(make_frame):
     events = encode(make_frame([("ann", "quiz_complete", 1, None, None, 0, None, None)]))
     statistics = fit(events, np.ones(1, bool))
-    many = Outline(dict.fromkeys(range(100), "web"))
+    many = CatalogueFeatures(dict.fromkeys(range(100), "web"))
     assert merged([statistics], offered=many.domains).width == statistics.width + 99

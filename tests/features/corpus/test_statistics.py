@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.events import Events, encode, together
 from features.corpus.statistics import Statistics, fit, merged
+from features.events import Events, encode, together
 
 ROWS = [
     ("ann", "quiz_complete", 30, 0.9, None, 1, "a", None),

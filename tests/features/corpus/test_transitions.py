@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.corpus.transitions import Continuations, context_of, count_continuations
-from features.events import encode
 from features.corpus.statistics import fit
+from features.corpus.transitions import Transitions, context_of, count_continuations
+from features.events import encode
 
 TOPICS, WIDTH = 3, 5
 POPULAR = np.array([4, 3, 1])
@@ -24,8 +24,8 @@ def counted(walks=WALKS) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def continuations() -> Continuations:
-    return Continuations(popular=POPULAR, width=WIDTH, **counted())
+def continuations() -> Transitions:
+    return Transitions(popular=POPULAR, width=WIDTH, **counted())
 
 
 def probabilities(continuations, last: int, before: int, previous: int) -> list[np.ndarray]:
@@ -71,7 +71,7 @@ def test_the_pairs_that_came_most_often_are_kept(monkeypatch: pytest.MonkeyPatch
     assert len(found["context"]) == 5
 
 
-def test_witten_bell_by_hand(continuations: Continuations) -> None:
+def test_witten_bell_by_hand(continuations: Transitions) -> None:
     first, second = probabilities(continuations, last=1, before=0, previous=1)
     # after topic 1: once 1, three times 2; two kinds in four events
     one = (np.array([1, 3, 0, 0, 0]) + 2 * SHARE) / (4 + 2)
@@ -81,13 +81,13 @@ def test_witten_bell_by_hand(continuations: Continuations) -> None:
     assert second == pytest.approx(two[:TOPICS], rel=1e-5)
 
 
-def test_a_first_event_follows_first_events(continuations: Continuations) -> None:
+def test_a_first_event_follows_first_events(continuations: Transitions) -> None:
     first, second = probabilities(continuations, last=0, before=0, previous=0)
     assert first == pytest.approx(((np.array([2, 0, 0, 0, 0]) + SHARE) / 3)[:TOPICS], rel=1e-5)
     assert (first == second).all()
 
 
-def test_a_pair_never_seen_backs_off_to_the_last_topic(continuations: Continuations) -> None:
+def test_a_pair_never_seen_backs_off_to_the_last_topic(continuations: Transitions) -> None:
     first, second = probabilities(continuations, last=2, before=3, previous=5)
     one = (np.array([1, 0, 1, 0, 0]) + 2 * SHARE) / (2 + 2)
     assert first == pytest.approx(one[:TOPICS], rel=1e-5)
@@ -102,7 +102,7 @@ def test_a_topic_that_nothing_followed_gets_what_is_popular(continuations, last)
 
 
 def test_without_any_count_all_are_alike() -> None:
-    nothing = Continuations(popular=np.zeros(TOPICS, np.int64), width=WIDTH, **counted([]))
+    nothing = Transitions(popular=np.zeros(TOPICS, np.int64), width=WIDTH, **counted([]))
     for each in nothing.log_ratios(np.array([0, 1]), np.array([0, 2]), np.array([0, 3])):
         assert each == pytest.approx(0.0, abs=1e-6)
 
@@ -112,7 +112,7 @@ STEPS = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3), st.in
 
 @given(st.lists(STEPS, max_size=40), STEPS)
 def test_probabilities_of_all_slots_sum_to_one(walks, asked) -> None:
-    found = Continuations(popular=POPULAR, width=TOPICS, **counted(walks))
+    found = Transitions(popular=POPULAR, width=TOPICS, **counted(walks))
     last, before, previous, _ = asked
     for each in found.log_ratios(np.array([last]), np.array([before]), np.array([previous])):
         assert (np.exp(each.astype(np.float64)) / TOPICS).sum() == pytest.approx(1.0, rel=1e-5)

@@ -17,14 +17,14 @@ from sqlalchemy import text
 
 from flows.cli import command_line
 from sensei import curriculum
-from sensei.storage import database
-from sensei.storage.database import upgrade
 from sensei.events.log import open_log
 from sensei.settings import Settings
+from sensei.storage import database
+from sensei.storage.database import upgrade
 from training.tracking.mlflow_status import newest_migration
 
 Command = Callable[..., str]
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "backup.md"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 EVENT = {"user_id": "ann", "interaction_type": "quiz_complete", "topic_id": 1, "timestamp": NOW}

@@ -11,16 +11,16 @@ import pytest
 from sqlalchemy import create_engine, insert, text
 
 from flows.cli import doctor as checkup
-from flows.local.service_probe import Neighbour
+from flows.local.service_probe import ServerProbe
 from sensei import curriculum
 from sensei.access import key_store
-from sensei.storage.database import upgrade, writing
-from sensei.privacy.erasure import erase
 from sensei.app_state import TRIAL
 from sensei.events.log import Log, open_log
-from sensei.private_files import make_private
+from sensei.privacy.erasure import erase
 from sensei.privacy.reapply import reapply
+from sensei.private_files import make_private
 from sensei.settings import Settings
+from sensei.storage.database import upgrade, write_transaction
 from sensei.storage.tables import Promotion
 from training.tracking.mlflow_status import newest_migration
 
@@ -58,7 +58,7 @@ def mlflow_store(folder: Path, version: str = "7", migration: str = "") -> str:
 
 
 def promoted(log: Log, bundle: str, **other: Any) -> None:
-    with writing(log.engine) as connection:
+    with write_transaction(log.engine) as connection:
         connection.execute(insert(Promotion).values(PROMOTED | {"bundle": bundle} | other))
     log.set_pointer(bundle)
 
@@ -73,7 +73,7 @@ def test_an_installation_without_a_fault_is_well(tmp_path, planted_bundle, monke
     log.close()
     mlflow_store(tmp_path)
     make_private(tmp_path)
-    around = [Neighbour("MLflow", "http://127.0.0.1:5001", "SENSEI_MLFLOW_PORT", "off")]
+    around = [ServerProbe("MLflow", "http://127.0.0.1:5001", "SENSEI_MLFLOW_PORT", "off")]
     found = list(checkup.checkup(settings, {}, around, NOW))
     assert not [each for each in found if each.mend]
     names = {"database", "ledger", "bundle", "clock", "keys", "files"}
@@ -106,12 +106,14 @@ def test_a_home_that_cannot_be_made_is_wrong(tmp_path):
 
 @pytest.mark.parametrize("state", ["another program", "silent"])
 def test_a_port_that_is_held_is_named_with_its_setting(state):
-    found = checkup.port(Neighbour("MLflow", "http://127.0.0.1:5001", "SENSEI_MLFLOW_PORT", state))
+    found = checkup.port(
+        ServerProbe("MLflow", "http://127.0.0.1:5001", "SENSEI_MLFLOW_PORT", state)
+    )
     assert (found.name, "set SENSEI_MLFLOW_PORT" in found.mend) == ("port 5001", True)
 
 
-def at_port(port: int, state: str = "answers") -> Neighbour:
-    return Neighbour("Prefect", f"http://127.0.0.1:{port}", "SENSEI_PREFECT_PORT", state)
+def at_port(port: int, state: str = "answers") -> ServerProbe:
+    return ServerProbe("Prefect", f"http://127.0.0.1:{port}", "SENSEI_PREFECT_PORT", state)
 
 
 def test_a_prefect_server_that_does_not_answer_or_knows_nothing_is_wrong(listening):

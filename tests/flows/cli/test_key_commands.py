@@ -5,12 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def sensei(home: Path, *arguments: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-c", "from flows.cli.command_line import main; main()", "keys", *arguments],
+        [
+            sys.executable,
+            "-c",
+            "from flows.cli.command_line import main; main()",
+            "keys",
+            *arguments,
+        ],
         cwd=ROOT,
         env={"SENSEI_HOME": str(home), "PATH": "", "COLUMNS": "200"},
         capture_output=True,

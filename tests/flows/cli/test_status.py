@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
-from flows.local.service_probe import Neighbour
 from flows.cli.status import champions, last_run, retraining, servers, status
-from sensei.storage.database import upgrade
+from flows.local.service_probe import ServerProbe
 from sensei.app_state import MONITORED, TRIAL
 from sensei.events.log import open_log
 from sensei.settings import Settings
-from training.release.ledger import Line
+from sensei.storage.database import upgrade
+from training.release.ledger import LedgerEntry
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -29,9 +29,9 @@ def home(tmp_path, monkeypatch):
     return Settings()
 
 
-def line(version: str, days: int, by: str, status: str = "done") -> Line:
+def line(version: str, days: int, by: str, status: str = "done") -> LedgerEntry:
     moment = NOW - timedelta(days=days)
-    return Line(1, "recommendation", None, version, "b" * 64, status, by, {}, moment, moment)
+    return LedgerEntry(1, "recommendation", None, version, "b" * 64, status, by, {}, moment, moment)
 
 
 def test_before_the_first_run_it_says_how_to_begin(home, capsys):
@@ -84,8 +84,8 @@ def test_champions_are_the_newest_of_each_model():
 
 def test_another_program_at_a_port_is_not_said_to_be_the_server():
     around = [
-        Neighbour("service", "http://127.0.0.1:8000", "X", "answers", "log: gone"),
-        Neighbour("MLflow", "http://127.0.0.1:5001", "X", "another program"),
+        ServerProbe("service", "http://127.0.0.1:8000", "X", "answers", "log: gone"),
+        ServerProbe("MLflow", "http://127.0.0.1:5001", "X", "another program"),
     ]
     assert servers(around) == "service 8000 answers (log: gone), MLflow 5001 another program"
 

@@ -14,9 +14,9 @@ import yaml
 from packaging.requirements import Requirement
 
 from flows.local.bento_build import ROOMS, ROOT, _stage, package
-from sensei.storage import database
 from sensei.errors import IncompatibleBundle, StorageUnavailable
 from sensei.events.log import open_log
+from sensei.storage import database
 
 
 def test_a_folder_without_a_bundle_is_refused_with_the_next_step(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sensei.settings import Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 HOLDS = """
 import sys, time

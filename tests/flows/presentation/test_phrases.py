@@ -11,10 +11,10 @@ from flows.presentation.phrases import (
     trial_in_words,
     verdict_in_words,
 )
-from sensei.ab_test_state import Trial
+from sensei.ab_test_state import AbTest
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-TRIAL = Trial("b" * 64, 0.1, "recommendation", "4", "3", "2026-04-30T12:00:00+00:00")
+TRIAL = AbTest("b" * 64, 0.1, "recommendation", "4", "3", "2026-04-30T12:00:00+00:00")
 FOUND = {
     "computed_at": "2026-05-01T11:00:00+00:00",
     "recommendation_acceptance": 0.42,

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from flows.presentation.version_table import rows_of, show_versions
-from training.release.ledger import Line
+from training.release.ledger import LedgerEntry
 from training.tracking.model_version import Version
 
 MADE = datetime(2026, 3, 1, 2, 5, tzinfo=UTC)
@@ -20,7 +20,7 @@ def _version(model, number, *aliases):
 
 
 def _line(model, before, version, by="gate", **reason):
-    return Line(1, model, before, version, "b", "done", by, reason, DECIDED, DECIDED)
+    return LedgerEntry(1, model, before, version, "b", "done", by, reason, DECIDED, DECIDED)
 
 
 VERSIONS = [

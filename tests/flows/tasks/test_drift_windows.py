@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from features.history import FOLD_VERSION
-from flows.tasks.drift_windows import Observed, references, windows
+from flows.tasks.drift_windows import ObservedLog, references, windows
 from monitoring.drift.drift_score import measure_drift, unlinked
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
-from training.data.batching import Feed
+from training.data.batching import BatchFeed
 from training.fitting.train_loop import predict
 from training.tracking.drift_reference import store_reference
 from training.tracking.registry import Registry
@@ -23,7 +23,7 @@ MODELS = ("recommendation", "difficulty")
 
 @pytest.fixture(scope="module")
 def observed(taught):
-    return Observed.prepared(taught.prepared)
+    return ObservedLog.prepared(taught.prepared)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def kept(taught, observed, end) -> dict[str, pd.DataFrame]:
     cutoff = int((end - timedelta(days=DAYS)).timestamp() * 1e6)
 
     def answering(model):
-        return lambda rows: predict(taught.networks[model], Feed(rows, model))
+        return lambda rows: predict(taught.networks[model], BatchFeed(rows, model))
 
     trained = {m: (parts[m].statistics, answering(m), cutoff) for m in MODELS}
     return references(observed, trained, DAYS)

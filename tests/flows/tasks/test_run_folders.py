@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from prefect.logging import disable_run_logger
 
-from flows.tasks import training_tasks
 from flows.local.local_log import last_midnight, open_own_log, simulate_into
+from flows.tasks import training_tasks
 from flows.tasks.run_folders import keep_newest, run_folder
 from sensei.settings import Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 USES = """
 import sys

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.corpus import statistics as corpus
 from features.batch import encode, examples
-from features.corpus.catalogue_features import Outline
+from features.corpus import statistics as corpus
+from features.corpus.catalogue_features import CatalogueFeatures
 from monitoring.drift.windows import (
     GROWING,
     last_of_each,
@@ -86,7 +86,7 @@ def test_outcomes_are_those_of_the_event():
 
 
 def test_what_is_studied_is_told_by_domain_where_there_is_a_catalogue():
-    rows = replace(rows_of(scored=False), outline=Outline({5: "web"}))
+    rows = replace(rows_of(scored=False), outline=CatalogueFeatures({5: "web"}))
     assert next_topic_window(rows, None)["domain"].tolist() == ["web", None]
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sensei.bundle.bundle_format import Bundle, Manifest, ModelEntry, Network, write
+from sensei.bundle.bundle_format import Bundle, LiteRtNetwork, Manifest, ModelEntry, write
 from sensei.contracts import EVENT_INPUTS
 from sensei.errors import IncompatibleBundle, InvalidInput, StorageUnavailable
 
 TOPICS = (11, 22, 33)
 STATE = 5
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def litert():
     success = keras.layers.Dense(3, "sigmoid")(keras.layers.Concatenate()([inputs, slot]))
     difficulty = keras.Model({"inputs": inputs, "topic": topic}, {"success": success})
     models = {"recommendation": recommendation, "difficulty": difficulty}
-    return {name: Network(to_litert(model)) for name, model in models.items()}
+    return {name: LiteRtNetwork(to_litert(model)) for name, model in models.items()}
 
 
 def _entry(name, **changes):
@@ -237,7 +237,7 @@ def test_a_manifest_that_does_not_fit_software_or_models_is_refused(tmp_path, li
 
 def test_a_file_that_is_no_model_is_refused(tmp_path, litert):
     path = write(
-        tmp_path, _manifest(), {**litert, "difficulty": Network(b"not a model")}, STATISTICS
+        tmp_path, _manifest(), {**litert, "difficulty": LiteRtNetwork(b"not a model")}, STATISTICS
     )
     with pytest.raises(IncompatibleBundle, match="sensei train"):
         Bundle.load(path, 1)
@@ -273,7 +273,7 @@ def recurrent(litert):
     event = keras.Input((len(EVENT_INPUTS),), name="event")
     after = 0.5 * state + keras.layers.Dense(STATE, "tanh")(event)
     step = keras.Model({"state": state, "event": event}, {"next_state": after})
-    return {**litert, "recommendation": Network(to_litert(read), to_litert(step))}
+    return {**litert, "recommendation": LiteRtNetwork(to_litert(read), to_litert(step))}
 
 
 def _remembering(**changes):
@@ -364,7 +364,7 @@ def test_a_state_of_another_width_than_the_manifest_says_is_refused(tmp_path, re
 
 
 def test_a_state_without_a_step_is_refused(tmp_path, recurrent):
-    stepless = {**recurrent, "recommendation": Network(recurrent["recommendation"].read)}
+    stepless = {**recurrent, "recommendation": LiteRtNetwork(recurrent["recommendation"].read)}
     path = write(tmp_path, _remembering(), stepless, STATISTICS)
     with pytest.raises(IncompatibleBundle, match="sensei train"):
         Bundle.load(path, 1)

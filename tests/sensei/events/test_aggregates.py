@@ -37,7 +37,9 @@ def test_learning_events_are_counted_by_topic_and_day_valid_ones_only(log: Log) 
         (1, DAY_NUMBER + 1, 1, START + 25 * HOUR),
         (2, DAY_NUMBER, 1, START + 2 * HOUR),
     ]
-    half_open = aggregates.learned_between(log.engine, START + HOUR, START + 3 * HOUR, log.last_id())
+    half_open = aggregates.learned_between(
+        log.engine, START + HOUR, START + 3 * HOUR, log.last_id()
+    )
     assert sorted(half_open) == [
         (1, DAY_NUMBER, 1, START + HOUR),
         (2, DAY_NUMBER, 1, START + 2 * HOUR),
@@ -61,7 +63,9 @@ def test_durations_are_counted_in_steps(log: Log) -> None:
 def test_durations_are_of_the_events_appended_last(log: Log) -> None:
     engine = filled(log).engine
     last = log.last_id()
-    found = [sum(each[3] for each in aggregates.durations(engine, START, 30, n)) for n in (last, 1, 0)]
+    found = [
+        sum(each[3] for each in aggregates.durations(engine, START, 30, n)) for n in (last, 1, 0)
+    ]
     assert found[0] == 3 > found[1] >= found[2] == 0
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensei.events import append, rules
-from sensei.events.rules_arrow import check_table
 from sensei.errors import ConflictingEvent, InvalidBatch
+from sensei.events import append, rules
+from sensei.events.append import AppendResult, PendingRow
 from sensei.events.log import Log, open_log
-from sensei.events.append import Entry, Recorded
+from sensei.events.rules_arrow import check_table
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -28,11 +28,11 @@ def event(**values: object) -> dict[str, Any]:
     } | values
 
 
-def submission(*events: dict[str, Any], now: datetime = NOW) -> list[Entry]:
+def submission(*events: dict[str, Any], now: datetime = NOW) -> list[PendingRow]:
     return append.entries(events, now)
 
 
-def record(log: Log, *submissions: Sequence[Entry]) -> list[Any]:
+def record(log: Log, *submissions: Sequence[PendingRow]) -> list[Any]:
     return append.record(log.engine, submissions, NOW)
 
 
@@ -99,7 +99,7 @@ def test_of_submissions_written_together_only_the_conflicting_one_is_refused(log
         submission(event(event_id="4")),
     )
     assert isinstance(outcomes[1], ConflictingEvent)
-    assert [each.inserted for each in outcomes if isinstance(each, Recorded)] == [2, 0, 1]
+    assert [each.inserted for each in outcomes if isinstance(each, AppendResult)] == [2, 0, 1]
     assert {each.event_id for each in log.read_learner("ada")} == {"e", "1", "4"}
     assert log.revision("eve") is None
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensei.events import rules
-from sensei.events.rules_arrow import check_table
 from sensei.events.event_ids import Occurrences, event_ids
+from sensei.events.rules_arrow import check_table
 
 UNTIL = rules.latest(datetime(2026, 6, 1, tzinfo=UTC))
 

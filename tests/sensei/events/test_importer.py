@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sensei.events import files
-from sensei.privacy.erasure import export
 from sensei.errors import InvalidInput
+from sensei.events import files
 from sensei.events.importer import import_files, read_frame
 from sensei.events.log import Log, open_log
+from sensei.privacy.erasure import export
 from sensei.storage.tables import Quarantined
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

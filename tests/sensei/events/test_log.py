@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sensei.storage import database
-from sensei.events import bulk_read, rules
-from sensei.events.rules_arrow import check_table
 from sensei.errors import ConflictingEvent, InvalidInput, StorageUnavailable
+from sensei.events import bulk_read, rules
 from sensei.events.log import Log, open_log
+from sensei.events.rules_arrow import check_table
+from sensei.storage import database
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -230,7 +230,7 @@ def test_a_read_only_folder_is_said(tmp_path: Path) -> None:
 
 def test_another_writer_is_waited_for_then_said(sqlite_url: str) -> None:
     log, other = open_log(sqlite_url), open_log(sqlite_url)
-    with database.writing(log.engine) as connection:
+    with database.write_transaction(log.engine) as connection:
         connection.exec_driver_sql("DELETE FROM facts")
         with pytest.raises(StorageUnavailable, match="another process is writing"):
             other.append([event()], NOW)
@@ -249,7 +249,7 @@ def test_a_turn_belongs_to_one_until_it_ends_or_its_process_is_killed(sqlite_url
     engine, taken = database.connect(sqlite_url), threading.Event()
 
     def take() -> None:
-        with database.turn(engine):
+        with database.write_queue(engine):
             taken.set()
 
     command = [sys.executable, "-c", script, sqlite_url]

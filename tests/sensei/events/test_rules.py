@@ -2,8 +2,8 @@
 
 import pytest
 
-from sensei.events import rules
 from sensei.errors import InvalidInput
+from sensei.events import rules
 
 
 def advice(value: object) -> str:

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from sensei.privacy import audit_log, erasure
-from sensei.storage import database
-from sensei.access import key_store
 from sensei import ab_test_state
-from sensei.privacy.audit_log import Actor
+from sensei.ab_test_state import AbTest
+from sensei.access import key_store
 from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.events.log import Log
-from sensei.ab_test_state import Trial
+from sensei.privacy import audit_log, erasure
+from sensei.privacy.audit_log import Actor
+from sensei.storage import database
 from training.release import ledger
-from training.release.ledger import ROLLBACK, Move
+from training.release.ledger import ROLLBACK, PlannedPromotion
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CALLER = Actor("key 1a2b3c4d", "HTTP 192.0.2.7")
@@ -39,7 +39,7 @@ def test_an_erase_and_an_export_name_the_caller_and_the_learner_by_a_digest(log:
     }
     assert erased.subject == exported.subject
     assert (datetime.now(UTC) - erased.at).total_seconds() < 60
-    with database.reading(log.engine) as connection:
+    with database.read_connection(log.engine) as connection:
         tombstone = connection.execute(text("SELECT tombstone FROM erased")).scalar()
         rows = connection.execute(text("SELECT * FROM audit_log")).all()
     assert erased.subject == tombstone
@@ -66,12 +66,12 @@ def test_keys_made_and_revoked_stand_in_it_and_a_failed_act_does_not(log: Log) -
 
 
 def test_promotions_rollbacks_and_trials_stand_in_it(log: Log) -> None:
-    promotion = Move("recommendation", None, "1")
+    promotion = PlannedPromotion("recommendation", None, "1")
     ledger.open_lines(log, [promotion], "digest", "gate", NOW)
     ledger.close_lines(log, ledger.read(log), NOW)
-    back = Move("recommendation", "1", "0", {"action": ROLLBACK})
+    back = PlannedPromotion("recommendation", "1", "0", {"action": ROLLBACK})
     ledger.open_lines(log, [back], "digest", "Ann", NOW)
-    ab_test_state.put_before_learners(log, Trial("digest", 0.1, "difficulty", "3", "2", "now"))
+    ab_test_state.put_before_learners(log, AbTest("digest", 0.1, "difficulty", "3", "2", "now"))
     ab_test_state.stop(log)
     owner, tried = audit_log.process_owner().name, {"model": "difficulty", "version": "3"}
     versions = {"model": "recommendation", "before": "1", "version": "0", "decided_by": "Ann"}
@@ -89,14 +89,18 @@ def test_promotions_rollbacks_and_trials_stand_in_it(log: Log) -> None:
 
 def test_what_cannot_be_audited_does_not_happen(log: Log) -> None:
     log.append([EVENT])
-    with database.writing(log.engine) as connection:
+    with database.write_transaction(log.engine) as connection:
         connection.execute(text("ALTER TABLE audit_log RENAME TO lost"))
     for act in (
         lambda: erasure.export(log.engine, "mia"),
         lambda: erasure.erase(log.engine, "mia", []),
         lambda: key_store.create(log.engine, "platform"),
-        lambda: ab_test_state.put_before_learners(log, Trial("d", 0.1, "difficulty", "3", "2", "now")),
-        lambda: ledger.open_lines(log, [Move("difficulty", None, "1")], "d", "gate", NOW),
+        lambda: ab_test_state.put_before_learners(
+            log, AbTest("d", 0.1, "difficulty", "3", "2", "now")
+        ),
+        lambda: ledger.open_lines(
+            log, [PlannedPromotion("difficulty", None, "1")], "d", "gate", NOW
+        ),
     ):
         with pytest.raises(StorageUnavailable):
             act()

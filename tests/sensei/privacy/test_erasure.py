@@ -10,16 +10,16 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import insert, select
 
-from sensei.storage import database
-from sensei.events import rules
-from sensei.events.rules_arrow import check_table
-from sensei.storage.db_copy import copy_database
-from sensei.privacy.erasure import erase, export, personal_tables
-from sensei.errors import LearnerErased, StorageUnavailable
 from sensei.app_state import RETRAINING_DUE
+from sensei.errors import LearnerErased, StorageUnavailable
+from sensei.events import rules
 from sensei.events.importer import import_files
 from sensei.events.log import Log, open_log
-from sensei.storage.tables import Erased, Learner, Prediction
+from sensei.events.rules_arrow import check_table
+from sensei.privacy.erasure import erase, export, personal_tables
+from sensei.storage import database
+from sensei.storage.db_copy import copy_database
+from sensei.storage.tables import ErasedLearner, LearnerRow, Prediction
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CANARY = "canary-Zébra"
@@ -47,7 +47,7 @@ def fill(log: Log) -> None:
         "answer": {"for": CANARY},
         "created_at": NOW,
     }
-    with database.writing(log.engine) as connection:
+    with database.write_transaction(log.engine) as connection:
         for user_id in (CANARY, "bob"):
             values = row | {"user_id": user_id, "prediction_id": user_id}
             connection.execute(insert(Prediction).values(values))
@@ -175,8 +175,11 @@ def test_writers_at_work_leave_nothing_of_the_learner_behind(log: Log, log_url: 
     assert not failed
     assert not any(export(log.engine, CANARY).values())
     with log.engine.connect() as connection:
-        assert connection.execute(select(Learner.revision).where(Learner.revision == 0)).all() == []
-        assert len(connection.execute(select(Erased)).all()) == 1
+        assert (
+            connection.execute(select(LearnerRow.revision).where(LearnerRow.revision == 0)).all()
+            == []
+        )
+        assert len(connection.execute(select(ErasedLearner)).all()) == 1
 
 
 def holding(folder: Path, name: str) -> list[Path]:
@@ -238,7 +241,7 @@ def test_a_reader_of_old_pages_is_waited_for_then_said_and_a_repeat_completes(
     monkeypatch.setattr("sensei.privacy.erasure._WAIT_SECONDS", 0.1)
     log, reader = open_log(sqlite_url), open_log(sqlite_url)
     fill(log)
-    with database.reading(reader.engine) as connection:
+    with database.read_connection(reader.engine) as connection:
         connection.exec_driver_sql("SELECT * FROM user_interactions").fetchone()
         with pytest.raises(StorageUnavailable, match="repeat it"):
             erase(log.engine, CANARY, [])

@@ -1,8 +1,8 @@
 import pytest
 
-from sensei.privacy.erasure import erase
 from sensei.errors import LearnerErased
 from sensei.events.log import Log
+from sensei.privacy.erasure import erase
 from sensei.privacy.preferences import set_style_override, style_override
 
 

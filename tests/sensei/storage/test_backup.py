@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from sensei.storage import database, postgres_tools
 from sensei.access import key_store
-from sensei.storage.backup import back_up
-from sensei.privacy.erasure import erase, export
 from sensei.errors import InvalidInput, LearnerErased, StorageUnavailable
 from sensei.events.log import open_log
+from sensei.privacy.erasure import erase, export
 from sensei.privacy.reapply import reapply, unapplied
 from sensei.privacy.restore import restore
-from sensei.settings import Settings
-from sensei.storage.sqlite_copy import KEPT, automatic_copies
 from sensei.privacy.suppression import read_list
+from sensei.settings import Settings
+from sensei.storage import database, postgres_tools
+from sensei.storage.backup import back_up
+from sensei.storage.sqlite_copy import KEPT, automatic_copies
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CANARY = "canary-Zébra"
@@ -62,7 +62,10 @@ def erase_in(settings: Settings, name: str) -> None:
 
 
 def names_in(settings: Settings) -> set[str]:
-    with closing(open_log(settings.log_url)) as log, database.reading(log.engine) as connection:
+    with (
+        closing(open_log(settings.log_url)) as log,
+        database.read_connection(log.engine) as connection,
+    ):
         return set(connection.execute(text("SELECT user_id FROM learners")).scalars())
 
 

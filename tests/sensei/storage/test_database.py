@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from sensei.storage import database
 from sensei.errors import StorageUnavailable
+from sensei.storage import database
 
 
 def said_about(url: str, statement: str = "SELECT 1") -> str:
     engine = database.connect(url)
     try:
-        with pytest.raises(StorageUnavailable) as raised, database.writing(engine) as connection:
+        with (
+            pytest.raises(StorageUnavailable) as raised,
+            database.write_transaction(engine) as connection,
+        ):
             connection.execute(text(statement))
     finally:
         engine.dispose()

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sensei.storage import database
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log, open_log
+from sensei.storage import database
 
 EVENT = {"user_id": "mia", "interaction_type": "text_read", "topic_id": 1}
 
@@ -105,7 +105,7 @@ def test_what_is_committed_after_the_file_was_moved_is_not_acknowledged(
     log: Log, home: Path, other: Path, fault: Callable[[Path, Path], None]
 ) -> None:
     def write() -> None:
-        with database.writing(log.engine) as connection:
+        with database.write_transaction(log.engine) as connection:
             connection.exec_driver_sql("INSERT INTO facts VALUES ('written', '1')")
             fault(home, other)
 

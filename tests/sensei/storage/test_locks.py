@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from sensei.storage.database import connect, writing
 from sensei.errors import StorageUnavailable
-from sensei.storage.locks import alone
 from sensei.events.log import open_log
+from sensei.storage.database import connect, write_transaction
+from sensei.storage.locks import exclusive_lock
 
 HOLD = """
 import sys, time
@@ -27,14 +27,14 @@ def test_the_second_waits_until_the_first_is_done_whatever_happened_to_it(log_ur
 
     def second():
         inside.wait()
-        with alone(connect(log_url), "job"):
+        with exclusive_lock(connect(log_url), "job"):
             order.append("second")
 
     waiting = threading.Thread(target=second)
     waiting.start()
 
     def first():
-        with alone(connect(log_url), "job"):
+        with exclusive_lock(connect(log_url), "job"):
             inside.set()
             waiting.join(0.3)
             order.append("first")
@@ -47,10 +47,10 @@ def test_the_second_waits_until_the_first_is_done_whatever_happened_to_it(log_ur
 
 
 def test_other_jobs_and_other_writers_go_on_meanwhile(log_url):
-    with alone(connect(log_url), "job"), alone(connect(log_url), "another"):
+    with exclusive_lock(connect(log_url), "job"), exclusive_lock(connect(log_url), "another"):
         log = open_log(log_url)
         log.set_fact("written", True)
-        with writing(log.engine):
+        with write_transaction(log.engine):
             pass
         log.close()
 
@@ -58,9 +58,9 @@ def test_other_jobs_and_other_writers_go_on_meanwhile(log_url):
 def test_who_waits_is_told_once_and_again_when_it_takes_too_long(log_url):
     told = []
     with (
-        alone(connect(log_url), "job", waits=lambda: told.append("free")),
+        exclusive_lock(connect(log_url), "job", waits=lambda: told.append("free")),
         pytest.raises(StorageUnavailable, match="job: expected no other one under way"),
-        alone(connect(log_url), "job", 0.1, lambda: told.append("waits")),
+        exclusive_lock(connect(log_url), "job", 0.1, lambda: told.append("waits")),
     ):
         pytest.fail("two at once")
     assert told == ["waits"]
@@ -73,13 +73,13 @@ def test_a_holder_that_is_killed_leaves_the_place(log_url):
     assert holder.stdout.readline() == "held\n"
     holder.send_signal(signal.SIGKILL)
     holder.wait(30)
-    with alone(connect(log_url), "job"):
+    with exclusive_lock(connect(log_url), "job"):
         pass
 
 
 def test_a_database_that_does_not_answer_is_said(tmp_path):
     with (
         pytest.raises(StorageUnavailable),
-        alone(connect(f"sqlite:///{tmp_path / 'absent' / 'log.db'}"), "job"),
+        exclusive_lock(connect(f"sqlite:///{tmp_path / 'absent' / 'log.db'}"), "job"),
     ):
         pytest.fail("there is no such folder")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sensei.storage.database import connect, upgrade
 from sensei.errors import StorageUnavailable
 from sensei.events.log import open_log
+from sensei.storage.database import connect, upgrade
 from sensei.storage.revisions import Revisions
 
 

@@ -5,9 +5,9 @@ from alembic.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sensei.events.log import Log, open_log
 from sensei.storage import database
 from sensei.storage.db_copy import copy_database
-from sensei.events.log import Log, open_log
 from sensei.storage.tables import Base, to_datetime, to_microseconds
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from sensei.contracts import RECOMMENDATION_INPUTS
-from sensei.storage.database import upgrade
 from sensei.events.log import open_log
+from sensei.storage.database import upgrade
 
 
 @pytest.fixture(scope="module")
@@ -69,4 +69,10 @@ def test_the_process_above_the_workers_loads_nothing_that_only_they_need() -> No
     code = "import sys, serving.service; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(said.stdout.split())
-    assert not loaded & {"pandas", "pyarrow", "ai_edge_litert", "serving.engine.engine", "sqlalchemy"}
+    assert not loaded & {
+        "pandas",
+        "pyarrow",
+        "ai_edge_litert",
+        "serving.engine.engine",
+        "sqlalchemy",
+    }

@@ -12,15 +12,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from sensei import curriculum
-from sensei.storage import database
 from sensei.events import append
 from sensei.events.log import Log, open_log
+from sensei.storage import database
+from serving.api.event_schemas import MAX_BATCH, Document, RecordedEvent, RecordedResponse
 from serving.api.learner import Erasure, Export, LearningStyle
-from serving.state.log_reads import Reads
-from serving.storage.event_writer import Recorder
-from serving.storage.learner_data import Records
 from serving.app import application
-from serving.api.event_schemas import MAX_BATCH, Document, Recorded, RecordedEvent
+from serving.state.log_reads import Reads
+from serving.storage.event_writer import EventWriter
+from serving.storage.learner_data import LearnerData
 
 QUIZ = "/api/learning/mia/submit-quiz"
 FEEDBACK = "/api/user/mia/feedback/recommendation"
@@ -30,8 +30,8 @@ FEEDBACK = "/api/user/mia/feedback/recommendation"
 def client(url: str, tmp_path: Path) -> Iterator[TestClient]:
     served = application()
     served.state.worker = SimpleNamespace(
-        recorder=Recorder(lambda: open_log(url)),
-        records=Records(lambda: open_log(url), (tmp_path / "runs",)),
+        recorder=EventWriter(lambda: open_log(url)),
+        records=LearnerData(lambda: open_log(url), (tmp_path / "runs",)),
     )
     yield TestClient(served)
     served.state.worker.recorder.close()
@@ -133,7 +133,7 @@ def test_one_event_or_a_list_of_any_kind_is_taken_in(client: TestClient, log: Lo
     )
     for each in (one, many):
         assert each.status_code == 200
-        Recorded.model_validate(each.json())
+        RecordedResponse.model_validate(each.json())
     assert [each["user_id"] for each in many.json()["interactions"]] == ["a/b", "mia"]
     assert log.count() == 3
     largest = client.post("/api/interactions", json=[event(topic_id=n) for n in range(MAX_BATCH)])
@@ -255,7 +255,7 @@ def test_a_learner_is_exported_erased_and_then_refused(client: TestClient, log: 
 def test_while_the_log_is_busy_a_write_is_refused_with_the_ids_to_repeat_it_with(
     client: TestClient, log: Log
 ) -> None:
-    with database.writing(log.engine) as connection:
+    with database.write_transaction(log.engine) as connection:
         connection.exec_driver_sql("DELETE FROM facts")
         refused = client.post(QUIZ, json={"topic_id": 5, "score": 0.85})
         assert (
@@ -277,7 +277,7 @@ def test_without_a_log_a_style_is_a_labelled_guess_and_a_known_document_is_still
     seen = client.get(path)
     log.close()
     file = Path(url.removeprefix("sqlite:///"))
-    records: Records = client.app.state.worker.records  # type: ignore[attr-defined]
+    records: LearnerData = client.app.state.worker.records  # type: ignore[attr-defined]
     records._reads = Reads(lambda: open_log(url), 1, "records")  # no connection is open any more
     file.rename(file.with_suffix(".away"))
     file.write_text("no database" * 1000)
@@ -289,11 +289,11 @@ def test_without_a_log_a_style_is_a_labelled_guess_and_a_known_document_is_still
 
 def test_reads_are_answered_while_writes_wait_for_the_disk(client: TestClient, log: Log) -> None:
     """A write that waits for another writer stands in a thread: the loop goes on."""
-    recorder: Recorder = client.app.state.worker.recorder  # type: ignore[attr-defined]
+    recorder: EventWriter = client.app.state.worker.recorder  # type: ignore[attr-defined]
 
     async def both() -> int:
         submission = append.entries([event(event_id="e")], datetime.now(UTC))
-        with database.writing(log.engine) as connection:
+        with database.write_transaction(log.engine) as connection:
             connection.exec_driver_sql("DELETE FROM facts")
             write = asyncio.ensure_future(recorder.log_interactions(submission))
             turns = 0

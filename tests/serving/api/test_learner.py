@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from sensei.privacy import audit_log
-from sensei.storage import database
 from sensei.access import key_store
 from sensei.events.log import Log, open_log
-from serving.http.auth import Access
-from serving.storage.learner_data import Records
+from sensei.privacy import audit_log
+from sensei.storage import database
 from serving.app import application
+from serving.http.auth import Access
+from serving.storage.learner_data import LearnerData
 
 NOON = "2026-01-05T12:00:00Z"
 PATH = "/api/user/mia"
@@ -25,7 +25,7 @@ def client(url: str, log: Log, tmp_path: Path) -> TestClient:
         [{"user_id": "mia", "interaction_type": "text_read", "topic_id": 1, "timestamp": NOON}]
     )
     served = application()
-    records = Records(lambda: open_log(url), (tmp_path / "runs",))
+    records = LearnerData(lambda: open_log(url), (tmp_path / "runs",))
     served.state.worker = SimpleNamespace(records=records)
     return TestClient(served)
 
@@ -70,7 +70,7 @@ def test_without_keys_the_audit_log_says_so(client: TestClient, log: Log) -> Non
 
 
 def test_what_cannot_be_audited_is_not_exported(client: TestClient, log: Log) -> None:
-    with database.writing(log.engine) as connection:
+    with database.write_transaction(log.engine) as connection:
         connection.execute(text("ALTER TABLE audit_log RENAME TO lost"))
     refused = client.get(PATH)
     assert refused.status_code == 503

@@ -9,28 +9,28 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from sensei.storage import database
 from sensei.access import key_store
-from sensei.errors import StorageUnavailable
 from sensei.app_state import MONITORED
+from sensei.errors import StorageUnavailable
 from sensei.events.log import Log, open_log
+from sensei.storage import database
 from serving.api import examples
-from serving.http.auth import Access
 from serving.api.monitoring_schemas import Monitored
-from serving.storage.learner_data import Records
 from serving.app import application
+from serving.http.auth import Access
+from serving.storage.learner_data import LearnerData
 
 PATH = "/api/monitoring/metrics"
 Ask = Callable[[], dict[str, Any]]
 
 
 @pytest.fixture
-def records(url: str) -> Records:
-    return Records(lambda: open_log(url), ())
+def records(url: str) -> LearnerData:
+    return LearnerData(lambda: open_log(url), ())
 
 
 @pytest.fixture
-def client(records: Records) -> TestClient:
+def client(records: LearnerData) -> TestClient:
     served = application()
     served.state.worker = SimpleNamespace(records=records)
     return TestClient(served)
@@ -68,7 +68,7 @@ def test_what_the_monitor_wrote_is_answered_as_it_is(log: Log, ask: Ask) -> None
 
 
 def test_while_the_log_does_not_answer_the_figures_read_last_are_labelled(
-    log: Log, ask: Ask, records: Records, monkeypatch: pytest.MonkeyPatch
+    log: Log, ask: Ask, records: LearnerData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.set_fact(MONITORED, {"accuracy": 0.5})
     assert ask()["fallback"] is None
@@ -83,7 +83,7 @@ def test_while_the_log_does_not_answer_the_figures_read_last_are_labelled(
 
 
 def test_a_worker_that_never_reached_the_log_answers_nulls(tmp_path: Path) -> None:
-    records = Records(lambda: open_log(f"sqlite:///{tmp_path / 'absent.db'}"), ())
+    records = LearnerData(lambda: open_log(f"sqlite:///{tmp_path / 'absent.db'}"), ())
     found = asyncio.run(records.monitored())
     assert (found["fallback"], found["accuracy"]) == ("log_unreachable", None)
 

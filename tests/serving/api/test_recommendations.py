@@ -16,11 +16,11 @@ from sensei.contracts import DIFFICULTY_INPUTS
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log
 from serving.api import response_schemas
-from serving.state.catalogue import Catalogue
-from serving.engine.engine import Engine
-from serving.state.learners import Learners
-from serving.state.model import Model
 from serving.app import application
+from serving.engine.engine import Engine
+from serving.state.catalogue import Catalogue
+from serving.state.learners import LearnerCache
+from serving.state.model import Model
 
 Quiz = Callable[..., dict[str, Any]]
 NOW = int(datetime(2026, 1, 5, 13, tzinfo=UTC).timestamp() * 1e6)
@@ -33,7 +33,10 @@ READS = [
     ("/api/learning/topic/11/difficulty/suggest?username=mia", response_schemas.Difficulty),
     ("/api/learning/topic/999/difficulty/suggest?username=nobody", response_schemas.Difficulty),
     ("/api/user/mia/learning-path", response_schemas.LearningPath),
-    ("/api/user/mia/learning-path?domain=Cryptography&steps=3&format=lab", response_schemas.LearningPath),
+    (
+        "/api/user/mia/learning-path?domain=Cryptography&steps=3&format=lab",
+        response_schemas.LearningPath,
+    ),
     ("/api/user/nobody/learning-path?topic_id=80&steps=50", response_schemas.LearningPath),
 ]  # fmt: skip
 
@@ -43,7 +46,7 @@ def client(log: Log, planted_bundle: Path, quiz: Quiz) -> TestClient:
     log.append([quiz("mia", 11, 0), quiz("mia", 12, 1, 0.3)])
     served = application()
     served.state.engine = Engine(
-        Learners(lambda: log, lambda: 0.0),
+        LearnerCache(lambda: log, lambda: 0.0),
         Model.of(Bundle.load(planted_bundle, FOLD_VERSION)),
         Catalogue.of(curriculum.load_file().topics),
         lambda: NOW,
@@ -64,7 +67,7 @@ def test_every_read_is_answered_as_documented_whatever_is_missing(
         def down() -> Log:
             raise StorageUnavailable("database: down")
 
-        engine.learners = Learners(down, lambda: 0.0)
+        engine.learners = LearnerCache(down, lambda: 0.0)
     given = client.get(path)
     assert given.status_code == 200, given.text
     found = model.model_validate_json(given.content)
@@ -101,7 +104,7 @@ def test_the_list_is_as_long_as_asked_and_says_why(client: TestClient) -> None:
 
 def test_inputs_are_predicted_or_refused(client: TestClient) -> None:
     given = client.post("/predict", json={"features": FOUR, "model": "difficulty"})
-    response_schemas.Predictions.model_validate_json(given.content)
+    response_schemas.PredictResponse.model_validate_json(given.content)
     assert client.post("/predict", json={"features": list(FOUR.values())}).json() == given.json()
     refused = client.post("/predict", json={"features": {"cats": 1}})
     assert (refused.status_code, "cats too many" in refused.json()["error"]) == (422, True)

@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 
 from features.corpus.context import Corpus
+from features.corpus.popularity import SlotPopularity
 from features.history import FOLD_VERSION
-from features.corpus.popularity import Recency
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import LEVELS
 from sensei.curriculum import Topic
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log
 from serving.api.response_schemas import Difficulty, Recommendations
+from serving.engine.engine import Engine
 from serving.state.arms import Arms
 from serving.state.catalogue import Catalogue
-from serving.engine.engine import Engine
-from serving.state.learners import Learners
+from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from serving.storage.prediction_log import Answer
+from serving.storage.prediction_log import LoggedAnswer
 
 Quiz = Callable[..., dict[str, Any]]
 TOPICS = (
@@ -31,20 +31,20 @@ NOW = int(datetime(2026, 1, 5, 13, tzinfo=UTC).timestamp() * 1e6)
 
 
 @pytest.fixture
-def recorded() -> list[Answer]:
+def recorded() -> list[LoggedAnswer]:
     return []
 
 
 @pytest.fixture
-def engine(log: Log, planted_bundle: Path, recorded: list[Answer]) -> Engine:
+def engine(log: Log, planted_bundle: Path, recorded: list[LoggedAnswer]) -> Engine:
     model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
-    learners, catalogue = Learners(lambda: log, lambda: 0.0), Catalogue.of(TOPICS)
+    learners, catalogue = LearnerCache(lambda: log, lambda: 0.0), Catalogue.of(TOPICS)
     return Engine(learners, model, catalogue, lambda: NOW, record=recorded.append)
 
 
 @pytest.fixture
 def untrained(log: Log) -> Engine:
-    return Engine(Learners(lambda: log, lambda: 0.0), None, Catalogue.of(TOPICS), lambda: NOW)
+    return Engine(LearnerCache(lambda: log, lambda: 0.0), None, Catalogue.of(TOPICS), lambda: NOW)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def cut_off(planted_bundle: Path) -> Engine:
         raise StorageUnavailable("database: down")
 
     model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
-    return Engine(Learners(connect, lambda: 0.0), model, Catalogue.of(TOPICS), lambda: NOW)
+    return Engine(LearnerCache(connect, lambda: 0.0), model, Catalogue.of(TOPICS), lambda: NOW)
 
 
 def topics(answer: dict[str, Any]) -> list[int]:
@@ -244,7 +244,7 @@ def test_a_learner_of_the_trial_is_served_the_challenger(
 
 
 def test_an_answer_is_logged_as_it_was_given(
-    engine: Engine, log: Log, quiz: Quiz, recorded: list[Answer]
+    engine: Engine, log: Log, quiz: Quiz, recorded: list[LoggedAnswer]
 ) -> None:
     log.append([quiz("mia", 11, 0)])
     answer, level = (
@@ -264,7 +264,7 @@ def test_an_answer_is_logged_as_it_was_given(
 
 
 def test_the_same_question_gets_the_same_answer_until_something_happens(
-    engine: Engine, log: Log, quiz: Quiz, recorded: list[Answer]
+    engine: Engine, log: Log, quiz: Quiz, recorded: list[LoggedAnswer]
 ) -> None:
     log.append([quiz("mia", 11, 0)])
     first, again = (engine.recommend_next_topics("mia", 2) for _ in range(2))
@@ -280,11 +280,11 @@ def test_the_same_question_gets_the_same_answer_until_something_happens(
 
 
 def test_a_minute_later_the_answer_is_made_anew(
-    log: Log, planted_bundle: Path, quiz: Quiz, recorded: list[Answer]
+    log: Log, planted_bundle: Path, quiz: Quiz, recorded: list[LoggedAnswer]
 ) -> None:
     log.append([quiz("mia", 11, 0)])
     model, now = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)), [NOW]
-    learners = Learners(lambda: log, lambda: 0.0)
+    learners = LearnerCache(lambda: log, lambda: 0.0)
     engine = Engine(learners, model, Catalogue(), lambda: now[0], record=recorded.append)
     for seconds, logged in ((0, 1), (59, 1), (1, 2)):
         now[0] += seconds * 1_000_000
@@ -296,15 +296,19 @@ def test_a_minute_later_the_answer_is_made_anew(
 
 
 def test_reading_what_learners_did_lately_keeps_the_answer_another_catalogue_does_not(
-    log: Log, planted_bundle: Path, quiz: Quiz, recorded: list[Answer]
+    log: Log, planted_bundle: Path, quiz: Quiz, recorded: list[LoggedAnswer]
 ) -> None:
     log.append([quiz("mia", 11, 0)])
     model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
     engine = Engine(
-        Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: NOW, record=recorded.append
+        LearnerCache(lambda: log, lambda: 0.0),
+        model,
+        Catalogue(),
+        lambda: NOW,
+        record=recorded.append,
     )
     first = engine.recommend_next_topics("mia")
-    engine.swap(model=model.knowing(lambda found: Corpus(found, Recency.nothing(found))))
+    engine.swap(model=model.knowing(lambda found: Corpus(found, SlotPopularity.nothing(found))))
     assert engine.recommend_next_topics("mia") == first
     engine.swap(catalogue=Catalogue())
     assert engine.recommend_next_topics("mia")["prediction_id"] != first["prediction_id"]
@@ -312,7 +316,7 @@ def test_reading_what_learners_did_lately_keeps_the_answer_another_catalogue_doe
 
 
 def test_an_answer_is_logged_with_the_shares_that_dealt_its_learner(
-    engine: Engine, log: Log, quiz: Quiz, recorded: list[Answer]
+    engine: Engine, log: Log, quiz: Quiz, recorded: list[LoggedAnswer]
 ) -> None:
     """A trial of everybody ends while the answer is made: the clock is read in the middle."""
     engine.swap(challenger=engine.state.model, arms=Arms(0.0, 1.0))

@@ -12,11 +12,11 @@ from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.events.log import Log
 from sensei.privacy.preferences import set_style_override
 from serving.api.response_schemas import LearningPath
-from serving.state.catalogue import Catalogue
-from serving.state.study_times import Durations
 from serving.engine.engine import Engine
-from serving.state.learners import Learners
+from serving.state.catalogue import Catalogue
+from serving.state.learners import LearnerCache
 from serving.state.model import Model
+from serving.state.study_times import StudyTimes
 
 Quiz = Callable[..., dict[str, Any]]
 NOW = int(datetime(2026, 1, 5, 13, tzinfo=UTC).timestamp() * 1e6)
@@ -41,7 +41,7 @@ TOPICS = (
 @pytest.fixture
 def engine(log: Log, planted_bundle: Path) -> Engine:
     model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
-    learners = Learners(lambda: log, lambda: 0.0)
+    learners = LearnerCache(lambda: log, lambda: 0.0)
     return Engine(learners, model, Catalogue.of(TOPICS), lambda: NOW)
 
 
@@ -131,7 +131,7 @@ def test_minutes_are_those_of_the_log_where_it_knows_them(engine: Engine) -> Non
     planned = {11: (10, "catalogue"), 12: (40, "catalogue"), 13: (None, None)}
     assert minutes() == planned | {14: (10, "catalogue")}
     known = {(11, "text_read"): 22.0, (11, "quiz_complete"): 6.0, (14, "text_read"): 99.0}
-    engine.swap(durations=Durations(known))
+    engine.swap(durations=StudyTimes(known))
     assert minutes() == planned | {11: (28, "log"), 14: (10, "catalogue")}
 
 
@@ -157,7 +157,7 @@ def test_without_a_model_or_without_the_log_there_is_a_path_and_it_is_said(
     def down() -> Log:
         raise StorageUnavailable("database: down")
 
-    learners, state = Learners(down, lambda: 0.0), engine.state
+    learners, state = LearnerCache(down, lambda: 0.0), engine.state
     cut_off = Engine(learners, state.model, state.catalogue, lambda: NOW)
     answer = cut_off.adapt_learning_path("mia")
     assert (topics(answer), answer["fallback"]) == ([11, 12, 13, 14], "log_unreachable")

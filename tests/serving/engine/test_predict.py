@@ -9,13 +9,13 @@ from features.history import FOLD_VERSION
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, TOPIC_INPUTS
 from sensei.errors import InvalidInput, NothingServed
-from serving.api.response_schemas import Predictions
-from serving.state.catalogue import Catalogue
-from serving.engine.engine import Engine
-from serving.state.learners import Learners
-from serving.state.model import Model
-from serving.engine.predict import MAX_ROWS, predict
 from serving.api.request_schemas import PredictBody, parse
+from serving.api.response_schemas import PredictResponse
+from serving.engine.engine import Engine
+from serving.engine.predict import MAX_ROWS, predict
+from serving.state.catalogue import Catalogue
+from serving.state.learners import LearnerCache
+from serving.state.model import Model
 
 NOW = 1_767_600_000_000_000
 FOUR = {"proficiency_logit": 0.5, "log_attempts": 1.0, "score_trend": 0.0,
@@ -35,7 +35,7 @@ def trained(taught: Any) -> Model:
 
 def asked(model: Model, features: Any, name: str | None = None) -> dict[str, Any]:
     found = predict(model, features, name, NOW)
-    Predictions.model_validate(found)
+    PredictResponse.model_validate(found)
     return found
 
 
@@ -126,7 +126,7 @@ def test_while_nothing_serves_it_is_said(planted: Model) -> None:
     def nobody() -> Any:
         raise AssertionError
 
-    engine = Engine(Learners(nobody, lambda: 0.0), None, Catalogue(), lambda: NOW)
+    engine = Engine(LearnerCache(nobody, lambda: 0.0), None, Catalogue(), lambda: NOW)
     with pytest.raises(NothingServed, match="sensei train"):
         engine.predict(FOUR)
     engine.swap(model=planted)

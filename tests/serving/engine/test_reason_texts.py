@@ -4,8 +4,8 @@ import pytest
 
 from features.history import History
 from sensei.curriculum import Topic
+from serving.engine.reason_texts import ReasonContext, last_topic, pace, prerequisites
 from serving.state.catalogue import Catalogue
-from serving.engine.reason_texts import Told, last_topic, pace, prerequisites
 
 DAY = 86_400_000_000
 CATALOGUE = Catalogue.of(
@@ -17,11 +17,11 @@ CATALOGUE = Catalogue.of(
 )
 
 
-def told(topic_id: int, studied: list[int]) -> Told:
+def told(topic_id: int, studied: list[int]) -> ReasonContext:
     """A learner who studied a topic a day, the last one yesterday."""
     days = enumerate(studied, 1)
     history = History.of([("quiz_complete", each, 0.5, None, day * DAY) for day, each in days])
-    return Told(topic_id, None, history, CATALOGUE, (len(studied) + 1) * DAY)
+    return ReasonContext(topic_id, None, history, CATALOGUE, (len(studied) + 1) * DAY)
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ from features.history import FOLD_VERSION
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import RECOMMENDATION_INPUTS, TOPIC_INPUTS
 from sensei.events.log import Log
+from serving.engine.engine import Engine
+from serving.engine.ranking import RankingOptions, offerable
+from serving.engine.reason_texts import WORDS
+from serving.engine.reasons import CAUSES, MAX_REASONS, Counterfactuals
 from serving.state.arms import Arms
 from serving.state.catalogue import Catalogue
-from serving.engine.engine import Engine
-from serving.state.topic_popularity import lately
-from serving.state.learners import Learners
+from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from serving.engine.ranking import Wanted, offerable
-from serving.engine.reasons import CAUSES, MAX_REASONS, Counterfactuals
-from serving.engine.reason_texts import WORDS
+from serving.state.topic_popularity import lately
 
 Quiz = Callable[..., dict[str, Any]]
 
@@ -45,7 +45,7 @@ def answering(log: Log, taught: Any) -> Engine:
     log.append(taught.events)
     now = int((taught.events[-1]["timestamp"] + timedelta(hours=3)).timestamp() * 1e6)
     model = Model.of(Bundle.load(taught.bundle, FOLD_VERSION)).knowing(lately(log, (), now))
-    return Engine(Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
+    return Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
 
 
 def without(engine: Engine, user: str, name: str) -> dict[int, float]:
@@ -67,7 +67,9 @@ def without(engine: Engine, user: str, name: str) -> dict[int, float]:
     if cause.state:
         given["state"] = np.zeros_like(given["state"])
     corpus = model.corpora["recommendation"]
-    kept = offerable(Wanted(), learner.history, corpus, engine.state.catalogue, model.taken, now)
+    kept = offerable(
+        RankingOptions(), learner.history, corpus, engine.state.catalogue, model.taken, now
+    )
     share = model.probabilities(given)[0] * kept
     share /= share.sum()
     return {topic: float(share[corpus.slots[topic] - 1]) for topic in corpus.slots}
@@ -99,7 +101,7 @@ def test_a_topic_recommended_after_the_last_one_says_so_and_is_not_without_it(
 ) -> None:
     now = int(quiz("mia", 11, 9)["timestamp"].timestamp() * 1e6)
     model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
-    engine = Engine(Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
+    engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
     log.append([quiz("mia", 13, 0), quiz("mia", 11, 1), quiz("lea", 13, 0)])
     first = engine.recommend_next_topics("mia")["recommendations"][0]
     assert first["topic_id"] == 12
@@ -117,7 +119,7 @@ def test_a_topic_recommended_after_the_last_one_says_so_and_is_not_without_it(
 
 def test_popular_topics_say_so_only_where_they_are(log: Log, planted_bundle: Any) -> None:
     model, control = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)), Arms(1.0)
-    engine = Engine(Learners(lambda: log, lambda: 0.0), model, Catalogue(), lambda: 0, control)
+    engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: 0, control)
     given = engine.recommend_next_topics("nobody", 4)["recommendations"]
     assert [bool(each["reasons"]) for each in given] == [True, True, False, False]
     assert all(r["without"] < each["probability"] for each in given for r in each["reasons"])

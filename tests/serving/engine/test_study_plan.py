@@ -3,8 +3,8 @@ from hypothesis import strategies as st
 
 from features.history import History
 from sensei.curriculum import Topic
-from serving.state.catalogue import Catalogue
 from serving.engine.study_plan import in_order, open_topics
+from serving.state.catalogue import Catalogue
 
 
 def catalogue(*prerequisites: tuple[int, ...]) -> Catalogue:

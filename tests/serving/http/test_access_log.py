@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from serving.http.access_log import EVERY_SECONDS, RequestLines
+from serving.http.access_log import EVERY_SECONDS, AccessLog
 
 FULL = Path("/dev/full")
 
 
 def test_the_end_waits_for_the_last_lines() -> None:
-    lines, written = RequestLines(), StringIO()
+    lines, written = AccessLog(), StringIO()
     lines.start(written)
     for number in range(100):
         lines.add("id", {"number": number})
@@ -25,7 +25,7 @@ def test_the_end_waits_for_the_last_lines() -> None:
 
 @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
 def test_a_full_disk_loses_lines_and_not_the_thread_that_writes_them() -> None:
-    lines, full = RequestLines(), FULL.open("w")
+    lines, full = AccessLog(), FULL.open("w")
     lines.start(full)
     for _ in range(3):
         lines.add("id", {})

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sensei.storage import database
 from sensei.access import key_store
-from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.access.keys import Key
+from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.events.log import Log
 from sensei.settings import Settings
-from serving.http.auth import Access, Refused, keep_current, open_access, refuse_exposed
+from sensei.storage import database
+from serving.http.auth import Access, RequestRefused, keep_current, open_access, refuse_exposed
 
 LOOPBACK, OUTSIDE = "127.0.0.1", "192.0.2.7"
 
@@ -27,7 +27,7 @@ def admit(
 
 
 def refusal(ask: Callable[[], object]) -> tuple[int, str]:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         ask()
     return caught.value.status, str(caught.value)
 
@@ -101,7 +101,7 @@ def fails() -> list[Key]:
 @pytest.mark.parametrize("presented", [b"", b"sensei_x_y"])
 def test_while_keys_were_never_read_nobody_is_let_in(address: str, presented: bytes) -> None:
     access = Access(fails)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         admit(access, presented, address)
     assert caught.value.status == 503
     assert caught.value.headers["Retry-After"]

@@ -17,8 +17,8 @@ import psutil
 import pytest
 import uvicorn
 
-from sensei.storage.database import upgrade
 from sensei.events.log import open_log
+from sensei.storage.database import upgrade
 from serving.http import connections
 
 HOST = b"Host: 127.0.0.1\r\n"

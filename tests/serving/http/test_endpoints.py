@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from sensei.errors import ConflictingEvent, StorageUnavailable
-from serving.http.endpoints import ERROR_HANDLERS, Endpoint, answer, route
 from serving.api.request_schemas import Query, TopicId, Username
+from serving.http.endpoints import ERROR_HANDLERS, Endpoint, answer, route
 
 
 class Asked(Query):

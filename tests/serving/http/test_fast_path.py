@@ -9,9 +9,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from sensei.errors import InvalidInput, StorageUnavailable
-from serving.http.fast_path import Direct
-from serving.http.endpoints import ERROR_HANDLERS, Endpoint, answer, route
 from serving.api.request_schemas import Query, Username
+from serving.http.endpoints import ERROR_HANDLERS, Endpoint, answer, route
+from serving.http.fast_path import FastPath
 
 
 class Named(Query):
@@ -45,7 +45,7 @@ def served(*, direct: bool) -> Starlette:
     made = Starlette(routes=[route(each) for each in DECLARED], exception_handlers=ERROR_HANDLERS)
     made.state.here = True
     if direct:
-        made.add_middleware(Direct, endpoints=DECLARED)
+        made.add_middleware(FastPath, endpoints=DECLARED)
     return made
 
 

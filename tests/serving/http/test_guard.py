@@ -17,12 +17,12 @@ from starlette.applications import Starlette
 
 from sensei.access import key_store
 from sensei.events.log import Log
+from serving.app import application
+from serving.http.access_log import AccessLog
 from serving.http.auth import Access
 from serving.http.guard import MAX_HEADERS, Limits
+from serving.http.rate_limit import RateLimiter
 from serving.observability import JsonLines, exposition
-from serving.http.rate_limit import Rates
-from serving.http.access_log import RequestLines
-from serving.app import application
 
 PATH = "/api/user/mia/recommendations"
 Ask = Callable[..., httpx.Response]
@@ -79,7 +79,7 @@ def conversation(app: Starlette, talk: Callable[[httpx.AsyncClient], Awaitable[A
 @pytest.fixture
 def ask(app: Starlette) -> Ask:
     def send(path: str, method: str = "GET", host: str = "127.0.0.1", **options: Any) -> Any:
-        app.state.rates = Rates()  # a bucket is of one event loop
+        app.state.rates = RateLimiter()  # a bucket is of one event loop
         return conversation(app, lambda client: client.request(method, path, **options), host)
 
     return send
@@ -191,7 +191,7 @@ def test_a_body_may_be_as_long_as_the_limit_and_no_longer(ask: Ask) -> None:
 def test_a_key_that_asks_too_often_is_refused_until_it_waited_and_others_are_not(
     app: Starlette, keyed: dict[str, str]
 ) -> None:
-    app.state.rates = Rates(per_second=3)
+    app.state.rates = RateLimiter(per_second=3)
 
     async def talk(client: httpx.AsyncClient) -> None:
         async def ask(role: str) -> httpx.Response:
@@ -283,7 +283,7 @@ def test_a_fault_of_ours_is_500_and_its_words_are_not_logged(
 def test_a_line_is_logged_for_each_request_without_who_it_was_about(
     ask: Ask, keyed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, kept, written = keyed["platform"], RequestLines(), StringIO()
+    key, kept, written = keyed["platform"], AccessLog(), StringIO()
     monkeypatch.setattr("serving.http.guard.request_lines", kept)
     ask(PATH, headers=bearer(key))  # not wanted yet
     kept.wanted = True

@@ -15,16 +15,16 @@ import pytest
 
 from features.history import FOLD_VERSION
 from sensei import curriculum
-from sensei.storage import database
+from sensei.app_state import TRIAL
 from sensei.bundle.bundle_format import Bundle, write
 from sensei.errors import StorageUnavailable
-from sensei.app_state import TRIAL
 from sensei.events.log import Log, open_log
-from serving.state.arms import place
-from serving.state.catalogue import Catalogue
+from sensei.storage import database
 from serving.engine.engine import Engine
-from serving.state.learners import Learners
-from serving.state.bundle_follower import REFRESH_SECONDS, Follower
+from serving.state.arms import place
+from serving.state.bundle_follower import REFRESH_SECONDS, BundleFollower
+from serving.state.catalogue import Catalogue
+from serving.state.learners import LearnerCache
 
 Quiz = Callable[..., dict[str, Any]]
 
@@ -37,9 +37,9 @@ class Worker:
         self.url = f"sqlite:///{home / 'sensei.db'}"
         self.seconds = 0.0
         self.down = False
-        learners = Learners(self.connect, lambda: self.seconds)
+        learners = LearnerCache(self.connect, lambda: self.seconds)
         self.engine = Engine(learners, None, Catalogue(), lambda: 1_800_000_000_000_000)
-        self.follower = Follower(
+        self.follower = BundleFollower(
             self.engine,
             self.connect,
             home / "bundles",
@@ -314,7 +314,7 @@ def test_a_catalogue_that_is_loaded_later_is_known_within_a_minute_and_never_for
     curriculum.store(log.engine, loaded)
     worker.look(REFRESH_SECONDS)
     assert title() == f"12 {loaded.topics[11].title}"
-    with database.writing(log.engine) as connection:
+    with database.write_transaction(log.engine) as connection:
         connection.exec_driver_sql("DELETE FROM resources")
         connection.exec_driver_sql("DELETE FROM topics")
     worker.look(REFRESH_SECONDS)
@@ -326,7 +326,10 @@ def between_any_two_steps(read: Callable[[], object]) -> Iterator[None]:
     """Read before every bytecode instruction of the modules that swap, as another thread might."""
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        if frame.f_globals.get("__name__") not in ("serving.state.bundle_follower", "serving.engine.engine"):
+        if frame.f_globals.get("__name__") not in (
+            "serving.state.bundle_follower",
+            "serving.engine.engine",
+        ):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":

@@ -11,7 +11,7 @@ from features.history import History
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Event, Log, open_log
 from sensei.privacy.preferences import set_style_override
-from serving.state.learners import PIECE, RETRY_SECONDS, Learners
+from serving.state.learners import PIECE, RETRY_SECONDS, LearnerCache
 
 Quiz = Callable[..., dict[str, Any]]
 LONG = 1_000
@@ -38,11 +38,11 @@ def counting(url: str) -> CountingLog:
 
 
 @pytest.fixture
-def learners(counting: CountingLog) -> Learners:
-    return Learners(lambda: counting, lambda: 0.0)
+def learners(counting: CountingLog) -> LearnerCache:
+    return LearnerCache(lambda: counting, lambda: 0.0)
 
 
-def history_of(learners: Learners, user_id: str) -> History | None:
+def history_of(learners: LearnerCache, user_id: str) -> History | None:
     learner = learners.learner(user_id)
     return learner and learner.history
 
@@ -52,15 +52,15 @@ def state(history: History | None) -> Any:
 
 
 def refolded(log: Log, user_id: str) -> Any:
-    return state(history_of(Learners(lambda: log, lambda: 0.0), user_id))
+    return state(history_of(LearnerCache(lambda: log, lambda: 0.0), user_id))
 
 
-def test_a_learner_never_seen_has_no_history(learners: Learners) -> None:
+def test_a_learner_never_seen_has_no_history(learners: LearnerCache) -> None:
     assert history_of(learners, "nobody") is None
 
 
 def test_an_unchanged_revision_reads_no_events(
-    learners: Learners, counting: CountingLog, quiz: Quiz
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0)])
     history_of(learners, "mia")
@@ -70,7 +70,7 @@ def test_an_unchanged_revision_reads_no_events(
 
 @pytest.mark.parametrize("minutes", [(2,), (2, 3, 4)], ids=["one write", "several"])
 def test_later_events_advance_the_state_without_reading_the_earlier_ones(
-    learners: Learners, counting: CountingLog, quiz: Quiz, minutes: tuple[int, ...]
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz, minutes: tuple[int, ...]
 ) -> None:
     counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
     history_of(learners, "mia")
@@ -84,7 +84,7 @@ def test_later_events_advance_the_state_without_reading_the_earlier_ones(
 
 
 def test_where_one_of_several_writes_took_an_event_away_all_are_folded_anew(
-    learners: Learners, counting: CountingLog, quiz: Quiz
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
     history_of(learners, "mia")
@@ -97,7 +97,7 @@ def test_where_one_of_several_writes_took_an_event_away_all_are_folded_anew(
 
 
 def test_a_long_log_is_read_in_pieces_and_others_get_their_turn(
-    learners: Learners, counting: CountingLog, quiz: Quiz
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, minute) for minute in range(LONG)])
     turns = 0
@@ -121,7 +121,7 @@ def test_a_long_log_is_read_in_pieces_and_others_get_their_turn(
 
 
 def test_a_caller_that_goes_away_takes_nobody_s_reading_along(
-    learners: Learners, counting: CountingLog, quiz: Quiz
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0)])
 
@@ -138,7 +138,7 @@ def test_a_caller_that_goes_away_takes_nobody_s_reading_along(
 
 
 def test_a_write_that_brings_no_event_folds_nothing_anew(
-    learners: Learners, counting: CountingLog, quiz: Quiz
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
     history_of(learners, "mia")
@@ -150,7 +150,7 @@ def test_a_write_that_brings_no_event_folds_nothing_anew(
 
 @pytest.mark.parametrize("minute", [2 * LONG + 1, 3], ids=["in order", "late"])
 def test_who_acts_while_his_log_is_folded_keeps_nobody_waiting(
-    learners: Learners, counting: CountingLog, quiz: Quiz, minute: int
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz, minute: int
 ) -> None:
     counting.append([quiz("mia", 11, 2 * at) for at in range(LONG)])
 
@@ -173,7 +173,7 @@ def test_who_acts_while_his_log_is_folded_keeps_nobody_waiting(
 
 
 def test_questions_of_one_moment_ask_the_log_once(
-    learners: Learners, counting: CountingLog, quiz: Quiz, monkeypatch: pytest.MonkeyPatch
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counting.append([quiz(name, 11, 0) for name in ("mia", "noa")])
     asked: list[Sequence[str]] = []
@@ -196,7 +196,7 @@ def test_questions_of_one_moment_ask_the_log_once(
 
 
 def test_a_question_sees_what_was_written_before_it_though_another_was_prepared(
-    learners: Learners, counting: CountingLog, quiz: Quiz
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0)])
 
@@ -211,7 +211,7 @@ def test_a_question_sees_what_was_written_before_it_though_another_was_prepared(
 
 
 def test_a_late_event_is_folded_in_its_place(
-    learners: Learners, counting: CountingLog, quiz: Quiz
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0), quiz("mia", 12, 2)])
     history_of(learners, "mia")
@@ -223,7 +223,7 @@ def test_a_late_event_is_folded_in_its_place(
 
 
 def test_a_quarantined_event_leaves_the_state(
-    learners: Learners, counting: CountingLog, quiz: Quiz
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
     history_of(learners, "mia")
@@ -235,7 +235,7 @@ def test_a_quarantined_event_leaves_the_state(
 
 
 def test_a_learner_of_whom_nothing_is_valid_has_an_empty_history(
-    learners: Learners, counting: CountingLog, quiz: Quiz
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz
 ) -> None:
     counting.append([quiz("mia", 11, 0)])
     counting.quarantine_interactions({1: "a test"}, "test")
@@ -257,7 +257,7 @@ def test_a_write_between_two_reads_is_not_lost(url: str, quiz: Quiz) -> None:
         interrupt = False
 
     log = Interrupted(url)
-    learners = Learners(lambda: log, lambda: 0.0)
+    learners = LearnerCache(lambda: log, lambda: 0.0)
     log.append([quiz("mia", 11, 0), quiz("mia", 12, 1)])
     history_of(learners, "mia")
     log.append([quiz("mia", 12, 2)])
@@ -285,7 +285,7 @@ _NAMES = count()
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_the_cached_state_is_the_refolded_state_whatever_was_written(
-    learners: Learners, counting: CountingLog, quiz: Quiz, steps: list[tuple[str, int, int]]
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz, steps: list[tuple[str, int, int]]
 ) -> None:
     name = f"learner-{next(_NAMES)}"
     for position, (step, topic_id, minute) in enumerate(steps):
@@ -302,7 +302,7 @@ def test_the_cached_state_is_the_refolded_state_whatever_was_written(
 
 
 def test_the_learner_unused_for_longest_is_dropped_first(counting: CountingLog, quiz: Quiz) -> None:
-    learners = Learners(lambda: counting, lambda: 0.0, capacity=2)
+    learners = LearnerCache(lambda: counting, lambda: 0.0, capacity=2)
     counting.append([quiz(name, 11, 0) for name in ("mia", "noa", "lea")])
     for name in ("mia", "noa", "mia", "lea"):
         history_of(learners, name)
@@ -325,7 +325,7 @@ def test_a_log_that_failed_is_left_alone_for_a_moment_then_asked_again(
             raise StorageUnavailable("database: down")
         return open_log(url)
 
-    learners = Learners(connect, lambda: moment[0])
+    learners = LearnerCache(connect, lambda: moment[0])
     for _ in range(3):
         with pytest.raises(StorageUnavailable):
             history_of(learners, "mia")

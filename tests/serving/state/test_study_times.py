@@ -6,7 +6,7 @@ import pytest
 
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log
-from serving.state.study_times import LEAST_EVENTS, Durations, Measuring, measured
+from serving.state.study_times import LEAST_EVENTS, StudyTimeReader, StudyTimes, measured
 
 Quiz = Callable[..., dict[str, Any]]
 NOW = int(datetime(2026, 1, 6, tzinfo=UTC).timestamp() * 1e6)
@@ -43,15 +43,15 @@ def test_while_the_log_does_not_answer_what_was_known_stays() -> None:
     def connect() -> Log:
         raise StorageUnavailable("database: down")
 
-    found: list[Durations] = []
-    Measuring(connect, lambda: NOW, found.append).read()
+    found: list[StudyTimes] = []
+    StudyTimeReader(connect, lambda: NOW, found.append).read()
     assert found == []
 
 
 def test_a_reading_is_handed_over(url: str, log: Log, quiz: Quiz) -> None:
     log.append(timed(quiz, [60] * LEAST_EVENTS))
-    found: list[Durations] = []
-    measuring = Measuring(lambda: Log(url), lambda: NOW, found.append)
+    found: list[StudyTimes] = []
+    measuring = StudyTimeReader(lambda: Log(url), lambda: NOW, found.append)
     measuring.start()
     measuring.read()
     measuring.close()

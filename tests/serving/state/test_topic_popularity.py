@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from features.batch import Events, encode
 from features.corpus.context import Corpus
-from features.corpus.daily_counts import Daily
-from features.history import History
-from features.corpus.popularity import WINDOW_DAYS, Recency
+from features.corpus.daily_counts import DailyCounts
+from features.corpus.popularity import WINDOW_DAYS, SlotPopularity
 from features.corpus.statistics import Statistics, fit
+from features.history import History
 from sensei.contracts import KINDS, TOPIC_INPUTS, place
 from sensei.curriculum import Topic
 from sensei.events.log import Log, open_log
@@ -58,12 +58,12 @@ def trained(events: Events, days: float) -> Statistics:
     return fit(events, events.time < microseconds(days))
 
 
-def read(statistics: Statistics, recency: Recency, now: int) -> NDArray[np.float32]:
+def read(statistics: Statistics, recency: SlotPopularity, now: int) -> NDArray[np.float32]:
     """What a network reads of each topic for a learner whom nobody has seen."""
     return Corpus(statistics, recency).topics(History.new(), now)
 
 
-def popularity(statistics: Statistics, recency: Recency, day: float) -> NDArray[np.float32]:
+def popularity(statistics: Statistics, recency: SlotPopularity, day: float) -> NDArray[np.float32]:
     """Log share of each slot in what all did lately."""
     return read(statistics, recency, microseconds(day))[:, place(TOPIC_INPUTS, "recent_7")]
 
@@ -84,7 +84,7 @@ def test_popularity_and_newcomers_are_those_of_the_log(filled: Log) -> None:
     for day in (20.0, 28.5, 44.99, 46.0, 80.0):
         now = microseconds(day)
         got = lately(filled, (), now)(statistics).recency
-        counted = Daily.of(events, np.ones(len(events), bool)).recency(statistics)
+        counted = DailyCounts.of(events, np.ones(len(events), bool)).recency(statistics)
         assert len(counted.newcomers) >= 3
         assert got.newcomers.tolist() == counted.newcomers.tolist()
         np.testing.assert_allclose(

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from sensei.storage import database
-from sensei.events import append
-from sensei.storage.database import upgrade
 from sensei.errors import ConflictingEvent, NotRecorded, StorageUnavailable
+from sensei.events import append
+from sensei.events.append import PendingRow
 from sensei.events.log import Log, open_log
-from sensei.events.append import Entry
+from sensei.storage import database
+from sensei.storage.database import upgrade
 from serving.storage import event_writer
-from serving.storage.event_writer import Recorder
+from serving.storage.event_writer import EventWriter
 
 NOW = datetime.now(UTC)
 
@@ -31,7 +31,7 @@ def log(log_url: str) -> Any:
     opened.close()
 
 
-def quiz(event_id: str, user_id: str = "ada", **values: Any) -> list[Entry]:
+def quiz(event_id: str, user_id: str = "ada", **values: Any) -> list[PendingRow]:
     event = {
         "event_id": event_id,
         "user_id": user_id,
@@ -56,7 +56,7 @@ def test_of_many_at_once_each_gets_its_own_answer(log: Log, log_url: str) -> Non
                 waiting.append(mine.log_interactions(quiz(f"{n}", f"u{n}", score=0.9)))
         return await asyncio.gather(*waiting, return_exceptions=True)
 
-    mine = Recorder(lambda: open_log(log_url))
+    mine = EventWriter(lambda: open_log(log_url))
     outcomes = asyncio.run(send())
     mine.close()
     refused = [each for each in outcomes if isinstance(each, ConflictingEvent)]
@@ -69,7 +69,7 @@ def test_while_the_database_is_away_nothing_is_acknowledged_and_later_all_is(
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path / 'late.db'}"
-    mine = Recorder(lambda: open_log(url))
+    mine = EventWriter(lambda: open_log(url))
 
     async def send() -> Any:
         return await mine.log_interactions(quiz("e"))
@@ -91,7 +91,7 @@ def test_more_than_can_wait_is_refused_at_once(
         sent = [mine.log_interactions(quiz(f"{n}")) for n in range(20)]
         return await asyncio.gather(*sent, return_exceptions=True)
 
-    mine = Recorder(lambda: open_log(sqlite_url))
+    mine = EventWriter(lambda: open_log(sqlite_url))
     outcomes = asyncio.run(send())
     refused = [each for each in outcomes if isinstance(each, StorageUnavailable)]
     mine.close()
@@ -108,7 +108,7 @@ def test_who_gives_up_waiting_has_sent_all_the_same(sqlite_url: str) -> None:
         await asyncio.sleep(0)
         assert (await mine.log_interactions(quiz("f")))[0].event_id == "f"
 
-    mine = Recorder(lambda: open_log(sqlite_url))
+    mine = EventWriter(lambda: open_log(sqlite_url))
     asyncio.run(send())
     mine.close()
 
@@ -128,7 +128,7 @@ def test_while_another_process_keeps_the_turn_who_waits_is_told_and_may_repeat(
         monkeypatch.setattr(event_writer, "PATIENCE", 60)
         return await other.log_interactions(quiz("e"))
 
-    mine, other = (Recorder(lambda: open_log(sqlite_url)) for _ in range(2))
+    mine, other = (EventWriter(lambda: open_log(sqlite_url)) for _ in range(2))
     assert asyncio.run(send())[0].event_id == "e"
     other.close()
     log = open_log(sqlite_url)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log, open_log
 from sensei.storage.tables import Prediction, to_datetime
-from serving.storage.prediction_log import BATCH, DAY, Answer, Predictions, new_id
+from serving.storage.prediction_log import BATCH, DAY, LoggedAnswer, PredictionLog, new_id
 
 NOW = 1_767_600_000_000_000
 
@@ -24,8 +24,8 @@ def log(log_url: str) -> Iterator[Log]:
     opened.close()
 
 
-def answer(number: int = 0, at: int = NOW) -> Answer:
-    return Answer(
+def answer(number: int = 0, at: int = NOW) -> LoggedAnswer:
+    return LoggedAnswer(
         prediction_id=new_id(at),
         user_id=f"learner-{number}",
         kind="recommendation",
@@ -48,8 +48,8 @@ def logged(log: Log) -> list[Prediction]:
         return list(session.scalars(select(Prediction).order_by(Prediction.prediction_id)))
 
 
-def predictions(log_url: str, capacity: int = 5_000, days: int = 90) -> Predictions:
-    return Predictions(lambda: open_log(log_url), days, lambda: NOW, capacity)
+def predictions(log_url: str, capacity: int = 5_000, days: int = 90) -> PredictionLog:
+    return PredictionLog(lambda: open_log(log_url), days, lambda: NOW, capacity)
 
 
 def test_an_answer_is_logged_with_what_it_was_made_from(log: Log, log_url: str) -> None:
@@ -95,7 +95,7 @@ def test_what_could_not_be_written_is_written_later_in_its_order(log: Log, log_u
             raise StorageUnavailable("database: down")
         return open_log(log_url)
 
-    writer = Predictions(connect, 90, lambda: NOW, 3)
+    writer = PredictionLog(connect, 90, lambda: NOW, 3)
     for number in range(2):
         writer.put(answer(number, NOW + 1000 * number))
     assert not writer.flush()
@@ -140,7 +140,7 @@ def test_what_is_left_at_the_end_without_a_database_is_counted() -> None:
     def connect() -> Log:
         raise StorageUnavailable("database: down")
 
-    writer = Predictions(connect, 90, lambda: NOW)
+    writer = PredictionLog(connect, 90, lambda: NOW)
     writer.start()
     writer.put(answer())
     writer.close()

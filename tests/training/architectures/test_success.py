@@ -5,17 +5,17 @@ import pytest
 
 from sensei.contracts import ITEM_INPUTS
 from training.architectures import Network, blend, success
-from training.architectures.success import Size
+from training.architectures.success import SuccessSize
+from training.data.dataset import Dataset
 from training.release.export import import_tensorflow
-from training.data.dataset import Prepared
 
 
 @pytest.fixture(scope="module")
-def networks(prepared: Prepared) -> list[Network]:
+def networks(prepared: Dataset) -> list[Network]:
     """Two of them, with weights as no training would leave them."""
     import_tensorflow()
     rows, topics = prepared.attempts.train, prepared.topics
-    sizes = {"history": Size(), "tracing": Size(state=8)}
+    sizes = {"history": SuccessSize(), "tracing": SuccessSize(state=8)}
     made = [success.difficulty(rows, topics, size, name) for name, size in sizes.items()]
     rng = np.random.default_rng(0)
     for each in made:

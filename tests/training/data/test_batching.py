@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from features.batch import Examples, encode, examples
 from features.corpus.statistics import fit
 from sensei.contracts import EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOPIC_INPUTS
-from training.data.batching import AHEAD, Feed, ahead
-from training.data.dataset import Prepared
+from training.data.batching import AHEAD, BatchFeed, ahead
+from training.data.dataset import Dataset
 
 
 def rows_of(frame: pd.DataFrame) -> Examples:
@@ -23,11 +23,11 @@ def rows_of(frame: pd.DataFrame) -> Examples:
 
 
 @pytest.fixture(scope="module")
-def uneven(frame_of) -> Feed:
+def uneven(frame_of) -> BatchFeed:
     """Learners of 1 to 60 events, one of 400."""
     rng = np.random.default_rng(3)
     walks = [rng.integers(1, 5, n).tolist() for n in [*rng.integers(1, 60, 25), 400]]
-    return Feed(rows_of(frame_of(walks)), "recommendation")
+    return BatchFeed(rows_of(frame_of(walks)), "recommendation")
 
 
 SHAPES = st.tuples(st.integers(1, 3000), st.integers(1, 500), st.integers(0, 500))
@@ -35,7 +35,7 @@ SHAPES = st.tuples(st.integers(1, 3000), st.integers(1, 500), st.integers(0, 500
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SHAPES, st.one_of(st.none(), st.integers(0, 100)))
-def test_every_row_is_in_one_batch(uneven: Feed, shape, seed) -> None:
+def test_every_row_is_in_one_batch(uneven: BatchFeed, shape, seed) -> None:
     rng = None if seed is None else np.random.default_rng(seed)
     batches = uneven.batches(*shape, rng)
     assert np.sort(np.concatenate(batches)).tolist() == list(range(len(uneven.rows)))
@@ -47,7 +47,7 @@ def test_every_row_is_in_one_batch(uneven: Feed, shape, seed) -> None:
     ("cells", "stretch", "reach"), [(1024, 64, 32), (512, 64, 32), (256, 16, 8)]
 )
 def test_batches_stay_near_the_size_asked_for_however_long_a_history_is(
-    uneven: Feed, cells, stretch, reach, seed
+    uneven: BatchFeed, cells, stretch, reach, seed
 ) -> None:
     for batch in uneven.batches(cells, stretch, reach, seed and np.random.default_rng(seed)):
         events = uneven.inputs(batch, {"state"}, reach)["events"]
@@ -55,12 +55,12 @@ def test_batches_stay_near_the_size_asked_for_however_long_a_history_is(
         assert events.shape[0] * events.shape[1] <= 2 * cells
 
 
-def test_no_rows_make_no_batch(prepared: Prepared) -> None:
+def test_no_rows_make_no_batch(prepared: Dataset) -> None:
     none = prepared.test.take(np.zeros(len(prepared.test), bool))
-    assert Feed(none, "recommendation").batches(100, 100) == []
+    assert BatchFeed(none, "recommendation").batches(100, 100) == []
 
 
-def test_another_order_every_time_but_the_same_by_seed(uneven: Feed) -> None:
+def test_another_order_every_time_but_the_same_by_seed(uneven: BatchFeed) -> None:
     rng = np.random.default_rng(0)
     first, second = (uneven.batches(256, 32, 8, rng) for _ in range(2))
     again = uneven.batches(256, 32, 8, np.random.default_rng(0))
@@ -70,7 +70,7 @@ def test_another_order_every_time_but_the_same_by_seed(uneven: Feed) -> None:
     assert [each.tolist() for each in fixed[0]] == [each.tolist() for each in fixed[1]]
 
 
-def test_reach_cuts_the_events_before_a_piece(uneven: Feed) -> None:
+def test_reach_cuts_the_events_before_a_piece(uneven: BatchFeed) -> None:
     rows = uneven.rows
     longest = int(np.bincount(rows.learner).argmax())
     late = np.flatnonzero(rows.learner == longest)[-5:]
@@ -82,11 +82,11 @@ def test_reach_cuts_the_events_before_a_piece(uneven: Feed) -> None:
     np.testing.assert_array_equal(cut["events"][0], whole["events"][0, -7:])
 
 
-def test_inputs_are_those_named_and_of_the_rows_chosen(prepared: Prepared) -> None:
+def test_inputs_are_those_named_and_of_the_rows_chosen(prepared: Dataset) -> None:
     rows, chosen = prepared.test, np.array([1, 5, 30])
     every = {"inputs", "context", "topic", "topics", "free", "item", "state"}
     for vector in ("recommendation", "difficulty"):
-        found = Feed(rows, vector).inputs(chosen, every)
+        found = BatchFeed(rows, vector).inputs(chosen, every)
         assert found.keys() == every - {"state"} | {"events", "place"}
         np.testing.assert_array_equal(found["inputs"], getattr(rows, vector)[chosen])
         np.testing.assert_array_equal(found["context"], rows.recommendation[chosen])
@@ -94,7 +94,7 @@ def test_inputs_are_those_named_and_of_the_rows_chosen(prepared: Prepared) -> No
         assert found["topics"].shape == (3, prepared.statistics.width * len(TOPIC_INPUTS))
         assert found["free"].shape == (3, len(SUCCESS_INPUTS))
         assert found["item"].shape == (3, len(ITEM_INPUTS))
-        alone = Feed(rows, vector).inputs(chosen[1:2], {"topics"})
+        alone = BatchFeed(rows, vector).inputs(chosen[1:2], {"topics"})
         assert alone.keys() == {"topics"}
         np.testing.assert_array_equal(alone["topics"][0], found["topics"][1])
 

@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 
 from features.batch import PER_ROW, Examples
+from features.corpus.catalogue_features import CatalogueFeatures
 from features.events import PER_EVENT, Events, encode, together
-from features.corpus.catalogue_features import Outline
-from training.data import log_statistics, time_split
 from training.candidates import train_candidates
-from training.evaluation.protocol import measure
-from training.data.dataset import Parts, Prepared, prepare_log
-from training.recipes import QUICK
+from training.data import log_statistics, time_split
+from training.data.dataset import Dataset, Splits, prepare_log
 from training.data.shards import Log, Shards, hashes, read_log
 from training.data.splits import TEST, Rule, by_learner
 from training.data.time_split import by_time
+from training.evaluation.protocol import measure
+from training.recipes import QUICK
 
 RULES = {"time": by_time, "learner": by_learner}
 PARTS = ("validate", "test")
@@ -47,10 +47,12 @@ def shards(walks: pd.DataFrame, tmp_path_factory) -> Shards:
 
 
 @pytest.fixture(scope="module", params=RULES)
-def both(request, walks: pd.DataFrame, shards: Shards) -> tuple[Prepared, Prepared]:
+def both(request, walks: pd.DataFrame, shards: Shards) -> tuple[Dataset, Dataset]:
     """The same log prepared in memory and in shards."""
     logs: list[Log] = [(encode(walks),), shards]
-    return tuple(prepare_log(log, RULES[request.param](log), Outline({99: "web"})) for log in logs)
+    return tuple(
+        prepare_log(log, RULES[request.param](log), CatalogueFeatures({99: "web"})) for log in logs
+    )
 
 
 def by_user(rows: Examples) -> dict[str, np.ndarray]:
@@ -66,7 +68,7 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(values, other[name], name)
 
 
-def pairs_of(both: tuple[Prepared, Prepared]) -> list[tuple[Parts, Parts]]:
+def pairs_of(both: tuple[Dataset, Dataset]) -> list[tuple[Splits, Splits]]:
     whole, parted = both
     assert whole.attempts
     assert parted.attempts

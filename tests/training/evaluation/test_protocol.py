@@ -11,13 +11,13 @@ import pytest
 
 from sensei.errors import InvalidInput
 from training.candidates import Candidates
+from training.data.dataset import Dataset
 from training.evaluation.protocol import Chosen, Measured, Result, choose, evaluate, measure
-from training.fitting.keras_fit import FAST
-from training.data.dataset import Prepared
-from training.recipes import NEXT_TOPIC, QUICK, SUCCESS, Budget
 from training.evaluation.score_cache import ScoreCache
+from training.evaluation.seed_runs import NextTopicRuns, SuccessRuns
+from training.fitting.keras_fit import FAST
+from training.recipes import NEXT_TOPIC, QUICK, SUCCESS, Budget
 from training.scores import Floats, RecommendationScores, SuccessScores
-from training.evaluation.seed_runs import NextTopicTrials, SuccessTrials
 
 RANKING = {"hr_at_1", "hr_at_3", "hr_at_5", "ndcg_at_5", "mrr", "n"}
 PROBABILITY = {"auc", "accuracy", "log_loss", "brier", "ece", "n"}
@@ -69,7 +69,7 @@ def test_selected_model_has_no_gain_over_itself(result: Result) -> None:
     assert (gain["low"], gain["high"]) == (0.0, 0.0)
 
 
-def test_choice_is_the_best_on_validation(candidates: Candidates, prepared: Prepared) -> None:
+def test_choice_is_the_best_on_validation(candidates: Candidates, prepared: Dataset) -> None:
     validated = measure(candidates, prepared, "validate")
     chosen = choose(validated)
     best = {n: validated.next_topic[n].table("new")["ndcg_at_5"] for n in candidates.recommendation}
@@ -143,8 +143,8 @@ def test_figures_are_means_over_seeds_and_counting_models_are_made_once(
 def test_architecture_is_chosen_by_its_mean_not_by_a_lucky_seed() -> None:
     learner, new = np.arange(4, dtype=np.int32), np.ones(4, bool)
 
-    def of(*ranks: float) -> NextTopicTrials:
-        return NextTopicTrials(
+    def of(*ranks: float) -> NextTopicRuns:
+        return NextTopicRuns(
             tuple(RecommendationScores(np.full(4, r), np.full(4, r), new, learner) for r in ranks)
         )
 
@@ -158,11 +158,11 @@ def test_success_is_chosen_by_the_answers_that_serving_gives() -> None:
     passed, learner = np.array([1, 0, 1, 0], np.int8), np.arange(4, dtype=np.int32)
     right, wrong = np.array([0.9, 0.1, 0.9, 0.1]), np.array([0.5, 0.5, 0.4, 0.6])
 
-    def of(with_item: Floats, without: Floats) -> SuccessTrials:
-        return SuccessTrials((SuccessScores(passed, with_item, learner, without, without),))
+    def of(with_item: Floats, without: Floats) -> SuccessRuns:
+        return SuccessRuns((SuccessScores(passed, with_item, learner, without, without),))
 
     success = {"by item": of(right, wrong), "by learner": of(wrong, right)}
-    ranks = NextTopicTrials(
+    ranks = NextTopicRuns(
         (RecommendationScores(np.ones(4), np.ones(4), np.ones(4, bool), learner),)
     )
     assert choose(Measured({"any": ranks}, success)) == Chosen("any", "by learner")

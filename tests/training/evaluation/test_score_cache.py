@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from features.batch import encode
-from training.recipes import QUICK
-from training.evaluation.score_cache import KEPT, ScoreCache, Trial, digest_of
-from training.scores import RecommendationScores, SuccessScores
 from training.data.splits import split_by_learner
 from training.data.time_split import split_by_time
+from training.evaluation.score_cache import KEPT, ScoreCache, SeedRun, digest_of
+from training.recipes import QUICK
+from training.scores import RecommendationScores, SuccessScores
 
 LEARNER = np.array([0, 1], np.int32)
 RANKED = RecommendationScores(np.array([1.0, np.inf]), np.array([1.0, 2.0]), LEARNER > 0, LEARNER)
@@ -22,7 +22,7 @@ PREDICTED = SuccessScores(
     np.array([0.5, 0.25]),
     np.array([np.nan, np.nan]),
 )
-TRIAL = Trial(RANKED, RANKED, {"loss": [2.0, 1.0]})
+TRIAL = SeedRun(RANKED, RANKED, {"loss": [2.0, 1.0]})
 
 
 def same(one: object, other: object) -> bool:
@@ -32,7 +32,7 @@ def same(one: object, other: object) -> bool:
 
 def test_a_trial_is_given_back_as_it_was(tmp_path: Path) -> None:
     ScoreCache(tmp_path, "a").save("recommendation", "sequence", 3, TRIAL)
-    ScoreCache(tmp_path, "a").save("difficulty", "history", 3, Trial(PREDICTED, PREDICTED, {}))
+    ScoreCache(tmp_path, "a").save("difficulty", "history", 3, SeedRun(PREDICTED, PREDICTED, {}))
     found = ScoreCache(tmp_path, "a").load("recommendation", "sequence", 3)
     assert found is not None
     assert found.curves == TRIAL.curves

@@ -3,13 +3,13 @@
 import numpy as np
 
 from features.batch import encode
-from features.corpus.catalogue_features import Outline
-from training.data.dataset import Prepared, prepare
-from training.evaluation.slices import FEW, LENGTHS, QUARTERS, newcomers, slices_of
+from features.corpus.catalogue_features import CatalogueFeatures
+from training.data.dataset import Dataset, prepare
 from training.data.splits import split_by_learner
+from training.evaluation.slices import FEW, LENGTHS, QUARTERS, newcomers, slices_of
 
 
-def test_history_and_popularity_part_the_targets(prepared: Prepared) -> None:
+def test_history_and_popularity_part_the_targets(prepared: Dataset) -> None:
     found = slices_of(prepared.test, prepared)
     for group in ("history_length", "topic_popularity"):
         assert np.sum(list(found[group].values()), axis=0).tolist() == [1] * len(prepared.test)
@@ -17,7 +17,7 @@ def test_history_and_popularity_part_the_targets(prepared: Prepared) -> None:
     assert list(found["topic_popularity"]) == list(QUARTERS)
 
 
-def test_history_is_counted_in_earlier_learning_events(prepared: Prepared) -> None:
+def test_history_is_counted_in_earlier_learning_events(prepared: Dataset) -> None:
     found = slices_of(prepared.test, prepared)
     learners = len(np.unique(prepared.test.learner))
     sizes = {name: int(mask.sum()) // learners for name, mask in found["history_length"].items()}
@@ -29,7 +29,7 @@ def test_rare_topics_are_in_the_rarest_quarter_and_unseen_ones_in_none(frame_of)
     walks = [[1] * 8 + [2] * 4 + [3] * 2 + [4] for _ in range(30)]
     events = encode(frame_of(walks))
     split = split_by_learner(events)
-    made = prepare(events, split, Outline({9: "web"}))
+    made = prepare(events, split, CatalogueFeatures({9: "web"}))
     found = slices_of(made.test, made)["topic_popularity"]
     topics = {name: set(made.test.topic_id[mask].tolist()) for name, mask in found.items()}
     assert topics == {"rarest": {4}, "rarer": {3}, "commoner": {2}, "commonest": {1}}
@@ -49,7 +49,7 @@ def test_a_topic_that_training_never_met_is_unseen(frame_of) -> None:
     assert not any(m[unseen].any() for m in slices_of(made.test, made)["topic_popularity"].values())
 
 
-def test_newcomers_are_learners_and_topics_of_few_events(prepared: Prepared) -> None:
+def test_newcomers_are_learners_and_topics_of_few_events(prepared: Dataset) -> None:
     found, rows = newcomers(prepared.test, prepared), prepared.test
     assert (found["new learners"] == (rows.previous < FEW)).all()
     assert 0 < found["new learners"].sum() < len(rows)

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from training.architectures import reference
+from training.data.row_chunks import RowChunks
 from training.fitting.keras_fit import (
     FAST,
     SKETCH,
-    Setting,
+    FitSettings,
     _batches,
     fit_difficulty,
     fit_recommendation,
     staircase,
 )
-from training.data.row_chunks import Stream
 
 
 def next_in_circle(rows: int, topics: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,24 +26,26 @@ def next_in_circle(rows: int, topics: int) -> tuple[np.ndarray, np.ndarray]:
     return inputs, (inputs[:, 0].astype(np.int32) % topics) + 1
 
 
-def in_memory(data) -> Stream:
-    return Stream.held(data, len(data[1]) if isinstance(data, tuple) else len(data["level"]))
+def in_memory(data) -> RowChunks:
+    return RowChunks.held(data, len(data[1]) if isinstance(data, tuple) else len(data["level"]))
 
 
-def in_shards(data: tuple[np.ndarray, np.ndarray], size: int) -> Stream:
+def in_shards(data: tuple[np.ndarray, np.ndarray], size: int) -> RowChunks:
     rows = len(data[1])
     counts = tuple(min(size, rows - start) for start in range(0, rows, size))
-    return Stream(counts, lambda place: tuple(x[size * place : size * (place + 1)] for x in data))
+    return RowChunks(
+        counts, lambda place: tuple(x[size * place : size * (place + 1)] for x in data)
+    )
 
 
-def brief(epochs: int, setting: Setting = SKETCH) -> Setting:
+def brief(epochs: int, setting: FitSettings = SKETCH) -> FitSettings:
     return replace(setting, epochs=epochs)
 
 
 both = pytest.mark.parametrize("setting", [SKETCH, FAST], ids=["sketch", "fast"])
 
 
-def trained(seed: int, setting: Setting) -> list[np.ndarray]:
+def trained(seed: int, setting: FitSettings) -> list[np.ndarray]:
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -54,7 +56,7 @@ def trained(seed: int, setting: Setting) -> list[np.ndarray]:
 
 
 @both
-def test_same_seed_gives_the_same_weights_and_another_one_others(setting: Setting) -> None:
+def test_same_seed_gives_the_same_weights_and_another_one_others(setting: FitSettings) -> None:
     setting = brief(2, setting)
     first, second, other = trained(3, setting), trained(3, setting), trained(4, setting)
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
@@ -63,7 +65,7 @@ def test_same_seed_gives_the_same_weights_and_another_one_others(setting: Settin
 
 @both
 def test_progress_is_told_after_each_epoch_and_curves_have_one_value_each(
-    setting: Setting,
+    setting: FitSettings,
 ) -> None:
     data = next_in_circle(200, 5)
     told: list[int] = []
@@ -77,7 +79,7 @@ def test_progress_is_told_after_each_epoch_and_curves_have_one_value_each(
 
 
 @pytest.mark.parametrize("setting", [brief(8), brief(40, FAST)], ids=["sketch", "fast"])
-def test_network_learns_the_circle(setting: Setting) -> None:
+def test_network_learns_the_circle(setting: FitSettings) -> None:
     import keras
 
     keras.utils.set_random_seed(0)
@@ -89,7 +91,7 @@ def test_network_learns_the_circle(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("setting", [brief(8), brief(40, FAST)], ids=["sketch", "fast"])
-def test_network_learns_the_circle_from_shards(setting: Setting) -> None:
+def test_network_learns_the_circle_from_shards(setting: FitSettings) -> None:
     import keras
 
     keras.utils.set_random_seed(0)
@@ -115,7 +117,7 @@ def test_an_epoch_reads_every_row_of_every_shard_once() -> None:
 
 
 @both
-def test_target_without_a_slot_teaches_nothing(setting: Setting) -> None:
+def test_target_without_a_slot_teaches_nothing(setting: FitSettings) -> None:
     inputs, target = next_in_circle(200, 5)
     target[:50] = 0
     one = brief(1, setting)
@@ -125,7 +127,7 @@ def test_target_without_a_slot_teaches_nothing(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("setting", [brief(6), brief(8, FAST)], ids=["sketch", "fast"])
-def test_success_is_learned_at_the_level_taken(setting: Setting) -> None:
+def test_success_is_learned_at_the_level_taken(setting: FitSettings) -> None:
     import keras
 
     keras.utils.set_random_seed(0)
@@ -145,7 +147,7 @@ def test_success_is_learned_at_the_level_taken(setting: Setting) -> None:
 
 
 @both
-def test_the_weights_are_those_of_the_best_epoch(setting: Setting) -> None:
+def test_the_weights_are_those_of_the_best_epoch(setting: FitSettings) -> None:
     """The held-out rows ask for something else than those of training: each epoch is worse."""
     import keras
 

@@ -7,29 +7,29 @@ import pytest
 from features.batch import encode
 from features.input_indices import NEW, PRIORS
 from sensei.contracts import DAY, RECOMMENDATION_INPUTS, TOPIC_INPUTS, place
-from training.fitting import learning_tasks
 from training.architectures import columns, sequence
-from training.architectures.sequence import Size
-from training.release.export import import_tensorflow
-from training.data.batching import Batch, Feed
-from training.fitting.train_loop import Schedule, fit
-from training.data.dataset import Prepared, prepare
+from training.architectures.sequence import SequenceSize
+from training.data.batching import Batch, BatchFeed
+from training.data.dataset import Dataset, prepare
 from training.data.time_split import split_by_time
+from training.fitting import learning_tasks
+from training.fitting.train_loop import Schedule, fit
+from training.release.export import import_tensorflow
 
 IDS = columns(RECOMMENDATION_INPUTS, "topic slot")
 NUMBERS = [i for i in range(len(RECOMMENDATION_INPUTS)) if i not in IDS]
 READ = {"inputs", "topics", "state"}
 
 
-def next_topic_batch(prepared: Prepared) -> Batch:
-    return Feed(prepared.train, "recommendation").inputs(np.arange(100), READ)
+def next_topic_batch(prepared: Dataset) -> Batch:
+    return BatchFeed(prepared.train, "recommendation").inputs(np.arange(100), READ)
 
 
 def copied(batch: Batch) -> Batch:
     return {name: values.copy() for name, values in batch.items()}
 
 
-def by_topic(prepared: Prepared, batch: Batch) -> np.ndarray:
+def by_topic(prepared: Dataset, batch: Batch) -> np.ndarray:
     return batch["topics"].reshape(-1, prepared.statistics.width, len(TOPIC_INPUTS))
 
 
@@ -91,7 +91,7 @@ DAYS, TERM, A_DAY, LEARNERS = 30, 5, 3, 25
 
 
 @pytest.fixture(scope="module")
-def drifting(frame_of) -> Prepared:
+def drifting(frame_of) -> Dataset:
     """For five days all turn to the same three of six topics, then to three others.
 
     Who these are nothing tells but what all did the day before. In the last five days a topic
@@ -120,14 +120,14 @@ def test_a_newcomer_gets_a_probability_that_rises_with_recent_popularity(driftin
     assert drifting.test.recency.newcomers.tolist() == [99]
     keras.utils.set_random_seed(0)
     width = drifting.statistics.width
-    size = Size(state=0, hidden=16, query=8, embedding=8, mixed=4)
+    size = SequenceSize(state=0, hidden=16, query=8, embedding=8, mixed=4)
     inputs = drifting.train.recommendation
     network = sequence.recommendation(inputs, drifting.topics, width, size, "small")
     fit(network, learning_tasks.next_topic(drifting), Schedule(epochs=8, cells=256, rate=1e-2), 0)
     slot = drifting.topics  # of the first newcomer
     rows = drifting.test
     chosen = np.flatnonzero(rows.start // DAY == rows.start.max() // DAY)  # he is popular by now
-    given = Feed(rows, "recommendation").inputs(chosen, set(network.read.input))
+    given = BatchFeed(rows, "recommendation").inputs(chosen, set(network.read.input))
 
     recent = [place(TOPIC_INPUTS, name) for name in ("recent_2", "recent_7")]
 
@@ -147,7 +147,7 @@ def test_a_newcomer_gets_a_probability_that_rises_with_recent_popularity(driftin
     assert (as_it_is > free.max(axis=1)).all(), "a popular one beats slots that no topic has"
 
 
-def test_topics_that_no_target_names_are_left_out_of_the_loss(prepared: Prepared) -> None:
+def test_topics_that_no_target_names_are_left_out_of_the_loss(prepared: Dataset) -> None:
     loss = learning_tasks.next_topic(prepared).loss
     batch = {
         "target": np.array([0, 1], np.int32),
@@ -165,7 +165,7 @@ def test_items_and_topics_of_some_attempts_are_hidden(taught) -> None:
     attempts = taught.prepared.attempts
     names = {"inputs", "topic", "free", "item", "state"}
     rows = np.arange(len(attempts.train))
-    before = Feed(attempts.train, "difficulty").inputs(rows, names)
+    before = BatchFeed(attempts.train, "difficulty").inputs(rows, names)
     after = copied(before)
     learning_tasks.success(attempts).hide(after, np.random.default_rng(0))
     known = before["item"].any(axis=1)
@@ -181,7 +181,10 @@ def test_items_and_topics_of_some_attempts_are_hidden(taught) -> None:
     assert (after["free"][new, tried] == 0).all()
     assert len(np.unique(after["free"][new, logit])) == 1
     change = after["free"][:, logit] - before["free"][:, logit]
-    told = after["inputs"][:, learning_tasks.PROFICIENCY] - before["inputs"][:, learning_tasks.PROFICIENCY]
+    told = (
+        after["inputs"][:, learning_tasks.PROFICIENCY]
+        - before["inputs"][:, learning_tasks.PROFICIENCY]
+    )
     np.testing.assert_allclose(told, change, atol=1e-5)
     rest = [i for i in range(after["free"].shape[1]) if i not in (logit, tried)]
     others = [i for i in range(after["inputs"].shape[1]) if i != learning_tasks.PROFICIENCY]
@@ -203,7 +206,7 @@ def test_success_is_judged_with_and_without_its_item(taught) -> None:
     assert judged(0.5, 0.5) == pytest.approx(np.log(2))
 
 
-def test_next_topic_is_judged_on_topics_that_are_new_to_the_learner(prepared: Prepared) -> None:
+def test_next_topic_is_judged_on_topics_that_are_new_to_the_learner(prepared: Dataset) -> None:
     task = learning_tasks.next_topic(prepared)
     rows = prepared.validate
     right = np.eye(prepared.topics)[rows.target - 1]

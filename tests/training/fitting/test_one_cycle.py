@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from training.fitting.one_cycle import Data, Pace, cycle
-from training.data.row_chunks import Stream
+from training.data.row_chunks import RowChunks
+from training.fitting.one_cycle import Data, OneCycleSchedule, cycle
 
 ROWS = 60
 
@@ -17,7 +17,7 @@ def line() -> Data:
     return {"x": x}, {"y": 3 * x[:, 0]}
 
 
-def shards(size: int) -> Stream[Data]:
+def shards(size: int) -> RowChunks[Data]:
     inputs, answers = line()
     counts = tuple(min(size, ROWS - start) for start in range(0, ROWS, size))
 
@@ -25,7 +25,7 @@ def shards(size: int) -> Stream[Data]:
         rows = slice(size * place, size * (place + 1))
         return {"x": inputs["x"][rows]}, {"y": answers["y"][rows]}
 
-    return Stream(counts, make)
+    return RowChunks(counts, make)
 
 
 def linear() -> object:
@@ -36,9 +36,9 @@ def linear() -> object:
 
 
 def run(
-    model: object, train: Stream[Data], rate: float, count: int = 3
+    model: object, train: RowChunks[Data], rate: float, count: int = 3
 ) -> Iterator[dict[str, float]]:
-    pace = Pace(batch=7, rate=rate, decay=0.0, epochs=count, patience=count)
+    pace = OneCycleSchedule(batch=7, rate=rate, decay=0.0, epochs=count, patience=count)
     return cycle(model, "mean_squared_error", train, line(), 0, pace)
 
 
@@ -71,7 +71,7 @@ def test_the_model_has_the_weights_that_were_judged() -> None:
 
 
 def test_a_small_log_gets_small_batches_and_a_rate_to_match() -> None:
-    pace = Pace(batch=256, rate=8e-3, decay=0.0, epochs=40, patience=6)
+    pace = OneCycleSchedule(batch=256, rate=8e-3, decay=0.0, epochs=40, patience=6)
     assert pace.scaled(1_000_000) == pace
     small = pace.scaled(1_000)
     assert (small.batch, small.rate) == (32, pytest.approx(8e-3 / 8**0.5))

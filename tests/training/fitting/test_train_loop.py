@@ -8,23 +8,23 @@ import pytest
 
 from features.batch import Examples, encode
 from sensei.errors import NotEnoughData
-from training.fitting import learning_tasks
 from training.architectures import Network, sequence
-from training.architectures.sequence import Size
-from training.release.export import import_tensorflow
-from training.data.batching import Feed
-from training.fitting.train_loop import Asking, Schedule, fit, predict
-from training.data.dataset import Prepared, prepare
-from training.scores import RecommendationScores, score_recommendation
+from training.architectures.sequence import SequenceSize
+from training.data.batching import BatchFeed
+from training.data.dataset import Dataset, prepare
 from training.data.splits import split_by_learner
+from training.fitting import learning_tasks
+from training.fitting.train_loop import BatchPredictor, Schedule, fit, predict
+from training.release.export import import_tensorflow
+from training.scores import RecommendationScores, score_recommendation
 
-SMALL = Size(state=8, priors=False, history=False, hidden=16, query=8, embedding=8, mixed=4)
+SMALL = SequenceSize(state=8, priors=False, history=False, hidden=16, query=8, embedding=8, mixed=4)
 """Reads the last topics and the sequence of events, and no count of what followed what."""
 
 BRIEF = Schedule(epochs=2, cells=256)
 
 
-def untrained(prepared: Prepared, size: Size = SMALL, seed: int = 0) -> Network:
+def untrained(prepared: Dataset, size: SequenceSize = SMALL, seed: int = 0) -> Network:
     import_tensorflow()
     import keras
 
@@ -33,7 +33,9 @@ def untrained(prepared: Prepared, size: Size = SMALL, seed: int = 0) -> Network:
     return sequence.recommendation(inputs, prepared.topics, width, size, "small")
 
 
-def trained(prepared: Prepared, schedule: Schedule, size: Size = SMALL, seed: int = 0) -> Network:
+def trained(
+    prepared: Dataset, schedule: Schedule, size: SequenceSize = SMALL, seed: int = 0
+) -> Network:
     network = untrained(prepared, size, seed)
     fit(network, learning_tasks.next_topic(prepared), schedule, seed)
     return network
@@ -44,7 +46,9 @@ def weights(network: Network) -> list[np.ndarray]:
 
 
 def scored(network: Network, rows: Examples) -> RecommendationScores:
-    return score_recommendation(lambda part: predict(network, Feed(part, "recommendation")), rows)
+    return score_recommendation(
+        lambda part: predict(network, BatchFeed(part, "recommendation")), rows
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,13 +56,13 @@ def scored(network: Network, rows: Examples) -> RecommendationScores:
     [SMALL, replace(SMALL, state=0), replace(SMALL, priors=True, history=True)],
     ids=["sequence", "no state", "everything"],
 )
-def test_the_successor_is_learned(prepared: Prepared, size: Size) -> None:
+def test_the_successor_is_learned(prepared: Dataset, size: SequenceSize) -> None:
     network = trained(prepared, Schedule(epochs=10, cells=256, rate=2e-2), size)
     test = prepared.test.take(prepared.test.previous > 0)  # a first topic follows nothing
     assert scored(network, test).table("all")["hr_at_1"] > 0.97
 
 
-def test_same_seed_gives_the_same_weights_and_another_one_others(prepared: Prepared) -> None:
+def test_same_seed_gives_the_same_weights_and_another_one_others(prepared: Dataset) -> None:
     first, second, other = (weights(trained(prepared, BRIEF, seed=seed)) for seed in (3, 3, 4))
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
@@ -80,7 +84,7 @@ def test_shuffled_topics_are_found_at_chance(planted: pd.DataFrame) -> None:
     assert scored(network, made.test).table("all")["hr_at_1"] == pytest.approx(1 / 6, abs=0.06)
 
 
-def test_weights_are_those_of_the_best_epoch_and_patience_ends_it(prepared: Prepared) -> None:
+def test_weights_are_those_of_the_best_epoch_and_patience_ends_it(prepared: Dataset) -> None:
     network, seen, told = untrained(prepared), [], []
     figures = iter([0.5, 0.3, 0.4, 0.3, 0.6, 0.1])
 
@@ -109,14 +113,14 @@ def test_weights_are_those_of_the_best_epoch_and_patience_ends_it(prepared: Prep
 
 @pytest.mark.parametrize("figure", [float("nan"), float("inf")])
 def test_a_network_that_cannot_be_judged_is_refused_not_left_as_it_was(
-    prepared: Prepared, figure: float
+    prepared: Dataset, figure: float
 ) -> None:
     task = replace(learning_tasks.next_topic(prepared), judge=lambda answers: figure)
     with pytest.raises(NotEnoughData, match=r"small: expected a finite figure .* got \[(nan|inf)"):
         fit(untrained(prepared), task, BRIEF, 0)
 
 
-def test_an_epoch_without_a_figure_is_never_the_best(prepared: Prepared) -> None:
+def test_an_epoch_without_a_figure_is_never_the_best(prepared: Dataset) -> None:
     network, seen, figures = untrained(prepared), [], iter([float("nan"), 0.5, float("nan")])
 
     def judge(answers) -> float:
@@ -129,10 +133,10 @@ def test_an_epoch_without_a_figure_is_never_the_best(prepared: Prepared) -> None
 
 
 def test_who_asks_again_after_weights_have_changed_gets_the_new_answers(
-    prepared: Prepared,
+    prepared: Dataset,
 ) -> None:
-    network, feed = untrained(prepared), Feed(prepared.test, "recommendation")
-    ask = Asking(network)
+    network, feed = untrained(prepared), BatchFeed(prepared.test, "recommendation")
+    ask = BatchPredictor(network)
     before = [answer["probability"] for _, answer in ask(feed)]
     network.scores.set_weights([w * 0 for w in network.scores.get_weights()])
     after = [answer["probability"] for _, answer in ask(feed)]
@@ -141,9 +145,9 @@ def test_who_asks_again_after_weights_have_changed_gets_the_new_answers(
     np.testing.assert_array_equal(after[0], fresh[0])
 
 
-def test_step_and_unroll_share_what_was_learned(prepared: Prepared) -> None:
+def test_step_and_unroll_share_what_was_learned(prepared: Dataset) -> None:
     network = trained(prepared, BRIEF)
-    events = Feed(prepared.test, "recommendation").inputs(np.arange(24), {"state"})["events"]
+    events = BatchFeed(prepared.test, "recommendation").inputs(np.arange(24), {"state"})["events"]
     unrolled = np.asarray(network.unroll(events))
     state = np.zeros((len(events), network.state), np.float32)
     for at in range(events.shape[1]):
@@ -152,9 +156,9 @@ def test_step_and_unroll_share_what_was_learned(prepared: Prepared) -> None:
 
 
 def test_a_question_in_pieces_gets_the_same_answers(
-    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+    prepared: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, feed = untrained(prepared), Feed(prepared.train, "recommendation")
+    network, feed = untrained(prepared), BatchFeed(prepared.train, "recommendation")
     whole = list(predict(network, feed))
     monkeypatch.setattr("training.fitting.train_loop.CELLS", 1)
     pieces = list(predict(network, feed))

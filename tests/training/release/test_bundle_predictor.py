@@ -6,9 +6,9 @@ import pytest
 from features.batch import Examples
 from features.history import FOLD_VERSION
 from sensei.bundle.bundle_format import Bundle
-from training.release import bundle_predictor
-from training.data.batching import Feed
+from training.data.batching import BatchFeed
 from training.fitting.train_loop import predict
+from training.release import bundle_predictor
 from training.scores import Answers
 
 
@@ -34,7 +34,7 @@ def gathered(answers: Answers, count: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", ["recommendation", "difficulty"])
 def test_bundle_answers_as_the_network_it_was_exported_from(taught, bundle, name) -> None:
     rows = rows_of(taught, name)
-    expected = gathered(predict(taught.networks[name], Feed(rows, name)), len(rows))
+    expected = gathered(predict(taught.networks[name], BatchFeed(rows, name)), len(rows))
     got = gathered(bundle_predictor.answers_of(bundle, name)(rows), len(rows))
     assert got.keys() == expected.keys()
     for key in expected:

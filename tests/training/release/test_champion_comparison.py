@@ -10,21 +10,21 @@ from features.history import FOLD_VERSION
 from sensei.bundle import bundle_format
 from sensei.bundle.bundle_format import Bundle, Manifest, ModelEntry
 from training.candidates import Candidates
+from training.data.batching import BatchFeed
+from training.data.dataset import Dataset
 from training.evaluation.protocol import Chosen, Measured, measure
-from training.release.export import export
-from training.data.batching import Feed
-from training.data.dataset import Prepared
+from training.evaluation.seed_runs import SuccessRuns
 from training.release.champion_comparison import decide_all
-from training.evaluation.seed_runs import SuccessTrials
+from training.release.export import export
 
 
 @pytest.fixture(scope="module")
-def tested(candidates: Candidates, prepared: Prepared) -> Measured:
+def tested(candidates: Candidates, prepared: Dataset) -> Measured:
     return measure(candidates, prepared, "test")
 
 
 def champion(
-    folder: Path, candidates: Candidates, prepared: Prepared, chosen: Chosen, until: datetime
+    folder: Path, candidates: Candidates, prepared: Dataset, chosen: Chosen, until: datetime
 ) -> Bundle:
     assert prepared.attempts is not None
     assert chosen.difficulty is not None
@@ -50,7 +50,7 @@ def champion(
         folder,
         manifest,
         {
-            name: export(model.network, Feed(parts.test, name)).network
+            name: export(model.network, BatchFeed(parts.test, name)).network
             for name, (model, parts) in models.items()
         },
         {name: parts.statistics.to_arrays() for name, (_, parts) in models.items()},
@@ -99,7 +99,7 @@ def test_what_is_known_only_with_the_item_wins_nothing(tmp_path, candidates, pre
     """A challenger that knows every outcome with the item, and serves what the worst one does."""
     (served,) = (each.level_only for each in tested.success["global_mean"].seeds)
     clairvoyant = replace(served, probability=served.passed * 0.98 + 0.01)
-    success = {"clairvoyant": SuccessTrials((clairvoyant,))}
+    success = {"clairvoyant": SuccessRuns((clairvoyant,))}
     better = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
     decision = decide_all(
         better, prepared, Measured(tested.next_topic, success), Chosen(None, "clairvoyant"), 0.0, 0

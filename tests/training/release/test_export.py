@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from sensei.bundle.runtime import Runner
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 from sensei.errors import ParityFailed
-from sensei.bundle.runtime import Runner
 from training.release.export import check_parity, extremes, import_tensorflow, to_litert
 
 TOPICS = 12

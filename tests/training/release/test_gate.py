@@ -5,8 +5,8 @@ import pytest
 
 from sensei.errors import InvalidInput
 from sensei.metrics import log_loss, ndcg_at_k
-from training.release.serving_checks import Check
 from training.release.gate import INFERIOR, PerLearner, decide, judge, not_inferior
+from training.release.serving_checks import ServingCheck
 
 LEARNERS = np.repeat(np.arange(60), 12)
 RNG = np.random.default_rng(0)
@@ -111,7 +111,7 @@ def test_the_reason_names_figures_and_verdict():
 
 
 BETTER = (ndcg(RANK), ndcg(np.maximum(RANK - 1, 1)))
-FINE = [Check(name, True, "all is well", 0.1) for name in ("schema", "parity", "latency")]
+FINE = [ServingCheck(name, True, "all is well", 0.1) for name in ("schema", "parity", "latency")]
 
 
 def test_a_gain_and_all_checks_passed_promote():

@@ -2,10 +2,10 @@
 
 import itertools
 
-from sensei.bundle.bundle_format import Network
-from training.release.serving_checks import PARITY
+from sensei.bundle.bundle_format import LiteRtNetwork
 from training.release.export import Exported
 from training.release.network_checks import CALLS, ROUNDS, fitness, milliseconds, ports_of
+from training.release.serving_checks import PARITY
 
 
 def exported(taught, model, parity=0.0):
@@ -28,7 +28,7 @@ def test_ports_are_those_of_both_files(taught):
     ports = ports_of(taught.exported["difficulty"])
     assert ports.inputs["state"] == ports.step_inputs["state"] == ports.step_outputs["next_state"]
     assert ports.outputs["success"] == 3
-    assert not ports_of(Network(taught.exported["difficulty"].read)).step_inputs
+    assert not ports_of(LiteRtNetwork(taught.exported["difficulty"].read)).step_inputs
 
 
 def test_a_network_of_more_topics_and_bad_parity_fails(taught):
@@ -40,7 +40,7 @@ def test_a_network_of_more_topics_and_bad_parity_fails(taught):
 
 
 def test_time_is_that_of_the_median_call_of_each_network(planted_bundle):
-    network = Network((planted_bundle / "recommendation.tflite").read_bytes())
+    network = LiteRtNetwork((planted_bundle / "recommendation.tflite").read_bytes())
     seconds = itertools.chain.from_iterable(
         (at, at + (0.002 if at // CALLS % 2 else 0.001) + (1.0 if at % 10 == 0 else 0.0))
         for at in range(2 * ROUNDS * CALLS)

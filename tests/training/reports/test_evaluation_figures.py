@@ -1,15 +1,15 @@
 """Pictures of an evaluation: few lines are named, however many models there are."""
 
 from training.candidates import Candidates
+from training.data.dataset import Dataset
 from training.evaluation.protocol import Evidence, choose, measure
-from training.reports.evaluation_figures import draw, emphasis
-from training.data.dataset import Prepared
-from training.recipes import NEXT_TOPIC, QUICK
 from training.evaluation.result import result_of
+from training.recipes import NEXT_TOPIC, QUICK
+from training.reports.evaluation_figures import draw, emphasis
 
 
 def test_plots_show_curves_hit_rates_reliability_and_slices(
-    tmp_path, candidates: Candidates, prepared: Prepared
+    tmp_path, candidates: Candidates, prepared: Dataset
 ) -> None:
     validated, tested = (measure(candidates, prepared, part) for part in ("validate", "test"))
     evidence = Evidence(choose(validated), validated, tested)

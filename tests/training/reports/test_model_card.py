@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from training.reports.model_card import Made, card, short
 from training.evaluation.result import Result
-from training.reports.candidate_comparison import Standing, limits
+from training.reports.candidate_comparison import CandidateComparison, limits
+from training.reports.model_card import Provenance, card, short
 
-Maker = Callable[..., Made]
+Maker = Callable[..., Provenance]
 
 
 def test_card_holds_data_figures_beside_baselines_and_how_it_was_made(
@@ -38,7 +38,7 @@ def test_repeat_last_is_not_among_the_answers_where_it_is_masked(
 def test_limits_name_slices_where_counting_does_better_and_where_little_is_known(
     result: Result,
 ) -> None:
-    found = limits(Standing(result, "recommendation"), demo=False)
+    found = limits(CandidateComparison(result, "recommendation"), demo=False)
     assert found == [
         "no history (50 targets, too few to be sure): markov_1 does better, 0.200 against 0.100.",
         "unseen topic (50 targets, too few to be sure): weak, 0.050 against 0.500 overall.",
@@ -46,19 +46,19 @@ def test_limits_name_slices_where_counting_does_better_and_where_little_is_known
 
 
 def test_ties_with_counting_and_bad_calibration_are_limits(result: Result) -> None:
-    found = limits(Standing(result, "difficulty"), demo=False)
+    found = limits(CandidateComparison(result, "difficulty"), demo=False)
     assert found[0] == "Tied with topic_mean: no training is needed for that."
     assert "Probabilities are off by 0.080 on average (ECE)." in found
 
 
 def test_simulated_learners_are_the_first_limit(result: Result, made: Maker) -> None:
-    assert "simulated" in limits(Standing(result, "difficulty"), demo=True)[0]
+    assert "simulated" in limits(CandidateComparison(result, "difficulty"), demo=True)[0]
     assert "56 simulated learners" in card(result, made("difficulty", demo=True))
 
 
 def test_one_seed_and_a_split_by_learner_are_limits(result: Result) -> None:
     other = result.data | {"split": "learner", "budget": result.data["budget"] | {"seeds": 1}}
-    found = limits(Standing(replace(result, data=other), "difficulty"), demo=False)
+    found = limits(CandidateComparison(replace(result, data=other), "difficulty"), demo=False)
     assert any("one seed" in line for line in found)
     assert any("not on what comes later" in line for line in found)
 

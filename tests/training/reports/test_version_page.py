@@ -5,18 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from training.reports.model_card import Made
-from training.release.serving_checks import Check
-from training.release.gate import Decision
-from training.reports.version_page import PLOTS, Place, figures, page, tags, verdicts
 from training.evaluation.result import Result
+from training.release.gate import Decision
+from training.release.serving_checks import ServingCheck
+from training.reports.model_card import Provenance
+from training.reports.version_page import PLOTS, VersionLocation, figures, page, tags, verdicts
 
-Maker = Callable[..., Made]
-PLACE = Place("4", "3", "r1", "7", {"Data Docs": "reports/docs.html"})
+Maker = Callable[..., Provenance]
+PLACE = VersionLocation("4", "3", "r1", "7", {"Data Docs": "reports/docs.html"})
 CHECKS = (
-    Check("gain", True, "a gain of +0.0200", 0.02),
-    Check("new learners", True, "12 targets of 9 learners are too few to judge", judged=False),
-    Check("latency", False, "12.000 ms an answer, 10.0 ms allowed", 12.0),
+    ServingCheck("gain", True, "a gain of +0.0200", 0.02),
+    ServingCheck(
+        "new learners", True, "12 targets of 9 learners are too few to judge", judged=False
+    ),
+    ServingCheck("latency", False, "12.000 ms an answer, 10.0 ms allowed", 12.0),
 )
 KEPT_BACK = Decision(
     False, "The champion stays: latency: too slow.", 0.02, 0.01, 0.03, 0.52, 0.5, CHECKS

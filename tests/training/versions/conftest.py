@@ -10,14 +10,14 @@ import pytest
 from features.history import FOLD_VERSION
 from sensei.bundle.bundle_format import Bundle, write
 from sensei.events.log import Log
-from training.release import ledger
-from training.reports import plots
 from training.architectures import Network
 from training.candidates import Candidate
-from training.release.ledger import Move
+from training.release import ledger
+from training.release.ledger import PlannedPromotion
 from training.release.promote import promote
+from training.reports import plots
 from training.tracking.registry import BUNDLE, Registry
-from training.tracking.run_logging import Contest, Dataset, LoggedRun, log_candidates
+from training.tracking.run_logging import DatasetSummary, LoggedRun, ModelSelection, log_candidates
 
 MODELS = ("recommendation", "difficulty")
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -55,14 +55,14 @@ def contests():
         "most_frequent": {"new_ndcg_at_5": 0.25},
     }
     return [
-        Contest(
+        ModelSelection(
             "recommendation",
             {"reference": candidate(recommendation, "recommendation")},
             ranking,
             "reference",
             "Chosen for NDCG@5.",
         ),
-        Contest(
+        ModelSelection(
             "difficulty",
             {"reference": candidate(difficulty, "difficulty")},
             {"reference": {"log_loss": 0.4}},
@@ -75,7 +75,7 @@ def contests():
 @pytest.fixture(scope="session")
 def dataset():
     first, last = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
-    return Dataset("log", "d" * 64, 1000, 10, 3, first, last)
+    return DatasetSummary("log", "d" * 64, 1000, 10, 3, first, last)
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +112,7 @@ class Kept:
 
     def promote(self, expected: str | None, version: str, model: str = "recommendation") -> str:
         """What the gate does with one model."""
-        move = Move(model, expected, version)
+        move = PlannedPromotion(model, expected, version)
         return promote(self.log, self.registry, self.folder, [move], "gate", NOW)
 
     def serves(self) -> dict[str, str]:

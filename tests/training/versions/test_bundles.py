@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from sensei.errors import IncompatibleBundle
 from sensei.app_state import TRIAL
+from sensei.errors import IncompatibleBundle
 from training.release.bundles import bundle_with, prune, used
 
 

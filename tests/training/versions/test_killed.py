@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from training.release import ledger
-from training.release.ledger import Move
+from training.release.ledger import PlannedPromotion
 from training.release.promote import promote
 from training.release.reconcile import reconcile
 
@@ -65,7 +65,7 @@ for line in sys.stdin:  # each promotion in a process of its own, without import
 @pytest.mark.timeout(500)
 def test_after_a_kill_anywhere_ledger_pointer_and_aliases_agree(kept, log_url):
     versions = [{model: kept.version(model) for model in MODELS} for _ in range(2)]
-    first = [Move(model, None, version) for model, version in versions[0].items()]
+    first = [PlannedPromotion(model, None, version) for model, version in versions[0].items()]
     promote(kept.log, kept.registry, kept.folder, first, "gate", NOW)
     champions, other = versions
     with subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from training.release.ledger import DONE, PENDING, Line, champions, last_changed, predecessor
+from training.release.ledger import DONE, PENDING, LedgerEntry, champions, last_changed, predecessor
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -10,7 +10,7 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 def _lines(*moves, status=DONE):
     """Lines of one model: `12` is a promotion of 2 in place of 1, `21r` a rollback."""
     return [
-        Line(
+        LedgerEntry(
             place, "recommendation", move[0].strip("-") or None, move[1], f"b{place}", status,
             "gate", {"action": "rollback"} if move.endswith("r") else {},
             NOON + timedelta(days=place), None,
@@ -43,5 +43,5 @@ def test_what_changed_last_changed_at_once_and_in_one_bundle():
     lines = _lines("-1", "12")
     assert last_changed([]) == []
     assert last_changed(lines) == ["recommendation"]
-    both = [Line(**{**vars(lines[1]), "id": 2, "model": "difficulty"})]
+    both = [LedgerEntry(**{**vars(lines[1]), "id": 2, "model": "difficulty"})]
     assert last_changed(lines + both) == ["recommendation", "difficulty"]

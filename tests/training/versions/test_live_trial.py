@@ -8,11 +8,11 @@ import pytest
 
 from features.history import FOLD_VERSION
 from sensei import ab_test_state
+from sensei.app_state import TRIAL
 from sensei.bundle.bundle_format import Bundle
 from sensei.errors import IncompatibleBundle, InvalidInput
-from sensei.app_state import TRIAL
-from training.release import start_ab_test, promote
-from training.release.ledger import Move
+from training.release import promote, start_ab_test
+from training.release.ledger import PlannedPromotion
 
 MODEL = "recommendation"
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -99,7 +99,7 @@ def test_a_trial_that_begins_during_a_promotion_waits_and_meets_the_new_champion
             begun = another.submit(start, kept, third)
             assert not wait([begun], timeout=0.5).done
             assert ab_test_state.current(kept.log) is None
-            moves = [Move(MODEL, champion, second, {})]
+            moves = [PlannedPromotion(MODEL, champion, second, {})]
             promote.promote_alone(kept.log, kept.registry, kept.folder, moves, "gate", NOW)
         running = begun.result()
     assert (running.version, running.against) == (third, second)
@@ -114,7 +114,7 @@ def test_a_trial_of_the_version_that_a_promotion_makes_champion_meanwhile_is_ref
         with promote.one_at_a_time(kept.log):
             begun = another.submit(start, kept, second)
             assert not wait([begun], timeout=0.5).done
-            moves = [Move(MODEL, champion, second, {})]
+            moves = [PlannedPromotion(MODEL, champion, second, {})]
             promote.promote_alone(kept.log, kept.registry, kept.folder, moves, "gate", NOW)
         with pytest.raises(InvalidInput, match="another one than the champion"):
             begun.result()

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused
 from sensei.app_state import TRIAL
+from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused
 from sensei.events.log import Log, open_log
 from training.release import ledger
-from training.release.ledger import Move
+from training.release.ledger import PlannedPromotion
 from training.release.promote import promote
 from training.release.reconcile import reconcile
 
@@ -22,7 +22,7 @@ def _promote(kept, *moves, by="gate"):
 
 def test_ledger_pointer_and_alias_agree_after_a_promotion(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
-    bundle = _promote(kept, Move("recommendation", None, first, {"gain": 0.01}))
+    bundle = _promote(kept, PlannedPromotion("recommendation", None, first, {"gain": 0.01}))
     assert kept.agree() == {"recommendation": first}
     kept.promote(first, second)
     assert kept.agree() == {"recommendation": second}
@@ -35,7 +35,11 @@ def test_ledger_pointer_and_alias_agree_after_a_promotion(kept):
 def test_two_models_move_together_and_one_may_be_kept(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     quiz = kept.version("difficulty")
-    _promote(kept, Move("recommendation", None, first), Move("difficulty", None, quiz))
+    _promote(
+        kept,
+        PlannedPromotion("recommendation", None, first),
+        PlannedPromotion("difficulty", None, quiz),
+    )
     assert kept.agree() == {"recommendation": first, "difficulty": quiz}
     kept.promote(first, second)
     assert kept.agree() == {"recommendation": second, "difficulty": quiz}
@@ -54,7 +58,11 @@ def test_a_champion_that_changed_since_the_decision_refuses_the_promotion(kept):
 def test_a_promotion_of_the_other_model_in_between_is_kept(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     old, new = kept.version("difficulty"), kept.version("difficulty")
-    _promote(kept, Move("recommendation", None, first), Move("difficulty", None, old))
+    _promote(
+        kept,
+        PlannedPromotion("recommendation", None, first),
+        PlannedPromotion("difficulty", None, old),
+    )
     kept.promote(old, new, "difficulty")
     kept.promote(first, second)
     assert kept.agree() == {"recommendation": second, "difficulty": new}
@@ -69,7 +77,11 @@ def test_the_same_champions_make_the_same_bundle(kept):
 
 def test_what_was_promoted_before_versions_kept_bundles_is_taken_from_what_served(kept):
     first, quiz = kept.version("recommendation"), kept.version("difficulty")
-    _promote(kept, Move("recommendation", None, first), Move("difficulty", None, quiz))
+    _promote(
+        kept,
+        PlannedPromotion("recommendation", None, first),
+        PlannedPromotion("difficulty", None, quiz),
+    )
     kept.registry.client.delete_model_version_tag("difficulty", quiz, "bundle")
     second = kept.version("recommendation")
     kept.promote(first, second)
@@ -86,9 +98,12 @@ def test_a_version_without_a_bundle_changes_nothing(kept):
 @pytest.mark.parametrize(
     "moves",
     [
-        [Move("recommendation", None, "999")],
-        [Move("recommendation", "1", "1")],
-        [Move("recommendation", None, "1"), Move("recommendation", None, "2")],
+        [PlannedPromotion("recommendation", None, "999")],
+        [PlannedPromotion("recommendation", "1", "1")],
+        [
+            PlannedPromotion("recommendation", None, "1"),
+            PlannedPromotion("recommendation", None, "2"),
+        ],
         [],
     ],
     ids=["unknown version", "nothing changes", "twice", "nothing"],
@@ -136,14 +151,14 @@ def _cut_off(monkeypatch, target, name, place, before):
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: f"{write[1]}-{write[2]}")
 def test_a_promotion_that_is_cut_off_anywhere_is_mended(kept, monkeypatch, write, before):
     old = {model: kept.version(model) for model in ("recommendation", "difficulty")}
-    _promote(kept, *(Move(model, None, version) for model, version in old.items()))
+    _promote(kept, *(PlannedPromotion(model, None, version) for model, version in old.items()))
     new = {model: kept.version(model) for model in old}
     kept.log.set_fact(TRIAL, {"bundle": kept.log.pointer(), "share": 0.1})
     target = kept.registry.client if write[0] == "client" else write[0]
     with monkeypatch.context() as broken:
         _cut_off(broken, target, write[1], write[2], before)
         with pytest.raises(Killed):
-            _promote(kept, *(Move(model, old[model], new[model]) for model in old))
+            _promote(kept, *(PlannedPromotion(model, old[model], new[model]) for model in old))
     nothing_written = write[1] == "open_lines" and before
     reconcile(kept.log, kept.registry, kept.folder, NOW)
     assert kept.agree() == (old if nothing_written else new)
@@ -173,7 +188,7 @@ def test_of_promotions_at_once_exactly_one_wins(kept, log_url):
 
     def race(version):
         log = open_log(log_url)
-        move = Move("recommendation", first, version)
+        move = PlannedPromotion("recommendation", first, version)
         ready.wait()
         try:
             promote(log, kept.registry, kept.folder, [move], version, NOW)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import delete
 
-from sensei.storage.database import writing
 from sensei.events.log import Log
+from sensei.storage.database import write_transaction
 from sensei.storage.tables import Promotion, ServingState
 from training.release import ledger, promote
 from training.release.reconcile import RESTORED, reconcile
@@ -61,7 +61,7 @@ def test_a_promotion_after_the_backup_that_was_restored_is_followed_and_says_so(
     kept.promote(None, first)
     serving = kept.log.pointer()
     kept.promote(first, second)
-    with writing(kept.log.engine) as connection:  # yesterday's ledger and pointer
+    with write_transaction(kept.log.engine) as connection:  # yesterday's ledger and pointer
         connection.execute(delete(Promotion).where(Promotion.to_version == second))
     kept.log.set_pointer(serving)
     (said,) = reconcile(kept.log, kept.registry, kept.folder, NOW, RESTORED)
@@ -118,7 +118,7 @@ def test_a_champion_deleted_in_mlflow_is_said_and_goes_on_serving(kept):
 def test_a_pointer_that_is_not_what_the_ledger_says_is_set_right(kept, pointer):
     first = kept.version("recommendation")
     kept.promote(None, first)
-    with writing(kept.log.engine) as connection:
+    with write_transaction(kept.log.engine) as connection:
         connection.execute(delete(ServingState))
     if pointer:
         kept.log.set_pointer(pointer)

@@ -8,9 +8,9 @@ import pytest
 from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused, StorageUnavailable
 from training.release import ledger
 from training.release.bundles import bundle_with
-from training.release.ledger import Move
-from training.release.promote import promote
+from training.release.ledger import PlannedPromotion
 from training.release.manual_promotion import promote_version, roll_back
+from training.release.promote import promote
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 
@@ -99,7 +99,10 @@ def test_what_changed_together_goes_back_together_unless_one_is_named(kept):
     old = {model: kept.version(model) for model in ("recommendation", "difficulty")}
     new = {model: kept.version(model) for model in old}
     for day, versions, earlier in ((1, old, {}), (2, new, old)):
-        moves = [Move(model, earlier.get(model), version) for model, version in versions.items()]
+        moves = [
+            PlannedPromotion(model, earlier.get(model), version)
+            for model, version in versions.items()
+        ]
         when = NOW.replace(day=day)
         promote(kept.log, kept.registry, kept.folder, moves, "gate", when)
     _back(kept, "difficulty")

@@ -8,7 +8,7 @@ import pytest
 
 from sensei.contracts import RECOMMENDATION_INPUTS
 from training.code_version import code_version
-from training.tracking.run_logging import Dataset, log_candidates, synthetic_example
+from training.tracking.run_logging import DatasetSummary, log_candidates, synthetic_example
 
 
 def test_a_run_tells_parameters_metrics_of_all_and_what_was_chosen(registry, logged):
@@ -100,16 +100,16 @@ def _frame(learner="ann"):
 
 
 def test_the_digest_of_a_log_depends_on_its_rows_not_their_order():
-    summary = Dataset.of([_frame()], "log")
-    assert summary == Dataset.of([_frame().iloc[[2, 0, 1]]], "log")
-    assert summary.digest != Dataset.of([_frame().assign(topic_id=[1, 2, 3])], "log").digest
-    assert summary.digest != Dataset.of([_frame(), _frame()], "log").digest
+    summary = DatasetSummary.of([_frame()], "log")
+    assert summary == DatasetSummary.of([_frame().iloc[[2, 0, 1]]], "log")
+    assert summary.digest != DatasetSummary.of([_frame().assign(topic_id=[1, 2, 3])], "log").digest
+    assert summary.digest != DatasetSummary.of([_frame(), _frame()], "log").digest
     assert (summary.interactions, summary.learners, summary.topics) == (3, 2, 2)
     assert summary.last.isoformat() == "2024-01-03T00:00:00+00:00"
 
 
 def test_no_learner_is_stored_in_mlflow(registry, contests):
-    summary = Dataset.of([_frame("zz-learner-zz")], "log")
+    summary = DatasetSummary.of([_frame("zz-learner-zz")], "log")
     log_candidates(registry, "private", {}, summary, [contests[1]])
     uri = registry.tracking_uri.removeprefix("sqlite:///")
     with sqlite3.connect(uri) as database:
