@@ -26,7 +26,7 @@ from training import recipes
 from training.data.dataset import Dataset, prepare
 from training.evaluation.protocol import split_events
 from training.fitting.keras_fit import FAST, SKETCH, FitSettings
-from training.recipes import FULL, Given
+from training.recipes import FULL, RecipeContext
 from training.release.export import import_tensorflow
 
 WITHIN = 0.001
@@ -64,7 +64,7 @@ def trace(parts: Dataset, setting: FitSettings, seed: int) -> list[Epoch]:
 
     recipe = next(each for each in recipes.NEXT_TOPIC if each.name == "reference")
     budget = replace(FULL, setting=setting)
-    recipe.make(Given(parts, seed, budget, {}, told))
+    recipe.make(RecipeContext(parts, seed, budget, {}, told))
     return found
 
 

@@ -126,7 +126,7 @@ def epoch(name: str) -> Callable[[Path], dict[str, float]]:
         seen = limited(prepared, BATCHES.get(name))
         recipe = next(each for each in recipes.NEXT_TOPIC if each.name == name)
         budget = replace(recipes.QUICK, epochs=1, setting=replace(keras_fit.FAST, epochs=1))
-        given = recipes.Given(prepared, 0, budget, {})
+        given = recipes.RecipeContext(prepared, 0, budget, {})
         seconds = cpu(lambda: recipe.make(given))
         rows = sum(seen) or len(prepared.training)
         return {"rows": rows, "seconds": seconds, "of": len(prepared.training)}
@@ -148,7 +148,7 @@ def limited(prepared: Dataset, most: int | None) -> list[int]:
         return made
 
     BatchFeed.batches = batches
-    train_loop.Feed = BatchFeed
+    train_loop.BatchFeed = BatchFeed
     return seen
 
 

@@ -57,5 +57,5 @@ def test_a_server_that_does_not_answer_is_not_waited_for_unless_the_address_says
     def limit(url: str) -> object:
         return database.connect(url).url.query["connect_timeout"]
 
-    assert limit("postgresql://host/name") == str(database.CONNECT_SECONDS)
+    assert limit("postgresql://host/name") == database.NETWORK["connect_timeout"]
     assert limit("postgresql://host/name?connect_timeout=60") == "60"

@@ -12,7 +12,14 @@ import pytest
 from sensei.errors import InvalidInput
 from training.candidates import Candidates
 from training.data.dataset import Dataset
-from training.evaluation.protocol import Chosen, Measured, Result, choose, evaluate, measure
+from training.evaluation.protocol import (
+    ChosenCandidates,
+    ModelScores,
+    Result,
+    choose,
+    evaluate,
+    measure,
+)
 from training.evaluation.score_cache import ScoreCache
 from training.evaluation.seed_runs import NextTopicRuns, SuccessRuns
 from training.fitting.keras_fit import FAST
@@ -148,9 +155,9 @@ def test_architecture_is_chosen_by_its_mean_not_by_a_lucky_seed() -> None:
             tuple(RecommendationScores(np.full(4, r), np.full(4, r), new, learner) for r in ranks)
         )
 
-    assert choose(Measured({"lucky": of(1.0, 9.0), "steady": of(2.0, 2.0)}, {})) == Chosen(
-        "steady", None
-    )
+    assert choose(
+        ModelScores({"lucky": of(1.0, 9.0), "steady": of(2.0, 2.0)}, {})
+    ) == ChosenCandidates("steady", None)
 
 
 def test_success_is_chosen_by_the_answers_that_serving_gives() -> None:
@@ -165,7 +172,7 @@ def test_success_is_chosen_by_the_answers_that_serving_gives() -> None:
     ranks = NextTopicRuns(
         (RecommendationScores(np.ones(4), np.ones(4), np.ones(4, bool), learner),)
     )
-    assert choose(Measured({"any": ranks}, success)) == Chosen("any", "by learner")
+    assert choose(ModelScores({"any": ranks}, success)) == ChosenCandidates("any", "by learner")
 
 
 def test_models_are_chosen_by_name_and_what_they_need_is_trained_unseen(

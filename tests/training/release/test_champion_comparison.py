@@ -12,19 +12,23 @@ from sensei.bundle.bundle_format import Bundle, Manifest, ModelEntry
 from training.candidates import Candidates
 from training.data.batching import BatchFeed
 from training.data.dataset import Dataset
-from training.evaluation.protocol import Chosen, Measured, measure
+from training.evaluation.protocol import ChosenCandidates, ModelScores, measure
 from training.evaluation.seed_runs import SuccessRuns
 from training.release.champion_comparison import decide_all
 from training.release.export import export
 
 
 @pytest.fixture(scope="module")
-def tested(candidates: Candidates, prepared: Dataset) -> Measured:
+def tested(candidates: Candidates, prepared: Dataset) -> ModelScores:
     return measure(candidates, prepared, "test")
 
 
 def champion(
-    folder: Path, candidates: Candidates, prepared: Dataset, chosen: Chosen, until: datetime
+    folder: Path,
+    candidates: Candidates,
+    prepared: Dataset,
+    chosen: ChosenCandidates,
+    until: datetime,
 ) -> Bundle:
     assert prepared.attempts is not None
     assert chosen.difficulty is not None
@@ -59,9 +63,9 @@ def champion(
 
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-BEST = Chosen("markov_1", "topic_mean")
-WORST = Chosen("most_popular", "global_mean")
-NETWORKS = Chosen("sequence", "history")
+BEST = ChosenCandidates("markov_1", "topic_mean")
+WORST = ChosenCandidates("most_popular", "global_mean")
+NETWORKS = ChosenCandidates("sequence", "history")
 
 
 def test_without_a_champion_the_best_candidate_is_the_first(prepared, tested):
@@ -102,9 +106,16 @@ def test_what_is_known_only_with_the_item_wins_nothing(tmp_path, candidates, pre
     success = {"clairvoyant": SuccessRuns((clairvoyant,))}
     better = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
     decision = decide_all(
-        better, prepared, Measured(tested.next_topic, success), Chosen(None, "clairvoyant"), 0.0, 0
+        better,
+        prepared,
+        ModelScores(tested.next_topic, success),
+        ChosenCandidates(None, "clairvoyant"),
+        0.0,
+        0,
     )["difficulty"]
-    down = decide_all(better, prepared, tested, Chosen(None, "global_mean"), 0.0, 0)["difficulty"]
+    down = decide_all(better, prepared, tested, ChosenCandidates(None, "global_mean"), 0.0, 0)[
+        "difficulty"
+    ]
     assert not decision.promote
     assert decision.gain == pytest.approx(down.gain)
 

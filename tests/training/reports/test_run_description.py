@@ -1,9 +1,9 @@
 """A version carries what a reviewer needs."""
 
-from training.evaluation.protocol import Chosen, measure
+from training.evaluation.protocol import ChosenCandidates, measure
 from training.reports.run_description import contests, headline
 
-CHOSEN = Chosen("markov_1", "reference")
+CHOSEN = ChosenCandidates("markov_1", "reference")
 
 
 def test_words_name_the_choice_its_figure_and_every_other_model(candidates, prepared):
