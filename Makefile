@@ -13,17 +13,24 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR := false
 export PREFECT_HOME ?= $(abspath $(SENSEI_HOME))/prefect
 export PROJECT_ROOT := $(CURDIR)
+# Without compiled bytecode each start of TensorFlow takes three times as long.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run up test test-all check check-tree structure bench bench-serve server deploy worker mlflow lock clean
 
 run: .venv/ready   ## the main job: log -> models -> report, and what to do next
 	@$(BIN)/sensei run
 
+# One worker per core, up to four; `make test WORKERS=0` runs in one process.
+WORKERS ?= logical
+PYTEST := $(BIN)/pytest -q --numprocesses=$(WORKERS) --maxprocesses=4 \
+  --dist=loadfile --no-loadscope-reorder
+
 test: .venv/ready   ## every test that takes seconds
-	@$(BIN)/pytest -q
+	@$(PYTEST)
 
 test-all: .venv/ready   ## also the slow stories
-	@$(BIN)/pytest -q -m "slow or not slow"
+	@$(PYTEST) -m "slow or not slow"
 
 check: .venv/ready   ## style, types, direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

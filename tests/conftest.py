@@ -1,5 +1,6 @@
 """Fixtures that every room may use: a log on each backend, a planted bundle, the real server."""
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -30,6 +31,22 @@ def pytest_configure() -> None:
     """A runner in the background ignores Ctrl-C, and so would every process that tests start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder that all workers of one test run see."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Hold a lock on a folder; True while it is empty: this worker must fill it."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder.mkdir(exist_ok=True)
+        yield not any(folder.iterdir())
 
 
 def _postgres_binaries() -> Path | None:
@@ -68,24 +85,45 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite database, to be copied: migrations run once per session."""
+    file = tmp_path_factory.mktemp("migrated") / "log.db"
+    database.upgrade(f"sqlite:///{file}")
+    return file
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """A migrated SQLite database."""
-    url = f"sqlite:///{tmp_path / 'log.db'}"
-    database.upgrade(url)
+def sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
+    """A migrated, empty SQLite database."""
+    return f"sqlite:///{shutil.copy(migrated_file, tmp_path)}"
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres_url(postgres_url: str) -> str:
+    """A migrated, empty PostgreSQL database, the template of the one that a test writes."""
+    _as_administrator(postgres_url, "CREATE DATABASE migrated")
+    database.upgrade(url := postgres_url.replace("/postgres?", "/migrated?"))
     return url
 
 
-@pytest.fixture
-def empty_postgres_url(postgres_url: str) -> str:
-    """The session's PostgreSQL, emptied and migrated."""
-    engine = database.connect(postgres_url)
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+def _as_administrator(url: str, *statements: str) -> None:
+    engine = database.connect(url).execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
     engine.dispose()
-    database.upgrade(postgres_url)
-    return postgres_url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_url: str, migrated_postgres_url: str) -> str:
+    """A migrated, empty PostgreSQL database; the one of the test before is dropped."""
+    _as_administrator(
+        postgres_url,
+        "DROP DATABASE IF EXISTS log WITH (FORCE)",
+        "CREATE DATABASE log TEMPLATE migrated",
+    )
+    return migrated_postgres_url.replace("/migrated?", "/log?")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -109,13 +147,19 @@ PLANTED_TOPICS = (11, 12, 13, 14)
 
 
 @pytest.fixture(scope="session")
-def planted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def planted_bundle(shared_folder: Path) -> Path:
     """A bundle whose answers are known: after topic 11 comes 12, ..., after 14 comes 11.
 
     Success at easy, medium and hard is sigmoid(proficiency + 2), sigmoid(proficiency + 1) and
     sigmoid(proficiency - 1). Topic 13 is the most popular, then 12, 11, 14; all are passed as
     often as failed.
     """
+    folder = shared_folder / "planted"
+    with made_once(folder) as is_first:
+        return _plant(folder) if is_first else next(folder.iterdir())
+
+
+def _plant(folder: Path) -> Path:
     from features.corpus.statistics import Statistics
     from features.history import FOLD_VERSION
     from sensei.bundle import bundle_format as bundle
@@ -157,7 +201,6 @@ def planted_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = bundle.Manifest(
         fold_version=FOLD_VERSION, models=entries, created_at=datetime(2026, 1, 1, tzinfo=UTC)
     )
-    folder = tmp_path_factory.mktemp("bundles")
     return bundle.write(folder, manifest, models, dict.fromkeys(models, statistics))
 
 

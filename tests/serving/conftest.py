@@ -9,17 +9,14 @@ from typing import Any
 import pytest
 
 from sensei.events.log import Log, open_log
-from sensei.storage.database import upgrade
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 Quiz = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path / 'sensei.db'}"
-    upgrade(url)
-    return url
+def url(tmp_path: Path, migrated_file: Path) -> str:
+    return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'sensei.db')}"
 
 
 @pytest.fixture
