@@ -297,6 +297,10 @@ class Log:
         """The same of several; those never seen are left out."""
         return self._revisions.of(user_ids)
 
+    def revisions_without_waiting(self) -> "revisions.Revisions | None":
+        """Open a reader of revisions for an event loop; see `Revisions.without_waiting`."""
+        return self._revisions.without_waiting()
+
     def log_revision(self) -> int:
         """A number that grows with every write to any learner's interactions."""
         present, gone = (

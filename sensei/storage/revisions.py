@@ -35,14 +35,38 @@ class Revisions:
         Raises:
             StorageUnavailable: the database cannot be read.
         """
-        kept = self._connection is not None
+        was_open = self._connection is not None
         try:
             return self._read(user_ids)
         except StorageUnavailable:
             self.close()
-            if not kept:
+            if not was_open:
                 raise
-        return self._read(user_ids)  # what was kept may have been cut since
+        return self._read(user_ids)  # the open connection may have been cut
+
+    def of_now(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """Do the same as `of` over the open connection, without a second attempt.
+
+        Raises:
+            StorageUnavailable: the database cannot be read now.
+        """
+        return self._read(user_ids)
+
+    def without_waiting(self) -> "Revisions | None":
+        """Open a reader of its own that fails at once while SQLite is locked; None on PostgreSQL.
+
+        Such a read takes some microseconds, so an event loop may do it.
+
+        Raises:
+            StorageUnavailable: the database cannot be read.
+        """
+        if not self._sqlite:
+            return None
+        reader = Revisions(self._engine)
+        reader.of([""])
+        with database.storage_errors(self._engine):
+            reader._execute("PRAGMA busy_timeout = 0")
+        return reader
 
     def close(self) -> None:
         """Give the connection back."""

@@ -94,6 +94,7 @@ class LearnerCache:
 
     def close(self) -> None:
         """Let the threads that read end."""
+        self._gathering.close()
         self._lookups.close()
         self._reads.close()
 

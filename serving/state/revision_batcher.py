@@ -1,14 +1,17 @@
 """Batch the revision lookups of concurrent requests into one read at a time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sensei.errors import StorageUnavailable
 from serving.state.log_reads import Reads
 
 if TYPE_CHECKING:
     from sensei.events.log import Log
+    from sensei.storage.revisions import Revisions
 
 SECONDS = 0.1
 """Deadline of a read: one primary key lookup."""
@@ -17,14 +20,20 @@ SECONDS = 0.1
 class RevisionBatcher:
     """Reads revisions of learners: requests that come during a read share the next one.
 
+    SQLite is read in the event loop, in one statement per tick that never waits for a lock: the
+    way through a thread would cost several times as much. If the file is locked, and for
+    PostgreSQL, a thread reads, with a deadline.
+
     Args:
-        reads: where the log is read.
+        reads: threads that read the log.
     """
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
-        self._waiting: list[tuple[str, asyncio.Future[int | None]]] = []
+        self._waiting: list[_Waiting] = []
         self._answering: asyncio.Task[None] | None = None
+        self._direct: Revisions | None = None
+        self._has_direct = True
 
     def revision(self, user_id: str) -> asyncio.Future[int | None]:
         """Number of writes that touched a learner, as of after the call; None: never seen.
@@ -33,10 +42,33 @@ class RevisionBatcher:
         """
         loop = asyncio.get_running_loop()
         revision: asyncio.Future[int | None] = loop.create_future()
+        if not self._waiting and self._answering is None:
+            loop.call_soon(self._begin)
         self._waiting.append((user_id, revision))
-        if self._answering is None:
-            self._answering = loop.create_task(self._answer_all())
         return revision
+
+    def close(self) -> None:
+        """Close the connection of the event loop."""
+        self._drop_direct()
+
+    def _begin(self) -> None:
+        """Answer all requests of this tick directly, or start a thread's read."""
+        if self._direct is not None and not self._reads.is_down:
+            try:
+                revisions = self._direct.of_now([user_id for user_id, _ in self._waiting])
+            except StorageUnavailable:
+                self._drop_direct()
+            else:
+                waiting, self._waiting = self._waiting, []
+                return _settle(waiting, revisions)
+        self._answering = asyncio.create_task(self._answer_all())
+        return None
+
+    def _drop_direct(self) -> None:
+        reader, self._direct = self._direct, None
+        if reader is not None:
+            with suppress(StorageUnavailable):
+                reader.close()
 
     async def _answer_all(self) -> None:
         try:
@@ -46,7 +78,7 @@ class RevisionBatcher:
         finally:
             self._answering = None
 
-    async def _answer(self, waiting: list[tuple[str, asyncio.Future[int | None]]]) -> None:
+    async def _answer(self, waiting: "list[_Waiting]") -> None:
         read = partial(_read, user_ids=[user_id for user_id, _ in waiting])
         try:
             revisions = await self._reads.ask(read, SECONDS)
@@ -56,10 +88,25 @@ class RevisionBatcher:
                     revision.set_exception(error)
                     revision.exception()  # seen: its caller may have gone away
             return
-        for user_id, revision in waiting:
-            if not revision.done():  # its caller went away
-                revision.set_result(revisions.get(user_id))
+        _settle(waiting, revisions)
+        if self._direct is None and self._has_direct:
+            with suppress(StorageUnavailable):
+                self._direct = await self._reads.run(_open_direct, SECONDS)
+                self._has_direct = self._direct is not None
+
+
+_Waiting = tuple[str, "asyncio.Future[int | None]"]
+
+
+def _settle(waiting: "list[_Waiting]", revisions: Mapping[str, int]) -> None:
+    for user_id, revision in waiting:
+        if not revision.done():  # its caller went away
+            revision.set_result(revisions.get(user_id))
 
 
 def _read(log: "Log", user_ids: Sequence[str]) -> dict[str, int]:
     return log.revisions(user_ids)
+
+
+def _open_direct(log: "Log") -> "Revisions | None":
+    return log.revisions_without_waiting()
