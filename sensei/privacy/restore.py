@@ -52,7 +52,7 @@ See `sensei.storage.locks`.
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore did.
+    """Outcome of a restore.
 
     Attributes:
         before: content that was replaced; None if there was none, or it could not be read.
