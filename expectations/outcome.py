@@ -169,5 +169,5 @@ def _words(value: Any) -> str:
 
 
 def _advice(rule: Rule, value: Any) -> str:
-    """Return the fraction to send instead of a percentage; empty if the rule advises itself."""
+    """Return advice to send a fraction instead of a percentage; empty for other values."""
     return f"send {value / 100:g}" if rule["meta"].get("percent") and 1 < value <= 100 else ""

@@ -105,7 +105,7 @@ def validate_features(
 
     Args:
         matrices: `recommendation` (n, 20) and/or `difficulty` (m, 4), float, as in the contract.
-        as_of: moment the log was read for.
+        as_of: moment up to which the log was read.
         docs_folder: folder of the HTML pages.
         kept: number of pages to keep there.
         rows: number of rows that `matrices` summarises by their extremes; by default its own

@@ -78,7 +78,7 @@ class Curriculum(BaseModel):
 
     @property
     def resources(self) -> tuple[tuple[int, Resource], ...]:
-        """All resources as (topic_id, resource)."""
+        """Pairs (topic_id, resource) of all resources."""
         return tuple((topic.topic_id, one) for topic in self.topics for one in topic.resources)
 
     @property

@@ -108,9 +108,10 @@ def _auc_of_groups(success: NDArray[np.bool_], group: NDArray[np.intp], w: Float
 def calibration_error(
     label: Ints, probability: NDArray[np.floating], bins: int = CALIBRATION_BINS
 ) -> float:
-    """Return the expected calibration error: mean |mean probability - success rate|, by rows.
+    """Return the expected calibration error: |mean probability - success rate|, mean over bins.
 
-    Bins hold equal counts. Equal probabilities stay in one bin, so the order of rows has no effect.
+    Bins hold equal counts and are weighted by their rows. Equal probabilities stay in one bin, so
+    the order of rows has no effect.
     Source: Naeini et al. 2015 (AAAI); equal-count bins as in Nguyen & O'Connor 2015.
 
     Returns:

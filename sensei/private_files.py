@@ -54,8 +54,7 @@ def make_private(root: Path) -> int:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Yield a folder and everything below it, top down; files that vanish meanwhile are left out.
-    """
+    """Yield a folder and everything below it, top down; vanished files are left out."""
     if root.exists():
         yield root
     for folder, folders, files in os.walk(root):

@@ -66,9 +66,9 @@ _NAMES = ", ".join(EventRow._fields)
 def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) -> list[PendingRow]:
     """Check events that were sent together.
 
-    An event without a time gets `now`. An event without an id gets an id derived from its content,
-    as
-    in a file, so it may be sent again. An event with neither always counts as a new event.
+    An event without a time gets `now`. An event without an id gets an id derived from its
+    content, as in a file, so it may be sent again. An event with neither always counts as a new
+    event.
 
     Raises:
         InvalidBatch: at least one event breaks a rule; all such events are listed.

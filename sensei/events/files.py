@@ -252,8 +252,7 @@ def _column(values: list[Any], name: str) -> pa.Array:
     """Return values of one type unchanged; mixed values and objects as JSON text.
 
     Values nested too deep are cut off, and still break the rule. Arrow and the JSON writer would
-    fail
-    on them, but only that row must be refused.
+    fail on them, but only that row must be refused.
     """
     values = [rules.cut_off(v) if isinstance(v, dict | list) else v for v in values]
     if name != "metadata":

@@ -77,7 +77,7 @@ _EVENTS = (
 )
 
 _HALF = 2**53
-"""Scale of the two integers below it that hold a score in SQLite's JSON.
+"""Bound of the two integers that hold a score in SQLite's JSON.
 
 They hold a score in [0, 1] exactly, or to 2**-106 if it is below 2**-54.
 """

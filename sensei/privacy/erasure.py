@@ -245,8 +245,7 @@ def _scrub(engine: Engine, user_ids: Collection[str]) -> None:
     """Remove the names from the bytes of SQLite's files after their rows were deleted.
 
     Deleted content is overwritten (`secure_delete`), but the journal holds the old pages until it
-    is
-    emptied. An older file may also hold rows that were deleted without overwriting.
+    is emptied. An older file may also hold rows that were deleted without overwriting.
     """
     _empty_journal(engine)
     # as text, and as JSON columns escape it

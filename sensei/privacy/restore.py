@@ -211,8 +211,7 @@ def _only_user(file: Path) -> Iterator[None]:
     """Hold an exclusive lock on a database file; a damaged file cannot be locked.
 
     A process with a WAL-mode database holds a shared lock while the database is open. Leaving WAL
-    mode
-    requires the exclusive lock.
+    mode requires the exclusive lock.
 
     Raises:
         StorageUnavailable: another process has the file open; nothing was changed.

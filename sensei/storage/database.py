@@ -76,8 +76,7 @@ class Answering(psycopg.Connection[Any]):
     """Connection with its own deadline for a silent server: stopped, or cut off.
 
     The server's own limits (`statement_timeout`, `lock_timeout`) cannot help in that case. TCP
-    limits
-    do not help either, because the server's machine still acknowledges what it receives.
+    limits do not help either, because the server's machine still acknowledges what it receives.
     """
 
     answer_seconds: float | None = None
@@ -278,9 +277,8 @@ def write_queue(engine: Engine) -> Iterator[None]:
     """Queue for SQLite's lock, among processes that write little and often.
 
     SQLite itself lets waiting writers try again after pauses of up to 100 ms. A writer that returns
-    at
-    once overtakes all sleeping ones. Here the system wakes the waiting process, and a process that
-    dies leaves the queue.
+    at once overtakes all sleeping ones. Here the system wakes the waiting process, and a process
+    that dies leaves the queue.
 
     Raises:
         StorageUnavailable: the folder of the database cannot be written.

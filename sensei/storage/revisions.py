@@ -80,8 +80,7 @@ def raise_all(connection: Connection) -> None:
     """Raise all revisions above any that was ever seen, after older content was restored.
 
     Everything cached by a revision, of a learner or of the whole log, becomes invalid. The step is
-    the
-    number of seconds since 2020, as no learner has had a write per second.
+    the number of seconds since 2020, as no learner has had a write per second.
     """
     step = int(time.time()) - _SINCE
     connection.execute(update(LearnerRow).values(revision=LearnerRow.revision + step))
