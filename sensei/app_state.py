@@ -6,7 +6,7 @@ DEMO = "demo"
 TRIAL = "trial"
 """Fact name of the A/B test.
 
-Its value has at least `{"bundle": digest, "share": in (0, 1]}`; it is null or absent without a test.
+Its value has at least `{"bundle": digest, "share": in (0, 1]}`; null or absent without a test.
 """
 
 MONITORED = "monitored"
