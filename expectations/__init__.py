@@ -1,1 +1,1 @@
-"""What a row must be: suites, checkpoint, quarantine."""
+"""Data validation: expectation suites, their checkpoint and the outcome per row."""

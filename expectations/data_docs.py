@@ -1,7 +1,8 @@
-"""Data Docs: Great Expectations' validation page, offline and without learners.
+"""Data Docs: Great Expectations' validation page, offline and without learners' data.
 
-Its own site loads stylesheets and scripts from elsewhere and shows unexpected values. Here its
-renderer fills a page of ours, which holds all it needs, from results that hold counts only.
+Great Expectations' own site loads stylesheets and scripts from other hosts and shows unexpected
+values. Here its renderer fills our template. The page is self-contained and its results hold
+counts only.
 """
 
 from collections.abc import Sequence
@@ -22,18 +23,18 @@ COUNTS = frozenset(
         "unexpected_percent_total",
     }
 )
-"""All that a page keeps of a result: no values, no rows."""
+"""Result fields that a page keeps: counts and shares only, no values and no rows."""
 
 
 @dataclass(frozen=True)
 class DataDocsPage:
-    """Where the outcome of one validation is written, good or bad.
+    """Target file of one validation's report, passed or failed.
 
     Attributes:
-        name: the suite's name; the page is `NAME-<as_of>.html`.
+        name: the suite's name; the page is `NAME-<time of writing>.html`.
         as_of: moment up to which the log was read.
-        folder: where pages lie; made where absent.
-        kept: pages of this suite that remain, the new one included.
+        folder: folder of the pages; created if it is absent.
+        kept: number of pages of this suite to keep, the new one included.
     """
 
     name: str
@@ -45,8 +46,9 @@ class DataDocsPage:
         """Write the page and remove the oldest pages of its suite.
 
         Args:
-            results: validation results of Great Expectations; their details are removed from them.
-            notes: warnings and counts in words, shown first; they must name no learner.
+            results: validation results of Great Expectations; everything but counts is removed from
+                them.
+            notes: warnings and counts as sentences, shown first; they must name no learner.
 
         Returns:
             The page's path.
@@ -100,7 +102,7 @@ def _keep_counts(result: Any) -> None:
     """Remove values, rows and tracebacks from a result in place."""
     kept = {k: v for k, v in (result.result or {}).items() if k in COUNTS}
     if result.success and not kept and "column_values" in result.expectation_config.type:
-        kept = {"unexpected_count": 0, "unexpected_percent": 0.0}  # a bare verdict says as much
+        kept = {"unexpected_count": 0, "unexpected_percent": 0.0}  # no details: zero failures
     result.result = kept
     result.exception_info = {
         "raised_exception": False,

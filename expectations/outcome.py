@@ -1,4 +1,4 @@
-"""What becomes of bad rows: a reason in words for each, and the refusal when there are too many."""
+"""Outcome of validation: a reason per bad row, and the refusal if the bad share is too large."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from expectations.suites import Rule, describe, sentence
 from sensei.errors import DataRefused
 
 EXAMPLES = 3
-"""Reasons that an error quotes."""
+"""Maximum number of example reasons in an error."""
 
 
 @dataclass(frozen=True)
 class RunBaseline:
-    """What one run saw of the log; the next run's volume and freshness are held against it.
+    """Facts about the log in one run; the next run compares its volume and freshness with them.
 
     Attributes:
         rows: rows read, bad ones included.
-        newest: time of the newest good event; None without one.
+        newest: time of the newest good event; None if there is none.
     """
 
     rows: int
@@ -34,7 +34,7 @@ class RunBaseline:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunBaseline":
-        """Read what `to_json` gave."""
+        """Rebuild the facts from the value that `to_json` returned."""
         newest = value["newest"]
         return cls(int(value["rows"]), datetime.fromisoformat(newest) if newest else None)
 
@@ -44,12 +44,12 @@ class ValidationOutcome:
     """The outcome of validating interactions.
 
     Attributes:
-        good: rows that met every row rule, in the input's order; the input itself when all did.
+        good: rows that met every row rule, in the input's order; the input itself if all rows did.
         bad: one line per bad row: `row` (position in the input), `interaction_id` (the log's key,
-            <NA> where unknown), `column`, `reason`, `expectation`.
+            <NA> if unknown), `column`, `reason`, `expectation`.
         warnings: sentences about the log as a whole; none stops a run.
-        docs: the HTML page.
-        statistics: what the next run compares itself with.
+        docs: path of the HTML page.
+        statistics: facts that the next run compares its own with.
     """
 
     good: pd.DataFrame
@@ -65,15 +65,15 @@ class ValidationOutcome:
 
 
 def reasons(rule: Rule, values: "pd.Series[Any]", parameters: dict[str, Any]) -> np.ndarray:
-    """Say for each value why it was refused.
+    """Return the reason of refusal for each value.
 
     Args:
         rule: the rule that the values fail.
         values: the failing values, (n,).
-        parameters: the run's values for `$PARAMETER`.
+        parameters: the run's values of the `$PARAMETER`s.
 
     Returns:
-        (n,) sentences as objects; each distinct value is put in words once.
+        (n,) sentences as objects; each distinct value is formatted once.
     """
     if "got" in rule["meta"]:
         return np.full(len(values), sentence(rule, rule["meta"]["got"], parameters), dtype=object)
@@ -85,12 +85,12 @@ def reasons(rule: Rule, values: "pd.Series[Any]", parameters: dict[str, Any]) ->
 def bad_rows(
     frame: pd.DataFrame, failures: list[tuple[Rule, np.ndarray]], parameters: dict[str, Any]
 ) -> pd.DataFrame:
-    """Gather failing rows, each once, with the first reason in the suite's order.
+    """Collect the failing rows, each once, with the first reason in the suite's order.
 
     Args:
         frame: the interactions.
-        failures: a rule and the positions of the rows that fail it.
-        parameters: the run's values for `$PARAMETER`.
+        failures: pairs of a rule and the positions of the rows that fail it.
+        parameters: the run's values of the `$PARAMETER`s.
 
     Returns:
         `ValidationOutcome.bad`, ordered by row.
@@ -126,7 +126,7 @@ def by_expectation(bad: pd.DataFrame) -> Iterator[tuple[str, dict[int, str]]]:
         bad: `ValidationOutcome.bad`.
 
     Yields:
-        An expectation, and the reason by the log's key; rows without a key are left out.
+        Pairs of an expectation and its reasons by the log's key; rows without a key are left out.
     """
     known = bad[bad["interaction_id"].notna()]
     for expectation, rows in known.groupby("expectation", sort=False):
@@ -142,7 +142,8 @@ def refuse(validated: ValidationOutcome, max_share: float) -> None:
         max_share: largest share that is quarantined without stopping the run, in [0, 1].
 
     Raises:
-        DataRefused: naming the commonest expectation, the share, three examples and the next step.
+        DataRefused: the share is larger; the message names the most frequent expectation, the
+            share, up to three examples and the next step.
     """
     share = validated.bad_share
     if share <= max_share:
@@ -159,7 +160,7 @@ def refuse(validated: ValidationOutcome, max_share: float) -> None:
 
 
 def _words(value: Any) -> str:
-    """Show a value as a person would write it."""
+    """Return a value formatted for a reader."""
     if pd.isna(value):
         return "nothing"
     if isinstance(value, pd.Timestamp):
@@ -168,5 +169,5 @@ def _words(value: Any) -> str:
 
 
 def _advice(rule: Rule, value: Any) -> str:
-    """Turn a percentage into the fraction to send; empty where the rule's own words do."""
+    """Return advice to send a fraction instead of a percentage; empty for other values."""
     return f"send {value / 100:g}" if rule["meta"].get("percent") and 1 < value <= 100 else ""

@@ -1,11 +1,11 @@
-"""The expectation suites as files: Great Expectations' own JSON, with words for a person beside it.
+"""The expectation suites as files: Great Expectations' JSON with the wording of failures.
 
-Each expectation's `meta` says what role it plays and how its failure reads:
+Each expectation's `meta` holds its role and the wording of its failure:
 
-- `role`: `column` (a broken one stops a run at once), `row` (a failing row is quarantined),
+- `role`: `column` (a failure stops a run at once), `row` (a failing row is quarantined),
   `run` and `topics` (warnings about the log as a whole), `input` (model inputs);
-- `field`, `expected`, `got` (instead of the value, where that must not be shown), `next`: the
-  parts of the sentence `field: expected X, got Y; do Z`.
+- `field`, `expected`, `got` (replaces a value that must not be shown), `next`: the parts of the
+  sentence `field: expected X, got Y; do Z`.
 """
 
 import json
@@ -31,7 +31,7 @@ def load(name: str) -> Suite:
         name: `interactions` or `features`.
 
     Returns:
-        Its rules, in the order of the file.
+        The suite's rules, in the order of the file.
     """
     return Suite(json.loads((FOLDER / f"{name}.json").read_text("utf-8"))["expectations"])
 
@@ -42,19 +42,19 @@ def with_roles(suite: Suite, roles: Collection[str]) -> Suite:
 
 
 def describe(rule: Rule) -> str:
-    """Name a rule as a person looks it up in the suite: type and column."""
+    """Return a rule's name for looking it up in the suite: type and column."""
     column = rule["kwargs"].get("column")
     return f"{rule['type']}({column})" if column else str(rule["type"])
 
 
 def sentence(rule: Rule, got: str, parameters: dict[str, Any], advice: str = "") -> str:
-    """Say in one sentence what was expected, what came, and what to do next.
+    """Return one sentence: the expected value, the value received and the next step.
 
     Args:
         rule: the rule that failed.
-        got: what came, in words.
+        got: the value received, in words.
         parameters: the run's values for `$PARAMETER` in the rule's kwargs and words.
-        advice: what to do next, where the value allows something better than the rule's own.
+        advice: the next step, if the value allows a better one than the rule's own.
     """
     meta = rule["meta"]
     expected = meta["expected"].format(**parameters)
@@ -64,13 +64,14 @@ def sentence(rule: Rule, got: str, parameters: dict[str, Any], advice: str = "")
 def run(
     rules: Suite, frame: pd.DataFrame, parameters: dict[str, Any], detail: str = "BOOLEAN_ONLY"
 ) -> list[Any]:
-    """Run rules as one suite of Great Expectations, quietly and in memory.
+    """Run rules as one suite of Great Expectations, silently and in memory.
 
     Args:
         rules: expectations, each (type, column) at most once.
-        frame: what they are about.
-        parameters: values for their `$PARAMETER`s.
-        detail: result format; `BOOLEAN_ONLY` looks for no rows and costs a third of `COMPLETE`.
+        frame: the data to validate.
+        parameters: values of the rules' `$PARAMETER`s.
+        detail: result format; `BOOLEAN_ONLY` searches for no rows and takes a third of the time of
+            `COMPLETE`.
 
     Returns:
         One validation result per rule, in order.
@@ -85,7 +86,7 @@ def run(
         ProgressBarsConfig,
     )
 
-    # Without a configuration each context leaves a temporary folder behind for a site of its own.
+    # Without this configuration each context leaves a temporary folder for its own site.
     in_memory = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
     quiet = DataContextConfig(
         store_backend_defaults=in_memory,
@@ -105,7 +106,7 @@ def run(
 
 
 def raised(result: Any) -> bool:
-    """Whether an expectation could not be computed, rather than failed."""
+    """Tell if an expectation raised an error instead of failing."""
     info = result.exception_info or {}
     nested = [value for value in info.values() if isinstance(value, dict)]
     return any(i.get("raised_exception") for i in (info, *nested))

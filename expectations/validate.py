@@ -1,7 +1,7 @@
-"""Validation of a frame of interactions and of model inputs against the suites.
+"""Validation of interactions and of model inputs against the expectation suites.
 
-The whole suite runs once for its verdicts alone; rows are looked for only where an expectation
-failed. Data Docs get counts, the quarantine gets rows.
+The whole suite runs once for its verdicts only. Failing rows are searched only for the
+expectations that failed. Data Docs receive counts; the quarantine receives rows.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ from sensei.contracts import (
 from sensei.errors import DataRefused
 
 COLLAPSED_VOLUME = 0.5
-"""A log with fewer rows than this share of the previous run's is warned about."""
+"""Share of the previous run's rows below which the log's volume causes a warning."""
 
 _HEAD = 1_000  # rows that show a column's type
 _NO_CATALOGUE = "topic_id: no catalogue is loaded; load one with `sensei curriculum load FILE`"
@@ -48,21 +48,21 @@ def validate_interactions(
     docs_folder: Path,
     kept: int = 20,
 ) -> ValidationOutcome:
-    """Hold a frame of interactions against the suite `interactions`.
+    """Validate a frame of interactions against the suite `interactions`.
 
     Args:
         frame: interactions read up to `as_of`, in any order; never changed.
-        known_topics: ids of the catalogue; none or None means there is no catalogue.
-        previous: what the previous run saw; None for the first.
-        as_of: moment the log was read for; events over 5 minutes later are bad.
-        docs_folder: where the HTML page goes.
-        kept: pages that remain there.
+        known_topics: topic ids of the catalogue; None or empty if no catalogue is loaded.
+        previous: facts of the previous run; None for the first run.
+        as_of: moment up to which the log was read; events more than 5 minutes later are bad.
+        docs_folder: folder of the HTML pages.
+        kept: number of pages to keep there.
 
     Returns:
         Good rows, bad rows with reasons, warnings, the page and the facts for the next run.
 
     Raises:
-        DataRefused: a column is missing, of a wrong type, or empty although required.
+        DataRefused: a column is missing, has a wrong type, or is required and empty.
     """
     parameters = _parameters(known_topics, previous, as_of)
     suite = load("interactions")
@@ -98,24 +98,26 @@ def validate_features(
     kept: int = 20,
     rows: int | None = None,
 ) -> Path:
-    """Hold model inputs against the suite `features`: every value a number within its range.
+    """Validate model inputs against the suite `features`: every value a number within its range.
 
-    All rows are reduced to each input's lowest and highest value first (NaN wins), so the suite
-    reads two rows, however many there are.
+    All rows are first reduced to each input's lowest and highest value (NaN wins). The suite
+    therefore reads two rows, however many rows there are.
 
     Args:
         matrices: `recommendation` (n, 20) and/or `difficulty` (m, 4), float, as in the contract.
-        as_of: moment the log was read for.
-        docs_folder: where the HTML page goes.
-        kept: pages that remain there.
-        rows: how many rows these are the extremes of; by default they are all.
+        as_of: moment up to which the log was read.
+        docs_folder: folder of the HTML pages.
+        kept: number of pages to keep there.
+        rows: number of rows that `matrices` summarises by their extremes; by default its own
+            length.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
-        DataRefused: an input is no number or out of range; with share and examples. A feature is
-            computed by this software, so it is a fault to mend and no row to quarantine.
+        DataRefused: an input is not a number or out of range; the message has the share and
+            examples. This software computes the inputs, so the cause is a defect to fix, not a row
+            to quarantine.
     """
     names = {"recommendation": RECOMMENDATION_INPUTS, "difficulty": DIFFICULTY_INPUTS}
     columns = {
@@ -124,7 +126,7 @@ def validate_features(
         for i, given in enumerate(names[model])
         if len(matrix)
     }
-    # float64: the suite's ranges are compared element by element, in Python, for float32.
+    # float64: for float32, Great Expectations compares the ranges element by element in Python.
     extremes = pd.DataFrame({name: [x.min(), x.max()] for name, x in columns.items()}, dtype=float)
     rules = Suite([r for r in load("features") if r["kwargs"]["column"] in columns])
     results = run(rules, extremes, {})
@@ -145,7 +147,7 @@ def validate_features(
 def _parameters(
     known_topics: Collection[int] | None, previous: RunBaseline | None, as_of: datetime
 ) -> dict[str, Any]:
-    """Give the suite's `$PARAMETER`s their values for this run."""
+    """Return this run's values of the suite's `$PARAMETER`s."""
     latest = as_of.astimezone(UTC) + timedelta(minutes=MAX_FUTURE_MINUTES)
     newest = previous.newest if previous else None
     return {
@@ -157,11 +159,11 @@ def _parameters(
 
 
 def _view(frame: pd.DataFrame) -> pd.DataFrame:
-    """Show the suite what it needs, cheaply: no copy, and one hash in place of two id columns.
+    """Return the columns the suite needs, uncopied, with one hash in place of two id columns.
 
-    Great Expectations hashes every frame it is given; text costs most of that. `user_id+event_id`
-    is a 64-bit hash of the pair, null where either is: two events in 1 M collide by chance with
-    p = 3e-8, and what looks repeated is compared in full afterwards.
+    Great Expectations hashes every frame it receives, and text takes most of that time.
+    `user_id+event_id` is a 64-bit hash of the pair, null if either is null. Among 1 M events, two
+    collide by chance with p = 3e-8. Apparent duplicates are compared in full afterwards.
     """
     columns = {name: frame[name].array for name in _VIEW}
     view = pd.DataFrame(columns, index=pd.RangeIndex(len(frame)), copy=False)
@@ -196,7 +198,7 @@ def _refuse_broken(
 def _refuse_empty(
     rules: Suite, results: Sequence[Any], page: DataDocsPage, shown: Sequence[Any]
 ) -> None:
-    """Raise DataRefused where a required column holds nothing, or a rule could not be applied."""
+    """Raise DataRefused if a required column is empty or a rule could not be applied."""
     for rule, result in zip(rules, results, strict=True):
         found = result.result or {}
         rows = found.get("element_count", 0)
@@ -208,7 +210,7 @@ def _refuse_empty(
 
 
 def _judge(rules: Suite, view: pd.DataFrame, parameters: dict[str, Any]) -> list[Any]:
-    """Run rules for their verdicts, then only those that failed again for their details."""
+    """Run rules for their verdicts, then run the failed ones again for their details."""
     results = run(rules, view, parameters)
     failed = [i for i, result in enumerate(results) if not result.success]
     details = run(Suite([rules[i] for i in failed]), view, parameters, "COMPLETE")
@@ -220,7 +222,7 @@ def _judge(rules: Suite, view: pd.DataFrame, parameters: dict[str, Any]) -> list
 def _failures(
     frame: pd.DataFrame, rules: Suite, results: Sequence[Any]
 ) -> list[tuple[Rule, np.ndarray]]:
-    """Find the positions of the rows that fail each row rule."""
+    """Return each failed row rule with the positions of its failing rows."""
     failures = []
     for rule, result in zip(rules, results, strict=True):
         if result.success:
@@ -228,13 +230,13 @@ def _failures(
         rows = np.sort(np.array(result.result["unexpected_index_list"], dtype=np.int64))
         if rule["type"].endswith("be_unique"):
             pairs = frame[["user_id", "event_id"]].iloc[rows]
-            rows = rows[pairs.duplicated().to_numpy()]  # the first of equals is kept
+            rows = rows[pairs.duplicated().to_numpy()]  # the first of equal events is kept
         failures.append((rule, rows))
     return failures
 
 
 def _warnings(rules: Suite, results: Sequence[Any], parameters: dict[str, Any]) -> list[str]:
-    """Put failed expectations about the log as a whole in words."""
+    """Return failed expectations about the log as a whole as sentences."""
     said = []
     for rule, result in zip(rules, results, strict=True):
         if result.success:
@@ -250,7 +252,7 @@ def _warnings(rules: Suite, results: Sequence[Any], parameters: dict[str, Any]) 
 
 
 def _good(frame: pd.DataFrame, bad: np.ndarray) -> pd.DataFrame:
-    """Leave the bad rows out, and kinds and levels that only they had."""
+    """Return the frame without bad rows, with the contract's categories only."""
     if not len(bad):
         return frame
     keep = np.ones(len(frame), dtype=bool)
@@ -262,7 +264,7 @@ def _good(frame: pd.DataFrame, bad: np.ndarray) -> pd.DataFrame:
 
 
 def _broken_input(rule: Rule, values: np.ndarray) -> str:
-    """Say which share of an input's values breaks a rule, with examples."""
+    """Return a sentence with examples and the share of an input's values that break a rule."""
     low, high = rule["kwargs"].get("min_value"), rule["kwargs"].get("max_value")
     wrong = np.isnan(values) if low is None else (values < low) | (values > high)
     some = ", ".join(f"{value:g}" for value in values[wrong][:EXAMPLES])

@@ -1,1 +1,1 @@
-"""The ground all rooms share: settings, contracts, the log, the bundle."""
+"""Shared foundation of all packages: settings, contracts, the log, the bundle."""

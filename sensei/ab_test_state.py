@@ -1,7 +1,7 @@
-"""The live trial: a challenger that answers a share of the learners until somebody decides.
+"""State of the A/B test: a challenger serves a share of the learners until a person decides.
 
-It is a fact of the log, which every worker of the service reads each second. The monitor
-compares the arms; nothing is promoted by a trial alone.
+The state is a fact in the database, which every worker of the service reads each second. The
+monitor compares the arms; the A/B test itself never promotes a model.
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,15 @@ from sensei.storage.tables import AppStateRow
 
 @dataclass(frozen=True)
 class AbTest:
-    """A challenger before a share of learners.
+    """Running A/B test of a challenger.
 
     Attributes:
-        bundle: digest of what serves them.
-        share: of all learners.
+        bundle: digest of the challenger's bundle.
+        share: share of all learners that it serves.
         model: `recommendation` or `difficulty`.
-        version: of the challenger.
-        against: version of the champion when it began; None where there was none.
-        since: when it began, ISO 8601, UTC.
+        version: version of the challenger.
+        against: version of the champion at the start; None if there was none.
+        since: time of the start, ISO 8601, UTC.
     """
 
     bundle: str
@@ -40,12 +40,12 @@ class AbTest:
 
     @property
     def name(self) -> str:
-        """What is tried, in words."""
+        """Display name of the challenger: model and version."""
         return f"{self.model} {self.version}"
 
 
 def current(log: Log) -> AbTest | None:
-    """The trial that runs, if one does."""
+    """Return the running A/B test; None if there is none."""
     fact = log.get_fact(TRIAL)
     if not isinstance(fact, Mapping):
         return None
@@ -57,15 +57,15 @@ _FIELDS = {each.name for each in fields(AbTest)}
 
 
 def put_before_learners(log: Log, trial: AbTest) -> None:
-    """Begin a trial: workers follow within a second."""
+    """Start an A/B test; workers apply it within a second."""
     _set(log, asdict(trial), audit_log.TRIAL_STARTED, trial)
 
 
 def stop(log: Log) -> AbTest:
-    """End the trial: the champion answers its learners again within seconds.
+    """End the A/B test: the champion serves all learners again within seconds.
 
     Raises:
-        InvalidInput: none runs.
+        InvalidInput: no A/B test runs.
     """
     running = end(log)
     if running is None:
@@ -74,10 +74,10 @@ def stop(log: Log) -> AbTest:
 
 
 def end(log: Log) -> AbTest | None:
-    """End the trial if one runs, as a promotion and a rollback do: its bundle is out of date.
+    """End the A/B test if one runs; promotion and rollback call this, as its bundle is outdated.
 
     Returns:
-        The one that ended.
+        The test that ended; None if none ran.
     """
     running = current(log)
     if running is not None:
@@ -86,7 +86,7 @@ def end(log: Log) -> AbTest | None:
 
 
 def _set(log: Log, fact: dict[str, Any] | None, action: str, trial: AbTest) -> None:
-    """Write the fact and its entry in the audit log in one transaction."""
+    """Write the fact and its audit log entry in one transaction."""
     with database.write_transaction(log.engine) as connection, Session(connection) as session:
         session.merge(AppStateRow(name=TRIAL, value=fact))
         session.flush()

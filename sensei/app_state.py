@@ -1,16 +1,26 @@
 """Names of the values in the table `facts` that several packages share; see `Log.get_fact`."""
 
 DEMO = "demo"
-"""True where the learners of this database are simulated."""
+"""Fact name; its value is true if the learners of this database are simulated."""
 
 TRIAL = "trial"
-"""The live trial: `{"bundle": digest, "share": in (0, 1]}`; null or absent without one."""
+"""Fact name of the A/B test.
+
+Its value has at least `{"bundle": digest, "share": in (0, 1]}`; null or absent without a test.
+"""
 
 MONITORED = "monitored"
-"""What the monitor last found, as `GET /api/monitoring/metrics` answers it."""
+"""Fact name of the monitor's last result, as `GET /api/monitoring/metrics` returns it."""
 
 ALARMED = "alarmed"
-"""Name of an event -> when it was last emitted (ISO 8601, UTC): the cooldown counts from there."""
+"""Fact name of the alarms.
+
+Its value maps an event's name to the time it was last emitted (ISO 8601, UTC). The cooldown starts
+at that time.
+"""
 
 RETRAINING_DUE = "retraining_due"
-"""`{"bundle": digest, "since": ..., "reason": ...}`: it learnt from somebody erased since."""
+"""Fact name of a due retraining: a learner in the training data was erased afterwards.
+
+Its value is `{"bundle": digest, "since": ..., "reason": ...}`.
+"""

@@ -1,6 +1,6 @@
 """The data contract: columns, event kinds and model inputs, defined once.
 
-The expectation suites, the model signatures and the API schema derive from what stands here.
+The expectation suites, the model signatures and the API schema derive from these definitions.
 """
 
 from dataclasses import dataclass
@@ -13,32 +13,32 @@ LEARNING_KINDS = (
     "video_view",
     "text_read",
 )
-"""Kinds that may be targets and fill topic slots."""
+"""Event kinds that may be targets and that fill topic slots."""
 
 RESPONSE_KINDS = ("recommendation_accepted", "feedback_recommendation")
-"""Kinds that answer a recommendation: never targets, never topic slots."""
+"""Event kinds that answer a recommendation: never targets, never in topic slots."""
 
 KINDS = LEARNING_KINDS + RESPONSE_KINDS
 """All event kinds; the code of a kind is its position here."""
 
 ATTEMPT_KINDS = ("quiz_complete", "practice_attempt")
-"""Kinds whose score says whether the learner succeeded."""
+"""Event kinds whose score tells if the learner succeeded."""
 
 LEVELS = ("easy", "medium", "hard")
-"""Quiz difficulties; the code of a level is its position here."""
+"""Quiz difficulty levels; the code of a level is its position here."""
 
 PASS_SCORE = 0.6
-"""A score at or above it is a success."""
+"""Lowest score that counts as a success."""
 
 STRONG_SCORE = 0.7
-"""A score at or above it counts in the input `topic_pass_share_last_3`, and nowhere else.
+"""Lowest score that counts in the input `topic_pass_share_last_3`, and nowhere else.
 
-Not `PASS_SCORE`, in spite of that name: the twenty inputs were measured with this threshold, and
-the name is part of the contract.
+It differs from `PASS_SCORE` in spite of the input's name: the twenty inputs were evaluated with
+this threshold, and the name is part of the contract.
 """
 
 WELL_PASSED_SCORE = 0.85
-"""A score at or above it moves the staircase label one level up."""
+"""Lowest score that moves the staircase label one level up."""
 
 SUGGESTED_SUCCESS = (0.70, 0.85)
 """Range of expected success in which a quiz is neither dull nor discouraging."""
@@ -47,16 +47,16 @@ Format = Literal["text", "video", "lab"]
 """Formats of resources."""
 
 DAY = 86_400_000_000
-"""Microseconds: times are counted from 1970 on, in UTC."""
+"""Microseconds per day; times are counted in microseconds since 1970, UTC."""
 
 LOG_UNREACHABLE = "log_unreachable"
-"""Fallback of an answer that was given without knowing the learner, who may be known."""
+"""Fallback code of an answer given while the log was unreachable; the learner may be known."""
 
 STALE_LEARNER = "stale_learner"
-"""Fallback of an answer from the last known state of a learner, while the log does not answer."""
+"""Fallback code of an answer from a learner's last known state while the log is unreachable."""
 
 MAX_FUTURE_MINUTES = 5
-"""An event further in the future than this is refused."""
+"""Maximum minutes by which an event may lie in the future; later ones are refused."""
 
 CONTRACT_COLUMNS = (
     "event_id",
@@ -75,7 +75,7 @@ REQUIRED_COLUMNS = ("user_id", "interaction_type", "topic_id", "timestamp")
 
 @dataclass(frozen=True)
 class Input:
-    """One model input: what it is, in which unit and range, and how it is computed."""
+    """One model input: its name, unit, range and formula."""
 
     name: str
     unit: str
@@ -85,7 +85,7 @@ class Input:
 
     @property
     def is_id(self) -> bool:
-        """Whether the value is a code that the model embeds."""
+        """True if the value is a code that the model embeds."""
         return self.unit in ("topic slot", "kind code")
 
 
@@ -197,7 +197,7 @@ EVENT_INPUTS = (
     Input("log_item_attempts", "log attempts", 0, _LOG, "log1p(scored attempts on the item)"),
     Input("level", "level", -1, 1, "-1 an easy attempt, 1 a hard one; 0 medium or untold"),
 )
-"""What a sequence network reads of one learning event, to advance its state by it."""
+"""Inputs of a sequence network per learning event; one event advances its state once."""
 
 TOPIC_INPUTS = (
     Input("log_weight", "log events", 0, _LOG, "log1p(events on it, each decayed by exp(-0.1 k))"),
@@ -217,7 +217,7 @@ TOPIC_INPUTS = (
     Input("domain_fast", "log events", 0, _LOG, "log_fast, all topics of its domain together"),
     Input("prerequisites", "share", -1, 1, "2 (share of them that he has met) - 1; 0 without any"),
 )
-"""What a network reads of each topic that it scores; k is the number of events since."""
+"""Inputs of a network per scored topic; k is the number of events since."""
 
 SUCCESS_INPUTS = (
     Input("topic_logit", "logit", -8, 8, "logit of the topic's shrunk pass rate"),
@@ -239,16 +239,16 @@ SUCCESS_INPUTS = (
     Input("topic_ability", "logit", -8, 8, "the same on the topic, above his ability"),
     Input("practice", "flag", 0, 1, "1 where practice is tried, 0 for a quiz"),
 )
-"""What a success network reads besides the four inputs, with nothing known of the item."""
+"""Inputs of a success network in addition to the four inputs, for an unknown item."""
 
 ITEM_INPUTS = (
     Input("known", "flag", 0, 1, "1 where the item is named and somebody tried it"),
     Input("item_logit", "logit", -8, 8, "as in `EVENT_INPUTS`; 0 unknown"),
     Input("log_item_attempts", "log attempts", 0, _LOG, "as in `EVENT_INPUTS`; 0 unknown"),
 )
-"""What a success network reads of the item that will be tried; zeros where nobody can say."""
+"""Inputs of a success network for the item to be attempted; zeros if the item is unknown."""
 
 
 def place(inputs: tuple[Input, ...], name: str) -> int:
-    """Where an input stands in its vector."""
+    """Return the index of an input in its vector."""
     return [each.name for each in inputs].index(name)

@@ -1,4 +1,4 @@
-"""The curriculum: topics, what they build on, and what there is to read, watch and do."""
+"""The curriculum: topics, their prerequisites and their resources."""
 
 import json
 from collections import Counter
@@ -17,11 +17,11 @@ from sensei.events.rules import MAX_TOPIC_ID
 from sensei.storage import database, tables
 
 MAX_MINUTES = 366 * 24 * 60
-"""Nothing takes longer than a year."""
+"""Maximum minutes of a topic or a resource: one year."""
 
 
 class Resource(BaseModel):
-    """Something to read, watch or do about a topic."""
+    """Resource of a topic to read, watch or do."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,7 +35,7 @@ class Resource(BaseModel):
 
 
 class Topic(BaseModel):
-    """What can be learnt in one or a few sittings."""
+    """Unit of the curriculum that takes one or a few sessions to learn."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +54,7 @@ class Topic(BaseModel):
 
 
 class Curriculum(BaseModel):
-    """Topics in the order in which they are meant to be studied; prerequisites form no circle."""
+    """Topics in their intended order of study; prerequisites form no cycle."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -78,7 +78,7 @@ class Curriculum(BaseModel):
 
     @property
     def resources(self) -> tuple[tuple[int, Resource], ...]:
-        """All resources as (topic_id, resource)."""
+        """Pairs (topic_id, resource) of all resources."""
         return tuple((topic.topic_id, one) for topic in self.topics for one in topic.resources)
 
     @property
@@ -87,7 +87,7 @@ class Curriculum(BaseModel):
         return tuple(dict.fromkeys(topic.domain for topic in self.topics))
 
     def plain(self) -> list[dict[str, Any]]:
-        """Topics as plain values, for `sensei.simulation`, which imports nothing of ours."""
+        """Return topics as plain values for `sensei.simulation`, which imports none of ours."""
         wanted = {"topic_id", "domain", "difficulty", "minutes", "prerequisites"}
         return [topic.model_dump(include=wanted) for topic in self.topics]
 
@@ -96,14 +96,14 @@ def load_file(path: Path | None = None) -> Curriculum:
     """Read and check a curriculum file.
 
     Args:
-        path: JSON file as `docs/curriculum.md` describes it; our own curriculum without one.
+        path: JSON file as described in `docs/curriculum.md`; by default our own curriculum.
 
     Returns:
         The curriculum, its topics in the file's order.
 
     Raises:
-        InvalidInput: The file cannot be read, is no JSON, or breaks a rule; the message names the
-            field, what was expected and what came.
+        InvalidInput: the file cannot be read, is not JSON, or breaks a rule. The message names the
+            field, the expected value and the value received.
     """
     name = "curriculum.json" if path is None else str(path)
     source = files("sensei") / "data" / "curriculum.json" if path is None else path
@@ -122,7 +122,7 @@ def load_file(path: Path | None = None) -> Curriculum:
 
 
 def store(engine: Engine, curriculum: Curriculum) -> None:
-    """Put a curriculum in the place of the stored one, in one transaction.
+    """Replace the stored curriculum in one transaction.
 
     Interactions stay untouched: a log may name topics that no catalogue has.
 
@@ -147,9 +147,9 @@ def store(engine: Engine, curriculum: Curriculum) -> None:
 
 
 def read(engine: Engine) -> Curriculum:
-    """The stored curriculum, topics in ascending `topic_id`; without topics if none was loaded.
+    """Return the stored curriculum by ascending `topic_id`; it has no topics if none was loaded.
 
-    What the database has no column for (slug, difficulty, summary, references) is absent.
+    Fields without a database column (slug, difficulty, summary, references) are absent.
     """
     with database.read_connection(engine) as connection:
         topics = connection.execute(
@@ -161,7 +161,7 @@ def read(engine: Engine) -> Curriculum:
         fields = {"kind": row.kind, "title": row.title, "url": row.url, "minutes": row.minutes}
         resource = Resource(resource_id=row.id, **fields)
         resources.setdefault(row.topic_id, []).append(resource)
-    return Curriculum.model_construct(  # was checked when it was loaded, and may be empty
+    return Curriculum.model_construct(  # checked at loading; may be empty
         name="stored curriculum",
         topics=tuple(
             Topic(
@@ -178,7 +178,7 @@ def read(engine: Engine) -> Curriculum:
 
 
 def find(engine: Engine, resource_id: int) -> tuple[Topic, Resource] | None:
-    """A stored resource with its topic, of which only id, title and domain are filled in."""
+    """Return a stored resource with its topic (id, title and domain only); None if absent."""
     query = select(
         tables.ResourceRow, tables.TopicRow.title.label("topic"), tables.TopicRow.domain
     ).join_from(tables.ResourceRow, tables.TopicRow)
@@ -209,12 +209,12 @@ def _check_acyclic(topics: tuple[Topic, ...], titles: dict[int, str]) -> None:
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first fault as `field: expected X, got Y; do Z`, and how many more there are."""
+    """Return the first error as `field: expected X, got Y; do Z`, and the number of others."""
     fault = error.errors(include_url=False)[0]
     more = error.error_count() - 1
     tail = f" (and {more} more)" if more else ""
     if "error" in fault.get("ctx", {}):
-        return f"{fault['ctx']['error']}{tail}"  # our own sentence
+        return f"{fault['ctx']['error']}{tail}"  # already our own sentence
     field = ".".join(map(str, fault["loc"])) or "file"
     expected = fault["msg"][0].lower() + fault["msg"][1:]
     got = "nothing" if fault["type"] == "missing" else f"{fault['input']!r:.60}"

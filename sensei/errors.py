@@ -1,28 +1,28 @@
-"""The project's errors: what was expected, what came, and what to do next."""
+"""The project's errors: the expected value, the value received and the next step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 class SenseiError(Exception):
-    """Base of every error a person is meant to read: one sentence with the next step.
+    """Base of every error meant for a person: one sentence with the next step.
 
     Attributes:
-        details: what a program that reads the error also wants, as JSON has it.
+        details: additional JSON values for a program that reads the error.
     """
 
     details: Mapping[str, Any] = {}
 
 
 class InvalidInput(SenseiError):
-    """A row, file, option or request does not meet the data contract."""
+    """A row, file, option or request that does not meet the data contract."""
 
 
 class InvalidBatch(InvalidInput):
-    """Events of a batch break rules, so none was written.
+    """Events of a batch that break rules; none of the batch was written.
 
     Args:
-        items: place in the batch -> the sentence about the event there.
+        items: index in the batch -> the sentence about the event there.
     """
 
     def __init__(self, items: Mapping[int, str]) -> None:
@@ -33,47 +33,47 @@ class InvalidBatch(InvalidInput):
 
 
 class ConflictingEvent(SenseiError):
-    """The same (user_id, event_id) was appended before with another payload."""
+    """An event whose (user_id, event_id) was appended before with another payload."""
 
 
 class LearnerErased(SenseiError):
-    """Everything about this learner was erased; nothing may be written any more."""
+    """A learner whose data was erased; nothing about them may be written again."""
 
 
 class DataRefused(SenseiError):
-    """Validation stopped a run: too many bad rows, or a broken column."""
+    """Validation that stopped a run: too many bad rows, or a broken column."""
 
 
 class NotEnoughData(SenseiError):
-    """The log is too small or too one-sided to train or to evaluate."""
+    """A log that is too small or too one-sided for training or evaluation."""
 
 
 class IncompatibleBundle(SenseiError):
-    """A bundle's format, fold version or digest does not fit this software."""
+    """A bundle whose format, fold version or digest does not fit this software."""
 
 
 class ParityFailed(SenseiError):
-    """The exported model does not answer as the Keras model it was made from."""
+    """An exported model whose outputs differ from those of its Keras source model."""
 
 
 class PromotionRefused(SenseiError):
-    """The champion changed since the decision to promote was made."""
+    """A promotion refused because the champion changed after the decision."""
 
 
 class StorageUnavailable(SenseiError):
-    """The database or SENSEI_HOME cannot be read or written."""
+    """A database or SENSEI_HOME that cannot be read or written."""
 
 
 class SchemaMismatch(StorageUnavailable):
-    """The database is at another migration than this software; the sentence shows no address."""
+    """A database at another migration than this software; the message shows no address."""
 
 
 class NotRecorded(StorageUnavailable):
-    """Events were not acknowledged; sent again with these ids, they are recorded once.
+    """Events that were not acknowledged; sending them again with the same ids records them once.
 
     Args:
-        sentence: what failed.
-        event_ids: of the events, those that we gave them too.
+        sentence: description of the failure.
+        event_ids: ids of the events, including those that the service assigned.
     """
 
     def __init__(self, sentence: str, event_ids: Sequence[str]) -> None:
@@ -82,4 +82,4 @@ class NotRecorded(StorageUnavailable):
 
 
 class NothingServed(SenseiError):
-    """A model was asked for while none was promoted."""
+    """A request for a model while none is promoted."""

@@ -1,7 +1,7 @@
-"""How good a ranking or a probability is: pure NumPy, a value per row first.
+"""Metrics of rankings and of probabilities: pure NumPy, one value per row first.
 
-A ranking metric is a mean over rows of a value in [0, 1]; keeping the rows lets the same numbers
-feed the table, the slices, the learner bootstrap and the gate.
+A ranking metric is the mean over rows of a value in [0, 1]. The values per row feed the table, the
+slices, the learner bootstrap and the gate alike.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 CALIBRATION_BINS = 15
-"""Equal-count bins of the calibration error."""
+"""Number of equal-count bins of the calibration error."""
 
-_SMALLEST = 1e-7  # probabilities are float32: closer to 0 or 1 than this they carry no information
+_SMALLEST = 1e-7  # probabilities are float32: they carry no information closer to 0 or 1
 
 
 def ranks(scores: NDArray[np.floating], target: Ints, masked: Ints | None = None) -> Floats:
@@ -24,11 +24,11 @@ def ranks(scores: NDArray[np.floating], target: Ints, masked: Ints | None = None
 
     Args:
         scores: (n, T), higher is better; column i belongs to slot i + 1. NaN is the worst score.
-        target: (n,), slot of the topic that came; 0 where it has no slot.
+        target: (n,), slot of the observed topic; 0 if it has no slot.
         masked: (n,), slot that may not be recommended in that row; 0 for none.
 
     Returns:
-        (n,), 1 is best; infinity where the target has no slot or is masked.
+        (n,), 1 is best; infinity if the target has no slot or is masked.
     """
     column = np.maximum(np.asarray(target, np.int64) - 1, 0)[:, None]
     beaten = scores < np.take_along_axis(scores, column, axis=1)
@@ -44,52 +44,52 @@ def ranks(scores: NDArray[np.floating], target: Ints, masked: Ints | None = None
 
 
 def hit_rate_at_k(rank: Floats, k: int) -> Floats:
-    """1 for each row whose target is among the first k, else 0; its mean is HR@k."""
+    """Return 1 for each row whose target is among the first k, else 0; its mean is HR@k."""
     return (rank <= k).astype(np.float64)
 
 
 def ndcg_at_k(rank: Floats, k: int) -> Floats:
-    """Normalised discounted cumulative gain of one relevant topic.
+    """Return the normalised discounted cumulative gain of one relevant topic per row.
 
-    It is 1 / log2(rank + 1) up to k, else 0. The ideal gain of one relevant topic is
-    1, so the discount is the value itself.
+    It is 1 / log2(rank + 1) up to k, else 0. The ideal gain of one relevant topic is 1, so the
+    discount is the value itself.
     Source: Jarvelin & Kekalainen 2002, TOIS 20(4).
     """
     return np.where(rank <= k, 1.0 / np.log2(rank + 1.0), 0.0)
 
 
 def mrr(rank: Floats) -> Floats:
-    """Reciprocal rank of each row, 0 where the target cannot be ranked; its mean is MRR."""
+    """Return the reciprocal rank of each row, 0 if the target cannot be ranked; its mean is MRR."""
     return np.divide(1.0, rank)
 
 
 def accuracy(label: Ints, probability: NDArray[np.floating]) -> Floats:
-    """1 for each row whose outcome lies on the side of 0.5 that the probability names."""
+    """Return 1 for each row whose outcome is on the probability's side of 0.5, else 0."""
     right: Floats = ((np.asarray(probability) >= 0.5) == (np.asarray(label) > 0)).astype(np.float64)
     return right
 
 
 def log_loss(label: Ints, probability: NDArray[np.floating]) -> Floats:
-    """-log of the probability given to what happened, in nats; finite: clipped at 1e-7."""
+    """Return -log of the probability of the observed outcome, in nats; finite: clipped at 1e-7."""
     p = np.clip(np.asarray(probability, np.float64), _SMALLEST, 1.0 - _SMALLEST)
     return -np.where(np.asarray(label) > 0, np.log(p), np.log1p(-p))
 
 
 def brier(label: Ints, probability: NDArray[np.floating]) -> Floats:
-    """Squared error of the probability, in [0, 1]. Source: Brier 1950."""
+    """Return the squared error of the probability, in [0, 1]. Source: Brier 1950."""
     return (np.asarray(probability, np.float64) - np.asarray(label)) ** 2
 
 
 def auc(label: Ints, probability: NDArray[np.floating], weight: Floats | None = None) -> float:
-    """Probability that a success is scored above a failure, ties counting one half.
+    """Return the probability that a success is scored above a failure; ties count one half.
 
     Args:
         label: (n,), 1 success, 0 failure.
         probability: (n,), any monotone score.
-        weight: (n,), how often each row counts; by default once.
+        weight: (n,), number of times that each row counts; by default once.
 
     Returns:
-        In [0, 1]; NaN where only one side is present.
+        In [0, 1]; NaN if only one class is present.
     """
     _, group = np.unique(probability, return_inverse=True)
     w = np.ones(len(label)) if weight is None else weight
@@ -97,7 +97,7 @@ def auc(label: Ints, probability: NDArray[np.floating], weight: Floats | None = 
 
 
 def _auc_of_groups(success: NDArray[np.bool_], group: NDArray[np.intp], w: Floats) -> float:
-    """The same of rows whose equal probabilities are already numbered in ascending order."""
+    """Return the AUC of rows whose equal probabilities share a group number, in ascending order."""
     wins = np.bincount(group, w * success)
     losses = np.bincount(group, w * ~success)
     below = np.cumsum(losses) - losses / 2
@@ -108,10 +108,10 @@ def _auc_of_groups(success: NDArray[np.bool_], group: NDArray[np.intp], w: Float
 def calibration_error(
     label: Ints, probability: NDArray[np.floating], bins: int = CALIBRATION_BINS
 ) -> float:
-    """Expected calibration error: |mean probability - share of successes|, mean over bins by rows.
+    """Return the expected calibration error: |mean probability - success rate|, mean over bins.
 
-    Bins hold equal counts; equal probabilities stay in one bin, so that the order of rows changes
-    nothing.
+    Bins hold equal counts and are weighted by their rows. Equal probabilities stay in one bin, so
+    the order of rows has no effect.
     Source: Naeini et al. 2015 (AAAI); equal-count bins as in Nguyen & O'Connor 2015.
 
     Returns:
@@ -130,7 +130,7 @@ def calibration_bins(
     """Assign rows to equal-count bins by probability.
 
     Returns:
-        (n,) bin of each row, and the sorted numbers of the bins that hold a row.
+        (n,) bin of each row, and the sorted numbers of the non-empty bins.
     """
     p = np.asarray(probability, np.float64)
     position = np.searchsorted(np.sort(p), p, side="left").astype(np.int64)
@@ -140,7 +140,7 @@ def calibration_bins(
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % confidence interval."""
+    """Estimate with its 95 % confidence interval."""
 
     value: float
     low: float
@@ -148,9 +148,9 @@ class Interval:
 
 
 def resamples(learners: int, samples: int, seed: int) -> Iterator[Floats]:
-    """Yield, resample by resample, how often each learner occurs: (learners,) summing to it.
+    """Yield per resample how often each learner occurs: (learners,), with `learners` as its sum.
 
-    One resample at a time, so that memory does not grow with their number.
+    One resample at a time, so memory does not grow with their number.
     """
     rng = np.random.default_rng(seed)
     for _ in range(samples):
@@ -159,7 +159,7 @@ def resamples(learners: int, samples: int, seed: int) -> Iterator[Floats]:
 
 
 def learner_bootstrap(value: Floats, learner: Ints, seed: int, samples: int = 1000) -> Interval:
-    """Mean of per-row values with an interval from resampling learners, not rows.
+    """Return the mean of per-row values, with an interval from resampling learners, not rows.
 
     A learner's rows depend on each other; resampling rows would give intervals that are too narrow.
 
@@ -187,12 +187,12 @@ def learner_bootstrap(value: Floats, learner: Ints, seed: int, samples: int = 10
 def auc_bootstrap(
     label: Ints, probability: NDArray[np.floating], learner: Ints, seed: int, samples: int = 200
 ) -> Interval:
-    """AUC with an interval from resampling learners; NaN where only one side is present.
+    """Return the AUC with an interval from resampling learners; NaN if only one class is present.
 
     Args:
         label: (n,), 1 success, 0 failure.
-        probability: (n,) any monotone score; or (s, n) of s trained models, whose AUCs are averaged
-            before and in each resample.
+        probability: (n,) any monotone score; or (s, n) for s trained models, whose AUCs are
+            averaged, also within each resample.
         learner: (n,), code of each row's learner.
         seed: seed of the resampling.
         samples: number of resamples.
@@ -200,7 +200,7 @@ def auc_bootstrap(
     _, code = np.unique(learner, return_inverse=True)
     success = np.asarray(label) > 0
     models = np.atleast_2d(probability)
-    groups = [np.unique(each, return_inverse=True)[1] for each in models]  # sorts once each
+    groups = [np.unique(each, return_inverse=True)[1] for each in models]  # sorts each once
 
     def mean(w: Floats) -> float:
         return float(np.mean([_auc_of_groups(success, group, w) for group in groups]))

@@ -1,4 +1,4 @@
-"""Drop known lines that C++ libraries print on stderr; let every other line through."""
+"""Filter for known lines that C++ libraries print on stderr; all other lines are printed."""
 
 import os
 import tempfile
@@ -11,14 +11,14 @@ def without_lines(*fragments: bytes) -> Iterator[None]:
     """Hold back what native code writes to stderr, then print all but the known lines.
 
     Python's own redirection cannot do this: C++ writes to file descriptor 2. The descriptor is
-    replaced for the block only, so keep the block short; nothing but matching lines is lost.
+    replaced only during the block, so keep the block short. Only matching lines are dropped.
 
     Args:
         fragments: a line that contains one of them is dropped.
     """
     try:
         original = os.dup(2)
-    except OSError:  # no stderr at all: nothing to keep quiet
+    except OSError:  # no stderr at all: nothing to filter
         yield
         return
     with tempfile.TemporaryFile() as held:

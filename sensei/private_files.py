@@ -8,11 +8,11 @@ from pathlib import Path
 from sensei.errors import StorageUnavailable
 
 OWNER_ONLY = 0o077
-"""The umask under which new files have mode 0600 and new folders 0700."""
+"""umask under which new files have mode 0600 and new folders 0700."""
 
 
 def keep_files_private() -> None:
-    """Set the umask of this process and of all that it starts, so that new files are private."""
+    """Set the umask of this process and of its children, so new files are private."""
     os.umask(OWNER_ONLY)
 
 
@@ -25,9 +25,9 @@ def open_to_others(root: Path) -> list[Path]:
 
 
 def make_private(root: Path) -> int:
-    """Take the rights of group and others from everything below a folder, itself included.
+    """Remove the rights of group and others from everything below a folder, itself included.
 
-    Each folder is closed before it is listed, so nobody else can exchange what it contains.
+    Each folder is restricted before it is listed, so nobody else can exchange its content.
 
     Returns:
         Number of files and folders that were changed.
@@ -54,7 +54,7 @@ def make_private(root: Path) -> int:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Yield a folder and all below it, top down; what vanishes meanwhile is left out."""
+    """Yield a folder and everything below it, top down; vanished files are left out."""
     if root.exists():
         yield root
     for folder, folders, files in os.walk(root):

@@ -1,4 +1,4 @@
-"""One frozen settings object; built by flows, command line and service only."""
+"""One frozen settings object; only flows, command line and service create it."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +13,10 @@ PREFIX = "SENSEI_"
 
 
 class Settings(BaseSettings):
-    """Every setting of the project, read from `SENSEI_*` variables; an empty one is not set.
+    """Every setting of the project, read from `SENSEI_*` variables; an empty one counts as unset.
 
     Raises:
-        InvalidInput: a variable does not hold what its setting expects.
+        InvalidInput: a variable holds an invalid value.
     """
 
     model_config = SettingsConfigDict(
@@ -85,12 +85,12 @@ class Settings(BaseSettings):
 
     @property
     def root(self) -> Path:
-        """`home` as an absolute path."""
+        """Absolute path of `home`."""
         return self.home.expanduser().resolve()
 
     @property
     def log_url(self) -> str:
-        """The log's SQLAlchemy URL."""
+        """SQLAlchemy URL of the log."""
         return self.database_url or f"sqlite:///{self.root / 'sensei.db'}"
 
     @property
@@ -100,12 +100,12 @@ class Settings(BaseSettings):
 
     @property
     def artifacts(self) -> Path:
-        """Folder of MLflow's models, plots and reports, where no server keeps them."""
+        """Folder of MLflow's models, plots and reports, if no server stores them."""
         return self.root / "mlartifacts"
 
     @property
     def bundles(self) -> Path:
-        """Folder of the bundles, one subfolder a digest."""
+        """Folder of the bundles, one subfolder per digest."""
         return self.root / "bundles"
 
     @property
@@ -115,27 +115,27 @@ class Settings(BaseSettings):
 
     @property
     def runs(self) -> Path:
-        """Folder of what runs hand from step to step."""
+        """Folder of the data that the steps of a run pass on."""
         return self.root / "runs"
 
     @property
     def evaluations(self) -> Path:
-        """Folder of what evaluations keep to go on from; an erase removes it."""
+        """Folder of partial results from which evaluations continue; an erasure empties it."""
         return self.root / "evaluations"
 
     @property
     def replaced(self) -> Path:
-        """Folder of PostgreSQL dumps made before a restore or an upgrade; an erase empties it."""
+        """Folder of PostgreSQL dumps made before a restore or an upgrade; an erasure empties it."""
         return self.root / "replaced"
 
     @property
     def suppression(self) -> Path:
-        """The suppression list: see `sensei.privacy.suppression`."""
+        """Path of the suppression list; see `sensei.privacy.suppression`."""
         return self.root / FILE
 
     @property
     def emptied_by_erase(self) -> tuple[Path, ...]:
-        """Folders of what is made from the log, which an erase empties."""
+        """Folders of data derived from the log, which an erasure empties."""
         return self.runs, self.evaluations, self.replaced
 
     @property
@@ -150,11 +150,11 @@ class Settings(BaseSettings):
 
     @property
     def logs(self) -> Path:
-        """Folder of what the parts that `sensei up` starts write, one file each."""
+        """Folder of the logs of the processes that `sensei up` starts, one file each."""
         return self.root / "logs"
 
     def environment(self) -> dict[str, str]:
-        """Variables that keep every library quiet, offline and inside `home`."""
+        """Return variables that keep every library quiet, offline and inside `home`."""
         return {
             "SENSEI_HOME": str(self.root),
             "BENTOML_DO_NOT_TRACK": "True",
@@ -167,7 +167,7 @@ class Settings(BaseSettings):
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "PREFECT_HOME": str(self.root / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            # In memory, a limit would be held for ever where its server was killed.
+            # In memory, a limit would be held forever if its server was killed.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
                 "prefect.server.concurrency.lease_storage.filesystem"
             ),
@@ -178,7 +178,7 @@ class Settings(BaseSettings):
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first fault as `VARIABLE: expected X, got Y; do Z`."""
+    """Return the first error as `VARIABLE: expected X, got Y; do Z`."""
     fault = error.errors(include_url=False)[0]
     expected = fault["msg"].removeprefix("Input should be ").split(",")[0]
     variable = PREFIX + str(fault["loc"][0]).upper()

@@ -1,1 +1,1 @@
-"""Keys of the service and their storage."""
+"""API keys of the service and their storage."""

@@ -1,4 +1,4 @@
-"""Keys in the database: made, revoked, read; never changed otherwise."""
+"""API keys in the database: created, revoked and read, but never changed otherwise."""
 
 import secrets
 from collections.abc import Sequence
@@ -16,14 +16,17 @@ from sensei.storage import database
 from sensei.storage.tables import ApiKey
 
 HAD_KEYS = "had-keys"
-"""A file in SENSEI_HOME since the first key: from then on no key in the database means trouble."""
+"""Name of a marker file in SENSEI_HOME, written with the first key.
+
+If this file exists and the database has no key, the service lets nobody in.
+"""
 
 
 def remember(home: Path) -> None:
-    """Leave the mark that this home has keys, which outlives a database that is lost or replaced.
+    """Write the marker file of a home with keys; it outlives a lost or replaced database.
 
     Raises:
-        StorageUnavailable: it cannot be written.
+        StorageUnavailable: the file cannot be written.
     """
     mark = home / HAD_KEYS
     if mark.exists():
@@ -47,17 +50,17 @@ def has_mark(home: Path) -> bool:
 
 
 def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key, str]:
-    """Make a key.
+    """Create a key.
 
     Args:
-        engine: of the database.
+        engine: engine of the database.
         role: one of `ROLES`.
-        now: when; the clock's by default.
+        now: time of creation; the current time by default.
 
-    A file of SQLite gets the mark of `remember` beside it.
+    For an SQLite file, `remember` writes the marker file into the same folder.
 
     Returns:
-        The key as stored, and the key itself, which nobody can read again.
+        The stored key, and the key's text, which cannot be read again later.
 
     Raises:
         InvalidInput: there is no such role.
@@ -74,23 +77,23 @@ def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key,
         connection.execute(insert(ApiKey).values(**row))
         audit_log.record(connection, audit_log.KEY_CREATED, key=key_id, role=role)
         if database.is_sqlite(engine.url) and engine.url.database:
-            remember(Path(engine.url.database).parent)  # first: without it no key may exist
+            remember(Path(engine.url.database).parent)  # first: no key may exist without it
     return key, shown
 
 
 def revoke(
     engine: Engine, key_id: str, now: datetime | None = None, suppression: Path | None = None
 ) -> None:
-    """Make a key open nothing any more; its row stays.
+    """Revoke a key; its row stays.
 
     Args:
-        engine: of the database.
-        key_id: names the key.
-        now: when; the clock's by default.
-        suppression: the file that outlives a restored backup, see `sensei.privacy.suppression`.
+        engine: engine of the database.
+        key_id: id of the key.
+        now: time of revocation; the current time by default.
+        suppression: file that outlives a restored backup, see `sensei.privacy.suppression`.
 
     Raises:
-        InvalidInput: no key that opens anything bears this id.
+        InvalidInput: no valid key has this id.
         StorageUnavailable: nothing was written.
     """
     now = now or datetime.now(UTC)
@@ -108,7 +111,7 @@ def revoke(
 
 
 def read(engine: Engine) -> Sequence[Key]:
-    """All keys, oldest first, revoked ones included.
+    """Return all keys, oldest first, revoked ones included.
 
     Raises:
         StorageUnavailable: the database cannot be read.

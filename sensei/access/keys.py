@@ -1,8 +1,8 @@
-"""Keys of the service: what they are, and how one that a caller presents is compared.
+"""API keys of the service: their format, and the comparison with a presented key.
 
-A key reads `sensei_<id>_<secret>`: the id names it in lists and logs, the secret is 256 random
-bits. At rest there is only its SHA-256: a slow hash protects guessable passwords, and 256 random
-bits cannot be guessed. `sensei.access.key_store` keeps them.
+A key has the form `sensei_<id>_<secret>`: the id names it in lists and logs, the secret is 256
+random bits. Only the SHA-256 of a key is stored. Slow hashes protect guessable passwords, and 256
+random bits cannot be guessed. `sensei.access.key_store` stores the keys.
 """
 
 import hmac
@@ -12,21 +12,21 @@ from hashlib import sha256
 
 OPEN, PLATFORM, OPERATOR = "open", "platform", "operator"
 ROLES = (PLATFORM, OPERATOR)
-"""Whom a key is for: the platform's back end, or the people who run the service."""
+"""Roles of a key: the platform's back end, or the operators who run the service."""
 
 PREFIX = "sensei"
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key as it is stored.
+    """Stored form of a key.
 
     Attributes:
-        key_id: names it.
+        key_id: id that names the key in lists and logs.
         role: one of `ROLES`.
         digest: SHA-256 of the whole key, in hex.
-        created_at: when it was made.
-        revoked_at: since when it opens nothing; None while it does.
+        created_at: time of creation.
+        revoked_at: time of revocation; None while the key is valid.
     """
 
     key_id: str
@@ -37,15 +37,15 @@ class Key:
 
     @property
     def is_valid(self) -> bool:
-        """Whether it was not revoked."""
+        """True if the key was not revoked."""
         return self.revoked_at is None
 
     def fits(self, presented: bytes) -> bool:
-        """Whether this is the key that a caller presents, compared in constant time."""
+        """Tell if a presented key is this key; compares in constant time."""
         return hmac.compare_digest(sha256(presented).hexdigest(), self.digest)
 
 
 def id_of(presented: bytes) -> str:
-    """The id inside a presented key; of anything else, text that names no key."""
+    """Return the id inside a presented key; for other input, text that names no key."""
     _, _, rest = presented.partition(b"_")
     return rest.partition(b"_")[0].decode("ascii", "replace")

@@ -1,10 +1,10 @@
-"""The bundle: an immutable folder with everything serving needs, and no TensorFlow.
+"""The bundle: an immutable folder with everything serving needs, without TensorFlow.
 
-`bundles/<digest>/` holds `manifest.json` and, for each model, its LiteRT file, a second one where
-the model has a hidden state to advance by each event, and the corpus
-statistics its inputs are computed with. Statistics and topic vocabulary belong to a model, not
-to the bundle: a model that is kept while the other one is replaced needs those it was trained
-with. The digest is the SHA-256 of the manifest, which records the SHA-256 of every other file.
+`bundles/<digest>/` holds `manifest.json` and, for each model, its LiteRT file and the corpus
+statistics of its inputs. A model with a hidden state has a second LiteRT file, which advances the
+state by one event. Statistics and topic vocabulary belong to a model, not to the bundle: a model
+that stays while the other one is replaced needs those it was trained with. The digest is the
+SHA-256 of the manifest, which records the SHA-256 of every other file.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class LiteRtNetwork(NamedTuple):
-    """A model's LiteRT files: what answers, and what advances its hidden state, if it has one."""
+    """A model's LiteRT files: inference, and the update of its hidden state, if it has one."""
 
     read: bytes
     step: bytes | None = None
@@ -54,9 +54,9 @@ def write(
 
     Args:
         folder: the folder of all bundles.
-        manifest: what the bundle holds, without `files`.
+        manifest: the bundle's manifest, without `files`.
         models: name -> its LiteRT files.
-        statistics: name -> arrays of the statistics that model was trained with.
+        statistics: name -> arrays of the statistics that the model was trained with.
 
     Returns:
         `folder/<digest>`; the same content gives the same folder, which may already exist.
@@ -90,14 +90,14 @@ def write(
 
 
 def _pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Equal arrays give equal bytes: NumPy stamps every archive with the same date."""
+    """Pack arrays; equal arrays give equal bytes, as NumPy sets the same date in every archive."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
     return buffer.getvalue()
 
 
 def _place(target: Path, contents: Mapping[str, bytes]) -> None:
-    """Write into a temporary folder beside the target, flush to disk, rename."""
+    """Write into a temporary folder next to the target, flush to disk, then rename."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_dir():
         return
@@ -112,12 +112,12 @@ def _place(target: Path, contents: Mapping[str, bytes]) -> None:
         temporary.rename(target)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
-        if not target.is_dir():  # else another process wrote the same bundle first
+        if not target.is_dir():  # otherwise another process wrote the same bundle first
             raise
 
 
 class Bundle:
-    """A verified bundle in memory, ready to answer; safe to share between threads."""
+    """Verified bundle in memory, ready for inference; threads may share it."""
 
     def __init__(self, digest: str, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
         self.digest = digest
@@ -149,11 +149,12 @@ class Bundle:
         """Read and verify a bundle.
 
         Args:
-            path: the bundle's folder; where its name is a digest, it must be the right one.
-            fold_version: version of the history fold that will compute the inputs.
+            path: the bundle's folder; if its name has the form of a digest, it must match the
+                manifest.
+            fold_version: version of the learner-state fold that will compute the inputs.
 
         Raises:
-            IncompatibleBundle: something is missing, foreign, altered or of another version.
+            IncompatibleBundle: a part is missing, unexpected, altered or of another version.
         """
         try:
             return cls._load(Path(path), fold_version)
@@ -187,34 +188,34 @@ class Bundle:
     def answer(
         self, name: str, inputs: Mapping[str, NDArray[np.float32]]
     ) -> dict[str, NDArray[np.float32]]:
-        """What a model says.
+        """Run a model.
 
         Args:
             name: `recommendation` or `difficulty`.
-            inputs: name -> (n, width); the model takes those that it has. See
-                `features.corpus.context.Corpus` for how each is made.
+            inputs: name -> (n, width) float32; names the model lacks are ignored. See
+                `features.corpus.context.Corpus` for how each is computed.
 
         Returns:
-            Of `recommendation`, `probability` (n, slots): rows sum to 1, column i stands for
-            `manifest.topic_ids[i]`, later ones for newcomers. Of `difficulty`, `success` (n, 3)
-            for easy, medium and hard; and what else the model has.
+            For `recommendation`, `probability` (n, slots): rows sum to 1, column i belongs to
+            `manifest.topic_ids[i]`, later columns to topics added after training. For `difficulty`,
+            `success` (n, 3) for easy, medium and hard. Other outputs of the model are included.
         """
         return self._run(name, inputs)
 
     def start(self, name: str) -> NDArray[np.float32] | None:
-        """(1, state) hidden state of a learner without events; None where the model has none."""
+        """Return the (1, state) initial hidden state; None if the model has no hidden state."""
         width = self.manifest.models[name].state  # type: ignore[index]
         return np.zeros((1, width), np.float32) if width else None
 
     def advance(
         self, name: str, state: NDArray[np.float32], event: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """The hidden state one learning event later.
+        """Return the hidden state after one more learning event.
 
         Args:
             name: `recommendation` or `difficulty`.
-            state: (n, state) as `start` or `advance` gave it.
-            event: (n, 9) see `contracts.EVENT_INPUTS`.
+            state: (n, state) as `start` or `advance` returned it.
+            event: (n, 9), see `contracts.EVENT_INPUTS`.
         """
         return self._steps[name]({"state": state, "event": event})["next_state"]
 

@@ -1,4 +1,4 @@
-"""The manifest of a bundle: which models it holds, what they read, and the digest of every file."""
+"""The manifest of a bundle: its models, their inputs, and the digest of every other file."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from sensei.contracts import DIFFICULTY_INPUTS, EVENT_INPUTS, RECOMMENDATION_INP
 from sensei.errors import IncompatibleBundle
 
 FORMAT_VERSION = 2
-"""Raised when the layout of a bundle changes."""
+"""Version of the bundle's layout; increase it when the layout changes."""
 
 MANIFEST = "manifest.json"
 
@@ -25,16 +25,16 @@ class _Record(BaseModel):
 
 
 class ModelEntry(_Record):
-    """One model of a bundle: which version it is and what it reads and answers."""
+    """One model of a bundle: its version, inputs and outputs."""
 
     name: ModelName
-    version: str  # in the registry
-    candidate: str  # which architecture or baseline won
+    version: str  # version in the registry
+    candidate: str  # architecture or baseline that was selected
     inputs: dict[str, int]  # name -> width
     outputs: dict[str, int]  # name -> width
-    trained_until: datetime  # no event at or after it was seen in training
-    topic_ids: tuple[int, ...]  # slot i + 1 stands for topic_ids[i]; later slots are spare
-    state: int = 0  # width of the hidden state; 0 where the model has none
+    trained_until: datetime  # training saw no event at or after this time
+    topic_ids: tuple[int, ...]  # slot i + 1 is topic_ids[i]; later slots are spare
+    state: int = 0  # width of the hidden state; 0 if the model has none
 
     @property
     def file(self) -> str:
@@ -43,7 +43,7 @@ class ModelEntry(_Record):
 
     @property
     def step(self) -> str | None:
-        """Name of the LiteRT file that advances the hidden state; None without one."""
+        """Name of the LiteRT file that advances the hidden state; None without a hidden state."""
         return f"{self.name}_step.tflite" if self.state else None
 
     @property
@@ -53,12 +53,12 @@ class ModelEntry(_Record):
 
     @property
     def files(self) -> list[str]:
-        """Names of all its files."""
+        """Names of all files of the model."""
         return [self.file, *filter(None, [self.step]), self.statistics]
 
 
 class Manifest(_Record):
-    """What a bundle holds; `files` is filled in by `bundle.write`."""
+    """Content of a bundle; `bundle_format.write` fills in `files`."""
 
     fold_version: int
     models: dict[ModelName, ModelEntry]
@@ -71,7 +71,7 @@ class Manifest(_Record):
 
     @property
     def topic_ids(self) -> tuple[int, ...]:
-        """Topics the recommendation model ranks; none without one."""
+        """Topics that the recommendation model ranks; empty without that model."""
         entry = self.models.get("recommendation")
         return entry.topic_ids if entry else ()
 
@@ -80,7 +80,7 @@ class Manifest(_Record):
         """Read a manifest.
 
         Raises:
-            IncompatibleBundle: it is none.
+            IncompatibleBundle: the bytes are not a valid manifest.
         """
         try:
             return cls.model_validate_json(sealed)
@@ -93,10 +93,10 @@ class Manifest(_Record):
 
 
 def expect(what: str, expected: object, got: object) -> None:
-    """Refuse a bundle of which something is not as it must be.
+    """Refuse a bundle if a part of it differs from the expected value.
 
     Raises:
-        IncompatibleBundle: it is not.
+        IncompatibleBundle: the values differ.
     """
     if expected != got:
         raise IncompatibleBundle(f"bundle, {what}: expected {expected}, got {got}; {REMEDY}")

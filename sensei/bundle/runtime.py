@@ -1,4 +1,4 @@
-"""Run a LiteRT model: named inputs in, named outputs out, microseconds at batch 1."""
+"""Inference with a LiteRT model: named inputs and outputs, microseconds at batch size 1."""
 
 import threading
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from sensei.errors import InvalidInput
 from sensei.native_stderr import without_lines
 
-_NOISE = b"Created TensorFlow Lite XNNPACK delegate"  # said once a process
+_NOISE = b"Created TensorFlow Lite XNNPACK delegate"  # logged once per process
 
 
 class Runner:
-    """One model; every call holds its lock, so threads may share it (they wait, not race).
+    """Interpreters of one model; each call holds a lock, so threads may share it and wait.
 
-    Batch 1 has an interpreter of its own, so that a batch in between never makes the next
-    single call allocate again.
+    Batch size 1 has its own interpreter, so a larger batch in between never forces the next single
+    call to allocate again.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -67,11 +67,11 @@ class Runner:
             ) from error
 
     def _resized(self, size: int) -> Interpreter:
-        """The second interpreter, reallocated when the batch size changes."""
+        """Return the second interpreter, reallocated if the batch size changed."""
         if self._batch is None:
             self._batch = Interpreter(model_content=self._content, num_threads=1)
         if size != self._batch_size:
-            self._batch_size = 0  # should the allocation fail, the next call allocates again
+            self._batch_size = 0  # if the allocation fails, the next call allocates again
             for name, index in self._in:
                 self._batch.resize_tensor_input(index, [size, self.inputs[name]])
             self._batch.allocate_tensors()

@@ -1,4 +1,4 @@
-"""Tallies of valid events, counted by the database."""
+"""Aggregates of valid events, computed by the database."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from sensei.storage import database
 def learned_between(
     engine: Engine, start_us: int, stop_us: int, last_id: int
 ) -> list[tuple[int, int, int, int]]:
-    """Learning events of a stretch of time in rows up to a key, counted by topic and day.
+    """Count learning events of a time range by topic and day, in rows up to a key.
 
     Returns:
         Topic, UTC day since 1970, number of events, time of the first (us since 1970).
@@ -19,7 +19,7 @@ def learned_between(
     Raises:
         StorageUnavailable: the database cannot be read.
     """
-    # + keeps SQLite from walking over all keys instead of the stretch
+    # + makes SQLite use the index on time instead of scanning all keys
     where = "timestamp >= :start AND timestamp < :stop AND +id <= :last"
     return _learned(engine, where, start=start_us, stop=stop_us, last=last_id)
 
@@ -27,15 +27,23 @@ def learned_between(
 def learned_since(
     engine: Engine, after_id: int, last_id: int, start_us: int
 ) -> list[tuple[int, int, int, int]]:
-    """The same of rows after a key, up to another, that happened from a moment on."""
+    """Count learning events from a time on by topic and day, in rows between two keys.
+
+    Returns:
+        The same columns as `learned_between`.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
     where = "id > :after AND id <= :last AND +timestamp >= :start"
     return _learned(engine, where, after=after_id, last=last_id, start=start_us)
 
 
 def taken(engine: Engine, user_id: str, last_id: int) -> tuple[int, int]:
-    """Number and sum of keys of a learner's valid events up to a key: the same, the same events.
+    """Return number and key sum of a learner's valid events up to a key.
 
-    Events are never changed, only appended, quarantined and erased.
+    Equal results mean equal events: events are never changed, only appended, quarantined and
+    erased.
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -51,13 +59,16 @@ def taken(engine: Engine, user_id: str, last_id: int) -> tuple[int, int]:
 def durations(
     engine: Engine, since_us: int, step: int, newest: int
 ) -> list[tuple[int, str, int, int]]:
-    """Topic, kind, duration in steps of so many seconds, and number of such learning events.
+    """Count learning events by topic, kind and duration in steps of `step` seconds.
 
     Args:
-        engine: the log's.
-        since_us: events from that moment on, microseconds since 1970.
-        step: seconds, at least 1.
-        newest: of so many events appended last, at most: a long log is not read as a whole.
+        engine: engine of the log.
+        since_us: start of the range, microseconds since 1970.
+        step: seconds per step, at least 1.
+        newest: maximum number of newest rows to read, so a long log is not read as a whole.
+
+    Returns:
+        Topic, kind, duration in steps, number of events.
 
     Raises:
         StorageUnavailable: the database cannot be read.

@@ -1,4 +1,4 @@
-"""Recording a few events at once, without the detour by columns: the way of single requests."""
+"""Row-based appending of a few events: the write path of single requests, without Arrow."""
 
 import uuid
 from collections import Counter
@@ -20,7 +20,7 @@ from sensei.storage.tables import to_microseconds
 
 
 class EventRow(NamedTuple):
-    """A checked event as the log holds it; `timestamp` in microseconds since 1970."""
+    """Checked event as the log stores it; `timestamp` in microseconds since 1970."""
 
     event_id: str
     user_id: str
@@ -36,7 +36,7 @@ class EventRow(NamedTuple):
 
 @dataclass(frozen=True)
 class PendingRow:
-    """A row to record; `stamped`: its time is the server's, so a repeat may bear another."""
+    """Row to record; `stamped`: the server set its time, so a repeat may have another time."""
 
     row: EventRow
     stamped: bool = False
@@ -44,11 +44,11 @@ class PendingRow:
 
 @dataclass(frozen=True)
 class AppendResult:
-    """A submission as the log holds it.
+    """Result of appending one submission.
 
     Attributes:
-        rows: in the order of the submission; of a repeat, the row that came first.
-        is_new: for every row, if this write added it to the log.
+        rows: in the order of the submission; for a repeat, the row that was stored first.
+        is_new: per row, True if this write added it to the log.
     """
 
     rows: tuple[EventRow, ...]
@@ -64,13 +64,14 @@ _NAMES = ", ".join(EventRow._fields)
 
 
 def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) -> list[PendingRow]:
-    """Check events that came together.
+    """Check events that were sent together.
 
-    An event without a time gets `now`. One without an id gets an id derived from what it says, as
-    in a file, so that it may be sent again; without a time either, it is an event of its own.
+    An event without a time gets `now`. An event without an id gets an id derived from its
+    content, as in a file, so it may be sent again. An event with neither always counts as a new
+    event.
 
     Raises:
-        InvalidBatch: an event breaks a rule; all that do are listed.
+        InvalidBatch: at least one event breaks a rule; all such events are listed.
     """
     until, found, bad = rules.latest(now), [], {}
     seen: Counter[EventRow] = Counter()
@@ -122,25 +123,25 @@ def _row(event: Interaction, stamped: bool, seen: Counter[EventRow]) -> EventRow
 def record(
     engine: Engine, submissions: Sequence[Sequence[PendingRow]], now: datetime
 ) -> list[AppendResult | ConflictingEvent | LearnerErased]:
-    """Record several submissions, each all or none, in one transaction where that is possible.
+    """Record several submissions, each all or none, in one transaction if possible.
 
     Args:
-        engine: the log's database.
-        submissions: what came together is written together.
+        engine: engine of the log.
+        submissions: per submission, the events that are written together.
         now: time of receipt.
 
     Returns:
-        What became of each submission, in their order.
+        The outcome of each submission, in their order.
 
     Raises:
-        StorageUnavailable: the database failed; of a transaction that was not acknowledged,
-            nothing or all was written: repeat it with the same event ids.
+        StorageUnavailable: the database failed. Of an unacknowledged transaction, all or nothing
+            was written: repeat it with the same event ids.
     """
     if len(submissions) > 1:
         try:
             recorded = append(engine, [entry for each in submissions for entry in each], now)
         except (ConflictingEvent, LearnerErased):
-            pass  # whose it was shows when each has a transaction of its own
+            pass  # separate transactions show which submission failed
         else:
             rows, is_new = iter(recorded.rows), iter(recorded.is_new)
             sizes = [len(submission) for submission in submissions]
@@ -158,10 +159,10 @@ def _alone(
 
 
 def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> AppendResult:
-    """Append events in one transaction, all or none; those that are there already are left.
+    """Append events in one transaction, all or none; events that are stored already stay unchanged.
 
     Raises:
-        ConflictingEvent: an event id is there with another payload.
+        ConflictingEvent: an event id is stored with another payload.
         LearnerErased: a learner was erased.
         StorageUnavailable: the database failed.
     """
@@ -171,7 +172,7 @@ def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> A
     with database.write_transaction(engine) as connection:
         learners = {row.user_id for row in rows}
         tombstones.refuse_erased(connection, learners)
-        # Before the rows: on PostgreSQL that locks the learners, in an order all writers keep.
+        # Before the rows: on PostgreSQL this locks the learners, in the same order for all writers.
         raise_revisions(connection, learners)
         inserted, is_new = _insert(connection, rows, now), (True,) * len(rows)
         if inserted < len(rows):
@@ -194,7 +195,11 @@ def _insert(connection: Connection, rows: Sequence[EventRow], now: datetime) -> 
 
 
 def _stored(connection: Connection, entry: PendingRow) -> tuple[int, EventRow]:
-    """Key and row that the log holds under the entry's id; the row must say the same."""
+    """Return key and row that the log stores under the entry's id.
+
+    Raises:
+        ConflictingEvent: the stored row has another payload.
+    """
     cursor, sign = connection.connection.cursor(), signs(connection, 1)
     cursor.execute(
         f"SELECT id, {_NAMES} FROM user_interactions WHERE user_id = {sign} AND event_id = {sign}",  # noqa: S608
@@ -211,7 +216,7 @@ def _stored(connection: Connection, entry: PendingRow) -> tuple[int, EventRow]:
 def _added(keys: Sequence[int], inserted: int) -> tuple[bool, ...]:
     """Mark the first mention of every row that this transaction inserted.
 
-    Those have the greatest keys: keys only grow, and no other writer can have added a row of these
+    These rows have the greatest keys: keys only grow. No other writer can have added a row of these
     learners since this transaction locked them.
     """
     added = set(sorted({*keys}, reverse=True)[:inserted])

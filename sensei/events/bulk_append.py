@@ -1,4 +1,4 @@
-"""Appending to the log inside a transaction: insert, recognise repeats, raise revisions."""
+"""Bulk append inside a transaction: insert rows, detect repeats, raise revisions."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,24 +13,24 @@ from sensei.storage.revisions import conflict, raise_revisions, signs
 from sensei.storage.tables import to_microseconds
 
 PAYLOAD = ("interaction_type", "topic_id", "score", "duration_seconds", "timestamp", "metadata")
-"""What must be the same where an event id comes a second time."""
+"""Columns that must be equal if an event id arrives a second time."""
 
 _NAMES = ", ".join(CANONICAL.names)
 _REPEATED = ("user_id", "interaction_type", "item_id", "difficulty", "metadata")
-_CHUNK = 20_000  # rows that are Python objects at a time: bounds the memory of an insert
-_COPY_FROM = 1_000  # PostgreSQL: from so many rows on, COPY is faster than inserts
+_CHUNK = 20_000  # rows held as Python objects at a time: limits the memory of an insert
+_COPY_FROM = 1_000  # PostgreSQL: from this number of rows on, COPY is faster than inserts
 
 
 def append(connection: Connection, table: pa.Table, now: datetime) -> tuple[int, list[BadRow]]:
-    """Insert the rows that are not there yet and raise the revision of their learners.
+    """Insert the rows that are not stored yet and raise the revision of their learners.
 
     Args:
-        connection: in a writing transaction.
-        table: rows as `checking.CANONICAL`.
+        connection: connection in a writing transaction.
+        table: rows as `rules_arrow.CANONICAL`.
         now: time of receipt.
 
     Returns:
-        How many rows were inserted, and those whose event id is there with another payload.
+        Number of inserted rows, and the rows whose event id is stored with another payload.
     """
     if not table.num_rows:
         return 0, []
@@ -53,7 +53,7 @@ def append(connection: Connection, table: pa.Table, now: datetime) -> tuple[int,
 
 
 def _by_learner(table: pa.Table) -> pa.Table:
-    """The rows of each learner side by side: their index entries fall on the same pages."""
+    """Group the rows by learner: their index entries then fall on the same pages."""
     learner = table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()
     times = table["timestamp"].cast(pa.int64()).to_numpy()
     return table.take(pa.array(np.lexsort((times, learner))))
@@ -70,7 +70,7 @@ def _insert(connection: Connection, table: pa.Table, now: datetime) -> int:
 
 
 def _stage(connection: Connection, table: pa.Table) -> None:
-    """Put the rows into the temporary table `incoming`, each with its place."""
+    """Put the rows into the temporary table `incoming`, each with its position."""
     connection.exec_driver_sql(
         f"CREATE TEMP TABLE incoming AS SELECT id AS place, {_NAMES} "  # noqa: S608
         "FROM user_interactions LIMIT 0"
@@ -95,7 +95,7 @@ def _insert_staged(connection: Connection, now: datetime) -> int:
 
 
 def _conflicts(connection: Connection, table: pa.Table) -> list[BadRow]:
-    """The staged rows whose event id is in the log with another payload."""
+    """Return the staged rows whose event id is in the log with another payload."""
     other = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
     differs = " OR ".join(f"new.{name} {other} old.{name}" for name in PAYLOAD)
     found = connection.exec_driver_sql(
@@ -109,9 +109,9 @@ def _conflicts(connection: Connection, table: pa.Table) -> list[BadRow]:
 
 
 def _execute_many(connection: Connection, statement: str, table: pa.Table) -> int:
-    """Bind the table's rows; returns how many rows were changed.
+    """Bind the table's rows; return the number of changed rows.
 
-    The driver's own cursor: SQLAlchemy would make a dict of every row.
+    This uses the driver's own cursor, as SQLAlchemy would create a dict per row.
     """
     if not connection.in_transaction():
         connection.begin()
@@ -124,7 +124,7 @@ def _execute_many(connection: Connection, statement: str, table: pa.Table) -> in
 
 
 def _chunks(table: pa.Table) -> Iterator[list[list[Any]]]:
-    """The columns as Python lists, some rows at a time, times in microseconds."""
+    """Yield the columns as Python lists, `_CHUNK` rows at a time, times in microseconds."""
     times = table["timestamp"].cast(pa.int64())
     table = table.set_column(table.column_names.index("timestamp"), "timestamp", times)
     for start in range(0, table.num_rows, _CHUNK):
@@ -133,7 +133,7 @@ def _chunks(table: pa.Table) -> Iterator[list[list[Any]]]:
 
 
 def _objects(column: pa.ChunkedArray, repeated: bool) -> list[Any]:
-    """A column as Python objects; of text that repeats, one object for all its rows."""
+    """Return a column as Python objects; repeated text shares one object."""
     objects: list[Any]
     if repeated:
         encoded = column.combine_chunks().dictionary_encode("encode")

@@ -1,4 +1,4 @@
-"""Reading the log in bulk: SQL rows become an Arrow table."""
+"""Bulk reads of the log: SQL rows become an Arrow table."""
 
 import subprocess
 import sys
@@ -14,20 +14,23 @@ from sensei.events.rules_arrow import CANONICAL
 from sensei.storage import database
 
 LARGE = 50_000
-"""SQLite: from so many rows on a reader of its own pays; starting it takes a fifth of a second."""
+"""Number of rows from which on a separate reader process is faster on SQLite.
+
+Starting the process takes a fifth of a second.
+"""
 
 TYPES = {field.name: field.type for field in CANONICAL} | {
     "id": pa.int64(),
     "timestamp": pa.int64(),
     "received_at": pa.int64(),
 }
-"""Columns of the log that can be read, as they arrive: times in microseconds since 1970."""
+"""Readable columns of the log and their types; times are in microseconds since 1970."""
 
 _CHUNK = 50_000
 
-# connectorx brings an SQLite of its own. Two of them on one file in one process take each other's
-# locks away and lose writes (sqlite.org/howtocorrupt.html, 2.2.1): it gets a process to itself.
-# There, Arrow works without NumPy, whose import would take longer than 100,000 rows.
+# connectorx has its own SQLite library. Two of them on one file in one process release each other's
+# locks and lose writes (sqlite.org/howtocorrupt.html, 2.2.1), so it runs in a separate process.
+# There, Arrow works without NumPy, whose import would take longer than reading 100,000 rows.
 _READER = """
 import sys
 sys.modules["numpy"] = None
@@ -43,10 +46,10 @@ def read(engine: Engine, columns: Sequence[str], where: str, large: int = LARGE)
     """Read columns of the valid interactions.
 
     Args:
-        engine: the database.
-        columns: names out of `TYPES`.
-        where: conditions in SQL, made of numbers only; empty for all rows.
-        large: rows of the log from which on SQLite is read by a process of its own.
+        engine: engine of the database.
+        columns: names from `TYPES`.
+        where: conditions in SQL that contain numbers only; empty for all rows.
+        large: number of rows of the log from which on a separate process reads SQLite.
 
     Returns:
         The rows in any order, typed as `TYPES`.
@@ -76,11 +79,11 @@ def _greatest_id(engine: Engine) -> int:
 
 
 def fetch(engine: Engine, query: str, schema: pa.Schema) -> pa.Table:
-    """The rows of a query without parameters, by the database's own cursor.
+    """Return the rows of a query without parameters, read with the database driver's cursor.
 
     Args:
-        engine: the database.
-        query: SQL that both databases understand.
+        engine: engine of the database.
+        query: SQL that both databases accept.
         schema: names and types of its columns, in their order.
 
     Raises:

@@ -1,6 +1,7 @@
-"""Event ids for rows that came without one: the same row gets the same id each time.
+"""Event ids of rows that came without one: the same row always gets the same id.
 
-Arrow is imported where columns are worked on: serving writes single rows and goes without it.
+Arrow is imported only in the functions that work on columns. Serving writes single rows and runs
+without Arrow.
 """
 
 import hashlib
@@ -18,16 +19,16 @@ Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 class Occurrences:
-    """Counts identical rows, so that the n-th of them gets an id of its own.
+    """Counter of identical rows, so that the n-th of them gets its own id.
 
-    Holds 8 bytes a row; one object serves one file, or one batch that is complete in itself.
+    It holds 8 bytes per row; one object serves one file, or one batch that is complete in itself.
     """
 
     def __init__(self) -> None:
         self._seen: Hashes = np.zeros(0, np.uint64)
 
     def ordinals(self, hashes: Hashes) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """For each row (n,) how many rows of the same hash came before it."""
+        """Return per row (n,) the number of earlier rows with its hash; remember these rows."""
         order = np.argsort(hashes, kind="stable")
         ordered = hashes[order]
         first = np.searchsorted(ordered, ordered, side="left")
@@ -40,11 +41,11 @@ class Occurrences:
 
 
 def event_ids(table: "pa.Table", occurrences: Occurrences) -> "pa.Array":
-    """UUIDv5 of each canonical row and of its ordinal among identical rows.
+    """Return the UUIDv5 of each canonical row and of its ordinal among identical rows.
 
     Args:
         table: checked rows (`sensei.events.rules_arrow.CANONICAL`); their event ids are not read.
-        occurrences: what was seen earlier in the same file; updated.
+        occurrences: rows seen earlier in the same file; updated.
 
     Returns:
         (n,) text of 36 characters.
@@ -71,17 +72,17 @@ def event_id(
     metadata: str | None,
     ordinal: int = 0,
 ) -> str:
-    """What `event_ids` gives one checked row, without the detour by columns.
+    """Return the id that `event_ids` gives one checked row, without Arrow.
 
     Args:
-        user_id: of the row, as all that follow.
+        user_id: id of the learner.
         interaction_type: one of the kinds.
-        topic_id: the topic.
-        score: a fraction in [0, 1], or none.
-        duration_seconds: whole seconds, or none.
+        topic_id: id of the topic.
+        score: a fraction in [0, 1], or None.
+        duration_seconds: whole seconds, or None.
         timestamp: microseconds since 1970.
-        metadata: canonical JSON text, or none.
-        ordinal: how many identical rows came before it in the same batch.
+        metadata: canonical JSON text, or None.
+        ordinal: number of earlier identical rows in the same batch.
     """
     bits = None if score is None else struct.unpack("<q", struct.pack("<d", score))[0]
     parts = (user_id, interaction_type, topic_id, bits, duration_seconds, timestamp, metadata)
@@ -92,7 +93,7 @@ def event_id(
 
 
 def _names(table: "pa.Table") -> list[bytes]:
-    """Namespace, canonical text and ordinal 0 of each row; floats by their bits, times in us."""
+    """Return each row's namespace, text and ordinal 0; floats as their bits, times in us."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -113,7 +114,7 @@ def _names(table: "pa.Table") -> list[bytes]:
 
 
 def _uuid5_text(raw: np.ndarray[Any, np.dtype[np.uint8]]) -> "pa.Array":
-    """(n, 16) bytes as UUIDs of version 5, written as text without a Python loop."""
+    """Return (n, 16) bytes as UUIDs of version 5, formatted as text without a Python loop."""
     import pyarrow as pa
 
     raw[:, 6] = (raw[:, 6] & 0x0F) | 0x50

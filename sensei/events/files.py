@@ -19,13 +19,13 @@ from sensei.events import rules
 from sensei.events.rules_arrow import BadRow
 
 BATCH = 50_000
-"""Rows a batch: one transaction each, so that other writers wait a moment only."""
+"""Rows per batch and transaction, so other writers wait only for a moment."""
 
 KEPT = "\0"
-"""Begins the name of a column that is no part of the contract, and is handed on unchecked."""
+"""Prefix of the name of a column outside the contract, which is passed on unchecked."""
 
 _BLOCK_BYTES = 8 << 20  # of a CSV file: about as many rows
-_HEAD = 4096  # bytes that tell text from what is none
+_HEAD = 4096  # first bytes of a file, which tell text from binary data
 
 _GZIP = b"\x1f\x8b"
 _BINARY = {
@@ -35,14 +35,14 @@ _BINARY = {
     b"\xff\xfe": "UTF-16; save it as UTF-8",
     b"\xfe\xff": "UTF-16; save it as UTF-8",
 }
-"""First bytes of what is no text -> what it is, and the next step."""
+"""First bytes of a binary file -> its type and the next step."""
 
 _OTHER = "binary data; save it as CSV, JSON Lines or Parquet"
 
 
 @dataclass(frozen=True)
 class FileBatch:
-    """Some rows with the contract's column names; and lines that are no rows at all."""
+    """Some rows with the contract's column names, and the lines that are not rows."""
 
     table: pa.Table
     bytes_read: int
@@ -50,7 +50,7 @@ class FileBatch:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file.
+    """Return the size of a file in bytes.
 
     Raises:
         InvalidInput: there is no such file.
@@ -61,11 +61,11 @@ def size(path: Path) -> int:
 
 
 def read(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
-    """Read a file.
+    """Read a file batch by batch.
 
     Args:
-        path: its ending says what it is: .csv, .jsonl, .ndjson or .parquet.
-        mapping: a file's column -> the contract's column; an empty one leaves the column out.
+        path: the suffix tells the format: .csv, .jsonl, .ndjson or .parquet.
+        mapping: a file's column -> the contract's column; an empty value leaves the column out.
 
     Raises:
         InvalidInput: the file is absent, broken, or its columns do not fit.
@@ -90,7 +90,7 @@ def read(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
 
 
 def columns(path: Path) -> list[str]:
-    """Names of a file's columns as it has them; of JSON Lines, of all its rows.
+    """Return the names of a file's columns; for JSON Lines, the keys of all its rows.
 
     Args:
         path: a file that `read` can read.
@@ -104,9 +104,9 @@ def columns(path: Path) -> list[str]:
 
 
 def _check_text(path: Path) -> None:
-    """Refuse what is no text at all before each of its lines is called broken.
+    """Refuse a binary file before each of its lines is called broken.
 
-    A NUL in a later line of a text is not it: that row alone breaks a rule.
+    A NUL in a later line of a text file does not count as binary: only that row breaks a rule.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -121,7 +121,7 @@ def _check_text(path: Path) -> None:
 
 
 def names(path: Path, given: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """The contract's column of each column to read.
+    """Return the contract's column of each column to read.
 
     Raises:
         InvalidInput: a column is unknown, missing, or named twice.
@@ -165,7 +165,7 @@ def _parquet(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
         kept = names(path, file.schema_arrow.names, mapping)
         rows = 0
         for batch in file.iter_batches(BATCH, columns=list(kept)):
-            batch.validate(full=True)  # text that is no UTF-8 is found here, not in a later step
+            batch.validate(full=True)  # finds text that is not UTF-8 here, not in a later step
             rows += batch.num_rows
             table = pa.Table.from_batches([batch])
             renamed = table.rename_columns([kept[name] for name in table.column_names])
@@ -201,7 +201,7 @@ def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
             renamed = pa.Table.from_batches([batch]).rename_columns(list(kept.values()))
             yield FileBatch(renamed, file.tell(), bad.copy())
             bad.clear()
-    if bad:  # the reader gives no batch for lines of which none is a row
+    if bad:  # the reader yields no batch if none of the lines is a row
         yield FileBatch(_no_rows(), size(path), bad)
 
 
@@ -221,7 +221,7 @@ def _json(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
 
 
 def _objects(file: BinaryIO) -> Iterator[tuple[list[dict[str, Any]], list[BadRow]]]:
-    """Rows batch by batch, each with the lines beside them that are none."""
+    """Yield rows batch by batch, each with the lines that are not JSON objects."""
     while lines := list(islice(file, BATCH)):
         rows: list[dict[str, Any]] = []
         bad: list[BadRow] = []
@@ -240,7 +240,7 @@ def _objects(file: BinaryIO) -> Iterator[tuple[list[dict[str, Any]], list[BadRow
 
 
 def _json_table(path: Path, mapping: Mapping[str, str], rows: list[dict[str, Any]]) -> pa.Table:
-    # Keys may differ from row to row; an optional one may be absent from all.
+    # Keys may differ from row to row; an optional key may be absent from all rows.
     given = list(dict.fromkeys(key for row in rows for key in row)) if rows else []
     of_part = {theirs: ours for theirs, ours in mapping.items() if theirs in given}
     kept = names(path, given, of_part) if rows else {}
@@ -249,10 +249,10 @@ def _json_table(path: Path, mapping: Mapping[str, str], rows: list[dict[str, Any
 
 
 def _column(values: list[Any], name: str) -> pa.Array:
-    """Values of one type as they are; mixed ones, and objects, as JSON text.
+    """Return values of one type unchanged; mixed values and objects as JSON text.
 
-    What is nested too deep is cut off, which still breaks the rule: Arrow and JSON's writer fail
-    on it, and that row alone must be refused.
+    Values nested too deep are cut off, and still break the rule. Arrow and the JSON writer would
+    fail on them, but only that row must be refused.
     """
     values = [rules.cut_off(v) if isinstance(v, dict | list) else v for v in values]
     if name != "metadata":

@@ -12,7 +12,7 @@ from sensei.contracts import KINDS, LEVELS
 from sensei.events.rules_arrow import CANONICAL
 
 COLUMNS = ("id", *CANONICAL.names[:-1])
-"""Columns of the log that make a frame without metadata."""
+"""Columns of the log that make up a frame without metadata."""
 
 
 def from_arrow(table: pa.Table, metadata: bool = False) -> pd.DataFrame:
@@ -24,10 +24,10 @@ def from_arrow(table: pa.Table, metadata: bool = False) -> pd.DataFrame:
         metadata: keep the `metadata` column as JSON text.
 
     Returns:
-        One row an interaction: `event_id` object, `user_id`, `interaction_type` (categories
+        One row per interaction: `event_id` object, `user_id`, `interaction_type` (categories
         `KINDS`), `difficulty` (categories `LEVELS`) and `item_id` category, `topic_id` int64,
         `score` and `duration_seconds` float64 (NaN: none), `timestamp` datetime64[us, UTC],
-        `interaction_id` int64; of these, the ones the table has.
+        `interaction_id` int64; only those that the table has.
     """
     names = table.column_names
     frame: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def from_arrow(table: pa.Table, metadata: bool = False) -> pd.DataFrame:
 
 
 def categories(column: pa.ChunkedArray) -> pd.Categorical:
-    """Encode text as a category; the categories stand in order of appearance."""
+    """Encode text as a category; the categories are in order of first appearance."""
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
     encoded = column.unify_dictionaries().combine_chunks()
@@ -85,7 +85,7 @@ def _times(column: pa.ChunkedArray) -> pd.Series:
 
 
 def _inside_metadata(table: pa.Table) -> dict[str, pa.ChunkedArray]:
-    """Item and difficulty out of the metadata; only different texts are parsed."""
+    """Extract item and difficulty from the metadata; each distinct text is parsed once."""
     if "item_id" in table.column_names and "difficulty" in table.column_names:
         return {}
     texts = table["metadata"].cast(pa.string()).dictionary_encode()
@@ -103,5 +103,5 @@ def _inside_metadata(table: pa.Table) -> dict[str, pa.ChunkedArray]:
 
 
 def microseconds(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The frame's timestamps as (n,) int64 microseconds since 1970, UTC."""
+    """Return the frame's timestamps as (n,) int64 microseconds since 1970, UTC."""
     return frame["timestamp"].to_numpy(dtype="datetime64[us]").view(np.int64)

@@ -1,4 +1,4 @@
-"""Importing files of interactions: streamed, safe to interrupt and to repeat."""
+"""Import of interaction files: streamed, safe to interrupt and to repeat."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ _EXAMPLES = 5
 
 @dataclass
 class ImportSummary:
-    """What became of the rows of some files: read = inserted + repeated + quarantined + erased."""
+    """Row counts of an import: read = inserted + repeated + quarantined + erased."""
 
     read: int = 0
     inserted: int = 0
@@ -44,7 +44,7 @@ class ImportSummary:
 
 @dataclass(frozen=True)
 class CheckedBatch:
-    """Some rows of a file: the good ones as `checking.CANONICAL`, and the bad ones."""
+    """Some rows of a file: the good ones as `rules_arrow.CANONICAL`, and the bad ones."""
 
     good: pa.Table
     bad: list[BadRow]
@@ -57,14 +57,14 @@ def import_files(
     mapping: Mapping[str, str],
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportSummary:
-    """Append the rows of files to the log; bad ones go into quarantine.
+    """Append the rows of files to the log; bad rows go into quarantine.
 
-    Each batch is one transaction: an interrupted import is repeated as it was, and goes on.
+    Each batch is one transaction: repeating an interrupted import completes it.
 
     Args:
-        log: where to.
+        log: the log to append to.
         paths: CSV, JSON Lines or Parquet files.
-        mapping: a file's column -> the contract's column; an empty one leaves the column out.
+        mapping: a file's column -> the contract's column; an empty value leaves the column out.
         progress: called with the bytes read so far and the bytes of all files.
 
     Raises:
@@ -99,8 +99,8 @@ def read_file(
 
     Args:
         path: a CSV, JSON Lines or Parquet file.
-        mapping: a file's column -> the contract's column; an empty one leaves the column out.
-        now: what future is measured from; the clock by default.
+        mapping: a file's column -> the contract's column; an empty value leaves the column out.
+        now: time from which the future is measured; the current time by default.
 
     Raises:
         InvalidInput: the file is broken or its columns do not fit.
@@ -114,16 +114,16 @@ def read_file(
 def read_frame(
     path: Path, mapping: Mapping[str, str], keep: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, ImportSummary]:
-    """A whole file as a frame with metadata, without a database; a repeated event is kept once.
+    """Read a whole file as a frame with metadata, without a database; repeats are kept once.
 
     Args:
         path: a CSV, JSON Lines or Parquet file.
-        mapping: a file's column -> the contract's column; an empty one leaves the column out.
-        keep: columns of the file, unknown to the contract, to keep as they are.
+        mapping: a file's column -> the contract's column; an empty value leaves the column out.
+        keep: columns of the file outside the contract to keep unchanged.
 
     Raises:
-        InvalidInput: the file is broken, its columns do not fit, or one to keep has a name that
-            the frame uses.
+        InvalidInput: the file is broken, its columns do not fit, or a column to keep has a name
+            that the frame uses.
     """
     taken = {"item_id", "difficulty", "interaction_id"} & set(keep)
     if taken:
@@ -152,5 +152,5 @@ def read_frame(
 
 
 def _values(table: pa.Table, name: str) -> list[Any]:
-    """A column that batches of JSON Lines may lack."""
+    """Return a column's values; None per row if it is absent, as in some JSON Lines batches."""
     return table[name].to_pylist() if name in table.column_names else [None] * table.num_rows

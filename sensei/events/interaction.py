@@ -40,7 +40,7 @@ class Interaction(BaseModel):
 
 
 def parse(row: Mapping[str, object]) -> Interaction:
-    """Read one event.
+    """Validate one event.
 
     Raises:
         InvalidInput: a value breaks its rule, or a field is missing or unknown.

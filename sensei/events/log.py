@@ -1,4 +1,4 @@
-"""The log of interactions: the only truth; appended to, read, and never changed."""
+"""The log of interactions: the single source of truth, append-only."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
     from sensei.events.rules_arrow import BadRow
 
-# What works on columns is imported in the methods that do: pandas and Arrow take 70 MB of memory
-# and half a second, and serving, which works on rows, never needs them.
+# Modules for columns are imported in the methods that use them. pandas and Arrow take 70 MB of
+# memory and half a second, and serving, which works on rows, never needs them.
 
 
 @dataclass(frozen=True)
 class BulkAppendResult:
-    """What became of appended rows; `conflicts` only where they may be quarantined.
+    """Outcome of a bulk append; `conflicts` is filled only if the rows may be quarantined.
 
-    Rows of erased learners are kept nowhere: `erased` counts them, `refused` are the bad rows that
-    were not theirs.
+    Rows of erased learners are never stored: `erased` counts them. `refused` are the bad rows of
+    other learners.
     """
 
     inserted: int
@@ -67,7 +67,7 @@ class Event(NamedTuple):
 
     @property
     def place(self) -> tuple[int, str]:
-        """Where it stands in the order of the fold."""
+        """Sort key of the fold: time, then event id."""
         return self.timestamp, self.event_id
 
 
@@ -77,7 +77,10 @@ _EVENTS = (
 )
 
 _HALF = 2**53
-"""Two integers below it hold a score in [0, 1] exactly, or to 2**-106 below 2**-54."""
+"""Bound of the two integers that hold a score in SQLite's JSON.
+
+They hold a score in [0, 1] exactly, or to 2**-106 if it is below 2**-54.
+"""
 
 _SQLITE_EVENTS = f"""
 SELECT json_group_array(json_array(
@@ -90,10 +93,10 @@ SELECT json_group_array(json_array(
     ORDER BY timestamp, id LIMIT ?
 )
 """  # noqa: S608 - our own numbers
-"""A piece of a learner's events as one row.
+"""Query for a page of a learner's events as one row.
 
-SQLite gives Python's lock away and takes it back at each row: with an event loop that works,
-300 rows took 300 ms. JSON of SQLite rounds floats, hence two integers for the score.
+SQLite releases and takes Python's global lock again at each row: next to a busy event loop, 300
+rows took 300 ms. SQLite's JSON rounds floats, so a score is sent as two integers.
 """
 
 
@@ -118,8 +121,8 @@ def open_log(
     """Open the log.
 
     Args:
-        url: of the database.
-        deadlines: longest waits for it.
+        url: URL of the database.
+        deadlines: longest waits for the database.
         file: see `database.connect`.
 
     Raises:
@@ -131,7 +134,7 @@ def open_log(
 
 
 class Log:
-    """The log and the small tables beside it; `engine` is for rooms with tables of their own."""
+    """The log and the small tables next to it; packages with their own tables use `engine`."""
 
     def __init__(
         self,
@@ -139,13 +142,13 @@ class Log:
         deadlines: Deadlines = database.PATIENT,
         file: DatabaseFile | None = None,
     ) -> None:
-        """Open no connection yet; see `open_log`."""
+        """Create the engine without a connection; see `open_log`."""
         self.engine = database.connect(url, deadlines, file)
         self.sqlite = database.is_sqlite(self.engine.url)
         self._revisions = revisions.Revisions(self.engine)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self._revisions.close()
         self.engine.dispose()
 
@@ -154,15 +157,15 @@ class Log:
     def append(
         self, interactions: Iterable[Interaction | Mapping[str, Any]], now: datetime | None = None
     ) -> BulkAppendResult:
-        """Append events, all or none; an event that is there already is counted, not repeated.
+        """Append events, all or none; an event that is stored already is counted, not repeated.
 
         Args:
             interactions: events in the data contract.
-            now: time of receipt; the clock's by default.
+            now: time of receipt; the current time by default.
 
         Raises:
             InvalidInput: an event breaks a rule.
-            ConflictingEvent: an event id is there with another payload.
+            ConflictingEvent: an event id is stored with another payload.
             LearnerErased: a learner was erased.
             StorageUnavailable: nothing was written.
         """
@@ -178,15 +181,15 @@ class Log:
         bad: "Sequence[BadRow]" = (),
         now: datetime | None = None,
     ) -> BulkAppendResult:
-        """Append checked rows in one transaction; conflicting ones go into quarantine.
+        """Append checked rows in one transaction; conflicting rows go into quarantine.
 
-        Rows of erased learners, bad ones too, are dropped.
+        Rows of erased learners are dropped, bad rows included.
 
         Args:
-            table: rows as `checking.CANONICAL`.
-            source: where they come from, for the quarantine.
+            table: rows as `rules_arrow.CANONICAL`.
+            source: name of the rows' source, for the quarantine.
             bad: refused rows to quarantine in the same transaction.
-            now: time of receipt; the clock's by default.
+            now: time of receipt; the current time by default.
 
         Raises:
             StorageUnavailable: nothing was written.
@@ -210,15 +213,15 @@ class Log:
     def quarantine_interactions(
         self, reasons: Mapping[int, str], expectation: str, source: str = "validation"
     ) -> int:
-        """Take interactions out of the valid ones.
+        """Exclude interactions from the valid ones.
 
         Args:
             reasons: the reason by interaction id.
-            expectation: what they failed.
-            source: who found it.
+            expectation: the expectation that they failed.
+            source: name of the check that found them.
 
         Returns:
-            How many were not in quarantine before.
+            Number of interactions that were not in quarantine before.
         """
         with database.write_transaction(self.engine) as connection:
             users, count = quarantine.take_out(connection, reasons, expectation, source)
@@ -237,10 +240,10 @@ class Log:
         """Read valid interactions with `since` <= timestamp < `until`; see `sensei.events.frames`.
 
         Args:
-            until: end of the window, not included; none: to the end.
-            since: start of the window, included; none: from the start.
-            columns: columns of the log to read; all that the frame has by default.
-            metadata: also the metadata as JSON text.
+            until: end of the window, exclusive; None: to the end.
+            since: start of the window, inclusive; None: from the start.
+            columns: columns of the log to read; by default all that the frame has.
+            metadata: include the metadata as JSON text.
 
         Raises:
             StorageUnavailable: the database cannot be read.
@@ -253,7 +256,7 @@ class Log:
     def read_arrow(
         self, until: datetime | None, since: datetime | None, columns: Sequence[str]
     ) -> "pa.Table":
-        """Like `read`, as an Arrow table of the columns named."""
+        """Read like `read`, but return an Arrow table of the named columns."""
         from sensei.events import bulk_read
 
         bounds = [f"timestamp >= {to_microseconds(since)}"] if since else []
@@ -261,7 +264,7 @@ class Log:
         return bulk_read.read(self.engine, columns, " AND ".join(bounds))
 
     def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
-        """A learner's valid events with a key above `after_id`, by time, then event id."""
+        """Return a learner's valid events with a key above `after_id`, by time, then event id."""
         pieces = self.learner_in_pieces(user_id, 1_000, after_id)
         # Sorted here: databases differ in how they order text.
         return sorted(chain.from_iterable(pieces), key=lambda event: event.place)
@@ -269,7 +272,10 @@ class Log:
     def learner_in_pieces(
         self, user_id: str, size: int, after_id: int = 0
     ) -> Iterator[list[Event]]:
-        """The same in no order, so many events at a time; the database is read until the end."""
+        """Yield a learner's valid events in no fixed order, in lists of at most `size`.
+
+        The connection stays open until the last list.
+        """
         with database.read_connection(self.engine) as connection:
             cursor = connection.connection.cursor()
             if self.sqlite:
@@ -280,21 +286,21 @@ class Log:
                 yield [Event._make(row) for row in rows]
 
     def last_id(self) -> int:
-        """The newest key; 0 in an empty log."""
+        """Return the newest key; 0 for an empty log."""
         return int(self._scalar(select(func.coalesce(func.max(UserInteraction.id), 0))))
 
     def last_time(self, before_us: int) -> int | None:
-        """The time of the last interaction before a moment (us since 1970); None without one."""
+        """Return the last interaction's time before a time (us since 1970); None without one."""
         query = "SELECT MAX(timestamp) FROM user_interactions WHERE timestamp < :before"
         found = self._scalar(text(query).bindparams(before=before_us))
         return None if found is None else int(found)
 
     def revision(self, user_id: str) -> int | None:
-        """How many writes touched a learner; None: never seen."""
+        """Return the number of writes that touched a learner; None if they were never seen."""
         return self.revisions((user_id,)).get(user_id)
 
     def revisions(self, user_ids: Sequence[str]) -> dict[str, int]:
-        """The same of several; those never seen are left out."""
+        """Return the revision of each learner; those never seen are left out."""
         return self._revisions.of(user_ids)
 
     def revisions_without_waiting(self) -> "revisions.Revisions | None":
@@ -302,7 +308,7 @@ class Log:
         return self._revisions.without_waiting()
 
     def log_revision(self) -> int:
-        """A number that grows with every write to any learner's interactions."""
+        """Return a number that grows with every write to any learner's interactions."""
         present, gone = (
             select(func.coalesce(func.sum(table.revision), 0)).scalar_subquery()
             for table in (LearnerRow, ErasedLearner)
@@ -310,15 +316,15 @@ class Log:
         return int(self._scalar(select(present + gone)))
 
     def count(self) -> int:
-        """Interactions in the log, quarantined ones included."""
+        """Return the number of interactions in the log, quarantined ones included."""
         return int(self._scalar(select(func.count()).select_from(UserInteraction)))
 
     def is_empty(self) -> bool:
-        """Whether no interaction was ever appended."""
+        """Tell if the log has no interaction."""
         return self._scalar(select(UserInteraction.id).limit(1)) is None
 
     def last_event(self) -> datetime | None:
-        """The time of the newest valid interaction."""
+        """Return the time of the newest valid interaction; None without one."""
         found = self._scalar(text("SELECT MAX(timestamp) FROM valid_interactions"))
         return None if found is None else to_datetime(found)
 
@@ -329,7 +335,7 @@ class Log:
     # Facts and the serving pointer
 
     def get_fact(self, name: str) -> Any:
-        """A named value about the database; None where it was never set."""
+        """Return a named value about the database; None if it was never set."""
         return self._scalar(select(AppStateRow.value).where(AppStateRow.name == name))
 
     def set_fact(self, name: str, value: Any) -> None:
@@ -337,7 +343,7 @@ class Log:
         self._replace(AppStateRow(name=name, value=value))
 
     def pointer(self) -> str | None:
-        """Digest of the bundle that serving must load."""
+        """Return the digest of the bundle that serving must load; None if none was set."""
         found = self._scalar(select(ServingState.bundle).where(ServingState.name == "serving"))
         return None if found is None else str(found)
 
@@ -355,7 +361,7 @@ class Log:
 def _without(
     gone: set[str], table: "pa.Table", bad: "Sequence[BadRow]"
 ) -> "tuple[pa.Table, list[BadRow]]":
-    """Rows without those of erased learners."""
+    """Return the rows without those of erased learners."""
     if not gone:
         return table, list(bad)
     import pyarrow as pa

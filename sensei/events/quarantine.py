@@ -1,4 +1,4 @@
-"""The quarantine: rows that were refused, and interactions taken out of the valid ones."""
+"""The quarantine: refused rows, and interactions excluded from the valid ones."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ from sensei.storage.tables import Quarantined, UserInteraction
 if TYPE_CHECKING:
     from sensei.events.rules_arrow import BadRow
 
-_CHUNK = 5_000  # rows a statement: databases bound its parameters
+_CHUNK = 5_000  # rows per statement: databases limit its parameters
 
 
 def store(connection: Connection, rows: "Sequence[BadRow]", source: str, now: datetime) -> int:
-    """Keep refused rows; one that is there already for the same reason is not kept again.
+    """Store refused rows; a row that is stored already for the same reason is not stored again.
 
     Returns:
-        How many were new.
+        Number of new rows.
     """
     return _insert(
         connection,
@@ -36,10 +36,10 @@ def store(connection: Connection, rows: "Sequence[BadRow]", source: str, now: da
 def take_out(
     connection: Connection, reasons: Mapping[int, str], expectation: str, source: str
 ) -> tuple[list[str], int]:
-    """Take interactions out of the valid ones.
+    """Exclude interactions from the valid ones.
 
     Returns:
-        The learners whose interactions are named, and how many entries were new.
+        The learners whose interactions are named, and the number of new entries.
     """
     now = datetime.now(UTC)
     ids, entries = list(reasons), []
@@ -85,7 +85,7 @@ def _text(value: object) -> str | None:
 
 
 def _insert(connection: Connection, entries: list[dict[str, Any]]) -> int:
-    """Insert what is not there yet; returns how many entries that were."""
+    """Insert entries that are not stored yet; return their number."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     count = 0
     for start in range(0, len(entries), _CHUNK):

@@ -1,8 +1,8 @@
-"""The rules of one row: each takes a value as it came and gives it as the log keeps it.
+"""The rules of one row: each takes a raw value and returns it as the log stores it.
 
-They bind everywhere: `sensei.events.interaction` applies them to a single event,
-`sensei.events.rules_arrow` to whole columns. Every rule raises InvalidInput with what was expected,
-what came, what to do.
+They apply everywhere: `sensei.events.interaction` applies them to a single event,
+`sensei.events.rules_arrow` to whole columns. Every rule raises InvalidInput with the expected
+value, the value received and the next step.
 """
 
 import math
@@ -17,19 +17,22 @@ from sensei.contracts import KINDS, LEVELS, MAX_FUTURE_MINUTES
 from sensei.errors import InvalidInput
 
 MAX_TEXT = 200
-"""Characters of an id at most."""
+"""Maximum characters of an id."""
 
 MAX_METADATA = 16_384
-"""Bytes of an event's metadata at most, as JSON."""
+"""Maximum bytes of an event's metadata, as JSON."""
 
 MAX_LEVELS = 32
-"""Levels of objects and lists within an event's metadata; JSON's writer fails at about 250."""
+"""Maximum nesting of objects and lists in an event's metadata.
+
+The JSON writer fails at about 250 levels.
+"""
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-"""No event is older; a clock that was never set says so, or earlier."""
+"""Earliest time of an event; a clock that was never set shows this time or an earlier one."""
 
 MAX_DURATION_SECONDS = 366 * 86400
-"""No event lasts longer than a year."""
+"""Maximum duration of an event in seconds: one year."""
 
 MAX_TOPIC_ID = 2**63 - 1
 _ANSWERS = frozenset({"rating", "helpful", "format", "prediction_id"})
@@ -37,7 +40,7 @@ _ANSWERS = frozenset({"rating", "helpful", "format", "prediction_id"})
 
 @dataclass(frozen=True)
 class EventMetadata:
-    """What stands in `metadata`: canonical JSON text, and the two values the models read."""
+    """Content of `metadata`: canonical JSON text, and the two values that models read."""
 
     text: str | None = None
     item_id: str | None = None
@@ -45,14 +48,14 @@ class EventMetadata:
 
 
 def refuse(field: str, expected: str, value: object, step: str) -> NoReturn:
-    """Raise the error that says what was expected, what came, and what to do."""
+    """Raise the error with the expected value, the value received and the next step."""
     came = repr(value) if isinstance(value, str) else str(cut_off(value))
     shown = came if len(came) <= 80 else came[:77] + "..."
     raise InvalidInput(f"{field}: expected {expected}, got {shown}; {step}")
 
 
 def check_id(field: str, value: object) -> str:
-    """A learner's or an event's id: text of 1 to 200 characters; a number is taken as text."""
+    """Check the id of a learner or an event: text of 1 to 200 characters; integers become text."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or "\0" in value:
@@ -61,14 +64,14 @@ def check_id(field: str, value: object) -> str:
 
 
 def check_kind(value: object) -> str:
-    """One of the contract's kinds."""
+    """Check that a value is one of the contract's kinds."""
     if value not in KINDS:
         refuse("interaction_type", "one of " + ", ".join(KINDS), value, "send one of them")
     return str(value)
 
 
 def check_topic(value: object) -> int:
-    """A whole number of at least 0; text such as a CSV file holds is read."""
+    """Check a whole number of at least 0; numeric text, as in a CSV file, is converted."""
     number = value
     if isinstance(value, str) and re.fullmatch(r"\s*\d{1,19}(\.0*)?\s*", value, re.ASCII):
         number = int(value.split(".")[0])
@@ -80,7 +83,7 @@ def check_topic(value: object) -> int:
 
 
 def check_score(value: object) -> float | None:
-    """A fraction in [0, 1], or none (also NaN)."""
+    """Check a fraction in [0, 1]; None and NaN give None."""
     number = _number(value)
     if number is None and not _absent(value):
         refuse("score", "a fraction in [0, 1]", value, "send a number or leave it out")
@@ -91,10 +94,10 @@ def check_score(value: object) -> float | None:
 
 
 def _score_step(number: float) -> str:
-    """The next step for a number that is no fraction; its scale is often not known.
+    """Return the next step for a number outside [0, 1]; its scale is often unknown.
 
-    Slightly more than 1 is extra credit or rounding; up to 20, scales of 5, 10 and 20 points are
-    as plausible as percent.
+    Slightly more than 1 is extra credit or rounding; up to 20, scales of 5, 10 and 20 points are as
+    plausible as percent.
     """
     if number < 0:
         return "send at least 0, or leave it out"
@@ -106,7 +109,7 @@ def _score_step(number: float) -> str:
 
 
 def check_duration(value: object) -> int | None:
-    """Seconds, rounded to whole ones, or none (also NaN)."""
+    """Check seconds and round them to whole ones; None and NaN give None."""
     number = _number(value)
     if number is None and _absent(value):
         return None
@@ -117,7 +120,10 @@ def check_duration(value: object) -> int | None:
 
 
 def check_time(value: object) -> datetime:
-    """A moment in UTC from 1970 on: ISO 8601 text, a datetime, a date; without a zone it is UTC."""
+    """Check a time from 1970 on and return it in UTC.
+
+    It accepts ISO 8601 text, a datetime or a date; without a zone it is UTC.
+    """
     moment = value
     if isinstance(value, str):
         try:
@@ -141,12 +147,12 @@ def check_time(value: object) -> datetime:
 
 
 def latest(now: datetime) -> datetime:
-    """The latest moment that is not refused as future."""
+    """Return the latest time that is not refused as future."""
     return now + timedelta(minutes=MAX_FUTURE_MINUTES)
 
 
 def check_not_future(moment: datetime, until: datetime) -> datetime:
-    """A moment at or before `until` (see `latest`)."""
+    """Check that a time is at or before `until` (see `latest`)."""
     if moment > until:
         expected = f"a moment at most {MAX_FUTURE_MINUTES} minutes in the future"
         refuse("timestamp", expected, moment.isoformat(), "check the sender's clock and zone")
@@ -154,7 +160,7 @@ def check_not_future(moment: datetime, until: datetime) -> datetime:
 
 
 def check_metadata(value: object) -> EventMetadata:
-    """A JSON object, as text or as a dict, or none; the known keys have rules of their own."""
+    """Check a JSON object, as text or as a dict, or None; the known keys have their own rules."""
     found = value
     if isinstance(value, str):
         try:
@@ -191,9 +197,10 @@ _NESTS = (dict, list, tuple)
 
 
 def is_nested_deeper(value: object, levels: int) -> bool:
-    """Tell if objects and lists stand in each other more than so many levels deep.
+    """Tell if objects and lists are nested more than `levels` deep.
 
-    Level by level, without recursion: a value may be nested deeper than Python's stack is high.
+    The search runs level by level, without recursion: values may be nested deeper than Python's
+    stack.
     """
     level: list[Any] = [value] if isinstance(value, _NESTS) else []
     for _ in range(levels):
@@ -209,9 +216,9 @@ def is_nested_deeper(value: object, levels: int) -> bool:
 
 
 def cut_off(value: Any, levels: int = MAX_LEVELS) -> Any:
-    """Cut what is nested deeper than `levels` plus one, which still breaks the rule.
+    """Cut nested values below `levels` plus one; the result still breaks the rule.
 
-    JSON's writer and `repr` fail on a value that is nested some hundred levels deep.
+    The JSON writer and `repr` fail on a value that is nested some hundred levels deep.
     """
     if not is_nested_deeper(value, levels):
         return value
@@ -223,7 +230,7 @@ def cut_off(value: Any, levels: int = MAX_LEVELS) -> Any:
 
 
 def _check_answers(found: dict[str, Any]) -> None:
-    """The keys that answer a recommendation, and the two texts."""
+    """Check the keys that answer a recommendation: rating, helpful, format, prediction_id."""
     rating, helpful = found.get("rating"), found.get("helpful")
     if rating is not None and (
         isinstance(rating, bool) or not isinstance(rating, int | float) or not 1 <= rating <= 5
@@ -241,7 +248,7 @@ def _absent(value: object) -> bool:
 
 
 def _number(value: object) -> float | None:
-    """A finite number; None where there is none."""
+    """Return a finite number; None if the value is not one."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, str) and not re.fullmatch(r"[\s\d.eE+-]+", value, re.ASCII):

@@ -1,7 +1,7 @@
 """The rules of `sensei.events.rules` on whole columns, for imports and large batches.
 
-Each column has a fast path that passes only what is plainly right, with the value the rule would
-give; every other value goes through the rule itself, so single rows and columns cannot differ.
+Each column has a fast path that accepts only clearly valid values, with the result of the rule.
+Every other value goes through the rule itself, so rows and columns cannot differ.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ CANONICAL = pa.schema(
         "metadata": pa.string(),
     }
 )
-"""Columns of checked rows: as the log keeps them."""
+"""Columns of checked rows, as the log stores them."""
 
 _EARLIEST = pa.scalar(rules.EARLIEST, pa.timestamp("us", "UTC"))
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -42,14 +42,14 @@ _PLAIN_TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that was refused: as it came, and the first rule that it broke."""
+    """Refused row: its raw values, and the first rule that it broke."""
 
     row: dict[str, Any]
     reason: str
 
     @property
     def expectation(self) -> str:
-        """The rule without the value: what reasons are counted by."""
+        """Text of the rule without the value, by which reasons are counted."""
         return self.reason.split(", got ")[0]
 
 
@@ -59,13 +59,13 @@ def check_table(
     """Apply every rule to every row.
 
     Args:
-        table: columns of the data contract; required ones must be there, others may be absent.
-        until: latest moment that is not future (`rules.latest`).
+        table: columns of the data contract; required ones must be present, others may be absent.
+        until: latest time that does not count as future (`rules.latest`).
         occurrences: identical rows seen earlier in the same file.
 
     Returns:
-        The good rows as `CANONICAL`, in their order, with columns unknown to the contract as they
-        came; and the bad ones.
+        The good rows as `CANONICAL`, in their order, with columns outside the contract unchanged;
+        and the bad rows.
     """
     table = _within_calendar(table)
     reasons: dict[int, str] = {}
@@ -97,7 +97,7 @@ _CALENDAR = (-62_135_596_800, 253_402_300_799)  # seconds from 1970 to the years
 
 
 def _within_calendar(table: pa.Table) -> pa.Table:
-    """Moments that no date can say, at the nearest that one can: they are refused all the same."""
+    """Clip timestamps outside the calendar to its ends; the rules refuse them in any case."""
     if "timestamp" not in table.column_names or not pa.types.is_timestamp(table["timestamp"].type):
         return table
     column = table["timestamp"]
@@ -119,7 +119,7 @@ def _checked(
     fast: Callable[[pa.Array], tuple[pa.Array, pa.Array]],
     reasons: dict[int, str],
 ) -> pa.Array:
-    """One column in its canonical type; values that break the rule become null, with a reason."""
+    """Return a column in its canonical type; invalid values become null, with a reason."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     try:
@@ -140,7 +140,7 @@ def _checked(
 def _by_rule(
     values: Sequence[Any], rows: list[int], rule: Callable[[Any], Any], reasons: dict[int, str]
 ) -> list[Any]:
-    """Values through the rule; each different value once."""
+    """Apply the rule to values, once per distinct value."""
     outcomes: dict[Any, tuple[Any, str | None]] = {}
     given = []
     for row, value in zip(rows, values, strict=True):
@@ -234,7 +234,7 @@ def _check_future(times: pa.Array, until: datetime, reasons: dict[int, str]) -> 
 
 
 def _details(table: pa.Table, reasons: dict[int, str]) -> dict[str, pa.Array]:
-    """Canonical metadata with item and difficulty; each different text is parsed once."""
+    """Return canonical metadata with item and difficulty; each distinct text is parsed once."""
     names = ("metadata", "item_id", "difficulty")
     if "metadata" not in table.column_names or table["metadata"].null_count == table.num_rows:
         return {name: pa.nulls(table.num_rows, pa.string()) for name in names}
@@ -266,7 +266,10 @@ def _object_text(value: object) -> str | None:
 
 
 def with_event_ids(good: pa.Table, occurrences: Occurrences) -> pa.Table:
-    """Checked rows, those without an event id with a derived one (`sensei.events.event_ids`)."""
+    """Return checked rows; those without an event id get a derived one.
+
+    See `sensei.events.event_ids`.
+    """
     given = good["event_id"].combine_chunks()
     if not good.num_rows or not given.null_count:
         return good

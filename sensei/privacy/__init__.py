@@ -1,1 +1,1 @@
-"""Erasure, tombstones and the preferences of a learner."""
+"""Privacy: erasure, tombstones and the preferences of a learner."""

@@ -1,8 +1,8 @@
-"""The audit log: who erased, exported, changed keys or changed what serves; when and from where.
+"""The audit log: erasures, exports, and changes of keys or of the served version.
 
-A learner stands in it as the keyed digest of `sensei.privacy.tombstones` only, so the entries
-survive an erasure. Every entry is written in the transaction of its act, or before it where nothing
-is written otherwise (an export).
+Each entry has the actor, the time and the origin. A learner appears only as the keyed digest of
+`sensei.privacy.tombstones`, so the entries survive an erasure. Every entry is written in the
+transaction of its act. An act that writes nothing else (an export) is recorded before it starts.
 """
 
 import getpass
@@ -26,11 +26,11 @@ TRIAL_STARTED, TRIAL_STOPPED = "trial started", "trial stopped"
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts.
+    """Person or key that performs an act.
 
     Attributes:
         name: `key ID`, `no key`, or `user NAME` for an account of the operating system.
-        origin: from where: `HTTP ADDRESS` or `host NAME`.
+        origin: origin of the act: `HTTP ADDRESS` or `host NAME`.
     """
 
     name: str
@@ -39,15 +39,15 @@ class Actor:
 
 @dataclass(frozen=True)
 class Entry:
-    """One act.
+    """Audit log entry of one act.
 
     Attributes:
-        at: when, UTC.
-        actor: who; see `Actor`.
+        at: time of the act, UTC.
+        actor: name of the actor; see `Actor`.
         action: one of the constants of this module.
-        subject: the keyed digest of a learner, hex; None for an act about no learner.
-        detail: what else defines the act: key id and role, model and versions.
-        origin: from where; see `Actor`.
+        subject: the keyed digest of a learner, hex; None if the act concerns no learner.
+        detail: further facts of the act: key id and role, model and versions.
+        origin: origin of the act; see `Actor`.
     """
 
     at: datetime
@@ -59,7 +59,7 @@ class Entry:
 
 
 def process_owner() -> Actor:
-    """The account that runs this process: who acts by the command line, or by Prefect's worker."""
+    """Return the account of this process: the actor of the command line and of Prefect's worker."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # an account without a name, as in some containers
@@ -78,11 +78,11 @@ def record(
     """Write an entry in the transaction of the act.
 
     Args:
-        connection: in a writing transaction.
+        connection: connection in a writing transaction.
         action: one of the constants of this module.
-        by: who acts; by default the owner of the process.
-        learner: whom it is about; only a keyed digest is kept.
-        detail: what else defines the act; JSON.
+        by: the actor; by default the owner of the process.
+        learner: the learner that the act concerns; only a keyed digest is stored.
+        detail: further facts of the act, as JSON values.
     """
     actor = by or process_owner()
     subject = None
@@ -93,7 +93,7 @@ def record(
 
 
 def newest(engine: Engine, limit: int) -> Sequence[Entry]:
-    """The newest entries, newest first.
+    """Return at most `limit` newest entries, newest first.
 
     Raises:
         StorageUnavailable: the database cannot be read.

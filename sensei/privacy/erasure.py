@@ -1,7 +1,7 @@
-"""Erasing a learner, and exporting what is held of one: all tables that name learners, and files.
+"""Erasure and export of a learner: all tables that name learners, and files.
 
-First comes a tombstone (`sensei.privacy.tombstones`), in the transaction that deletes: from then on
-what is still queued, or comes again in a file, is refused. An erasure that was cut off is repeated.
+The transaction that deletes first writes a tombstone (`sensei.privacy.tombstones`). From then on,
+queued or reimported events of the learner are refused. An interrupted erasure can be repeated.
 """
 
 import json
@@ -48,9 +48,10 @@ from sensei.storage.tables import (
 _WAIT_SECONDS = 5.0
 _SEARCHED = 20  # for more names at once, rewriting the file is faster than searching it
 
-# Closing a file gives up all locks that the process has on it, SQLite's own too: the next process
-# that left would remove the journal into which this one goes on writing, and the writes were lost
-# (sqlite.org/howtocorrupt.html, 2.2). A process of its own looks into the file.
+# Closing a file releases all locks that the process holds on it, SQLite's own included. The next
+# process to close the database would then remove the journal that this process still writes to,
+# and those writes would be lost (sqlite.org/howtocorrupt.html, 2.2). A separate process therefore
+# reads the file.
 _SEARCHER = """
 import mmap, sys
 names = sys.stdin.buffer.read().split(b"\\0")
@@ -60,19 +61,19 @@ with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.AC
 
 
 def personal_tables() -> list[Table]:
-    """The tables whose rows name a learner, in `user_id`."""
+    """Return the tables whose rows name a learner, in `user_id`."""
     return [each for each in Base.metadata.sorted_tables if "user_id" in each.columns]
 
 
 def export(
     engine: Engine, user_id: str, by: audit_log.Actor | None = None
 ) -> dict[str, list[dict[str, Any]]]:
-    """Everything the database holds of a learner: rows by table, each as its columns say.
+    """Return everything the database holds about a learner: rows by table, by column name.
 
     Args:
-        engine: the log's database.
-        user_id: the learner.
-        by: who asks, for the audit log, which is written first.
+        engine: engine of the log.
+        user_id: id of the learner.
+        by: the actor, for the audit log, which is written first.
 
     Raises:
         StorageUnavailable: the database cannot be read, or the audit log cannot be written.
@@ -91,14 +92,14 @@ def _theirs(table: Table, user_id: str) -> Any:
 
 
 def _plain(row: Any) -> dict[str, Any]:
-    """Columns as JSON has them; metadata as the object it is."""
+    """Return columns as JSON values; metadata as a parsed object."""
     found = {str(name): value for name, value in row._mapping.items()}  # not SQLAlchemy's names
     if isinstance(found.get("metadata"), str):
         found["metadata"] = orjson.loads(found["metadata"])
     for name, value in found.items():
         if rules.is_nested_deeper(
             value, rules.MAX_LEVELS
-        ):  # an older row: JSON's writer has limits
+        ):  # an older row: the JSON writer limits nesting
             found[name] = json.dumps(value)
     return found
 
@@ -121,22 +122,22 @@ def erase_all(
     suppression: Path | None = None,
     by: audit_log.Actor | None = None,
 ) -> dict[str, int]:
-    """Erase learners; nothing may be written afterwards about one who was never seen either.
+    """Erase learners; writes about them are refused afterwards, even if they were never seen.
 
     Args:
-        engine: the log's database.
-        user_ids: the learners.
-        folders: what lies in them is made from the log and removed whole: extracts, caches.
-        suppression: the file that outlives a restored backup, see `sensei.privacy.suppression`; it
-        is
-            written before anything is deleted. None: the erasure is recorded in the database only.
-        by: who asks, for the audit log.
+        engine: engine of the log.
+        user_ids: ids of the learners.
+        folders: folders with data derived from the log, such as extracts and caches; all their
+            content is removed.
+        suppression: file that outlives a restored backup, see `sensei.privacy.suppression`; it is
+            written before anything is deleted. None: only the database records the erasure.
+        by: the actor, for the audit log.
 
     Returns:
         Rows deleted by table.
 
     Raises:
-        StorageUnavailable: something may remain; repeat it.
+        StorageUnavailable: some data may remain; repeat the erasure.
     """
     now = datetime.now(UTC)
     with database.write_transaction(engine) as connection:
@@ -165,7 +166,7 @@ def erase_all(
 
 
 def _key(connection: Connection, suppression: Path | None) -> str:
-    """The key of tombstones; a database without one takes over that of the suppression list."""
+    """Return the tombstones' key; a database without one adopts that of the suppression list."""
     key = tombstones.key_of(connection)
     if key is None:
         listed = read_list(suppression).erasures if suppression else ()
@@ -179,7 +180,7 @@ def _delete(connection: Connection, table: FromClause, user_id: str) -> int:
 
 
 def _erase_in_copy(file: Path, user_ids: Collection[str]) -> None:
-    """Erase learners in an automatic copy; its tables may be those of an older version."""
+    """Erase learners in an automatic copy; its schema may be that of an older version."""
     engine = database.connect(f"sqlite:///{file}")
     try:
         with database.write_transaction(engine) as connection:
@@ -194,7 +195,7 @@ def _erase_in_copy(file: Path, user_ids: Collection[str]) -> None:
 
 
 def _bury(connection: Connection, user_id: str, tombstone: str, now: datetime) -> None:
-    """Leave the tombstone, with the learner's revision: the sum of all must never fall."""
+    """Write the tombstone with the learner's revision: the sum of all revisions must never fall."""
     known = select(LearnerRow.revision).where(LearnerRow.user_id == user_id)
     revision = (connection.execute(known).scalar() or 0) + 1
     earlier = connection.execute(
@@ -207,7 +208,7 @@ def _bury(connection: Connection, user_id: str, tombstone: str, now: datetime) -
 
 
 def _flag_champion(connection: Connection, user_id: str, now: datetime) -> None:
-    """Mark the bundle that serves where it may have learnt from the learner."""
+    """Mark the served bundle as due for retraining if it may have learnt from the learner."""
     serving = connection.execute(select(ServingState.bundle, ServingState.updated_at)).first()
     first = connection.execute(
         select(func.min(UserInteraction.received_at)).where(UserInteraction.user_id == user_id)
@@ -223,10 +224,10 @@ def _flag_champion(connection: Connection, user_id: str, now: datetime) -> None:
 
 
 def empty(folders: Iterable[Path]) -> None:
-    """Remove all that lies in folders.
+    """Remove everything inside folders.
 
     Raises:
-        StorageUnavailable: something remains.
+        StorageUnavailable: a file remains.
     """
     for folder in folders:
         for each in folder.iterdir() if folder.is_dir() else ():
@@ -241,10 +242,10 @@ def empty(folders: Iterable[Path]) -> None:
 
 
 def _scrub(engine: Engine, user_ids: Collection[str]) -> None:
-    """Let the files of SQLite hold the names no more, where the rows were neither.
+    """Remove the names from the bytes of SQLite's files after their rows were deleted.
 
     Deleted content is overwritten (`secure_delete`), but the journal holds the old pages until it
-    is emptied; and an older file may hold rows that were deleted otherwise.
+    is emptied. An older file may also hold rows that were deleted without overwriting.
     """
     _empty_journal(engine)
     # as text, and as JSON columns escape it
@@ -258,7 +259,11 @@ def _scrub(engine: Engine, user_ids: Collection[str]) -> None:
 
 
 def _empty_journal(engine: Engine) -> None:
-    """Move the journal into the file and cut it off; waits for whoever still reads old pages."""
+    """Move the journal into the file and truncate it; wait for readers of old pages.
+
+    Raises:
+        StorageUnavailable: a reader of old pages holds them for too long.
+    """
     until = time.monotonic() + _WAIT_SECONDS
     with database.storage_errors(engine), engine.connect() as connection:
         raw = connection.connection.driver_connection
@@ -273,10 +278,10 @@ def _empty_journal(engine: Engine) -> None:
 
 
 def _file_holds(engine: Engine, names: Iterable[str]) -> bool:
-    """Whether the bytes of SQLite's file hold one of the names."""
+    """Tell if the bytes of SQLite's file contain one of the names."""
     found = subprocess.run(  # noqa: S603 - our own program, no shell
         [sys.executable, "-I", "-S", "-c", _SEARCHER, str(engine.url.database)],
-        input="\0".join(names).encode(),  # no argument: those are for all to see
+        input="\0".join(names).encode(),  # not an argument: arguments are visible to all users
         capture_output=True,
     )
     if found.returncode:

@@ -1,4 +1,4 @@
-"""What a learner prefers: by what he does, and by his own word."""
+"""Preferences of a learner: event counts by kind, and the format they chose."""
 
 from sqlalchemy import Engine, select, text, update
 
@@ -8,7 +8,7 @@ from sensei.storage.tables import LearnerRow
 
 
 def kinds(engine: Engine, user_id: str) -> dict[str, int]:
-    """How many valid events of each kind a learner has.
+    """Return the number of a learner's valid events per kind.
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -21,7 +21,7 @@ def kinds(engine: Engine, user_id: str) -> dict[str, int]:
 
 
 def style_override(engine: Engine, user_id: str) -> str | None:
-    """The format that a learner chose, None where he left it to what is observed.
+    """Return the format that a learner chose; None if they left the choice to observation.
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -33,9 +33,9 @@ def style_override(engine: Engine, user_id: str) -> str | None:
 
 
 def set_style_override(engine: Engine, user_id: str, style: str | None) -> None:
-    """Keep a learner's choice, also of one who did nothing yet; None takes it back.
+    """Store a learner's choice, even before their first event; None removes it.
 
-    It raises the learner's revision, so that whoever keeps his state reads it anew.
+    It raises the learner's revision, so caches of their state read it again.
 
     Raises:
         LearnerErased: the learner was erased.

@@ -1,4 +1,4 @@
-"""What the suppression list says and a database does not: found, and applied to it again."""
+"""Differences between the suppression list and a database, and their reapplication."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ _CHUNK = 5_000
 
 @dataclass(frozen=True)
 class Unapplied:
-    """What the suppression list says and a database does not.
+    """Entries of the suppression list that a database does not reflect.
 
     Attributes:
-        learners: who are in the database although they were erased.
-        tombstones: erasures under the database's own key that the database does not know.
-        keys: ids of revoked keys that are valid in the database.
-        damaged: lines of the list that cannot be read.
+        learners: ids of erased learners who are in the database.
+        tombstones: erasures under the database's own key that the database does not have.
+        keys: revocations of keys that are valid in the database.
+        damaged: number of lines of the list that cannot be read.
     """
 
     learners: frozenset[str] = frozenset()
@@ -59,15 +59,15 @@ def reapply(engine: Engine, file: Path, folders: Sequence[Path]) -> Unapplied:
     """Erase and revoke again what the suppression list names.
 
     Args:
-        engine: of the database, at the newest migration.
+        engine: engine of the database, at the newest migration.
         file: the suppression list.
-        folders: as of `sensei.privacy.erasure.erase`.
+        folders: see `sensei.privacy.erasure.erase_all`.
 
     Returns:
-        What was applied.
+        The applied entries.
 
     Raises:
-        StorageUnavailable: something may not be applied; repeat it.
+        StorageUnavailable: some entries may not be applied; repeat the call.
     """
     listed = read_list(file)
     with database.write_transaction(engine) as connection:
@@ -99,7 +99,7 @@ def complete_list(engine: Engine, file: Path) -> int:
         The number of added entries.
 
     Raises:
-        StorageUnavailable: the database cannot be read, or the list not be written.
+        StorageUnavailable: the database cannot be read, or the list cannot be written.
     """
     listed = read_list(file)
     digests = {each.tombstone for each in listed.erasures}
@@ -126,7 +126,7 @@ def _unapplied(connection: Connection, listed: Suppressed) -> Unapplied:
     by_digest = {each.tombstone: each for each in listed.erasures if each.key == own}
     absent = [by_digest[digest] for digest in _absent(connection, by_digest)]
     keys = {each.key for each in listed.erasures}
-    if not absent:  # who has a tombstone here cannot be written about
+    if not absent:  # learners with a tombstone here cannot be written about
         keys.discard(own or "")
     named = {each.tombstone for each in listed.erasures}
     learners = (
@@ -142,7 +142,7 @@ def _unapplied(connection: Connection, listed: Suppressed) -> Unapplied:
 
 
 def _absent(connection: Connection, digests: Collection[str]) -> list[str]:
-    """Digests of which the database holds no tombstone, in their order."""
+    """Return the digests that have no tombstone in the database, in their order."""
     known: set[str] = set()
     rest = iter(digests)
     while chunk := list(islice(rest, _CHUNK)):
@@ -152,7 +152,7 @@ def _absent(connection: Connection, digests: Collection[str]) -> list[str]:
 
 
 def _names(connection: Connection) -> set[str]:
-    """All learners about whom there is a row."""
+    """Return the ids of all learners with a row in any table."""
     return {
         name
         for table in personal_tables()

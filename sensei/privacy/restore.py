@@ -1,8 +1,9 @@
-"""Restoring a backup: what it replaces is kept, later erasures and revocations are applied again.
+"""Restore of a backup, with a copy of the old database; later erasures are applied again.
 
-The restored content is prepared next to an SQLite database and then takes its name, so that the
-database is the old one or the new one at any moment. On PostgreSQL it is replaced in one
-transaction. The caller stops the service first; see `sensei.privacy.reapply` for what is applied.
+The restored content is prepared next to an SQLite database and then takes its name. The database
+is therefore always either the old or the new one. On PostgreSQL it is replaced in one transaction.
+The caller stops the service first. `sensei.privacy.reapply` lists the erasures and revocations
+that are applied again.
 """
 
 import os
@@ -43,19 +44,22 @@ from sensei.storage.sqlite_copy import (
 )
 
 JOBS = ("train", "promotion")
-"""Jobs that write more than the database: none may be under way; see `sensei.storage.locks`."""
+"""Jobs that write more than the database; none may run during a restore.
+
+See `sensei.storage.locks`.
+"""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore did.
+    """Outcome of a restore.
 
     Attributes:
-        before: what was replaced; None if there was nothing, or it could not be read.
-        content: what the database holds now.
-        replaced: the copy of what was replaced; None if there was nothing.
-        reapplied: erasures and revocations that the backup did not know.
-        unread: why the replaced database could not be read, if it could not.
+        before: content that was replaced; None if there was none, or it could not be read.
+        content: current content of the database.
+        replaced: path of the copy of the replaced database; None if there was none.
+        reapplied: erasures and revocations that the backup did not have.
+        unread: reason why the replaced database could not be read; None if it could.
     """
 
     before: Content | None
@@ -66,16 +70,16 @@ class Restored:
 
 
 def restore(settings: Settings, file: Path, force: bool = False) -> Restored:
-    """Replace the database by a backup.
+    """Replace the database with a backup.
 
     Args:
-        settings: name database, suppression list and folders.
+        settings: settings with the database, the suppression list and the folders.
         file: a backup of `sensei.storage.backup.back_up`, or a copy of an SQLite database.
-        force: go on although others are connected to PostgreSQL.
+        force: continue although others are connected to PostgreSQL.
 
     Raises:
-        InvalidInput: the file is no backup of such a database.
-        StorageUnavailable: others use the database, or something failed. Unless the sentence says
+        InvalidInput: the file is not a backup of such a database.
+        StorageUnavailable: others use the database, or a step failed. Unless the message says
             otherwise, nothing was changed.
     """
     engine = database.connect(settings.log_url)
@@ -126,7 +130,7 @@ def _check_kind(file: Path, expected: bytes) -> None:
 
 
 def _check_sqlite(file: Path) -> None:
-    """Hold that a file is a database of this software, not a newer one's, and not damaged."""
+    """Refuse a file that is damaged, is not a database of this software, or has a newer schema."""
     backup = connect_read_only(file)
     try:
         with backup.connect() as connection:
@@ -145,7 +149,7 @@ def _check_sqlite(file: Path) -> None:
 
 
 def _before(engine: Engine, settings: Settings) -> tuple[Content | None, str | None]:
-    """What will be replaced; its erasures and revocations are taken over into the list."""
+    """Return the content to be replaced; its erasures and revocations are added to the list."""
     file = engine.url.database
     if database.is_sqlite(engine.url) and not Path(str(file)).exists():
         return None, None
@@ -153,7 +157,7 @@ def _before(engine: Engine, settings: Settings) -> tuple[Content | None, str | N
         with database.read_connection(engine) as connection:
             content = Content.of(connection)
         complete_list(engine, settings.suppression)
-    except StorageUnavailable as error:  # a damaged database is what backups are for
+    except StorageUnavailable as error:  # a damaged database is a reason for a restore
         return None, str(error)
     finally:
         engine.dispose()
@@ -161,7 +165,7 @@ def _before(engine: Engine, settings: Settings) -> tuple[Content | None, str | N
 
 
 def _prepare(url: str, settings: Settings) -> Unapplied:
-    """Bring restored content to today's schema, erasures and revocations."""
+    """Bring restored content to the current schema, erasures and revocations."""
     database.upgrade(url, copy=False)
     engine = database.connect(url)
     try:
@@ -182,11 +186,11 @@ def _replace_sqlite(
 ) -> tuple[Path | None, Unapplied]:
     target = Path(str(engine.url.database))
     with _only_user(target), beside(copy_name(target, "restoring")) as part:
-        part.unlink()  # the copy refuses a name that is taken
+        part.unlink()  # the copy refuses an existing target
         try:
             copy_sqlite(file, part)
         except sqlite3.OperationalError:
-            raise  # of the folder, such as a full disk
+            raise  # error of the folder, such as a full disk
         except sqlite3.DatabaseError as error:
             raise InvalidInput(
                 f"file: expected a whole backup of the log, got {str(error)!r}; use another one"
@@ -204,13 +208,13 @@ def _replace_sqlite(
 
 @contextmanager
 def _only_user(file: Path) -> Iterator[None]:
-    """Hold a database file that nobody else has open; a damaged one cannot be held.
+    """Hold an exclusive lock on a database file; a damaged file cannot be locked.
 
-    Who uses a database in WAL mode holds a shared lock as long as it is open, and leaving that
-    mode asks for the exclusive one.
+    A process with a WAL-mode database holds a shared lock while the database is open. Leaving WAL
+    mode requires the exclusive lock.
 
     Raises:
-        StorageUnavailable: somebody else has it open; nothing was changed.
+        StorageUnavailable: another process has the file open; nothing was changed.
     """
     if not file.exists():
         yield
@@ -229,7 +233,7 @@ def _only_user(file: Path) -> Iterator[None]:
 
 
 def _set_aside(file: Path) -> Path | None:
-    """Give the present database a second name, and its journal that one only."""
+    """Give the present database a second name, and move its journal to that name."""
     if not file.exists():
         return None
     replaced = copy_name(file, "replaced")
@@ -266,10 +270,10 @@ def _replace_postgres(
 
 
 def _refuse_connected(engine: Engine, force: bool) -> None:
-    """Hold that nobody else is connected: a worker would go on with what it remembers.
+    """Refuse to continue while others are connected: their caches would stay outdated.
 
     Raises:
-        StorageUnavailable: somebody is.
+        StorageUnavailable: others are connected and `force` is false.
     """
     others = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "

@@ -1,8 +1,8 @@
 """The suppression list: erased learners and revoked keys, in a file outside the database.
 
-A restored backup knows nothing of later erasures and revocations; this file does. It is only
-appended to. Learners are listed by the keyed digests of `sensei.privacy.tombstones`, with their
-key: a backup that is older than the first erasure holds no key of its own.
+A restored backup lacks later erasures and revocations; this append-only file has them. Learners
+are listed by the keyed digests of `sensei.privacy.tombstones`, with the digest's key. The key is
+needed because a backup older than the first erasure has no key.
 """
 
 import json
@@ -20,12 +20,12 @@ FILE = "suppression.jsonl"
 """Name of the file under `SENSEI_HOME`."""
 
 MODE = 0o600
-"""Only the owner may read the file: with the key, names can be tried on the digests."""
+"""File mode: only the owner may read it, as the key allows testing names against the digests."""
 
 
 @dataclass(frozen=True)
 class Erasure:
-    """An erased learner.
+    """Erasure of a learner.
 
     Attributes:
         key: the key of the digest, in hex.
@@ -40,10 +40,10 @@ class Erasure:
 
 @dataclass(frozen=True)
 class Revocation:
-    """A revoked key of the service.
+    """Revocation of an API key of the service.
 
     Attributes:
-        key_id: names the key.
+        key_id: id of the key.
         at: time of the revocation, UTC.
     """
 
@@ -53,7 +53,7 @@ class Revocation:
 
 @dataclass(frozen=True)
 class Suppressed:
-    """The list as it was read; `damaged` counts lines that cannot be read."""
+    """The list as read from the file; `damaged` counts unreadable lines."""
 
     erasures: tuple[Erasure, ...] = ()
     revocations: tuple[Revocation, ...] = ()
@@ -61,7 +61,7 @@ class Suppressed:
 
 
 def read_list(file: Path) -> Suppressed:
-    """Read the list; one that does not exist is empty.
+    """Read the list; an absent file is an empty list.
 
     Raises:
         StorageUnavailable: the file cannot be read.
@@ -81,10 +81,10 @@ def read_list(file: Path) -> Suppressed:
 
 
 def add_entries(file: Path, entries: Iterable[Erasure | Revocation]) -> None:
-    """Append entries; on return they are on the disk.
+    """Append entries and flush them to disk before the return.
 
     Raises:
-        StorageUnavailable: they may not be there.
+        StorageUnavailable: the entries may not be stored.
     """
     text = "".join(json.dumps(_line(entry)) + "\n" for entry in entries)
     if not text:
@@ -94,7 +94,7 @@ def add_entries(file: Path, entries: Iterable[Erasure | Revocation]) -> None:
         is_new = not file.exists()
         descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, MODE)
         try:
-            # A line that a crash cut off must not swallow the next one.
+            # A line that a crash cut off must not merge with the next one.
             size = os.fstat(descriptor).st_size
             os.lseek(descriptor, max(size - 1, 0), os.SEEK_SET)
             whole = os.read(descriptor, 1) in (b"", b"\n")
@@ -109,8 +109,8 @@ def add_entries(file: Path, entries: Iterable[Erasure | Revocation]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write a folder's entries to the disk: a new or renamed file outlives a power failure."""
-    if sys.platform == "win32":  # it opens no folders
+    """Flush a folder's entries to disk: a new or renamed file then survives a power failure."""
+    if sys.platform == "win32":  # Windows cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -133,7 +133,7 @@ def _line(entry: Erasure | Revocation) -> dict[str, str]:
 
 
 def _entry(line: bytes) -> Erasure | Revocation | None:
-    """The entry of a line; None of a damaged one."""
+    """Return the entry of a line; None if the line is damaged."""
     try:
         fields: Any = json.loads(line)
         at = datetime.fromisoformat(fields["at"]).astimezone(UTC)

@@ -1,7 +1,7 @@
-"""Who was erased: a keyed digest of the name, so that a queued write does not bring it back.
+"""Tombstones of erased learners: keyed digests that block queued writes about them.
 
-The key is a fact of the database, made with the first erasure: whoever sees a digest alone cannot
-try names on it.
+The key is a fact of the database, created with the first erasure. Without the key, nobody can test
+names against a digest.
 """
 
 import hmac
@@ -18,15 +18,16 @@ from sensei.storage.tables import AppStateRow
 
 _KEY = "erasure_key"
 _LOCK = 7_366_729  # any number that nobody else locks in this database
-_CHUNK = 5_000  # names a statement: databases bound its parameters
+_CHUNK = 5_000  # names per statement: databases limit its parameters
 
 
 def ensure_key(connection: Connection, adopted: str | None = None) -> str:
-    """The key of this database in hex; stored first where it has none yet.
+    """Return the key of this database in hex; create and store it first if there is none.
 
     Args:
-        connection: in a writing transaction.
-        adopted: the key to store then, such as that of the suppression list; None makes one.
+        connection: connection in a writing transaction.
+        adopted: key to store if there is none, such as that of the suppression list; None creates
+            one.
     """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     fact = dialect.insert(AppStateRow).values(name=_KEY, value=adopted or secrets.token_hex(32))
@@ -37,14 +38,15 @@ def ensure_key(connection: Connection, adopted: str | None = None) -> str:
 
 
 def digest(key: str, user_id: str) -> str:
-    """The tombstone of a learner under a key in hex."""
+    """Return the tombstone of a learner under a key in hex."""
     return hmac.digest(bytes.fromhex(key), user_id.encode(), "sha256").hex()
 
 
 def erased(connection: Connection, user_ids: Iterable[str]) -> set[str]:
-    """Those of some learners who were erased; to ask before anything is written about them.
+    """Return the erased ones among some learners; call it before writing about them.
 
-    No erasure begins until the transaction of `connection` ends: what it writes is taken along.
+    No erasure starts until the transaction of `connection` ends. A later erasure therefore includes
+    what the transaction writes.
     """
     _lock(connection, "pg_advisory_xact_lock_shared")
     key = key_of(connection)
@@ -61,10 +63,10 @@ def erased(connection: Connection, user_ids: Iterable[str]) -> set[str]:
 
 
 def refuse_erased(connection: Connection, user_ids: Iterable[str]) -> None:
-    """Hold that nobody of these was erased; see `erased`.
+    """Refuse to write about erased learners; see `erased`.
 
     Raises:
-        LearnerErased: somebody was.
+        LearnerErased: at least one of them was erased.
     """
     if erased(connection, user_ids):
         raise LearnerErased(
@@ -74,7 +76,7 @@ def refuse_erased(connection: Connection, user_ids: Iterable[str]) -> None:
 
 
 def exclude_writers(connection: Connection) -> None:
-    """Let nobody write about learners until the transaction ends; waits for those who do."""
+    """Exclude all writers about learners until the transaction ends; wait for those that write."""
     _lock(connection, "pg_advisory_xact_lock")
 
 
@@ -84,8 +86,8 @@ def _lock(connection: Connection, function: str) -> None:
 
 
 def key_of(connection: Connection) -> str | None:
-    """The key of this database in hex; None before the first erasure."""
-    cursor = connection.connection.cursor()  # the driver's own: every single write asks
+    """Return the key of this database in hex; None before the first erasure."""
+    cursor = connection.connection.cursor()  # the driver's own: every single write calls this
     cursor.execute(f"SELECT value FROM facts WHERE name = '{_KEY}'")  # noqa: S608
     row = cursor.fetchone()
     if row is None:

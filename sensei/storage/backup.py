@@ -11,7 +11,7 @@ from sensei.storage.sqlite_copy import beside, copy_sqlite, publish, read_only
 from sensei.storage.tables import ApiKey, Base
 
 SQLITE, POSTGRESQL = b"SQLite format 3\0", b"PGDMP"
-"""First bytes of a backup of each database."""
+"""First bytes of a backup of SQLite and of PostgreSQL."""
 
 VIEWS = ("valid_interactions",)
 TABLES = tuple(table.name for table in Base.metadata.sorted_tables)
@@ -19,10 +19,10 @@ TABLES = tuple(table.name for table in Base.metadata.sorted_tables)
 
 @dataclass(frozen=True)
 class Content:
-    """What a database holds.
+    """Content of a database.
 
     Attributes:
-        rows: rows by table.
+        rows: number of rows by table.
         keys: ids of the valid keys.
     """
 
@@ -31,7 +31,7 @@ class Content:
 
     @classmethod
     def of(cls, connection: Connection) -> "Content":
-        """Count; tables that are absent in an older schema are left out."""
+        """Count rows and keys of a database; tables absent in an older schema are left out."""
         if connection.dialect.name == "postgresql":  # counting and dumping may take long
             for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
                 connection.execute(text(f"SET LOCAL {limit} = 0"))
@@ -50,7 +50,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Backup:
-    """A backup that was written and verified."""
+    """Backup that was written and verified."""
 
     file: Path
     size: int
@@ -58,11 +58,12 @@ class Backup:
 
 
 def back_up(url: str, file: Path) -> Backup:
-    """Write a backup; others go on reading and writing meanwhile.
+    """Write a backup; others can read and write meanwhile.
 
     Args:
-        url: of the database.
-        file: it must not exist yet; it is there whole and verified, or not at all.
+        url: URL of the database.
+        file: path of the backup, which must not exist yet; afterwards it is complete and verified,
+            or absent.
 
     Raises:
         InvalidInput: the file exists, or there is no database.
@@ -89,7 +90,7 @@ def _sqlite(engine: Engine, file: Path) -> Content:
 
 
 def connect_read_only(file: Path) -> Engine:
-    """An engine for an SQLite backup."""
+    """Return a read-only engine for an SQLite backup."""
     return create_engine("sqlite://", creator=lambda: read_only(file), poolclass=NullPool)
 
 

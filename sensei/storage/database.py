@@ -1,4 +1,4 @@
-"""The database behind the log: engine, migrations, and its errors in words."""
+"""The database behind the log: engine, migrations, and its errors as sentences."""
 
 import re
 import sqlite3
@@ -35,24 +35,24 @@ if sys.platform != "win32":
     import fcntl
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-BUSY_MILLISECONDS = 2000  # a writer waits this long for another one, then the caller is told
+BUSY_MILLISECONDS = 2000  # maximum wait for another writer; then StorageUnavailable is raised
 _FILE = "database_file"  # the execution option that holds an engine's file
 NETWORK = {
     "connect_timeout": "5",  # seconds
-    "keepalives_idle": "5",  # seconds without a word until the server's machine is asked
+    "keepalives_idle": "5",  # seconds of silence until a keepalive probe is sent
     "keepalives_interval": "3",
     "keepalives_count": "3",
-    "tcp_user_timeout": "15000",  # milliseconds until what was sent must have been received
+    "tcp_user_timeout": "15000",  # milliseconds until sent data must be acknowledged
 }
-"""Connections to PostgreSQL; what the address says otherwise is kept."""
+"""Default parameters of connections to PostgreSQL; those in the address take precedence."""
 
 
 class Deadlines(NamedTuple):
     """Longest waits for PostgreSQL, in seconds.
 
     Attributes:
-        lock: for a lock that another connection holds.
-        statement: for a statement; for a server that is silent, a second more.
+        lock: maximum wait for a lock that another connection holds.
+        statement: maximum duration of a statement; one second more for a silent server.
     """
 
     lock: float
@@ -60,45 +60,52 @@ class Deadlines(NamedTuple):
 
 
 PATIENT = Deadlines(lock=30, statement=3600)
-"""For runs and commands."""
+"""Deadlines of runs and commands."""
 
 STEADY = Deadlines(lock=2, statement=30)
-"""For what the service does in the background."""
+"""Deadlines of background work in the service."""
 
 PROMPT = Deadlines(lock=2, statement=4)
-"""For what a request waits for; its own deadline is shorter, and a thread waits so long."""
+"""Deadlines of database calls that a request waits for.
+
+The request's own deadline is shorter, but the thread may wait until these deadlines.
+"""
 
 
 class Answering(psycopg.Connection[Any]):
-    """A connection with a deadline of its own, for a server that is silent: stopped, or cut off.
+    """Connection with its own deadline for a silent server: stopped, or cut off.
 
-    The server's own limits (`statement_timeout`, `lock_timeout`) cannot help there, and those of
-    TCP do not, because the server's machine still acknowledges what it receives.
+    The server's own limits (`statement_timeout`, `lock_timeout`) cannot help in that case. TCP
+    limits do not help either, because the server's machine still acknowledges what it receives.
     """
 
     answer_seconds: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for an answer until the deadline, then close the connection."""
+        """Wait for an answer until the deadline, then close the connection.
+
+        Raises:
+            psycopg.OperationalError: no answer came in time, or the connection failed.
+        """
         try:
             return super().wait(gen, interval, self.answer_seconds if timeout is None else timeout)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.close()  # the answer may come yet, and nobody waits for it
+                self.close()  # the answer may still come, but nobody waits for it
             raise
 
 
 def connect(url: str, deadlines: Deadlines = PATIENT, file: DatabaseFile | None = None) -> Engine:
-    """An engine for SQLite or PostgreSQL; opens no connection yet.
+    """Return an engine for SQLite or PostgreSQL; open no connection yet.
 
     Args:
-        url: of the database.
-        deadlines: of PostgreSQL; SQLite waits for a lock `BUSY_MILLISECONDS` at most.
-        file: what several engines of a process hold to be SQLite's file; by default the engine
-            holds to what it opens first, until it is disposed of.
+        url: URL of the database.
+        deadlines: deadlines for PostgreSQL; SQLite waits at most `BUSY_MILLISECONDS` for a lock.
+        file: SQLite file that several engines of a process share. By default the engine keeps to
+            the file that it opens first, until it is disposed of.
 
     Raises:
-        InvalidInput: the address names neither.
+        InvalidInput: the address names neither database.
     """
     parsed = _parse(url)
     if parsed.drivername in ("postgresql", "postgres"):
@@ -121,19 +128,19 @@ def connect(url: str, deadlines: Deadlines = PATIENT, file: DatabaseFile | None 
 
 
 def database_file(url: str) -> DatabaseFile | None:
-    """SQLite's file, for several engines to hold to; None of PostgreSQL."""
+    """Return SQLite's file for several engines to share; None for PostgreSQL."""
     parsed = _parse(url)
     return DatabaseFile(str(parsed.database)) if is_sqlite(parsed) else None
 
 
 def file_of(engine: Engine) -> DatabaseFile | None:
-    """SQLite's file that an engine holds to; None of PostgreSQL."""
+    """Return the SQLite file of an engine; None for PostgreSQL."""
     found: DatabaseFile | None = engine.get_execution_options().get(_FILE)
     return found
 
 
 def _parse(url: str) -> URL:
-    """The address in its parts; an error must not show it, for it may hold a password."""
+    """Parse the address; an error must not show it, as it may contain a password."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -151,7 +158,7 @@ def _parse(url: str) -> URL:
 
 
 def is_sqlite(url: URL) -> bool:
-    """Whether the URL names an SQLite file."""
+    """Tell if the URL names an SQLite file."""
     return url.get_backend_name() == "sqlite"
 
 
@@ -162,7 +169,7 @@ def _connect_postgres(
 
 
 def _prepare_postgres(deadlines: Deadlines, connection: Answering, _record: Any) -> None:
-    # Not by the address (`options`): poolers such as PgBouncer refuse that.
+    # Not in the address (`options`): poolers such as PgBouncer refuse that.
     connection.answer_seconds = deadlines.statement + 1
     autocommit, connection.autocommit = connection.autocommit, True
     connection.execute(
@@ -173,27 +180,27 @@ def _prepare_postgres(deadlines: Deadlines, connection: Answering, _record: Any)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by guessing
+    connection.isolation_level = None  # `_begin_sqlite` begins transactions explicitly
     for pragma in (
         f"busy_timeout = {BUSY_MILLISECONDS}",
-        "page_size = 8192",  # a third more rows a second than 4096; counts for a new file only
+        "page_size = 8192",  # a third more rows per second than 4096; applies to a new file only
         "journal_mode = WAL",
         "synchronous = FULL",  # acknowledged means durable
         "cache_size = -64000",
         "foreign_keys = ON",
-        "secure_delete = ON",  # what is erased is overwritten, not only left out
+        "secure_delete = ON",  # erased content is overwritten, not only unlinked
     ):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes its lock at once: upgrading a read lock later can fail without waiting.
+    # A writer locks at once: upgrading a read lock later can fail without waiting.
     immediate = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 def detached(engine: Engine) -> PoolProxiedConnection:
-    """A connection that the pool has given away; each statement is a transaction of its own.
+    """Return a connection detached from the pool; each statement is its own transaction.
 
     Raises:
         StorageUnavailable: the database does not answer.
@@ -209,7 +216,7 @@ def detached(engine: Engine) -> PoolProxiedConnection:
 
 @contextmanager
 def read_connection(engine: Engine) -> Iterator[Connection]:
-    """A connection in a transaction that writes nothing.
+    """Open a connection in a transaction that writes nothing.
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -220,10 +227,10 @@ def read_connection(engine: Engine) -> Iterator[Connection]:
 
 
 def refuse_moved(engine: Engine) -> None:
-    """Hold that SQLite's file was in its place when it was last looked at.
+    """Refuse to continue if SQLite's file was not in its place at the last check.
 
     Raises:
-        StorageUnavailable: it was not.
+        StorageUnavailable: the file was not in its place.
     """
     if file := file_of(engine):
         file.refuse()
@@ -231,11 +238,11 @@ def refuse_moved(engine: Engine) -> None:
 
 @contextmanager
 def write_transaction(engine: Engine) -> Iterator[Connection]:
-    """A connection in a transaction that is committed at the end, or rolled back on any error.
+    """Open a connection in a transaction: commit at the end, roll back on any error.
 
     Raises:
         StorageUnavailable: the database cannot be written; or SQLite's file was moved meanwhile,
-            and what was written is not in the one at its path.
+            and the file at its path lacks what was written.
     """
     file = file_of(engine)
     if file:
@@ -252,7 +259,11 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def storage_errors(engine: Engine) -> Iterator[None]:
-    """Say a database's own errors in one sentence with the next step."""
+    """Translate a database's own errors into one sentence with the next step.
+
+    Raises:
+        StorageUnavailable: the database failed.
+    """
     try:
         yield
     except (DBAPIError, sqlite3.Error, psycopg.Error, OSError) as error:
@@ -263,10 +274,11 @@ def storage_errors(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def write_queue(engine: Engine) -> Iterator[None]:
-    """Wait in line for SQLite's lock, among processes that write little and often.
+    """Queue for SQLite's lock, among processes that write little and often.
 
-    SQLite itself lets writers look again after pauses of up to 100 ms: one that comes back at once
-    passes all who sleep. Here the system wakes who waits; a process that dies leaves the line.
+    SQLite itself lets waiting writers try again after pauses of up to 100 ms. A writer that returns
+    at once overtakes all sleeping ones. Here the system wakes the waiting process, and a process
+    that dies leaves the queue.
 
     Raises:
         StorageUnavailable: the folder of the database cannot be written.
@@ -280,7 +292,7 @@ def write_queue(engine: Engine) -> Iterator[None]:
 
 
 def unavailable(url: URL, error: BaseException) -> StorageUnavailable:
-    """The error to raise for a database error."""
+    """Return the error to raise for a database error."""
     said = str(getattr(error, "orig", error)).strip()
     line, step = _telling(said or type(error).__name__, url)
     return StorageUnavailable(
@@ -289,10 +301,10 @@ def unavailable(url: URL, error: BaseException) -> StorageUnavailable:
 
 
 def _telling(said: str, url: URL) -> tuple[str, str]:
-    """The line of an error that a next step is known for, else the first, and the step."""
+    """Return an error's line with a known next step, else its first line; and the step."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     steps = {**_STEPS, **(_SQLITE_STEPS if is_sqlite(url) else _postgres_steps(url))}
-    for line in lines:  # several attempts to connect are listed below a heading
+    for line in lines:  # the attempts to connect are listed below a heading
         for pattern, step in steps.items():
             if re.search(pattern, line):
                 return line, step
@@ -319,7 +331,7 @@ _SQLITE_STEPS = {
 
 
 def _postgres_steps(url: URL) -> dict[str, str]:
-    """Pattern of an error of PostgreSQL -> the next step."""
+    """Return patterns of PostgreSQL errors -> the next step."""
     name, user = url.database or url.username, url.username
     return {
         r'database ".*" does not exist': (
@@ -340,7 +352,7 @@ def _postgres_steps(url: URL) -> dict[str, str]:
 
 
 def arrow_url(url: URL) -> str:
-    """The URL as connectorx spells it; a socket folder stands where the host would."""
+    """Return the URL in connectorx's form; a socket folder takes the place of the host."""
     if is_sqlite(url):
         return "sqlite://" + quote(str(Path(url.database or "").resolve()))
     folder = url.query.get("host")
@@ -353,17 +365,18 @@ def arrow_url(url: URL) -> str:
 
 
 def upgrade(url: str, copy: bool = True) -> Path | None:
-    """Bring the database to the newest migration; makes it, and its folder, where absent.
+    """Upgrade the database to the newest migration; create it and its folder if absent.
 
     Args:
-        url: of the database.
-        copy: copy an SQLite file before it is changed, next to it; the newest copies are kept.
+        url: URL of the database.
+        copy: copy an SQLite file next to it before a change; the newest copies are kept.
 
     Returns:
-        The copy, if one was made.
+        The path of the copy, if one was made.
 
     Raises:
-        StorageUnavailable: it cannot be made or written, or is newer than this software.
+        StorageUnavailable: the database cannot be created or written, or is newer than this
+            software.
     """
     engine = connect(url)
     with storage_errors(engine):
@@ -384,7 +397,7 @@ def upgrade(url: str, copy: bool = True) -> Path | None:
 
 
 def _keep_copy(file: Path, kind: str) -> Path:
-    """Copy a database as it is; the caller holds the lock for writing."""
+    """Copy a database unchanged; the caller holds the write lock."""
     copy = copy_name(file, kind)
     copy_sqlite(file, copy)
     prune_copies(file, "migration-*")
@@ -392,7 +405,7 @@ def _keep_copy(file: Path, kind: str) -> Path:
 
 
 def is_outdated(url: str) -> str | None:
-    """The migration of a database that `upgrade` would change; None of a new or current one.
+    """Return the migration of an outdated database; None if it is new or current.
 
     Raises:
         StorageUnavailable: the database does not answer, or is newer than this software.
@@ -408,10 +421,10 @@ def is_outdated(url: str) -> str | None:
 
 
 def check(engine: Engine) -> None:
-    """Hold that the database is at the newest migration.
+    """Check that the database is at the newest migration.
 
     Raises:
-        StorageUnavailable: it is absent, older, or newer than this software.
+        StorageUnavailable: the database is absent, older, or newer than this software.
     """
     refuse_moved(engine)
     check_file(engine)
@@ -426,10 +439,10 @@ def check(engine: Engine) -> None:
 
 
 def check_file(engine: Engine) -> None:
-    """Hold that the file of an SQLite database exists: connecting would make it.
+    """Check that the file of an SQLite database exists, as connecting would create it.
 
     Raises:
-        StorageUnavailable: it does not.
+        StorageUnavailable: the file does not exist.
     """
     database = engine.url.database
     if is_sqlite(engine.url) and database and not Path(database).exists():
@@ -439,7 +452,11 @@ def check_file(engine: Engine) -> None:
 
 
 def refuse_unknown(current: str | None) -> None:
-    """Refuse a migration that this software does not have."""
+    """Refuse a migration that this software does not have.
+
+    Raises:
+        SchemaMismatch: the migration is unknown.
+    """
     known = _migrations()
     if current is not None and current not in known:
         raise SchemaMismatch(
@@ -450,7 +467,7 @@ def refuse_unknown(current: str | None) -> None:
 
 @cache
 def _migrations() -> list[str]:
-    """All that this software has, the newest first."""
+    """Return all migrations of this software, newest first."""
     return [each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 

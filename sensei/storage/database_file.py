@@ -1,8 +1,8 @@
-"""The SQLite file that a process has open, compared with the one at its path.
+"""The SQLite file that a process has open, compared with the file at its path.
 
-An open file follows a rename and outlives its removal: without this, what is written after the
-file was moved is acknowledged and lost. And who opens another file beside the journal (`-wal`)
-of the first one damages it. Only `stat` is used: closing a file gives up SQLite's locks on it.
+An open file follows a rename and survives its removal. Without this check, writes after the file
+was moved would be acknowledged and lost. A process that opens another file next to the first one's
+journal (`-wal`) damages it. Only `stat` is used, as closing a file releases SQLite's locks on it.
 """
 
 import logging
@@ -15,7 +15,7 @@ from urllib.parse import quote
 from sensei.errors import StorageUnavailable
 
 Identity = tuple[int, int] | None
-"""Device and inode; None of what is absent."""
+"""Device and inode; None for an absent file."""
 
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 RETURN = "put back what was opened, or restart to use what is there"
@@ -23,13 +23,13 @@ logger = logging.getLogger(__name__)
 
 
 class DatabaseFile:
-    """File, journal and shared memory of a database, as they were first opened; for any thread.
+    """File, journal and shared memory of a database, as first opened; usable by any thread.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Attributes:
-        trouble: what `look` last found, in a sentence; None where all is in its place.
+        trouble: problem that the last `look` found, as a sentence; None if all files are in place.
     """
 
     def __init__(self, path: str) -> None:
@@ -37,17 +37,17 @@ class DatabaseFile:
         self._path = path
         self._paths = tuple(Path(path + end) for end in ("", "-wal", "-shm"))
         self._opened: tuple[Identity, ...] | None = None
-        # SQLite keeps journal and shared memory as long as a connection is open: this one is.
+        # SQLite keeps journal and shared memory while a connection is open; this one stays open.
         self._connection: sqlite3.Connection | None = None
         self._is_saved = self._is_damaged = False
         self._lock = Lock()
         self._closed = Event()
 
     def pin(self) -> None:
-        """Remember what is there from the first time on; a connection to it was just made.
+        """Remember the files at the first call; a connection to them was just made.
 
         Raises:
-            sqlite3.Error: it cannot be opened.
+            sqlite3.Error: the file cannot be opened.
         """
         with self._lock:
             if self._opened is None:
@@ -57,25 +57,25 @@ class DatabaseFile:
                 self._opened = self._at_path()
 
     def check(self) -> None:
-        """Hold that what was opened is in its place.
+        """Check that the opened files are in their place.
 
         Raises:
-            StorageUnavailable: it is not.
+            StorageUnavailable: they are not.
         """
         self.look()
         self.refuse()
 
     def refuse(self) -> None:
-        """Hold that it was in its place when it was last looked at: costs next to nothing.
+        """Refuse if the last look found a problem; costs next to nothing.
 
         Raises:
-            StorageUnavailable: it was not.
+            StorageUnavailable: the files were not in their place, or are damaged.
         """
         if self.trouble is not None:
             raise StorageUnavailable(self.trouble)
 
     def look(self) -> None:
-        """Compare; where another file took the place, keep the journal from damaging it."""
+        """Compare the files; if another file took the place, keep the journal from damaging it."""
         opened = self._opened
         if opened is None or self._is_damaged:
             return
@@ -90,7 +90,7 @@ class DatabaseFile:
                 self._save()
 
     def note(self, error: BaseException) -> None:
-        """Remember an error of SQLite that says that the file is damaged: that does not pass."""
+        """Remember an SQLite error that reports a damaged file, as damage is permanent."""
         code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
         if code is not None and code & 0xFF in DAMAGED:  # the rest is an extended code
             self._is_damaged = True
@@ -99,7 +99,7 @@ class DatabaseFile:
             )
 
     def watch(self, seconds: float) -> None:
-        """Look so often, in the background, until `close`."""
+        """Run `look` every `seconds` seconds in the background, until `close`."""
 
         def forever() -> None:
             while not self._closed.wait(seconds):
@@ -108,7 +108,7 @@ class DatabaseFile:
         Thread(target=forever, daemon=True, name="database file").start()
 
     def close(self) -> None:
-        """Give the connection back, and forget what was opened."""
+        """Close the connection, and forget the opened files."""
         self._closed.set()
         with self._lock:
             connection, self._connection = self._connection, None
@@ -121,7 +121,7 @@ class DatabaseFile:
         return tuple(map(_identity, self._paths))
 
     def _save(self) -> None:
-        """Move the journal into the file that it belongs to; clear it away from another one."""
+        """Move the journal into its own file; remove it from next to another file."""
         if self._connection is None or self._opened is None:
             return
         try:
@@ -129,7 +129,7 @@ class DatabaseFile:
         except sqlite3.Error as error:
             logger.warning("log: its journal is not in its file: %s", error)
             return
-        self._is_saved = row[0] == 0  # else somebody reads or writes: at the next look
+        self._is_saved = row[0] == 0  # otherwise somebody reads or writes: retried at the next look
         if self._is_saved and _identity(self._paths[0]) not in (None, self._opened[0]):
             for path, identity in zip(self._paths[1:], self._opened[1:], strict=True):
                 if _identity(path) == identity:

@@ -1,4 +1,4 @@
-"""Moving a database to another one, such as SQLite to PostgreSQL."""
+"""Copy of a database to another one, such as from SQLite to PostgreSQL."""
 
 from sqlalchemy import func, insert, select, text
 
@@ -11,11 +11,11 @@ _CHUNK = 5_000
 
 
 def copy_database(from_url: str, to_url: str) -> dict[str, int]:
-    """Copy every table into an empty database, in one transaction; the old one is only read.
+    """Copy every table into an empty database, in one transaction; the source is only read.
 
     Args:
-        from_url: a database at the newest migration.
-        to_url: another one; made and migrated where absent.
+        from_url: URL of the source, at the newest migration.
+        to_url: URL of the target; created and migrated if absent.
 
     Returns:
         Rows copied by table.
@@ -50,7 +50,7 @@ def copy_database(from_url: str, to_url: str) -> dict[str, int]:
 
 
 def _next_key(table: str) -> str:
-    """PostgreSQL does not notice keys that were given: tell it where to go on."""
+    """Return the SQL that sets PostgreSQL's next key after the copied keys."""
     return (
         f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), MAX(id)) "  # noqa: S608
         f"FROM {table} HAVING COUNT(*) > 0"

@@ -1,4 +1,4 @@
-"""One at a time, across processes and machines, for a job that writes to more than the database."""
+"""Exclusive locks across processes and machines, for jobs that write more than the database."""
 
 import hashlib
 import sys
@@ -17,7 +17,7 @@ if sys.platform != "win32":
     import fcntl
 
 PATIENCE_SECONDS = 60.0
-"""After so long the one who waits is told."""
+"""Maximum wait for a lock, after which StorageUnavailable is raised."""
 
 _PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -30,19 +30,20 @@ def exclusive_lock(
     patience: float = PATIENCE_SECONDS,
     waits: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
-    """Hold the only place for a job; others write to the database meanwhile.
+    """Hold the exclusive lock of a job; others can write to the database meanwhile.
 
-    The system frees the place of a process that dies: there is nothing to clean up.
+    The system releases the lock of a process that dies: there is nothing to clean up.
 
     Args:
-        engine: of the database: on SQLite a file beside it is the place, on PostgreSQL a lock of
-            the server, which other machines wait for too.
-        job: its name.
-        patience: seconds to wait where another holds the place.
-        waits: called once where that is so.
+        engine: engine of the database. On SQLite the lock is on a file next to the database; on
+            PostgreSQL it is a lock of the server, which covers other machines too.
+        job: name of the job.
+        patience: seconds to wait if another process holds the lock.
+        waits: called once if another process holds the lock.
 
     Raises:
-        StorageUnavailable: the database does not answer, or another holds the place for longer.
+        StorageUnavailable: the database does not answer, or another process holds the lock for
+            longer.
     """
     with storage_errors(engine):
         place = _open(engine, job)
@@ -70,7 +71,7 @@ def _open(engine: Engine, job: str) -> Connection | IO[str]:
     if is_sqlite(engine.url):
         return Path(f"{engine.url.database}-{job}").open("a")
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    connection.detach()  # closed at the end, not given back to the pool: that frees the place
+    connection.detach()  # closed at the end, not returned to the pool: that releases the lock
     return connection
 
 

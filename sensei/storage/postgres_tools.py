@@ -1,7 +1,7 @@
-"""PostgreSQL's own tools: a dump, its verification, and its way back in one transaction.
+"""PostgreSQL's own tools: a dump, its verification, and its restore in one transaction.
 
-Connection parameters go to the tools by their environment variables: process arguments can be
-read by every user of the machine.
+Connection parameters reach the tools through environment variables, as every user of the machine
+can read process arguments.
 """
 
 import os
@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from sensei.errors import InvalidInput, StorageUnavailable
 
 LOCK_SECONDS = 30
-"""A restore that others keep from the tables for longer is given up."""
+"""Seconds to wait for locks on the tables before a restore is abandoned."""
 
 _INSTALLED = "/usr/lib/postgresql"
 _OF_ANYBODY = ["--no-owner", "--no-privileges"]
@@ -39,7 +39,7 @@ def dump(engine: Engine, names: Sequence[str], snapshot: str, target: Path) -> N
 
 
 def verify_dump(file: Path) -> None:
-    """Read a whole dump.
+    """Read a whole dump to check it.
 
     Raises:
         StorageUnavailable: the tool is absent, or the dump is damaged.
@@ -48,11 +48,11 @@ def verify_dump(file: Path) -> None:
 
 
 def dumped_migration(file: Path) -> str:
-    """The migration of a dump.
+    """Return the migration of a dump.
 
     Raises:
         StorageUnavailable: the tool is absent.
-        InvalidInput: it is no dump of the log.
+        InvalidInput: the file is not a dump of the log.
     """
     command = [find_tool("pg_restore"), "--data-only", "--table=alembic_version", "--file=-"]
     said = subprocess.run([*command, str(file)], capture_output=True, text=True)  # noqa: S603
@@ -65,7 +65,7 @@ def dumped_migration(file: Path) -> str:
 
 
 def load_dump(engine: Engine, file: Path, tables: Sequence[str], views: Sequence[str]) -> None:
-    """Replace tables and views by those of a dump, in one transaction: all or nothing.
+    """Replace tables and views with those of a dump, in one transaction: all or nothing.
 
     Raises:
         StorageUnavailable: a tool is absent or failed; nothing was changed.
@@ -91,16 +91,16 @@ def load_dump(engine: Engine, file: Path, tables: Sequence[str], views: Sequence
         try:
             shutil.copyfileobj(reader.stdout, writer.stdin)
         except BrokenPipeError:
-            reader.kill()  # the writer failed, and says why
+            reader.kill()  # the writer failed and its output has the reason
         if reader.wait():
-            writer.kill()  # at the end of its input it would commit what came so far
+            writer.kill()  # at the end of its input it would commit the partial content
         writer.communicate()
         if reader.returncode or writer.returncode:
             raise _failed("psql", said)
 
 
 def find_tool(name: str) -> str:
-    """A tool of PostgreSQL, on PATH or where Debian installs them.
+    """Return the path of a PostgreSQL tool, on PATH or in Debian's folder.
 
     Raises:
         StorageUnavailable: it is in neither place.
@@ -116,14 +116,14 @@ def find_tool(name: str) -> str:
 
 
 def _connection(engine: Engine) -> tuple[str, dict[str, str]]:
-    """Parameters that may be seen, and the others as environment variables."""
+    """Return parameters that may be visible, and the others as environment variables."""
     _, given = engine.dialect.create_connect_args(engine.url)
     variables = {each.keyword.decode(): each.envvar for each in pq.Conninfo.get_defaults()}
     shown, hidden = {}, {}
-    for name, value in given.items():  # also what only the driver knows
+    for name, value in given.items():  # includes parameters that only the driver knows
         if variable := variables.get(name):
             hidden[variable.decode()] = str(value)
-        elif name in variables and name != "sslpassword":  # that has no variable
+        elif name in variables and name != "sslpassword":  # sslpassword has no variable
             shown[name] = value
     return make_conninfo("", **shown), hidden
 

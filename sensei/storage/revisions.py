@@ -1,4 +1,4 @@
-"""How many writes touched each learner: raised by every writer, read before every answer."""
+"""Revisions: the number of writes per learner, raised by every writer, read before every answer."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -15,12 +15,12 @@ _SINCE = 1_577_836_800  # 2020-01-01 UTC, in seconds since 1970
 
 
 class Revisions:
-    """Reads revisions over one connection that stays open: SQLAlchemy's pool costs ten times more.
+    """Reader of revisions over one open connection: SQLAlchemy's pool costs ten times more.
 
-    For one thread at a time; each reading is a transaction of its own.
+    For one thread at a time; each read is its own transaction.
 
     Args:
-        engine: whose database is read; connected to at the first question.
+        engine: engine of the database; the first read connects to it.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -30,7 +30,7 @@ class Revisions:
         self._execute: Any = None
 
     def of(self, user_ids: Sequence[str]) -> dict[str, int]:
-        """How many writes touched each learner; those never seen are left out.
+        """Return the number of writes per learner; those never seen are left out.
 
         Raises:
             StorageUnavailable: the database cannot be read.
@@ -69,7 +69,7 @@ class Revisions:
         return reader
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with database.storage_errors(self._engine):
@@ -77,7 +77,7 @@ class Revisions:
 
     def _read(self, user_ids: Sequence[str]) -> dict[str, int]:
         places = signs(self._engine, len(user_ids))
-        # One row, because SQLite gives Python's lock away and takes it back at each row.
+        # One row, because SQLite releases and takes Python's global lock again at each row.
         columns = "json_group_object(user_id, revision)" if self._sqlite else "user_id, revision"
         query = f"SELECT {columns} FROM learners WHERE user_id IN ({places})"  # noqa: S608
         database.refuse_moved(self._engine)
@@ -90,9 +90,9 @@ class Revisions:
 
 
 def raise_revisions(connection: Connection, user_ids: Collection[str]) -> None:
-    """Count one more write for each learner; makes those never seen."""
+    """Count one more write for each learner; create the rows of those never seen."""
     if user_ids:
-        # Sorted, so that two writers of the same learners cannot wait for each other.
+        # Sorted, so two writers of the same learners cannot deadlock.
         connection.connection.cursor().executemany(
             f"INSERT INTO learners (user_id, revision) VALUES ({signs(connection, 1)}, 1) "  # noqa: S608
             "ON CONFLICT (user_id) DO UPDATE SET revision = learners.revision + 1",
@@ -101,17 +101,17 @@ def raise_revisions(connection: Connection, user_ids: Collection[str]) -> None:
 
 
 def raise_all(connection: Connection) -> None:
-    """Raise all revisions beyond any that was ever seen, after older content came back.
+    """Raise all revisions above any that was ever seen, after older content was restored.
 
-    What is cached by a revision, of a learner or of the whole log, is then valid no more. The step
-    is the time in seconds: no learner was written about once a second.
+    Everything cached by a revision, of a learner or of the whole log, becomes invalid. The step is
+    the number of seconds since 2020, as no learner has had a write per second.
     """
     step = int(time.time()) - _SINCE
     connection.execute(update(LearnerRow).values(revision=LearnerRow.revision + step))
 
 
 def conflict(event_id: str) -> str:
-    """The sentence about an event id that came with two payloads."""
+    """Return the sentence about an event id that came with two payloads."""
     return (
         f"event_id: expected the payload that first came with it, got another for {event_id!r}; "
         "give a new event an id of its own"
@@ -119,5 +119,5 @@ def conflict(event_id: str) -> str:
 
 
 def signs(through: Connection | Engine, count: int) -> str:
-    """Places for so many values in a statement of the driver."""
+    """Return `count` placeholders for values in a statement of the driver."""
     return ", ".join(["?" if through.dialect.name == "sqlite" else "%s"] * count)

@@ -13,35 +13,35 @@ from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.privacy.suppression import sync_folder
 
 KEPT = 3
-"""Automatic copies of each kind that are kept: the newest ones."""
+"""Number of automatic copies to keep of each kind, newest first."""
 
 MODE = 0o600
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a database by SQLite's online backup; writers go on meanwhile.
+    """Copy a database by SQLite's online backup; writers can continue meanwhile.
 
     Args:
         source: a database file, in use or not.
-        target: a file that does not exist yet; it is there whole, or not at all.
+        target: a file that does not exist yet; afterwards it is complete, or absent.
 
     Raises:
         InvalidInput: the target exists.
         StorageUnavailable: the copy is damaged.
-        sqlite3.Error: the source cannot be read, or the target not be written.
+        sqlite3.Error: the source cannot be read, or the target cannot be written.
         OSError: the target cannot be written.
     """
     with beside(target) as part:
         with closing(read_only(source)) as old, closing(sqlite3.connect(part)) as new:
             old.backup(new)
-            new.execute("PRAGMA journal_mode = DELETE")  # one file, without a journal beside it
+            new.execute("PRAGMA journal_mode = DELETE")  # one file, without a separate journal
             verify(new, target)
         publish(part, target)
 
 
 def read_only(source: Path) -> sqlite3.Connection:
-    """A connection that only reads; one without a journal may lie in a read-only folder."""
+    """Open a read-only connection; a file without a journal may be in a read-only folder."""
     unused = "" if Path(f"{source}-wal").exists() else "&immutable=1"
     writable = os.access(source.parent, os.W_OK)
     mode = "mode=ro" if writable else f"mode=ro{unused}"
@@ -49,10 +49,10 @@ def read_only(source: Path) -> sqlite3.Connection:
 
 
 def verify(connection: sqlite3.Connection, file: Path) -> None:
-    """Hold that SQLite finds no damage.
+    """Check that SQLite finds no damage.
 
     Raises:
-        StorageUnavailable: it does.
+        StorageUnavailable: the database is damaged.
     """
     said = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if said != "ok":
@@ -63,7 +63,7 @@ def verify(connection: sqlite3.Connection, file: Path) -> None:
 
 @contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """An empty file next to a target, to write and then publish; removed at the end.
+    """Create an empty file next to a target, to write and then publish; remove it at the end.
 
     Raises:
         InvalidInput: the target exists.
@@ -80,7 +80,12 @@ def beside(target: Path) -> Iterator[Path]:
 
 
 def publish(part: Path, target: Path) -> None:
-    """Give a finished file its name, durably; an existing file is never overwritten."""
+    """Give a finished file its name, durably; never overwrite an existing file.
+
+    Raises:
+        InvalidInput: the target exists.
+        OSError: the target cannot be written.
+    """
     sync_file(part)
     try:
         os.link(part, target)
@@ -95,7 +100,7 @@ def publish(part: Path, target: Path) -> None:
 
 
 def sync_file(file: Path) -> None:
-    """Write a file's content to the disk."""
+    """Flush a file's content to disk."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -111,17 +116,17 @@ def _refuse_existing(target: Path) -> None:
 
 
 def copy_name(database: Path, kind: str) -> Path:
-    """A free name for an automatic copy, next to the database."""
+    """Return an unused name for an automatic copy, next to the database."""
     return database.with_name(f"{database.name}.{kind}.{stamp()}.backup")
 
 
 def stamp() -> str:
-    """The time in UTC, as names of files have it."""
+    """Return the current time in UTC, formatted for file names."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z"
 
 
 def automatic_copies(database: Path, kind: str = "*") -> list[Path]:
-    """Copies that were made of a database automatically, the newest first."""
+    """Return the automatic copies of a database, newest first."""
     found = database.parent.glob(f"{database.name}.{kind}.backup")
     return sorted(found, key=lambda copy: copy.name.split(".")[-2], reverse=True)
 
@@ -134,6 +139,6 @@ def prune_copies(database: Path, kind: str) -> None:
 
 
 def remove_unfinished(database: Path) -> None:
-    """Remove automatic copies that a crash cut off."""
+    """Remove automatic copies that a crash left incomplete."""
     for part in database.parent.glob(f".{database.name}.*.backup.*"):
         part.unlink(missing_ok=True)

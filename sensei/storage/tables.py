@@ -1,4 +1,4 @@
-"""The tables of the database: the log, what is derived from it, and what was decided."""
+"""The tables of the database: the log, data derived from it, and decisions."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,30 +23,30 @@ BIG_KEY = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only IN
 
 
 class UtcMicroseconds(TypeDecorator[datetime]):
-    """An aware UTC datetime in Python, microseconds since 1970 (BIGINT) in the database.
+    """Aware UTC datetime in Python, microseconds since 1970 (BIGINT) in the database.
 
-    Integers because text would have to be parsed: millions of rows are read per second.
+    Integers, because text would have to be parsed and millions of rows are read per second.
     """
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        """Store the moment as an integer."""
+        """Return the time as an integer for storage."""
         return None if value is None else to_microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Read the integer as a moment in UTC."""
+        """Return the stored integer as a time in UTC."""
         return None if value is None else to_datetime(value)
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Microseconds from 1970 to an aware moment, without rounding."""
+    """Return the microseconds from 1970 to an aware time, without rounding."""
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def to_datetime(microseconds: int) -> datetime:
-    """The UTC moment so many microseconds after 1970."""
+    """Return the UTC time for a number of microseconds after 1970."""
     return EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -62,7 +62,7 @@ class UserInteraction(Base):
         UniqueConstraint("user_id", "event_id", name="uq_user_interactions_event"),
         Index("ix_user_interactions_user_time", "user_id", "timestamp"),
         Index("ix_user_interactions_time", "timestamp"),
-        {"sqlite_autoincrement": True},  # the key of an erased row is never given again
+        {"sqlite_autoincrement": True},  # the key of an erased row is never used again
     )
 
     id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
@@ -73,16 +73,16 @@ class UserInteraction(Base):
     score: Mapped[float | None] = mapped_column(Float(53))
     duration_seconds: Mapped[int | None] = mapped_column(BigInteger)
     timestamp: Mapped[datetime] = mapped_column(UtcMicroseconds)
-    # Both stand in the metadata too; extracted once, so that reading parses no JSON.
+    # Both are in the metadata too; extracted once, so that reading parses no JSON.
     item_id: Mapped[str | None] = mapped_column(String)
     difficulty: Mapped[str | None] = mapped_column(String)
     received_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
-    # `metadata` is taken on a declarative class; JSON as text is what Arrow readers can read.
+    # `metadata` is reserved on a declarative class; Arrow readers need JSON as text.
     event_metadata: Mapped[str | None] = mapped_column("metadata", Text)
 
 
 class LearnerRow(Base):
-    """A learner with at least one write; `revision` counts the writes that touched it."""
+    """Learner with at least one write; `revision` counts the writes that touched them."""
 
     __tablename__ = "learners"
 
@@ -92,18 +92,18 @@ class LearnerRow(Base):
 
 
 class ErasedLearner(Base):
-    """An erased learner, known only by a keyed digest; see `sensei.privacy.tombstones`."""
+    """Erased learner, known only by a keyed digest; see `sensei.privacy.tombstones`."""
 
     __tablename__ = "erased"
 
     tombstone: Mapped[str] = mapped_column(String, primary_key=True)
-    # What the learner's revision was: the sum of all revisions must never fall.
+    # The learner's former revision: the sum of all revisions must never fall.
     revision: Mapped[int] = mapped_column(BigInteger)
     erased_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
 
 
 class TopicRow(Base):
-    """A topic of the curriculum."""
+    """Topic of the curriculum."""
 
     __tablename__ = "topics"
 
@@ -115,7 +115,7 @@ class TopicRow(Base):
 
 
 class ResourceRow(Base):
-    """Something to read, watch or do about a topic."""
+    """Resource of a topic to read, watch or do."""
 
     __tablename__ = "resources"
 
@@ -128,7 +128,7 @@ class ResourceRow(Base):
 
 
 class Prediction(Base):
-    """An answer that was served: to whom, what, by which version, and from which inputs."""
+    """Served answer: its learner, content, model version and inputs."""
 
     __tablename__ = "predictions"
     __table_args__ = (Index("ix_predictions_user_time", "user_id", "created_at"),)
@@ -136,21 +136,21 @@ class Prediction(Base):
     prediction_id: Mapped[str] = mapped_column(String, primary_key=True)
     user_id: Mapped[str] = mapped_column(String)
     kind: Mapped[str] = mapped_column(String)  # recommendation, difficulty or learning_path
-    topic_id: Mapped[int | None] = mapped_column(BigInteger)  # asked about, where one was
+    topic_id: Mapped[int | None] = mapped_column(BigInteger)  # of the request, if any
     model: Mapped[str] = mapped_column(String)
     version: Mapped[str | None] = mapped_column(String)  # a counting policy has none
     bundle: Mapped[str | None] = mapped_column(String)
     arm: Mapped[str] = mapped_column(String)
     propensity: Mapped[float] = mapped_column(Float(53))  # of a learner to be in that arm
-    fallback: Mapped[str | None] = mapped_column(String)  # why no model answered
-    answer: Mapped[Any] = mapped_column(JSON)  # as shown: places are positions
+    fallback: Mapped[str | None] = mapped_column(String)  # reason why no model answered
+    answer: Mapped[Any] = mapped_column(JSON)  # as shown: list indices are ranks
     candidates: Mapped[Any] = mapped_column(JSON, nullable=True)  # [topic, probability], best first
     inputs: Mapped[Any] = mapped_column(JSON, nullable=True)  # name -> numbers that the model read
     created_at: Mapped[datetime] = mapped_column(UtcMicroseconds, index=True)
 
 
 class Promotion(Base):
-    """One line of the ledger: a version became champion, or was to become it."""
+    """Entry of the ledger: a version became champion, or was to become champion."""
 
     __tablename__ = "promotions"
 
@@ -167,7 +167,7 @@ class Promotion(Base):
 
 
 class ServingState(Base):
-    """What serving must load: one row, the pointer."""
+    """Pointer to the bundle that serving must load: a single row."""
 
     __tablename__ = "serving_state"
 
@@ -177,7 +177,7 @@ class ServingState(Base):
 
 
 class Quarantined(Base):
-    """A row that was refused, or taken out of the valid interactions, with the reason."""
+    """Row that was refused or excluded from the valid interactions, with the reason."""
 
     __tablename__ = "quarantine"
 
@@ -194,7 +194,7 @@ class Quarantined(Base):
 
 
 class AppStateRow(Base):
-    """A named value about the database itself: a demo mark, what the previous run saw."""
+    """Named value about the database, such as the demo mark or the previous run's facts."""
 
     __tablename__ = "facts"
 
@@ -203,7 +203,7 @@ class AppStateRow(Base):
 
 
 class ApiKey(Base):
-    """A key of the service; the key itself is shown once and never stored."""
+    """API key of the service; the key itself is shown once and never stored."""
 
     __tablename__ = "api_keys"
 
@@ -215,7 +215,7 @@ class ApiKey(Base):
 
 
 class AuditEntry(Base):
-    """Who did what, when and from where; a learner is known by a keyed digest only."""
+    """Act with its actor, time and origin; a learner is known only by a keyed digest."""
 
     __tablename__ = "audit_log"
 
@@ -232,4 +232,4 @@ VALID_INTERACTIONS = (
     "SELECT * FROM user_interactions WHERE NOT EXISTS "
     "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id)"
 )
-"""What the view `valid_interactions` selects: training and serving read nothing else."""
+"""Query of the view `valid_interactions`: training and serving read nothing else."""

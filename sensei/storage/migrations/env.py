@@ -1,4 +1,4 @@
-"""Run by Alembic; the connection is handed in by `sensei.storage.database.upgrade`."""
+"""Alembic environment; `sensei.storage.database.upgrade` passes in the connection."""
 
 from alembic import context
 
