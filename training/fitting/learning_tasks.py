@@ -135,7 +135,7 @@ def _show_as_new(
     """
     rows = len(batch["topics"])
     topics = batch["topics"].reshape(rows, len(hidden) - 1, len(TOPIC_INPUTS))
-    topics[:, hidden[1:], NEW] = np.maximum(topics[:, hidden[1:], NEW], 1.0)  # unused slots keep 2.0
+    topics[:, hidden[1:], NEW] = np.maximum(topics[:, hidden[1:], NEW], 1.0)  # unused slots: 2.0
     inputs = batch["inputs"].copy()
     from_new = hidden[inputs[:, LAST_TOPIC].astype(np.int64)]
     for column, usual in zip(PRIORS, after_new, strict=True):
@@ -148,7 +148,7 @@ def _show_as_new(
 
 
 def _ranking_loss(trained: np.ndarray[Any, np.dtype[np.bool_]]) -> Any:
-    """Return the loss: cross-entropy over all topics, plus a weighted one without the last topic."""
+    """Return the loss: cross-entropy over all topics, plus a weighted one without the last one."""
     possible = np.where(trained, 0.0, NEVER).astype(np.float32)
     width = len(trained)
 
