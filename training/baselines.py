@@ -1,6 +1,6 @@
 """Baselines: counting models as Keras models with fixed weights, served like networks.
 
-Networks are compared with them. No weight is fitted by gradient. They use only the counts of
+Networks are compared with them. No weight is fitted by gradient. Baselines use only the counts of
 `features.corpus.statistics`, which are sums over learners, and the topic inputs at each moment.
 """
 
