@@ -74,9 +74,9 @@ def difficulty(inputs: NDArray[np.float32]) -> Model:
 def plain_difficulty(inputs: NDArray[np.float32], free: NDArray[np.float32]) -> Model:
     """Build the difficulty network on the four inputs as specified, without this project's changes.
 
-    The inputs are the mean of the last three scores on the topic, the attempts on it, the trend,
-    and the days since the last attempt. They have no shrinkage and no logarithms, and a topic never
-    tried has the same inputs as one just tried.
+    The inputs are four per topic: mean of the last three scores, attempts, trend, and days since
+    the last attempt. They have no shrinkage and no logarithms. A topic never tried has the same
+    inputs as one just tried.
 
     Args:
         inputs: (n, 4) training rows of `contracts.DIFFICULTY_INPUTS`.

@@ -135,7 +135,7 @@ def _show_as_new(
     """
     rows = len(batch["topics"])
     topics = batch["topics"].reshape(rows, len(hidden) - 1, len(TOPIC_INPUTS))
-    topics[:, hidden[1:], NEW] = np.maximum(topics[:, hidden[1:], NEW], 1.0)  # unused slots: 2.0
+    topics[:, hidden[1:], NEW] = np.maximum(topics[:, hidden[1:], NEW], 1.0)  # keep 2 (unused)
     inputs = batch["inputs"].copy()
     from_new = hidden[inputs[:, LAST_TOPIC].astype(np.int64)]
     for column, usual in zip(PRIORS, after_new, strict=True):

@@ -147,8 +147,8 @@ def _gap(expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]) 
 def extremes(rows: Rows) -> dict[str, NDArray[np.float32]]:
     """Return rows at the limits of the contract: zeros, all low, all high, each input high alone.
 
-    A slot is 0 (unknown) at its low end and the largest slot of the rows at its high end, because
-    serving maps every topic to a slot of the vocabulary or to 0.
+    A slot is 0 (unknown) at its low end and the largest slot of the rows at its high end. Serving
+    never passes another value: it maps every topic to a slot of the vocabulary or to 0.
 
     Args:
         rows: name -> (n, width) rows that contain the slots in use.

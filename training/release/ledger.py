@@ -109,7 +109,7 @@ def open_lines(
     """Write a pending entry for each version that becomes champion, all or none.
 
     Raises:
-        PromotionRefused: the ledger has another champion than expected, or a pending entry.
+        PromotionRefused: the champion is not the expected one, or another promotion is pending.
     """
     with write_transaction(log.engine) as connection:
         _check_expected(_lines(connection), moves)

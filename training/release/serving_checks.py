@@ -32,7 +32,7 @@ Widths = Mapping[str, int]
 
 @dataclass(frozen=True)
 class ServingCheck:
-    """Check by the gate.
+    """Result of one check of the gate.
 
     Attributes:
         name: name in words.

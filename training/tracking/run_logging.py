@@ -42,7 +42,7 @@ class CandidateInfo(Protocol):
 
     @property
     def description(self) -> str:
-        """What the model does, in one sentence."""
+        """Description of the model in one sentence."""
 
     @property
     def curves(self) -> Mapping[str, Sequence[float]]:
