@@ -75,8 +75,8 @@ def plain_difficulty(inputs: NDArray[np.float32], free: NDArray[np.float32]) -> 
     """Build the difficulty network on the four inputs as specified, without this project's changes.
 
     The inputs are four per topic: mean of the last three scores, attempts, trend, and days since
-    the last attempt. They have no shrinkage and no logarithms. A topic never tried has the same
-    inputs as one just tried.
+    the last attempt. They have no shrinkage and no logarithms. The days are 0 both for a topic
+    never tried and for one just tried.
 
     Args:
         inputs: (n, 4) training rows of `contracts.DIFFICULTY_INPUTS`.
