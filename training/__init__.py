@@ -1,1 +1,1 @@
-"""Candidates, evidence, versions."""
+"""Training of the models: data, candidates, evaluation, release of versions."""

@@ -1,8 +1,7 @@
-"""Counting models as Keras models with fixed weights: one path registers, exports and serves all.
+"""Baselines: counting models as Keras models with fixed weights, served like networks.
 
-What a network must beat. Nothing in them is fitted by gradient: all that they know are the counts
-of `features.corpus.statistics`, in which learners add up, and what is known of topics at each
-moment.
+Networks are compared with them. No weight is fitted by gradient. Baselines use only the counts of
+`features.corpus.statistics`, which are sums over learners, and the topic inputs at each moment.
 """
 
 import numpy as np
@@ -23,17 +22,17 @@ LAST = 0
 COUNT, RECENT_7, TODAY = (place(TOPIC_INPUTS, name) for name in ("log_count", "recent_7", "today"))
 
 PRIOR_ATTEMPTS = 4.0
-"""Attempts that the overall pass rate weighs in a topic's."""
+"""Weight of the overall pass rate in a topic's pass rate, in attempts."""
 
 NEXT_TO_NOTHING = 1e-9
-"""What a topic weighs of which nothing is known, so that shares add up to 1 whatever is asked."""
+"""Minimum weight of a topic, so that the shares always add up to 1."""
 
 
 def most_popular(statistics: Statistics) -> Model:
-    """Recommend what is studied most, to everybody.
+    """Recommend the topics with most events, the same to everybody.
 
     Args:
-        statistics: what was counted up to the training cutoff.
+        statistics: counts up to the training cutoff.
 
     Returns:
         Model of {"inputs": (n, 20)} to {"probability": (n, topics)}.
@@ -44,7 +43,7 @@ def most_popular(statistics: Statistics) -> Model:
 
 
 def repeat_last(statistics: Statistics) -> Model:
-    """Recommend the learner's last topic again, then what is studied most."""
+    """Recommend the learner's last topic again, then the topics with most events."""
     from keras import ops
 
     topics = len(statistics.topic_ids)
@@ -57,20 +56,20 @@ def repeat_last(statistics: Statistics) -> Model:
 
 
 def markov_1(width: int) -> Model:
-    """Recommend what followed the last topic most often, backed off to what is studied most.
+    """Recommend the topics that most often followed the last topic, backed off to popularity.
 
     Args:
-        width: slots that are scored; newcomers, of which nothing was counted, come last.
+        width: number of slots that are scored; topics without counts come last.
 
     Returns:
         Model of {"topics": (n, width * 16)} to {"probability": (n, width)}. The counts are those
-        of `features.corpus.transitions`, which stand beside the model in its statistics.
+        of `features.corpus.transitions`, stored with the model in its statistics.
     """
     return _followed("markov_1", width, PRIORS[0])
 
 
 def markov_2(width: int) -> Model:
-    """Recommend what followed the last two topics most often, backed off to the last one."""
+    """Recommend the topics that most often followed the last two, backed off to the last one."""
     return _followed("markov_2", width, PRIORS[1])
 
 
@@ -83,10 +82,10 @@ def _followed(name: str, width: int, prior: int) -> Model:
 
 
 def global_mean(statistics: Statistics) -> Model:
-    """Expect of every attempt what was the share of passes in training.
+    """Predict the share of passes in training for every attempt.
 
     Args:
-        statistics: what was counted of attempts, at least one of them scored.
+        statistics: counts of attempts, at least one of them scored.
 
     Returns:
         Model of {"inputs": (n, 4)} to {"success": (n, 3)}, the same at each level.
@@ -97,14 +96,14 @@ def global_mean(statistics: Statistics) -> Model:
 
 
 def topic_mean(statistics: Statistics) -> Model:
-    """Expect of an attempt the topic's share of passes, shrunk towards the overall one.
+    """Predict the topic's share of passes, shrunk towards the overall one.
 
     Returns:
         Model of {"inputs": (n, 4), "topic": (n, 1) slot} to {"success": (n, 3)}.
     """
     import keras
 
-    # slot 0, an unknown topic, has the overall rate
+    # slot 0 is an unknown topic; it gets the overall rate
     tried, won = (np.append(0, x) for x in (statistics.topic_attempts, statistics.topic_passes))
     rate = (won + PRIOR_ATTEMPTS * _share_of_passes(statistics)) / (tried + PRIOR_ATTEMPTS)
     given = _given(len(DIFFICULTY_INPUTS))
@@ -120,7 +119,7 @@ def _share_of_passes(statistics: Statistics) -> float:
 
 
 def proficiency() -> Model:
-    """Expect the learner's shrunk share of passes on the topic: the sigmoid of input 1."""
+    """Predict the learner's shrunk share of passes on the topic: the sigmoid of the first input."""
     from keras import ops
 
     given = _given(len(DIFFICULTY_INPUTS))
@@ -129,10 +128,10 @@ def proficiency() -> Model:
 
 
 def recently_popular(width: int) -> Model:
-    """Recommend what all studied most in the last days, to everybody, new topics included.
+    """Recommend the topics with most recent events, the same to everybody, new topics included.
 
     Args:
-        width: slots that are scored, those of newcomers included.
+        width: number of slots that are scored, including those reserved for new topics.
 
     Returns:
         Model of {"topics": (n, width * 16)} to {"probability": (n, width)}.
@@ -144,7 +143,7 @@ def recently_popular(width: int) -> Model:
 
 
 def most_frequent(width: int) -> Model:
-    """Recommend what the learner himself has studied most, ties by what all studied lately."""
+    """Recommend the topics that the learner has studied most; recent popularity decides ties."""
     from keras import ops
 
     given, known = _known(width)
@@ -153,7 +152,7 @@ def most_frequent(width: int) -> Model:
 
 
 def habits(width: int) -> Model:
-    """Recommend what the learner often studies and all study lately, but not again on one day."""
+    """Recommend topics that the learner often studies and that are popular, once per day each."""
     from keras import ops
 
     given, known = _known(width)
@@ -170,25 +169,25 @@ def _known(width: int) -> tuple[Tensor, Tensor]:
 
 
 def _shares(name: str, given: Tensor, weight: Tensor) -> Model:
-    """Weights as shares of 1; a slot that no topic has yet gets none."""
+    """Normalise weights to shares of 1; a slot without a topic gets 0."""
     import keras
 
     known = keras.ops.reshape(given, (-1, weight.shape[1], len(TOPIC_INPUTS)))
     weight = weight * keras.ops.minimum(1.0, keras.ops.relu(2.0 - known[:, :, NEW]))
-    total = keras.ops.sum(weight, axis=1, keepdims=True)  # 0 where every topic is new
+    total = keras.ops.sum(weight, axis=1, keepdims=True)  # 0 if every topic is new
     share = weight / keras.ops.maximum(total, 1e-30)
     return keras.Model({"topics": given}, {"probability": share}, name=name)
 
 
 def popularity(statistics: Statistics) -> NDArray[np.float64]:
-    """Share of each topic among all events, (topics,); one count added to each: none is 0."""
+    """Return the (topics,) share of each topic among all events, with one count added to each."""
     counts = statistics.topic_events + 1.0
     shares: NDArray[np.float64] = counts / counts.sum()
     return shares
 
 
 def _table(values: NDArray[np.floating] | NDArray[np.int64]) -> Tensor:
-    """A layer that looks rows up; whole numbers in it are exact up to 2**24."""
+    """Return a lookup layer of rows; integers in it are exact up to 2**24."""
     import keras
 
     rows, width = values.shape

@@ -1,4 +1,4 @@
-"""The models that compete in one run, by name."""
+"""Candidates: the models that compete in one run, by name."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,22 +25,22 @@ __all__ = [
 ]
 
 ModelProgress = Callable[[str, int, Mapping[str, float]], None]
-"""Called after each epoch: model name, epoch from 1, its metrics."""
+"""Callback after each epoch: model name, epoch from 1, its metrics."""
 
 COUNTING = "counting"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained model and how it came about.
+    """Trained model with its training curves.
 
     Attributes:
-        name: unique among the candidates for one job.
+        name: unique among the candidates of one task.
         kind: `network` or `counting`.
-        network: with named inputs and outputs.
-        vector: which vector its `inputs` means, `recommendation` or `difficulty`.
+        network: network with named inputs and outputs.
+        vector: vector used as `inputs`: `recommendation` or `difficulty`.
         curves: metric -> value per epoch; empty for a counting model.
-        description: what it does, in one sentence.
+        description: what the model does, in one sentence.
     """
 
     name: str
@@ -52,39 +52,39 @@ class Candidate:
 
     @property
     def model(self) -> Model:
-        """All of it as one Keras model."""
+        """Whole network as one Keras model."""
         return self.network.model
 
     @cached_property
     def predict(self) -> Predict:
-        """What it says of examples."""
+        """Prediction function for examples."""
         ask = BatchPredictor(self.network)
         return lambda rows: ask(BatchFeed(rows, self.vector))
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """All candidates by name; `difficulty` is empty where `Dataset.no_success` says why."""
+    """All candidates by name; `difficulty` is empty if `Dataset.no_success` gives a reason."""
 
     recommendation: dict[str, Candidate]
     difficulty: dict[str, Candidate]
 
     @property
     def curves(self) -> dict[str, Curves]:
-        """Name of a candidate and its job -> how its training went."""
+        """Training curves by name of the candidate and task."""
         made = (*self.recommendation.values(), *self.difficulty.values())
         return {f"{each.name}_{each.vector}": each.curves for each in made}
 
 
 @dataclass(frozen=True)
 class PredictionTask:
-    """One of the two things to predict, and the recipes that compete for it.
+    """One of the two prediction tasks, and the recipes that compete for it.
 
     Attributes:
         vector: `recommendation` or `difficulty`.
         parts: its targets.
-        recipes: all there are, in their order.
-        wanted: those that compete; others are made only where one of them needs it.
+        recipes: all recipes, in order.
+        wanted: recipes that compete; others are trained only if one of these needs them.
     """
 
     vector: str
@@ -96,12 +96,12 @@ class PredictionTask:
 def jobs_of(
     prepared: Dataset, budget: Budget, models: Collection[str] | None = None
 ) -> list[PredictionTask]:
-    """What competes for what.
+    """Return the prediction tasks with their competing recipes.
 
     Args:
-        prepared: the targets; without scored attempts there is no job of success.
-        budget: how much time it may take.
-        models: names of those wanted, of either job; by default all that the budget allows.
+        prepared: the targets; without scored attempts there is no success task.
+        budget: limits on the training time.
+        models: names of the models to train, of either task; by default all that the budget allows.
 
     Raises:
         InvalidInput: a name is unknown.
@@ -121,7 +121,7 @@ def jobs_of(
 
 
 def check_names(models: Collection[str] | None) -> None:
-    """Refuse a name that no recipe has, and a choice of none; None leaves the choice open.
+    """Check that every name is a recipe's and that there is at least one; None means the default.
 
     Raises:
         InvalidInput: a name is unknown, or there is none.
@@ -141,10 +141,11 @@ def check_names(models: Collection[str] | None) -> None:
 
 
 def check_run(models: Collection[str] | None) -> None:
-    """Refuse models that a run cannot do with: names unknown, or none of the next topic among them.
+    """Check that models suffice for a run: known names, at least one next-topic model among them.
 
     Raises:
-        InvalidInput: with the names that there are.
+        InvalidInput: a name is unknown, or no next-topic model is named. The message lists the
+            names.
     """
     check_names(models)
     known = [each.name for each in recipes.NEXT_TOPIC]
@@ -162,17 +163,17 @@ def _wanted(recipe: Recipe, budget: Budget, models: Collection[str] | None) -> b
 
 
 class CandidateTraining:
-    """Candidates for one job by one seed, each trained when it is first asked for."""
+    """Candidates of one task and one seed, each trained on first access."""
 
     def __init__(
         self, job: PredictionTask, seed: int, budget: Budget, progress: ModelProgress | None = None
     ) -> None:
-        """Train nothing yet.
+        """Store the settings; nothing is trained yet.
 
         Args:
-            job: what there is to train.
+            job: the prediction task.
             seed: the same seed gives the same weights.
-            budget: how much time it may take.
+            budget: limits on the training time.
             progress: called after each epoch.
         """
         self._job, self._seed, self._budget, self._progress = job, seed, budget, progress
@@ -180,13 +181,13 @@ class CandidateTraining:
         self._made: dict[str, Candidate] = {}
 
     def __getitem__(self, name: str) -> Candidate:
-        """The candidate of a name; what its recipe needs is trained before it."""
+        """Return the candidate of a name; models that its recipe needs are trained first."""
         if name not in self._made:
             self._made[name] = self._trained(self._recipes[name])
         return self._made[name]
 
     def _trained(self, recipe: Recipe) -> Candidate:
-        import_tensorflow()  # before Keras does it, loudly
+        import_tensorflow()  # before Keras does, with its log output
         import keras
 
         needed = {name: self[name].network for name in recipe.needs}
@@ -206,13 +207,13 @@ def train_candidates(
     models: Collection[str] | None = None,
     progress: ModelProgress | None = None,
 ) -> Candidates:
-    """Count and train the models that compete, by one seed.
+    """Count and train the competing models with one seed.
 
     Args:
         prepared: examples of the training and validation parts.
         seed: the same seed gives the same weights.
-        budget: how much time it may take.
-        models: names of those wanted, of either job; by default all that the budget allows.
+        budget: limits on the training time.
+        models: names of the models to train, of either task; by default all that the budget allows.
         progress: called after each epoch.
 
     Raises:
@@ -228,9 +229,9 @@ def train_again(
     models: Collection[str] | None = None,
     progress: ModelProgress | None = None,
 ) -> tuple[Candidates, ...]:
-    """The networks among the candidates once more by each of further seeds.
+    """Train the networks among the candidates again, once per further seed.
 
-    Counting models are left out: they would say the same.
+    Counting models are left out, because they do not depend on the seed.
     """
     jobs = jobs_of(prepared, budget, models)
     return tuple(_all(jobs, seed, budget, progress, (COUNTING,)) for seed in seeds)
@@ -252,7 +253,7 @@ def _all(
 
 
 def title(model: str, job: PredictionTask, seed: int, budget: Budget) -> str:
-    """A model as progress names it; its seed where there are several."""
+    """Return the name of a model in progress messages, with its seed if there are several."""
     return f"{model} {job.vector}" + (f", seed {seed}" if budget.seeds > 1 else "")
 
 

@@ -1,4 +1,4 @@
-"""Which code made a version: the commit where there is one, and a digest of the sources."""
+"""Code version of a model: the commit if there is one, and a digest of the sources."""
 
 import hashlib
 import shutil
@@ -16,12 +16,12 @@ _SOURCES = (".py", ".json")
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """The code as it stood.
+    """Version of the code.
 
     Attributes:
         digest: SHA-256 of all source files and their paths.
-        commit: of the checkout's HEAD; empty outside a checkout. The digest tells whether files
-            were changed since.
+        commit: HEAD of the checkout; empty outside a checkout. The digest shows if files differ
+            from the commit.
     """
 
     digest: str
@@ -30,12 +30,12 @@ class CodeVersion:
 
 @cache
 def code_version(root: Path = ROOT) -> CodeVersion:
-    """Read the version of the code below `root`; once a process, as its code does not change."""
+    """Read the version of the code below `root`; cached, as it is constant in a process."""
     return CodeVersion(digest_of_sources(root), _commit(root))
 
 
 def digest_of_sources(root: Path, packages: tuple[str, ...] = PACKAGES) -> str:
-    """SHA-256 of the source files of some packages and of their paths."""
+    """Return the SHA-256 of the source files of some packages and of their paths."""
     digest = hashlib.sha256()
     for package in packages:
         for path in sorted((root / package).rglob("*")):

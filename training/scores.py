@@ -1,4 +1,4 @@
-"""What a model's answers were worth, row by row: for the table, the slices and the gate."""
+"""Scores of a model's answers per row, for tables, slices and the gate."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from sensei.contracts import LEVELS
 from sensei.errors import NotEnoughData
 
 Answers = Iterator[tuple[NDArray[np.int64], Mapping[str, NDArray[np.floating]]]]
-"""Rows, and what a model says of them by name; every row once."""
+"""Pairs of rows and a model's answers for them by name; every row occurs once."""
 
 Predict = Callable[[Examples], Answers]
-"""Examples -> `probability` (n, slots) of each topic, or `success` (n, 3) at each level."""
+"""Function of examples: `probability` (n, slots) per topic, or `success` (n, 3) per level."""
 
 MODES = ("all", "new")
-"""Every target; targets that differ from the learner's last topic, which is masked."""
+"""Modes: all targets; only targets that differ from the learner's last topic, which is masked."""
 
 MEDIUM = LEVELS.index("medium")
 
@@ -31,24 +31,25 @@ RANKED: dict[str, Callable[[Floats], Floats]] = {
     "ndcg_at_5": lambda rank: metrics.ndcg_at_k(rank, 5),
     "mrr": metrics.mrr,
 }
-"""Metrics of a ranking: (n,) ranks -> (n,) values."""
+"""Ranking metrics: (n,) ranks -> (n,) values."""
 
 PREDICTED = {
     "accuracy": metrics.accuracy,
     "log_loss": metrics.log_loss,
     "brier": metrics.brier,
 }
-"""Metrics of a probability that are means over rows: (n,) outcomes and probabilities -> (n,)."""
+"""Probability metrics that are means over rows: (n,) outcomes and probabilities -> (n,) values."""
 
 
 @dataclass(frozen=True)
 class RecommendationScores:
-    """Ranks of n targets, all topics ranked, ties against the model.
+    """Ranks of n targets among all topics; ties count against the model.
 
     Attributes:
         rank: (n,) in 1..T; infinity for a topic without a slot.
         new_rank: (n,) the same with the learner's last topic masked.
-        is_new: (n,) bool: the target differs from the learner's last topic; also his first event.
+        is_new: (n,) bool: the target differs from the learner's last topic, or is their first
+            event.
         learner: (n,) code of the learner.
     """
 
@@ -58,21 +59,21 @@ class RecommendationScores:
     learner: NDArray[np.int32]
 
     def of(self, mode: str) -> tuple[Floats, NDArray[np.int32]]:
-        """Ranks and learners of the targets that count in `all` or in `new`."""
+        """Return ranks and learners of the targets of a mode, `all` or `new`."""
         if mode == "all":
             return self.rank, self.learner
         return self.new_rank[self.is_new], self.learner[self.is_new]
 
     def who(self, mode: str) -> NDArray[np.int32]:
-        """Learners of the targets that count in a mode."""
+        """Return the learners of the targets of a mode."""
         return self.of(mode)[1]
 
     def values(self, metric: str, mode: str) -> Floats:
-        """A metric of `RANKED` for each target that counts in a mode."""
+        """Return a metric of `RANKED` per target of a mode."""
         return RANKED[metric](self.of(mode)[0])
 
     def table(self, mode: str, chosen: NDArray[np.bool_] | None = None) -> dict[str, float]:
-        """Means over the targets of a mode, `all` or `new`, or over the slice `chosen` of them.
+        """Return means over the targets of a mode, `all` or `new`, or over their slice `chosen`.
 
         Returns:
             hr_at_1, hr_at_3, hr_at_5, ndcg_at_5, mrr in [0, 1], NaN without targets, and n.
@@ -84,15 +85,15 @@ class RecommendationScores:
 
 @dataclass(frozen=True)
 class SuccessScores:
-    """Probabilities given to the outcomes of n scored attempts, at the level taken.
+    """Predicted probabilities of a pass for n scored attempts, at the level taken.
 
     Attributes:
         passed: (n,) 1 or 0.
         probability: (n,) in [0, 1].
         learner: (n,) code of the learner.
-        any_item: (n,) the same at the level taken, whatever the item.
-        overall: (n,) the same with neither item nor level known; NaN where a model always needs
-            them. A model that answers the same at every level needs neither.
+        any_item: (n,) the probability without the item.
+        overall: (n,) the probability with neither item nor level known; NaN if a model always needs
+            them. A model with equal answers at every level needs neither.
     """
 
     passed: NDArray[np.int8]
@@ -103,25 +104,25 @@ class SuccessScores:
 
     @property
     def topic_only(self) -> "SuccessScores | None":
-        """The answers to who knows neither item nor level; None where the model has none."""
+        """Scores with neither item nor level known; None if the model has none."""
         if np.isnan(self.overall).any():
             return None
         return replace(self, probability=self.overall)
 
     @property
     def level_only(self) -> "SuccessScores":
-        """The answers to who knows the level but no item: those that serving gives."""
+        """Scores with the level known and no item, as in serving."""
         return replace(self, probability=self.any_item)
 
     def values(self, metric: str) -> Floats:
-        """A metric of `PREDICTED` for each attempt."""
+        """Return a metric of `PREDICTED` per attempt."""
         return PREDICTED[metric](self.passed, self.probability)
 
     def table(self, chosen: NDArray[np.bool_] | None = None) -> dict[str, float]:
-        """Figures of all attempts, or of the slice `chosen` of them.
+        """Return the metrics of all attempts, or of the slice `chosen` of them.
 
         Returns:
-            auc, accuracy, log_loss (nats), brier, ece and n; NaN where undefined.
+            auc, accuracy, log_loss (nats), brier, ece and n; NaN if undefined.
         """
         used = np.ones(len(self.passed), bool) if chosen is None else chosen
         y, p = self.passed[used], self.probability[used]
@@ -135,17 +136,17 @@ class SuccessScores:
 
 
 def score_recommendation(predict: Predict, rows: Examples) -> RecommendationScores:
-    """Rank every target among all topics, in pieces, so that memory does not grow with the log.
+    """Rank every target among all topics, in batches, so that memory does not grow with the log.
 
     Args:
-        predict: answers `probability`, or any score that orders topics in the same way.
+        predict: answers `probability`, or any score with the same order of topics.
         rows: targets, in the order of events.
     """
     rank, new_rank = np.full(len(rows), np.inf), np.full(len(rows), np.inf)
     for chosen, answer in predict(rows):
         score = answer["probability"]
         target, last = rows.target[chosen], rows.last_topic[chosen]
-        beyond = target > score.shape[1]  # a newcomer, for a model that knows none
+        beyond = target > score.shape[1]  # topic without a slot in this model
         rank[chosen] = metrics.ranks(score, np.where(beyond, 0, target))
         masked = np.where(last > score.shape[1], 0, last)
         new_rank[chosen] = metrics.ranks(score, np.where(beyond, 0, target), masked)
@@ -181,7 +182,7 @@ def score_success(predict: Predict, rows: Examples) -> SuccessScores:
 
 
 def level_taken(rows: Examples) -> NDArray[np.int8]:
-    """(n,) level of each attempt; medium where nothing tells."""
+    """Return (n,) the level of each attempt; medium if it is unknown."""
     return np.where(rows.level < 0, MEDIUM, rows.level).astype(np.int8)
 
 

@@ -1,4 +1,4 @@
-"""Networks: each module builds untrained ones under one interface, `Network`."""
+"""Network architectures: each module builds untrained networks with one interface, `Network`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,22 +6,23 @@ from typing import Any
 from sensei.contracts import EVENT_INPUTS, KINDS, Input
 
 Model = Any
-"""A `keras.Model`; Keras carries no types, and importing it takes seconds."""
+"""Type of a `keras.Model`; Keras has no type hints, and importing it takes seconds."""
 
 Tensor = Any
-"""A symbolic Keras tensor."""
+"""Type of a symbolic Keras tensor."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network in the pieces that training, export and serving run.
+    """Network in the parts that training, export and serving use.
 
     Attributes:
-        read: named inputs -> named answers: what is asked at a request.
-        scores: the same inputs -> the answers before softmax or sigmoid, under the same names;
-            what is fitted. None where nothing is fitted batch by batch.
+        read: named inputs -> named answers; runs on each request.
+        scores: the same inputs -> the answers before softmax or sigmoid, under the same names.
+            Training fits this part. None if no batch-wise fit is needed.
         step: {"state": (n, s), "event": (n, 9)} -> {"next_state": (n, s)}; None without a state.
-        unroll: (n, l, 9) events -> (n, l, s): the state after each, by the weights of `step`.
+        unroll: (n, l, 9) events -> (n, l, s), the state after each event; shares the weights of
+            `step`.
     """
 
     read: Model
@@ -36,7 +37,7 @@ class Network:
 
     @property
     def model(self) -> Model:
-        """All of it as one Keras model, as the registry keeps it."""
+        """Whole network as one Keras model, for the model registry."""
         if self.step is None:
             return self.read
         import keras
@@ -44,22 +45,23 @@ class Network:
         given = {name: like(tensor, name) for name, tensor in self.read.input.items()}
         given["event"] = like(self.step.input["event"], "event")
         after = self.step({"state": given["state"], "event": given["event"]})
-        # exactly its inputs: with one name too many Keras would match them by their order
+        # exactly its inputs: with an extra name Keras would match them by order
         answer = self.read({name: given[name] for name in self.read.input})
         return keras.Model(given, {**answer, **after}, name=self.read.name)
 
 
 def like(tensor: Tensor, name: str) -> Tensor:
-    """An input of the same width under a name."""
+    """Return a Keras input with the width of a tensor and a given name."""
     import keras
 
     return keras.Input(tensor.shape[1:], name=name)
 
 
 def slots(values: Tensor, topics: int) -> Tensor:
-    """Turn topic slots that arrive as floats into integers; what is no slot here becomes 0.
+    """Turn topic slots that arrive as floats into integers; an invalid slot becomes 0.
 
-    A learner may have met topics that came after training: they must not index outside a table.
+    A learner may have studied topics that were added after training. Their slots must not index
+    outside a table.
 
     Args:
         values: (...,) float32 slots.
@@ -71,18 +73,18 @@ def slots(values: Tensor, topics: int) -> Tensor:
     from keras import ops
 
     whole = ops.cast(values, "int32")
-    # as functions: == on symbolic tensors compares identity, not numbers
+    # functions, because == on symbolic tensors compares identity, not values
     known = ops.logical_and(ops.greater_equal(whole, 0), ops.less_equal(whole, topics))
     return ops.where(known, whole, ops.zeros_like(whole))
 
 
 def columns(contract: tuple[Input, ...], *units: str) -> list[int]:
-    """Places of the inputs of some units in a vector."""
+    """Return the positions in a vector of the inputs with some units."""
     return [i for i, each in enumerate(contract) if each.unit in units]
 
 
 def recurrent(units: int, topic: Model, topics: int, numbers: int, drop: float) -> tuple[Any, Any]:
-    """A gated recurrent unit over learning events, once over sequences and once a step.
+    """Build a gated recurrent unit over learning events, for whole sequences and for single steps.
 
     Source: Cho et al. 2014 (EMNLP); for recommendation Hidasi et al. 2016 (ICLR), for knowledge
     tracing Piech et al. 2015 (NIPS).
@@ -91,8 +93,8 @@ def recurrent(units: int, topic: Model, topics: int, numbers: int, drop: float) 
         units: width of the state.
         topic: embedding of the topics, shared with the rest of the network.
         topics: number of topics with a slot.
-        numbers: how many of `contracts.EVENT_INPUTS` after topic and kind are read.
-        drop: share of the topic's embedding dropped in training.
+        numbers: number of inputs of `contracts.EVENT_INPUTS` read after topic and kind.
+        drop: dropout rate of the topic's embedding in training.
 
     Returns:
         `unroll` and `step` of a `Network`.

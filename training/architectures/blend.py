@@ -1,4 +1,4 @@
-"""A blend: the geometric mean of several networks' answers, as one network.
+"""Blend of networks: the geometric mean of their answers, as one network.
 
 Source: Hinton 2002 (Neural Computation 14(8)) for products of experts; a mean of scores is one.
 """
@@ -9,11 +9,11 @@ from training.architectures import Model, Network, like
 
 
 def of(networks: Sequence[Network], name: str) -> Network:
-    """Average the scores; the states stand one after the other.
+    """Average the scores of several networks; their states are concatenated.
 
     Args:
         networks: each with `scores` and the same answers.
-        name: of the model.
+        name: name of the model.
     """
     import keras
 

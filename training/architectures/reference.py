@@ -1,4 +1,4 @@
-"""The two reference architectures as the design gives them, scaler and embeddings inside."""
+"""Reference architectures of the project's specification, with scaler and embeddings built in."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,14 @@ ATTEMPTS, TREND, SINCE = (
 )
 SCORES = place(SUCCESS_INPUTS, "topic_score_1")
 
-_SILENT = 1e12  # variance that scales an input to nothing
+_SILENT = 1e12  # variance that scales an input to 0
 
 
 def recommendation(inputs: NDArray[np.float32], topics: int) -> Model:
     """Build the untrained recommendation network: 20 -> 128 -> 64 -> 32 -> softmax over topics.
 
     Args:
-        inputs: (n, 20) training rows, from which the scaler is fitted.
+        inputs: (n, 20) training rows, on which the scaler is fitted.
         topics: number of topics with a slot.
 
     Returns:
@@ -58,7 +58,7 @@ def difficulty(inputs: NDArray[np.float32]) -> Model:
     """Build the untrained difficulty network: 4 -> 32 -> 16 -> softmax(3), sigmoid(3) for success.
 
     Args:
-        inputs: (n, 4) training rows, from which the scaler is fitted.
+        inputs: (n, 4) training rows, on which the scaler is fitted.
 
     Returns:
         Model of {"inputs": (n, 4)} to {"difficulty": (n, 3) softmax over levels, "success": (n, 3)
@@ -72,10 +72,11 @@ def difficulty(inputs: NDArray[np.float32]) -> Model:
 
 
 def plain_difficulty(inputs: NDArray[np.float32], free: NDArray[np.float32]) -> Model:
-    """The same on the four inputs as the project's order has them, without the redefinitions.
+    """Build the difficulty network on the four inputs as specified, without this project's changes.
 
-    Mean of the last three scores on the topic, attempts on it, trend, days since the last one: no
-    shrinking to what is usual, no logarithms, and never tried looks like just tried.
+    The inputs are four per topic: mean of the last three scores, attempts, trend, and days since
+    the last attempt. They have no shrinkage and no logarithms. The days are 0 both for a topic
+    never tried and for one just tried.
 
     Args:
         inputs: (n, 4) training rows of `contracts.DIFFICULTY_INPUTS`.
@@ -98,7 +99,7 @@ def plain_difficulty(inputs: NDArray[np.float32], free: NDArray[np.float32]) -> 
 def _plain(inputs: Tensor, free: Tensor) -> Tensor:
     from keras import ops
 
-    # exp rather than expm1: LiteRT has no operation for that
+    # exp, because LiteRT has no operation for expm1
     attempts = ops.exp(inputs[:, ATTEMPTS : ATTEMPTS + 1]) - 1.0
     scores = ops.sum(free[:, SCORES : SCORES + 3], axis=1, keepdims=True)  # each minus 0.5
     mean = scores / ops.clip(attempts, 1.0, 3.0) + 0.5
@@ -117,7 +118,7 @@ def _levels(h: Tensor) -> dict[str, Tensor]:
 
 
 def _embedded(given: Tensor, topics: int) -> list[Tensor]:
-    """Topic slots share one table: a topic means the same wherever it stands in the vector."""
+    """Embed topic slots and kinds; all topic positions of the vector share one table."""
     import keras
 
     topic_columns = columns(RECOMMENDATION_INPUTS, "topic slot")
@@ -133,10 +134,10 @@ def _embedded(given: Tensor, topics: int) -> list[Tensor]:
 
 
 def scaled(given: Tensor, inputs: NDArray[np.float32], contract: tuple[Input, ...]) -> Tensor:
-    """Scale the plain inputs to mean 0 and variance 1, and to within 5 deviations.
+    """Scale the numeric inputs to mean 0 and variance 1, and clip them to 5 standard deviations.
 
-    An input that never varied in training is silenced: its weights were never fitted, and dividing
-    by a variance of nothing would let its first other value drown all the rest.
+    An input that was constant in training is scaled to 0, because its weights were never fitted.
+    Division by its zero variance would make any other value dominate all inputs.
     """
     import keras
 

@@ -1,14 +1,14 @@
-"""Next topic: a query from the learner's state, and a score of each topic from what is known.
+"""Next-topic network: a query from the learner's state, and a score per topic from its inputs.
 
-score(j) = query . e_j + b_j + weight . known_j + mixed . hidden(known_j). The first two are
-learned per topic and silent for a new one; `weight` and `mixed` depend on the learner, the knowns
-are `contracts.TOPIC_INPUTS`: Markov priors, his own history with the topic, what all did lately;
-`hidden` is one small layer that all topics share. A new topic is thus scored by what is known of
-it, and so is everything for a new learner.
+score(j) = query . e_j + b_j + weight . known_j + mixed . hidden(known_j). The first two terms are
+learned per topic and 0 for a new topic. `weight` and `mixed` depend on the learner. `known_j` are
+the `contracts.TOPIC_INPUTS`: Markov priors, the learner's own history with the topic, and its
+recent popularity. `hidden` is one small layer shared by all topics. So a new topic is scored from
+its inputs, and so is every topic for a new learner.
 
-Sources: Volkovs et al. 2017 (NIPS, DropoutNet) for showing some topics as new in training;
-Rendle et al. 2010 (WWW) for a Markov prior beside a learned taste; Hidasi et al. 2016 (ICLR) for
-the recurrent state.
+Sources: Volkovs et al. 2017 (NIPS, DropoutNet) for masking some topics as new in training;
+Rendle et al. 2010 (WWW) for a Markov prior combined with learned preferences; Hidasi et al. 2016
+(ICLR) for the recurrent state.
 """
 
 from dataclasses import dataclass
@@ -21,27 +21,28 @@ from features.input_indices import NEW, PRIORS
 from sensei.contracts import KINDS, RECOMMENDATION_INPUTS, TOPIC_INPUTS, place
 from training.architectures import Network, Tensor, columns, recurrent, slots
 
-NEVER = -1e9  # score of a slot that no topic has yet
+NEVER = -1e9  # score of a slot without a topic
 
 WEIGHT = place(TOPIC_INPUTS, "log_weight")
 
 SCALE = [0.3 if each.unit.startswith("log") else 1.0 for each in TOPIC_INPUTS]
-"""Brings logarithms near 1."""
+"""Scale per topic input; it brings logarithms near 1."""
 
 
 @dataclass(frozen=True)
 class SequenceSize:
-    """What a network reads, and how wide it is.
+    """Inputs and widths of a network.
 
     Attributes:
-        state: units of the recurrent state; 0 reads no sequence.
-        priors: whether the Markov priors are read.
-        history: whether the learner's own history with each topic, and its recent popularity are.
+        state: units of the recurrent state; 0 for no event sequence.
+        priors: if True, the Markov priors are inputs.
+        history: if True, the learner's own history with each topic and its recent popularity are
+            inputs.
         hidden: units of the hidden layer.
-        query: dimensions in which query and topics meet.
-        embedding: dimensions of a topic on the way in.
-        mixed: units of the layer on what is known of a topic.
-        drop: share of units dropped in training.
+        query: dimensions of the query and of the topic vectors it is compared with.
+        embedding: dimensions of a topic's input embedding.
+        mixed: units of the layer on the topic inputs.
+        drop: dropout rate in training.
     """
 
     state: int = 128
@@ -60,14 +61,14 @@ def recommendation(
     """Build the untrained network.
 
     Args:
-        inputs: (n, 20) training rows, from which the scaler is fitted.
+        inputs: (n, 20) training rows, on which the scaler is fitted.
         topics: number of topics with a slot.
-        width: slots that are scored, those of newcomers included.
-        size: what it reads.
-        name: of the model.
+        width: number of slots that are scored, including those reserved for new topics.
+        size: inputs and widths.
+        name: name of the model.
 
     Returns:
-        Network of {"inputs": (n, 20), "topics": (n, width * 16)}, and "state" where it has one, to
+        Network of {"inputs": (n, 20), "topics": (n, width * 16)}, and "state" if it has one, to
         {"probability": (n, width)}.
     """
     import keras
@@ -93,7 +94,7 @@ def recommendation(
     )
     taste = keras.layers.Dense(width, name="taste")(query) * (1.0 - known[:, :, NEW])
     read = _read(size)
-    # all of them are read as they stand: taking columns would cost as much as the rest
+    # no column selection if all are used: it would cost as much as the rest of the network
     about = known if len(read) == len(TOPIC_INPUTS) else ops.take(known, read, axis=2)
     score = taste + _weighed(about, h, _initial(read), "weight")
     scale = ops.array(np.array(SCALE, np.float32)[read])
@@ -106,7 +107,7 @@ def recommendation(
 
 
 def _weighed(values: Tensor, h: Tensor, bias: Any, name: str) -> Tensor:
-    """(n, width): the (n, width, k) values, weighed by numbers that depend on the learner."""
+    """Return (n, width): the (n, width, k) values, weighted by coefficients of the learner."""
     import keras
 
     weight = keras.layers.Dense(
@@ -119,7 +120,7 @@ def _weighed(values: Tensor, h: Tensor, bias: Any, name: str) -> Tensor:
 
 
 def _read(size: SequenceSize) -> list[int]:
-    """Which of the knowns a network weighs; that a topic is new is always among them."""
+    """Return the topic input columns that a network uses; the column for new is always included."""
     kept = {*PRIORS} if size.priors else set()
     if size.history:
         kept |= set(range(len(TOPIC_INPUTS))) - {*PRIORS}
@@ -127,7 +128,7 @@ def _read(size: SequenceSize) -> list[int]:
 
 
 def _initial(read: list[int]) -> Any:
-    """Weights to begin with: the priors count, the rest is to be learned."""
+    """Return the initial weights: positive for the priors, 0 for the rest."""
     import keras
 
     start = {PRIORS[0]: 0.3, PRIORS[1]: 0.5}
@@ -136,7 +137,7 @@ def _initial(read: list[int]) -> Any:
 
 
 def _context(given: Tensor, inputs: NDArray[np.float32], topics: int) -> list[Tensor]:
-    """The twenty inputs: ids embedded, numbers scaled."""
+    """Embed the ids and scale the numbers of the twenty inputs."""
     import keras
 
     from training.architectures.reference import scaled

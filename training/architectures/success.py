@@ -1,12 +1,12 @@
-"""Success: whether a learner passes an attempt, at each level, with its item known or not.
+"""Success network: probability of a pass at each level, with or without a known item.
 
 overall = base + linear(learner, topic) + f(learner, topic); at a level = overall + g(f's layer,
-item). The base is the learner's shrunk proficiency in log odds, so the network learns what to add
-to it; g adds the item's own log odds where an item is known, and falls from level to level: a
-harder quiz is never said to be passed more often. `levels` is the same without the item, what
-serving asks for; `overall` is for whoever knows neither item nor level.
+item). The base is the learner's shrunk proficiency in log odds, so the network learns a correction
+to it. g adds the item's own log odds if an item is known, and decreases with the level. So a harder
+quiz never gets a higher probability. `levels` is the same without the item, as in serving;
+`overall` needs neither item nor level.
 
-Sources: Pavlik et al. 2009 (AIED, PFA) and Gervet et al. 2020 (JEDM, Best-LR) for what is read;
+Sources: Pavlik et al. 2009 (AIED, PFA) and Gervet et al. 2020 (JEDM, Best-LR) for the inputs;
 Piech et al. 2015 (NIPS, DKT) for the recurrent state.
 """
 
@@ -33,21 +33,21 @@ KNOWN, ITEM_LOGIT = (place(ITEM_INPUTS, name) for name in ("known", "item_logit"
 PROFICIENCY = place(DIFFICULTY_INPUTS, "proficiency_logit")
 
 SCALED_ROWS = 100_000
-"""Rows that the scalers are fitted on."""
+"""Approximate number of rows on which the scalers are fitted."""
 
 
 @dataclass(frozen=True)
 class SuccessSize:
-    """What a network reads, and how wide it is.
+    """Inputs and widths of a network.
 
     Attributes:
-        items: whether the item is read where it is known.
-        topic: dimensions of the topic's embedding; 0 reads no topic.
-        history: whether the last scores and the twenty inputs are read beside the four.
-        state: units of the recurrent state; 0 reads no sequence.
+        items: if True, a known item is an input.
+        topic: dimensions of the topic's embedding; 0 for no topic input.
+        history: if True, the twenty inputs of the recommendation model are inputs as well.
+        state: units of the recurrent state; 0 for no event sequence.
         hidden: units of the first layer.
-        item_hidden: units of the layer that the item enters.
-        drop: share of units dropped in training.
+        item_hidden: units of the layer that reads the item.
+        drop: dropout rate in training.
     """
 
     items: bool = True
@@ -63,15 +63,15 @@ def difficulty(rows: Examples, topics: int, size: SuccessSize, name: str) -> Net
     """Build the untrained network.
 
     Args:
-        rows: training attempts, from which the scalers are fitted.
+        rows: training attempts, on which the scalers are fitted.
         topics: number of topics with a slot.
-        size: what it reads.
-        name: of the model.
+        size: inputs and widths.
+        name: name of the model.
 
     Returns:
-        Network of {"inputs": (n, 4), "free": (n, 18), "item": (n, 3)} and, where it has them,
-        "topic" (n, 1) slot, "context" (n, 20) and "state", to {"success": (n, 3) at each level,
-        "levels": (n, 3) the same whatever the item, "overall": (n, 1)}.
+        Network of {"inputs": (n, 4), "free": (n, 18), "item": (n, 3)} and, depending on `size`,
+        "topic" (n, 1) slot, "context" (n, 20) and "state". It answers {"success": (n, 3) at each
+        level, "levels": (n, 3) the same without the item, "overall": (n, 1)}.
     """
     import keras
     from keras import ops
@@ -116,7 +116,10 @@ def difficulty(rows: Examples, topics: int, size: SuccessSize, name: str) -> Net
 def _at_levels(
     h: Tensor, overall: Tensor, seen: NDArray[np.float32], size: SuccessSize
 ) -> Callable[[Tensor], Tensor]:
-    """(n, 3) items -> (n, 3) log odds at each level: what level and item add to those over all."""
+    """Return a function of (n, 3) items that gives (n, 3) log odds at each level.
+
+    These are the overall log odds plus the contributions of level and item.
+    """
     import keras
 
     learner = keras.layers.Dense(size.item_hidden)(h)

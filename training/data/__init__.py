@@ -1,1 +1,1 @@
-"""From the log to examples: shards, splits, datasets, batches."""
+"""Training data: shards of the log, splits, datasets, batches."""

@@ -1,4 +1,4 @@
-"""Batches for networks that read sequences: whole stretches of learners, inputs made on the way."""
+"""Batches for sequence networks: segments of learners' histories, inputs computed on demand."""
 
 import queue
 import threading
@@ -18,16 +18,16 @@ Rows = NDArray[np.int64]
 Asked = TypeVar("Asked")
 
 AHEAD = 3
-"""Batches made while the network works on one."""
+"""Number of batches prepared ahead of the one in use."""
 
 
 @dataclass(frozen=True)
 class BatchFeed:
-    """Turns rows into the inputs that a network names.
+    """Build the inputs that a network names from rows.
 
     Attributes:
         rows: examples of one part.
-        vector: which of the two vectors `inputs` means, `recommendation` or `difficulty`.
+        vector: vector used as `inputs`: `recommendation` or `difficulty`.
     """
 
     rows: Examples
@@ -35,17 +35,17 @@ class BatchFeed:
 
     @cached_property
     def sequences(self) -> Sequences:
-        """What is unrolled from the rows."""
+        """Event sequences of the rows."""
         return Sequences(self.rows)
 
     def inputs(self, chosen: Rows, names: Collection[str], reach: int = EVERY) -> Batch:
-        """Inputs of some rows by name.
+        """Return the inputs of some rows by name.
 
         Args:
             chosen: (n,) rows, ascending.
-            names: those wanted; `state` means the events that lead to it: `events`
-                (learners, longest, 9) and `place` (n,), see `Sequences.events_before`.
-            reach: events before a learner's first row that the state is made from.
+            names: names of the inputs to build. `state` stands for the events before each row:
+                `events` (learners, longest, 9) and `place` (n,), see `Sequences.events_before`.
+            reach: number of events before a learner's first row from which the state is computed.
         """
         batch: Batch = {}
         if "inputs" in names:
@@ -69,13 +69,14 @@ class BatchFeed:
         reach: int = EVERY,
         rng: np.random.Generator | None = None,
     ) -> list[Rows]:
-        """The rows of each batch: stretches of one learner each, of like length together.
+        """Return the rows of each batch: segments of one learner each, grouped by similar length.
 
         Args:
-            cells: about so many events in a batch, padding included; one stretch at least.
-            stretch: most rows of a learner in one piece.
-            reach: events before a piece that are read.
-            rng: mixes the batches; without it they come in one fixed order.
+            cells: approximate number of events in a batch, padding included; a batch has at least
+                one segment.
+            stretch: maximum number of a learner's rows in one segment.
+            reach: number of events read before a segment.
+            rng: shuffles the batches; without it their order is fixed.
         """
         if not len(self.rows):
             return []
@@ -108,14 +109,14 @@ class BatchFeed:
 
 
 def ahead(make: Callable[[Asked], Batch], asked: Iterable[Asked]) -> Iterator[Batch]:
-    """Make batches in a thread of their own while the network works.
+    """Build batches in a background thread while the network works.
 
     Args:
-        make: makes a batch of what is asked for.
-        asked: gone through in that thread too.
+        make: builds the batch of one request.
+        asked: requests; iterated in the background thread as well.
 
     Raises:
-        Exception: what `make` raised, or going through `asked`.
+        Exception: the error raised by `make` or by iterating over `asked`.
     """
     made: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
     stopped = threading.Event()

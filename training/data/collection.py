@@ -1,4 +1,4 @@
-"""The interactions that a training run takes its targets from, as one frame."""
+"""Interactions from which a training run takes its targets, as one frame."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 
 
 def collect_training_data(log: "Log", days: int, as_of: datetime | None = None) -> "pd.DataFrame":
-    """Valid interactions of the last days, quarantined ones left out.
+    """Return the valid interactions of the last days, without quarantined ones.
 
-    For a look at the data: a run reads all history before each of these too, because the days
-    bound what is learned, never what is known (`training.data.dataset`).
+    Use it to inspect the data. A training run also reads all history before these days: the days
+    limit the targets, not the history (`training.data.dataset`).
 
     Args:
         log: an open log.
-        days: length of the window, at least 1.
-        as_of: its end, not included; by default just after the log's last event.
+        days: length of the window in days, at least 1.
+        as_of: end of the window (exclusive); by default just after the log's last event.
 
     Returns:
-        The frame of `sensei.events.frames`; without rows where nothing happened in these days.
+        The frame of `sensei.events.frames`; without rows if the window has no events.
 
     Raises:
         StorageUnavailable: the log cannot be read.

@@ -1,4 +1,4 @@
-"""From a split log to the examples of its three parts, or the reason why it is too small."""
+"""Training dataset: from a split log to the examples of its three parts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,23 +21,24 @@ from training.data.splits import TEST, TRAIN, VALIDATE, Rule, SplitLabels, folds
 from training.data.time_split import of_attempts
 
 FOLDS = 5
-"""Folds of learners whose training rows are read with the statistics of the others."""
+"""Number of learner folds; training rows of a fold use the statistics of the other folds."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Targets of the three parts, and the statistics they were read with.
+    """Targets of the three parts, and the statistics used to compute their inputs.
 
     Attributes:
         statistics: corpus tables of the events known in training.
-        training: targets to learn from, shard by shard, read with statistics of other learners
-            only.
-        learned: (T,) training targets on each topic.
-        validate: targets to choose by.
-        test: targets to open once, after the choice. Of a log that does not fit into memory both
-            are those of whole learners, chosen by hash, of whom all events are in `test.events`;
-            at most `census.HELD_OUT` of either.
-        kind: how the parts were made, in words.
+        training: training targets, one chunk per shard. Their inputs use statistics of learners
+            in other folds only.
+        learned: (T,) number of training targets per topic.
+        validate: targets for model selection.
+        test: targets for the final test, opened once, after the selection. If the log does not fit
+            into memory, validation and test targets come from whole learners chosen by hash. All
+            events of these learners are in `test.events`. Each part then holds at most
+            `log_statistics.HELD_OUT` targets.
+        kind: description of the split: `time`, `learner` or `column`.
     """
 
     statistics: Statistics
@@ -49,9 +50,9 @@ class Splits:
 
     @property
     def train(self) -> Examples:
-        """Training targets of the first shard: all of them where the log fits into memory.
+        """Training targets of the first shard: all of them if the log fits into memory.
 
-        What scalers are fitted on. Read anew each time in a longer log.
+        Scalers are fitted on these rows. Of a log in shards, each access reads them again.
         """
         return self.training.first
 
@@ -62,7 +63,7 @@ class Splits:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Part -> number of targets."""
+        """Number of targets per part."""
         return {
             "train": len(self.training),
             "validate": len(self.validate),
@@ -72,13 +73,13 @@ class Splits:
 
 @dataclass(frozen=True)
 class Dataset(Splits):
-    """The targets of the recommendation model, and beside them those of the difficulty model.
+    """Targets of the recommendation model and of the difficulty model.
 
     Attributes:
-        attempts: scored attempts; None where `no_success` says why none can be learned from.
-        no_success: why no difficulty model can be trained; empty where one can.
+        attempts: scored attempts; None if no difficulty model can be trained.
+        no_success: reason why no difficulty model can be trained; empty if one can.
         log: all events.
-        census: what was counted of them.
+        census: statistics of the log.
     """
 
     attempts: Splits | None
@@ -92,9 +93,10 @@ class Dataset(Splits):
         return self.census.share if len(self.log) > 1 else 1.0
 
     def extremes(self) -> dict[str, NDArray[np.float32]]:
-        """Inputs of training by vector: all rows, or of a log in shards those that matter most.
+        """Return the training inputs per vector: all rows, or the extreme rows of each shard.
 
-        Of each shard those rows remain in which an input is lowest, highest or no number.
+        If the log is in shards, a shard contributes one row per input for its lowest value and one
+        for its highest value. A NaN counts as both.
         """
         found: dict[str, list[NDArray[np.float32]]] = {"recommendation": [], "difficulty": []}
         for rows in self.training:
@@ -109,20 +111,21 @@ class Dataset(Splits):
 def prepare(
     events: Events, split: SplitLabels, outline: CatalogueFeatures | None = None
 ) -> Dataset:
-    """Prepare a log in memory, whose parts are known; see `prepare_log`."""
+    """Prepare a log in memory whose split is known; see `prepare_log`."""
     return prepare_log((events,), lambda _: split, outline)
 
 
 def prepare_log(log: Log, rule: Rule, outline: CatalogueFeatures | None = None) -> Dataset:
-    """Fit the statistics and read the examples of every part.
+    """Fit the statistics and compute the examples of every part.
 
     Args:
         log: the encoded log.
-        rule: the part of each event.
-        outline: what the catalogue says of topics; those nobody has met yet are newcomers.
+        rule: assigns each event to a part.
+        outline: topics of the catalogue with their domains and prerequisites. Topics without any
+            event are treated as new topics.
 
     Raises:
-        NotEnoughData: one learner, one topic, or a part without targets.
+        NotEnoughData: the log has one learner, one topic, or a part without targets.
     """
     census = LogStatistics.of(log, rule)
     census.check()
@@ -135,7 +138,7 @@ def prepare_log(log: Log, rule: Rule, outline: CatalogueFeatures | None = None) 
 
 
 def _held_out(log: Log, census: LogStatistics) -> Events:
-    """All events of the learners whose validation and test targets are used."""
+    """Return all events of the learners whose validation and test targets are used."""
     if len(log) == 1:
         return log[0]
     last = census.last_hash
@@ -146,7 +149,7 @@ def _held_out(log: Log, census: LogStatistics) -> Events:
 
 @dataclass(frozen=True)
 class _Source:
-    """What the parts of both models are made from."""
+    """Inputs from which the parts of both models are built."""
 
     log: Log
     held_out: Events
@@ -155,12 +158,12 @@ class _Source:
     outline: CatalogueFeatures
 
     def parts(self, rule: Rule, census: LogStatistics, continuations: bool = True) -> Splits:
-        """Statistics and examples by a rule.
+        """Build statistics and examples by a rule.
 
         Args:
-            rule: the part of each event.
-            census: what was counted by that rule.
-            continuations: whether anything reads what followed what.
+            rule: assigns each event to a part.
+            census: log statistics under that rule.
+            continuations: if True, transitions between topics are counted as well.
         """
         by_fold = self._statistics(rule, continuations)
         offered = self.outline.domains
@@ -186,7 +189,7 @@ class _Source:
         return Splits(tables, training, learned[1:], validate, test, census.kind)
 
     def _statistics(self, rule: Rule, continuations: bool) -> list[Statistics]:
-        """Statistics of each fold of learners, added up over the log."""
+        """Return the statistics of each fold of learners, summed over the log."""
         found: list[Statistics | None] = [None] * FOLDS
         for events in self.log:
             known, fold = rule(events).known, self.fold(events)
@@ -202,11 +205,11 @@ class _Source:
     def _cross_fitted(
         self, events: Events, rule: Rule, others: list[Statistics], recency: SlotPopularity
     ) -> Examples:
-        """Training examples, each read with the statistics of learners outside its own fold.
+        """Return training examples; each uses statistics of learners outside its own fold.
 
-        Leaving out the one learner alone would tell his outcome: in a topic that each learner
-        attempts once, those who passed would all see a rate a little lower than those who failed,
-        and a network learns exactly that, upside down.
+        Leaving out only the learner themselves would leak the outcome. On a topic that each learner
+        attempts once, those who passed would see a slightly lower rate than those who failed. A
+        network would learn that inverted signal.
         """
         train, fold = rule(events).part == TRAIN, self.fold(events)
         return joined(
@@ -218,7 +221,7 @@ class _Source:
 
 
 def _attempts(source: _Source, rule: Rule) -> tuple[Splits | None, str]:
-    """The scored attempts in their parts, or why success cannot be learned from them."""
+    """Return the scored attempts by part, or the reason why no success model can be trained."""
     if not source.census.attempts:
         return None, "no quiz or practice attempt in the log"
     if not source.census.scored:

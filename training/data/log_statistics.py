@@ -1,4 +1,4 @@
-"""What one pass over a log counts: enough to say whether it can be learned from, and of whom."""
+"""Log statistics from one pass: enough to check if training is possible and whom to hold out."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +19,10 @@ PARTS = (TRAIN, *HELD)
 HELD_OUT_SALT = "held out"
 
 MIN_TARGETS = 20
-"""Fewer training targets, or scored attempts, teach nothing that could be measured."""
+"""Minimum number of training targets, and of scored training attempts."""
 
 HELD_OUT = 500_000
-"""Most validation targets, and most test targets, of a log that does not fit into memory."""
+"""Maximum number of validation targets, and of test targets, of a log that exceeds memory."""
 
 Ints = NDArray[np.int64]
 
@@ -32,18 +32,19 @@ class LogStatistics:
     """Counts of a log and of its parts.
 
     Attributes:
-        learners, topics: in the whole log.
+        learners, topics: counts over the whole log.
         attempts, scored: attempts in the whole log, and those with a score.
         rows: events in the whole log.
-        first, last: microseconds since the epoch of the first and the last event.
-        daily: learning events by topic and day that may be known of.
+        first, last: moments of the first and the last event, microseconds since the epoch.
+        daily: visible learning events per topic and day.
         counts: (shards, 3) targets of the training, validation and test part.
-        kind: how the parts were made, in words.
-        topic_ids: (k,) topics that targets name, ascending.
-        learned: (k,) training targets on each.
+        kind: description of the split: `time`, `learner` or `column`.
+        topic_ids: (k,) topics of the targets, ascending.
+        learned: (k,) training targets per topic of `topic_ids`.
         outcomes: scored training targets that were failed, and that were passed.
-        hashes: (L,) of every learner; by them some are chosen where all are too many.
-        held_out: (L, 2) each one's validation and test targets.
+        hashes: (L,) hash of every learner; selects learners if the log has too many held-out
+            targets.
+        held_out: (L, 2) validation and test targets of each learner.
     """
 
     learners: int
@@ -64,7 +65,7 @@ class LogStatistics:
 
     @classmethod
     def of(cls, log: Log, rule: Rule) -> "LogStatistics":
-        """Go through the log once."""
+        """Count in one pass over the log."""
         daily: DailyCounts | None = None
         pieces = []
         ids: set[int] = set()
@@ -98,10 +99,10 @@ class LogStatistics:
         )
 
     def check(self) -> None:
-        """Hold the log against what learning from it needs.
+        """Check that the log suffices for training.
 
         Raises:
-            NotEnoughData: one learner, one topic, or a part without targets.
+            NotEnoughData: the log has one learner, one topic, or a part without enough targets.
         """
         if self.learners < 2:
             raise NotEnoughData(
@@ -124,15 +125,15 @@ class LogStatistics:
 
     @property
     def share(self) -> float:
-        """Share of the learners that validation and test targets are taken of, in (0, 1]."""
+        """Share of the learners whose validation and test targets are used, in (0, 1]."""
         return float(np.mean(self.hashes <= self.last_hash))
 
     @property
     def last_hash(self) -> int:
         """Highest hash of a learner whose held-out targets are used.
 
-        The most learners, in the order of their hashes, who have no more than `HELD_OUT` targets
-        in either part; but as many as it takes for some in both.
+        In the order of their hashes, learners are added while neither part exceeds `HELD_OUT`
+        targets. More are added if needed until both parts have a target.
         """
         order = np.argsort(self.hashes, kind="stable")
         targets = np.cumsum(self.held_out[order], axis=0)
@@ -142,7 +143,7 @@ class LogStatistics:
 
 
 def _piece(events: Events, split: SplitLabels) -> dict[str, Any]:
-    """The same of one piece, as far as it adds up."""
+    """Return the additive counts of one shard."""
     attempt = (events.kind == QUIZ) | (events.kind == PRACTICE)
     scored = attempt & ~np.isnan(events.score)
     targets, train = split.part != CONTEXT, split.part == TRAIN

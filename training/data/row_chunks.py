@@ -1,4 +1,4 @@
-"""Rows in pieces, made anew each time they are gone through: what is long need not fit at once."""
+"""Rows in chunks, built again for each pass, so that a long log need not fit into memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True)
 class RowChunks(Generic[Piece]):
-    """Pieces of rows; of a log that fits into memory there is one.
+    """Chunks of rows; a log that fits into memory has one chunk.
 
     Attributes:
-        counts: rows of each piece; a piece without rows is never made.
-        make: place of a piece -> the piece.
+        counts: number of rows per chunk; a chunk without rows is never built.
+        make: builds the chunk of a given index.
     """
 
     counts: tuple[int, ...]
@@ -24,11 +24,11 @@ class RowChunks(Generic[Piece]):
 
     @classmethod
     def held(cls, piece: Other, rows: int) -> "RowChunks[Other]":
-        """One piece that is in memory already."""
+        """Wrap one chunk that is already in memory."""
         return RowChunks((rows,), lambda _: piece)
 
     def __len__(self) -> int:
-        """Rows of all pieces."""
+        """Return the number of rows in all chunks."""
         return sum(self.counts)
 
     def __iter__(self) -> Iterator[Piece]:
@@ -36,21 +36,21 @@ class RowChunks(Generic[Piece]):
 
     @property
     def places(self) -> list[int]:
-        """Places of the pieces that have rows."""
+        """Indices of the chunks that have rows."""
         return [place for place, rows in enumerate(self.counts) if rows]
 
     @property
     def first(self) -> Piece:
-        """The first piece with rows, made now; where none has any, the first."""
+        """First chunk with rows, built on access; chunk 0 if no chunk has rows."""
         return self.make((self.places or [0])[0])
 
     def shuffled(self, rng: np.random.Generator | None) -> Iterator[Piece]:
-        """Every piece once, in an order of chance; one piece alone asks for none."""
+        """Yield every chunk once, in random order; a single chunk draws no random number."""
         places = self.places
         if rng is not None and len(places) > 1:
             rng.shuffle(places)
         return map(self.make, places)
 
     def map(self, change: Callable[[Piece], Other]) -> "RowChunks[Other]":
-        """The same rows, each piece changed as it is made."""
+        """Return the same rows, with a function applied to each chunk when it is built."""
         return RowChunks(self.counts, lambda place: change(self.make(place)))

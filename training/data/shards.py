@@ -1,8 +1,7 @@
-"""A log in pieces of whole learners: one in memory where it is short, else files read in turn.
+"""Log in pieces of whole learners: one piece in memory if it is short, else files read in turn.
 
-Learners are dealt to shards by a stable hash, so a shard is a fair sample of them, and what is
-counted of learners adds up over shards. A shard is encoded once; going through the log again reads
-numbers.
+Learners are assigned to shards by a stable hash. So a shard is a random sample of learners, and
+counts over learners add up over shards. A shard is encoded once; each further pass reads arrays.
 """
 
 import hashlib
@@ -20,13 +19,13 @@ from features.events import Events, encode
 from sensei.events.frames import from_arrow
 
 IN_MEMORY = 1_000_000
-"""A log of at most so many rows is one piece and stays in memory."""
+"""Maximum number of rows of a log that stays in memory as one piece."""
 
 SHARD_ROWS = 500_000
-"""Rows of a shard, about; a learner is never parted."""
+"""Approximate number of rows per shard; a learner is never divided."""
 
 BATCH_ROWS = 131_072
-"""Rows read at a time while a log is dealt out, and about as many as wait to be written."""
+"""Number of rows read at a time while a log is divided into shards."""
 
 COLUMNS = (
     "event_id",
@@ -41,11 +40,11 @@ COLUMNS = (
 )
 
 Log = Sequence[Events]
-"""All events of a log in pieces; every learner whole in one of them."""
+"""All events of a log in pieces; all events of a learner are in one piece."""
 
 
 class Shards(Sequence[Events]):
-    """Files of encoded events, each read anew whenever it is asked for."""
+    """Files of encoded events; each access reads the file again."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
@@ -66,13 +65,13 @@ class Shards(Sequence[Events]):
 def read_log(
     path: Path, folder: Path, in_memory: int = IN_MEMORY, shard_rows: int = SHARD_ROWS
 ) -> Log:
-    """Read a Parquet file of valid interactions, or deal it out where it is too long for memory.
+    """Read a Parquet file of valid interactions; divide it into shards if it exceeds memory.
 
     Args:
         path: interactions in any order of rows; see the data contract.
-        folder: where shards go; what an earlier run left there is replaced.
-        in_memory: most rows of a log that is one piece.
-        shard_rows: rows of a shard, about.
+        folder: folder for shards; shards of an earlier run are replaced.
+        in_memory: maximum number of rows of a log that is kept in one piece.
+        shard_rows: approximate number of rows per shard.
     """
     rows = pq.read_metadata(path).num_rows
     if rows <= in_memory:
@@ -92,13 +91,13 @@ def read_log(
 
 
 def hashes(user_ids: Sequence[str] | NDArray[np.object_], salt: str) -> NDArray[np.uint64]:
-    """(L,) hash of each learner: arbitrary, but the same wherever and whenever it is computed."""
+    """Return (L,) uint64 hashes of the learners; they are stable across processes and machines."""
     digests = [hashlib.blake2b(f"{salt}:{u}".encode(), digest_size=8).digest() for u in user_ids]
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 
 
 def _deal(path: Path, folder: Path, count: int) -> list[Path]:
-    """Write the rows of each learner into one of `count` files, a few row groups at a time."""
+    """Write the rows of each learner into one of `count` files, one batch of rows at a time."""
     paths = [folder / f"shard-{place:05}.parquet" for place in range(count)]
     source = pq.ParquetFile(path)
     names = [name for name in COLUMNS if name in source.schema_arrow.names]
@@ -121,7 +120,7 @@ def _deal(path: Path, folder: Path, count: int) -> list[Path]:
 
 
 def _places(user_ids: pa.ChunkedArray, count: int) -> NDArray[np.int64]:
-    """Shard of each row, by its learner."""
+    """Return the shard of each row, by its learner."""
     encoded = user_ids.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
@@ -131,7 +130,7 @@ def _places(user_ids: pa.ChunkedArray, count: int) -> NDArray[np.int64]:
 
 
 def _plain(field: pa.Field) -> pa.Field:
-    """Text instead of categories, whose whole list would be written with every few rows."""
+    """Replace a dictionary type by its value type: each batch would write the whole dictionary."""
     if pa.types.is_dictionary(field.type):
         return pa.field(field.name, field.type.value_type)
     return pa.field(field.name, field.type)

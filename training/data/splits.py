@@ -1,8 +1,8 @@
-"""Which events may be targets of which part: by time, by learner, or as the file says.
+"""Splits of events into training, validation and test targets: by learner or by a column.
 
-Splits mark targets only; a learner's history before a target is always read whole. `known` marks
-what corpus
-statistics and counts may use, so that nothing of the validation and test parts leaks into an input.
+A split marks targets only; a learner's history before a target is always read whole. `known` marks
+the events that corpus statistics and counts may use. So nothing of the validation and test parts
+leaks into an input.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ TRAIN, VALIDATE, TEST, CONTEXT = 0, 1, 2, -1
 
 TEST_SHARE = 0.2
 VALIDATE_SHARE = 0.1
-"""Share of what is left after the test part was taken."""
+"""Validation share of the targets that remain after the test part is removed."""
 
 _PART_OF_VALUE = {
     "train": TRAIN,
@@ -35,13 +35,13 @@ _PART_OF_VALUE = {
 
 @dataclass(frozen=True)
 class SplitLabels:
-    """The part of every event.
+    """Part of every event.
 
     Attributes:
         part: (n_events,) int8: 0 train, 1 validate, 2 test, -1 context only (history, never a
             target).
         known: (n_events,) bool: events that statistics and counts may use.
-        kind: how the parts were made, in words.
+        kind: description of the split: `time`, `learner` or `column`.
     """
 
     part: NDArray[np.int8]
@@ -50,19 +50,20 @@ class SplitLabels:
 
     @property
     def visible(self) -> NDArray[np.bool_]:
-        """(n_events,) bool: events that a later day may know of, whoever asks.
+        """(n_events,) bool: events that daily counts may include.
 
-        By time all of them, for the log knows its past; learners held out stay unseen.
+        In a split by time these are all events, because an input only uses the days before it. In
+        other splits the events of held-out learners are excluded.
         """
         return np.ones(len(self.part), bool) if self.kind == "time" else self.known
 
 
 Rule = Callable[[Events], SplitLabels]
-"""Gives the parts of any whole learners of the log that it was made for."""
+"""Function that returns the parts of whole learners of the log it was built for."""
 
 
 def split_by_learner(events: Events) -> SplitLabels:
-    """The parts that `by_learner` gives to a log in memory."""
+    """Return the parts that `by_learner` assigns to a log in memory."""
     return by_learner((events,))(events)
 
 
@@ -71,12 +72,13 @@ def by_learner(log: Log, start: int | None = None, end: int | None = None) -> Ru
 
     Args:
         log: all events.
-        start: first moment of a target, microseconds since the epoch; by default the beginning.
-        end: first moment that is no target any more (half-open), and of which nothing is known;
-            by default after the last event.
+        start: first moment of the target window, microseconds since the epoch; by default the
+            beginning of the log.
+        end: end of the target window (exclusive); statistics use no event from this moment on. By
+            default after the last event.
 
     Raises:
-        NotEnoughData: fewer than three learners.
+        NotEnoughData: the log has fewer than three learners.
     """
     places, validating = zip(*(_two_hashes(events) for events in log), strict=True)
     place, second = np.concatenate(places), np.concatenate(validating)
@@ -105,13 +107,14 @@ def _two_hashes(events: Events) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]
 
 
 def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object_]) -> SplitLabels:
-    """Parts as a column of the file names them; without a validation part, 10 % of train learners.
+    """Return the parts named in a column of the file.
+
+    If the column names no validation part, 10 % of the train learners become the validation part.
 
     Args:
         events: all events.
-        values: (n_events,) `train`, `test` and perhaps `validation`, in the order of the source
-            frame's rows;
-            rows with another value are history only.
+        values: (n_events,) `train`, `test` and optionally `validation`, in the order of the source
+            frame's rows. Rows with another value are history only.
 
     Raises:
         InvalidInput: no row says train, or none says test.
@@ -136,20 +139,20 @@ def split_by_column(events: Events, values: Sequence[object] | NDArray[np.object
 
 
 def within(split: SplitLabels, events: Events, start: int | None, end: int | None) -> SplitLabels:
-    """Keep as targets only the events of a window; history before it stays.
+    """Restrict the targets to a window; history before it stays.
 
     Args:
         split: parts made without a window.
         events: the events that were split.
-        start: first moment of a target, microseconds since the epoch.
-        end: first moment that is no target any more (half-open); nothing after it is known either.
+        start: first moment of the target window, microseconds since the epoch.
+        end: end of the target window (exclusive); statistics use no event from this moment on.
     """
     part = np.where(inside(events, start, end), split.part, CONTEXT).astype(np.int8)
     return SplitLabels(part, split.known & inside(events, None, end), split.kind)
 
 
 def inside(events: Events, start: int | None, end: int | None) -> NDArray[np.bool_]:
-    """(n_events,) bool: events of a half-open window, microseconds since the epoch."""
+    """Return (n_events,) bool: events of a half-open window, in microseconds since the epoch."""
     least = np.iinfo(np.int64)
     first, stop = least.min if start is None else start, least.max if end is None else end
     found: NDArray[np.bool_] = (events.time >= first) & (events.time < stop)
@@ -157,9 +160,9 @@ def inside(events: Events, start: int | None, end: int | None) -> NDArray[np.boo
 
 
 def folds(log: Log, count: int) -> Callable[[Events], NDArray[np.int64]]:
-    """Gives (n_events,) the fold of each event, 0..count - 1.
+    """Return a function that gives (n_events,) the fold of each event, 0..count - 1.
 
-    Learners are dealt out evenly by a stable hash; 8 bytes of each are kept.
+    Learners are distributed evenly by a stable hash; 8 bytes per learner stay in memory.
     """
     order = np.sort(np.concatenate([hashes(events.user_ids, "fold") for events in log]))
 
@@ -196,6 +199,6 @@ def _hash_order(user_ids: NDArray[np.object_], salt: str) -> NDArray[np.int64]:
 
 
 def learning(events: Events) -> NDArray[np.bool_]:
-    """(n_events,) bool: those that may be targets; codes of learning kinds come first."""
+    """Return (n_events,) bool: events that may be targets; codes of learning kinds come first."""
     found: NDArray[np.bool_] = events.kind < len(LEARNING_KINDS)
     return found

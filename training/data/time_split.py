@@ -1,4 +1,4 @@
-"""Parts that follow each other in time, and those of the scored attempts among the targets."""
+"""Split by time: train, then validate, then test; and the split of the scored attempts."""
 
 import math
 from collections.abc import Callable
@@ -22,36 +22,42 @@ from training.data.splits import (
 )
 
 FRESH_DAYS = 3
-"""Both parts together are less than a week: what changed a week ago is learned of."""
+"""Days per held-out part in a fresh split.
+
+The two parts cover less than a week, so the model learns from changes of a week ago.
+"""
 
 ENOUGH = 1_000
-"""Targets to judge on, where the last days hold fewer."""
+"""Minimum number of targets per held-out part if the last days hold fewer."""
 
 SAMPLED_MOMENTS = 2**20
-"""Moments of a log that its cuts are found among; of a longer log every k-th of each shard."""
+"""Maximum number of moments searched for the cuts; a longer log is sampled per shard."""
 
 
 def split_by_time(events: Events, start: int | None = None, end: int | None = None) -> SplitLabels:
-    """The parts that `by_time` gives to a log in memory."""
+    """Return the parts that `by_time` assigns to a log in memory."""
     return by_time((events,), start, end)(events)
 
 
 def by_time(
     log: Log, start: int | None = None, end: int | None = None, fresh: bool = False
 ) -> "TimeSplit":
-    """Test on the last 20 % of the window's targets in time, or less, validate on what is before.
+    """Test on the last 20 % of the window's targets or fewer; validate on those just before.
 
-    Events of one moment are never parted. In a log of more than `SAMPLED_MOMENTS` rows a cut may
-    lie beside its place by one sampled moment of each shard, some thousandths of a percent.
+    Events of one moment always get the same part. In a log of more than `SAMPLED_MOMENTS` rows a
+    cut is approximate: it may be off by one sampled moment per shard, some thousandths of a
+    percent.
+
     Source: Ji et al. 2023, TOIS 41(3) (global timeline).
 
     Args:
         log: all events, history before the window included.
-        start: first moment of a target, microseconds since the epoch; by default the beginning.
-        end: first moment that is no target any more (half-open); by default after the last event.
-        fresh: hold out no more than it takes to judge, so that a model learns of what was lately:
-            of each held-out part the last `FRESH_DAYS`, or `ENOUGH` targets where the days hold
-            fewer; never more than 20 % and, of what is left, 10 %.
+        start: first moment of the target window, microseconds since the epoch; by default the
+            beginning of the log.
+        end: end of the target window (exclusive); by default after the last event.
+        fresh: hold out only as much as an evaluation needs, so that the model learns from recent
+            events. Each held-out part covers the last `FRESH_DAYS`, or `ENOUGH` targets if these
+            days hold fewer. The test part has at most 20 %, validation at most 10 % of the rest.
 
     Raises:
         NotEnoughData: the window's events fall on fewer than three moments.
@@ -65,10 +71,11 @@ def by_time(
 
 
 def of_attempts(log: Log, rule: Rule) -> Rule:
-    """Parts of the scored attempts among the targets that a rule gives.
+    """Return the split of the scored attempts among the targets of a rule.
 
-    By time they get a timeline of their own: courses examine on a few days, and the last fifth of
-    all events may hold no attempt. Otherwise an attempt stays in its part.
+    In a split by time the attempts get a timeline of their own. Courses hold exams on a few days,
+    so the last fifth of all events may have no attempt. In other splits an attempt stays in its
+    part.
 
     Raises:
         NotEnoughData: the attempts fall on fewer than three moments.
@@ -92,11 +99,11 @@ def of_attempts(log: Log, rule: Rule) -> Rule:
 
 @dataclass(frozen=True)
 class TimeSplit:
-    """Parts that follow each other: train, then validate, then test.
+    """Split by time: train, then validate, then test.
 
     Attributes:
-        targets: gives (n_events,) the events that may be targets.
-        fresh: whether as little is held out as it takes to judge.
+        targets: returns (n_events,) bool, the events that may be targets.
+        fresh: if True, only as much is held out as an evaluation needs.
         validate_from, test_from: first moments of these parts, microseconds since the epoch.
     """
 
@@ -121,7 +128,7 @@ class TimeSplit:
         return cls(targets, fresh, validate_from, test_from)
 
     def __call__(self, events: Events) -> SplitLabels:
-        """The parts of any whole learners of the log."""
+        """Return the parts of any whole learners of the log."""
         part = (events.time >= self.validate_from).astype(np.int8)
         part += events.time >= self.test_from
         part = np.where(self.targets(events), part, CONTEXT).astype(np.int8)
@@ -131,9 +138,9 @@ class TimeSplit:
 def _moments(
     log: Log, targets: Callable[[Events], NDArray[np.bool_]]
 ) -> tuple[NDArray[np.int64], float]:
-    """Sorted moments of the targets, and how many targets each of them stands for.
+    """Return the sorted moments of the targets, and the number of targets per returned moment.
 
-    All of a short log, every k-th of each shard of a long one.
+    A log in one piece returns all moments, a log in shards every k-th of each shard.
     """
     found: list[NDArray[np.int64]] = []
     count = 0
@@ -147,13 +154,13 @@ def _moments(
 
 
 def _cut(moments: NDArray[np.int64], share: float, enough: float | None) -> int:
-    """First moment of the last `share` of sorted moments, later than the first moment.
+    """Return the first moment of the last `share` of sorted moments, later than the first moment.
 
     Args:
-        moments: sorted.
-        share: most that is held out.
-        enough: no more is held out than so many of them, or than the last `FRESH_DAYS` hold where
-            that is more.
+        moments: sorted moments.
+        share: maximum share that is held out.
+        enough: if given, at most this number of moments is held out, or the moments of the last
+            `FRESH_DAYS` if these are more.
     """
     if len(moments) == 0 or moments[0] == moments[-1]:
         raise NotEnoughData(

@@ -1,1 +1,1 @@
-"""The evaluation protocol: scores, intervals, slices, results."""
+"""Evaluation protocol: scores, intervals, slices, results."""

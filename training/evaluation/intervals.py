@@ -1,4 +1,4 @@
-"""How sure the figures are: 95 % intervals from resampling learners, not rows."""
+"""95 % confidence intervals of the metrics, by resampling learners, not rows."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,13 +14,13 @@ Floats = NDArray[np.float64]
 
 
 class RankingSample(Protocol):
-    """Scores of a recommender, of one seed or of several."""
+    """Scores of a next-topic model, of one seed or of several."""
 
     def values(self, metric: str, mode: str) -> Floats:
-        """A metric of each target that counts in a mode."""
+        """Return a metric per target of a mode."""
 
     def who(self, mode: str) -> NDArray[np.int32]:
-        """Learners of these targets."""
+        """Return the learners of these targets."""
 
 
 class SuccessSample(Protocol):
@@ -32,29 +32,30 @@ class SuccessSample(Protocol):
 
     @property
     def probability(self) -> Floats:
-        """(n,) or (s, n)."""
+        """(n,) or (s, n) probabilities, one row per seed."""
 
     @property
     def learner(self) -> NDArray[np.int32]:
         """(n,) learners."""
 
     def values(self, metric: str) -> Floats:
-        """A metric of each attempt."""
+        """Return a metric per attempt."""
 
 
 def recommendation_intervals(
     scores: Mapping[str, RankingSample], chosen: str, seed: int
 ) -> dict[str, Any]:
-    """Intervals of every model's figures, and of what the chosen one gains over each other.
+    """Return intervals of every model's metrics, and of the chosen model's gain over each model.
 
     Args:
-        scores: of every model, on the same rows.
+        scores: scores of every model, on the same rows.
         chosen: name of the selected model.
         seed: seed of the resampling.
 
     Returns:
-        mode -> model -> hr_at_1, ndcg_at_5, and `gain`: NDCG@5 of the chosen one minus the model's,
-        paired; each with value, low and high. Models are tied where the interval of gain holds 0.
+        mode -> model -> hr_at_1, ndcg_at_5, and `gain`: NDCG@5 of the chosen model minus that of
+        the model, paired; each with value, low and high. Models are tied if the interval of the
+        gain contains 0.
     """
     out: dict[str, Any] = {}
     for mode in MODES:
@@ -73,9 +74,9 @@ def recommendation_intervals(
 def success_intervals(
     scores: Mapping[str, SuccessSample], chosen: str, seed: int
 ) -> dict[str, Any]:
-    """The same of success models: auc, log_loss, and `gain`: log loss the chosen one saves.
+    """Return intervals of success models: auc, log_loss, and `gain`, the loss the chosen one saves.
 
-    Where the chosen one is not among them there is no gain.
+    If the chosen model is not in `scores`, there is no gain.
     """
     out: dict[str, Any] = {}
     best = scores[chosen].values("log_loss") if chosen in scores else None
@@ -91,5 +92,5 @@ def success_intervals(
 
 
 def interval(value: Floats, learner: NDArray[np.int32], seed: int) -> dict[str, float]:
-    """value, low and high of the mean of a metric."""
+    """Return value, low and high of the mean of a metric."""
     return asdict(metrics.learner_bootstrap(value, learner, seed))

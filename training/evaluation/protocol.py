@@ -1,7 +1,7 @@
-"""The protocol: split, train, choose on validation, then open the test part once, for any log.
+"""Evaluation protocol: split, train, choose on validation, then open the test part once.
 
-What each model answers on the test part is kept sealed beside its answers on the validation part,
-for its weights are not kept; no figure is made of it before the choice.
+Test answers are stored together with validation answers, because a model's weights are not kept.
+No test metric is computed before the choice.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -55,10 +55,10 @@ COLUMN = "column:"
 METADATA = "metadata."
 
 Say = Callable[[str], None]
-"""Tells a person what happens now."""
+"""Function that reports progress to the user."""
 
 OpenCache = Callable[[str], ScoreCache]
-"""Digest of an evaluation -> what is kept of it."""
+"""Function that opens the score cache of an evaluation by its digest."""
 
 
 def evaluate(
@@ -77,17 +77,17 @@ def evaluate(
     Args:
         frame: interactions in any row order.
         split: `time`, `learner`, `column:NAME` or `column:metadata.NAME`.
-        seed: seed of resampling, and the first of training.
-        budget: how much time it may take.
-        models: names of those wanted; by default all that the budget allows.
-        seeds: how often each network is trained; by default as the budget says.
-        cache: keeps scores of models that are done, and gives them again.
-        say: is told what happens.
-        plots: folder to draw pictures into.
+        seed: seed of the resampling, and first seed of training.
+        budget: limits on the training time.
+        models: names of the models to train; by default all that the budget allows.
+        seeds: number of seeds per network; by default as in the budget.
+        cache: opens the store of finished models' scores, which are reused.
+        say: called with progress messages.
+        plots: folder for figures.
 
     Raises:
         InvalidInput: the split or a model is unknown, or the split's column is missing or has no
-            train or no test.
+            train or no test rows.
         NotEnoughData: the log is too small or too one-sided.
     """
     check_names(models)
@@ -120,7 +120,7 @@ def evaluate(
 
 
 def split_events(events: Events, split: str, frame: pd.DataFrame) -> SplitLabels:
-    """Make the parts that `--split` names.
+    """Return the split that `--split` names.
 
     Raises:
         InvalidInput: the split is unknown, or the frame lacks its column.
@@ -143,10 +143,10 @@ def measure(
     """Score every candidate.
 
     Args:
-        candidates: what was trained.
+        candidates: trained candidates.
         prepared: the targets.
-        part: `validate`, or `test` once the choice is made.
-        again: the networks among them once more, each by a further seed.
+        part: `validate`, or `test` after the choice.
+        again: the networks among them, trained again with further seeds.
     """
     seeds = (candidates, *again)
     next_topic = {
@@ -173,11 +173,11 @@ def measure(
 
 
 def choose(validated: ModelScores) -> ChosenCandidates:
-    """Choose the best on validation: by NDCG@5 on new topics (on all if none is new) and log loss.
+    """Choose the best models on validation: by NDCG@5 where the topic changes, and by log loss.
 
-    The log loss is that of the answers that serving gives, the level known and no item. Figures are
-    means over seeds: an architecture is chosen, not a lucky seed. Equal ones go to the model
-    named first: counting models come before networks.
+    If no target's topic changes, NDCG@5 on all targets decides. The log loss is that of the answers
+    served: level known, no item. Metrics are means over seeds, so that a lucky seed does not
+    decide. In a tie the first model of the list wins: counting models come before networks.
     """
     recommendation = difficulty = None
     if scores := validated.next_topic:
@@ -190,7 +190,7 @@ def choose(validated: ModelScores) -> ChosenCandidates:
 
 @dataclass(frozen=True)
 class _Bench:
-    """Where the trials of one job and one seed are made, or found."""
+    """Context in which the seed runs of one task and one seed are trained or loaded."""
 
     job: PredictionTask
     seed: int
@@ -200,7 +200,7 @@ class _Bench:
     say: Say
 
     def trial(self, name: str) -> SeedRun:
-        """What a model answers on both parts; trained only where that is not known yet."""
+        """Return a model's scores on both parts; train it only if they are not cached."""
         job, seed = self.job, self.seed
         called = title(name, job, seed, self.budget)
         known = self.cache.load(job.vector, name, seed) if self.cache else None
@@ -229,7 +229,7 @@ def _scored(candidate: Candidate, rows: Examples) -> RecommendationScores | Succ
 def _trials(
     job: PredictionTask, seed: int, budget: Budget, cache: ScoreCache | None, say: Say
 ) -> dict[str, list[SeedRun]]:
-    """Model -> its trials, one a seed; a counting model has one."""
+    """Return the seed runs by model, one per seed; a counting model has one."""
 
     def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
         say(f"Train: {name}, epoch {epoch}: validation loss {logs['val_loss']:.4f}")

@@ -1,4 +1,4 @@
-"""What an evaluation found: tables, intervals, slices and figures of each seed, ready for JSON."""
+"""Evaluation result: tables, intervals, slices and metrics per seed, ready for JSON."""
 
 import json
 import math
@@ -24,7 +24,7 @@ Table = dict[str, Figures]
 
 @dataclass(frozen=True)
 class ChosenCandidates:
-    """Names of the best candidates on validation; None where none was trained for a job."""
+    """Names of the best candidates on validation; None if none was trained for a task."""
 
     recommendation: str | None
     difficulty: str | None
@@ -32,7 +32,7 @@ class ChosenCandidates:
 
 @dataclass(frozen=True)
 class EvaluationEvidence:
-    """The choice made on validation, and the test part opened once after it."""
+    """Choice made on validation, and scores of the test part, opened once after it."""
 
     chosen: ChosenCandidates
     validated: ModelScores
@@ -41,20 +41,20 @@ class EvaluationEvidence:
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluation found, ready for JSON; every figure is a mean over seeds.
+    """Evaluation result, ready for JSON; every metric is a mean over seeds.
 
     Attributes:
         next_topic: mode -> model -> hr_at_1, hr_at_3, hr_at_5, ndcg_at_5, mrr, n.
-        success: model -> auc, accuracy, log_loss, brier, ece, n; the item and its level known.
-        level_only: the same, the level known and no item, as serving asks; where the log names no
-            levels they come from the items' pass rates, and so say something of the item. The
-            choice, the gate and the slices of success judge these answers.
-        topic_only: the same, neither known; without the models that always need them.
-        data: rows, learners, topics, span, parts, budget, the choice and its validation figures.
-        intervals: 95 % intervals of learners resampled, and the chosen models' gains, paired; by
-            slice only of the chosen models: NDCG@5 on new topics, log loss.
-        slices: `next_topic`: group -> slice -> mode -> model -> figures; `success` without modes.
-        seeds: the four tables once more, a list of figures for each model: one a seed.
+        success: model -> auc, accuracy, log_loss, brier, ece, n; item and level known.
+        level_only: the same with the level known and no item, as in serving. If the log names no
+            levels, they are derived from the items' pass rates and so carry information about the
+            item. The choice, the gate and the slices of success use these answers.
+        topic_only: the same with neither known; without the models that always need them.
+        data: rows, learners, topics, span, parts, budget, the choice and its validation metrics.
+        intervals: 95 % intervals by resampling learners, and the chosen models' paired gains; by
+            slice only of the chosen models: NDCG@5 where the topic changes, and log loss.
+        slices: `next_topic`: group -> slice -> mode -> model -> metrics; `success` without modes.
+        seeds: the four tables per seed: a list of metrics for each model.
     """
 
     next_topic: dict[str, Table]
@@ -67,19 +67,19 @@ class Result:
     seeds: dict[str, Any]
 
     def to_json(self) -> str:
-        """The result as JSON; what is undefined (an AUC of one side) is null."""
+        """Return the result as JSON; an undefined value (an AUC of one class) is null."""
         return json.dumps(_plain(asdict(self)), indent=2, allow_nan=False)
 
 
 def result_of(
     split: str, seed: int, budget: Budget, prepared: Dataset, evidence: EvaluationEvidence
 ) -> Result:
-    """Put together what was found.
+    """Build the result of an evaluation.
 
     Args:
-        split: as it was asked for.
-        seed: seed of the resampling, and the first of training.
-        budget: what was trained.
+        split: the split as requested.
+        seed: seed of the resampling, and first seed of training.
+        budget: limits on the training time.
         prepared: the targets.
         evidence: the choice and the scores.
     """
@@ -98,17 +98,17 @@ def result_of(
 
 
 def next_topic_table(measured: ModelScores) -> dict[str, Table]:
-    """Mode -> model -> figures."""
+    """Return the metrics by mode and model."""
     return {m: {n: s.table(m) for n, s in measured.next_topic.items()} for m in MODES}
 
 
 def success_table(success: Mapping[str, SuccessRuns]) -> Table:
-    """Model -> figures."""
+    """Return the metrics by model."""
     return {name: scores.table() for name, scores in success.items()}
 
 
 def intervals(tested: ModelScores, chosen: ChosenCandidates, seed: int) -> dict[str, Any]:
-    """95 % intervals of every model's figures, and of what the chosen ones gain over the others."""
+    """Return 95 % intervals of every model's metrics and of the chosen models' gains."""
     found: dict[str, Any] = {
         "next_topic": {},
         "success": {},
@@ -159,7 +159,7 @@ def _slices_of_attempts(prepared: Dataset) -> dict[str, dict[str, Mask]]:
 def _slice_intervals(
     tested: ModelScores, chosen: ChosenCandidates, prepared: Dataset, seed: int
 ) -> dict[str, Any]:
-    """Of the chosen models in each slice: NDCG@5 where the topic changes, and log loss."""
+    """Return the chosen models' intervals per slice: NDCG@5 on topic changes, and log loss."""
     found: dict[str, Any] = {"next_topic": {}, "success": {}}
     if chosen.recommendation:
         scores = tested.next_topic[chosen.recommendation]
@@ -236,7 +236,7 @@ def _moment(microseconds: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The same structure with NaN as null, for JSON has none."""
+    """Return the same structure with NaN as null, because JSON has no NaN."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
-"""Scores of trained models on disk, so that an evaluation that was stopped goes on where it was.
+"""Score cache on disk, so that an interrupted evaluation continues from the last finished model.
 
-One folder for each log, split, code and budget. It holds outcomes, ranks and codes of learners, no
-id of anybody; removing the whole folder loses nothing but time, and is what an erase does.
+One folder per log, split, code and budget. It holds outcomes, ranks and codes of learners, but no
+user ids. Removing the whole folder costs only time; erasing a learner does so.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ from training.recipes import Budget
 from training.scores import RecommendationScores, SuccessScores
 
 KEPT = 5
-"""Folders that remain: those used last."""
+"""Number of folders kept: the most recently used ones."""
 
 DECIDING = ("sensei", "features", "training")
-"""Packages whose code decides about scores."""
+"""Packages whose code affects scores."""
 
 Scores = RecommendationScores | SuccessScores
 _KINDS = {"recommendation": RecommendationScores, "difficulty": SuccessScores}
@@ -37,11 +37,11 @@ _KINDS = {"recommendation": RecommendationScores, "difficulty": SuccessScores}
 
 @dataclass(frozen=True)
 class SeedRun:
-    """One model trained with one seed: its scores, row by row, and how training went.
+    """One model trained with one seed: its scores per row, and its training curves.
 
     Attributes:
         validate: scores of the validation part.
-        test: scores of the test part, which nobody looks at before the choice is made.
+        test: scores of the test part, not read before the choice is made.
         curves: metric -> value per epoch.
     """
 
@@ -51,15 +51,15 @@ class SeedRun:
 
 
 class ScoreCache:
-    """The folder of one evaluation."""
+    """Folder of one evaluation."""
 
     def __init__(self, root: Path, digest: str, fresh: bool = False) -> None:
-        """Make the folder, and remove those of other evaluations that were not used lately.
+        """Make the folder, and remove folders of other evaluations except the most recently used.
 
         Args:
-            root: holds a folder for each evaluation.
+            root: holds one folder per evaluation.
             digest: see `digest_of`.
-            fresh: forget what is there.
+            fresh: if True, remove the scores of earlier runs.
         """
         self._folder = root / digest
         if fresh:
@@ -71,7 +71,7 @@ class ScoreCache:
             shutil.rmtree(old, ignore_errors=True)
 
     def load(self, job: str, model: str, seed: int) -> SeedRun | None:
-        """The trial that was kept; None where there is none that can be read."""
+        """Return a cached seed run; None if there is no readable one."""
         path = self._path(job, model, seed)
         if not path.exists():
             return None
@@ -86,10 +86,10 @@ class ScoreCache:
             }
             return SeedRun(**parts, curves=json.loads(str(arrays["curves"])))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            return None  # not written to its end, or by hand: it is trained again
+            return None  # incomplete or foreign file: the model is trained again
 
     def save(self, job: str, model: str, seed: int, trial: SeedRun) -> None:
-        """Keep a trial; whoever reads finds all of it or nothing."""
+        """Store a seed run atomically: a reader finds all of it or nothing."""
         arrays: dict[str, Any] = {
             f"{part}_{each.name}": getattr(scores, each.name)
             for part, scores in (("validate", trial.validate), ("test", trial.test))
@@ -105,7 +105,7 @@ class ScoreCache:
 
 
 def digest_of(events: Events, split: SplitLabels, budget: Budget) -> str:
-    """Name of what decides about scores: rows, parts, code and budget, but not how many seeds."""
+    """Return a digest of rows, parts, code and budget; the number of seeds does not change it."""
     digest = hashlib.sha256(digest_of_sources(ROOT, DECIDING).encode())
     given = {k: v for k, v in asdict(budget).items() if k not in ("name", "seeds", "slow")}
     digest.update(json.dumps(given, sort_keys=True).encode())
@@ -118,5 +118,5 @@ def digest_of(events: Events, split: SplitLabels, budget: Budget) -> str:
 
 def _columns(values: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
     for name, value in values.items():
-        if isinstance(value, np.ndarray) and name != "row":  # the order of rows decides nothing
+        if isinstance(value, np.ndarray) and name != "row":  # the row order has no effect
             yield name, value

@@ -1,6 +1,7 @@
-"""Scores of a model that was trained with several seeds: every figure is the mean over them.
+"""Scores of a model trained with several seeds; every metric is the mean over seeds.
 
-They answer as the scores of one seed do, so that tables, intervals and the choice need not know.
+The classes have the interface of the scores of one seed, so tables, intervals and the choice use
+both alike.
 """
 
 from collections.abc import Sequence
@@ -17,62 +18,62 @@ Chosen = NDArray[np.bool_] | None
 
 @dataclass(frozen=True)
 class NextTopicRuns:
-    """One recommender's scores on the same targets, one entry a seed.
+    """Scores of one next-topic model on the same targets, one entry per seed.
 
     Attributes:
-        seeds: at least one; a counting model has one, for another would say the same.
+        seeds: at least one; a counting model has one, because it does not depend on the seed.
     """
 
     seeds: tuple[RecommendationScores, ...]
 
     @property
     def first(self) -> RecommendationScores:
-        """Those of the network that is exported."""
+        """Scores of the first seed, whose network is exported."""
         return self.seeds[0]
 
     @property
     def is_new(self) -> NDArray[np.bool_]:
-        """(n,) the target differs from the learner's last topic."""
+        """(n,) bool: the target differs from the learner's last topic."""
         return self.first.is_new
 
     def who(self, mode: str) -> NDArray[np.int32]:
-        """Learners of the targets that count in a mode."""
+        """Return the learners of the targets of a mode."""
         return self.first.who(mode)
 
     def rank(self, mode: str) -> Floats:
-        """Ranks that count in a mode, seed after seed: a mean over them is one over seeds."""
+        """Return the ranks of a mode, concatenated over seeds; their mean is one over seeds."""
         return np.concatenate([each.of(mode)[0] for each in self.seeds])
 
     def values(self, metric: str, mode: str) -> Floats:
-        """A metric of `scores.RANKED` for each target that counts in a mode, mean over seeds."""
+        """Return a metric of `scores.RANKED` per target of a mode, mean over seeds."""
         return _mean_row([each.values(metric, mode) for each in self.seeds])
 
     def table(self, mode: str, chosen: Chosen = None) -> Figures:
-        """As `RecommendationScores.table`, means over seeds."""
+        """Return the metrics of `RecommendationScores.table`, means over seeds."""
         return _mean_table([each.table(mode, chosen) for each in self.seeds])
 
 
 @dataclass(frozen=True)
 class SuccessRuns:
-    """One success model's scores of the same attempts, one entry a seed."""
+    """Scores of one success model on the same attempts, one entry per seed."""
 
     seeds: tuple[SuccessScores, ...]
 
     @property
     def first(self) -> SuccessScores:
-        """Those of the network that is exported."""
+        """Scores of the first seed, whose network is exported."""
         return self.seeds[0]
 
     @property
     def topic_only(self) -> "SuccessRuns | None":
-        """The answers to who knows neither item nor level; None where the model has none."""
+        """Scores with neither item nor level known; None if a seed has none."""
         found = [each.topic_only for each in self.seeds]
         known = tuple(each for each in found if each)
         return SuccessRuns(known) if len(known) == len(found) else None
 
     @property
     def level_only(self) -> "SuccessRuns":
-        """The answers to who knows the level but no item: those that serving gives."""
+        """Scores with the level known and no item, as in serving."""
         return SuccessRuns(tuple(each.level_only for each in self.seeds))
 
     @property
@@ -87,39 +88,39 @@ class SuccessRuns:
 
     @property
     def probability(self) -> Floats:
-        """(s, n) probabilities, a row each seed."""
+        """(s, n) probabilities, one row per seed."""
         return np.stack([each.probability for each in self.seeds])
 
     @property
     def answers(self) -> tuple[NDArray[np.int8], Floats]:
-        """Outcomes and probabilities, seed after seed."""
+        """Outcomes and probabilities, concatenated over seeds."""
         return np.tile(self.passed, len(self.seeds)), self.probability.ravel()
 
     def values(self, metric: str) -> Floats:
-        """A metric of `scores.PREDICTED` for each attempt, mean over seeds."""
+        """Return a metric of `scores.PREDICTED` per attempt, mean over seeds."""
         return _mean_row([each.values(metric) for each in self.seeds])
 
     def table(self, chosen: Chosen = None) -> Figures:
-        """As `SuccessScores.table`, means over seeds."""
+        """Return the metrics of `SuccessScores.table`, means over seeds."""
         return _mean_table([each.table(chosen) for each in self.seeds])
 
 
 @dataclass(frozen=True)
 class ModelScores:
-    """Scores of every model on the same rows; `success` is empty where no attempt is scored."""
+    """Scores of every model on the same rows; `success` is empty if no attempt is scored."""
 
     next_topic: dict[str, NextTopicRuns]
     success: dict[str, SuccessRuns]
 
     @property
     def topic_only(self) -> dict[str, SuccessRuns]:
-        """Success models that answer who knows neither item nor level, by those answers."""
+        """Scores of success models with neither item nor level known, for models that have them."""
         found = {name: each.topic_only for name, each in self.success.items()}
         return {name: each for name, each in found.items() if each}
 
     @property
     def level_only(self) -> dict[str, SuccessRuns]:
-        """Success models by their answers to who knows the level but no item."""
+        """Scores of success models with the level known and no item."""
         return {name: each.level_only for name, each in self.success.items()}
 
 

@@ -1,4 +1,4 @@
-"""Slices of the targets: newcomers and new topics, how long a history is, how popular a topic."""
+"""Slices of the targets: cold start, length of history, popularity of the topic."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,25 +9,25 @@ from training.data.dataset import Splits
 Mask = NDArray[np.bool_]
 
 LENGTHS = {"0": 0, "1-4": 1, "5-19": 5, "20-99": 20, "100+": 100}
-"""Name of each bucket of history length -> its smallest number of earlier learning events."""
+"""Minimum number of earlier learning events, by name of the history-length bucket."""
 
 FEW = 5
-"""Learners and topics with fewer events are new."""
+"""Number of events below which a learner or a topic is new."""
 
 QUARTERS = ("rarest", "rarer", "commoner", "commonest")
-"""Topics in four groups of equal number, by their events in training."""
+"""Names of the topic quartiles by number of events in training."""
 
 
 def slices_of(rows: Examples, parts: Splits) -> dict[str, dict[str, Mask]]:
-    """Which targets lie in which slice.
+    """Assign targets to slices.
 
     Args:
         rows: n targets.
-        parts: what was known in training.
+        parts: split with the training statistics.
 
     Returns:
         `cold` (`no_history`, `unseen_topic`), `history_length` and `topic_popularity` -> slice ->
-        (n,). A topic is unseen where training knew no event on it; it has no popularity.
+        (n,) bool. A topic is unseen if training had no event on it; it is in no popularity slice.
     """
     events = _events_of_topic(rows, parts)
     return {
@@ -38,22 +38,22 @@ def slices_of(rows: Examples, parts: Splits) -> dict[str, dict[str, Mask]]:
 
 
 def newcomers(rows: Examples, parts: Splits) -> dict[str, Mask]:
-    """Slices in which a challenger must not be inferior, whatever it gains elsewhere.
+    """Return the slices in which a challenger must not be inferior, whatever its overall gain.
 
     Args:
         rows: n targets.
-        parts: what was known in training.
+        parts: split with the training statistics.
 
     Returns:
-        `new learners` with fewer than `FEW` earlier learning events, `new topics` on which
-        training knew fewer than `FEW` -> (n,).
+        `new learners` (fewer than `FEW` earlier learning events) and `new topics` (fewer than `FEW`
+        events in training) -> (n,) bool.
     """
     events = _events_of_topic(rows, parts)
     return {"new learners": rows.previous < FEW, "new topics": events < FEW}
 
 
 def _events_of_topic(rows: Examples, parts: Splits) -> NDArray[np.int64]:
-    """(n,) events on the target's topic in training; 0 for one without a slot, or a spare one."""
+    """Return (n,) training events on the target's topic; 0 without a slot or with a spare one."""
     known = np.append(0, parts.statistics.topic_events)
     return known[np.where(rows.target < len(known), rows.target, 0)]
 
@@ -65,7 +65,7 @@ def _by_length(previous: NDArray[np.int32]) -> dict[str, Mask]:
 
 def _by_quarter(events: NDArray[np.int64], of_topics: NDArray[np.int64]) -> dict[str, Mask]:
     met = np.sort(of_topics[of_topics > 0])
-    # topics of equal counts share a quarter, so that the order of topics changes nothing
+    # topics with equal counts share a quartile, so the order of topics has no effect
     below = np.searchsorted(met, events, side="left")
     quarter = np.where(events > 0, below * len(QUARTERS) // max(len(met), 1), -1)
     return {name: quarter == place for place, name in enumerate(QUARTERS)}

@@ -1,1 +1,1 @@
-"""Fitting of networks, and calibration."""
+"""Fitting and calibration of networks."""

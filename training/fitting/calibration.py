@@ -1,6 +1,7 @@
-"""Probabilities that mean what they say: fitted on the validation part, part of the model after.
+"""Probability calibration: fitted on the validation part, then built into the model.
 
-Source: Guo et al. 2017 (ICML) for one temperature over many classes; Platt 1999 for two numbers.
+Source: Guo et al. 2017 (ICML) for temperature scaling over many classes; Platt 1999 for slope and
+offset.
 """
 
 from dataclasses import replace
@@ -14,20 +15,20 @@ from training.fitting.train_loop import LearningTask, predict
 from training.scores import score_success
 
 SLOPES = np.geomspace(0.5, 2.0, 29)
-"""What scores may be multiplied by; 1 is in the middle."""
+"""Candidate slopes (inverse temperatures) of the scores; 1 is in the middle."""
 
 MAX_ROWS = 20_000
-"""Validation rows that the temperature is fitted on, drawn at random."""
+"""Maximum number of validation rows for the temperature, drawn at random."""
 
 DEVIATIONS = 3.0
-"""Standard errors that the gain in log loss must exceed: two numbers always fit a little better."""
+"""Minimum gain in log loss, in standard errors: two parameters always fit slightly better."""
 
 LEAST_ATTEMPTS = 200
-"""Fewer attempts would fit their own chance."""
+"""Minimum number of attempts; with fewer, the fit would follow noise."""
 
 
 def calibrate(network: Network, task: LearningTask) -> Network:
-    """The network with probabilities fitted on the task's validation rows."""
+    """Return the network with probabilities calibrated on the task's validation rows."""
     if "success" in network.scores.output:
         return _with_success(network, task)
     answered = replace(network, read=_softmax(network.scores, 1.0))
@@ -67,7 +68,7 @@ def _with_success(network: Network, task: LearningTask) -> Network:
 
 
 def _platt(passed: NDArray[np.int8], probability: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and offset of the log odds; 1 and 0 where the attempts do not show that they help."""
+    """Return slope and offset of the log odds; 1 and 0 if their gain is not significant."""
     from sklearn.linear_model import LogisticRegression
 
     if len(passed) < LEAST_ATTEMPTS or passed.min() == passed.max():

@@ -1,4 +1,4 @@
-"""Fit a network: Adam, cross-entropy, early stopping; the same seed gives the same weights."""
+"""Fit of a network on flat rows: Adam, cross-entropy, early stopping; reproducible by seed."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -16,29 +16,29 @@ from training.fitting.one_cycle import Data, OneCycleSchedule, cycle, scaled
 EPOCHS = 100
 
 MIN_GAIN = 1e-4
-"""A validation loss lower by less than this is no progress: it would only keep the run going."""
+"""Minimum decrease of the validation loss that counts as progress in early stopping."""
 
 STEPS_PER_CALL = 32
-"""Batches run in one call of Keras' compiled step: the same mathematics, half the time."""
+"""Number of batches per call of Keras' compiled step: same result in half the time."""
 
 STEPS_PER_EPOCH = 400
-"""Fewer updates in an epoch would end a fit of few rows before it began."""
+"""Minimum number of updates per epoch; with fewer, a fit of few rows would stop too early."""
 
 SKETCH_BATCH = 32
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a network on flat rows is fitted.
+    """Settings for fitting a network on flat rows.
 
     Attributes:
-        name: as the run's parameters say it.
-        batch: most rows in a batch.
-        rate: Adam's learning rate, to begin with.
-        patience: epochs without progress before training ends.
-        plateau: epochs without progress before the rate falls to 30 %.
-        epochs: at most so many.
-        pace: of one cycle, by which a recommendation network is fitted instead; None: as above too.
+        name: value of the run's parameter.
+        batch: maximum number of rows in a batch.
+        rate: Adam's initial learning rate.
+        patience: epochs without progress before training stops.
+        plateau: epochs without progress before the rate is reduced to 30 %.
+        epochs: maximum number of epochs.
+        pace: one-cycle schedule for recommendation networks; if None, they use the settings above.
     """
 
     name: str
@@ -50,17 +50,17 @@ class FitSettings:
     pace: OneCycleSchedule | None = None
 
     def scaled(self, rows: int) -> "FitSettings":
-        """The same for so many rows: a small log gets smaller batches, and a rate to match.
+        """Adapt the settings to a number of rows: a small log gets small batches and a lower rate.
 
-        At least `STEPS_PER_EPOCH` batches an epoch, of 32 rows or more; the rate falls with the
-        root of the batch.
+        An epoch has at least `STEPS_PER_EPOCH` batches unless a batch would have fewer than 32
+        rows. The rate is proportional to the square root of the batch size.
         """
         batch, rate = scaled(self.batch, self.rate, rows, STEPS_PER_EPOCH)
         return replace(self, batch=batch, rate=rate)
 
 
 SKETCH = FitSettings("sketch", batch=SKETCH_BATCH, rate=1e-3, patience=10, plateau=3)
-"""The setting of the project's order, fitted by Keras."""
+"""Settings of the project's specification, with Keras' own training loop."""
 
 FAST = FitSettings(
     "fast",
@@ -70,15 +70,18 @@ FAST = FitSettings(
     plateau=1,
     pace=OneCycleSchedule(batch=256, rate=8e-3, decay=0.1, epochs=40, patience=6),
 )
-"""The sketch's loss sooner, see docs/performance.md; success learns worse by a cycle."""
+"""Settings that reach the loss of `SKETCH` sooner, see docs/performance.md.
+
+The one-cycle schedule applies to recommendation networks only; it makes difficulty networks worse.
+"""
 
 Curves = dict[str, list[float]]
-"""Metric name -> value per epoch."""
+"""Values per epoch, by metric name."""
 
 Arrays = dict[str, NDArray[Any]]
 
 Progress = Callable[[int, Mapping[str, float]], None]
-"""Called after each epoch with its number, from 1, and its metrics."""
+"""Callback after each epoch: its number, from 1, and its metrics."""
 
 Pair = tuple[NDArray[np.float32], NDArray[np.int32]]
 """Inputs and target slots."""
@@ -96,11 +99,11 @@ def fit_recommendation(
 
     Args:
         model: {"inputs"} -> {"probability"}.
-        train: (n, 20) inputs and (n,) target slots, shard by shard; those that the model cannot
-            answer teach nothing and are left out.
-        validate: the same of the validation part, at once.
-        seed: seed of shuffling and dropout.
-        setting: how.
+        train: (n, 20) inputs and (n,) target slots, one chunk per shard. Rows whose target the
+            model cannot predict are left out.
+        validate: the same of the validation part, in one piece.
+        seed: seed for shuffling and dropout.
+        setting: batch size, rate and stopping rule.
         progress: called after each epoch.
 
     Returns:
@@ -115,7 +118,7 @@ def fit_recommendation(
             inputs, target = inputs[known], target[known]
         return {"inputs": inputs}, {"probability": target - 1}
 
-    # the sparse form of categorical cross-entropy: the same loss without n x topics of zeros
+    # sparse categorical cross-entropy: the same loss without an (n, topics) one-hot matrix
     loss = {"probability": "sparse_categorical_crossentropy"}
     task = _Task(model, loss, "val_loss", train.map(data), data(validate))
     fitted = _by_plateau if setting.pace is None else _by_cycle
@@ -130,19 +133,18 @@ def fit_difficulty(
     setting: FitSettings = FAST,
     progress: Progress | None = None,
 ) -> Curves:
-    """Fit a difficulty network in place: the staircase label, and success at the level taken only.
+    """Fit a difficulty network in place, on the staircase label and on success at the level taken.
 
-    What would have happened at the other two levels is unknown, so the success head learns from one
-    of its three
-    outputs per row.
+    The outcome at the two other levels is unknown. So in each row only one of the three outputs of
+    the success head enters the loss.
 
     Args:
-        model: {"inputs", perhaps "topic"} -> {"success", "difficulty"}.
-        train: the model's inputs by name, `level` (n,) taken, `score` (n,) in [0, 1]; shard by
+        model: {"inputs", optionally "topic" or "free"} -> {"success", "difficulty"}.
+        train: the model's inputs by name, `level` (n,) taken, `score` (n,) in [0, 1]; one chunk per
             shard.
-        validate: the same of the validation part, at once.
-        seed: seed of shuffling.
-        setting: how.
+        validate: the same of the validation part, in one piece.
+        seed: seed for shuffling.
+        setting: batch size, rate and stopping rule.
         progress: called after each epoch.
 
     Returns:
@@ -158,20 +160,20 @@ def fit_difficulty(
     )
     losses = {"difficulty": "sparse_categorical_crossentropy", "taken": "binary_crossentropy"}
     data, held = train.map(_success_data), _success_data(validate)
-    # success decides between models, so it decides when to stop; the staircase label follows
+    # models are compared by success, so early stopping monitors it, not the staircase label
     task = _Task(trainer, losses, "val_taken_loss", data, held)
     return _by_plateau(task, seed, setting, progress)
 
 
 def staircase(level: NDArray[np.int8], score: NDArray[np.floating]) -> NDArray[np.int32]:
-    """Level to suggest next: one up after a score >= 0.85, the same after a pass, else one down.
+    """Return the level to suggest next: up after a score >= 0.85, the same after a pass, else down.
 
     Args:
         level: (n,) level taken.
         score: (n,) in [0, 1].
 
     Returns:
-        (n,) level in 0..2; the ends of the staircase hold.
+        (n,) level in 0..2, clipped at both ends.
     """
     step = np.where(score >= WELL_PASSED_SCORE, 1, np.where(score >= PASS_SCORE, 0, -1))
     return np.clip(level.astype(np.int32) + step, 0, len(LEVELS) - 1).astype(np.int32)
@@ -187,7 +189,7 @@ def _success_data(arrays: Arrays) -> Data:
 
 @dataclass(frozen=True)
 class _Task:
-    """What is fitted, to what, and by which figure the best epoch is known."""
+    """Model, losses, rows and monitored metric of one fit."""
 
     model: Model
     losses: dict[str, str]
@@ -258,7 +260,7 @@ def _by_plateau(task: _Task, seed: int, setting: FitSettings, progress: Progress
 
 
 def _given(train: RowChunks[Data], seed: int, setting: FitSettings) -> dict[str, Any]:
-    """What Keras is to fit to: arrays in memory, or batches that come shard after shard."""
+    """Return the data arguments of Keras' `fit`: arrays in memory, or batches per shard."""
     if len(train.places) < 2:
         inputs, answers = train.first
         return {"x": inputs, "y": answers, "batch_size": setting.batch}
@@ -267,7 +269,7 @@ def _given(train: RowChunks[Data], seed: int, setting: FitSettings) -> dict[str,
 
 
 def _batches(train: RowChunks[Data], seed: int, batch: int) -> Iterator[Data]:
-    """Batches without end: in each epoch the shards, and the rows of each, in another order."""
+    """Yield batches without end; each epoch shuffles the shards and the rows within each."""
     rng = np.random.default_rng(seed)
     while True:
         for inputs, answers in train.shuffled(rng):

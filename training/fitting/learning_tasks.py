@@ -1,4 +1,4 @@
-"""The two things that networks learn: which topic comes next, and whether an attempt succeeds."""
+"""Learning tasks of the networks: next-topic prediction and success prediction."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,20 +23,20 @@ from training.fitting.train_loop import LearningTask, Lesson
 from training.scores import Answers, level_taken, score_recommendation, score_success
 
 NEW_SHARE = 0.1
-"""Share of topics shown as new, in the batches where some are."""
+"""Share of topics masked as new, in the batches that have masked topics."""
 
 NEW_BATCHES = 0.5
-"""Share of batches in which some topics are shown as new."""
+"""Share of batches in which some topics are masked as new."""
 
 MASKED_WEIGHT = 0.3
-"""Weight of the loss with the last topic masked, on rows that turn to another topic."""
+"""Weight of the loss with the last topic masked, on rows whose target is another topic."""
 
 TOPIC_HIDDEN = 0.1
-"""Share of attempts shown as if on a topic that came after training: without its statistics."""
+"""Share of attempts whose topic is masked as unknown: without its statistics."""
 
-UNKNOWN = -1  # no topic has this id
+UNKNOWN = -1  # id of no topic
 
-NEVER = -1e9  # score of what cannot be the answer
+NEVER = -1e9  # score of a topic that cannot be the target
 
 PROFICIENCY = place(DIFFICULTY_INPUTS, "proficiency_logit")
 TOPIC_LOGIT, TOPIC_ATTEMPTS = (
@@ -44,7 +44,7 @@ TOPIC_LOGIT, TOPIC_ATTEMPTS = (
 )
 
 AT_LEVELS = ("success", "levels")
-"""Answers with a column for each level."""
+"""Answers with one column per level."""
 
 LAST_TOPIC = place(RECOMMENDATION_INPUTS, "last_topic_1")
 
@@ -52,11 +52,11 @@ _IDS = columns(RECOMMENDATION_INPUTS, "topic slot")
 
 
 def next_topic(parts: Splits) -> LearningTask:
-    """Learn which topic comes next, judged by NDCG@5 where it differs from the last one.
+    """Build the task of next-topic prediction, validated by NDCG@5 where the topic changes.
 
-    Topics that no training target names are left out of the loss: that they never came up says
-    nothing about them. Some of the others are shown as new, so that what is known of a topic
-    learns to carry those that come later.
+    The loss leaves out topics without a training target: that they never occurred says nothing
+    about them. Some of the others are masked as new. So the network learns to score later topics
+    from their known inputs.
 
     Source: Volkovs et al. 2017 (NIPS, DropoutNet).
     """
@@ -86,10 +86,10 @@ def next_topic(parts: Splits) -> LearningTask:
 
 
 def success(attempts: Splits) -> LearningTask:
-    """Learn whether an attempt succeeds, judged by the log loss of all three answers.
+    """Build the task of success prediction, validated by the mean log loss of three answers.
 
-    What would have happened at the other two levels is unknown, so only the level taken is learned
-    from: with its item known, whatever the item, and knowing neither level nor item.
+    The outcome at the two other levels is unknown, so only the level taken enters the loss. The
+    three answers are: with the item known, with the level alone, and with neither.
     """
     usual = logit(attempts.statistics.pass_rate(UNKNOWN))
 
@@ -126,16 +126,16 @@ def _show_as_new(
     hidden: np.ndarray[Any, np.dtype[np.bool_]],
     after_new: Sequence[np.ndarray[Any, np.dtype[np.float32]]],
 ) -> None:
-    """Take away what was learned of some topics, everywhere in a batch.
+    """Mask some topics as new everywhere in a batch, by removing what was learned of them.
 
     Args:
         batch: changed in place.
-        hidden: (width + 1,) by slot.
-        after_new: (1, width) priors each, where the last topic is one of which nothing was learned.
+        hidden: (width + 1,) bool by slot.
+        after_new: (1, width) per prior: its values if the last topic has no counts.
     """
     rows = len(batch["topics"])
     topics = batch["topics"].reshape(rows, len(hidden) - 1, len(TOPIC_INPUTS))
-    topics[:, hidden[1:], NEW] = np.maximum(topics[:, hidden[1:], NEW], 1.0)  # free ones stay so
+    topics[:, hidden[1:], NEW] = np.maximum(topics[:, hidden[1:], NEW], 1.0)  # keep 2 (unused)
     inputs = batch["inputs"].copy()
     from_new = hidden[inputs[:, LAST_TOPIC].astype(np.int64)]
     for column, usual in zip(PRIORS, after_new, strict=True):
@@ -148,7 +148,7 @@ def _show_as_new(
 
 
 def _ranking_loss(trained: np.ndarray[Any, np.dtype[np.bool_]]) -> Any:
-    """Cross-entropy over all topics, and a share of it over all but the last one."""
+    """Return the loss: cross-entropy over all topics, plus a weighted one without the last one."""
     possible = np.where(trained, 0.0, NEVER).astype(np.float32)
     width = len(trained)
 
@@ -175,14 +175,14 @@ def _success_loss(scores: dict[str, Any], batch: dict[str, Any]) -> Any:
 
 
 def _missed_gain(answers: Answers, rows: Examples) -> float:
-    """1 - NDCG@5 on new topics; on all where none is new."""
+    """Return 1 - NDCG@5 where the topic changes; on all targets if it never does."""
     scores = score_recommendation(lambda _: answers, rows)
     mode = "new" if scores.is_new.any() else "all"
     return 1.0 - scores.table(mode)["ndcg_at_5"]
 
 
 def _loss(answers: Answers, rows: Examples) -> float:
-    """Mean of the log losses with the item known, whatever the item, and with neither."""
+    """Return the mean log loss over three answers: item known, level alone, neither known."""
     scores = score_success(lambda _: answers, rows)
     given = (scores.probability, scores.any_item, scores.overall)
     return float(np.mean([metrics.log_loss(scores.passed, each) for each in given]))

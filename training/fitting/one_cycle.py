@@ -1,4 +1,4 @@
-"""Fit by one cycle of the learning rate: compiled by the epoch, the weights a running mean."""
+"""One-cycle learning rate schedule with epochs compiled as a whole and averaged weights."""
 
 import math
 from collections.abc import Callable, Generator, Iterator
@@ -13,40 +13,44 @@ from training.architectures import Model
 from training.data.row_chunks import RowChunks
 
 Data = tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]
-"""Inputs and answers by name."""
+"""Inputs and targets by name."""
 
 WARM_UP = 0.1
-"""Share of the updates in which the rate rises; in the others it falls."""
+"""Share of the updates during which the rate rises; it falls during the others."""
 
 FLOOR = 0.3
-"""Share of its peak that the rate keeps: the mean of the weights is what settles."""
+"""Minimum rate during the fall, as a share of its peak; the averaged weights still converge."""
 
 KEPT, KEPT_SQUARES = 0.9, 0.99
-"""Of Adam's moments at each update: with few of them, the first ones must be forgotten."""
+"""Decay rates of Adam's two moments, low enough for a fit with few updates."""
 
 REMEMBERED = 1.3
-"""Epochs that the running mean of the weights reaches back."""
+"""Length of the running mean of the weights, in epochs."""
 
 NINTH = 9
-"""Early on the mean reaches back a ninth of the updates made: the beginning is soon forgotten."""
+"""Divisor of the updates made: early on, the running mean covers the last ninth of them.
+
+So the mean soon forgets the initial weights.
+"""
 
 UPDATES_PER_EPOCH = 120
-"""With fewer in an epoch a fit of few rows would end before it began."""
+"""Minimum number of updates per epoch; with fewer, a fit of few rows would stop too early."""
 
 SMALLEST_BATCH = 32
 
 JUDGED = 4096
-"""Rows asked at a time in validation."""
+"""Number of rows per batch in validation."""
 
 
 def scaled(batch: int, rate: float, rows: int, updates: int) -> tuple[int, float]:
-    """Batch and learning rate for so many rows.
+    """Return batch size and learning rate for a number of rows.
 
     Args:
-        batch: most rows in a batch.
-        rate: what suits that batch; it falls with the root of the batch.
-        rows: to learn from.
-        updates: least batches an epoch, of `SMALLEST_BATCH` rows or more.
+        batch: maximum number of rows in a batch.
+        rate: rate for that batch size; proportional to the square root of the batch size.
+        rows: number of training rows.
+        updates: minimum number of batches per epoch, unless a batch would have fewer than
+            `SMALLEST_BATCH` rows.
     """
     fitting = min(batch, max(SMALLEST_BATCH, rows // updates))
     return fitting, rate * math.sqrt(fitting / batch)
@@ -54,14 +58,14 @@ def scaled(batch: int, rate: float, rows: int, updates: int) -> tuple[int, float
 
 @dataclass(frozen=True)
 class OneCycleSchedule:
-    """How fast is learned.
+    """Settings of a fit with a one-cycle learning rate.
 
     Attributes:
-        batch: most rows in a batch.
-        rate: peak of the learning rate.
-        decay: of the weights, as a share of the rate.
-        epochs: of the whole cycle.
-        patience: epochs without progress before it ends sooner.
+        batch: maximum number of rows in a batch.
+        rate: peak learning rate.
+        decay: weight decay, as a share of the rate.
+        epochs: number of epochs of the whole cycle.
+        patience: epochs without progress before the fit stops early.
     """
 
     batch: int
@@ -71,10 +75,10 @@ class OneCycleSchedule:
     patience: int
 
     def scaled(self, rows: int) -> "OneCycleSchedule":
-        """The same for so many rows: a small log gets smaller batches, and a rate to match.
+        """Adapt the schedule to a number of rows: a small log gets small batches and a lower rate.
 
-        At least `UPDATES_PER_EPOCH` batches an epoch, of 32 rows or more; the rate falls with the
-        root of the batch.
+        An epoch has at least `UPDATES_PER_EPOCH` batches unless a batch would have fewer than 32
+        rows. The rate is proportional to the square root of the batch size.
         """
         batch, rate = scaled(self.batch, self.rate, rows, UPDATES_PER_EPOCH)
         return replace(self, batch=batch, rate=rate)
@@ -88,22 +92,23 @@ def cycle(
     seed: int,
     pace: OneCycleSchedule,
 ) -> Generator[dict[str, float], None, None]:
-    """Fit a model in place by AdamW; the rate rises from nothing to its peak and falls again.
+    """Fit a model in place with AdamW; the rate rises from 0 to its peak and falls again.
 
-    Rows are gathered inside the compiled loop: handing over batches takes longer than learning from
-    them. A mean of the last weights does better than any of them, and sooner.
+    Rows are gathered inside the compiled loop, because passing batches from Python takes longer
+    than training on them. The mean of the recent weights is better than the last weights, and
+    sooner.
 
     Args:
-        model: inputs by name -> one answer, by name.
+        model: inputs by name -> one output, by name.
         loss: Keras' name of the loss.
-        train: (n, ...) inputs and (n,) answers, shard by shard.
-        validate: the same, to judge by after each epoch.
-        seed: seed of the order of rows and of dropout.
+        train: (n, ...) inputs and (n,) targets, one chunk per shard.
+        validate: the same for validation after each epoch.
+        seed: seed for the order of rows and for dropout.
         pace: batch, rate, decay and epochs.
 
     Yields:
-        After each epoch `loss` and `val_loss`, means over the rows. Until the next is asked for,
-        the model has the mean weights.
+        `loss` and `val_loss` after each epoch, means over the rows. Until the next epoch is
+        requested, the model has the averaged weights.
     """
     import keras
 
@@ -120,9 +125,9 @@ def cycle(
 
 
 class _Learner:
-    """A model, all its weights as one vector, Adam's moments and the running mean of it.
+    """Training state: a model, its weights as one vector, Adam's moments and the averaged weights.
 
-    One vector, because an update of each layer by itself takes as long as the gradients.
+    The weights are one vector because updates layer by layer take as long as the gradients.
     """
 
     def __init__(
@@ -140,7 +145,7 @@ class _Learner:
         self._epoch = max(sum(-(-rows // pace.batch) for rows in counts), 1)
 
     def summed(self, data: Any, training: bool) -> Any:
-        """Loss, summed over the rows."""
+        """Return the loss, summed over the rows."""
         import tensorflow as tf
 
         inputs, answers = data
@@ -149,7 +154,7 @@ class _Learner:
         return tf.reduce_sum(self._loss(wanted[:, None], given[name]))
 
     def step(self, data: Any) -> Any:
-        """One update from a batch, at the rate of its place in the cycle; gives the summed loss."""
+        """Run one update from a batch, at the rate of the current step; return the summed loss."""
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
@@ -185,7 +190,7 @@ class _Learner:
         )
 
     def _show(self, weights: Any) -> None:
-        """Give the model these weights."""
+        """Assign these weights to the model."""
         import tensorflow as tf
 
         parts = tf.split(weights, [layer.shape.num_elements() for layer in self._layers])
@@ -194,21 +199,21 @@ class _Learner:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The model with the mean of its last weights; afterwards it goes on from its own."""
+        """Give the model the averaged weights within the context, then restore its own."""
         self._show(self._mean)
         yield
         self._show(self._weights)
 
 
 def _flat(tensors: list[Any]) -> Any:
-    """All numbers as one vector."""
+    """Concatenate all values into one vector."""
     import tensorflow as tf
 
     return tf.concat([tf.reshape(each, (-1,)) for each in tensors], axis=0)
 
 
 def _kept(train: RowChunks[Data]) -> RowChunks[Any]:
-    """The same as tensors: made once where the log is in memory, else anew in every epoch."""
+    """Return the chunks as tensors: built once for a log in memory, else in every epoch."""
     if len(train.places) > 1:
         return train.map(_tensors)
     return RowChunks.held(_tensors(train.first), max(len(train), 1))
@@ -227,7 +232,7 @@ def _rows(data: Any) -> Any:
 
 
 def _over_rows(step: Callable[[Any], Any], batch: int) -> Callable[[Any, Any], Any]:
-    """Compiled: the sum of `step` over data, `batch` rows at a time in the order given."""
+    """Compile the sum of `step` over data, `batch` rows at a time in a given order."""
     import tensorflow as tf
 
     def loop(data: Any, order: Any) -> Any:
@@ -246,7 +251,7 @@ def _over_rows(step: Callable[[Any], Any], batch: int) -> Callable[[Any, Any], A
 def _asked(
     loop: Callable[[Any, Any], Any], data: Any, rng: np.random.Generator | None = None
 ) -> tuple[int, float]:
-    """Rows of a piece, and the sum over them."""
+    """Return the number of rows of a chunk, and the sum over them."""
     rows = int(_rows(data))
     order = np.arange(rows) if rng is None else rng.permutation(rows)
     return rows, float(loop(data, order.astype(np.int32)))

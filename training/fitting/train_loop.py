@@ -1,4 +1,4 @@
-"""Fits networks that read sequences, batch by batch, and asks them for many rows at once."""
+"""Training loop and batched prediction of networks that read event sequences."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,30 +17,30 @@ from training.fitting.keras_fit import Curves, Progress
 from training.scores import Answers
 
 Hide = Callable[[Batch, np.random.Generator], None]
-"""Hides something of a training batch in place, so that the network learns to do without it."""
+"""Function that masks parts of a training batch in place, a form of dropout on inputs."""
 
 Lesson = tuple[BatchFeed, dict[str, NDArray[Any]]]
-"""Rows to learn from, and what the loss needs of each: name -> (n,) values."""
+"""Training rows, and the targets of the loss: name -> (n,) values."""
 
 Loss = Callable[[dict[str, Any], dict[str, Any]], Any]
-"""Scores by name, and a batch -> (n,) loss of each row, in TensorFlow."""
+"""Function of scores by name and a batch; returns the (n,) loss per row, in TensorFlow."""
 
 CELLS = 2**23
-"""Numbers read at a time when asking a network (32 MB), however many topics there are."""
+"""Maximum number of input values per prediction batch (32 MB), for any number of topics."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a network is fitted: AdamW, a rate that warms up and then falls as a cosine.
+    """Fitting schedule: AdamW with a warm-up and a cosine decay of the learning rate.
 
     Attributes:
-        epochs: at most so many; the rate has fallen to 2 % at the last.
-        patience: epochs without a better validation figure before it ends.
-        rate: highest learning rate.
+        epochs: maximum number of epochs; in the last one the rate reaches 2 % of its peak.
+        patience: epochs without a better validation figure before the fit stops.
+        rate: peak learning rate.
         decay: weight decay.
-        cells: rows in a batch, padding included.
-        stretch: rows of a learner in one piece.
-        reach: events before a piece that its state is made from.
+        cells: number of events per batch, padding included.
+        stretch: maximum number of a learner's rows in one segment.
+        reach: number of events before a segment from which its state is computed.
     """
 
     epochs: int = 8
@@ -54,13 +54,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class LearningTask:
-    """What is fitted, to what, and how it is judged.
+    """Training rows, loss and validation figure of one fit.
 
     Attributes:
-        train: rows to learn from, shard by shard.
-        loss: of each row.
-        judge: answers on the validation rows, piece by piece -> a figure, lower is better.
-        validate: rows to judge by.
+        train: training rows, one chunk per shard.
+        loss: loss per row.
+        judge: computes a figure from the answers on the validation rows; lower is better.
+        validate: validation rows.
         hide: applied to each training batch.
     """
 
@@ -78,21 +78,21 @@ def fit(
     seed: int,
     progress: Progress | None = None,
 ) -> Curves:
-    """Fit a network in place; its weights are then those of the best epoch.
+    """Fit a network in place and restore the weights of the best epoch.
 
     Args:
         network: built after `keras.utils.set_random_seed(seed)`.
-        task: what to learn.
-        schedule: how.
-        seed: seed of the order of shards and batches, and of what is hidden.
-        progress: called after each epoch with its number and `loss`, `val_loss` (the judge's
-            figure) and `seconds`.
+        task: rows, loss and validation figure.
+        schedule: epochs, learning rate and batch size.
+        seed: seed for the order of shards and batches, and for `task.hide`.
+        progress: called after each epoch with its number and `loss`, `val_loss` (the value of
+            `task.judge`) and `seconds`.
 
     Returns:
         `loss`, `val_loss` and `seconds` of each epoch.
 
     Raises:
-        NotEnoughData: no epoch had a finite figure, so none is the best.
+        NotEnoughData: no epoch had a finite validation figure, so none is the best.
     """
     import keras
 
@@ -143,27 +143,27 @@ def fit(
 
 
 class _Best:
-    """The weights of the epoch with the lowest figure so far."""
+    """Weights of the epoch with the lowest validation figure so far."""
 
     def __init__(self, network: Network) -> None:
         self._name, self._variables = network.read.name, _variables(network)
         self._kept: list[NDArray[Any]] = []
         self._figure = np.inf
         self.since = 0
-        """Epochs that were not better."""
+        """Number of epochs since the best one."""
 
     def saw(self, figure: float) -> None:
-        """Keep the weights of an epoch whose figure is the lowest."""
+        """Record an epoch; keep its weights if its figure is the lowest so far."""
         self.since += 1
         if figure < self._figure:
             self._figure, self.since = figure, 0
             self._kept = [v.numpy() for v in self._variables]
 
     def restore(self, curves: Curves) -> None:
-        """Put the best weights back.
+        """Restore the best weights.
 
         Raises:
-            NotEnoughData: no epoch had a finite figure.
+            NotEnoughData: no epoch had a finite validation figure.
         """
         if not self._kept:
             raise NotEnoughData(
@@ -176,21 +176,21 @@ class _Best:
 
 
 def _batches(train: RowChunks[Lesson], pieces: tuple[int, int, int]) -> int:
-    """Batches of an epoch; of a log in shards about so many, by those of the first."""
+    """Return the number of batches per epoch, estimated from the first shard."""
     feed, _ = train.first
     batches = len(feed.batches(*pieces)) * len(train) / max(len(feed.rows), 1)
-    return max(1, round(batches))  # a rate that falls over no steps is none
+    return max(1, round(batches))  # a decay over zero steps has no rate
 
 
 def predict(network: Network, feed: BatchFeed) -> Answers:
-    """Ask a network once; see `BatchPredictor`."""
+    """Run a network once on all rows; see `BatchPredictor`."""
     return BatchPredictor(network)(feed)
 
 
 class BatchPredictor:
-    """Asks a network for many rows, as often as wanted: it is compiled for the first of them.
+    """Compiled prediction over many rows; the trace of the first batch is reused for all others.
 
-    Weights that have changed since answer for themselves.
+    Later changes of the weights take effect.
     """
 
     def __init__(self, network: Network) -> None:
@@ -200,10 +200,10 @@ class BatchPredictor:
         )
 
     def __call__(self, feed: BatchFeed) -> Answers:
-        """Ask for every row, with all of each learner's events before it.
+        """Predict every row from all events of its learner before it.
 
         Yields:
-            Rows, and what the network says of them by name.
+            Rows, and the network's answers for them by name.
         """
         given = self._network.read.input
         width = sum(int(each.shape[-1]) for each in given.values())
@@ -219,7 +219,7 @@ class BatchPredictor:
 
 
 class _Compiled:
-    """A function of a batch in TensorFlow, traced with the first batch that it is given."""
+    """TensorFlow function of a batch, traced with its first batch."""
 
     def __init__(self, function: Callable[[dict[str, Any]], Any]) -> None:
         self._function = function
@@ -234,7 +234,7 @@ class _Compiled:
 
 
 def _signature(batch: Batch) -> dict[str, Any]:
-    """Batches of any number of rows and any length, so that one trace serves all."""
+    """Return a signature with free row counts and lengths, so that one trace suffices."""
     import tensorflow as tf
 
     return {
@@ -247,7 +247,7 @@ def _signature(batch: Batch) -> dict[str, Any]:
 
 
 def _compiled_step(network: Network, optimizer: Any, loss: Loss) -> Callable[[Batch], Any]:
-    """One batch: gradients, clipping, update; gives the mean loss."""
+    """Return a compiled training step: gradients, clipping, update; it returns the mean loss."""
     import tensorflow as tf
 
     variables = [v for v in _variables(network) if v.trainable]
@@ -264,7 +264,7 @@ def _compiled_step(network: Network, optimizer: Any, loss: Loss) -> Callable[[Ba
 
 
 def _with_state(network: Network, batch: dict[str, Any], training: bool) -> dict[str, Any]:
-    """The inputs of `read`; the state is made from the events before each row."""
+    """Return the inputs of `read`; the state is computed from the events before each row."""
     import tensorflow as tf
 
     given = {name: batch[name] for name in network.read.input if name != "state"}
@@ -276,6 +276,6 @@ def _with_state(network: Network, batch: dict[str, Any], training: bool) -> dict
 
 
 def _variables(network: Network) -> list[Any]:
-    """Every variable once, in a fixed order."""
+    """Return every variable once, in a fixed order."""
     models = [network.scores, *filter(None, [network.unroll])]
     return list({id(v): v for model in models for v in model.variables}.values())

@@ -1,4 +1,4 @@
-"""How each model is made: one list for the next topic, one for success."""
+"""Recipes of the models: one list for the next topic, one for success."""
 
 from training.recipes.next_topic import NEXT_TOPIC
 from training.recipes.recipe import EFFORTS, FULL, QUICK, Budget, Recipe, RecipeContext

@@ -1,6 +1,6 @@
-"""Models of the next topic; counting models first.
+"""Recipes of the next-topic models; counting models come first.
 
-Equal figures go to the model named first, so the simpler one is chosen.
+In a tie the first model of the list wins, so the simpler one is chosen.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def _inputs_and_target(rows: Examples) -> tuple[NDArray[np.float32], NDArray[np.
 
 
 def _network(name: str, size: SequenceSize) -> Callable[[RecipeContext], Trained]:
-    """A network of the family in `training.architectures.sequence`."""
+    """Return the recipe function of a network in `training.architectures.sequence`."""
 
     def make(given: RecipeContext) -> Trained:
         parts = given.parts

@@ -1,4 +1,4 @@
-"""What a recipe is, and what it may cost."""
+"""Recipe of a model, and the time budget of a run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ Trained = tuple[Network, Curves]
 
 @dataclass(frozen=True)
 class Budget:
-    """How much time a run may take.
+    """Limits on the training time of a run.
 
     Attributes:
-        name: as `--effort` says it.
-        setting: how the reference networks are fitted.
-        epochs: most epochs of the networks of the next topic that are fitted batch by batch; those
-            of success take half as many again.
-        seeds: how often each network is trained, to choose by the mean.
-        slow: whether models that cost several others' time compete.
+        name: value of `--effort`.
+        setting: settings of the reference networks.
+        epochs: maximum number of epochs of the next-topic networks that are fitted by
+            `training.fitting.train_loop`. Success networks get 1.5 times as many.
+        seeds: number of seeds per network; models are compared by the mean over seeds.
+        slow: if True, slow models are trained as well.
     """
 
     name: str
@@ -39,7 +39,7 @@ EFFORTS = {each.name: each for each in (QUICK, FULL)}
 
 @dataclass(frozen=True)
 class RecipeContext:
-    """What a recipe works with: the targets, a seed, a budget, and what was trained before it."""
+    """Inputs of a recipe: the targets, a seed, a budget, and the networks trained before it."""
 
     parts: Splits
     seed: int
@@ -50,15 +50,15 @@ class RecipeContext:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model.
+    """Definition of one model.
 
     Attributes:
         name: unique in its list.
         kind: `network` or `counting`.
-        description: what it does, in one sentence.
-        make: trains it.
-        needs: models that must have been trained before.
-        slow: left out of a quick run.
+        description: what the model does, in one sentence.
+        make: trains the model.
+        needs: names of the models that are trained before it.
+        slow: if True, a quick run leaves the model out.
     """
 
     name: str
@@ -70,14 +70,14 @@ class Recipe:
 
 
 def counting(name: str, description: str, build: Callable[[Splits], Model]) -> Recipe:
-    """A model of fixed weights, counted from what training knows."""
+    """Define a model of fixed weights, counted from the training statistics."""
     return Recipe(name, "counting", description, lambda given: (Network(build(given.parts)), {}))
 
 
 def blending(
     description: str, needs: tuple[str, ...], task: Callable[[Splits], LearningTask]
 ) -> Recipe:
-    """The geometric mean of networks that were trained before, calibrated."""
+    """Define the calibrated geometric mean of networks that were trained before."""
 
     def make(given: RecipeContext) -> Trained:
         network = blend.of([given.trained[name] for name in needs], "blend")

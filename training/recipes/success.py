@@ -1,6 +1,6 @@
-"""Models of success; counting models first.
+"""Recipes of the success models; counting models come first.
 
-Equal figures go to the model named first, so the simpler one is chosen.
+In a tie the first model of the list wins, so the simpler one is chosen.
 """
 
 from collections.abc import Callable
@@ -47,11 +47,11 @@ def _fitted(model: Model, given: RecipeContext) -> Trained:
 
 def _read(rows: Examples, names: tuple[str, ...]) -> Arrays:
     found = BatchFeed(rows, "difficulty").inputs(np.arange(len(rows)), names)
-    return {name: found[name] for name in names}  # one more, and Keras matches them by their order
+    return {name: found[name] for name in names}  # with an extra name Keras matches by order
 
 
 def _network(name: str, size: SuccessSize) -> Callable[[RecipeContext], Trained]:
-    """A network of the family in `training.architectures.success`."""
+    """Return the recipe function of a network in `training.architectures.success`."""
 
     def make(given: RecipeContext) -> Trained:
         parts = given.parts

@@ -1,1 +1,1 @@
-"""From a trained model to the champion: gate, export, ledger, promotion."""
+"""Release of models: export, gate, ledger, promotion."""

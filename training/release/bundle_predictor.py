@@ -1,4 +1,4 @@
-"""What a bundle says of examples, as serving would: LiteRT, its own statistics, event by event."""
+"""Batched prediction with a bundle as in serving: LiteRT, its statistics, event by event."""
 
 from collections.abc import Iterator
 
@@ -11,14 +11,14 @@ from training.data.batching import BatchFeed
 from training.scores import Answers, Predict
 
 CELLS = 2_048
-"""Events folded at a time."""
+"""Approximate number of events per batch, padding included."""
 
 
 def answers_of(bundle: Bundle, name: str) -> Predict:
-    """Ask one model of a bundle.
+    """Return the prediction function of one model of a bundle.
 
     Args:
-        bundle: what serves.
+        bundle: the bundle.
         name: `recommendation` or `difficulty`.
     """
     vector = name
@@ -39,7 +39,7 @@ def answers_of(bundle: Bundle, name: str) -> Predict:
 def _states(
     bundle: Bundle, name: str, events: NDArray[np.float32]
 ) -> Iterator[NDArray[np.float32]]:
-    """(learners, s) states after 0, 1, ... events."""
+    """Yield (learners, s) states after 0, 1, ... events."""
     start = bundle.start(name)
     assert start is not None
     state = np.repeat(start, len(events), axis=0)

@@ -1,4 +1,4 @@
-"""The bundle of a version: kept from the day it is registered, joined with others to serve."""
+"""Bundles of versions: written at registration, joined with other models' bundles for serving."""
 
 import os
 import re
@@ -19,19 +19,19 @@ from training.tracking.registry import Registry
 
 
 def bundle_with(log: Log, registry: Registry, folder: Path, versions: Mapping[str, str]) -> str:
-    """A bundle of versions beside the champions of the other models.
+    """Write a bundle of given versions and, for the other models, of their champions.
 
     Args:
-        log: its ledger says which are champions.
-        registry: says which bundle a version was exported to.
-        folder: of the bundles.
+        log: its ledger names the champions.
+        registry: knows the bundle that a version was exported to.
+        folder: folder of the bundles.
         versions: model -> version.
 
     Returns:
-        Its digest; the same versions give the same bundle.
+        Digest of the bundle; the same versions give the same digest.
 
     Raises:
-        IncompatibleBundle: of one of them no bundle is left.
+        IncompatibleBundle: no usable bundle of one of the versions exists.
         StorageUnavailable: the bundle cannot be written.
     """
     lines = ledger.read(log)
@@ -45,7 +45,7 @@ def bundle_with(log: Log, registry: Registry, folder: Path, versions: Mapping[st
 
 
 def _load(folder: Path, model: str, version: str, digests: Iterable[str]) -> Bundle:
-    """The first of some bundles that is there and holds the version."""
+    """Load the first of some bundles that exists and contains the version."""
     wrong = ""
     for digest in digests:
         if not (folder / digest).is_dir():
@@ -65,7 +65,7 @@ def _load(folder: Path, model: str, version: str, digests: Iterable[str]) -> Bun
 
 
 def _join(folder: Path, parts: Mapping[str, Bundle]) -> str:
-    """Write a bundle that takes each model from another one."""
+    """Write a bundle that takes each model from another bundle."""
     manifest = Manifest(
         fold_version=FOLD_VERSION,
         models={model: part.manifest.models[model] for model, part in parts.items()},  # type: ignore[index]
@@ -74,12 +74,12 @@ def _join(folder: Path, parts: Mapping[str, Bundle]) -> str:
     networks = {model: part.networks[model] for model, part in parts.items()}
     statistics = {model: part.statistics[model] for model, part in parts.items()}
     path = bundle_format.write(folder, manifest, networks, statistics)
-    os.utime(path)  # used now, though it may have been written long ago: see `prune`
+    os.utime(path)  # marks an old bundle as recent, see `prune`
     return path.name
 
 
 def used(log: Log, registry: Registry) -> set[str]:
-    """Digests of the bundles that serve or served, are on trial, or await a decision."""
+    """Return the digests of bundles that serve, served, are in an A/B test or await a decision."""
     trial = log.get_fact(TRIAL)
     found = {line.bundle for line in ledger.read(log)} | {log.pointer()}
     if trial:
@@ -94,12 +94,12 @@ def prune(folder: Path, used: Collection[str], newest: int) -> list[str]:
     """Remove bundles that nothing refers to, except the newest.
 
     Args:
-        folder: of the bundles.
-        used: digests that remain whatever their age.
-        newest: how many of the others remain.
+        folder: folder of the bundles.
+        used: digests that are kept at any age.
+        newest: number of other bundles that are kept.
 
     Returns:
-        Digests of those removed.
+        Digests of the removed bundles.
     """
     others = [path for path in _digests(folder) if path.name not in used]
     others.sort(key=lambda path: path.stat().st_mtime, reverse=True)

@@ -1,4 +1,4 @@
-"""Champion and challenger on the same later events: the evidence that the gate decides on."""
+"""Comparison of champion and challenger on the same later events, as evidence for the gate."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -34,20 +34,20 @@ def decide_all(
     margin: float,
     seed: int,
 ) -> dict[str, Decision]:
-    """Decide for each model whether the chosen candidate replaces the champion.
+    """Decide for each model if the chosen candidate replaces the champion.
 
     Args:
-        champion: What serves now; None before the first promotion. Success models are compared by
-            the answers that serving gives: the level known and no item.
-        prepared: The targets; those of the test part are used.
-        tested: The candidates' scores on exactly these targets; those of the first seed count, as
-            that network is the one that would serve.
-        chosen: Names of the challengers.
-        margin: The lower bound of the gain must exceed it.
-        seed: Seed of the resampling.
+        champion: the serving bundle; None before the first promotion. Success models are compared
+            by the answers that are served: level known, no item.
+        prepared: the targets; those of the test part are used.
+        tested: the candidates' scores on exactly these targets. Only the first seed is used,
+            because its network would serve.
+        chosen: names of the challengers.
+        margin: the lower bound of the gain must exceed it.
+        seed: seed of the resampling.
 
     Returns:
-        `recommendation` and, where one was trained, `difficulty` -> decision.
+        Decisions for `recommendation` and, if trained, for `difficulty`.
     """
     decisions = {}
     if chosen.recommendation:
@@ -104,7 +104,7 @@ def _decide_success(
         return decide(None, _loss(challenger, np.ones(len(test), bool)), margin, seed)
     entry = champion.manifest.models["difficulty"]
     rows = _read_with(champion.statistics["difficulty"], daily, test)
-    rows = replace(rows, level=test.level)  # the level taken is a fact, whoever predicts
+    rows = replace(rows, level=test.level)  # the level taken does not depend on the model
     scores = score_success(answers_of(champion, "difficulty"), rows).level_only
     later = test.time >= _microseconds(entry.trained_until)
 
@@ -121,12 +121,12 @@ def _decide(
     margin: float,
     seed: int,
 ) -> Decision:
-    """The gain on all later events, and no loss in the slices of them.
+    """Decide on the gain over all later events and on non-inferiority in slices of them.
 
     Args:
-        measured: which targets count -> champion and challenger on these.
-        later: (n,) the targets that neither was trained on.
-        slices: name -> (n,) targets in it.
+        measured: returns champion and challenger on the targets of a mask.
+        later: (n,) bool, the targets on which neither was trained.
+        slices: name -> (n,) bool, the targets in the slice.
         margin: the lower bound of the gain must exceed it.
         seed: seed of the resampling.
     """
@@ -139,7 +139,7 @@ def _read_with(
     daily: DailyCounts,
     test: Examples,
 ) -> Examples:
-    """The same targets with the inputs that the champion would have been given."""
+    """Return the same targets with the inputs that the champion would get in serving."""
     targets = np.zeros(len(test.events), bool)
     targets[test.event] = True
     statistics = Statistics.from_arrays(dict(arrays))

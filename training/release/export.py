@@ -1,4 +1,4 @@
-"""From a Keras model to the LiteRT file that serving runs, and the proof that both agree."""
+"""Export of a Keras model to LiteRT for serving, and the parity check of both."""
 
 import os
 import tempfile
@@ -31,15 +31,18 @@ if TYPE_CHECKING:
 Rows = Mapping[str, NDArray[np.float32]]
 
 MAX_ROWS = 2_000
-"""Held-out rows on which parity is checked."""
+"""Maximum number of held-out rows in the parity check."""
 
 TOLERANCE = 1e-5
-"""Largest difference to Keras allowed in any answer, for rows that occur."""
+"""Maximum difference to Keras in any answer, for rows of the log."""
 
 EDGE_FACTOR = 10.0
-"""Single precision holds seven digits: where scores are ten times larger, so is what is left."""
+"""Factor on the tolerance at the extremes of the inputs.
 
-_CHUNK = 1_000  # Keras answers a thousand rows at a time: memory stays flat with many topics
+Single precision has about seven digits, so the error grows with the scores.
+"""
+
+_CHUNK = 1_000  # rows per Keras call: limits memory with many topics
 
 _IMPORT_NOISE = (b"absl::InitializeLog()", b"port.cc", b"cudart_stub.cc")
 EXPORT_NOISE = (
@@ -56,18 +59,18 @@ EXPORT_NOISE = (
 
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow without its greetings on stderr, which no setting silences all of."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, while it is imported
+    """Import TensorFlow without its start-up messages; no setting suppresses all of them."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read only during the import
     with without_lines(*_IMPORT_NOISE):
         import tensorflow
 
-        tensorflow.config.list_logical_devices()  # the first use greets as well
-    tensorflow.get_logger().setLevel("ERROR")  # each network is traced anew: no reason to warn
+        tensorflow.config.list_logical_devices()  # the first use logs as well
+    tensorflow.get_logger().setLevel("ERROR")  # no warnings about retracing: each network is new
     return tensorflow
 
 
 def to_litert(model: "keras.Model") -> bytes:
-    """Convert a model with named inputs and outputs; the names survive.
+    """Convert a model with named inputs and outputs; the names are kept.
 
     Args:
         model: built as `keras.Model({name: input, ...}, {name: output, ...})`.
@@ -85,17 +88,17 @@ def to_litert(model: "keras.Model") -> bytes:
 def check_parity(
     model: "keras.Model", litert: bytes, inputs: Rows, tolerance: float = TOLERANCE
 ) -> float:
-    """Hold the exported model against Keras, both in batches and row by row as serving calls it.
+    """Compare an exported model with Keras, in batches and row by row as in serving.
 
     Args:
         model: the Keras model.
         litert: its export.
-        inputs: name -> (n, width) held-out rows; the first 2,000 are used, and extremes added.
-        tolerance: largest difference allowed in any output, for rows that occur; at the extremes,
-            where scores are in the hundreds, `EDGE_FACTOR` times as much.
+        inputs: name -> (n, width) held-out rows; the first 2,000 are used, and extremes are added.
+        tolerance: maximum difference in any output, for rows of the log. At the extremes, where
+            scores are in the hundreds, `EDGE_FACTOR` times as much is allowed.
 
     Returns:
-        The largest difference seen.
+        The largest difference.
 
     Raises:
         ParityFailed: the difference is larger, or an answer is not a finite number.
@@ -118,7 +121,7 @@ def check_parity(
 
 
 def _worst(model: "keras.Model", runner: Runner, rows: Rows) -> float:
-    """Largest difference, asked in pieces and row by row."""
+    """Return the largest difference over calls in batches and row by row."""
     count = len(next(iter(rows.values())))
     worst = 0.0
     for start in range(0, count, _CHUNK):
@@ -134,7 +137,7 @@ def _worst(model: "keras.Model", runner: Runner, rows: Rows) -> float:
 
 
 def _gap(expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]) -> float:
-    """Largest absolute difference; infinite where an answer is missing or not finite."""
+    """Return the largest absolute difference; infinity if an answer is missing or not finite."""
     if expected.keys() != got.keys():
         return float("inf")
     gaps = [np.abs(expected[name] - got[name]).max() for name in expected]
@@ -142,13 +145,13 @@ def _gap(expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]) 
 
 
 def extremes(rows: Rows) -> dict[str, NDArray[np.float32]]:
-    """Rows at the edges of the contract: zeros, all low, all high, each input high alone.
+    """Return rows at the limits of the contract: zeros, all low, all high, each input high alone.
 
-    A slot is 0 (unknown) at its low end and the largest that the rows hold at its high end:
-    serving maps every topic to a slot of the vocabulary or to 0.
+    A slot is 0 (unknown) at its low end and the largest slot of the rows at its high end. Serving
+    never passes another value: it maps every topic to a slot of the vocabulary or to 0.
 
     Args:
-        rows: name -> (n, width) rows that show the slots in use.
+        rows: name -> (n, width) rows that contain the slots in use.
 
     Returns:
         Name -> (m, width), the same m for all names.
@@ -159,7 +162,7 @@ def extremes(rows: Rows) -> dict[str, NDArray[np.float32]]:
 
 
 def contract_of(name: str, width: int) -> tuple[Input, ...]:
-    """What each number of a model's input is; that of one topic where it is repeated for all."""
+    """Return the contract of a model's input; of one topic if the input repeats it per topic."""
     if name == "inputs":
         name = "recommendation" if width == len(RECOMMENDATION_INPUTS) else "difficulty"
     unknown = Input(name, "", -1, 1, "")
@@ -190,11 +193,11 @@ def _edges(contract: tuple[Input, ...], values: NDArray[np.float32]) -> NDArray[
 
 @dataclass(frozen=True)
 class Exported:
-    """A network as serving will run it.
+    """Exported network as serving runs it.
 
     Attributes:
         network: its LiteRT files.
-        parity: largest difference to Keras, in any answer and any step.
+        parity: largest difference to Keras in any answer and any step.
     """
 
     network: bundle_format.LiteRtNetwork
@@ -202,14 +205,14 @@ class Exported:
 
 
 def export(network: Network, feed: BatchFeed) -> Exported:
-    """Convert a network and hold it against Keras on held-out rows.
+    """Convert a network and compare it with Keras on held-out rows.
 
     Args:
-        network: trained.
+        network: a trained network.
         feed: held-out rows; the first `MAX_ROWS` are used.
 
     Raises:
-        ParityFailed: LiteRT answers otherwise than Keras.
+        ParityFailed: LiteRT and Keras give different answers.
     """
     chosen = np.arange(min(len(feed.rows), MAX_ROWS))
     inputs = feed.inputs(chosen, set(network.read.input))
@@ -231,7 +234,7 @@ def export(network: Network, feed: BatchFeed) -> Exported:
 def _states(
     network: Network, events: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(learners * (longest + 1), s) states after 0, 1, ... events, and the events, one a row."""
+    """Return (learners * (longest + 1), s) states after 0, 1, ... events, and one event per row."""
     after = np.asarray(network.unroll(events))
     every = np.pad(after, ((0, 0), (1, 0), (0, 0)))
     return every.reshape(-1, network.state), events.reshape(-1, events.shape[-1])

@@ -1,4 +1,4 @@
-"""Decide whether a challenger replaces the champion: only on evidence, and always with a reason."""
+"""Promotion gate: a pure decision, with its reason, if a challenger replaces the champion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,24 +13,24 @@ from training.release.serving_checks import ServingCheck
 RESAMPLES = 2_000
 
 ROUNDING = 1e-4
-"""A gain up to this, in units of the metric, may be single precision's: the same model shows it."""
+"""Minimum margin of the gain, in units of the metric; a smaller gain may be a rounding error."""
 
 INFERIOR = 0.02
-"""A slice may lose less than this, in units of the metric: NDCG@5, or nats of log loss."""
+"""Non-inferiority margin of a slice, in units of the metric: NDCG@5, or nats of log loss."""
 
 GAIN, FIRST = "gain", "first champion"
 """Name of the first check: with a champion, and without one."""
 
 FEW_LEARNERS = 20
-"""Fewer are too few to resample: the interval would be too narrow."""
+"""Minimum number of learners to resample; with fewer, the interval would be too narrow."""
 
 
 @dataclass(frozen=True)
 class PerLearner:
-    """One model's metric, summed by learner; two models are compared on the same events.
+    """Metric of one model summed per learner; two models are compared on the same events.
 
     Attributes:
-        metric: its name, as the reason says it.
+        metric: name of the metric, as in the reason.
         higher_is_better: True for NDCG, False for log loss.
         learner: (L,) codes, sorted.
         total: (L,) sum of the metric over the learner's targets.
@@ -45,11 +45,11 @@ class PerLearner:
 
     @classmethod
     def of(cls, metric: str, higher_is_better: bool, value: Floats, learner: Ints) -> "PerLearner":
-        """Sum per-row values.
+        """Sum per-row values by learner.
 
         Args:
             metric: name of the metric.
-            higher_is_better: whether more of it is better.
+            higher_is_better: True if a higher value is better.
             value: (n,) the metric of each target.
             learner: (n,) code of each target's learner.
         """
@@ -60,24 +60,24 @@ class PerLearner:
 
     @property
     def mean(self) -> float:
-        """Mean over targets; NaN without one."""
+        """Mean over targets; NaN without targets."""
         return float(self.total.sum() / self.count.sum()) if len(self.count) else float("nan")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to promote, why, and the figures behind it.
+    """Decision of the gate, with its reason and metrics.
 
     Attributes:
-        promote: True where the challenger becomes champion.
-        reason: one sentence for the ledger and the person who reviews.
-        gain: how much better the challenger is, positive whichever way the metric points; NaN
-            where nothing was compared, as are `low` and `high`.
+        promote: True if the challenger becomes champion.
+        reason: one sentence for the ledger and the reviewer.
+        gain: improvement by the challenger, positive if it is better; NaN if nothing was compared,
+            as are `low` and `high`.
         low: lower end of the gain's 95 % interval.
-        high: upper end.
-        challenger: its metric on the events that both were compared on; NaN without, as is
-        champion: that of what it would replace.
-        checks: all that was asked for, the gain first; every one must pass.
+        high: upper end of the gain's 95 % interval.
+        challenger: metric of the challenger on the compared events; NaN if nothing was compared.
+        champion: metric of the champion on the same events; NaN if nothing was compared.
+        checks: all checks, the gain first; each must pass.
     """
 
     promote: bool
@@ -91,24 +91,24 @@ class Decision:
 
     @property
     def summary(self) -> str:
-        """Every check in a word or two."""
+        """Every check with its verdict, in one line."""
         return ", ".join(f"{each.name} {each.verdict}" for each in self.checks)
 
 
 NOTHING = Decision(False, "")
-"""Before anything was compared."""
+"""Decision before any comparison."""
 
 
 def decide(
     champion: PerLearner | None, challenger: PerLearner, margin: float, seed: int
 ) -> Decision:
-    """Compare both on the same later events, learners resampled for both at once.
+    """Compare both models on the same later events, with the same resamples of learners.
 
     Args:
-        champion: None where there is none yet.
+        champion: None if there is no champion yet.
         challenger: on the same targets as the champion.
-        margin: the lower bound of the gain must exceed it, in units of the metric, and always
-            `ROUNDING`.
+        margin: the lower bound of the gain must exceed it, in units of the metric; at least
+            `ROUNDING` is used.
         seed: seed of the resampling; the same seed gives the same decision.
 
     Raises:
@@ -138,12 +138,12 @@ def decide(
 
 
 def judge(decision: Decision, checks: Sequence[ServingCheck]) -> Decision:
-    """The same decision with more checks: one that fails keeps the challenger back."""
+    """Return the decision with further checks; one failed check prevents the promotion."""
     return _decided((*decision.checks, *checks), decision)
 
 
 def _decided(checks: tuple[ServingCheck, ...], figures: Decision = NOTHING) -> Decision:
-    """The verdict on checks, the first of which compares with the champion, and its figures."""
+    """Build the decision from checks, the first of which is the comparison with the champion."""
     promote = all(each.passed for each in checks)
     compared, failed = checks[0], [each for each in checks[1:] if not each.passed]
     if compared.name == FIRST:
@@ -159,18 +159,18 @@ def _decided(checks: tuple[ServingCheck, ...], figures: Decision = NOTHING) -> D
 def not_inferior(
     name: str, champion: PerLearner, challenger: PerLearner, seed: int, margin: float = INFERIOR
 ) -> ServingCheck:
-    """Whether a challenger loses next to nothing in one slice of the same later events.
+    """Check that a challenger is not inferior in one slice of the same later events.
 
-    It passes where the gain's interval lies above minus the margin, and fails where it does not
-    and lies below 0: the loss is beyond chance. An interval that holds both says too little; the
-    slice is not judged then. So an equal challenger fails in one of 40, whatever the slice's size.
+    It passes if the gain's interval lies above minus the margin. It fails if the interval does not
+    and lies below 0: the loss is significant. Otherwise the evidence is insufficient and the slice
+    is not judged. So an equal challenger fails in one of 40 cases, for any size of the slice.
 
     Args:
-        name: of the slice.
+        name: name of the slice.
         champion: on the targets of the slice.
-        challenger: on the same.
+        challenger: on the same targets.
         seed: seed of the resampling.
-        margin: the loss that is too much, in units of the metric.
+        margin: the non-inferiority margin, in units of the metric.
 
     Source: Piaggio et al. 2012 (JAMA), non-inferiority by confidence intervals.
     """
@@ -191,7 +191,7 @@ def not_inferior(
 
 
 def _gain(champion: PerLearner, challenger: PerLearner, seed: int) -> tuple[float, float, float]:
-    """How much better the challenger is, and its 95 % interval."""
+    """Return the challenger's gain and its 95 % interval."""
     sign = 1.0 if challenger.higher_is_better else -1.0
     better = sign * (challenger.total - champion.total)
     gain = float(better.sum() / challenger.count.sum())

@@ -1,4 +1,4 @@
-"""The ledger of promotions: which version is champion, since when, by whose decision and why."""
+"""Ledger of promotions: champion versions with date, decision maker and reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,20 +19,20 @@ ROLLBACK = "rollback"
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One version that became champion, or is about to.
+    """Promotion of one version, pending or done.
 
     Attributes:
-        id: its place in the ledger.
+        id: position in the ledger.
         model: `recommendation` or `difficulty`.
-        from_version: the champion before; None where there was none.
-        to_version: the champion since.
-        bundle: digest of what serves it.
-        status: `pending` until the serving pointer and the alias follow, then `done`.
+        from_version: the previous champion; None if there was none.
+        to_version: the new champion.
+        bundle: digest of the bundle that serves the new champion.
+        status: `pending` until the serving pointer and the alias are updated, then `done`.
         decided_by: `gate`, a person's name, or `unknown`.
-        reason: `reason` in words, and where there are some the figures of the gate; `action` is
-            `rollback` where it was one.
+        reason: `reason` in words and, if there are any, the gate's metrics; `action` is `rollback`
+            for a rollback.
         created_at: time of the decision, UTC.
-        finished_at: time at which all followed; None while pending.
+        finished_at: time at which the pointer and the aliases were updated; None while pending.
     """
 
     id: int
@@ -47,24 +47,24 @@ class LedgerEntry:
     finished_at: datetime | None
 
     def is_of(self, model: str, version: str) -> bool:
-        """Whether it is about this version becoming champion."""
+        """Tell if the entry promotes this version."""
         return (self.model, self.to_version) == (model, version)
 
     @property
     def is_rollback(self) -> bool:
-        """Whether it went back to the champion before."""
+        """True if the entry is a rollback."""
         return self.reason.get("action") == ROLLBACK
 
 
 @dataclass(frozen=True)
 class PlannedPromotion:
-    """A version that is to become champion.
+    """Version that is to become champion.
 
     Attributes:
         model: `recommendation` or `difficulty`.
-        expected: the champion the decision was made against; None where there was none.
+        expected: the champion at the time of the decision; None if there was none.
         version: its number in the registry.
-        reason: why; see `LedgerEntry.reason`.
+        reason: the reason; see `LedgerEntry.reason`.
     """
 
     model: str
@@ -74,20 +74,20 @@ class PlannedPromotion:
 
 
 def read(log: Log) -> list[LedgerEntry]:
-    """All lines, oldest first."""
+    """Return all entries, oldest first."""
     with read_connection(log.engine) as connection:
         return _lines(connection)
 
 
 def champions(lines: Sequence[LedgerEntry]) -> dict[str, str]:
-    """Model -> its champion, also while the promotion is pending."""
+    """Return the champion of each model; a pending promotion counts."""
     return {line.model: line.to_version for line in lines}
 
 
 def predecessor(lines: Sequence[LedgerEntry], model: str) -> str | None:
-    """The version that the champion of a model replaced; None where it is the first.
+    """Return the version that the champion of a model replaced; None if the champion is the first.
 
-    After a rollback it is the one before that: going back twice does not lead forward again.
+    After a rollback it is the version before that one: a second rollback goes back further.
     """
     theirs = [line for line in lines if line.model == model and line.status == DONE]
     came = [
@@ -97,7 +97,7 @@ def predecessor(lines: Sequence[LedgerEntry], model: str) -> str | None:
 
 
 def last_changed(lines: Sequence[LedgerEntry]) -> list[str]:
-    """Models that the last promotion changed."""
+    """Return the models that the last promotion changed."""
     together = {(line.created_at, line.bundle) for line in lines[-1:]}
     changed = (line.model for line in lines if (line.created_at, line.bundle) in together)
     return list(dict.fromkeys(changed))
@@ -106,10 +106,10 @@ def last_changed(lines: Sequence[LedgerEntry]) -> list[str]:
 def open_lines(
     log: Log, moves: Sequence[PlannedPromotion], bundle: str, decided_by: str, now: datetime
 ) -> None:
-    """Write a pending line for each version that becomes champion, all or none.
+    """Write a pending entry for each version that becomes champion, all or none.
 
     Raises:
-        PromotionRefused: the ledger does not stand as the moves expect.
+        PromotionRefused: the champion is not the expected one, or another promotion is pending.
     """
     with write_transaction(log.engine) as connection:
         _check_expected(_lines(connection), moves)
@@ -141,7 +141,7 @@ def _audit(connection: Connection, move: PlannedPromotion, decided_by: str) -> N
 
 
 def close_lines(log: Log, lines: Sequence[LedgerEntry], now: datetime) -> None:
-    """Mark pending lines as done."""
+    """Mark pending entries as done."""
     with write_transaction(log.engine) as connection:
         connection.execute(
             update(Promotion)
@@ -156,7 +156,7 @@ def _lines(connection: Connection) -> list[LedgerEntry]:
 
 
 def _check_expected(lines: Sequence[LedgerEntry], moves: Sequence[PlannedPromotion]) -> None:
-    """Compare-and-swap: the ledger must stand as it did when the decision was made."""
+    """Compare-and-swap check: the ledger must be unchanged since the decision."""
     current = champions(lines)
     for move in moves:
         if current.get(move.model) != move.expected:

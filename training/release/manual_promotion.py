@@ -1,4 +1,4 @@
-"""What a person decides: this version becomes champion, or the one before does again."""
+"""Manual promotion and rollback by a reviewer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from training.tracking.registry import CHALLENGER, Registry
 
 @dataclass(frozen=True)
 class ManualPromotion:
-    """What a person changed.
+    """Result of a manual promotion or rollback.
 
     Attributes:
-        moves: model, champion before, version now.
-        bundle: digest of what serves.
+        moves: model, previous champion and new version of each change.
+        bundle: digest of the serving bundle.
     """
 
     moves: tuple[PlannedPromotion, ...]
@@ -43,12 +43,12 @@ def promote_version(
     reason: str,
     now: datetime,
 ) -> ManualPromotion:
-    """Make a version champion because a person says so.
+    """Make a version champion by a reviewer's decision.
 
     Args:
         log: its database holds ledger and pointer.
         registry: holds the versions.
-        folder: of the bundles.
+        folder: folder of the bundles.
         model: `recommendation` or `difficulty`.
         version: its number, or `challenger`.
         reviewer: name of the person, for the ledger.
@@ -56,10 +56,10 @@ def promote_version(
         now: time of the decision.
 
     Raises:
-        InvalidInput: no reviewer, no such version, or it is champion already.
-        IncompatibleBundle: no bundle of the version is left; nothing was changed.
+        InvalidInput: there is no reviewer or no such version, or the version is champion already.
+        IncompatibleBundle: no usable bundle of the version exists; nothing was changed.
         PromotionRefused: another promotion came first; nothing was changed.
-        StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
+        StorageUnavailable: a store cannot be written; `reconcile` completes a started promotion.
     """
     who = _named(reviewer)
     expected = ledger.champions(_done(log)).get(model)
@@ -78,23 +78,23 @@ def roll_back(
     reason: str,
     now: datetime,
 ) -> ManualPromotion:
-    """Make the champions before the present ones champions again.
+    """Make the previous champions champions again.
 
     Args:
         log: its database holds ledger and pointer.
         registry: holds the versions.
-        folder: of the bundles.
-        models: which go back, together; empty for those that changed last.
+        folder: folder of the bundles.
+        models: models to roll back together; empty for those of the last promotion.
         reviewer: name of the person, for the ledger.
         reason: in the person's words; may be empty.
         now: time of the decision.
 
     Raises:
-        InvalidInput: no reviewer.
-        IncompatibleBundle: no bundle of the version before is left; nothing was changed.
-        PromotionRefused: there is no champion before, or another promotion came first; nothing
+        InvalidInput: there is no reviewer.
+        IncompatibleBundle: no usable bundle of the previous version exists; nothing was changed.
+        PromotionRefused: there is no previous champion, or another promotion came first; nothing
             was changed.
-        StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
+        StorageUnavailable: a store cannot be written; `reconcile` completes a started promotion.
     """
     who = _named(reviewer)
     lines = _done(log)
@@ -128,15 +128,15 @@ def _named(reviewer: str) -> str:
 
 
 def _done(log: Log) -> list[LedgerEntry]:
-    """What is decided and done: one who repeats what was cut off stands where he stood."""
+    """Return the completed entries, so that repeating an interrupted command has the same start."""
     return [line for line in ledger.read(log) if line.status == DONE]
 
 
 def number_of(registry: Registry, model: str, version: str) -> str:
-    """The number of a version, given as such or as `challenger`.
+    """Return the number of a version, given as a number or as `challenger`.
 
     Raises:
-        InvalidInput: none waits as challenger.
+        InvalidInput: the model has no challenger.
     """
     if version != CHALLENGER:
         return version

@@ -1,4 +1,4 @@
-"""Measuring an exported network: what it reads and answers, and how long one answer takes."""
+"""Checks of an exported network: schema, parity and latency."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,20 +11,20 @@ from training.release.export import Exported
 from training.release.serving_checks import Ports, ServingCheck, latency, parity, schema
 
 ROUNDS, CALLS = 10, 30
-"""Each network is asked so often in a row, in so many turns: noise of a moment meets all alike."""
+"""Number of rounds, and calls per network in each round; alternation spreads short disturbances."""
 
 
 def fitness(
     model: str, exported: Exported, topics: int, slots: int, champion: LiteRtNetwork | None
 ) -> tuple[ServingCheck, ...]:
-    """Whether a challenger may serve at all.
+    """Run the checks that a challenger must pass to serve.
 
     Args:
         model: `recommendation` or `difficulty`.
         exported: the challenger.
-        topics: of its vocabulary.
-        slots: of its statistics: topics and spare ones.
-        champion: what serves now; None without one.
+        topics: number of topics in its vocabulary.
+        slots: number of slots in its statistics: topics and spare ones.
+        champion: the serving network; None without one.
     """
     ours, *theirs = milliseconds([exported.network, *([champion] if champion else [])])
     return (
@@ -35,7 +35,7 @@ def fitness(
 
 
 def ports_of(network: LiteRtNetwork) -> Ports:
-    """What LiteRT says of a network's files."""
+    """Return the inputs and outputs of a network's LiteRT files."""
     read = Runner(network.read)
     if network.step is None:
         return Ports(read.inputs, read.outputs)
@@ -46,17 +46,17 @@ def ports_of(network: LiteRtNetwork) -> Ports:
 def milliseconds(
     networks: Sequence[LiteRtNetwork], clock: Callable[[], float] = time.thread_time
 ) -> list[float]:
-    """Median time in which each network reads one event and answers once.
+    """Return each network's median time to read one event and answer once, in milliseconds.
 
     Args:
-        networks: asked in turns.
-        clock: seconds; by default of CPU time of this thread, which what else the machine does
-            hardly changes.
+        networks: networks that are called in turns.
+        clock: returns seconds; by default the CPU time of this thread, which other load on the
+            machine hardly affects.
     """
     asked = [_asking(each) for each in networks]
     took: list[list[float]] = [[] for _ in networks]
     for ask in asked:
-        ask()  # the first time is the slow one
+        ask()  # warm-up: the first call is slow
     for _ in range(ROUNDS):
         for ask, times in zip(asked, took, strict=True):
             for _ in range(CALLS):
@@ -67,7 +67,7 @@ def milliseconds(
 
 
 def _asking(network: LiteRtNetwork) -> Callable[[], None]:
-    """One event and one answer; LiteRT takes as long whatever the numbers are."""
+    """Return a function that reads one event and answers once; zeros take as long as any value."""
     runners = [Runner(part) for part in network if part is not None]
     rows = [{n: np.zeros((1, width), np.float32) for n, width in r.inputs.items()} for r in runners]
 

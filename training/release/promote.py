@@ -1,9 +1,9 @@
-"""Promotions: the ledger is the truth, the serving pointer and the MLflow alias follow it.
+"""Promotions: the ledger has precedence; the serving pointer and the MLflow alias follow it.
 
-A promotion is a `pending` line, then the pointer, then the aliases, then `done`. Every step after
-the first may be repeated, so a crash anywhere is mended by carrying on from the pending line.
-Promotions and what mends them happen one at a time: the alias is in another store than the ledger.
-A live trial ends with each: what it compared with serves no more.
+A promotion writes a `pending` entry, then the pointer, then the aliases, then `done`. Every step
+after the first is idempotent, so a promotion that crashed is continued from its pending entry.
+Promotions and repairs hold one lock, because the alias is in another store than the ledger. Each
+promotion ends a running A/B test, because the compared champion no longer serves.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from training.tracking.registry import Registry
 
 
 def one_at_a_time(log: Log) -> AbstractContextManager[None]:
-    """Hold the only place for what changes a champion."""
+    """Return the lock for changes of a champion."""
     return exclusive_lock(log.engine, "promotion")
 
 
@@ -33,26 +33,26 @@ def promote(
     decided_by: str,
     now: datetime,
 ) -> str:
-    """Make versions champions and have serving load them beside the champions that stay.
+    """Make versions champions and have serving load them together with the other champions.
 
-    Asked for again after it was cut off, it is finished.
+    A repeated call after an interruption completes the same promotion.
 
     Args:
         log: its database holds ledger and pointer.
         registry: holds the versions.
-        folder: of the bundles.
+        folder: folder of the bundles.
         moves: the models that change; all of them or none.
-        decided_by: who or what decided: `gate`, or a person's name.
+        decided_by: `gate`, or a person's name.
         now: time of the decision.
 
     Returns:
-        Digest of the bundle that serves.
+        Digest of the serving bundle.
 
     Raises:
         InvalidInput: a version is not in the registry, a model is named twice, or none changes.
-        IncompatibleBundle: no bundle of one of the versions is left; nothing was changed.
+        IncompatibleBundle: no usable bundle of one of the versions exists; nothing was changed.
         PromotionRefused: another promotion came first; nothing was changed.
-        StorageUnavailable: a store cannot be written; `reconcile` finishes what was begun.
+        StorageUnavailable: a store cannot be written; `reconcile` completes a started promotion.
     """
     _check_moves(registry, moves)
     with one_at_a_time(log):
@@ -72,7 +72,7 @@ def promote_alone(
     decided_by: str,
     now: datetime,
 ) -> str:
-    """The same for one who holds the only place, while no promotion is pending."""
+    """Promote without taking the lock; the caller holds it, and no promotion is pending."""
     bundle = bundles.bundle_with(log, registry, folder, {m.model: m.version for m in moves})
     ledger.open_lines(log, moves, bundle, decided_by, now)
     finish(log, registry, now)
@@ -80,10 +80,10 @@ def promote_alone(
 
 
 def finish(log: Log, registry: Registry, now: datetime) -> list[LedgerEntry]:
-    """Finish the promotion that is pending, if one is; for one who holds the only place.
+    """Complete a pending promotion, if there is one; the caller holds the lock.
 
     Returns:
-        Its lines of the ledger.
+        Its entries of the ledger.
     """
     pending = [line for line in ledger.read(log) if line.status == PENDING]
     if pending:
@@ -96,7 +96,7 @@ def finish(log: Log, registry: Registry, now: datetime) -> list[LedgerEntry]:
 
 
 def _crown(registry: Registry, line: LedgerEntry) -> None:
-    """Move the alias, unless somebody has moved it elsewhere since: that is a later decision."""
+    """Move the alias, unless a person has moved it since: that is a later decision."""
     bearer = registry.champion(line.model)
     ours = bearer in (None, line.from_version, line.to_version)
     if ours and registry.exists(line.model, line.to_version):

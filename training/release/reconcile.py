@@ -1,4 +1,4 @@
-"""Reconciliation: ledger, serving pointer and aliases agree again, whatever happened to them."""
+"""Reconciliation of the ledger, the serving pointer and the MLflow aliases."""
 
 from datetime import datetime
 from pathlib import Path
@@ -13,34 +13,36 @@ from training.release.promote import finish, one_at_a_time, promote_alone
 from training.tracking.registry import Registry
 
 MOVED = "its alias was moved by hand in MLflow"
+"""Default reason for an alias at another version than in the ledger."""
+
 RESTORED = "it was promoted after the backup that was restored, as its alias in MLflow says"
-"""Why an alias is at another version than the ledger says."""
+"""Reason for an alias at another version than in the ledger after a backup was restored."""
 
 UNKNOWN = "unknown"
-"""Who decided where an alias was moved by hand: MLflow does not know who clicked."""
+"""Decision maker if an alias was moved by hand, because MLflow does not record the user."""
 
 
 def reconcile(
     log: Log, registry: Registry, folder: Path, now: datetime, why: str = MOVED
 ) -> list[str]:
-    """Finish what a crash cut off, follow aliases that a person moved, set the pointer right.
+    """Complete interrupted promotions, follow aliases moved by a person, and correct the pointer.
 
-    An alias `champion` that was moved in MLflow becomes a line of the ledger and serving follows;
-    where no bundle of that version is left, the alias is put back. One that was removed is put
-    back too: to say which version answers instead, it has to be given to that one.
+    A `champion` alias moved in MLflow becomes an entry of the ledger, and serving follows. If no
+    usable bundle of that version exists, the alias is moved back. A removed alias is restored as
+    well: to change the serving version, give the alias to another version.
 
     Args:
         log: its database holds ledger and pointer.
         registry: holds versions and aliases.
-        folder: of the bundles.
-        now: time of what is decided hereby.
-        why: why an alias may be at another version than the ledger says.
+        folder: folder of the bundles.
+        now: time of the decisions made here.
+        why: reason for an alias at another version than in the ledger.
 
     Returns:
-        What was done, a sentence each; empty where all agreed.
+        One sentence per action; empty if everything agreed.
 
     Raises:
-        StorageUnavailable: a store cannot be read or written; repeat it.
+        StorageUnavailable: a store cannot be read or written; call again.
     """
     with one_at_a_time(log):
         done = [

@@ -1,7 +1,7 @@
-"""A registered version as TensorFlow Serving loads it: `<folder>/<model>/<version>/saved_model.pb`.
+"""Export for TensorFlow Serving: `<folder>/<model>/<version>/saved_model.pb`.
 
-Of a model with a hidden state the signature takes `state` and `event` as well and answers
-`next_state`: the caller keeps the state.
+If the model has a hidden state, the signature also takes `state` and `event` and answers
+`next_state`. The caller keeps the state.
 """
 
 import tempfile
@@ -14,13 +14,13 @@ from training.tracking.registry import Registry
 
 
 def export_saved_model(registry: Registry, model: str, version: str | None, folder: Path) -> Path:
-    """Write a version, whole or not at all.
+    """Write a version atomically.
 
     Args:
-        registry: which holds it.
+        registry: holds the version.
         model: `recommendation` or `difficulty`.
         version: its number; None for the champion.
-        folder: of all models; made where absent.
+        folder: folder of all models; made if absent.
 
     Returns:
         The version's folder, whose name is the version.
@@ -42,7 +42,7 @@ def export_saved_model(registry: Registry, model: str, version: str | None, fold
     loaded = registry.load(model, found)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # a server that watches the folder would load half a version
+        # otherwise a server that watches the folder could load an incomplete version
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as temporary:
             made = Path(temporary) / found
             with without_lines(*EXPORT_NOISE):

@@ -1,4 +1,4 @@
-"""What an exported network must hold to serve, whatever it gains: schema, parity, latency."""
+"""Serving checks that an exported network must pass at any gain: schema, parity, latency."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,31 +15,31 @@ from sensei.contracts import (
 from training.release.export import EDGE_FACTOR, TOLERANCE
 
 PARITY = EDGE_FACTOR * TOLERANCE
-"""Largest difference to Keras in any answer: what the export allows at the extremes."""
+"""Maximum difference to Keras in any answer: the tolerance of the export at the extremes."""
 
 SLOWEST_MS = 10.0
-"""No answer may take longer: a page asks a few, and is to be there in milliseconds."""
+"""Maximum time per answer, in milliseconds; a page needs a few answers."""
 
 SLOWER = 5.0
-"""So many times the champion's time is too slow ..."""
+"""Maximum slowdown relative to the champion."""
 
 QUICK_MS = 1.0
-"""... but what takes less than this never is: counting takes microseconds."""
+"""Time in milliseconds that is always allowed per answer; counting models take microseconds."""
 
 Widths = Mapping[str, int]
-"""Name of an input or output -> numbers in a row of it."""
+"""Numbers per row, by name of an input or output."""
 
 
 @dataclass(frozen=True)
 class ServingCheck:
-    """One thing that the gate asks for.
+    """Result of one check of the gate.
 
     Attributes:
-        name: in words.
-        passed: whether it holds.
-        said: what was found, a clause without a full stop.
-        value: the figure behind it; None where there is none.
-        judged: False where too little is known to judge; such a check passes.
+        name: name in words.
+        passed: True if the check passes.
+        said: the finding, a clause without a full stop.
+        value: the value behind it; None if there is none.
+        judged: False if the evidence is insufficient; such a check passes.
     """
 
     name: str
@@ -50,7 +50,7 @@ class ServingCheck:
 
     @property
     def verdict(self) -> str:
-        """In a word or two."""
+        """Verdict: `failed`, `passed` or `not judged`."""
         if not self.passed:
             return "failed"
         return "passed" if self.judged else "not judged"
@@ -58,11 +58,11 @@ class ServingCheck:
 
 @dataclass(frozen=True)
 class Ports:
-    """Names and widths of what an exported network reads and answers.
+    """Names and widths of an exported network's inputs and outputs.
 
     Attributes:
-        inputs, outputs: of what answers.
-        step_inputs, step_outputs: of what advances the hidden state; empty without one.
+        inputs, outputs: of the part that answers.
+        step_inputs, step_outputs: of the part that advances the hidden state; empty without one.
     """
 
     inputs: Widths
@@ -72,13 +72,13 @@ class Ports:
 
 
 def schema(model: str, ports: Ports, topics: int, slots: int) -> ServingCheck:
-    """Whether a network reads what serving computes, and answers what serving reads.
+    """Check that serving computes a network's inputs and finds the outputs it needs.
 
     Args:
         model: `recommendation` or `difficulty`.
-        ports: of the exported network.
-        topics: of the vocabulary; each needs a slot.
-        slots: of the statistics: topics and spare ones.
+        ports: inputs and outputs of the exported network.
+        topics: number of topics in the vocabulary; each needs a slot.
+        slots: number of slots in the statistics: topics and spare ones.
     """
     faults = [*_foreign(model, ports, slots), *_missing(model, ports, topics), *_steps(ports)]
     said = "; ".join(faults) or f"reads {_listed(ports.inputs)}; answers {_listed(ports.outputs)}"
@@ -86,7 +86,7 @@ def schema(model: str, ports: Ports, topics: int, slots: int) -> ServingCheck:
 
 
 def _foreign(model: str, ports: Ports, slots: int) -> Iterator[str]:
-    """Inputs that serving does not compute, or computes in another width."""
+    """Yield inputs that serving does not compute, or computes in another width."""
     state = ports.step_outputs.get("next_state", 0)
     computed = {
         "recommendation": {
@@ -109,7 +109,7 @@ def _foreign(model: str, ports: Ports, slots: int) -> Iterator[str]:
 
 
 def _missing(model: str, ports: Ports, topics: int) -> Iterator[str]:
-    """Answers that serving reads and does not find in the width it needs."""
+    """Yield outputs that serving needs and that are missing or have another width."""
     if model == "recommendation":
         width = ports.outputs.get("probability", 0)
         if width < topics:
@@ -124,7 +124,7 @@ def _missing(model: str, ports: Ports, topics: int) -> Iterator[str]:
 
 
 def _steps(ports: Ports) -> Iterator[str]:
-    """A hidden state that serving could not carry from event to event."""
+    """Yield a fault if serving could not update the hidden state from event to event."""
     state = ports.step_outputs.get("next_state", 0)
     expected = {"state": state, "event": len(EVENT_INPUTS)} if ports.step_inputs else {}
     if dict(ports.step_inputs) != expected:
@@ -136,10 +136,10 @@ def _listed(widths: Widths) -> str:
 
 
 def parity(difference: float) -> ServingCheck:
-    """Whether the exported network answers as the Keras model it was made from.
+    """Check that the exported network gives the same answers as its Keras model.
 
     Args:
-        difference: largest absolute one, in any answer and any step.
+        difference: largest absolute difference, in any answer and any step.
     """
     return ServingCheck(
         "parity",
@@ -150,11 +150,11 @@ def parity(difference: float) -> ServingCheck:
 
 
 def latency(milliseconds: float, champion: float | None) -> ServingCheck:
-    """Whether one answer comes in time.
+    """Check the time per answer.
 
     Args:
-        milliseconds: of CPU time, of reading one event and answering once.
-        champion: the same of what serves now; None without one.
+        milliseconds: CPU time to read one event and answer once, in milliseconds.
+        champion: the same of the serving network; None without one.
     """
     allowed = SLOWEST_MS
     beside = ""

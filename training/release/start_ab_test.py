@@ -1,4 +1,4 @@
-"""Beginning a live trial: the challenger must exist, be another than the champion, and serve."""
+"""Start of an A/B test of a challenger against the champion."""
 
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from training.release.bundles import bundle_with
 from training.tracking.registry import Registry
 
 LEAST, MOST = 0.01, 0.95
-"""Shares of learners: fewer would show nothing, and some must remain to compare with."""
+"""Limits of the challenger's share of learners: each side needs enough to measure."""
 
 
 def start(
@@ -24,22 +24,23 @@ def start(
     control: float,
     now: datetime,
 ) -> AbTest:
-    """Put a version before a share of learners; waits for a promotion that is under way.
+    """Start an A/B test of a version on a share of learners; waits for a promotion in progress.
 
     Args:
-        log: its database holds ledger and trial.
+        log: its database holds the ledger and the A/B test.
         registry: holds the versions.
         bundles: folder of the bundles.
         model: `recommendation` or `difficulty`.
-        version: its number; None for the one that waits as challenger.
-        share: of learners, in [0.01, 0.95].
-        control: share of learners that are served by counting, in [0, 1].
-        now: when it begins.
+        version: its number; None for the current challenger.
+        share: share of learners, in [0.01, 0.95].
+        control: share of learners served by a counting policy, in [0, 1].
+        now: start time.
 
     Raises:
-        InvalidInput: a trial runs already, the share is out of range, or there is no such version.
+        InvalidInput: an A/B test runs already, the share is out of range, or there is no such
+            version.
         IncompatibleBundle: no bundle of the version can serve; nothing was changed.
-        StorageUnavailable: a promotion under way takes too long; nothing was changed.
+        StorageUnavailable: a promotion in progress takes too long; nothing was changed.
     """
     most = min(MOST, 1 - control)
     if not LEAST <= share <= most:

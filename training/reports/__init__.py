@@ -1,1 +1,1 @@
-"""Model cards, version pages and figures."""
+"""Reports: model cards, version pages, figures."""

@@ -1,4 +1,4 @@
-"""How the chosen model of one job stands beside the others, and where it is weak."""
+"""Comparison of the chosen model of a task with the other candidates, and its limits."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,24 +10,24 @@ from training.evaluation.seed_runs import Figures
 from training.recipes import NEXT_TOPIC, SUCCESS
 
 FEW = 100
-"""A slice of fewer targets says little."""
+"""Number of targets below which a slice is called too small to be sure."""
 
 WEAK = 0.5
-"""A recommender is weak in a slice where it gains less than this share of its overall figure."""
+"""Share of its overall NDCG@5 below which a recommendation model is called weak in a slice."""
 
 MISCALIBRATED = 0.05
-"""A larger calibration error is a limit."""
+"""Calibration error (ECE) above which a limit is reported."""
 
 COUNTING = {each.name for each in (*NEXT_TOPIC, *SUCCESS) if each.kind == "counting"}
 
 
 @dataclass(frozen=True)
 class CandidateComparison:
-    """One job's side of a result.
+    """Results of one task.
 
     Attributes:
-        result: of an evaluation in which the job was measured.
-        model: the job: `recommendation` or `difficulty`.
+        result: result of an evaluation that measured the task.
+        model: the task: `recommendation` or `difficulty`.
     """
 
     result: Result
@@ -35,12 +35,12 @@ class CandidateComparison:
 
     @property
     def by_success(self) -> bool:
-        """Whether log loss decides; else NDCG@5 where the topic changes."""
+        """True if log loss decides; False if NDCG@5 where the topic changes decides."""
         return self.model == "difficulty"
 
     @property
     def metric(self) -> str:
-        """The figure that decides, in words."""
+        """Name of the deciding metric, in words."""
         return "log loss, no item known" if self.by_success else "NDCG@5 where the topic changes"
 
     @property
@@ -51,12 +51,12 @@ class CandidateComparison:
 
     @property
     def table(self) -> Mapping[str, Figures]:
-        """Model -> figures of the table that decides."""
+        """Metrics by model, from the deciding table."""
         return self.result.level_only if self.by_success else self.result.next_topic["new"]
 
     @property
     def intervals(self) -> Mapping[str, Any]:
-        """Model -> intervals of the table that decides."""
+        """Intervals by model, from the deciding table."""
         sure = self.result.intervals
         found: Mapping[str, Any] = (
             sure["level_only"] if self.by_success else sure["next_topic"]["new"]
@@ -65,13 +65,13 @@ class CandidateComparison:
 
     @property
     def leading(self) -> dict[str, Figures]:
-        """Model -> value, low and high of the figure that decides."""
+        """Value, low and high of the deciding metric, by model."""
         column = "log_loss" if self.by_success else "ndcg_at_5"
         return {name: each[column] for name, each in self.intervals.items()}
 
     @property
     def tied(self) -> list[str]:
-        """Models whose paired interval of the gain holds 0."""
+        """Models whose paired interval of the gain contains 0."""
         return [
             name
             for name, each in self.intervals.items()
@@ -80,7 +80,7 @@ class CandidateComparison:
 
     @property
     def best_counting(self) -> str | None:
-        """The best of the models that need no training and were not chosen; None without one."""
+        """Best counting model other than the chosen one; None if there is none."""
         sign = 1.0 if self.by_success else -1.0
         values = {
             name: sign * each["value"]
@@ -91,7 +91,7 @@ class CandidateComparison:
 
     @property
     def slices(self) -> Iterator[tuple[str, str, dict[str, Figures], Figures]]:
-        """Group, slice, model -> figures, and the interval of the chosen one."""
+        """Group, slice, metrics by model, and the interval of the chosen model."""
         table = "success" if self.by_success else "next_topic"
         for group, slices in self.result.slices[table].items():
             for name, figures in slices.items():
@@ -99,21 +99,21 @@ class CandidateComparison:
                 yield group, name, of, self.result.intervals["slices"][table][group][name]
 
     def value(self, figures: Figures) -> float:
-        """The figure that decides."""
+        """Return the deciding metric."""
         return figures["log_loss" if self.by_success else "ndcg_at_5"]
 
     def gain(self, figures: Figures) -> float:
-        """The same, higher is better; the least where it is undefined."""
+        """Return the deciding metric with higher as better; minus infinity if undefined."""
         value = self.value(figures)
         return -math.inf if math.isnan(value) else -value if self.by_success else value
 
 
 def limits(standing: CandidateComparison, demo: bool) -> list[str]:
-    """What is known to be weak or unknown, in sentences, the gravest first.
+    """Return the known limits in sentences, the most severe first.
 
     Args:
-        standing: of the job.
-        demo: whether the learners are simulated.
+        standing: comparison of the task.
+        demo: True if the learners are simulated.
     """
     result, name = standing.result, standing.chosen
     found = ["Learners are simulated: the figures say nothing about people."] if demo else []
@@ -137,7 +137,7 @@ def limits(standing: CandidateComparison, demo: bool) -> list[str]:
 def _of_slice(
     standing: CandidateComparison, group: str, name: str, of: dict[str, Figures]
 ) -> list[str]:
-    """Newcomers and new topics always; others where counting is better or little is gained."""
+    """Return sentences on a slice: always for cold start, else if counting wins or it is weak."""
     cold, chosen = group == "cold", standing.chosen
     words, count = f"{group}: {name}".replace("cold: ", "").replace("_", " "), int(of[chosen]["n"])
     if count == 0:

@@ -1,4 +1,4 @@
-"""Which pictures an evaluation has: curves, hit rates, reliability, figures by slice."""
+"""Figures of an evaluation: training curves, hit rates, reliability, metrics by slice."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,10 @@ from training.reports import plots
 from training.reports.plots import Emphasis
 
 OTHER_NETWORKS, OTHER_BASELINES = 2, 2
-"""How many of the best are named beside the chosen model, the reference and the plainest."""
+"""Numbers of best networks and best baselines that a figure names.
+
+The chosen model, the reference and the simplest baseline are named in addition.
+"""
 
 GROUPS = {
     "history_length": "earlier learning events of the learner; targets",
@@ -26,13 +29,13 @@ MODES = {"all": "all targets", "new": "where the topic changes"}
 def draw(
     folder: Path, curves: Mapping[str, Curves], evidence: EvaluationEvidence, result: Result
 ) -> None:
-    """Draw an evaluation as PNG files into a folder.
+    """Draw the figures of an evaluation as PNG files into a folder.
 
     Args:
-        folder: is made where it is absent.
-        curves: name of a network and its job -> its training.
-        evidence: scores row by row.
-        result: figures by slice.
+        folder: made if absent.
+        curves: training curves by name of the network and task.
+        evidence: scores per row.
+        result: metrics by slice.
     """
     for name, of_network in curves.items():
         if of_network:
@@ -51,7 +54,7 @@ def _draw_next_topic(
         gain = {name: each["ndcg_at_5"] for name, each in result.next_topic[mode].items()}
         ranks = {name: s.rank(mode) for name, s in evidence.tested.next_topic.items()}
         if mode == "new":
-            ranks.pop("repeat_last", None)  # its only answer is masked there
+            ranks.pop("repeat_last", None)  # its only answer is masked in this mode
         said = emphasis(NEXT_TOPIC, gain, chosen)
         plots.hit_rate_by_k(folder / f"hit_rate_{mode}.png", f"Next topic, {words}", ranks, said)
     gain = {name: each["ndcg_at_5"] for name, each in result.next_topic["new"].items()}
@@ -72,7 +75,7 @@ def _draw_next_topic(
 def _draw_success(folder: Path, chosen: str, evidence: EvaluationEvidence, result: Result) -> None:
     gain = {name: -each["log_loss"] for name, each in result.level_only.items()}
     said = emphasis(SUCCESS, gain, chosen)
-    few = Emphasis(chosen, said.networks[-1:], said.baselines[:1])  # zigzags hide each other
+    few = Emphasis(chosen, said.networks[-1:], said.baselines[:1])  # too many lines would overlap
     answers = {name: evidence.tested.level_only[name].answers for name in few.order}
     plots.reliability(folder / "reliability.png", "Expected and observed success", answers, few)
     for group, words in GROUPS.items():
@@ -102,11 +105,11 @@ def _by_slice(
 
 
 def emphasis(recipes: Sequence[Recipe], gain: Mapping[str, float], chosen: str) -> Emphasis:
-    """The chosen model, the best others of each kind, the reference and the plainest baseline.
+    """Select the models to name: the chosen one, the best per kind, reference and simplest.
 
     Args:
-        recipes: all models of the job; the first is the plainest.
-        gain: model -> figure, higher is better.
+        recipes: all models of the task; the first is the simplest.
+        gain: model -> metric, higher is better.
         chosen: name of the selected model.
     """
     kinds = {each.name: each.kind for each in recipes}

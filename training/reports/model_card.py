@@ -1,4 +1,4 @@
-"""The model card of a version: what it was made from, how good it is, where it is weak.
+"""Model card of a version: data, metrics, limits, intended use.
 
 Source: Mitchell et al. 2019 (FAT*), Model Cards for Model Reporting.
 """
@@ -48,19 +48,19 @@ _PREDICTED = {
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a card says that no table of figures holds.
+    """Facts of a model card that are not in the evaluation result.
 
     Attributes:
         model: `recommendation` or `difficulty`.
         description: what the chosen candidate does, in one sentence.
-        epochs: it was fitted for; 0 where it was counted, or is made of other networks.
-        dataset: what was trained on, in aggregates.
-        demo: whether its learners are simulated.
-        parameters: of the run, as MLflow keeps them.
-        code: which code made it.
-        state: whether it keeps a hidden state of each learner.
-        size: bytes of what serving loads.
-        parity: largest difference between what serves and what was trained.
+        epochs: number of training epochs; 0 for counting models and blends.
+        dataset: summary of the training data, in aggregates.
+        demo: True if its learners are simulated.
+        parameters: parameters of the run, as in MLflow.
+        code: code version.
+        state: True if the model keeps a hidden state per learner.
+        size: bytes of the files that serving loads.
+        parity: largest difference between the served and the trained model.
     """
 
     model: str
@@ -76,11 +76,11 @@ class Provenance:
 
 
 def card(result: Result, made: Provenance) -> str:
-    """A version's card in Markdown.
+    """Return a version's model card in Markdown.
 
     Args:
-        result: figures on the test part, and the choice before it.
-        made: how the version came about.
+        result: metrics on the test part, and the choice before it.
+        made: provenance of the version.
     """
     standing = CandidateComparison(result, made.model)
     intended, not_intended = _USES[made.model]
@@ -101,7 +101,7 @@ def card(result: Result, made: Provenance) -> str:
 
 
 def short(result: Result, made: Provenance) -> str:
-    """The card in a few lines, for the list of versions."""
+    """Return the card in a few lines, for the list of versions."""
     standing = CandidateComparison(result, made.model)
     leading, best = standing.leading, standing.best_counting
     beside = f"; best without training: {best} {leading[best]['value']:.3f}" if best else ""
@@ -168,7 +168,7 @@ def _figures(standing: CandidateComparison) -> str:
 
 
 def _answering(result: Result) -> dict[str, Figures]:
-    """Without repeat last, whose only answer is masked where the topic changes."""
+    """Return the metrics without `repeat_last`: its only answer is masked if the topic changes."""
     return {n: each for n, each in result.next_topic["new"].items() if n != "repeat_last"}
 
 
@@ -222,7 +222,7 @@ def _table(head: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def cell(value: float, interval: Mapping[str, float] | None) -> str:
-    """A figure with its interval, where it has one."""
+    """Format a metric with its interval, if it has one."""
     if math.isnan(value):
         return "-"
     if interval is None or math.isnan(interval["low"]):
@@ -231,5 +231,5 @@ def cell(value: float, interval: Mapping[str, float] | None) -> str:
 
 
 def listed(lines: Iterable[str]) -> str:
-    """A list in Markdown."""
+    """Format lines as a Markdown list."""
     return "\n".join(f"- {line}" for line in lines)

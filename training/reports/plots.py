@@ -1,4 +1,4 @@
-"""Small pictures of a run: how training went, hit rate by k, reliability, figures by slice."""
+"""Plots of a run: training curves, hit rate by k, reliability, metrics by slice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,20 +14,24 @@ from numpy.typing import NDArray
 from sensei.metrics import Floats, Ints, calibration_bins, hit_rate_at_k
 
 MAX_K = 10
-"""Hit rates are drawn for lists of one to so many topics."""
+"""Maximum list length k for which hit rates are drawn."""
 
 CHOSEN = "#117733"
 NETWORKS = ("#332288", "#cc6677", "#aa4499", "#88ccee")
 BASELINES = ("#999933", "#bb7700", "#555555")
-"""Colours that most people tell apart. Source: Tol 2021, the muted scheme."""
+"""Colours of baselines.
+
+These and the other model colours suit most forms of colour blindness. Source: Tol 2021, the muted
+scheme.
+"""
 
 
 @dataclass(frozen=True)
 class Emphasis:
-    """Which of many models are told apart; the others are thin grey lines without a name.
+    """Models named in a plot; the others are thin grey lines without a name.
 
     Attributes:
-        chosen: drawn thick, and last.
+        chosen: drawn thick, and on top.
         networks: drawn in colours.
         baselines: drawn dashed.
     """
@@ -42,7 +46,7 @@ class Emphasis:
         return [self.chosen, *self.networks, *self.baselines]
 
     def style(self, name: str) -> dict[str, Any]:
-        """How a model's line looks."""
+        """Return the line style of a model."""
         label = name.replace("_", " ")
         if name == self.chosen:
             return {"label": f"{label} (chosen)", "color": CHOSEN, "linewidth": 2.4, "zorder": 5}
@@ -56,12 +60,12 @@ class Emphasis:
 
 
 def training_curves(path: Path, title: str, curves: Mapping[str, Sequence[float]]) -> Path:
-    """Loss per epoch, in training and on the validation part.
+    """Plot the loss per epoch, in training and on the validation part.
 
     Args:
         path: PNG file to write.
         title: heading.
-        curves: metric -> value per epoch, as Keras names them; those without `loss` are left out.
+        curves: metric -> value per epoch, as named by Keras; only `loss` and `val_loss` are drawn.
     """
     figure, axes = _axes(title, "epoch", "loss")
     losses = {name: values for name, values in curves.items() if name in ("loss", "val_loss")}
@@ -74,13 +78,13 @@ def training_curves(path: Path, title: str, curves: Mapping[str, Sequence[float]
 def hit_rate_by_k(
     path: Path, title: str, rank: Mapping[str, Floats], emphasis: Emphasis | None = None
 ) -> Path:
-    """Share of targets among the first k topics, a line per model.
+    """Plot the share of targets among the first k topics, one line per model.
 
     Args:
         path: PNG file to write.
         title: heading.
-        rank: model -> (n,) ranks, infinity where the topic has no slot.
-        emphasis: which models are told apart; by default all.
+        rank: model -> (n,) ranks, infinity if the topic has no slot.
+        emphasis: models to name; by default all.
     """
     figure, axes = _axes(title, "topics recommended (k)", "hit rate")
     k = np.arange(1, MAX_K + 1)
@@ -98,13 +102,13 @@ def reliability(
     answers: Mapping[str, tuple[Ints, NDArray[np.floating]]],
     emphasis: Emphasis | None = None,
 ) -> Path:
-    """Observed share of successes against expected success, in equal-count bins.
+    """Plot the observed share of successes against predicted success, in equal-count bins.
 
     Args:
         path: PNG file to write.
         title: heading.
-        answers: model -> outcomes (n,) of 1 and 0, and the probabilities (n,) given to success.
-        emphasis: which models are told apart; by default all.
+        answers: model -> outcomes (n,) of 1 and 0, and the predicted probabilities (n,) of success.
+        emphasis: models to name; by default all.
     """
     figure, axes = _axes(title, "expected success", "observed success")
     axes.plot([0, 1], [0, 1], color="0.7", linestyle=":", label="perfect")
@@ -127,15 +131,15 @@ def by_slice(
     interval: Sequence[tuple[float, float]],
     emphasis: Emphasis,
 ) -> Path:
-    """A figure of each model by slice, with the number of targets below each slice.
+    """Plot a metric of each model by slice, with the number of targets below each slice.
 
     Args:
         path: PNG file to write.
-        words: heading, what the slices are, what is drawn upwards.
-        counts: slice -> targets in it, in the order to draw.
-        values: model -> a value for each slice; NaN where it has no target.
-        interval: low and high of the chosen model for each slice.
-        emphasis: which models are told apart.
+        words: heading, label of the slices, label of the metric.
+        counts: slice -> targets in it, in drawing order.
+        values: model -> one value per slice; NaN if it has no target.
+        interval: low and high of the chosen model per slice.
+        emphasis: models to name.
     """
     figure, axes = _axes(*words)
     x = np.arange(len(counts))
@@ -151,7 +155,7 @@ def by_slice(
 
 
 def _ordered(values: Mapping[str, Any], emphasis: Emphasis | None) -> dict[str, Any]:
-    """Those in the legend first, in its order; what is drawn on top is said by the style."""
+    """Return the values in legend order, then the rest; the style sets the drawing order."""
     first = [name for name in emphasis.order if name in values] if emphasis else []
     return {name: values[name] for name in (*first, *(n for n in values if n not in first))}
 
@@ -161,7 +165,7 @@ def _style(name: str, emphasis: Emphasis | None) -> dict[str, Any]:
 
 
 def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """A figure without pyplot, which keeps figures alive and wants the main thread."""
+    """Make a figure without pyplot, which keeps figures in memory and needs the main thread."""
     figure = Figure(figsize=(6.4, 3.8), dpi=90, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""What a person who reviews a version reads: words, figures beside baselines."""
+"""Descriptions of a run's models for the reviewer: words, and metrics compared with baselines."""
 
 from collections.abc import Mapping
 
@@ -11,13 +11,13 @@ from training.tracking.run_logging import ModelSelection
 def contests(
     candidates: Candidates, tested: ModelScores, chosen: ChosenCandidates, split: str
 ) -> list[ModelSelection]:
-    """Each model's candidates with their figures on the test part, and the chosen one in words.
+    """Return each model's candidates with their test metrics, and a description of the chosen one.
 
     Args:
-        candidates: what was trained.
+        candidates: trained candidates.
         tested: scores on the test part.
         chosen: names of the chosen candidates.
-        split: how the parts were made, in words.
+        split: description of the split.
     """
     tables = next_topic_table(tested)
     ranking = {
@@ -53,7 +53,7 @@ def _words(
 
 
 def headline(contest: ModelSelection) -> str:
-    """The leading figure of the chosen candidate, as a list of versions shows it."""
+    """Return the main metric of the chosen candidate, as shown in the list of versions."""
     figures = contest.metrics[contest.chosen]
     if contest.model == "difficulty":
         return f"log loss {figures['log_loss']:.4f}, AUC {figures['auc']:.3f}"

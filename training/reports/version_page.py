@@ -1,4 +1,4 @@
-"""A version's page in MLflow: what a person reads who has to decide about it."""
+"""Page of a version in MLflow, for the reviewer who decides on its promotion."""
 
 import math
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ PLOTS = {
     "recommendation": ("hit_rate_new.png", "next_topic_by_history_length.png"),
     "difficulty": ("reliability.png", "success_by_history_length.png"),
 }
-"""Pictures of the run that the page shows; all of them are in its folder `plots`."""
+"""Plots of the run that the page shows; its folder `plots` holds all of them."""
 
 
 @dataclass(frozen=True)
 class VersionLocation:
-    """Where a version is kept.
+    """Location of a version in MLflow.
 
     Attributes:
         version: its number.
-        against: version of the champion it was held against; None without one.
-        run: id of the run that made it.
+        against: version of the champion it was compared with; None without one.
+        run: id of the run that trained it.
         experiment: id of the experiment.
         reports: title -> path of a report among the run's files.
     """
@@ -35,23 +35,23 @@ class VersionLocation:
     reports: Mapping[str, str]
 
     def link(self, path: str = "") -> str:
-        """Address of the run's page, or of one of its files, within MLflow's UI."""
+        """Return the address of the run's page, or of one of its files, within MLflow's UI."""
         files = f"/artifacts/{path}" if path else ""
         return f"#/experiments/{self.experiment}/runs/{self.run}{files}"
 
     def picture(self, name: str) -> str:
-        """A plot of the run as Markdown."""
+        """Return a plot of the run as a Markdown image."""
         return f"![{name}](get-artifact?path=plots/{name}&run_uuid={self.run})"
 
 
 def page(result: Result, made: Provenance, decision: Decision, place: VersionLocation) -> str:
-    """What the version is, whether the gate let it pass, how it compares, and how to promote it.
+    """Return the page: description, gate verdict, comparison, data, limits, and promotion commands.
 
     Args:
-        result: figures on the test part.
-        made: how the version came about.
-        decision: of the gate.
-        place: where it is kept.
+        result: metrics on the test part.
+        made: provenance of the version.
+        decision: decision of the gate.
+        place: location of the version.
     """
     standing = CandidateComparison(result, made.model)
     sections = {
@@ -68,7 +68,7 @@ def page(result: Result, made: Provenance, decision: Decision, place: VersionLoc
 
 
 def verdicts(versions: Mapping[str, str], decisions: Mapping[str, Decision]) -> str:
-    """What the gate said of each version of a run, with links to their pages."""
+    """Return the gate's reason for each version of a run, with links to their pages."""
     return listed(
         f"[{model} {versions[model]}](#/models/{model}/versions/{versions[model]}): "
         f"{decision.reason}"
@@ -77,7 +77,7 @@ def verdicts(versions: Mapping[str, str], decisions: Mapping[str, Decision]) -> 
 
 
 def tags(made: Provenance, decision: Decision, place: VersionLocation) -> dict[str, str]:
-    """What versions are filtered by."""
+    """Return the tags by which versions are filtered."""
     failed = [check.name for check in decision.checks if not check.passed]
     return {
         "gate": "passed" if decision.promote else "kept back",
@@ -92,7 +92,7 @@ def tags(made: Provenance, decision: Decision, place: VersionLocation) -> dict[s
 
 
 def figures(model: str, decision: Decision) -> dict[str, float]:
-    """The gate's figures as metrics of the run; those that are no numbers are left out."""
+    """Return the gate's values as metrics of the run; values that are not finite are left out."""
     found = {
         "gain": decision.gain,
         "gain_low": decision.low,
@@ -113,9 +113,9 @@ def _gate(decision: Decision) -> str:
 
 
 def _compared(standing: CandidateComparison, decision: Decision, place: VersionLocation) -> str:
-    """Beside the next best, the reference and what needs no training, and beside the champion.
+    """Compare with the next best, the reference, counting models, and the champion.
 
-    As lists: MLflow shows tables without any space between their columns.
+    The result is a list, because MLflow shows tables without space between their columns.
     """
     order = sorted(standing.leading, key=lambda n: standing.leading[n]["value"])
     order = order if standing.by_success else order[::-1]

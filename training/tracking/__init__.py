@@ -1,1 +1,1 @@
-"""MLflow: runs, the registry, and the state of a version."""
+"""Experiment tracking with MLflow: runs, the model registry, the state of a version."""

@@ -1,6 +1,6 @@
-"""The reference of a version: how its inputs and answers were distributed when it was trained.
+"""Drift reference of a version: the distribution of its inputs and answers at training time.
 
-Every column is in an order of its own, so that no row is a learner's; drift compares columns.
+Each column is shuffled separately, so that no row belongs to a learner. Drift compares columns.
 """
 
 import logging
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TAG = "reference"
-"""Tag of a version: where its reference lies among the artifacts of its run."""
+"""Tag of a version: path of its drift reference among the artifacts of its run."""
 
 MOST_ROWS = 10_000
 
@@ -22,18 +22,18 @@ MOST_ROWS = 10_000
 def store_reference(
     registry: Registry, run_id: str, model: str, version: str, window: "pd.DataFrame"
 ) -> None:
-    """Keep the reference of a version with its run.
+    """Store the drift reference of a version with its run.
 
     Args:
         registry: holds the version.
-        run_id: the run that trained it.
+        run_id: run that trained the version.
         model: `recommendation` or `difficulty`.
-        version: its number.
-        window: one row a learner, the columns no longer in one order; at most `MOST_ROWS` of
-            them are kept.
+        version: number of the version.
+        window: one row per learner, each column shuffled separately; at most `MOST_ROWS` rows are
+            stored.
 
     Raises:
-        StorageUnavailable: it cannot be written.
+        StorageUnavailable: the file cannot be written.
     """
     path = f"reference/{model}.parquet"
     with TemporaryDirectory() as folder, stored():
@@ -44,7 +44,7 @@ def store_reference(
 
 
 def load_reference(registry: Registry, model: str, version: str) -> "pd.DataFrame | None":
-    """The reference of a version; None of versions that have none, or whose file is gone."""
+    """Return the drift reference of a version; None if it has none or the file is missing."""
     import mlflow
     import pandas as pd
     from mlflow.exceptions import MlflowException

@@ -1,4 +1,4 @@
-"""A glance at what MLflow holds, in milliseconds: importing MLflow alone takes seconds."""
+"""MLflow status without importing MLflow: it takes milliseconds, the import alone seconds."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -18,11 +18,11 @@ from sensei.errors import StorageUnavailable
 from training.tracking.registry import EXPERIMENT
 
 SECONDS = 1.0
-"""A server that does not answer by then is said to be silent."""
+"""Timeout of a request to the MLflow server, in seconds."""
 
 
 class Alias(NamedTuple):
-    """Which version of a model bears a name, `champion` or `challenger`."""
+    """Alias of a model version: `champion` or `challenger`."""
 
     model: str
     alias: str
@@ -31,7 +31,7 @@ class Alias(NamedTuple):
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run as MLflow lists it: `FINISHED`, `FAILED`, `RUNNING`."""
+    """Run as listed by MLflow; its status is `FINISHED`, `FAILED` or `RUNNING`."""
 
     name: str
     status: str
@@ -40,25 +40,25 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class Tracked:
-    """The aliases, and the newest run if there is one."""
+    """Aliases, and the newest run if there is one."""
 
     aliases: tuple[Alias, ...]
     last_run: TrackedRun | None
 
     def version(self, model: str, alias: str) -> str | None:
-        """The version of a model that bears an alias."""
+        """Return the version of a model with an alias; None if there is none."""
         return next((a.version for a in self.aliases if a[:2] == (model, alias)), None)
 
 
 def read_tracked(uri: str, models: Sequence[str]) -> Tracked:
-    """Ask MLflow's server, or read its database, whichever the tracking URI names.
+    """Read aliases and the newest run from MLflow's server or database, depending on the URI.
 
     Args:
         uri: `sqlite:///...`, `postgresql://...` or `http://...`.
         models: names of the registered models.
 
     Raises:
-        StorageUnavailable: neither answers.
+        StorageUnavailable: the server or the database does not answer.
     """
     check_store(uri)
     with _answering(uri):
@@ -78,10 +78,10 @@ def _answering(uri: str) -> Iterator[None]:
 
 
 def store_version(uri: str) -> str | None:
-    """Version of MLflow's server, or the migration of its database; None before it is made.
+    """Return the version of MLflow's server, or its database's migration; None without tables.
 
     Raises:
-        StorageUnavailable: neither answers.
+        StorageUnavailable: the server or the database does not answer.
     """
     with _answering(uri):
         if uri.startswith("http"):
@@ -101,7 +101,7 @@ def store_version(uri: str) -> str | None:
 
 
 def _is_absent(uri: str) -> bool:
-    """Whether it is an SQLite file that is not there, which connecting would make."""
+    """Tell if the URI names an SQLite file that does not exist; a connection would create it."""
     url = make_url(uri)
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
 
@@ -163,17 +163,17 @@ def _moment(milliseconds: Any) -> datetime:
 
 
 def newest_migration() -> str:
-    """The newest migration of the MLflow that is installed: no other one builds on it."""
+    """Return the newest migration of the installed MLflow."""
     return _mlflow_migrations()[0]
 
 
 def check_store(uri: str) -> None:
-    """Hold that MLflow's database is at the migration of the MLflow that is installed.
+    """Check that MLflow's database is at the newest migration of the installed MLflow.
 
-    A server checks its own database.
+    A server is not checked; it checks its own database.
 
     Raises:
-        StorageUnavailable: it is at another one, or does not answer.
+        StorageUnavailable: the database is at another migration, or does not answer.
     """
     if uri.startswith("http"):
         return
@@ -187,17 +187,17 @@ def check_store(uri: str) -> None:
 def check_migration(
     library: str, current: str, newest: str, known: Collection[str], upgrade: str = ""
 ) -> None:
-    """Hold that a library's store is at a migration that the installed version can use.
+    """Check that a library's store is at a migration that the installed version supports.
 
     Args:
-        library: its name; that of the package is the same in lower case.
-        current: the migration of the store.
-        newest: the newest migration that is installed.
-        known: all migrations that are installed.
-        upgrade: how to upgrade an older store; empty if the library does so by itself.
+        library: name of the library; its package has the same name in lower case.
+        current: migration of the store.
+        newest: newest installed migration.
+        known: all installed migrations.
+        upgrade: instruction to upgrade an older store; empty if the library upgrades it itself.
 
     Raises:
-        StorageUnavailable: it is older and must be upgraded, or a newer version wrote it.
+        StorageUnavailable: the store is older and must be upgraded, or a newer version wrote it.
     """
     installed = f"{library} {version(library.lower())}"
     if current not in known:
@@ -214,7 +214,7 @@ def check_migration(
 
 
 def migrations_in(folder: Path) -> tuple[str, frozenset[str]]:
-    """The newest of the Alembic migrations in a folder, and all of them."""
+    """Return the newest Alembic migration in a folder, and all of them."""
     texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
     named, built_on = (
         frozenset(
@@ -232,7 +232,7 @@ def _mlflow_migrations() -> tuple[str, frozenset[str]]:
 
 
 def package_folder(package: str) -> Path:
-    """The folder of an installed package, which is not imported: that may take seconds."""
+    """Return the folder of an installed package without importing it, which may take seconds."""
     found = find_spec(package)
     assert found is not None
     assert found.submodule_search_locations

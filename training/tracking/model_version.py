@@ -1,4 +1,4 @@
-"""A registered version as a person lists it."""
+"""Registered model version as shown in lists."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Version:
-    """What is known of a version.
+    """Summary of a registered version.
 
     Attributes:
         model: `recommendation` or `difficulty`.
-        version: its number, as text.
+        version: number of the version, as text.
         aliases: `champion`, `challenger`.
-        candidate: the architecture or baseline it is.
-        created_at: UTC.
-        measured: its leading figure on the test part, in words.
-        judged: what the gate found and beside which version; empty before it looked.
+        candidate: name of the architecture or baseline.
+        created_at: time of registration, UTC.
+        measured: its main metric on the test part, in words.
+        judged: verdict of the gate and the version it was compared with; empty before the gate ran.
     """
 
     model: str
@@ -30,7 +30,7 @@ class Version:
 
     @classmethod
     def of(cls, model: str, entry: Any, aliases: tuple[str, ...]) -> "Version":
-        """A version from MLflow's entity and its tags."""
+        """Build a version from MLflow's entity and its tags."""
         return cls(
             model,
             str(entry.version),
@@ -43,6 +43,6 @@ class Version:
 
 
 def judged(tags: Mapping[str, str]) -> str:
-    """What the gate found, of a version's tags (see `training.reports.version_page.tags`)."""
+    """Return the gate's verdict from a version's tags; see `training.reports.version_page.tags`."""
     said = f"gate: {tags['gate']}" if tags.get("gate") else ""
     return f"{said}, gain {tags['gain']} over {tags['against']}" if tags.get("gain") else said

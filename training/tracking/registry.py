@@ -1,4 +1,4 @@
-"""The registry: which versions there are, and which is champion (MLflow)."""
+"""Model registry (MLflow): versions and their aliases."""
 
 import logging
 import os
@@ -20,10 +20,10 @@ EXPERIMENT = "cyber-sensei"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 BUNDLE = "bundle"
-"""Tag of a version: the digest of the bundle it was exported to."""
+"""Tag of a version: digest of the bundle it was exported to."""
 
 _RETRIES = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-"""By itself it tries for minutes: a person, or the task that tries again, is told after 15 s."""
+"""Retry limit of MLflow's HTTP client: an error is raised after about 15 s, not after minutes."""
 
 _UNREACHABLE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
@@ -33,14 +33,14 @@ class Registry:
     """MLflow at one tracking URI: a local database, or a server."""
 
     def __init__(self, tracking_uri: str, artifacts: Path) -> None:
-        """Connect, and make the experiment where it is absent.
+        """Connect, and make the experiment if it does not exist.
 
         Args:
             tracking_uri: `sqlite:///...`, or `http://...` of an `mlflow server`.
-            artifacts: folder for models and plots; a server keeps its own.
+            artifacts: folder for models and plots; a server uses its own.
 
         Raises:
-            StorageUnavailable: the URI does not answer, or is at another migration.
+            StorageUnavailable: the URI does not answer, or its database is at another migration.
         """
         from training.tracking.mlflow_status import check_store
 
@@ -72,14 +72,14 @@ class Registry:
     def register(
         self, model: str, run_id: str, uri: str, description: str, tags: Mapping[str, str]
     ) -> str:
-        """Make a logged model a version, known as the challenger.
+        """Register a logged model as a version with the alias `challenger`.
 
         Args:
             model: `recommendation` or `difficulty`.
-            run_id: the run that trained it.
-            uri: of the logged model; see `training.tracking.run_logging.LoggedRun`.
-            description: what a reviewer reads, in words.
-            tags: what a reviewer filters by.
+            run_id: run that trained the model.
+            uri: URI of the logged model; see `training.tracking.run_logging.LoggedRun`.
+            description: text for the reviewer.
+            tags: tags by which a reviewer filters.
 
         Returns:
             The number of the version, as text.
@@ -104,12 +104,12 @@ class Registry:
         return str(created.version)
 
     def describe(self, model: str, version: str, text: str) -> None:
-        """Replace what a version's page says, in Markdown."""
+        """Replace the description of a version, in Markdown."""
         with stored():
             self.client.update_model_version(model, version, text)
 
     def note(self, run_id: str, text: str) -> None:
-        """Put words, in Markdown, before those that a run's page has already."""
+        """Put Markdown text before the description of a run, unless it is already there."""
         with stored():
             said = self.client.get_run(run_id).data.tags.get(_NOTE, "")
             if not said.startswith(text):
@@ -124,22 +124,22 @@ class Registry:
             self.client.log_batch(run_id, [Metric(k, v, now, 0) for k, v in figures.items()])
 
     def attach(self, run_id: str, texts: Mapping[str, str]) -> None:
-        """Hang texts on a run as files.
+        """Add text files to a run.
 
         Args:
-            run_id: of the run.
-            texts: name of the file -> what it holds.
+            run_id: id of the run.
+            texts: file name -> content.
         """
         with stored():
             for name, text in texts.items():
                 self.client.log_text(run_id, text, name)
 
     def champion(self, model: str) -> str | None:
-        """Version that bears the champion alias; the ledger in the database is the truth."""
+        """Return the version with the champion alias; the ledger in the database has precedence."""
         return self._bearer(model, CHAMPION)
 
     def challenger(self, model: str) -> str | None:
-        """Version that awaits a decision, if any."""
+        """Return the version that awaits a decision, if any."""
         return self._bearer(model, CHALLENGER)
 
     def _bearer(self, model: str, alias: str) -> str | None:
@@ -154,7 +154,7 @@ class Registry:
                 raise
 
     def versions(self) -> list[Version]:
-        """Every registered version, newest first."""
+        """Return every registered version, newest first."""
         with stored():
             return self._versions()
 
@@ -170,11 +170,11 @@ class Registry:
         return sorted(found, key=lambda v: v.created_at, reverse=True)
 
     def exists(self, model: str, version: str) -> bool:
-        """Whether the registry has such a version."""
+        """Tell if the registry has a version."""
         return self._version(model, version) is not None
 
     def bundle(self, model: str, version: str) -> str | None:
-        """Digest of the bundle that a version was exported to, where it was."""
+        """Return the digest of the bundle that a version was exported to; None if it has none."""
         found = self._version(model, version)
         return found.tags.get(BUNDLE) if found else None
 
@@ -190,25 +190,25 @@ class Registry:
                 raise
 
     def crown(self, model: str, version: str) -> None:
-        """Move the champion alias; a version that was the challenger is so no longer."""
+        """Move the champion alias to a version, and remove its challenger alias if it has one."""
         with stored():
             self.client.set_registered_model_alias(model, CHAMPION, version)
             if self.challenger(model) == version:
                 self.client.delete_registered_model_alias(model, CHALLENGER)
 
     def uncrown(self, model: str) -> None:
-        """Take the champion alias away."""
+        """Remove the champion alias."""
         with stored():
             self.client.delete_registered_model_alias(model, CHAMPION)
 
     def tag(self, model: str, version: str, tags: Mapping[str, str]) -> None:
-        """Add tags to a version: its bundle, the gate's reason."""
+        """Add tags to a version, for example its bundle or the gate's reason."""
         with stored():
             for key, value in tags.items():
                 self.client.set_model_version_tag(model, version, key, value)
 
     def load(self, model: str, version: str) -> "keras.Model":
-        """A version as the Keras model it was trained as."""
+        """Load a version as its Keras model."""
         from training.release.export import import_tensorflow
 
         import_tensorflow()
@@ -219,7 +219,7 @@ class Registry:
 
 
 _SAID = 200
-"""Characters of an error of MLflow that are quoted."""
+"""Maximum number of characters quoted from an MLflow error."""
 
 _NOTE = "mlflow.note.content"
 
@@ -231,7 +231,7 @@ _ABOUT = {
 
 @contextmanager
 def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
-    """Two that open a new database at once would both make its tables, and one would fail."""
+    """Hold a lock: of two processes that open a new database at once, one would fail."""
     if tracking_uri.startswith("http"):
         yield
         return
@@ -245,7 +245,7 @@ def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
 
 @contextmanager
 def stored() -> Iterator[None]:
-    """Say in one sentence with the next step that MLflow did not answer or could not write.
+    """Translate failures of MLflow's server or storage into one sentence with the next step.
 
     Raises:
         StorageUnavailable: the server, its database or its folder failed.

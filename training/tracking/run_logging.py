@@ -1,6 +1,6 @@
-"""A training run as MLflow keeps it: what went in, how it went, what was chosen, by which code.
+"""Logging of a training run in MLflow: data, metrics, chosen models, code version.
 
-Nothing of a learner is stored: a data set by its digest and counts, a made-up input example.
+No data of a learner is stored: only a data set's digest and counts, and a synthetic input example.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _DIGESTED = ("user_id", "interaction_type", "topic_id", "score", "duration_seconds", "timestamp")
 
-_BATCH = 1_000  # metrics that MLflow takes in one call
+_BATCH = 1_000  # maximum number of metrics per MLflow call
 
 
 class CandidateInfo(Protocol):
-    """What the registry reads of a candidate; see `training.candidates.Candidate`."""
+    """Attributes of a candidate that run logging uses; see `training.candidates.Candidate`."""
 
     @property
     def kind(self) -> str:
@@ -38,20 +38,20 @@ class CandidateInfo(Protocol):
 
     @property
     def model(self) -> "keras.Model":
-        """With named inputs and outputs."""
+        """Keras model with named inputs and outputs."""
 
     @property
     def description(self) -> str:
-        """What it does, in one sentence."""
+        """Description of the model in one sentence."""
 
     @property
     def curves(self) -> Mapping[str, Sequence[float]]:
-        """Metric -> value per epoch."""
+        """Values per epoch, by metric."""
 
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What was trained on, in aggregates: never rows, never ids of learners."""
+    """Summary of a training data set in aggregates: no rows, no ids of learners."""
 
     name: str
     digest: str
@@ -63,7 +63,7 @@ class DatasetSummary:
 
     @classmethod
     def of(cls, frames: "Iterable[pd.DataFrame]", name: str) -> "DatasetSummary":
-        """Summarise interactions, at least one; the order of rows and frames is no matter."""
+        """Summarise interactions, at least one; the order of rows and frames has no effect."""
         import pandas as pd
 
         sums = np.zeros(3, np.uint64)
@@ -89,14 +89,14 @@ class DatasetSummary:
 
 @dataclass(frozen=True)
 class ModelSelection:
-    """One model's candidates in a run, and the one that was chosen.
+    """One model's candidates in a run, and the chosen one.
 
     Attributes:
         model: `recommendation` or `difficulty`.
-        candidates: by name.
-        metrics: candidate or baseline -> metric -> value; values that are no numbers are left out.
+        candidates: candidates by name.
+        metrics: candidate or baseline -> metric -> value; values that are not finite are left out.
         chosen: name of the candidate that becomes a version.
-        description: in words, for the person who reviews the version.
+        description: text for the reviewer of the version.
     """
 
     model: str
@@ -108,7 +108,7 @@ class ModelSelection:
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """A run as MLflow knows it; `models` is model -> URI of what was chosen."""
+    """Logged run; `models` holds the URI of the chosen candidate by model."""
 
     run_id: str
     models: Mapping[str, str]
@@ -122,15 +122,15 @@ def log_candidates(
     contests: Sequence[ModelSelection],
     plots: Path | None = None,
 ) -> LoggedRun:
-    """Store one training run: what went in, how it went, and the chosen models.
+    """Store one training run: data, metrics, and the chosen models.
 
     Args:
-        registry: where to.
-        name: of the run, as the list of runs shows it.
-        parameters: window, seed, epochs and the like.
-        dataset: what was trained on.
-        contests: the models trained in this run.
-        plots: folder of pictures to show with the run.
+        registry: target of the log.
+        name: name of the run, as shown in the list of runs.
+        parameters: window, seed, epochs and similar.
+        dataset: summary of the training data.
+        contests: candidates and choice of each model.
+        plots: folder of figures to attach to the run.
 
     Raises:
         StorageUnavailable: MLflow or its artifacts cannot be written.
@@ -183,7 +183,7 @@ def _log_dataset(dataset: DatasetSummary) -> None:
 
     facts = {key: str(value) for key, value in asdict(dataset).items()}
     source = CodeDatasetSource(tags=facts)
-    # MLflow keeps 36 characters of a digest: enough to tell data sets apart
+    # MLflow stores at most 36 characters of a digest; that is enough to distinguish data sets
     mlflow.log_input(
         MetaDataset(source, name=dataset.name, digest=dataset.digest[:36]),
         context="training",
@@ -192,7 +192,7 @@ def _log_dataset(dataset: DatasetSummary) -> None:
 
 
 def _numbers(contest: ModelSelection) -> Iterator[tuple[str, str, float, int]]:
-    """Candidate, metric, value and step: final metrics at step 0, curves from epoch 1."""
+    """Yield candidate, metric, value and step: final metrics at step 0, curves from epoch 1."""
     for name, metrics in contest.metrics.items():
         for metric, value in metrics.items():
             yield name, metric, float(value), 0
@@ -203,7 +203,7 @@ def _numbers(contest: ModelSelection) -> Iterator[tuple[str, str, float, int]]:
 
 
 def synthetic_example(model: "keras.Model") -> dict[str, NDArray[np.float32]]:
-    """One made-up row per input: the first slot, the middle of a range, one of what is counted."""
+    """Return one synthetic row per input: 1 for ids, mid-range values up to 1 for others."""
     contracts = {len(inputs): inputs for inputs in (RECOMMENDATION_INPUTS, DIFFICULTY_INPUTS)}
     example = {}
     for name, given in model.input.items():
@@ -224,7 +224,7 @@ def _log_model(name: str, candidate: CandidateInfo) -> str:
     example = synthetic_example(candidate.model)
     answer = {key: np.asarray(value) for key, value in candidate.model(example).items()}
     interactive = keras.config.is_interactive_logging_enabled()
-    keras.config.disable_interactive_logging()  # MLflow tries the example, with a progress bar
+    keras.config.disable_interactive_logging()  # MLflow runs the example, with a progress bar
     try:
         info = mlflow.tensorflow.log_model(
             candidate.model,
