@@ -66,8 +66,9 @@ class KeyStatus(NamedTuple):
 
 
 class Access:
-    """Access control by the keys that this process read last; it admits nobody before the first
-    read.
+    """Access control by the keys that this process read last.
+
+    Before the first read it admits nobody.
 
     Args:
         read: reads all keys; raises StorageUnavailable.

@@ -193,8 +193,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unparsed = 0
 
     def _should_upgrade(self) -> bool:
-        """Reject a body of an upgrade request: the parser would read it as the next request
-        (smuggling).
+        """Reject a body of an upgrade request.
+
+        The parser would read it as the next request, which is request smuggling.
         """
         for name, value in self.headers:
             if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):

@@ -229,7 +229,7 @@ async def _json(request: Request) -> Any:
     try:
         found = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
-        if "depth" in str(error) or "ecursion" in str(error):  # the wording depends on orjson's version
+        if "depth" in str(error) or "ecursion" in str(error):  # depends on its version
             raise HTTPException(400, TOO_DEEP) from None
         raise HTTPException(
             400, f"body: expected JSON, got something else ({error}); NaN is none either, send null"
@@ -246,7 +246,7 @@ async def refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, StorageUnavailable):
         later = {"Retry-After": "60"} if status == 503 else None
         return refusal(status, str(error), later, error.details)
-    logger.warning("%s %s: %s", request.method, _template(request), error)  # the message names internal paths
+    logger.warning("%s %s: %s", request.method, _template(request), error)  # it names local paths
     sentence, seconds = "log: expected it to answer, got nothing; repeat in a second", "1"
     for cause in (error, error.__cause__):
         if isinstance(cause, SchemaMismatch):  # a person must act first
@@ -261,8 +261,7 @@ async def failed(request: Request, error: Exception) -> Response:
 
 
 async def unknown(request: Request, error: Exception) -> Response:
-    """Return the response for an HTTPException: unknown path or method, or an unreadable request.
-    """
+    """Return the response for an HTTPException: unknown path or method, or unreadable request."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = _allowed(request)

@@ -44,12 +44,14 @@ class Keyless:
         self._own: dict[Any, Any] = {}
 
     def foreign(self, scope: Mapping[str, Any], headers: Headers) -> str | None:
-        """Return the reason why a request does not come from the service's own account; None if it
-        does.
+        """Return the reason why a request does not come from the service's own account.
 
         Args:
             scope: ASGI scope.
             headers: headers of the request, by name.
+
+        Returns:
+            The reason, or None if the request comes from that account.
         """
         server, host = scope.get("server"), headers.get(b"host", b"")
         if why := _foreign_by_headers(server, host, scope.get("http_version"), tuple(headers)):
@@ -59,8 +61,9 @@ class Keyless:
         return None
 
     def _is_own(self, client: Any, server: Any) -> bool:
-        """Ask the kernel once per connection; a connection is identified by its address tuple
-        object.
+        """Tell if the client has the service's account; ask the kernel once per connection.
+
+        A connection is identified by its address tuple object.
         """
         if self._own.get(client) is client:
             return True

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from sensei.events.log import Log
 
 SECONDS = 0.1
-"""Deadline of a read: one primary key lookup."""
+"""Deadline, in seconds, of one read, which looks up primary keys."""
 
 
 class RevisionBatcher:
-    """Reads revisions of learners: requests that come during a read share the next one.
+    """Batched reader of learner revisions: requests during a read share the next read.
 
     Args:
-        reads: where the log is read.
+        reads: runs reads of the log.
     """
 
     def __init__(self, reads: Reads) -> None:
@@ -27,9 +27,9 @@ class RevisionBatcher:
         self._answering: asyncio.Task[None] | None = None
 
     def revision(self, user_id: str) -> asyncio.Future[int | None]:
-        """Number of writes that touched a learner, as of after the call; None: never seen.
+        """Return a future of the number of writes that changed a learner; None if never seen.
 
-        Raises what reading raises when it is awaited.
+        The number is current as of the call or later. Awaiting it raises the errors of the read.
         """
         loop = asyncio.get_running_loop()
         revision: asyncio.Future[int | None] = loop.create_future()
@@ -54,10 +54,10 @@ class RevisionBatcher:
             for _, revision in waiting:
                 if not revision.done():
                     revision.set_exception(error)
-                    revision.exception()  # seen: its caller may have gone away
+                    revision.exception()  # mark as retrieved: the caller may be gone
             return
         for user_id, revision in waiting:
-            if not revision.done():  # its caller went away
+            if not revision.done():  # done: the caller is gone
                 revision.set_result(revisions.get(user_id))
 
 
