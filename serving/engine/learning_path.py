@@ -179,6 +179,6 @@ def _why(
 
 
 def _titles(topic_ids: Iterable[int], catalogue: Catalogue) -> str:
-    titles = [f"“{catalogue.title(each)}”" for each in topic_ids]  # titles hold commas
+    titles = [f"“{catalogue.title(each)}”" for each in topic_ids]  # titles contain commas
     shown = titles[:2] + ([f"{len(titles) - 2} more"] if len(titles) > 2 else [])
     return " and ".join(shown) if len(shown) < 3 else f"{shown[0]}, {shown[1]} and {shown[2]}"

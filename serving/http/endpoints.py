@@ -229,7 +229,8 @@ async def _json(request: Request) -> Any:
     try:
         found = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
-        if "depth" in str(error) or "ecursion" in str(error):  # depends on its version
+        # the wording depends on orjson's version
+        if "depth" in str(error) or "ecursion" in str(error):
             raise HTTPException(400, TOO_DEEP) from None
         raise HTTPException(
             400, f"body: expected JSON, got something else ({error}); NaN is none either, send null"

@@ -242,7 +242,7 @@ class BundleFollower:
         return found
 
     def _refresh(self, log: "Log") -> None:
-        """Update popularity and catalogue of all served models; enable a retry of a refused bundle.
+        """Update popularity and catalogue of all served models, and retry a refused bundle later.
         """
         serving, topics = self._engine.state, curriculum.read(log.engine).topics
         read = Catalogue.of(topics)
