@@ -34,8 +34,8 @@ def suggest_level(success: Sequence[float]) -> int:
 
     Returns:
         The index of the hardest level whose expected success lies in `SUGGESTED_SUCCESS`. If none
-            does, the nearest level to that range. Of equally near levels, the hardest that is not
-            too hard, else the easiest.
+        does, the nearest level to that range. Of equally near levels, the hardest that is not
+        too hard, else the easiest.
     """
     distance = distances(success)
     least = min(distance)
@@ -74,7 +74,7 @@ def evidence(inputs: Sequence[float], row: Numbers | None, now_us: int) -> dict[
 
     Returns:
         `attempts`, `passes`, `proficiency` in (0, 1), `trend` in [-1, 1], and
-            `seconds_since_last_attempt`, which is None without an attempt.
+        `seconds_since_last_attempt`, which is None without an attempt.
     """
     numbers = row or [0.0] * ROW_WIDTH
     attempts = int(numbers[T_ATTEMPTS])

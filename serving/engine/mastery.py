@@ -26,7 +26,7 @@ def finished(row: Numbers) -> bool:
 
 
 def failed(row: Numbers) -> bool:
-    """Tell if the last attempt was a fail."""
+    """Tell if the last attempt failed."""
     return bool(row[T_STREAK] < 0)
 
 

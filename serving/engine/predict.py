@@ -164,7 +164,7 @@ def _nobody(model: Model) -> Learner:
 def _recommendation(model: Model, values: NDArray[np.float32], now_us: int) -> Inputs:
     """Return the rows as the recommendation model reads them.
 
-    Of the topic features, only those that follow from the last topics are filled in.
+    Of the topic features, only the transition priors and `last` depend on the rows.
     """
     one = model.next_topic_inputs(_nobody(model), now_us)
     given = {name: np.repeat(each, len(values), axis=0) for name, each in one.items()}

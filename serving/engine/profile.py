@@ -12,9 +12,9 @@ def profile(question: RequestContext) -> dict[str, Any]:
     """Return counts of a learner's activity, and the topics met, finished and mastered.
 
     Returns:
-        `user_id`; `events`, `active_days`, `attempts` and `passes`; `mean_score` in [0, 1] and
-            `last_event` (UTC), None without one; topic ids `met`, `finished` and `mastered`; and
-            `fallback`: None, or the reason why the history is missing or stale.
+        `user_id`; the counts `events`, `active_days`, `attempts` and `passes`. `mean_score` in
+        [0, 1] and `last_event` (UTC), both None without one. The topic ids `met`, `finished` and
+        `mastered`. `fallback`: None, or the reason why the history is missing or stale.
     """
     history = question.learner.history
     numbers, attempts = history.learner, int(history.learner[ATTEMPTS])

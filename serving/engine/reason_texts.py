@@ -28,7 +28,7 @@ class ReasonContext(NamedTuple):
     """Data that a reason text may use: the learner, one topic, and the activity of all learners."""
 
     topic_id: int
-    known: NDArray[np.float32] | None  # (16,) `contracts.TOPIC_INPUTS`; None if the model has none
+    known: NDArray[np.float32] | None  # (16,) `contracts.TOPIC_INPUTS`; None if not read
     history: History
     catalogue: Catalogue
     now_us: int

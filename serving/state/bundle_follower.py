@@ -242,7 +242,9 @@ class BundleFollower:
         return found
 
     def _refresh(self, log: "Log") -> None:
-        """Update popularity and catalogue of all served models, and retry a refused bundle later.
+        """Update popularity and catalogue of all served models.
+
+        The next read of the pointer tries a refused bundle again.
         """
         serving, topics = self._engine.state, curriculum.read(log.engine).topics
         read = Catalogue.of(topics)
