@@ -1,1 +1,1 @@
-"""The service and what it decides per request."""
+"""HTTP service and the decisions it makes per request."""

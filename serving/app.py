@@ -1,8 +1,8 @@
-"""The application that the service mounts: the groups of endpoints, assembled.
+"""ASGI application of the service, assembled from the groups of endpoints.
 
-Starlette rather than FastAPI, because BentoML sends FastAPI routes through a thread pool, which
-costs more than half of the requests per second (docs/decisions). `serving.http.endpoints` says how
-a route is added.
+It uses Starlette, not FastAPI. BentoML sends FastAPI routes through a thread pool, which costs more
+than half of the requests per second (docs/decisions). `serving.http.endpoints` explains how to add
+a route.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *health.ENDPOINTS,
     *pages.ENDPOINTS,
 )
-"""All that is served."""
+"""All endpoints that the service answers."""
 
 
 def route_middleware(endpoint: Endpoint) -> Sequence[Middleware]:
-    """What runs around one endpoint and knows its declaration."""
+    """Return the middleware of one endpoint that depends on its declaration."""
     if endpoint.scope != OPERATOR:
         return ()
     is_erasure = endpoint.handle is learner.erase_learner
@@ -42,7 +42,10 @@ def route_middleware(endpoint: Endpoint) -> Sequence[Middleware]:
 
 
 def guard(state: State) -> dict[str, Any]:
-    """The arguments of a `Guard` for what is declared; paths that hold a parameter are not open."""
+    """Return the arguments of a `Guard` for the declared endpoints.
+
+    A path template with a parameter never matches an open path.
+    """
     return {
         "state": state,
         "open_paths": [each.path for each in ENDPOINTS if each.scope == OPEN],
@@ -51,12 +54,15 @@ def guard(state: State) -> dict[str, Any]:
 
 
 def application() -> Starlette:
-    """The application; whoever starts it sets `app.state.engine`, and what `Guard` looks up."""
+    """Build the application.
+
+    The caller sets `app.state.engine` and the values that `Guard` looks up.
+    """
     served = Starlette(
         routes=[*(route(each, route_middleware(each)) for each in ENDPOINTS), pages.assets()],
         exception_handlers=ERROR_HANDLERS,
     )
-    served.router.redirect_slashes = False  # what is no path of ours is said to be none
+    served.router.redirect_slashes = False  # an unknown path gets 404, never a redirect
     served.state.openapi = openapi(ENDPOINTS)
     served.state.access, served.state.rates, served.state.limits = Access(), RateLimiter(), Limits()
     served.add_middleware(FastPath, endpoints=ENDPOINTS)

@@ -1,8 +1,8 @@
-"""What is seen of the service: metrics for Prometheus, and logs of one JSON line each.
+"""Observability of the service: Prometheus metrics, and logs of one JSON line per record.
 
-Metrics are labelled by what is declared (route templates, reasons, versions), never by what was
-sent: a learner or an unknown path makes no series. BentoML gives its workers a folder in
-`PROMETHEUS_MULTIPROC_DIR`, by which `serving.shared_metrics` adds up the values of all.
+Metric labels come from declarations (route templates, reasons, versions), never from requests. So a
+learner or an unknown path creates no time series. BentoML gives its workers a folder in
+`PROMETHEUS_MULTIPROC_DIR`. `serving.shared_metrics` uses it to add up the values of all workers.
 """
 
 import logging
@@ -29,7 +29,7 @@ from serving.shared_metrics import SharedMetrics
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-"""Seconds; most answers take one to five milliseconds."""
+"""Upper bounds of the latency histogram, in seconds; most responses take 1 to 5 ms."""
 
 values.ValueClass = values.MutexValue  # in memory: see `serving.shared_metrics`
 
@@ -64,26 +64,26 @@ MODELS = Gauge(
 )
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Id of the request being answered."""
+"""Id of the current request; None outside a request."""
 
 OURS = ("serving", "sensei", "features")
 _told: set[tuple[str, str, str]] = set()
 
 
 SHARED = SharedMetrics(REGISTRY, Path(os.environ[FOLDER]) if os.environ.get(FOLDER) else None)
-"""What this process counts, together with the other workers."""
+"""Metrics of this process, combined with those of the other workers."""
 
 
 def exposition() -> bytes:
-    """All metrics as Prometheus reads them, of all workers together."""
+    """Return the metrics of all workers in the Prometheus exposition format."""
     return generate_latest(SHARED)
 
 
 def serves(models: Mapping[str, tuple[str, str]]) -> None:
-    """Say what this worker serves from now on.
+    """Set the gauge of the versions that this worker serves.
 
     Args:
-        models: candidate and version by the name of the model.
+        models: model name -> (candidate, version).
     """
     now = {(name, candidate, version) for name, (candidate, version) in models.items()}
     for labels in _told - now:
@@ -95,13 +95,15 @@ def serves(models: Mapping[str, tuple[str, str]]) -> None:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, request id, fields of the record.
+    """Formatter of one JSON object per line.
 
-    Of an exception the type and the places, not its words: those may name what a learner sent.
+    Fields: time, level, logger, message, request id, and the fields of the record. Of an exception
+    it logs the type and the stack positions, not the message. The message may contain what a
+    learner sent.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON."""
+        """Format a record as JSON."""
         moment = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, Any] = {
             "time": moment.isoformat(timespec="milliseconds"),
@@ -121,10 +123,10 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    """Write what this process logs to standard output, as JSON; not uvicorn's own access log.
+    """Log to standard output as JSON, and silence uvicorn's own access log.
 
     Args:
-        level: of our own loggers.
+        level: log level of the project's own loggers.
     """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
@@ -132,7 +134,7 @@ def configure_logging(level: str) -> None:
     for name in ("bentoml", "uvicorn.error", "circus"):
         theirs = logging.getLogger(name)
         theirs.handlers, theirs.propagate = [], True
-    paths = logging.getLogger("uvicorn.access")  # it would write learners' names
+    paths = logging.getLogger("uvicorn.access")  # it would log learners' names
     paths.handlers, paths.propagate = [], False
     for name in OURS:
         logging.getLogger(name).setLevel(level)

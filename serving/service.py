@@ -1,7 +1,7 @@
-"""The BentoML service: built once per worker from settings, the log and a bundle.
+"""BentoML service, built once per worker from settings, the log and a bundle.
 
-Metrics, access log and tracing of BentoML are off: its metrics keep one series per raw path, so
-per learner, and the other two halve the requests per second.
+BentoML's metrics, access log and tracing are off. Its metrics keep one series per raw path, thus
+per learner. The other two halve the requests per second.
 """
 
 import gc
@@ -10,8 +10,8 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-# BentoML reads this once, before it loads a service: `bentoml serve` typed by hand has already
-# read it, so the value it remembers is dropped as well.
+# BentoML reads this variable once and caches the value. A manual `bentoml serve` reads it before
+# it loads the service, so the cache is cleared as well.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
@@ -31,16 +31,17 @@ from serving.observability import SHARED, configure_logging
 
 usage_stats.do_not_track.cache_clear()
 
-# The process that watches over the workers imports this module too, and answers nothing: what
-# only workers need is imported inside the functions, which halves the memory of a service.
+# BentoML's supervisor process imports this module too, but answers no requests. Modules that only
+# workers need are imported inside functions, which halves the memory of a service.
 
 
 class Front:
-    """Our application in front of all of BentoML's layers, which get what only they can answer.
+    """ASGI dispatcher: BentoML's own paths go to BentoML, all other requests to our application.
 
-    BentoML gives each request a timer of 60 seconds that it never cancels: hundreds of thousands
-    of them are alive under load, and each full garbage collection, which walks over all, halts
-    the worker for some tenths of a second. Its own `/livez` and `/readyz` would come first, too.
+    BentoML gives each request a timer of 60 seconds and never cancels it. Under load, hundreds of
+    thousands of timers are alive. Each full garbage collection scans all of them and stops the
+    worker for some tenths of a second. BentoML's own `/livez` and `/readyz` would also take
+    precedence over ours.
     """
 
     def __init__(self, ours: ASGIApp, theirs: ASGIApp, their_paths: Collection[str]) -> None:
@@ -49,23 +50,23 @@ class Front:
         self._paths = frozenset(their_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on; starting and ending is BentoML's."""
+        """Dispatch a request; BentoML handles startup and shutdown."""
         ours = scope["type"] == "http" and scope["path"] not in self._paths
         await (self._ours if ours else self._theirs)(scope, receive, send)
 
 
 class FrontedService(Service[Any]):  # type: ignore[misc]
-    """BentoML's service behind our application, with as many workers as our settings say."""
+    """BentoML service behind our application, with the number of workers from our settings."""
 
     def inject_config(self) -> None:
-        """Before workers are counted, and before one of them starts."""
+        """Set the number of workers before BentoML counts or starts them."""
         from sensei.settings import Settings
 
         self.config["workers"] = Settings().service_workers
         super().inject_config()
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        """The application that a worker runs, and the limits of the connections it comes by."""
+        """Build the ASGI application of a worker, and set the limits of its connections."""
         from sensei.settings import Settings
 
         if sys.platform != "win32":
@@ -107,15 +108,15 @@ class SenseiService(NativeEndpoints):
         auth.keep_current(app.state.access)
         app.state.worker = start_worker(settings)
         app.state.engine = app.state.worker.engine
-        # A thread that logs answers must not keep one waiting for Python's usual 5 ms.
+        # Python's default switch interval of 5 ms would let the logging thread delay a response.
         sys.setswitchinterval(0.001)
-        # What is there by now stays: no full collection has to walk over all of it again.
+        # Objects that exist now live as long as the process: exclude them from full collections.
         gc.collect()
         gc.freeze()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
-        """The last answers are logged before the process ends."""
+        """Write the events and answers that still wait, and stop."""
         worker, app.state.worker = app.state.worker, None
         worker.close()
         request_lines.close()
@@ -124,7 +125,10 @@ class SenseiService(NativeEndpoints):
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def refuse_exposed() -> None:
-        """Before any worker starts: on an address that others reach, there must be a key."""
+        """Refuse to start without a valid key on an address that other machines can reach.
+
+        This check runs before any worker starts.
+        """
         from sensei.errors import SenseiError
         from sensei.settings import Settings
 

@@ -1,4 +1,4 @@
-"""What one worker process runs: an engine, what keeps it current, and the log of answers."""
+"""Parts of one worker process: the engine, the threads that update it, and the prediction log."""
 
 import logging
 import time
@@ -24,17 +24,17 @@ from serving.storage.learner_data import LearnerData
 from serving.storage.prediction_log import PredictionLog
 
 PACKED = Path(__file__).resolve().parents[1] / "models"
-"""Where a Bento holds the bundle it was built with; absent in a checkout."""
+"""Folder of the bundle that a Bento was built with; absent in a checkout."""
 
 WATCH_SECONDS = 1.0
-"""How often the log's file is compared with the one at its path."""
+"""Seconds between two checks that the open log file is still the file at its path."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Worker:
-    """The parts of a worker, as the service and its health checks find them."""
+    """Parts of a worker, as the service and its health checks use them."""
 
     engine: Engine
     follower: BundleFollower
@@ -45,7 +45,7 @@ class Worker:
     log_file: DatabaseFile | None
 
     def close(self) -> None:
-        """Write the events and the answers that wait, and stop."""
+        """Write the events and answers that still wait, and stop all threads."""
         self.recorder.close()
         self.predictions.close()
         self.follower.close()
@@ -57,11 +57,11 @@ class Worker:
 
 
 def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
-    """Everything running, with the best model there is; neither log nor bundle must exist.
+    """Start a worker with the best available model; neither log nor bundle has to exist.
 
     Args:
-        settings: say where they are.
-        packed: folder of bundles to serve where the log names none that can.
+        settings: locations of the log and of the bundles.
+        packed: folder of bundles to serve if the log names none that can serve.
     """
 
     def clock() -> int:
@@ -85,7 +85,7 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
     )
     follower.start()
     if engine.state.model is None and is_new and not topics:
-        # Ours fits a new platform; the topics of a log from elsewhere bear other numbers.
+        # The built-in curriculum fits a new platform; a foreign log has other topic ids.
         engine.swap(catalogue=Catalogue.of(curriculum.load_file().topics))
     predictions.start()
     durations = StudyTimeReader(connect, clock, lambda read: engine.swap(durations=read))
@@ -98,7 +98,7 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
 
 
 def _topics(connect: Callable[[], Log]) -> tuple[Sequence[Topic], bool]:
-    """The topics of the log, and whether the log is empty or cannot be asked."""
+    """Return the topics of the log, and true if the log is empty or unavailable."""
     try:
         log = connect()
         try:

@@ -1,1 +1,1 @@
-"""Endpoints by subject, with the schemas of requests and responses."""
+"""Endpoints by subject, with their request and response schemas."""

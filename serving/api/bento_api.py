@@ -1,7 +1,8 @@
-"""BentoML's own endpoints, for its clients; the same engine answers.
+"""BentoML endpoints below `/bento`, for BentoML clients; the same engine answers.
 
-They stand below `/bento`: `POST /predict` is the platform's route. Coroutines, because the
-engine answers one question at a time; BentoML would run plain functions in several threads.
+The prefix is needed because `POST /predict` belongs to the platform. The methods are coroutines,
+because the engine answers one question at a time. BentoML would run plain functions in several
+threads.
 """
 
 from typing import Any
@@ -22,17 +23,17 @@ from serving.api.request_schemas import (
 from serving.app import app
 
 PATH = "/bento"
-"""Where these endpoints stand."""
+"""Path prefix of the BentoML endpoints."""
 
 
 class NativeEndpoints:
-    """What `bentoml.SyncHTTPClient` finds."""
+    """Endpoints for `bentoml.SyncHTTPClient`."""
 
     @bentoml.api(  # type: ignore[untyped-decorator]
         route=f"{PATH}/predict", batchable=True, max_batch_size=MAX_ROWS, max_latency_ms=1_000
     )
     async def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the model whose inputs these are says of each row.
+        """Return predictions for each row, from the model whose inputs match.
 
         Args:
             features: (n, 20) inputs of the recommendation model, or (n, 4) of the difficulty model.
@@ -50,7 +51,7 @@ class NativeEndpoints:
 
     @bentoml.api(route=f"{PATH}/recommend")  # type: ignore[untyped-decorator]
     async def recommend(self, user_id: str, count: int = 3) -> dict[str, Any]:
-        """The topics a learner should turn to next."""
+        """Recommend the topics that a learner should study next."""
         asked = _parsed(RecommendationsQuery, username=user_id, count=count)
         await app.state.engine.prepare(asked.username)
         found: dict[str, Any] = app.state.engine.recommend_next_topics(asked.username, asked.count)
@@ -58,7 +59,7 @@ class NativeEndpoints:
 
     @bentoml.api(route=f"{PATH}/suggest_difficulty")  # type: ignore[untyped-decorator]
     async def suggest_difficulty(self, user_id: str, topic_id: int) -> dict[str, Any]:
-        """The level of a learner's next quiz on a topic."""
+        """Suggest the level of a learner's next quiz on a topic."""
         asked = _parsed(DifficultyQuery, username=user_id, topic_id=topic_id)
         await app.state.engine.prepare(asked.username)
         found: dict[str, Any] = app.state.engine.suggest_quiz_difficulty(
@@ -68,7 +69,11 @@ class NativeEndpoints:
 
 
 def _parsed(model: type[Asked], **values: Any) -> Asked:
-    """What is asked, or the refusal in BentoML's terms."""
+    """Validate a request.
+
+    Raises:
+        InvalidArgument: the request is invalid; BentoML's own exception for it.
+    """
     try:
         return parse(model, values)
     except InvalidInput as error:

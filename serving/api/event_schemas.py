@@ -1,4 +1,4 @@
-"""What the platform sends about learners, and what it gets back when it is on the disk."""
+"""Schemas of events that the platform sends, and of the recorded events that it gets back."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,13 +13,13 @@ from serving.api.request_schemas import Query, TopicId, Username
 from serving.api.response_schemas import Level, ResponseModel
 
 MAX_BATCH = 1_000
-"""Most events of one request."""
+"""Maximum number of events per request."""
 
 Style = Literal["visual", "kinesthetic", "mixed"]
 
 
 def _named(name: str, rule: Callable[[Any], Any]) -> BeforeValidator:
-    """A rule of the log, speaking of the field under the name that it bears in a request."""
+    """Wrap a rule of the log so that its error names the field as the request does."""
 
     def check(value: Any) -> Any:
         try:
@@ -50,7 +50,7 @@ def _level(value: Any) -> str | None:
 
 
 def _told(name: str) -> Any:
-    """A value that stands in the metadata as it came."""
+    """Return a validator for a value that is stored in the metadata unchanged."""
 
     def check(value: Any) -> Any:
         rules.check_metadata({name: value})
@@ -95,11 +95,11 @@ LearnerId = Annotated[
         {**TypeAdapter(Username).json_schema(), "type": ["string", "integer"]},
     ),
 ]
-"""The same in a body, where a number is taken as text."""
+"""Learner's name in a JSON body; a number is accepted as text."""
 
 
 class OfLearner(Query):
-    """A path that names a learner."""
+    """Path of a request that names a learner."""
 
     username: Username
 
@@ -124,7 +124,7 @@ class QuizSubmission(Query):
     prediction_id: PredictionId = None
 
     def event(self, user_id: str) -> dict[str, Any]:
-        """The event that it is."""
+        """Return the event that the body describes."""
         return {
             "user_id": user_id,
             "interaction_type": "quiz_complete",
@@ -157,10 +157,10 @@ class RecommendationFeedback(Query):
     prediction_id: PredictionId = None
 
     def event(self, user_id: str) -> dict[str, Any]:
-        """The event that it is.
+        """Return the event that the body describes.
 
         Raises:
-            InvalidInput: it says neither whether the recommendation helped nor how much.
+            InvalidInput: both `helpful` and `rating` are absent.
         """
         if self.helpful is None and self.rating is None:
             rules.refuse("helpful", "true or false, or a rating", None, "send one of them")
@@ -212,14 +212,17 @@ class DocumentQuery(Query):
 
 
 class ViewQuery(DocumentQuery):
-    """The same of a learner, whose view is logged."""
+    """Path and query of `GET /api/knowledge-base/{doc_id}`; a named learner's view is recorded."""
 
     username: Annotated[Username | None, Field(description="Whose view it is")] = None
     event_id: EventId = None
 
 
 class SentEvent(BaseModel):
-    """An event as the log's contract has it; only a description: `sensei.events.append` checks."""
+    """Event in the format of the log, for documentation only.
+
+    `sensei.events.append` validates events.
+    """
 
     user_id: LearnerId
     interaction_type: Annotated[str, WithJsonSchema({"enum": list(KINDS)})]
@@ -261,11 +264,11 @@ class SentEvents(
         ]
     ]
 ):
-    """One event, or a list of them that is recorded as a whole or not at all."""
+    """One event, or a list of events that is recorded as a whole or not at all."""
 
 
 class RecordedEvent(ResponseModel):
-    """An event as the log holds it."""
+    """An event as the log stores it."""
 
     event_id: str
     user_id: str
@@ -278,17 +281,17 @@ class RecordedEvent(ResponseModel):
 
 
 class RecordedEvents(ResponseModel):
-    """Events as the log holds them, in the order in which they were sent."""
+    """Events as the log stores them, in the order in which they were sent."""
 
     interactions: list[RecordedEvent]
 
 
 class RecordedResponse(RootModel[RecordedEvent | RecordedEvents]):
-    """An event, or several where a list was sent."""
+    """One recorded event, or several if a list was sent."""
 
 
 class Document(ResponseModel):
-    """Something to read, watch or do about a topic."""
+    """A learning resource on a topic: something to read, watch or do."""
 
     doc_id: int
     topic_id: int

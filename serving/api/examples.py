@@ -1,4 +1,4 @@
-"""Answers as `/docs` shows them."""
+"""Example responses for `/docs`."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Whether a worker lives, whether it can answer, and how it stands.
+"""Liveness, readiness and health of a worker.
 
-Behind several workers each call meets one of them: what it says is that worker's.
+With several workers, each call reaches one of them and reports on that worker only.
 """
 
 import os
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Alive(ResponseModel):
-    """The process answers."""
+    """Liveness: the process answers."""
 
     alive: bool
 
 
 class Keys(ResponseModel):
-    """How the keys stand that callers present."""
+    """Status of the keys that authenticate callers."""
 
     state: Literal["unread", "expired", "none", "valid"]
     read_seconds: float | None = Field(description="Since they were last read; null: never")
@@ -37,7 +37,7 @@ class Keys(ResponseModel):
 
 
 class Ready(ResponseModel):
-    """Whether requests can be answered, and what stands in the way of the best answers."""
+    """Readiness to answer requests, and problems that reduce the quality of answers."""
 
     ready: bool
     troubles: list[str] = Field(description="Sentences; empty where all is as it should be")
@@ -45,14 +45,14 @@ class Ready(ResponseModel):
 
 
 class Served(ResponseModel):
-    """A bundle that answers."""
+    """A bundle in use."""
 
     bundle: str = Field(description="Its digest")
     versions: dict[str, str] = Field(description="Model -> version in the registry")
 
 
 class Health(Ready):
-    """How one worker stands."""
+    """Health of one worker."""
 
     worker: int = Field(description="Its process")
     fold_version: int = Field(description="Of the history that inputs are read from")
@@ -67,17 +67,19 @@ class Health(Ready):
 
 
 async def livez(_: Request, __: Query) -> Response:
-    """Whether the process answers at all."""
+    """Answer the liveness probe."""
     return answer({"alive": True})
 
 
 async def readyz(request: Request, _: Query) -> Response:
-    """Readiness: 503 before the start is over, once it ends, and at another migration of the log.
+    """Answer the readiness probe.
 
-    Without a log or without a bundle requests are answered by labelled fallbacks: then it is ready,
-    and lists what is missing. Without trusted keys nobody is let in: then it is not ready. With a
-    log at another migration every write is refused until a person acts, so a load balancer should
-    ask workers of the version that fits; reads are still answered.
+    It returns 503 before startup is complete, during shutdown, and if the log is at another
+    migration. Without a log or without a bundle the worker is ready: it answers with labelled
+    fallbacks and lists what is missing. Without trusted keys nobody is admitted, so it is not
+    ready. If the log is at another migration, every write is refused until a person acts, while
+    reads are still answered. A load balancer should then send requests to workers of the matching
+    version.
     """
     worker, keys = _worker(request), _access(request).status()
     troubles = ["service: it starts or ends"] if worker is None else _troubles(worker)
@@ -90,7 +92,7 @@ async def readyz(request: Request, _: Query) -> Response:
 
 
 async def healthz(request: Request, _: Query) -> Response:
-    """How this worker stands."""
+    """Return the health of this worker."""
     worker = _worker(request)
     if worker is None:
         return await readyz(request, _)
@@ -136,7 +138,10 @@ def _log_answers(worker: "Worker") -> bool:
 
 
 def _troubles(worker: "Worker") -> list[str]:
-    """What stands in the way of the best answers. Not where things lie: anybody may ask."""
+    """Return the problems that reduce the quality of answers.
+
+    The sentences contain no file paths, because anybody may call `/readyz`.
+    """
     following, model = worker.follower.status(), worker.engine.state.model
     on = f"{model.digest[:12]} serves on" if model else "none serves"
     moved = worker.log_file.trouble if worker.log_file else None

@@ -1,4 +1,4 @@
-"""What the platform tells about a learner: answered when it is on the disk."""
+"""Endpoints that record learner events; the response is sent after the event is durable."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -34,33 +34,33 @@ if TYPE_CHECKING:
     from serving.storage.learner_data import LearnerData
 
 VIEWS = {"text": "text_read", "video": "video_view", "lab": "resource_view"}
-"""The kind of event that opening a resource of a format is."""
+"""Kind of event that is recorded when a resource is opened, by format."""
 
 _MAY_FAIL = (409, 410, 503)
-_AT_ONCE = 50  # events that are checked without leaving the event loop
+_AT_ONCE = 50  # maximum number of events that are checked in the event loop
 
 
 async def submit_quiz(request: Request, asked: OfLearner, sent: QuizSubmission) -> Response:
-    """Record a quiz."""
+    """Record a completed quiz."""
     return answer(await _record_one(request, sent.event(asked.username)))
 
 
 async def recommendation_feedback(
     request: Request, asked: OfLearner, sent: RecommendationFeedback
 ) -> Response:
-    """Record what a learner thinks of a recommendation."""
+    """Record a learner's feedback on a recommendation."""
     return answer(await _record_one(request, sent.event(asked.username)))
 
 
 async def log_interactions(request: Request, asked: Query, sent: SentEvents) -> Response:  # noqa: ARG001
-    """Record an event, or a list of them: all or none."""
+    """Record one event, or a list of events: all or none."""
     if isinstance(sent.root, Mapping):
         return answer(await _record_one(request, sent.root))
     return answer({"interactions": await _record(request, sent.root)})
 
 
 async def view_document(request: Request, asked: ViewQuery) -> Response:
-    """A resource; of a named learner, his view of it is recorded first, unless it is for HEAD."""
+    """Return a resource; if a learner is named, record their view first, except for HEAD."""
     topic, resource = found = await _find(request, asked.doc_id)
     view = None
     if asked.username is not None and request.method == "GET":
@@ -83,7 +83,7 @@ async def view_document(request: Request, asked: ViewQuery) -> Response:
 
 
 async def spend_time(request: Request, asked: DocumentQuery, sent: TimeSpent) -> Response:
-    """Record how long a learner spent with a resource."""
+    """Record the time that a learner spent with a resource."""
     found = await _find(request, asked.doc_id)
     event = _about(found, sent.username, "resource_view")
     told = {
@@ -118,14 +118,14 @@ async def _record_one(request: Request, event: Mapping[str, Any]) -> dict[str, A
     try:
         return (await _record(request, [event]))[0]
     except InvalidBatch as error:
-        raise InvalidInput(str(error)) from None  # there is no place to name
+        raise InvalidInput(str(error)) from None  # a single event has no position to name
 
 
 async def _record(request: Request, events: Sequence[Any]) -> list[dict[str, Any]]:
-    from sensei.events import append  # here: the process above the workers needs no database
+    from sensei.events import append  # here: BentoML's supervisor needs no database
 
     check = partial(append.entries, events, datetime.now(UTC))
-    # A thousand events take 20 ms to check: that long no other request may wait.
+    # A check of a thousand events takes 20 ms, too long to block the event loop.
     submission = check() if len(events) <= _AT_ONCE else await asyncio.to_thread(check)
     rows = await request.app.state.worker.recorder.log_interactions(submission)
     return [_as_recorded(row) for row in rows]

@@ -1,4 +1,4 @@
-"""What a learner may ask of us: his format, all that is held of him, and that nothing be held."""
+"""Endpoints for a learner's own data: format preference, export, erasure."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ class StyleChoice(Query):
 
 
 class StyleEvidence(ResponseModel):
-    """Events that the observed preference is read from."""
+    """Number of events by kind that the observed preference is based on."""
 
     video_views: int
     text_reads: int
@@ -38,7 +38,7 @@ class StyleEvidence(ResponseModel):
 
 
 class LearningStyle(ResponseModel):
-    """Which format a learner turns to; it claims no gain from it (Pashler et al. 2008)."""
+    """A learner's preferred format; no learning gain is claimed for it (Pashler et al. 2008)."""
 
     learning_style: Style = Field(description="The learner's own choice, else what is observed")
     observed: Style
@@ -48,30 +48,30 @@ class LearningStyle(ResponseModel):
 
 
 class Export(ResponseModel):
-    """Everything that is held of a learner."""
+    """All data held on a learner."""
 
     user_id: str
     held: dict[str, list[dict[str, Any]]] = Field(description="Rows by table")
 
 
 class Erasure(ResponseModel):
-    """A learner of whom nothing is held any more; what is sent about him from now on is refused."""
+    """Result of an erasure: no data on the learner remains; later events about them are refused."""
 
     erased: dict[str, int] = Field(description="Rows erased by table")
 
 
 async def learning_style(request: Request, asked: OfLearner) -> Response:
-    """The format that a learner turns to."""
+    """Return a learner's preferred format."""
     return answer(await _records(request).learning_style(asked.username))
 
 
 async def choose_learning_style(request: Request, asked: OfLearner, sent: StyleChoice) -> Response:
-    """Keep the format that a learner chose."""
+    """Store the format that a learner chose."""
     return answer(await _records(request).choose_style(asked.username, sent.learning_style))
 
 
 async def export_learner(request: Request, asked: OfLearner) -> Response:
-    """Everything that is held of a learner."""
+    """Export all data held on a learner."""
     records, name, by = _records(request), asked.username, _caller(request)
     found = await records.export(name, by)
     if found is None:
@@ -82,15 +82,15 @@ async def export_learner(request: Request, asked: OfLearner) -> Response:
 
 
 async def erase_learner(request: Request, asked: OfLearner) -> Response:
-    """Erase a learner."""
+    """Erase all data held on a learner."""
     records, by = _records(request), _caller(request)
     return answer({"erased": await records.erase(asked.username, by)})
 
 
 def _caller(request: Request) -> "Actor":
-    """Who asks, for the audit log."""
+    """Return the caller's identity for the audit log."""
     from sensei.privacy.audit_log import (
-        Actor,  # here: the process above the workers needs no database
+        Actor,  # here: BentoML's supervisor needs no database
     )
 
     key = request.scope.get(CALLER)

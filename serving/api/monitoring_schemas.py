@@ -1,4 +1,4 @@
-"""What the monitor found of the answers that were given, as the service repeats it."""
+"""Schemas of the monitor's figures on past answers, as the service returns them."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -12,20 +12,20 @@ UNREACHABLE = "log: expected an answer, got none; the figures are as they were l
 
 
 class MonitoringModel(BaseModel):
-    """Base of what the monitor writes: it may say more than is described here."""
+    """Base of the monitor's output; it may contain more fields than are described here."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class Window(MonitoringModel):
-    """The stretch of time that the figures are of."""
+    """Period that the figures cover."""
 
     start: datetime
     end: datetime
 
 
 class Lift(MonitoringModel):
-    """What the models add to acceptance: learners served by them less those served by counting."""
+    """Gain in acceptance from the models: their learners compared with the control arm."""
 
     value: float | None
     low: float | None = Field(description="Of the 95 % interval; null of too few learners")
@@ -35,14 +35,14 @@ class Lift(MonitoringModel):
 
 
 class SkewResponse(MonitoringModel):
-    """Whether serving read the same inputs as training reads for the same moments."""
+    """Training-serving skew: answers whose inputs differ from those that training reads."""
 
     compared: int = Field(description="Answers")
     different: int = Field(description="Of them, whose inputs are others")
 
 
 class DriftResponse(MonitoringModel):
-    """How far the inputs of the window are from those that the champion was trained on."""
+    """Drift of the window's inputs compared with the inputs that the champion was trained on."""
 
     score: Probability | None = Field(description="Share of inputs that drifted")
     small: bool = Field(description="Whether there is too little to judge")
@@ -51,7 +51,7 @@ class DriftResponse(MonitoringModel):
 
 
 class Monitored(MonitoringModel):
-    """Figures of the last days; all null where nothing was found out yet."""
+    """Figures of the last days; all null before the first result."""
 
     computed_at: datetime | None = Field(description="When the monitor ran last; null: never")
     window: Window | None
@@ -80,4 +80,4 @@ class Monitored(MonitoringModel):
 
 
 NOTHING: dict[str, Any] = dict.fromkeys(Monitored.model_fields)
-"""The answer before the monitor ever ran."""
+"""Response before the first run of the monitor."""

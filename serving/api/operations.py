@@ -1,4 +1,4 @@
-"""What the people who run the service ask: how it does, and how well its answers did."""
+"""Endpoints for operators: service metrics, and the quality of past answers."""
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
@@ -13,12 +13,12 @@ from serving.observability import exposition
 
 
 async def metrics(_: Request, __: Query) -> Response:
-    """All metrics; reading every worker's files takes milliseconds, so a thread does it."""
+    """Return the metrics of all workers, read in a thread, because it takes milliseconds."""
     return Response(await run_in_threadpool(exposition), media_type=CONTENT_TYPE_LATEST)
 
 
 async def monitoring_metrics(request: Request, _: Query) -> Response:
-    """What the monitor last found."""
+    """Return the latest figures of the monitor."""
     return answer(await request.app.state.worker.records.monitored())
 
 

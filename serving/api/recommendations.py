@@ -1,4 +1,4 @@
-"""What the platform asks about a learner; nothing is decided here."""
+"""Endpoints for recommendations, difficulty, learning path and predictions; the engine decides."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def recommendations(request: Request, asked: RecommendationsQuery) -> Response:
-    """The topics a learner should turn to next."""
+    """Recommend the topics that a learner should study next."""
     engine = await _prepared(request, asked.username)
     found = engine.recommend_next_topics(
         asked.username,
@@ -39,13 +39,13 @@ async def recommendations(request: Request, asked: RecommendationsQuery) -> Resp
 
 
 async def suggest_difficulty(request: Request, asked: DifficultyQuery) -> Response:
-    """The level of a learner's next quiz on a topic."""
+    """Suggest the level of a learner's next quiz on a topic."""
     engine = await _prepared(request, asked.username)
     return answer(engine.suggest_quiz_difficulty(asked.username, asked.topic_id))
 
 
 async def learning_path(request: Request, asked: LearningPathQuery) -> Response:
-    """The next steps of a learner to a goal."""
+    """Plan a learner's next steps to a goal."""
     engine = await _prepared(request, asked.username)
     found = engine.adapt_learning_path(
         asked.username,
@@ -58,7 +58,7 @@ async def learning_path(request: Request, asked: LearningPathQuery) -> Response:
 
 
 async def predict(request: Request, _: Query, sent: PredictBody) -> Response:
-    """What a model answers to inputs."""
+    """Return a model's predictions for given inputs."""
     return answer(_engine(request).predict(sent.features, sent.model))
 
 

@@ -1,4 +1,4 @@
-"""What a request may hold, and the sentence a caller reads when it does not."""
+"""Request schemas, and the error sentence for an invalid request."""
 
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -10,15 +10,15 @@ from sensei.errors import InvalidInput
 from sensei.events import rules
 
 MAX_COUNT = 50
-"""Most topics one request may ask for."""
+"""Maximum number of topics or steps per request."""
 
 MAX_FAULTS = 10
-"""Most faults that a refusal names: a body may hold a hundred thousand fields of no meaning."""
+"""Maximum number of faults named in an error: a body may hold a hundred thousand unknown fields."""
 
 MAX_ROWS = 100
-"""Most rows of inputs that one request may hold."""
+"""Maximum number of input rows per request."""
 
-# The rules of the log: who or what cannot be logged cannot be asked about.
+# The same rules as for the log: an id that cannot be logged cannot be queried.
 Username = Annotated[
     str,
     BeforeValidator(partial(rules.check_id, "username")),
@@ -41,7 +41,7 @@ TopicId = Annotated[
 
 
 class Query(BaseModel):
-    """Base of all requests: unknown fields are refused, not ignored."""
+    """Base of all requests; unknown fields are refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -90,7 +90,7 @@ class LearningPathQuery(Query):
 
 
 def _row_schema(contract: tuple[Input, ...]) -> list[dict[str, Any]]:
-    """A row of inputs as an object and as a list, in JSON schema."""
+    """Return the JSON schemas of a row of inputs: as an object and as a list."""
     numbers = {
         each.name: {
             "type": "integer" if each.is_id else "number",
@@ -141,14 +141,14 @@ Asked = TypeVar("Asked", bound=BaseModel)
 
 
 def parse(model: type[Asked], values: Any) -> Asked:
-    """The request that `values` hold.
+    """Validate values and return the request.
 
     Args:
-        model: what is expected.
-        values: path parameters and query, as text; or what stood in a JSON body.
+        model: schema of the request.
+        values: path parameters and query, as text; or the content of a JSON body.
 
     Raises:
-        InvalidInput: what was expected, what came, what to send.
+        InvalidInput: the message says what was expected, what was received, and what to send.
     """
     try:
         return model.model_validate(values)

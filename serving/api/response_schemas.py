@@ -1,4 +1,4 @@
-"""What an answer holds, as `/docs` describes it; tests hold answers against these models."""
+"""Response schemas, as `/docs` shows them; tests check responses against these models."""
 
 from typing import Annotated, Literal
 
@@ -11,13 +11,13 @@ Level = Literal["easy", "medium", "hard"]
 
 
 class ResponseModel(BaseModel):
-    """Base of all answers: a field that is not described here is a fault."""
+    """Base of all responses; a field that is not described here is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Sourced(ResponseModel):
-    """Where an answer comes from."""
+    """Source of an answer: model, version, arm and fallback."""
 
     model: str = Field(description="Candidate that answered, or the rule that did")
     version: str | None = Field(description="Its version in the registry; null of a rule")
@@ -27,7 +27,7 @@ class Sourced(ResponseModel):
 
 
 class Reason(ResponseModel):
-    """What speaks for a topic: without it, its probability would be lower."""
+    """A cause that supports a topic: without it, the topic's probability would be lower."""
 
     cause: str = Field(description="For programs")
     text: str = Field(description="For the learner")
@@ -35,7 +35,7 @@ class Reason(ResponseModel):
 
 
 class Recommended(ResponseModel):
-    """A topic to turn to."""
+    """A recommended topic."""
 
     topic_id: int
     title: str
@@ -48,13 +48,13 @@ class Recommended(ResponseModel):
 
 
 class Recommendations(Sourced):
-    """Topics to turn to, the most probable first."""
+    """Recommended topics, the most probable first."""
 
     recommendations: list[Recommended]
 
 
 class Levels(ResponseModel):
-    """A number for each level; null where no model can say."""
+    """One value per level; null if no model can estimate it."""
 
     easy: Probability | None
     medium: Probability | None
@@ -62,7 +62,7 @@ class Levels(ResponseModel):
 
 
 class TopicEvidence(ResponseModel):
-    """What is known of the learner on the topic."""
+    """A learner's record on a topic."""
 
     attempts: int = Field(ge=0)
     passes: int = Field(ge=0)
@@ -72,7 +72,7 @@ class TopicEvidence(ResponseModel):
 
 
 class Difficulty(Sourced):
-    """How hard the next quiz should be."""
+    """Suggested difficulty of the next quiz."""
 
     difficulty: Level
     success_probability: Probability | None = Field(description="Expected success at that level")
@@ -84,7 +84,7 @@ class Difficulty(Sourced):
 
 
 class Material(ResponseModel):
-    """Something to study a topic with."""
+    """A resource to study a topic with."""
 
     resource_id: int
     kind: Format
@@ -120,7 +120,7 @@ class LearningPath(Sourced):
 
 
 class PredictResponse(ResponseModel):
-    """What a model answered to the inputs sent."""
+    """Predictions of a model for the inputs sent."""
 
     predictions: list[list[Probability]] = Field(description="A row for each row of inputs")
     columns: list[int] | list[Level] = Field(description="What each number of a row is about")

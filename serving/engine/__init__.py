@@ -1,1 +1,1 @@
-"""Decisions per request: ranking, difficulty, reasons, learning path."""
+"""Decisions per request: ranking, difficulty, reasons and learning path."""

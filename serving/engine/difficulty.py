@@ -1,4 +1,4 @@
-"""How hard the next quiz should be, from the expected success at each level."""
+"""Suggested difficulty of the next quiz, from the expected success at each level."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,25 +15,27 @@ PROFICIENCY, TREND = (
 Said = TypeVar("Said")
 
 SHARPNESS = 0.05
-"""A level so far from the suggested range is 1/e as fit as one within it."""
+"""Scale of the decay in `level_probabilities`, as a distance in expected success.
+
+A level at this distance from the suggested range weighs 1/e of a level inside it."""
 
 
 def distances(success: Sequence[float]) -> list[float]:
-    """How far the expected success at each level lies from `SUGGESTED_SUCCESS`; 0 within it."""
+    """Return the distance of each expected success from `SUGGESTED_SUCCESS`; 0 inside the range."""
     low, high = SUGGESTED_SUCCESS
     return [max(low - each, each - high, 0.0) for each in success]
 
 
 def suggest_level(success: Sequence[float]) -> int:
-    """The level a learner should be tested at.
+    """Return the level of difficulty to test a learner at.
 
     Args:
         success: expected success at easy, medium and hard, each in [0, 1].
 
     Returns:
-        The hardest level whose expected success lies in `SUGGESTED_SUCCESS`, else the level
-        nearest to that range; of equally near ones the hardest that is not too hard, or else
-        the easiest.
+        The index of the hardest level whose expected success lies in `SUGGESTED_SUCCESS`. If none
+        does, the nearest level to that range. Of equally near levels, the hardest that is not
+        too hard, else the easiest.
     """
     distance = distances(success)
     least = min(distance)
@@ -43,9 +45,9 @@ def suggest_level(success: Sequence[float]) -> int:
 
 
 def level_probabilities(success: Sequence[float]) -> list[float]:
-    """How fit each level is for the next quiz: shares of 1, by exp(-distance / `SHARPNESS`).
+    """Return the suitability of each level for the next quiz, by exp(-distance / `SHARPNESS`).
 
-    Given where the model has no answer of its own to that question, as the reference has.
+    The values sum to 1. They are used if the model has no output for them; the reference has one.
     """
     weights = [math.exp(-each / SHARPNESS) for each in distances(success)]
     total = sum(weights)
@@ -53,26 +55,26 @@ def level_probabilities(success: Sequence[float]) -> list[float]:
 
 
 def at_levels(said: Mapping[str, Said]) -> Said:
-    """Expected success at each level whatever the item, of what a difficulty model says."""
+    """Return the expected success at each level from a model's outputs, independent of the item."""
     return said["levels"] if "levels" in said else said["success"]
 
 
 def by_level(values: Sequence[float]) -> dict[str, float]:
-    """The values under the names of the levels."""
+    """Return the values by level name."""
     return dict(zip(LEVELS, map(float, values), strict=True))
 
 
 def evidence(inputs: Sequence[float], row: Numbers | None, now_us: int) -> dict[str, Any]:
-    """What is known of the learner on the topic.
+    """Return the learner's record on the topic.
 
     Args:
-        inputs: (4,) of the difficulty model.
-        row: the topic's numbers; None for a topic never touched.
+        inputs: (4,) inputs of the difficulty model.
+        row: numbers of the topic; None if the learner never touched the topic.
         now_us: microseconds since 1970.
 
     Returns:
         `attempts`, `passes`, `proficiency` in (0, 1), `trend` in [-1, 1], and
-        `seconds_since_last_attempt`, None without one.
+        `seconds_since_last_attempt`, which is None without an attempt.
     """
     numbers = row or [0.0] * ROW_WIDTH
     attempts = int(numbers[T_ATTEMPTS])
@@ -87,10 +89,10 @@ def evidence(inputs: Sequence[float], row: Numbers | None, now_us: int) -> dict[
 
 
 def suggested(question: RequestContext, topic_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """The level at which each topic should be tested, and the success expected at it now.
+    """Suggest a level for each topic, with the expected success at that level now.
 
     Returns:
-        `difficulty` and `expected_success` of each topic; None where no model can say.
+        `difficulty` and `expected_success` of each topic; both None without a difficulty model.
     """
     model = question.able("difficulty")
     if model is None or not topic_ids:
@@ -103,12 +105,12 @@ def suggested(question: RequestContext, topic_ids: Sequence[int]) -> list[dict[s
 
 
 def suggest(question: RequestContext, topic_id: int) -> EngineResult:
-    """The level of the next quiz on a topic; the easiest where no model can say."""
+    """Suggest the level of the next quiz on a topic; the easiest without a difficulty model."""
     model = question.able("difficulty")
     topic = {"topic_id": topic_id, "title": question.catalogue.title(topic_id)}
     if model is None:
         content: dict[str, Any] = {
-            "difficulty": LEVELS[0],  # nothing is known: the level most likely to be passed
+            "difficulty": LEVELS[0],  # no estimate: the level most likely to be passed
             "success_probability": None,
             "levels": dict.fromkeys(LEVELS),
             "level_probabilities": dict.fromkeys(LEVELS),

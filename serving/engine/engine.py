@@ -1,8 +1,8 @@
-"""The engine: every question about a learner gets an answer.
+"""Engine: an answer to every question about a learner.
 
-Where no model can answer, the answer comes from counting; `fallback` says what was not known, of
-the learner or the topic too. Every answer says which arm the learner is in and which model and
-version answered, and bears the id under which it is logged.
+If no model can answer, the answer comes from counts. `fallback` gives the reason, also if the
+learner or the topic is unknown. Every answer names the learner's arm, the model and the version. It
+carries the id under which it is logged.
 """
 
 import threading
@@ -37,22 +37,23 @@ from serving.state.model import Model
 from serving.storage.prediction_log import LoggedAnswer, new_id
 
 ONE_ARM = Arms(0.0)
-"""All learners are served the champion."""
+"""Assignment of all learners to the champion."""
 
 
 class Engine:
     """Answers for one learner at a time.
 
     Args:
-        learners: histories of the learners.
-        model: what is served; None where nothing was trained yet.
+        learners: cache of the learners' histories.
+        model: the served model; None if nothing was trained yet.
         catalogue: titles and order of the topics.
-        clock: now, in microseconds since 1970 UTC.
-        arms: how learners are dealt out.
-        record: takes each answer for the log of answers, and returns at once.
+        clock: returns the current time, in microseconds since 1970 UTC.
+        arms: assignment of learners to arms.
+        record: receives each answer for the prediction log, and returns at once.
 
     Attributes:
-        state: what answers are made from; read it once a request, replace it by `swap` only.
+        state: the frozen state that answers are made from. Read it once per request; replace it
+            only with `swap`.
     """
 
     __slots__ = ("_clock", "_record", "_swapping", "learners", "state")
@@ -73,18 +74,18 @@ class Engine:
         self._record = record
 
     def swap(self, **changes: Any) -> None:
-        """Replace fields of the state, all at once; any thread may call it.
+        """Replace fields of the state in one step; any thread may call this.
 
         Args:
-            changes: new values by the names of `EngineState`.
+            changes: new values by field name of `EngineState`.
         """
-        with self._swapping:  # of two threads, neither undoes what the other replaced
+        with self._swapping:  # no thread overwrites the change of another
             self.state = replace(self.state, **changes)
 
     async def prepare(self, user_id: str) -> None:
-        """Read a learner, so that the next question about him keeps nobody waiting.
+        """Load a learner, so that the next question about them does not block.
 
-        Every question may be asked without it, too.
+        The call is optional before a question.
         """
         await self.learners.prepare(user_id, self.state.served_to(user_id)[1])
 
@@ -97,14 +98,14 @@ class Engine:
         only_new: bool = False,
         respect_prerequisites: bool = False,
     ) -> dict[str, Any]:
-        """The topics this learner should turn to next.
+        """Recommend the topics that a learner should study next.
 
         Args:
             user_id: any name, also one never seen.
-            num_recommendations: most topics in the answer, at least 1.
-            exclude_mastered: none that is mastered, however long ago.
-            only_new: none that the learner has met.
-            respect_prerequisites: none that builds on a topic not finished.
+            num_recommendations: maximum number of topics, at least 1.
+            exclude_mastered: exclude mastered topics, however long ago they were mastered.
+            only_new: exclude topics that the learner has met.
+            respect_prerequisites: exclude topics with an unfinished prerequisite.
 
         Returns:
             See `serving.api.response_schemas.Recommendations`.
@@ -116,11 +117,11 @@ class Engine:
         return recommend(question, wanted, partial(self._answered, question, "recommendation"))
 
     def suggest_quiz_difficulty(self, user_id: str, topic_id: int) -> dict[str, Any]:
-        """The level of the next quiz on a topic.
+        """Suggest the level of the next quiz on a topic.
 
         Args:
             user_id: any name, also one never seen.
-            topic_id: any topic, also one never trained on.
+            topic_id: any topic, also one that no model was trained on.
 
         Returns:
             See `serving.api.response_schemas.Difficulty`.
@@ -137,14 +138,14 @@ class Engine:
         domain: str | None = None,
         preferred: Format | None = None,
     ) -> dict[str, Any]:
-        """The next steps to a goal, planned anew from what the learner has done.
+        """Plan the next steps to a goal from the learner's current history.
 
         Args:
             user_id: any name, also one never seen.
-            steps: most steps, at least 1.
-            topic_id: the goal, where it is a topic.
-            domain: the goal, where it is a domain; with neither, it is the whole curriculum.
-            preferred: of the resources; by default as the learner's style has it.
+            steps: maximum number of steps, at least 1.
+            topic_id: the goal, if it is a topic.
+            domain: the goal, if it is a domain; with neither, the goal is the whole curriculum.
+            preferred: format of the resources; by default the format of the learner's style.
 
         Returns:
             See `serving.api.response_schemas.LearningPath`.
@@ -158,15 +159,15 @@ class Engine:
         return self._answered(question, "learning_path", reply)
 
     def get_user_profile(self, user_id: str) -> dict[str, Any]:
-        """What is known of a learner: counts, mean score, topics met, finished and mastered."""
+        """Return a learner's profile: counts, mean score, topics met, finished and mastered."""
         question = self.ask(user_id)
         return profile(question) | {"learning_style": self._style(question)}
 
     def predict(self, features: Any, model: str | None = None) -> dict[str, Any]:
-        """What a model of the champion answers to inputs; see `serving.engine.predict.predict`.
+        """Return predictions of the champion for given inputs; see `serving.engine.predict`.
 
         Raises:
-            InvalidInput: no such model, or the inputs are not as expected.
+            InvalidInput: the model does not exist, or the inputs do not match the contract.
             NothingServed: no model was promoted yet.
         """
         served = self.state.model
@@ -175,12 +176,12 @@ class Engine:
         return predict(served, features, model, self._clock())
 
     def _style(self, question: RequestContext) -> str:
-        """The learner's own choice, else what is observed."""
+        """Return the learning style that the learner chose, else the observed style."""
         learner = question.learner
         return learner.chosen_style or learner.history.learning_style()
 
     def describe(self) -> list[tuple[str, str]]:
-        """What is served, for a person: pairs of a name and its value."""
+        """Describe what is served as pairs of a name and a value, for a person."""
         model = self.state.model
         if model is None:
             return [("models", "none yet: answers follow the curriculum's order")]
@@ -190,7 +191,7 @@ class Engine:
         ]
 
     def ask(self, user_id: str) -> RequestContext:
-        """What an answer to this learner may draw on now."""
+        """Collect the data for an answer to this learner."""
         state = self.state
         arm, model = state.served_to(user_id)
         learner, unknown = None, None

@@ -1,4 +1,4 @@
-"""The learning path: the next steps to a goal, each with how hard, how long, with what, and why."""
+"""Learning path: the next steps to a goal, with difficulty, minutes, resource and reason."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ from serving.state.catalogue import Catalogue
 from serving.state.study_times import StudyTimes
 
 FORMAT_OF: dict[str, Format] = {"visual": "video", "kinesthetic": "lab", "mixed": "text"}
-"""Format by learning style."""
+"""Preferred resource format by learning style."""
 
 KIND_OF: dict[str, str] = {"text": "text_read", "video": "video_view", "lab": "practice_attempt"}
-"""Kind of event by format."""
+"""Kind of event by resource format."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Where a path leads: a topic, a domain, or, where neither is named, the whole curriculum."""
+    """Goal of a learning path: a topic, a domain, or by default the whole curriculum."""
 
     topic_id: int | None = None
     domain: str | None = None
 
     def topics(self, catalogue: Catalogue) -> list[int]:
-        """The topics to be finished.
+        """Return the topics that the learner has to finish.
 
         Raises:
             InvalidInput: two goals at once, or a domain that the catalogue lacks.
@@ -55,7 +55,7 @@ class Goal:
         return [each.topic_id for each in topics if self.domain in (None, each.domain)]
 
     def named(self, catalogue: Catalogue) -> str:
-        """The goal in words."""
+        """Return the goal as text."""
         if self.topic_id is not None:
             return catalogue.title(self.topic_id)
         return self.domain or "the whole curriculum"
@@ -64,13 +64,13 @@ class Goal:
 def learning_path(
     question: RequestContext, goal: Goal, steps: int, preferred: Format
 ) -> EngineResult:
-    """The next steps to a goal, prerequisites first; planned anew at each question.
+    """Plan the next steps to a goal, prerequisites first; each request plans again.
 
     Args:
-        question: who asks.
-        goal: where to.
-        steps: most steps, at least 1.
-        preferred: of the resources.
+        question: the request.
+        goal: the goal of the path.
+        steps: maximum number of steps, at least 1.
+        preferred: preferred format of the resources.
 
     Raises:
         InvalidInput: there is no such goal.
@@ -105,7 +105,10 @@ def learning_path(
 
 
 def _appeal(question: RequestContext) -> tuple[Callable[[int], float], dict[str, Any]]:
-    """How likely each topic is next by the model; the same for all where it cannot say."""
+    """Return a function topic id -> probability of being next, and the source of the values.
+
+    The function returns 0 for every topic if the model cannot rank for this request.
+    """
     model = question.able("recommendation")
     is_known = question.unknown in (None, STALE_LEARNER)
     if model is None or not is_known or question.arm == "control":
@@ -123,7 +126,7 @@ def _appeal(question: RequestContext) -> tuple[Callable[[int], float], dict[str,
 
 
 def _material(topic: Topic | None, preferred: Format, durations: StudyTimes) -> dict[str, Any]:
-    """What to study it with, and how many minutes that and a quiz take."""
+    """Return the study resource of a topic, and the minutes that it and a quiz take."""
     if topic is None:
         return {"domain": None, "resource": None, "minutes": None, "minutes_from": None}
     resource = next(
@@ -143,7 +146,7 @@ def _material(topic: Topic | None, preferred: Format, durations: StudyTimes) -> 
 def _minutes(
     topic: Topic, resource: Resource | None, durations: StudyTimes
 ) -> tuple[int | None, str | None]:
-    """Whole minutes, and whether `log` or `catalogue` says so; None where neither does."""
+    """Return whole minutes and their source, `log` or `catalogue`; None without a source."""
     kind = KIND_OF[resource.kind] if resource else "resource_view"
     quiz = durations.minutes.get((topic.topic_id, "quiz_complete"), 0.0)
     logged = durations.minutes.get((topic.topic_id, kind))
@@ -156,7 +159,7 @@ def _minutes(
 def _why(
     step: Step, question: RequestContext, goals: Iterable[int], open_now: dict[int, Step]
 ) -> str:
-    """Why the topic stands where it stands."""
+    """Return the reason for a step's position in the path, as shown to the learner."""
     catalogue, row = question.catalogue, question.learner.history.topics.get(step.topic_id)
     if step.because is not None:
         times = int(-question.learner.history.topics[step.because][T_STREAK])
@@ -176,6 +179,6 @@ def _why(
 
 
 def _titles(topic_ids: Iterable[int], catalogue: Catalogue) -> str:
-    titles = [f"“{catalogue.title(each)}”" for each in topic_ids]  # they hold commas, too
+    titles = [f"“{catalogue.title(each)}”" for each in topic_ids]  # titles contain commas
     shown = titles[:2] + ([f"{len(titles) - 2} more"] if len(titles) > 2 else [])
     return " and ".join(shown) if len(shown) < 3 else f"{shown[0]}, {shown[1]} and {shown[2]}"

@@ -1,4 +1,4 @@
-"""What counts as finished and as mastered, read off one topic's numbers: the only place."""
+"""Rules for finished and mastered topics, applied to one topic's numbers; defined only here."""
 
 from features.learner_state import (
     LAST_SCORES,
@@ -11,27 +11,27 @@ from features.learner_state import (
 from sensei.contracts import DAY, WELL_PASSED_SCORE
 
 REST_MICROSECONDS = DAY
-"""A topic mastered less than a day ago is not offered again."""
+"""Rest period of a mastered topic, in microseconds: for one day it is not offered again."""
 
 
 def last_score(row: Numbers) -> float | None:
-    """The score of the last attempt on the topic; None without one."""
+    """Return the score of the last attempt on the topic; None without an attempt."""
     attempts = int(row[T_ATTEMPTS])
     return float(row[T_SCORES + (attempts - 1) % LAST_SCORES]) if attempts else None
 
 
 def finished(row: Numbers) -> bool:
-    """Whether the last attempt was passed: what builds on the topic may be studied."""
+    """Tell if the last attempt was a pass: topics that build on this one may be studied."""
     return bool(row[T_STREAK] > 0)
 
 
 def failed(row: Numbers) -> bool:
-    """Whether the last attempt was failed."""
+    """Tell if the last attempt failed."""
     return bool(row[T_STREAK] < 0)
 
 
 def mastered(row: Numbers) -> bool:
-    """Whether the last two attempts were both passed well (`WELL_PASSED_SCORE`)."""
+    """Tell if each of the last two attempts scored at least `WELL_PASSED_SCORE`."""
     attempts = int(row[T_ATTEMPTS])
     if attempts < 2:
         return False
@@ -40,5 +40,5 @@ def mastered(row: Numbers) -> bool:
 
 
 def rests(row: Numbers, now_us: int) -> bool:
-    """Whether the topic was mastered so lately that it is not offered again."""
+    """Tell if the topic was mastered so recently that it is not offered again yet."""
     return now_us - row[T_LAST_ATTEMPT] < REST_MICROSECONDS and mastered(row)

@@ -1,8 +1,8 @@
-"""The models asked directly: the caller brings the inputs, as names and numbers or as a vector.
+"""Direct predictions: the caller sends the inputs by name or as a vector of numbers.
 
-A network may read more than the inputs of the contract: what is known of each topic, a hidden
-state. Nobody sends these, so they are as of a learner of whom nothing else is known, which the
-answer says (`assumed`).
+A network may read more than the inputs of the contract: topic features or a hidden state. Callers
+cannot send these. They take the values of a learner without events, and `assumed` in the answer
+lists them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,21 +35,21 @@ _NO_TOPIC = -1  # has no slot in any vocabulary
 
 
 def predict(model: Model, features: Any, name: str | None, now_us: int) -> dict[str, Any]:
-    """What a model answers to inputs.
+    """Return a model's predictions for given inputs.
 
     Args:
-        model: what is served.
+        model: the served model.
         features: one row or a list of rows; a row is an object of all inputs by name, or a list of
             numbers in the contract's order.
         name: `recommendation`, `difficulty`, or the candidate that serves as one of them; by
-            default the model whose inputs these are.
+            default the model whose contract matches the inputs.
         now_us: microseconds since 1970.
 
     Returns:
         See `serving.api.response_schemas.PredictResponse`.
 
     Raises:
-        InvalidInput: no such model, or the inputs are not as expected.
+        InvalidInput: the model does not exist, or the inputs do not match the contract.
     """
     given = _rows(features)
     chosen = _chosen(model, name, given[0])
@@ -85,7 +85,11 @@ def _is_batch(features: Any) -> bool:
 
 
 def _chosen(model: Model, name: str | None, row: Any) -> str:
-    """The model that is meant."""
+    """Return the name of the requested model, `recommendation` or `difficulty`.
+
+    Raises:
+        InvalidInput: no served model has that name.
+    """
     served = {each: model.source(each)["model"] for each in CONTRACTS if each in model.corpora}
     named = [each for each, by in served.items() if name in (each, by, None)]
     if not named:
@@ -104,10 +108,10 @@ def _fits(row: Any, contract: tuple[Input, ...]) -> bool:
 
 
 def _row(row: Any, contract: tuple[Input, ...]) -> list[float]:
-    """The numbers of a row in the contract's order.
+    """Return the numbers of a row in the contract's order.
 
     Raises:
-        InvalidInput: the names, the length or a number is not as expected.
+        InvalidInput: the names, the length or a number do not match the contract.
     """
     if isinstance(row, dict):
         row = _by_name(row, contract)
@@ -139,7 +143,7 @@ def _by_name(row: Mapping[str, Any], contract: tuple[Input, ...]) -> list[Any]:
 def _number(value: Any, expected: Input) -> float:
     low, high = expected.low, expected.high
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # NaN lies in no range
+    # NaN is outside every range
     if is_number and low <= value <= high and (not expected.is_id or value == int(value)):
         return float(value)
     kind = "a whole number" if expected.is_id else "a number"
@@ -158,7 +162,10 @@ def _nobody(model: Model) -> Learner:
 
 
 def _recommendation(model: Model, values: NDArray[np.float32], now_us: int) -> Inputs:
-    """The rows as the model reads them; of topics, what follows the last ones is known."""
+    """Return the rows as the recommendation model reads them.
+
+    Of the topic features, only the transition priors and `last` depend on the rows.
+    """
     one = model.next_topic_inputs(_nobody(model), now_us)
     given = {name: np.repeat(each, len(values), axis=0) for name, each in one.items()}
     given["inputs"] = values

@@ -1,4 +1,4 @@
-"""What is known of a learner, for whoever looks at one."""
+"""Profile of one learner, for a person."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from serving.engine.request_context import RequestContext
 
 
 def profile(question: RequestContext) -> dict[str, Any]:
-    """Counts of what the learner did, and what became of the topics.
+    """Return counts of a learner's activity, and the topics met, finished and mastered.
 
     Returns:
-        `user_id`; `events`, `active_days`, `attempts` and `passes`; `mean_score` in [0, 1] and
-        `last_event` (UTC), None without one; topic ids `met`, `finished` and `mastered`; and
-        `fallback`: None, or why nothing is known.
+        `user_id`; the counts `events`, `active_days`, `attempts` and `passes`. `mean_score` in
+        [0, 1] and `last_event` (UTC), both None without one. The topic ids `met`, `finished` and
+        `mastered`. `fallback`: None, or the reason why the history is missing or stale.
     """
     history = question.learner.history
     numbers, attempts = history.learner, int(history.learner[ATTEMPTS])

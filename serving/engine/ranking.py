@@ -1,4 +1,4 @@
-"""Which topics may be offered to a learner, and in which order."""
+"""Eligibility and ranking of topics for a learner."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ _UNTOUCHED = [0.0] * ROW_WIDTH
 
 @dataclass(frozen=True)
 class RankingOptions:
-    """What a caller wants offered.
+    """A caller's options for a recommendation.
 
     Attributes:
-        count: most topics.
-        exclude_mastered: none that is mastered, however long ago.
-        only_new: none that the learner has met.
-        respect_prerequisites: none that builds on a topic not finished.
+        count: maximum number of topics.
+        exclude_mastered: exclude mastered topics, however long ago they were mastered.
+        only_new: exclude topics that the learner has met.
+        respect_prerequisites: exclude topics with an unfinished prerequisite.
     """
 
     count: int = 3
@@ -35,10 +35,10 @@ class RankingOptions:
 def is_offered(
     wanted: RankingOptions, history: History, catalogue: Catalogue, now_us: int
 ) -> Callable[[int], bool]:
-    """Whether a topic may be offered.
+    """Return a predicate on topic ids: true if the topic may be offered.
 
-    Never the topic just studied (the gate judges models in the same way), nor one mastered so
-    lately that it rests.
+    The topic just studied is never offered; the gate evaluates models in the same way. Neither is a
+    topic mastered so recently that it rests.
     """
     last = history.last_topic_id
     topics = history.topics
@@ -67,14 +67,14 @@ def offerable(
     taken: NDArray[np.bool_],
     now_us: int,
 ) -> NDArray[np.bool_]:
-    """(slots,) whether the topic of a slot may be offered.
+    """Return (slots,) true if the topic of a slot may be offered.
 
     Args:
-        wanted: by the caller.
-        history: of the learner.
-        corpus: which topic has which slot.
-        catalogue: what builds on what.
-        taken: (slots,) whether a topic has the slot of the model that answers.
+        wanted: the caller's options.
+        history: the learner's history.
+        corpus: slots of the topics.
+        catalogue: prerequisites of the topics.
+        taken: (slots,) true if a topic has the slot in the model that answers.
         now_us: microseconds since 1970.
     """
     offered = is_offered(wanted, history, catalogue, now_us)
@@ -83,7 +83,7 @@ def offerable(
         asked: Iterable[int] = {**slots, **history.topics}
     elif wanted.only_new or wanted.exclude_mastered:
         asked = history.topics
-    else:  # the way of most requests: few topics were studied so lately that they may rest
+    else:  # most requests: only the few topics studied recently can rest
         since = now_us - REST_MICROSECONDS
         asked = [each for each, row in history.topics.items() if row[T_TIME] > since]
         asked += [each for each in history.last_topics(1) if each is not None]
@@ -95,14 +95,14 @@ def offerable(
 
 
 def shares(probability: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The probabilities among what is offered.
+    """Normalise the probabilities over the offered topics.
 
     Args:
         probability: (n, slots).
-        kept: (slots,) what is offered.
+        kept: (slots,) true for offered topics.
 
     Returns:
-        (n, slots) rows that sum to 1, where anything is offered; 0 at what is not.
+        (n, slots); each row sums to 1 if anything is offered, and is 0 for topics not offered.
     """
     share = probability * kept
     total = share.sum(axis=1, keepdims=True)
@@ -111,7 +111,11 @@ def shares(probability: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray
 
 
 def best(share: NDArray[np.float32], kept: NDArray[np.bool_], count: int) -> list[int]:
-    """Places of the greatest shares among what is offered, greatest first, at most `count`."""
+    """Return the slots of the largest shares among offered topics, largest first.
+
+    Returns:
+        At most `count` indices, from 0.
+    """
     order = np.argsort(-share, kind="stable")
     found: list[int] = order[kept[order]][:count].tolist()
     return found

@@ -1,4 +1,4 @@
-"""The words of reasons: what a cause says about one topic to the learner."""
+"""Texts of reasons: sentences for the learner, by cause."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,17 +25,17 @@ FOLLOWS, POPULAR, DOMAIN = (
 
 
 class ReasonContext(NamedTuple):
-    """What the words may draw on: the learner, one topic, and what all learners do."""
+    """Data that a reason text may use: the learner, one topic, and the activity of all learners."""
 
     topic_id: int
-    known: NDArray[np.float32] | None  # (16,) of `contracts.TOPIC_INPUTS`, where the model reads it
+    known: NDArray[np.float32] | None  # (16,) `contracts.TOPIC_INPUTS`; None if not read
     history: History
     catalogue: Catalogue
     now_us: int
 
 
 def last_topic(told: ReasonContext) -> str:
-    """What was studied last, and whether the topic is what others turn to after it."""
+    """Name the topic studied last, and say if learners often study this topic after it."""
     last = told.history.last_topic_id
     if last is None:
         return "learners often begin with it"
@@ -46,7 +46,7 @@ def last_topic(told: ReasonContext) -> str:
 
 
 def own_history(told: ReasonContext) -> str:
-    """How often and how long ago the learner met the topic."""
+    """Say how often, and how long ago, the learner studied the topic."""
     row = told.history.topics.get(told.topic_id)
     if row is None:
         return "you have not met it yet"
@@ -54,7 +54,7 @@ def own_history(told: ReasonContext) -> str:
 
 
 def domain(told: ReasonContext) -> str:
-    """How much the learner studied the topic's domain."""
+    """Say if the learner has studied the topic's domain before."""
     topic = told.catalogue.topics.get(told.topic_id)
     name = topic.domain if topic else "its domain"
     if told.known is not None and told.known[DOMAIN] > 0:
@@ -63,7 +63,7 @@ def domain(told: ReasonContext) -> str:
 
 
 def prerequisites(told: ReasonContext) -> str:
-    """Whether the learner met what the topic builds on."""
+    """Say if the learner has met the topic's prerequisites."""
     needed = told.catalogue.prerequisites(told.topic_id)
     met = sum(each in told.history.topics for each in needed)
     if not needed:
@@ -74,14 +74,14 @@ def prerequisites(told: ReasonContext) -> str:
 
 
 def popular_lately(told: ReasonContext) -> str:
-    """What all learners do."""
+    """Say if many learners studied the topic recently."""
     if told.known is not None and told.known[POPULAR] > 0:
         return "many learners study it these days"
     return "it is rare or new these days"
 
 
 def scores(told: ReasonContext) -> str:
-    """The learner's scores."""
+    """Give the learner's mean score."""
     attempts = told.history.learner[ATTEMPTS]
     if not attempts:
         return "you have no scores yet"
@@ -90,7 +90,7 @@ def scores(told: ReasonContext) -> str:
 
 
 def pace(told: ReasonContext) -> str:
-    """How much and how lately the learner studies."""
+    """Say how much, and how recently, the learner studies."""
     learner = told.history.learner
     since, days = ago(told.now_us - learner[LAST_TIME]), int(learner[DAYS])
     if learner[EVENTS] < 2:
@@ -102,7 +102,7 @@ def pace(told: ReasonContext) -> str:
 
 
 def order(_: ReasonContext) -> str:
-    """The sequence of what the learner did."""
+    """Refer to the order of the learner's events."""
     return "it fits the order of what you have studied so far"
 
 
@@ -119,16 +119,16 @@ WORDS: dict[str, Callable[[ReasonContext], str]] = {
         order,
     )
 }
-"""Words by the name of a cause in `serving.engine.reasons`."""
+"""Text functions by cause name; `serving.engine.reasons` defines the causes."""
 
 
 def times(count: float) -> str:
-    """A number of times in words."""
+    """Return a count as text: "once", "twice", "3 times"."""
     return {1: "once", 2: "twice"}.get(int(count), f"{int(count)} times")
 
 
 def ago(microseconds: float) -> str:
-    """A stretch of time before now, in words."""
+    """Return the time elapsed as text, in whole days, hours or minutes."""
     seconds = max(0.0, microseconds) / 1e6
     for unit, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if seconds >= unit:

@@ -1,8 +1,8 @@
-"""Why a topic is recommended: what would lower its score if it were not known.
+"""Counterfactual reasons for a recommendation: causes without which its score would be lower.
 
-The model is asked once more for each cause, with the inputs of that cause as they are for somebody
-of whom nothing is known; all of this is one batch. A cause that speaks for a topic is one without
-which the topic's share of what is offered is lower.
+The model runs once more per cause. Each run replaces the inputs of that cause with the values of a
+learner without events. All runs form one batch. A cause supports a topic if the topic's share of
+the offered topics is lower without it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from sensei.contracts import RECOMMENDATION_INPUTS, TOPIC_INPUTS
 
 MAX_REASONS = 3
-"""Most causes named of one topic."""
+"""Maximum number of causes named per topic."""
 
 LEAST_LOSS = 0.02
-"""A cause is named if without it at least this part of the topic's share is lost."""
+"""Minimum relative loss of a topic's share without a cause, for the cause to be named."""
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Inputs that stand for one thing that a person would name.
+    """Group of inputs that represents one thing that a person would name.
 
     Attributes:
-        name: for programs; `serving.engine.reason_texts` has the words.
+        name: identifier for programs; `serving.engine.reason_texts` has the text.
         inputs: names in `RECOMMENDATION_INPUTS`.
         topics: names in `TOPIC_INPUTS`.
-        state: whether it is the hidden state.
+        state: true if the cause is the hidden state.
     """
 
     name: str
@@ -76,19 +76,21 @@ CAUSES = (
     ),
     Cause("order", (), (), state=True),
 )
-"""Every input belongs to one cause, but `new`: it says what a slot is, and nothing for a topic."""
+"""All causes. Every input belongs to one cause, except `new`: it marks a slot and is no reason."""
 
 _UNKNOWN = dict.fromkeys(
     ("mean_score", "mean_score_last_5", "topic_mean_score_last_5", "topic_last_score"), 0.5
 )
-"""Inputs that are not 0 where nothing is known; see `contracts.RECOMMENDATION_INPUTS`."""
+"""Inputs with a non-zero value for a learner without events; all others are 0.
+
+See `contracts.RECOMMENDATION_INPUTS`."""
 
 
 class Counterfactuals:
-    """The inputs of a model, once as they are and once without each of its causes.
+    """Inputs of a model, unchanged and without each of its causes.
 
     Args:
-        wanted: names and widths of what the model reads.
+        wanted: width of each input array that the model reads, by name.
     """
 
     def __init__(self, wanted: Mapping[str, int]) -> None:
@@ -105,7 +107,7 @@ class Counterfactuals:
             self._instead["inputs"] = (gone * np.array(unknown)).astype(np.float32)
 
     def of(self, given: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """(1 + causes, width) each: row 0 as given, row i without cause i - 1.
+        """Return (1 + causes, width) arrays: row 0 unchanged, row i without cause i - 1.
 
         Args:
             given: name -> (1, width).
@@ -116,13 +118,13 @@ class Counterfactuals:
         return rows
 
     def speaking_for(self, share: NDArray[np.float32]) -> list[tuple[Cause, float]]:
-        """The causes that speak for a topic, the weightiest first.
+        """Return the causes that support a topic, strongest first.
 
         Args:
-            share: (1 + causes,) the topic's share of what is offered, in the rows of `of`.
+            share: (1 + causes,) the topic's share of the offered topics, in the row order of `of`.
 
         Returns:
-            At most `MAX_REASONS` causes, each with what the share would be without it.
+            At most `MAX_REASONS` causes, each with the topic's share without that cause.
         """
         before, without = float(share[0]), share[1:]
         found = [
@@ -138,7 +140,7 @@ def _touches(cause: Cause, wanted: Mapping[str, int]) -> bool:
 
 
 def _columns(cause: Cause, name: str, width: int) -> Sequence[int]:
-    """Places of a cause's inputs in what a model reads under a name."""
+    """Return the column indices of a cause in one of the model's input arrays."""
     if name == "inputs":
         return _places(cause.inputs, [each.name for each in RECOMMENDATION_INPUTS])
     if name == "topics":

@@ -1,4 +1,4 @@
-"""The topics a learner should turn to next: ranked, with what each would be like, and why."""
+"""Recommendations: ranked topics with difficulty, expected success and reasons."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -17,24 +17,26 @@ from serving.state.catalogue import Catalogue
 from serving.state.model import Model
 
 CANDIDATES = 20
-"""Topics logged of each recommendation, best first."""
+"""Maximum number of topics logged per recommendation, best first; at least the topics shown."""
 
 REPEATED_US = 60_000_000
-"""Within a minute the same question gets the same answer, as long as nothing happened: a page that
-is opened again shows what it showed. Any event of the learner and any other model begins anew."""
+"""Lifetime of a cached recommendation, in microseconds.
+
+Within a minute the same question gets the same answer, so a page opened again shows the same list.
+An event of the learner, another bundle or another catalogue ends it."""
 
 Reason = dict[str, Any]
-"""`cause`, `text`, and `without`: what the probability would be without that cause."""
+"""Keys `cause`, `text` and `without`, which is the probability without that cause."""
 
 
 class Ranking(NamedTuple):
-    """Topics, the most probable first.
+    """Ranked topics, the most probable first.
 
     Attributes:
-        topics: (topic, probability) of what is offered; more than are shown.
-        reasons: of those shown.
+        topics: (topic id, probability) of offered topics; may be more than are shown.
+        reasons: reasons of the topics shown.
         source: `model`, `version` and `fallback`.
-        inputs: what the model read.
+        inputs: inputs that the model read; None without a model.
     """
 
     topics: Sequence[tuple[int, float | None]]
@@ -48,19 +50,19 @@ def recommend(
     wanted: RankingOptions,
     answered: Callable[[EngineResult], dict[str, Any]],
 ) -> dict[str, Any]:
-    """The next topics; those of this minute, under the same id, where nothing happened since.
+    """Recommend the next topics; repeat the answer of this minute, with its id, if nothing changed.
 
     Args:
-        question: who asks.
-        wanted: which topics.
-        answered: makes a reply the answer, with its id, and logs it.
+        question: the request.
+        wanted: the caller's options.
+        answered: turns a result into an answer with an id, and logs it.
     """
     if question.unknown or question.model is None:
         return answered(computed(question, wanted))
     asked = wanted, question.arm
-    # By the bundle: its model is replaced each minute by one that knows what learners did since.
+    # Keyed by bundle: each minute a model with newer popularity replaces the model object.
     kept = question.learner.history.remembered("recommendations", question.model.bundle, _Kept)
-    # Each learner's own minute: not all at once; one whose clock was set back is over, too.
+    # The minute starts per learner, so not all expire together. A clock set back ends it too.
     is_old = not 0 <= question.now_us - kept.since < REPEATED_US
     if is_old or kept.catalogue is not question.catalogue:
         kept.since, kept.catalogue = question.now_us, question.catalogue
@@ -71,7 +73,7 @@ def recommend(
 
 
 class _Kept:
-    """Answers of one minute, by what was wanted and the arm."""
+    """Answers of one minute, by options and arm."""
 
     def __init__(self) -> None:
         self.since = -REPEATED_US
@@ -80,9 +82,11 @@ class _Kept:
 
 
 def computed(question: RequestContext, wanted: RankingOptions) -> EngineResult:
-    """The next topics, by the model, or by counting where it cannot say or the arm is control.
+    """Compute the next topics.
 
-    One never seen is asked about, too: the model has learnt, and was judged on, what is begun with.
+    The model ranks if it can. In the control arm, or if the log is unreachable, popularity ranks.
+    Without a model the curriculum's order applies. A learner never seen is ranked by the model too:
+    first topics were part of its training and evaluation.
     """
     model = question.able("recommendation")
     if model is None:
@@ -114,7 +118,7 @@ def computed(question: RequestContext, wanted: RankingOptions) -> EngineResult:
 
 
 def by_model(question: RequestContext, model: Model, wanted: RankingOptions) -> Ranking:
-    """Ranked by the model; the same call says what each cause is worth."""
+    """Rank by the model; the same call computes the effect of each cause."""
     learner, catalogue, now = question.learner, question.catalogue, question.now_us
     corpus = model.corpora["recommendation"]
     given = model.next_topic_inputs(learner, now)
@@ -122,7 +126,7 @@ def by_model(question: RequestContext, model: Model, wanted: RankingOptions) -> 
     share = shares(model.probabilities(model.counterfactuals.of(given)), kept)
     places = best(share[0], kept, max(wanted.count, CANDIDATES))
     known = given["topics"].reshape(-1, len(TOPIC_INPUTS)) if "topics" in given else None
-    ids = cast("list[int]", corpus.topic_ids)  # what is kept has a topic
+    ids = cast("list[int]", corpus.topic_ids)  # every offered slot has a topic
     reasons = []
     for place in places[: wanted.count]:
         told = ReasonContext(
@@ -145,7 +149,7 @@ def by_model(question: RequestContext, model: Model, wanted: RankingOptions) -> 
 
 
 def by_popularity(question: RequestContext, model: Model, wanted: RankingOptions) -> Ranking:
-    """Ranked by how much all learners studied each topic, up to the training cutoff."""
+    """Rank by the number of events of all learners per topic, up to the training cutoff."""
     corpus = model.corpora["recommendation"]
     events = np.zeros((1, len(model.taken)), np.float32)
     counted = corpus.statistics.topic_events
@@ -156,7 +160,7 @@ def by_popularity(question: RequestContext, model: Model, wanted: RankingOptions
     places = best(share, kept, max(wanted.count, CANDIDATES))
     even = 1.0 / max(int(kept.sum()), 1)
     reasons = [_popular(share, place, even) for place in places[: wanted.count]]
-    ids = cast("list[int]", corpus.topic_ids)  # what is kept has a topic
+    ids = cast("list[int]", corpus.topic_ids)  # every offered slot has a topic
     topics = [(ids[each], float(share[each])) for each in places]
     source = {"model": "most_popular", "version": None, "fallback": question.unknown}
     return Ranking(topics, reasons, source)
@@ -170,7 +174,7 @@ def _popular(share: NDArray[np.float32], place: int, even: float) -> list[Reason
 
 
 def in_curriculum_order(question: RequestContext, wanted: RankingOptions) -> Ranking:
-    """The curriculum's order, what the learner has finished last."""
+    """Rank in the curriculum's order, with the topics that the learner has finished at the end."""
     history, catalogue = question.learner.history, question.catalogue
     offered = is_offered(wanted, history, catalogue, question.now_us)
     done = {each for each, row in history.topics.items() if finished(row)}

@@ -1,4 +1,4 @@
-"""One request: who asks, what is known of him, and what is served to him."""
+"""Context of one request: the learner, their history, and the model that serves them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -26,16 +26,16 @@ UNKNOWN_TOPIC = "unknown_topic"
 
 
 class RequestContext(NamedTuple):
-    """What an answer may draw on.
+    """Data that an answer may use.
 
     Attributes:
-        user_id: who asks.
+        user_id: the learner's name.
         now_us: microseconds since 1970.
         arm: the learner's arm.
-        model: what is served in that arm; None where nothing is.
-        learner: what is known of the learner; as of one without events where `unknown` says why.
-        unknown: why nothing, or nothing newer, is known of the learner; None if all is known.
-        state: what was served when the request came.
+        model: the model served in that arm; None if there is none.
+        learner: the learner's history; an empty one if the learner is unknown.
+        unknown: reason why the history is missing or stale; None if it is complete.
+        state: the engine's state when the request arrived.
     """
 
     user_id: str
@@ -48,24 +48,24 @@ class RequestContext(NamedTuple):
 
     @property
     def catalogue(self) -> Catalogue:
-        """The platform's topics."""
+        """Topics of the platform."""
         return self.state.catalogue
 
     def able(self, name: str) -> Model | None:
-        """What is served, if it has a model of that name."""
+        """Return the served model if it contains a model of that name, else None."""
         return self.model if self.model and name in self.model.corpora else None
 
 
 class EngineResult(NamedTuple):
-    """An answer and what is logged with it; see `serving.storage.prediction_log.LoggedAnswer`.
+    """Answer, and the data logged with it; see `serving.storage.prediction_log.LoggedAnswer`.
 
     Attributes:
-        content: what the caller gets, apart from the id and the arm; names `model`, `version`
-            and `fallback`.
-        shown: what of it is logged as the answer.
-        topic_id: what was asked about.
-        candidates: what could have been shown, best first.
-        inputs: what the model read.
+        content: the caller's answer without id and arm; it includes `model`, `version` and
+            `fallback`.
+        shown: the part of the content that is logged as the answer.
+        topic_id: topic of the question; None if there was none.
+        candidates: topics that could have been shown, best first.
+        inputs: inputs that the model read.
     """
 
     content: dict[str, Any]

@@ -1,7 +1,7 @@
-"""Which topics lie between a learner and a goal, and in which order; nothing is remembered.
+"""Stateless study plan: the open topics between a learner and a goal, and their order.
 
-A plan is made anew from what the learner has done at each question: a failed quiz, a topic
-finished elsewhere, a new prerequisite change the next answer.
+Each request plans again from the learner's current history. A failed quiz, a topic finished
+elsewhere or a new prerequisite changes the next answer.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,20 +14,20 @@ from serving.state.catalogue import Catalogue
 Status = Literal["failed", "shaky", "started", "new"]
 
 TURNS: tuple[Status, ...] = ("shaky", "failed", "started", "new")
-"""What comes first of topics that may be studied: what was begun before what is new."""
+"""Order of statuses among topics that may be studied: topics already begun before new ones."""
 
 REPEATED_FAILURES = 2
-"""After so many failures in a row on a topic, what it builds on is studied again."""
+"""Number of consecutive failures on a topic after which its prerequisites are studied again."""
 
 
 class Step(NamedTuple):
-    """A topic to study.
+    """Topic to study.
 
     Attributes:
-        topic_id: its number.
-        status: `failed` last time, `shaky` because what builds on it failed, `started` without a
-            pass, or `new`.
-        because: the topic that failed, where the status is `shaky`.
+        topic_id: id of the topic.
+        status: `failed` at the last attempt; `shaky` because a topic that builds on it failed;
+            `started` without a pass; or `new`.
+        because: the topic that failed, if the status is `shaky`.
     """
 
     topic_id: int
@@ -38,15 +38,15 @@ class Step(NamedTuple):
 def open_topics(
     goals: Iterable[int], topics: Mapping[int, Numbers], catalogue: Catalogue
 ) -> dict[int, Step]:
-    """What is not finished of the goals and of all they build on, by topic.
+    """Return the unfinished topics among the goals and all their prerequisites, by topic id.
 
-    A prerequisite that was finished, but not mastered, is open again while a topic that builds on
-    it has failed `REPEATED_FAILURES` times in a row.
+    A prerequisite that is finished but not mastered opens again while a topic that builds on it has
+    failed. That takes `REPEATED_FAILURES` failures in a row.
 
     Args:
         goals: topics to be finished.
         topics: numbers of each topic that the learner has met.
-        catalogue: what builds on what.
+        catalogue: prerequisites of the topics.
     """
     needed = catalogue.needed_for(goals)
     found: dict[int, Step] = {}
@@ -70,14 +70,14 @@ def in_order(
     catalogue: Catalogue,
     appeal: Callable[[int], float],
 ) -> list[Step]:
-    """The next steps, prerequisites first.
+    """Return the next steps, prerequisites first.
 
     Args:
-        steps: what is open, see `open_topics`.
-        count: most steps.
-        catalogue: what builds on what, and the order among equals.
-        appeal: of a topic; of those that may be studied and have the same turn, the most
-            appealing comes first.
+        steps: open topics, see `open_topics`.
+        count: maximum number of steps.
+        catalogue: prerequisites, and the order that breaks ties.
+        appeal: topic id -> appeal; among topics of the same status that may be studied, the highest
+            comes first.
 
     Returns:
         At most `count` steps; each comes after all open topics that it builds on.

@@ -1,1 +1,1 @@
-"""HTTP around the engine: application, guard, access, metrics, pages."""
+"""HTTP layer around the engine: routing, limits, authentication, access log and pages."""

@@ -1,6 +1,7 @@
-"""The log's line of each request: made at once, written some times a second with its neighbours.
+"""Access log: one line per request, written in batches several times per second.
 
-A record of `logging` for each, formatted and flushed alone, costs a fifth of an answer.
+A `logging` record per request, formatted and flushed alone, takes a fifth of the time of a
+response.
 """
 
 import sys
@@ -14,16 +15,19 @@ import orjson
 
 EVERY_SECONDS = 0.2
 END_SECONDS = 1.0
-"""How long the end waits for the last lines at most: nobody may read them."""
+"""Maximum wait, in seconds, for the last lines at shutdown, in case nobody reads the output."""
 
 MOST = 100_000
-"""Lines that wait at most, where nobody takes what is written; the oldest are dropped."""
+"""Maximum number of waiting lines, in case the output is blocked; the oldest are dropped."""
 
 NAME = "serving.requests"
 
 
 class AccessLog:
-    """Lines in the form of `serving.observability.JsonLines`; nothing is kept until `start`."""
+    """Queue of lines in the format of `serving.observability.JsonLines`.
+
+    Requests add lines only while `wanted` is true, thus after `start`.
+    """
 
     def __init__(self) -> None:
         self.wanted = False
@@ -32,11 +36,11 @@ class AccessLog:
         self._thread: threading.Thread | None = None
 
     def add(self, request_id: str, fields: dict[str, Any]) -> None:
-        """Have a line written soon.
+        """Queue one line.
 
         Args:
-            request_id: of the request.
-            fields: what else the line holds; never who was asked about.
+            request_id: id of the request.
+            fields: further fields of the line; never the learner's name.
         """
         line = {
             "time": datetime.now(UTC),
@@ -49,17 +53,17 @@ class AccessLog:
         self._waiting.append(orjson.dumps(line))
 
     def start(self, stream: TextIO | None = None) -> None:
-        """From now on keep lines, and write them in the background.
+        """Start to collect lines, and to write them in the background.
 
         Args:
-            stream: where to; by default standard output.
+            stream: output stream; by default standard output.
         """
         self.wanted = True
         out = stream or sys.stdout
 
         def forever() -> None:
             while not self._ended.wait(EVERY_SECONDS):
-                with suppress(OSError):  # the disk is full: these lines are lost, later ones not
+                with suppress(OSError):  # the disk is full: only these lines are lost
                     self.flush(out)
             with suppress(OSError):
                 self.flush(out)
@@ -68,13 +72,13 @@ class AccessLog:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what waits, and stop."""
+        """Write the waiting lines, and stop."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join(END_SECONDS)
 
     def flush(self, stream: TextIO) -> None:
-        """Write what waits, in one piece: no other line comes in between."""
+        """Write all waiting lines in one call, so that no other line comes in between."""
         lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if lines:
             stream.write(b"\n".join([*lines, b""]).decode())
@@ -82,4 +86,4 @@ class AccessLog:
 
 
 request_lines = AccessLog()
-"""Of this process."""
+"""Access log of this process."""

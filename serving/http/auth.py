@@ -1,9 +1,9 @@
-"""Authentication by keys, their roles, and what is open without any.
+"""Authentication by keys, the roles of keys, and access without keys.
 
-Nobody is let in before the keys were read once. With the first key that was ever made, every
-caller needs one, also where all were revoked since. While the database does not answer, the keys
-read last stay valid, up to a maximum age. Without keys see `serving.http.keyless`; on any other
-address than loopback nobody is answered then.
+No caller is admitted before the keys were read once. After the first key was created, every caller
+needs one, even if all keys were revoked since. During a database outage the last keys read stay
+valid, up to a maximum age. For access without keys see `serving.http.keyless`. Without keys,
+requests on any other address than loopback are refused.
 """
 
 import logging
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from sensei.settings import Settings
 
 EVERY_SECONDS = 2.0
-"""How often the keys are read again: a revoked one opens nothing after at most so long."""
+"""Seconds between two reads of the keys: the maximum time until a revoked key is refused."""
 
 ROLE = "sensei.role"
-"""Where a request's scope holds the role of its caller."""
+"""Name of the ASGI scope entry with the caller's role."""
 
 RANK = {OPEN: 0, PLATFORM: 1, OPERATOR: 2}
-"""An operator may ask what the platform may, and more."""
+"""Rank of each role: an operator may call everything that the platform may call, and more."""
 
 CALLER = "sensei.key"
-"""Where a request's scope holds the id of its caller's key; None without one."""
+"""Name of the ASGI scope entry with the id of the caller's key; None or absent without a key."""
 
 CREATE = "run `sensei keys create`"
 BACK = "put the database back"
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 class RequestRefused(Exception):
-    """A request that is not let in: its status and the sentence of why."""
+    """Refused request, with the status and the reason as a sentence."""
 
     def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None):
         super().__init__(sentence)
@@ -52,7 +52,7 @@ class RequestRefused(Exception):
 
 
 class KeyStatus(NamedTuple):
-    """How the keys stand, for `/readyz`; `note` says what to do, for a person."""
+    """Status of the keys, for `/readyz`; `note` tells a person what to do."""
 
     state: Literal["unread", "expired", "none", "valid"]
     read_seconds: float | None
@@ -61,17 +61,19 @@ class KeyStatus(NamedTuple):
 
     @property
     def is_ready(self) -> bool:
-        """Tell if anybody can be let in."""
+        """True if any caller can be admitted."""
         return self.state in ("none", "valid")
 
 
 class Access:
-    """Lets callers in by the keys as this process read them last; nobody before the first time.
+    """Access control by the keys that this process read last.
+
+    Before the first read it admits nobody.
 
     Args:
         read: reads all keys; raises StorageUnavailable.
-        max_age_seconds: keys read longer ago let nobody in.
-        clock: seconds that never go back.
+        max_age_seconds: maximum age of the keys; older keys admit nobody.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class Access:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the keys again; where they cannot be read, those read before stay."""
+        """Read the keys again; keep the previous keys if the read fails."""
         asked_at = self._clock()
         try:
             keys = {key.key_id: key for key in self._read()}
@@ -102,11 +104,11 @@ class Access:
 
     @property
     def has_valid_key(self) -> bool:
-        """Tell if anybody could be let in by a key."""
+        """True if at least one key is valid."""
         return any(key.is_valid for key in (self._current[0] or {}).values())
 
     def status(self) -> KeyStatus:
-        """How old the keys are, and if they let anybody in."""
+        """Return the age of the keys, and if they can admit a caller."""
         keys, read_at = self._current
         if keys is None:
             return KeyStatus("unread", None, self._max_age, UNREAD)
@@ -118,15 +120,15 @@ class Access:
         return KeyStatus("valid", age, self._max_age, None)
 
     def admit(self, scope: Mapping[str, Any], headers: Headers, presented: bytes) -> Key | None:
-        """The key that a caller presents; None where none is needed.
+        """Return the key that a caller presents; None if no key is needed.
 
         Args:
-            scope: of ASGI.
-            headers: of the request, by name.
-            presented: the key as sent; empty where there was none.
+            scope: ASGI scope.
+            headers: headers of the request, by name.
+            presented: the key as sent; empty if none was sent.
 
         Raises:
-            Refused: 401, 403, or 503 where the keys could not be read.
+            RequestRefused: 401, 403, or 503 if the keys could not be read.
         """
         keys, read_at = self._current
         if keys is None:
@@ -144,10 +146,10 @@ class Access:
         return key
 
     def _check_own(self, scope: Mapping[str, Any], headers: Headers) -> None:
-        """Hold that a request without a key comes from a program of our own account.
+        """Check that a request without a key comes from a program of the service's own account.
 
         Raises:
-            Refused: 401, 403.
+            RequestRefused: 401, 403.
         """
         if why := self._keyless.foreign(scope, headers):
             raise RequestRefused(401, f"key: expected one {why}, none exists; {CREATE}", BEARER)
@@ -169,12 +171,13 @@ AGAIN = {"Retry-After": "2"}
 
 
 class OnlyFor:
-    """ASGI middleware of one route: refuses callers of a lesser role with 403.
+    """ASGI middleware of one route that refuses callers of a lower role with 403.
 
     Args:
-        app: what it stands around.
-        role: the least that may ask.
-        unless: name of a value in the application's state; while true, a lesser role may ask too.
+        app: the wrapped application.
+        role: the lowest role that may call.
+        unless: name of a value in the application's state; while it is true, lower roles may call
+            too.
     """
 
     def __init__(self, app: ASGIApp, role: str, unless: str | None = None) -> None:
@@ -183,7 +186,7 @@ class OnlyFor:
         self._unless = unless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on, or refuse."""
+        """Pass the request on, or refuse it."""
         if RANK[scope[ROLE]] < RANK[self._role] and not self._is_lifted(scope):
             said = f"key: expected one of role {self._role}, got {scope[ROLE]}; use such a key"
             raise HTTPException(403, said)
@@ -194,10 +197,11 @@ class OnlyFor:
 
 
 def open_access(settings: "Settings") -> Access:
-    """The keys of the database that the settings name.
+    """Return access control by the keys in the database that the settings name.
 
-    A home that has no database yet and never had a key holds none. Where a key is expected (the
-    home ever had one) or a database is (an address names it), their absence is an outage.
+    A home without a database that never had a key counts as having no keys. If the home ever had a
+    key, missing keys are an outage. If an address names the database, a missing database is one
+    too.
     """
     from sensei.access import key_store
     from sensei.storage import database
@@ -209,7 +213,7 @@ def open_access(settings: "Settings") -> Access:
 
     def read() -> Sequence[Key]:
         had_keys = any(key_store.has_mark(folder) for folder in marked)
-        if file and not Path(file).exists():  # asking would make it
+        if file and not Path(file).exists():  # connecting would create it
             if had_keys or settings.database_url:
                 raise StorageUnavailable(f"database: expected a file at {file}, got none; {BACK}")
             return []
@@ -241,9 +245,9 @@ def _warn_once(sentence: str) -> None:
 
 
 def keep_current(access: Access, every: float = EVERY_SECONDS) -> threading.Event:
-    """Read the keys again every so many seconds, in the background, until the event is set.
+    """Read the keys again every `every` seconds in the background, until the returned event is set.
 
-    How they stand is logged at the start and at every change.
+    Their status is logged at the start and at every change.
     """
     ended = threading.Event()
 
@@ -258,7 +262,7 @@ def keep_current(access: Access, every: float = EVERY_SECONDS) -> threading.Even
                 return
             try:
                 access.refresh()
-            except Exception:  # the thread must outlive whatever one reading runs into
+            except Exception:  # the thread must survive any error of one read
                 logger.exception("keys are as they were")
 
     threading.Thread(target=forever, daemon=True, name="keys").start()
@@ -266,10 +270,10 @@ def keep_current(access: Access, every: float = EVERY_SECONDS) -> threading.Even
 
 
 def refuse_exposed(host: str, settings: "Settings") -> None:
-    """Hold that a service on an address that others reach has a key.
+    """Check that a service on an address other than loopback has a valid key.
 
     Raises:
-        InvalidInput: it has none, or nobody can say.
+        InvalidInput: it has none, or the keys could not be read.
     """
     if is_loopback(host) or open_access(settings).has_valid_key:
         return

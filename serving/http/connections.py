@@ -1,8 +1,8 @@
-"""Limits of a connection: size and time of a request's head, unread answers, number of them.
+"""Limits of a connection: size and duration of a request's head, unread responses, total number.
 
-httptools keeps a header until its end before any code of ours runs, and uvicorn has no timeout
-until a head is complete. So the bytes are counted before they are parsed, and once a second all
-connections of the worker are looked at (docs/security.md).
+httptools buffers a header until its end before our code runs. uvicorn has no timeout until a head
+is complete. So this module counts bytes before they are parsed. Once per second it checks all
+connections of the worker (docs/security.md).
 """
 
 import asyncio
@@ -17,37 +17,37 @@ import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 32_768
-"""Most bytes of request line and headers, of a chunk's frame, or of trailers.
+"""Maximum bytes of request line and headers, of a chunk's frame, or of trailers.
 
-More than `serving.http.guard` admits, so that an honest head is always refused there, in words.
-"""
+The value exceeds the limit of `serving.http.guard`, so that an honest head is always refused there,
+with an explanation."""
 
 HEAD_SECONDS = 10
-"""How long a head may take, from the connection or from its first byte."""
+"""Maximum seconds for a head, from the start of the connection or from the head's first byte."""
 
 STALLED_SECONDS = 10
-"""How long an answer may wait without `SENT_BYTES` of it being read."""
+"""Maximum seconds in which the client reads less than `SENT_BYTES` of a response."""
 
 SENT_BYTES = 65_536
 PIPELINED = 16
-"""Most requests that wait in one connection for the answer to an earlier one."""
+"""Maximum number of requests in one connection that wait for the response to an earlier one."""
 
 MAX_CONNECTIONS = 4_000
-"""Of one worker; an idle one takes about 10 KB."""
+"""Maximum number of connections per worker; an idle one takes about 10 KB."""
 
 RESERVED_FILES = 256
-"""File descriptors that connections leave to databases, bundles and logs."""
+"""Number of file descriptors reserved for databases, bundles and logs."""
 
 UNREADABLE = "request: expected HTTP/1.1, got what cannot be read as such; correct its framing"
 logger = logging.getLogger(__name__)
 
 
 class Connections:
-    """The connections of one worker, and a clock that they share.
+    """Open connections of one worker, and their shared clock.
 
     Args:
-        limit: most connections; at the limit, those that wait longest for a request are closed.
-        keep_alive: seconds that a connection may stay open between two requests.
+        limit: maximum number of connections; at the limit, the longest idle ones are closed.
+        keep_alive: maximum seconds that a connection may stay open between two requests.
     """
 
     def __init__(self, limit: int, keep_alive: int) -> None:
@@ -59,7 +59,7 @@ class Connections:
         self._told = -60
 
     def add(self, connection: "BoundedProtocol") -> None:
-        """Count a new connection; at the limit, make room for it or refuse it."""
+        """Register a new connection; above the limit, close idle ones or refuse it."""
         if not self._runs:
             self._runs = True
             connection.loop.call_later(1.0, self._tick, connection.loop)
@@ -68,7 +68,7 @@ class Connections:
             self._make_room(connection)
 
     def discard(self, connection: "BoundedProtocol") -> None:
-        """Count a connection no longer."""
+        """Remove a connection from the count."""
         self._open.discard(connection)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -78,7 +78,10 @@ class Connections:
         loop.call_later(1.0, self._tick, loop)
 
     def _make_room(self, newcomer: "BoundedProtocol") -> None:
-        """Close several that wait longest, those that never asked first; else the newcomer."""
+        """Close several of the longest idle connections, or refuse the newcomer if none is idle.
+
+        Connections that never sent a request are closed first.
+        """
         if self.seconds - self._told >= 60:
             self._told = self.seconds
             logger.warning("%d connections: those without a request are closed", self._limit)
@@ -93,13 +96,13 @@ class Connections:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits.
+    """uvicorn's HTTP protocol with limits.
 
-    What runs per request only counts bytes; the rest is done once a second, or in rare cases.
+    The code per request only counts bytes. All other checks run once per second or in rare cases.
 
     Args:
-        connections: of the worker.
-        arguments: of uvicorn.
+        connections: the connections of the worker.
+        arguments: arguments of uvicorn's protocol.
     """
 
     def __init__(self, connections: Connections, **arguments: Any) -> None:
@@ -107,41 +110,41 @@ class BoundedProtocol(HttpToolsProtocol):
         self.timeout_keep_alive = connections.keep_alive
         self.since = connections.seconds
         self._all = connections
-        self._unparsed = 0  # bytes since a head, a chunk, or a part of a body was complete
-        self._is_unawaited = False  # a body comes after the answer
+        self._unparsed = 0  # bytes since the last complete head, chunk or body part
+        self._is_unawaited = False  # a body arrives after the response
         self._late_since: int | None = None
-        self._unsent: tuple[int, int] | None = None  # bytes, and the second they were counted in
+        self._unsent: tuple[int, int] | None = None  # bytes, and the second of the count
         self._seen = self.cycle
         self._fault: str | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way but the wait for a request."""
+        """True if the connection only waits for a request."""
         done = self.cycle is None or self.cycle.response_complete
         return done and not self.transport.get_write_buffer_size()
 
     @property
     def has_asked(self) -> bool:
-        """Whether a request ever came."""
+        """True if the connection ever sent a request."""
         return self.cycle is not None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin."""
+        """Register the new connection."""
         super().connection_made(transport)
         self._all.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Remove the closed connection."""
         self._all.discard(self)
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        """Leave the connection to uvicorn's websockets, which the application closes at once."""
+        """Pass the connection to uvicorn's websockets, which the application closes at once."""
         self._all.discard(self)
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, as far as a head may be long."""
+        """Parse incoming data, up to the maximum length of a head."""
         self._unparsed += len(data)
         if self._unparsed > HEAD_BYTES:
             self._unparsed -= len(data)
@@ -150,7 +153,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().data_received(data)
 
     def _parse_in_pieces(self, data: bytes) -> None:
-        """The same of what may be a long body, or a long head."""
+        """Parse data in pieces, because it may be a long body or a head that is too long."""
         for start in range(0, len(data), HEAD_BYTES):
             piece = data[start : start + HEAD_BYTES]
             self._unparsed += len(piece)
@@ -162,10 +165,10 @@ class BoundedProtocol(HttpToolsProtocol):
                 return None
         return None
 
-    # What the parser completes
+    # Parser callbacks
 
     def on_headers_complete(self) -> None:
-        """Begin a request."""
+        """Start a request, or reject it if too many wait in the connection."""
         self._unparsed = 0
         if len(self.pipeline) >= PIPELINED:
             said = f"requests: expected at most {PIPELINED} before an answer, got more; await it"
@@ -173,24 +176,27 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take in a part of a body."""
+        """Receive a part of a body."""
         self._unparsed = 0
         self._is_unawaited = self.cycle.response_complete
         super().on_body(body)
 
     def on_chunk_header(self) -> None:
-        """Hold that a body in chunks is nothing but chunks."""
+        """Check that `chunked` is the only transfer coding, and the version is HTTP/1.1."""
         codings = [value for name, value in self.scope["headers"] if name == b"transfer-encoding"]
         if codings != [b"chunked"] or self.scope["http_version"] != "1.1":
             self._reject("transfer-encoding: expected chunked, in HTTP/1.1, got another; send that")
-        self.headers = []  # trailers are no headers
+        self.headers = []  # trailers are not headers
 
     def on_chunk_complete(self) -> None:
-        """Take in a chunk, or the end of all with its trailers."""
+        """Reset the byte count after a chunk, or after the last one with its trailers."""
         self._unparsed = 0
 
     def _should_upgrade(self) -> bool:
-        """Refuse a body: the parser would take it for the next request, which is smuggling."""
+        """Reject a body of an upgrade request.
+
+        The parser would read it as the next request, which is request smuggling.
+        """
         for name, value in self.headers:
             if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
                 self._reject("upgrade: expected no body with it, got one; send it without")
@@ -201,16 +207,16 @@ class BoundedProtocol(HttpToolsProtocol):
         raise ValueError(sentence)
 
     def resume_writing(self) -> None:
-        """Note that an answer is being read."""
+        """Record that the client reads a response."""
         self._unsent = None
         super().resume_writing()
 
-    # Ends
+    # Closing
 
     def end_overdue(self) -> None:
-        """Close a connection that is late with a head, or does not read its answers."""
+        """Close a connection that is late with a head, or does not read its responses."""
         now = self._all.seconds
-        if self.cycle is not self._seen:  # it asked since
+        if self.cycle is not self._seen:  # it sent a request since the last check
             self._seen, self.since, self._late_since, self._is_unawaited = (
                 self.cycle,
                 now,
@@ -221,7 +227,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
         elif not (self._unparsed or self._is_unawaited or self.cycle is None):
             self._late_since = None
-        elif not self.flow.read_paused:  # else it is we who do not read
+        elif not self.flow.read_paused:  # else the server itself paused reading
             if self._late_since is None:
                 self._late_since = self.since if self.cycle is None else now
             if now - self._late_since > HEAD_SECONDS:
@@ -242,11 +248,11 @@ class BoundedProtocol(HttpToolsProtocol):
         return now - self._unsent[1] >= STALLED_SECONDS
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's
-        """Refuse what cannot be parsed, or must not be."""
+        """Refuse a request that cannot be parsed, or that a check rejected."""
         self.refuse(400, self._fault or UNREADABLE)
 
     def refuse(self, status: int, sentence: str) -> None:
-        """Answer with an error, where an answer is due, and close the connection."""
+        """Send an error response if one is due, and close the connection."""
         if not self._owes_another():
             body = json.dumps({"error": sentence}).encode()
             head = (
@@ -260,28 +266,31 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _owes_another(self) -> bool:
-        """Whether the next answer would be taken for that to an earlier request."""
+        """Tell if the client would take the next response for that of an earlier request."""
         if self.cycle is None or self.cycle.response_complete:
             return False
         return bool(self.pipeline) or self.cycle.response_started or not self.cycle.more_body
 
 
 def connection_limit() -> int:
-    """As many connections as the system allows files, less a reserve; raises the soft limit."""
+    """Return the maximum number of connections, and raise the soft limit of open files.
+
+    It is the system's file limit less a reserve, at most `MAX_CONNECTIONS`.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError):  # macOS says infinity and allows less
+    except (ValueError, OSError):  # macOS reports infinity but allows less
         hard = soft
     files = MAX_CONNECTIONS + RESERVED_FILES if hard == resource.RLIM_INFINITY else hard
     return min(MAX_CONNECTIONS, max(files - RESERVED_FILES, files // 2))
 
 
 def bound_connections(keep_alive: int) -> None:
-    """Have uvicorn, which BentoML starts without asking, serve this process's connections so.
+    """Make uvicorn use `BoundedProtocol` in this process; BentoML has no setting for it.
 
     Args:
-        keep_alive: seconds that a connection may stay open between two requests.
+        keep_alive: maximum seconds that a connection may stay open between two requests.
     """
     made = partial(BoundedProtocol, Connections(connection_limit(), keep_alive))
     uvicorn.config.HTTP_PROTOCOLS["auto"] = made  # type: ignore[assignment]

@@ -1,19 +1,19 @@
-"""One declaration of an endpoint: the route that answers and the page that describes it.
+"""Declaration of an endpoint, from which its route and its documentation are built.
 
-To add a route, write its handler and declare it in `ENDPOINTS` of the module of its group
-(`reading`, `writing`, `operations`); `serving.app` assembles the groups. A handler is
+To add a route, write its handler and declare it in `ENDPOINTS` of the group's module in
+`serving.api`. `serving.app` assembles the groups. A handler is
 
     async def handle(request: Request, asked: TheQuery) -> Response
     async def handle(request: Request, asked: TheQuery, sent: TheBody) -> Response
 
-`asked` holds path and query parameters, `sent` the JSON body, both checked; it answers with
-`answer(value)`. What it raises becomes an answer: InvalidInput 422, ConflictingEvent 409,
-LearnerErased 410, StorageUnavailable 503, anything else 500, each as `{"error": sentence}`.
-A slash within a learner's name is sent as `%2F`; any other parts the path.
+`asked` holds path and query parameters, `sent` the JSON body. Both are validated. A handler returns
+`answer(value)`. Exceptions become responses `{"error": sentence}`: InvalidInput 422,
+ConflictingEvent 409, LearnerErased 410, StorageUnavailable and NothingServed 503, any other 500. A
+slash within a learner's name is sent as `%2F`; any other slash separates segments of the path.
 
-What must know the declaration (who may call it) is a middleware of each route, see
-`serving.app.route_middleware`; what need not is a middleware of the application. A middleware
-finds the declaration of what answered in `scope["endpoint"].declared`, also its path template.
+Code that depends on the declaration (such as its scope) is a middleware of each route, see
+`serving.app.route_middleware`. Other code is a middleware of the application. A middleware finds
+the declaration, with its path template, in `scope["endpoint"].declared`.
 """
 
 import logging
@@ -47,7 +47,7 @@ from serving.api.request_schemas import Query, parse
 from serving.http.raw_path import RawPathRoute, of_path
 
 Scope = Literal["open", "platform", "operator"]
-"""Who may call: anybody; the platform's back end; the people who run it."""
+"""Permitted callers: anybody; the platform's back end; the operators of the service."""
 
 STATUSES = {
     200: "the answer",
@@ -70,13 +70,13 @@ STATUSES = {
     500: "an error on our side; it is logged",
     503: "the log does not answer, or no model serves; nothing was written",
 }
-"""Every status that may be answered, in words."""
+"""Descriptions of all status codes that the service may return."""
 
 FAILED = "service: expected to answer, got an error that is logged; repeat once"
-"""All that a caller learns of a fault of ours."""
+"""Error sentence for internal errors; callers get no further detail."""
 
 MAX_LEVELS = 2 * rules.MAX_LEVELS
-"""Levels of objects and lists in a body: events may be listed, and hold metadata."""
+"""Maximum nesting of objects and lists in a body: events may be in a list and hold metadata."""
 
 TOO_DEEP = f"body: expected at most {MAX_LEVELS} levels of nesting, got more; flatten it"
 
@@ -85,20 +85,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What is served under a method and a path.
+    """Declaration of one method and path.
 
     Attributes:
-        method: of HTTP.
+        method: HTTP method.
         path: template such as `/api/user/{username}`; also the label of its metrics.
-        handle: see the module.
+        handle: the handler, see the module.
         summary: one line.
-        returns: what the answer holds; None where it is no JSON. Tests hold answers against it.
-        query: path and query parameters.
-        body: what the JSON body holds, if there is one.
-        scope: who may call.
-        status: of a good answer.
-        statuses: what else it answers besides what `documented` adds to every endpoint.
-        example: an answer.
+        returns: schema of the response; None if it is not JSON. Tests check responses against it.
+        query: schema of path and query parameters.
+        body: schema of the JSON body; None if there is none.
+        scope: the permitted callers.
+        status: status of a successful response.
+        statuses: further statuses, besides those that `documented` adds to every endpoint.
+        example: an example response.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -115,7 +115,7 @@ class Endpoint:
 
     @property
     def documented(self) -> list[int]:
-        """Every status it may answer, in order."""
+        """All statuses that the endpoint may return, in ascending order."""
         found = {self.status, 400, 413, 414, 422, 431, 500, *self.statuses}
         if self.body:
             found |= {408, 415}
@@ -125,16 +125,16 @@ class Endpoint:
 
 
 class Responder(Protocol):
-    """What Starlette calls: a handler with the declaration that it came from."""
+    """Handler with its declaration, as Starlette calls it."""
 
     declared: Endpoint
 
     async def __call__(self, request: Request) -> Response:
-        """Parse, handle, answer."""
+        """Parse the request, call the handler and return the response."""
 
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """`content` as a JSON response."""
+    """Return `content` as a JSON response."""
     body = orjson.dumps(content)
     if headers:
         return Response(body, status, headers, media_type="application/json")
@@ -142,7 +142,7 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
 
 
 class _Plain(Response):
-    """JSON with no headers but its own, written down at once: half of what a response costs."""
+    """JSON response with only its own headers, built directly: half the cost of a `Response`."""
 
     def __init__(self, body: bytes, status: int) -> None:
         self.status_code, self.body, self.background = status, body, None
@@ -158,15 +158,15 @@ def refusal(
     headers: Mapping[str, str] | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Response:
-    """An error as every endpoint answers it; `details` are for programs."""
+    """Return an error response in the format of all endpoints; `details` are for programs."""
     return answer({"error": sentence, **(details or {})}, status, headers)
 
 
 def route(endpoint: Endpoint, middleware: Sequence[Middleware] = ()) -> Route:
-    """The route of a declaration.
+    """Return the route of a declaration.
 
     Args:
-        endpoint: what is declared.
+        endpoint: the declaration.
         middleware: runs before the request is read.
     """
     respond = responder(endpoint)
@@ -174,7 +174,10 @@ def route(endpoint: Endpoint, middleware: Sequence[Middleware] = ()) -> Route:
 
 
 def responder(endpoint: Endpoint) -> Responder:
-    """What reads a request, has it handled, and answers; errors of `HANDLED` come out."""
+    """Return a function that parses a request, calls the handler and returns the response.
+
+    It lets errors in `HANDLED` through, and turns all others into a 500 response.
+    """
 
     async def respond(request: Request) -> Response:
         try:
@@ -194,7 +197,7 @@ def responder(endpoint: Endpoint) -> Responder:
 
 @lru_cache(maxsize=1024)
 def _query(text: bytes) -> tuple[tuple[str, str], ...]:
-    """Names and values of a query; most requests send one of a few."""
+    """Return names and values of a query string; cached, because most requests repeat a few."""
     try:
         found = parse_qsl(text.decode("latin-1"), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
@@ -226,7 +229,8 @@ async def _json(request: Request) -> Any:
     try:
         found = orjson.loads(await request.body())
     except orjson.JSONDecodeError as error:
-        if "depth" in str(error) or "ecursion" in str(error):  # as versions of orjson say it
+        # the wording depends on orjson's version
+        if "depth" in str(error) or "ecursion" in str(error):
             raise HTTPException(400, TOO_DEEP) from None
         raise HTTPException(
             400, f"body: expected JSON, got something else ({error}); NaN is none either, send null"
@@ -237,28 +241,28 @@ async def _json(request: Request) -> Any:
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """What an error of ours says, under its status."""
+    """Return the response for an error of the project, with its status."""
     assert isinstance(error, SenseiError)
     status = next(code for kind, code in _STATUS_OF.items() if isinstance(error, kind))
     if not isinstance(error, StorageUnavailable):
         later = {"Retry-After": "60"} if status == 503 else None
         return refusal(status, str(error), later, error.details)
-    logger.warning("%s %s: %s", request.method, _template(request), error)  # it names our places
+    logger.warning("%s %s: %s", request.method, _template(request), error)  # it names local paths
     sentence, seconds = "log: expected it to answer, got nothing; repeat in a second", "1"
     for cause in (error, error.__cause__):
-        if isinstance(cause, SchemaMismatch):  # a person has to act first
+        if isinstance(cause, SchemaMismatch):  # a person must act first
             sentence, seconds = str(cause), "60"
     return refusal(status, sentence, {"Retry-After": seconds}, error.details)
 
 
 async def failed(request: Request, error: Exception) -> Response:
-    """500; what happened stands in the log alone."""
+    """Return 500; the cause is only logged."""
     logger.error("%s %s failed", request.method, _template(request), exc_info=error)
     return refusal(500, FAILED)
 
 
 async def unknown(request: Request, error: Exception) -> Response:
-    """What was asked of a path or a method that is not served, or sent in no form we read."""
+    """Return the response for an HTTPException: unknown path or method, or unreadable request."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = _allowed(request)
@@ -272,7 +276,7 @@ async def unknown(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """All methods of the path, as the header `Allow` has them; a folder of files is read."""
+    """Return all methods of the path for the header `Allow`; static files allow GET and HEAD."""
     template = _template(request)
     same = [each for each in request.app.routes if getattr(each, "path", "") == template]
     return ", ".join(sorted({name for each in same for name in each.methods} or {"GET", "HEAD"}))
@@ -292,11 +296,11 @@ _STATUS_OF: dict[type[Exception], int] = {
 }
 
 HANDLED: tuple[type[Exception], ...] = (HTTPException, *_STATUS_OF)
-"""What is answered by its kind; all else is a fault of ours."""
+"""Exceptions with a response of their own; all others are internal errors."""
 
 ERROR_HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     **dict.fromkeys(_STATUS_OF, refused),
     HTTPException: unknown,
     Exception: failed,
 }
-"""What Starlette does with what is raised, by a handler or by a middleware."""
+"""Starlette's exception handlers, for errors of handlers and middleware."""

@@ -1,4 +1,4 @@
-"""What is asked most, answered without Starlette's layers, which cost as much as the answer."""
+"""Fast path for frequent GET requests; Starlette's layers would double their cost."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,13 @@ from serving.http.raw_path import path_as_sent
 
 
 class FastPath:
-    """ASGI middleware: answers the GETs of the platform itself, and hands all else on.
+    """ASGI middleware that answers GET requests itself, and passes all others on.
+
+    Routes of the scope `operator` are passed on too, because they have a middleware.
 
     Args:
-        app: what answers the rest, and what is not served at all.
-        endpoints: all that is served, in the order in which they are tried.
+        app: the application for all other requests, and for unknown paths.
+        endpoints: all declarations, in the order in which they are matched.
     """
 
     def __init__(self, app: ASGIApp, endpoints: Sequence[Endpoint]) -> None:
@@ -28,7 +30,7 @@ class FastPath:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or hand on."""
+        """Answer the request, or pass it on."""
         if scope["type"] == "http" and scope["method"] == "GET":
             path = path_as_sent(scope)
             for pattern, respond in self._routes:
@@ -41,7 +43,7 @@ class FastPath:
 
 
 def _responder(endpoint: Endpoint) -> Responder | None:
-    """None of what has a middleware of its own."""
+    """Return the responder of an endpoint; None if the endpoint has a middleware of its own."""
     return None if endpoint.scope == OPERATOR else responder(endpoint)
 
 

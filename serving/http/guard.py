@@ -1,8 +1,8 @@
-"""Around every request: its id, limits, who asks, metrics, its line in the log.
+"""Middleware around every request: id, limits, authentication, metrics, access log.
 
-A pure ASGI middleware: Starlette's `BaseHTTPMiddleware` costs more than all of this together. It
-stands around our application and, for its own endpoints, around BentoML's; of two in a row the
-outer one counts.
+It is a pure ASGI middleware: Starlette's `BaseHTTPMiddleware` costs more than all these checks
+together. It wraps our application and, for BentoML's own endpoints, BentoML's application. If two
+are nested, only the outer one acts.
 """
 
 import asyncio
@@ -28,20 +28,20 @@ from serving.observability import IN_FLIGHT, REQUEST_ID, REQUESTS, SECONDS
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16_384
 MAX_TARGET_BYTES = 8_192
-"""Of path and query together."""
+"""Maximum bytes of path and query together."""
 
 ONCE = (b"host", b"authorization", b"x-api-key", b"origin", b"sec-fetch-site", b"content-length")
-"""Headers that may come once only: of two, others on the way may believe the other one."""
+"""Headers allowed only once: given two, a proxy may trust the other one."""
 
 BODY_SECONDS = 10.0
-"""How long a caller may take to send a body."""
+"""Maximum seconds for a caller to send a body."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 NOT_ROUTED = "not served"
-"""The label of all that met no route: unknown paths, and what was refused before."""
+"""Metrics label of requests without a route: unknown paths, and requests refused before routing."""
 
 CLIENT_GONE = 499
-"""The status that logs and metrics hold where the caller went away."""
+"""Status in logs and metrics if the caller disconnected."""
 
 SECURITY = [
     (b"x-content-type-options", b"nosniff"),
@@ -54,21 +54,21 @@ logger = logging.getLogger(__name__)
 
 
 class Limits(NamedTuple):
-    """What one request may be."""
+    """Limits of one request."""
 
     body_bytes: int = 1_048_576
 
 
 class Guard:
-    """The middleware.
+    """ASGI middleware around the application.
 
     Args:
-        app: what it stands around.
-        state: `state.access` lets callers in, `state.rates` counts how often a key asks,
-            `state.limits` bounds requests; all are looked up at each request, because the
-            application exists before the settings are read.
-        open_paths: what anybody may ask.
-        open_folder: below it anybody may ask, too.
+        app: the wrapped application.
+        state: `state.access` admits callers, `state.rates` limits the rate per key, `state.limits`
+            bounds requests. They are looked up per request, because the application exists before
+            the settings are read.
+        open_paths: paths that need no key.
+        open_folder: path prefix that needs no key.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Guard:
         self._open_folder = open_folder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, in any case."""
+        """Handle one request, and always respond."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         elif scope["type"] != "http" or ROLE in scope:
@@ -125,17 +125,17 @@ class Guard:
         except Exception:
             logger.exception("a request failed")
             if status:
-                raise  # half an answer is out: the server must break the connection
+                raise  # the response has started: the server must close the connection
             await refusal(500, FAILED)(scope, receive, answer)
         finally:
             IN_FLIGHT.dec()
             _note(scope, status or CLIENT_GONE, perf_counter() - started, key)
 
     async def _admit(self, scope: Scope, headers: Headers) -> Key | None:
-        """Set the caller's role.
+        """Authenticate the caller, set their role in the scope, and return their key.
 
         Raises:
-            Refused: 401, 403, 429, 503.
+            RequestRefused: 401, 403, 429, 503.
         """
         path = scope["path"]
         if path in self._open_paths or path.startswith(self._open_folder):
@@ -150,11 +150,11 @@ class Guard:
         return key
 
     async def _with_body(self, length: bytes, receive: Receive) -> Receive:
-        """Read the whole body before the application runs, as far as it may go.
+        """Read the whole body before the application runs, up to the limit.
 
         Raises:
-            Refused: 413, 408.
-            ClientGone: the caller went away.
+            RequestRefused: 413, 408.
+            ClientGone: the caller disconnected.
         """
         limits: Limits = self._state.limits
         limit = limits.body_bytes
@@ -180,20 +180,20 @@ class Guard:
 
 
 class ClientGone(Exception):
-    """The caller went away before the body had come."""
+    """The caller disconnected before the body was complete."""
 
 
 def _presented(headers: Headers) -> bytes:
-    """The key as sent; empty where there was none."""
+    """Return the key as sent; empty if none was sent."""
     scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
     return rest.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
 
 
 def _check_size(scope: Scope) -> None:
-    """Hold that target and headers are no longer than any honest request needs.
+    """Check that target and headers are within their limits.
 
     Raises:
-        Refused: 414, 431.
+        RequestRefused: 414, 431.
     """
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
         said = f"path: expected at most {MAX_TARGET_BYTES} bytes with its query, got more"
@@ -206,10 +206,10 @@ def _check_size(scope: Scope) -> None:
 
 
 def _check_once(sent: Sequence[tuple[bytes, bytes]], headers: Headers) -> None:
-    """Hold that no header comes twice that another server on the way may read otherwise.
+    """Check that no header of `ONCE` comes twice: a proxy may use the other value.
 
     Raises:
-        Refused: 400.
+        RequestRefused: 400.
     """
     if len(sent) == len(headers):
         return
@@ -223,7 +223,7 @@ def _check_once(sent: Sequence[tuple[bytes, bytes]], headers: Headers) -> None:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives a body that was read already, then whatever comes."""
+    """Return a `receive` that first gives the body already read, then further messages."""
     rest = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
@@ -236,7 +236,7 @@ _counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
 
 def _note(scope: Scope, status: int, seconds: float, key: Key | None) -> None:
-    """Count a request and write its line; by the template of its route, never by its path."""
+    """Count a request and log it, by its route template and never by its path."""
     declared: Any = getattr(scope.get("endpoint"), "declared", None) or scope.get("route")
     route: str = getattr(declared, "path", "") or NOT_ROUTED
     method = scope["method"] if scope["method"] in METHODS else "other"

@@ -1,9 +1,9 @@
-"""Without keys: only programs of this machine's own account are answered.
+"""Access without keys: only programs of the service's own account are answered.
 
-No header proves that a request is local: a proxy on this machine connects from loopback, and so
-does a browser that shows somebody's page. So every sign of either refuses the request, and on
-Linux the kernel is asked which account owns the other end of the connection: a proxy has an
-account of its own.
+No header proves that a request is local. A proxy on this machine connects from loopback, and so
+does a browser that shows a foreign page. So any sign of a proxy or a foreign page refuses the
+request. On Linux the kernel also tells which account owns the other end of the connection. A proxy
+normally has its own account.
 """
 
 import os
@@ -23,32 +23,35 @@ PROXIES = (
     b"cf-", b"cdn-", b"fastly-", b"fly-", b"do-connecting-", b"true-client-", b"client-ip",
     b"forwarded", b"via", b"proxy-", b"tailscale-", b"ngrok-",
 )  # fmt: skip
-"""How headers begin that only a proxy adds."""
+"""Prefixes of headers that only proxies add."""
 
 BROWSERS = frozenset({b"origin", b"sec-fetch-site"})
 _OWN_PAGES = (b"", b"same-origin", b"none")
-"""`Sec-Fetch-Site` of a page of ours, and of an address that a person typed; empty: no browser."""
+"""Allowed values of `Sec-Fetch-Site`: our own page, a typed address, or absent (no browser)."""
 
-_REMEMBERED = 4_096  # connections
+_REMEMBERED = 4_096  # connections per worker
 
 Headers = Mapping[bytes, bytes]
 
 
 class Keyless:
-    """Decides who is answered without a key.
+    """Check of requests without a key.
 
-    Where the kernel does not tell who owns a connection, only headers count.
+    If the kernel cannot tell the owner of a connection, only the headers decide.
     """
 
     def __init__(self) -> None:
         self._own: dict[Any, Any] = {}
 
     def foreign(self, scope: Mapping[str, Any], headers: Headers) -> str | None:
-        """Say why a request is not one of this machine's own account; None if it is.
+        """Return the reason why a request does not come from the service's own account.
 
         Args:
-            scope: of ASGI.
-            headers: of the request, by name.
+            scope: ASGI scope.
+            headers: headers of the request, by name.
+
+        Returns:
+            The reason, or None if the request comes from that account.
         """
         server, host = scope.get("server"), headers.get(b"host", b"")
         if why := _foreign_by_headers(server, host, scope.get("http_version"), tuple(headers)):
@@ -58,7 +61,10 @@ class Keyless:
         return None
 
     def _is_own(self, client: Any, server: Any) -> bool:
-        """Ask the kernel once per connection, which is known by its tuple of address and port."""
+        """Tell if the client has the service's account; ask the kernel once per connection.
+
+        A connection is identified by its address tuple object.
+        """
         if self._own.get(client) is client:
             return True
         is_network = client and server and server[1] and _is_address(client[0])
@@ -75,7 +81,7 @@ class Keyless:
 
 
 def is_of_another_site(headers: Headers) -> bool:
-    """Tell if a browser says that a page of another origin sent the request."""
+    """Tell if a browser reports that a page of another origin sent the request."""
     if headers.keys().isdisjoint(BROWSERS):
         return False
     origin = headers.get(b"origin")
@@ -90,7 +96,7 @@ def _foreign_by_headers(
     version: str | None,
     names: tuple[bytes, ...],
 ) -> str | None:
-    """`Keyless.foreign` without the connection; a client sends the same again and again."""
+    """Check a request by its headers only; cached, because a client repeats the same ones."""
     address, port = server or (None, None)
     if not is_loopback(address):
         return "for this address"
@@ -104,24 +110,24 @@ def _foreign_by_headers(
 
 
 def is_loopback(address: str | None) -> bool:
-    """Tell if only this machine can reach an address; a socket file (None or a path) is such."""
+    """Tell if only this machine can reach an address; true for a socket file (None or a path)."""
     try:
         return address is None or ip_address(address).is_loopback
-    except ValueError:  # no address of a network: a path, or a test's name
+    except ValueError:  # not a network address: a path, or a name in a test
         return True
 
 
 _HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::(\d{0,5}))?")
-"""Name, or IPv6 address in brackets, and port."""
+"""Pattern of a `Host` header: name, or IPv6 address in brackets, and port."""
 
 
 def is_ours(host: bytes, address: str | None, port: int | None) -> bool:
-    """Tell if a `Host` names loopback, or the address that the request came in by, and its port.
+    """Tell if a `Host` header names loopback or the address of the connection, and its port.
 
     Args:
-        host: as sent.
-        address: of this machine, by which the request came in; None for a socket file.
-        port: by which it came in; None where there is none, and then any will do.
+        host: header as sent.
+        address: this machine's address that the request was sent to; None for a socket file.
+        port: this machine's port; None if there is none, and then any port is accepted.
     """
     named = _HOST.fullmatch(host.decode("latin-1").lower())
     if named is None:
@@ -146,34 +152,34 @@ def _is_address(name: str) -> bool:
 
 
 def _accounts() -> frozenset[int]:
-    """The service's own account, and root, who can read the database anyway."""
+    """Return the service's own account, and root, which can read the database anyway."""
     return frozenset({0, os.geteuid()})
 
 
 NOBODY = -1
-"""The owner of a connection whose other end is gone, or on another machine."""
+"""Owner of a connection whose other end is closed or on another machine."""
 
-# linux/inet_diag.h: a request for one socket, and the place of the owner in the answer.
+# linux/inet_diag.h: constants of a request for one socket; byte offset of the owner in the reply
 _DIAGNOSIS, _TCP, _REQUEST, _ERROR, _OWNER_AT = 4, 6, 20, 2, 80
 _HEADER, _OWNER = struct.Struct("=IHHII"), struct.Struct("=II")
 
 
 def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int:
-    """Name the account that holds the other end of a connection on this machine.
+    """Return the account that owns the other end of a connection on this machine.
 
     Args:
         client: address and port of the other end.
-        server: address and port of ours.
+        server: address and port of this end.
 
     Returns:
-        The number of the account, or `NOBODY`.
+        The user id of the account, or `NOBODY`.
 
     Raises:
         OSError: the kernel does not answer.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _DIAGNOSIS) as kernel:
         kernel.settimeout(1)
-        # A client may use a socket of IPv6 for an address of IPv4.
+        # A client may use an IPv6 socket for an IPv4 address.
         for family in (socket.AF_INET, socket.AF_INET6):
             if (place := _place(family, client, server)) is not None:
                 owner = _asked(kernel, family, place)
@@ -184,7 +190,7 @@ def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int:
 
 @cache
 def kernel_tells() -> bool:
-    """Try `owner_of` on a connection of our own: not every system has this, nor every container."""
+    """Test `owner_of` on an own connection: not every system or container supports it."""
     if sys.platform != "linux":
         return False
     try:
@@ -198,7 +204,7 @@ def kernel_tells() -> bool:
 
 
 def _place(family: int, client: tuple[str, int], server: tuple[str, int]) -> bytes | None:
-    """Both ends as the kernel has them; None where they are none of this family."""
+    """Return both ends in the kernel's format; None if they are not of this address family."""
     try:
         ends = [_packed(family, host) for host, _ in (client, server)]
     except (OSError, ValueError):
@@ -214,12 +220,12 @@ def _packed(family: int, host: str) -> bytes:
 
 
 def _asked(kernel: socket.socket, family: int, place: bytes) -> int:
-    """The owner of one socket, as the kernel answers."""
+    """Ask the kernel for the owner of one socket."""
     body = struct.pack("=BBBBI", family, _TCP, 0, 0, 0xFFFFFFFF) + place
     kernel.send(_HEADER.pack(_HEADER.size + len(body), _REQUEST, 1, 1, 0) + body)
     told = kernel.recv(4_096)
     if _HEADER.unpack_from(told)[1] == _ERROR:
         return NOBODY
     owner, inode = _OWNER.unpack_from(told, _OWNER_AT)
-    # An end that was closed belongs to nobody, and the kernel then says account 0.
+    # A closed end has no owner; the kernel then reports account 0.
     return int(owner) if inode else NOBODY

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the declarations."""
+"""OpenAPI document, generated from the endpoint declarations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +13,13 @@ _JSON = "application/json"
 
 
 class ErrorResponse(BaseModel):
-    """Why there is no answer: what was expected, what came, what to do."""
+    """Reason for an error: what was expected, what was received, and what to do."""
 
     error: str
 
 
 def openapi(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of what is served.
+    """Return the OpenAPI 3.1 document of the service.
 
     Args:
         endpoints: all declarations.
@@ -61,7 +61,7 @@ def _operation(endpoint: Endpoint, names: Any) -> dict[str, Any]:
         schema = names[endpoint.body, "validation"]
         found["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}
     if endpoint.scope != "open":
-        found["security"] = [{"key": []}, {}]  # on loopback no key is needed
+        found["security"] = [{"key": []}, {}]  # on loopback no key is needed if none was created
     return found
 
 
@@ -84,7 +84,7 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 
 def _in_text(field: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter that may be left out; nothing in a query says null, all is text."""
+    """Return the schema of an optional parameter without null: a query string holds only text."""
     kinds = field.get("type")
     if isinstance(kinds, list):
         some = [{"type": next(each for each in kinds if each != "null")}]

@@ -1,4 +1,4 @@
-"""Pages for a person: what is served here, and the API; they load nothing from elsewhere."""
+"""HTML pages for people: served models and API documentation, without external resources."""
 
 from html import escape
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from serving.api.request_schemas import Query
 from serving.http.endpoints import Endpoint, answer
 
 ASSETS = "/docs/assets/"
-"""The folder of what the pages load."""
+"""Path prefix of the files that the pages load."""
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Cyber-Sensei personalisation</title>
@@ -43,27 +43,27 @@ validatorUrl: null, docExpansion: "list", persistAuthorization: false})</script>
 
 
 def assets() -> Mount:
-    """Swagger UI (Apache 2.0), which BentoML carries for pages of its own."""
-    found = find_spec("bentoml")  # located, not imported: that takes a second
+    """Mount Swagger UI (Apache 2.0), which BentoML ships for its own pages."""
+    found = find_spec("bentoml")  # located, not imported: the import takes a second
     places = found.submodule_search_locations if found else None
     folder = Path(places[0]) / "_internal" / "server" / "static_content" if places else None
     return Mount(ASSETS.rstrip("/"), StaticFiles(directory=folder), name="docs-assets")
 
 
 async def page(request: Request, _: Query) -> Response:
-    """What is served here."""
+    """Return the start page, which lists the served models."""
     facts = request.app.state.engine.describe()
     rows = (f"<tr><td>{escape(key)}</td><td>{escape(value)}</td></tr>" for key, value in facts)
     return HTMLResponse(PAGE.format(facts="".join(rows)))
 
 
 async def docs(_: Request, __: Query) -> Response:
-    """The API as a page."""
+    """Return the API documentation page."""
     return HTMLResponse(DOCS)
 
 
 async def openapi_document(request: Request, _: Query) -> Response:
-    """The API as OpenAPI."""
+    """Return the OpenAPI document."""
     document: dict[str, Any] = request.app.state.openapi
     return answer(document)
 

@@ -1,4 +1,4 @@
-"""How often each key may ask: a leaky bucket of its own for each, in each worker."""
+"""Rate limit per key: one leaky bucket per key and worker."""
 
 from aiolimiter import AsyncLimiter
 
@@ -8,10 +8,10 @@ PER_SECOND = 10_000
 
 
 class RateLimiter:
-    """Counts the requests of each key; there are as many buckets as keys that asked.
+    """Rate limiter of all keys; it holds one bucket per key that sent a request.
 
     Args:
-        per_second: most requests of one key that one worker answers in a second, also at once.
+        per_second: maximum requests per key, worker and second; also the maximum burst.
     """
 
     def __init__(self, per_second: int = PER_SECOND) -> None:
@@ -22,7 +22,7 @@ class RateLimiter:
         """Count a request; never waits.
 
         Raises:
-            Refused: 429, the key has asked too often.
+            RequestRefused: 429, the key has sent too many requests.
         """
         bucket = self._buckets.get(key_id)
         if bucket is None:

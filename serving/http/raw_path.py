@@ -1,4 +1,4 @@
-"""Paths as they were sent: a slash within a name comes as `%2F`, any other parts the path."""
+"""Raw request paths: `%2F` is a slash within a name, any other slash separates segments."""
 
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -12,17 +12,17 @@ AMBIGUOUS = (
     "path: expected no `.` or `..` as a segment, no `//` and no backslash, got one; a server on "
     "the way may read another path: send the path that is meant"
 )
-_TWICE_ENCODED = 3  # rounds of decoding; who encodes more often means no segment
+_TWICE_ENCODED = 3  # decoding rounds; a path encoded more often is not a dot segment
 
 
 def is_ambiguous(raw: bytes) -> bool:
-    """Tell if a server on the way may read a path as another one: RFC 3986, 5.2.4.
+    """Tell if another server on the way may read a path differently: RFC 3986, 5.2.4.
 
-    Dot segments count in every spelling: encoded, encoded twice, between encoded slashes, with
-    parameters of a path (`..;x`). A `%2F%2F` or a `%5C` within a name is none.
+    Dot segments count in every spelling: encoded, encoded twice, between encoded slashes, or with
+    path parameters (`..;x`). A `%2F%2F` or a `%5C` within a name is not ambiguous.
 
     Args:
-        raw: the path as it was sent.
+        raw: the path as sent.
     """
     if b"//" in raw or b"\\" in raw:
         return True
@@ -41,24 +41,24 @@ _BLANK = b"\0\t\n\r "
 
 
 def path_as_sent(scope: Any) -> str:
-    """The path of a request, its `%2F` still such."""
+    """Return the path of a request with its `%2F` still encoded."""
     raw: bytes = scope.get("raw_path") or b""
     return raw.decode("latin-1") if b"%" in raw else scope["path"]
 
 
 class RawPathRoute(Route):
-    """A route that reads the path as it was sent, so that `%2F` does not part it."""
+    """Route that matches the path as sent, so that `%2F` does not split it."""
 
     def matches(self, scope: Any) -> tuple[Match, Any]:
-        """Whether the request is for this route; its parameters are as sent."""
+        """Match the request; path parameters stay encoded."""
         return super().matches({**scope, "path": path_as_sent(scope)})
 
 
 def of_path(request: Request) -> dict[str, str]:
-    """The parameters of a request's path, decoded.
+    """Return the decoded path parameters of a request.
 
     Raises:
-        InvalidInput: one is no UTF-8.
+        InvalidInput: a parameter is not valid UTF-8.
     """
     found = {}
     for name, sent in request.path_params.items():

@@ -1,1 +1,1 @@
-"""State that the engine reads: learners, the model in use, the catalogue."""
+"""State that the engine reads: learners, the served models, the catalogue."""

@@ -1,12 +1,12 @@
-"""Arms: which of the policies answers a learner, for ever the same one.
+"""Assignment of learners to arms; each learner stays in the same arm.
 
-`control` is served by counting alone, so that what the models add can be measured at all;
-`champion` by the promoted models; `challenger` by another bundle while a live trial runs.
+`control` is served by counts alone, so that the effect of the models can be measured. `champion` is
+served by the promoted models, `challenger` by another bundle during an A/B test.
 
-A learner's place in [0, 1) is a salted hash of the name: stable over restarts, workers and
-machines, and of no use to guess anything about the learner. Control takes the places from 0 up,
-a challenger those from 1 down: a trial that starts, grows or ends never moves a learner into or
-out of control.
+A learner's position in [0, 1) is a salted hash of the name. It is stable over restarts, workers and
+machines, and reveals nothing about the learner. Control takes the positions from 0 up, a challenger
+those from 1 down. So an A/B test that starts, grows or ends never moves a learner into or out of
+control.
 """
 
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ from sensei.errors import InvalidInput
 Arm = Literal["control", "champion", "challenger"]
 
 SALT = b"sensei-arms-1"
-"""Another salt deals all learners anew, which ends every comparison that is under way."""
+"""Salt of the hash; a change assigns all learners again, which ends every running comparison."""
 
 
 def place(user_id: str) -> float:
-    """The learner's place in [0, 1)."""
+    """Return the learner's position in [0, 1)."""
     digest = blake2b(user_id.encode("utf-8", "surrogatepass"), digest_size=8, key=SALT).digest()
-    # 53 bits, as many as a float keeps: all 64 could round up to 1
+    # 53 bits, the precision of a float: all 64 could round up to 1
     return (int.from_bytes(digest) >> 11) / 2**53
 
 
 @dataclass(frozen=True)
 class Arms:
-    """How learners are dealt out.
+    """Shares of the arms.
 
     Attributes:
-        control: share of learners in [0, 1] who are served by counting.
-        challenger: share of learners in [0, 1] in a live trial; 0 while there is none.
+        control: share of learners in [0, 1] who are served by counts.
+        challenger: share of learners in [0, 1] in the A/B test; 0 without one.
     """
 
     control: float
@@ -48,13 +48,13 @@ class Arms:
             )
 
     def of(self, user_id: str) -> Arm:
-        """The learner's arm."""
+        """Return the learner's arm."""
         found = place(user_id)
         if found < self.control:
             return "control"
         return "challenger" if found >= 1 - self.challenger else "champion"
 
     def propensity(self, arm: Arm) -> float:
-        """Chance that a learner is in an arm: the weight of what was shown in it."""
+        """Return the probability of a learner to be in an arm: the propensity of its answers."""
         shares = {"control": self.control, "challenger": self.challenger}
         return shares.get(arm, 1 - self.control - self.challenger)

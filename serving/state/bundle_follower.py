@@ -1,9 +1,9 @@
-"""Which bundle answers, the catalogue, and what all learners did lately: a thread follows the log.
+"""Thread that follows the log and updates the served bundles, the catalogue and popularity.
 
-Every second it reads the pointer row. Where another bundle is named, that one is loaded, verified,
-brought up to date and tried out, and only then one reference is replaced: a request has either
-the old model or the new one, and none waits. What cannot be served is refused and said once; the
-old bundle keeps serving. Where the log does not answer, everything stays as it is.
+Every second it reads the pointer row. If the row names another bundle, it loads and verifies that
+bundle, adds recent popularity and tests it. Only then it replaces one reference. A request gets
+either the old model or the new one, and none waits. A bundle that cannot be served is refused and
+logged once; the old one continues to serve. If the log does not answer, nothing changes.
 """
 
 import logging
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
     from sensei.events.log import Log
 
 POLL_SECONDS = 1.0
-"""How often the pointer is read."""
+"""Seconds between two reads of the pointer."""
 
 REFRESH_SECONDS = 60.0
-"""How often the catalogue and what all learners did lately are read, and a refused bundle tried
-again."""
+"""Seconds between two refreshes of catalogue and popularity, and between retries of a refused
+bundle."""
 
 READ_SECONDS = 0.2
-"""How long at most what learners did is read at a time."""
+"""Maximum duration, in seconds, of one read of learners' events."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FollowerStatus:
-    """How far a worker follows the log, for a person.
+    """Progress of a worker that follows the log, for a person.
 
     Attributes:
-        log: whether it answered when it was last asked.
-        mismatch: the sentence about a log at another migration, if it is at one.
-        refused: why the bundle that is pointed at does not serve, if it does not.
-        refused_challenger: the same of the bundle of a live trial.
-        polled_seconds: since the pointer was last read; None before the first time.
-        refreshed_seconds: since what learners did lately was last read; None while all of it is
-            being read for the first time.
+        log: true if the log answered the last request.
+        mismatch: error sentence if the log is at another migration, else None.
+        refused: reason if the bundle that the pointer names does not serve, else None.
+        refused_challenger: the same for the bundle of an A/B test.
+        polled_seconds: seconds since the last read of the pointer; None before the first one.
+        refreshed_seconds: seconds since the last read of popularity; None while its first read is
+            not complete.
     """
 
     log: bool
@@ -68,7 +68,7 @@ class FollowerStatus:
 
 
 def load(folder: Path) -> Model:
-    """The verified bundle in a folder, ready to be asked.
+    """Load and verify the bundle in a folder.
 
     Raises:
         IncompatibleBundle: it is absent, damaged, or of another fold version.
@@ -83,10 +83,10 @@ def load(folder: Path) -> Model:
 
 
 def tried(model: Model, now_us: int) -> Model:
-    """The same model after a first answer of each kind, which is the slow one.
+    """Return the model after one warm-up answer of each kind, because the first one is slow.
 
     Raises:
-        SenseiError: it does not answer.
+        SenseiError: the model does not answer.
     """
     nobody = Learner(History.new(), model.start())
     if "recommendation" in model.corpora:
@@ -99,13 +99,13 @@ def tried(model: Model, now_us: int) -> Model:
 
 
 class _Slot:
-    """One place for a model: the one that the log wants, and why it does not serve."""
+    """Target of one served model: the digest that the log names, and why it does not serve."""
 
     def __init__(self) -> None:
         self.wanted: str | None = None
         self.refused: str | None = None
         self.said: str | None = None
-        self.again = False  # a refused one is tried once more
+        self.again = False  # true: try a refused bundle once more
 
     def refuse(self, error: Exception) -> None:
         self.refused = str(error) or type(error).__name__
@@ -115,16 +115,16 @@ class _Slot:
 
 
 class BundleFollower:
-    """Keeps an engine's models current.
+    """Updater of an engine's models.
 
     Args:
-        engine: whose state's `model`, `challenger`, `arms` and `catalogue` are replaced.
+        engine: the engine whose `model`, `challenger`, `arms` and `catalogue` are replaced.
         connect: opens the log; called again after an error.
-        bundles: folder of the bundles, one subfolder a digest.
-        control: share of learners served by counting.
+        bundles: folder of the bundles, one subfolder per digest.
+        control: share of learners served by counts.
         packed: folder of the bundles that a Bento was built with.
-        clock: now, in microseconds since 1970 UTC.
-        monotonic: seconds that never go back.
+        clock: returns the current time, in microseconds since 1970 UTC.
+        monotonic: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -156,24 +156,24 @@ class BundleFollower:
         self._thread = threading.Thread(target=self._run, daemon=True, name="follower")
 
     def start(self) -> None:
-        """Look once, so that the first request finds a model, then go on in the background."""
+        """Update once, so that the first request has a model, then continue in the background."""
         self.look()
         if self._engine.state.model is None:
             self._serve_packed()
         self._thread.start()
 
     def close(self, timeout: float = 5.0) -> None:
-        """Stop looking.
+        """Stop the thread.
 
         Args:
-            timeout: seconds to wait for what is under way.
+            timeout: maximum wait, in seconds, for an update in progress.
         """
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
     def status(self) -> FollowerStatus:
-        """How far the log is followed."""
+        """Return how far the log is followed."""
         now = self._monotonic()
         return FollowerStatus(
             log=not self._failing and self._polled_at is not None,
@@ -192,7 +192,7 @@ class BundleFollower:
             self._log.close()
 
     def look(self) -> None:
-        """Read the pointer, and what learners did lately; do what follows from it."""
+        """Read the pointer, and popularity if it is due, and update the engine."""
         try:
             self._log = self._log or self._connect()
             self._follow(self._log)
@@ -200,14 +200,14 @@ class BundleFollower:
             if not self._complete or self._polled_at - self._refreshed_at >= REFRESH_SECONDS:
                 self._refresh(self._log)
         except StorageUnavailable as error:
-            if not self._failing:  # once an outage
+            if not self._failing:  # once per outage
                 logger.warning("the log is not followed, what is served stays: %s", error)
             self._failing = True
             self._mismatch = str(error) if isinstance(error, SchemaMismatch) else None
             if self._log is not None:
                 self._log.close()
                 self._log = None
-        except Exception:  # the thread must outlive whatever one look runs into
+        except Exception:  # the thread must survive any error of one update
             logger.exception("the log is not followed")
         else:
             self._failing, self._mismatch = False, None
@@ -220,7 +220,7 @@ class BundleFollower:
         self._engine.swap(model=champion, challenger=challenger or None, arms=arms)
 
     def _model(self, slot: _Slot, digest: str | None, serving: Model | None) -> Model | None:
-        """The model of a digest where it can serve, else what serves."""
+        """Return the model of a digest if it can serve, else the current model."""
         if digest is None or (serving is not None and serving.digest == digest):
             slot.wanted = slot.refused = None
             return serving
@@ -231,21 +231,25 @@ class BundleFollower:
             found = self._current(load(self._folder(digest)), self._engine.state.catalogue)
         except StorageUnavailable:
             raise
-        except Exception as error:  # whatever a foreign bundle runs into: the old one is fine
+        except Exception as error:  # any error of a new bundle: the old one serves
             slot.refuse(error)
             return serving
         slot.refused = slot.said = None
         if slot is self._champion:
             _measured(found)
-        self._complete = False  # it may have been trained earlier than what is counted
+        self._complete = False  # its cutoff may precede the counted events
         logger.info("bundle %s serves after %.2f s", digest[:12], self._monotonic() - started)
         return found
 
     def _refresh(self, log: "Log") -> None:
-        """What learners did lately, for all that serves; a refused bundle gets another chance."""
+        """Update popularity and catalogue of all served models.
+
+        The next read of the pointer tries a refused bundle again.
+        """
         serving, topics = self._engine.state, curriculum.read(log.engine).topics
         read = Catalogue.of(topics)
-        # None was loaded: what is known stays. An equal one stays too: answers are kept by it.
+        # Keep the old catalogue if none was loaded, or an equal one: the identity of the catalogue
+        # keys cached answers.
         catalogue = read if topics and read != serving.catalogue else serving.catalogue
         models = [model for model in (serving.model, serving.challenger) if model]
         since = min((model.trained_until for model in models), default=NEVER)
@@ -263,20 +267,20 @@ class BundleFollower:
         return tried(model.knowing(reading), self._clock())
 
     def _folder(self, digest: str) -> Path:
-        """Where a bundle lies: among those that runs wrote, or else in the Bento itself."""
+        """Return the folder of a bundle: written by a run, else packed in the Bento."""
         written = self._bundles / digest
         if self._packed and not written.is_dir() and (self._packed / digest).is_dir():
             return self._packed / digest
         return written
 
     def _serve_packed(self) -> None:
-        """What the Bento was built with, where nothing else can serve."""
+        """Serve the first bundle packed in the Bento that can serve."""
         folder = self._packed
         for each in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
             try:
                 model = tried(load(each), self._clock())
                 self._engine.swap(model=model)
-            except Exception as error:  # whatever a foreign bundle runs into
+            except Exception as error:  # any error of a foreign bundle
                 self._unpacked.refuse(error)
             else:
                 self._unpacked.refused = None
@@ -285,13 +289,13 @@ class BundleFollower:
 
 
 def _measured(model: Model) -> None:
-    """Have the metrics say what serves."""
+    """Set the metrics to the served versions."""
     entries = model.bundle.manifest.models.items()
     serves({name: (each.candidate, each.version) for name, each in entries})
 
 
 def _trial(fact: Any) -> tuple[str | None, float]:
-    """Bundle and share of a live trial; none where there is no such fact, or one without sense."""
+    """Return bundle and share of the A/B test; (None, 0.0) if the fact is absent or invalid."""
     if not isinstance(fact, dict):
         return None, 0.0
     bundle, share = fact.get("bundle"), fact.get("share")

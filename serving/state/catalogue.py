@@ -1,4 +1,4 @@
-"""The platform's topics as serving needs them: titles, order, and what builds on what."""
+"""Catalogue for serving: titles, order and prerequisites of the topics."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,32 +9,32 @@ from sensei.curriculum import Topic
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Topics by id, in the order of the curriculum."""
+    """Topics by id, in the curriculum's order."""
 
     topics: Mapping[int, Topic] = field(default_factory=dict)
 
     @classmethod
     def of(cls, topics: Iterable[Topic]) -> "Catalogue":
-        """The topics of a curriculum, in its order."""
+        """Build the catalogue from the topics of a curriculum, in their order."""
         return cls({topic.topic_id: topic for topic in topics})
 
     def title(self, topic_id: int) -> str:
-        """The topic's title; a log may know topics that no catalogue does."""
+        """Return the topic's title, or `Topic` and its id for a topic outside the catalogue."""
         topic = self.topics.get(topic_id)
         return topic.title if topic else f"Topic {topic_id}"
 
     def prerequisites(self, topic_id: int) -> tuple[int, ...]:
-        """What the topic builds on; nothing where no catalogue says so."""
+        """Return the topic's direct prerequisites; none if the catalogue lacks the topic."""
         topic = self.topics.get(topic_id)
         return topic.prerequisites if topic else ()
 
     @cached_property
     def domains(self) -> tuple[str, ...]:
-        """Names of the domains, by first appearance."""
+        """Names of the domains, in order of first appearance."""
         return tuple(dict.fromkeys(topic.domain for topic in self.topics.values()))
 
     def needed_for(self, goals: Iterable[int]) -> set[int]:
-        """The goals and all that they build on, directly or not."""
+        """Return the goals and all their direct and indirect prerequisites."""
         found: set[int] = set()
         waiting = list(goals)
         while waiting:

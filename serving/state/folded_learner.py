@@ -1,7 +1,7 @@
-"""What is known of a learner after his events, taken in one after the other.
+"""Learner state after folding their events one by one.
 
-Beside the state of the fold stand the hidden states of the networks that serve, advanced by
-the same events in the same order.
+It holds the state of the fold, and the hidden states of the serving networks. The same events in
+the same order advance both.
 """
 
 from collections.abc import Sequence
@@ -19,46 +19,46 @@ if TYPE_CHECKING:
     from sensei.events.log import Event, Log
 
 States = dict[str, NDArray[np.float32]]
-"""Hidden states by the name of the model."""
+"""Hidden states by model name."""
 
 
 class Networks(Protocol):
-    """Networks with a hidden state per learner; `serving.state.model.Model` is one."""
+    """Networks with a hidden state per learner; `serving.state.model.Model` implements it."""
 
     @property
     def states_of(self) -> str:
-        """What the states were computed by: those of one are of no use to another."""
+        """Identity of the networks; states computed by one are invalid for another."""
 
     def start(self) -> States:
-        """The states of a learner without events."""
+        """Return the states of a learner without events."""
 
     def advance(self, states: States, history: History, event: "Event") -> States:
-        """The states one event later; `history` is still as before it."""
+        """Return the states after one event; `history` does not include that event yet."""
 
 
 class NoNetworks:
-    """Nothing to keep: no model serves yet, or the ones that do have no state."""
+    """Networks without hidden states: no model serves yet, or no served model has a state."""
 
     states_of = ""
 
     def start(self) -> States:
-        """No state."""
+        """Return no states."""
         return {}
 
     def advance(self, states: States, history: History, event: "Event") -> States:  # noqa: ARG002
-        """No state."""
+        """Return the states unchanged."""
         return states
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What is known of one learner after all valid events in the log.
+    """Data of one learner after all valid events in the log.
 
     Attributes:
         history: state of the fold.
         states: hidden states of the networks.
         chosen_style: the learning style that the learner chose; None without a choice.
-        is_stale: the log could not be asked for later events.
+        is_stale: true if the log could not be asked for later events.
     """
 
     history: History
@@ -68,13 +68,13 @@ class Learner:
 
 
 class Read(NamedTuple):
-    """What was read of a learner.
+    """Result of reading a learner.
 
     Attributes:
         revision: read before the events.
         chosen_style: read after the revision.
         events: in the order of the fold.
-        is_later: true if they follow what was folded before; else they are all there are.
+        is_later: true if the events follow those folded before; false if they are all events.
     """
 
     revision: int
@@ -85,15 +85,15 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class FoldedLearner:
-    """A learner, and which events were taken in.
+    """Learner, and a record of the events folded so far.
 
     Attributes:
-        revision: how many writes had touched the learner.
-        states_of: by what the hidden states were computed.
-        learner: what is known after the events.
+        revision: number of writes that had changed the learner.
+        states_of: identity of the networks that computed the hidden states.
+        learner: data after these events.
         taken: number of events, and sum of their keys.
         last_id: greatest of their keys.
-        last: time and id of the last event, its place in the order of the fold.
+        last: time and id of the last event, its position in the order of the fold.
     """
 
     revision: int
@@ -105,18 +105,18 @@ class FoldedLearner:
 
     @classmethod
     def nothing(cls, revision: int, networks: Networks) -> "FoldedLearner":
-        """A learner none of whose events was taken in."""
+        """Return a learner with no events folded."""
         nobody = Learner(History.new(), networks.start())
         return cls(revision, networks.states_of, nobody, (0, 0), 0, (-1, ""))
 
     def styled(self, chosen_style: str | None) -> "FoldedLearner":
-        """The same with the style that the learner chose."""
+        """Return a copy with the style that the learner chose."""
         return replace(self, learner=replace(self.learner, chosen_style=chosen_style))
 
     def after(
         self, events: "Sequence[Event]", revision: int, networks: Networks
     ) -> "FoldedLearner":
-        """The same after later events, in their order; the history is advanced in place."""
+        """Fold later events in their order; this advances the history in place."""
         history, states = self.learner.history, self.learner.states
         for each in events:
             states = networks.advance(states, history, each)
@@ -142,12 +142,12 @@ class FoldedLearner:
 
 
 def read_learner(log: "Log", user_id: str, before: FoldedLearner | None) -> Read | None:
-    """Read what a learner did since something was folded, or all of it if that is not enough.
+    """Read a learner's events since the last fold, or all of them if those are not enough.
 
     Args:
         log: the learners' log.
         user_id: any name.
-        before: what was folded; None for nothing.
+        before: the learner folded so far; None for nothing.
 
     Returns:
         None for a learner never seen, or erased meanwhile.
@@ -160,8 +160,8 @@ def read_learner(log: "Log", user_id: str, before: FoldedLearner | None) -> Read
         return None
     later = _later(log, user_id, revision, before) if before else None
     if later is None:
-        # Events that come between reading the revision and this are read too; they are missing
-        # from the next question's later events, which then reads all events again.
+        # This also reads events written after the revision was read. The next question does not
+        # find them among the later events, so it reads all events again.
         style = preferences.style_override(log.engine, user_id)
         return Read(revision, style, log.read_learner(user_id), False)
     revision, events = later
@@ -171,7 +171,7 @@ def read_learner(log: "Log", user_id: str, before: FoldedLearner | None) -> Read
 def _later(
     log: "Log", user_id: str, revision: int, before: FoldedLearner
 ) -> "tuple[int, list[Event]] | None":
-    """Later events and their revision; None if one came late or events were taken away."""
+    """Return later events and their revision; None if one came late or events were removed."""
     later = log.read_learner(user_id, after_id=before.last_id)
     if later and later[0].place <= before.last:
         return None
@@ -179,6 +179,6 @@ def _later(
     if not only_later and aggregates.taken(log.engine, user_id, before.last_id) != before.taken:
         return None
     now = log.revision(user_id)
-    if now is not None and now != revision:  # the learner acts just now
+    if now is not None and now != revision:  # the learner is active right now
         return _later(log, user_id, now, before)
     return (revision, later) if now else None

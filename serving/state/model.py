@@ -1,4 +1,4 @@
-"""A bundle in use: what its models read of a learner, and what they answer."""
+"""Bundle in use: the inputs that its models read of a learner, and their outputs."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from sensei.events.log import Event
 
 Inputs = dict[str, NDArray[np.float32]]
-"""Name -> (n, width), as a model reads it."""
+"""Input name -> (n, width) float32, as a model reads it."""
 
 Answers = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle and, by model, what its inputs are read from: replaced as a whole, never changed."""
+    """Bundle with the corpus of each model; immutable, replaced as a whole."""
 
     bundle: Bundle
     corpora: Mapping[str, Corpus]
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Model":
-        """The bundle, ready to be asked; nothing is known yet of what happened since."""
+        """Build a model from a bundle, without popularity after the training cutoff."""
         found = {}
         for name, arrays in bundle.statistics.items():
             statistics = Statistics.from_arrays(arrays)
@@ -44,26 +44,26 @@ class Model:
         return cls(bundle, found)
 
     def knowing(self, lately: Callable[[Statistics], Corpus]) -> "Model":
-        """The same with what happened since the statistics of each model."""
+        """Return a copy with the popularity after the training cutoff of each model."""
         found = {name: lately(corpus.statistics) for name, corpus in self.corpora.items()}
         return Model(self.bundle, found)
 
     @property
     def digest(self) -> str:
-        """The bundle's."""
+        """Digest of the bundle."""
         return self.bundle.digest
 
     @property
     def trained_until(self) -> int:
-        """Last moment that training of the earlier model saw, microseconds since 1970."""
+        """Earliest training cutoff of the models, in microseconds since 1970; 0 without a model."""
         found = (int(each.statistics.trained_until) for each in self.corpora.values())
         return min(found, default=0)
 
     @cached_property
     def states_of(self) -> str:
-        """Digest of all that hidden states come from; empty where no model has one.
+        """Digests of all files that hidden states depend on; empty if no model has a state.
 
-        Not the bundle's: of two bundles that differ elsewhere, the states are the same.
+        The bundle's own digest is not used: two bundles with the same files have the same states.
         """
         files = self.bundle.manifest.files
         return " ".join(
@@ -73,12 +73,12 @@ class Model:
         )
 
     def start(self) -> States:
-        """The hidden states of a learner without events."""
+        """Return the hidden states of a learner without events."""
         found = {name: self.bundle.start(name) for name in self.corpora}
         return {name: state for name, state in found.items() if state is not None}
 
     def advance(self, states: States, history: History, event: "Event") -> States:
-        """The hidden states one event later; a response to a recommendation changes none."""
+        """Return the hidden states after one event; a response to a recommendation changes none."""
         kind = KIND_CODES[event.interaction_type]
         if kind >= len(LEARNING_KINDS):
             return states
@@ -98,28 +98,28 @@ class Model:
         return after
 
     def source(self, name: str) -> dict[str, str]:
-        """Which candidate answers under a model's name, and its version in the registry."""
+        """Return the candidate that serves as a model, and its version in the registry."""
         entry = self.bundle.manifest.models[name]  # type: ignore[index]
         return {"model": entry.candidate, "version": entry.version}
 
     def wants(self, name: str) -> Mapping[str, int]:
-        """Names and widths of what a model reads."""
+        """Return the width of each input array that a model reads, by name."""
         return self.bundle.manifest.models[name].inputs  # type: ignore[index]
 
     @cached_property
     def taken(self) -> NDArray[np.bool_]:
-        """(slots,) whether a topic has the slot of the recommendation model."""
+        """(slots,) true if a topic has the slot in the recommendation model."""
         ids = self.corpora["recommendation"].topic_ids
         width = self.bundle.manifest.models["recommendation"].outputs["probability"]
         return np.array([each is not None for each in ids[:width]], np.bool_)
 
     @cached_property
     def counterfactuals(self) -> Counterfactuals:
-        """The causes for which the recommendation model can speak."""
+        """Counterfactual inputs of the recommendation model."""
         return Counterfactuals(self.wants("recommendation"))
 
     def next_topic_inputs(self, learner: Learner, now_us: int) -> Inputs:
-        """(1, width) each: what the recommendation model reads."""
+        """Return the inputs of the recommendation model, (1, width) each."""
         name, history, corpus = "recommendation", learner.history, self.corpora["recommendation"]
         wanted = self.wants(name)
         given = {"inputs": history.recommendation_inputs(now_us, corpus)[np.newaxis]}
@@ -130,16 +130,19 @@ class Model:
         return given
 
     def next_topics(self, learner: Learner, now_us: int) -> NDArray[np.float32]:
-        """(slots,) probability of each topic being next."""
+        """Return (slots,) probability of each topic being next."""
         found: NDArray[np.float32] = self.probabilities(self.next_topic_inputs(learner, now_us))[0]
         return found
 
     def probabilities(self, given: Inputs) -> NDArray[np.float32]:
-        """(n, slots) probability of each topic being next, for each row of inputs."""
+        """Return (n, slots) probability of each topic being next, per row of inputs."""
         return self.bundle.answer("recommendation", given)["probability"]
 
     def success_inputs(self, learner: Learner, topic_ids: Sequence[int], now_us: int) -> Inputs:
-        """(n, width) each: what the difficulty model reads of n topics, whatever the item."""
+        """Return the inputs of the difficulty model for n topics, independent of the item.
+
+        Each array is (n, width).
+        """
         name, history, corpus = "difficulty", learner.history, self.corpora["difficulty"]
         wanted = self.wants(name)
         read = [history.difficulty_inputs(each, now_us, corpus) for each in topic_ids]
@@ -158,12 +161,15 @@ class Model:
         return given
 
     def difficulty(self, given: Inputs) -> Answers:
-        """What the difficulty model says: `success` (n, 3) and what else it has."""
+        """Return the outputs of the difficulty model: `success` (n, 3), and others that it has."""
         return self.bundle.answer("difficulty", given)
 
     def success(
         self, learner: Learner, topic_ids: Sequence[int], now_us: int
     ) -> NDArray[np.float32]:
-        """(n, 3) expected success at easy, medium and hard of n >= 1 topics, whatever the item."""
+        """Return (n, 3) expected success at easy, medium and hard for n >= 1 topics.
+
+        The values are independent of the item.
+        """
         answer = self.difficulty(self.success_inputs(learner, topic_ids, now_us))
         return answer["levels"] if "levels" in answer else answer["success"]

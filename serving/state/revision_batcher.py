@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from sensei.storage.revisions import Revisions
 
 SECONDS = 0.1
-"""Deadline of a read: one primary key lookup."""
+"""Deadline, in seconds, of one read, which looks up primary keys."""
 
 
 class RevisionBatcher:
-    """Reads revisions of learners: requests that come during a read share the next one.
+    """Batched reader of learner revisions: requests during a read share the next read.
 
     SQLite is read in the event loop, in one statement per tick that never waits for a lock: the
     way through a thread would cost several times as much. If the file is locked, and for
@@ -36,9 +36,9 @@ class RevisionBatcher:
         self._has_direct = True
 
     def revision(self, user_id: str) -> asyncio.Future[int | None]:
-        """Number of writes that touched a learner, as of after the call; None: never seen.
+        """Return a future of the number of writes that changed a learner; None if never seen.
 
-        Raises what reading raises when it is awaited.
+        The number is current as of the call or later. Awaiting it raises the errors of the read.
         """
         loop = asyncio.get_running_loop()
         revision: asyncio.Future[int | None] = loop.create_future()
@@ -86,7 +86,7 @@ class RevisionBatcher:
             for _, revision in waiting:
                 if not revision.done():
                     revision.set_exception(error)
-                    revision.exception()  # seen: its caller may have gone away
+                    revision.exception()  # mark as retrieved: the caller may be gone
             return
         _settle(waiting, revisions)
         if self._direct is None and self._has_direct:

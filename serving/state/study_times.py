@@ -1,4 +1,4 @@
-"""How long topics take, as the log knows it."""
+"""Study times of topics, measured in the log."""
 
 import logging
 import threading
@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from sensei.events.log import Log
 
 WINDOW_DAYS = 90
-"""Older events say little about a topic whose material changes."""
+"""Maximum age of events in days; the material of a topic changes, so older events say little."""
 
 NEWEST_EVENTS = 200_000
-"""Of so many events at most: reading five millions kept a core busy for a quarter of a minute."""
+"""Maximum number of events: reading five million kept a core busy for a quarter of a minute."""
 
 LEAST_EVENTS = 5
-"""From fewer events no median is taken."""
+"""Minimum number of events for a median."""
 
 STEP_SECONDS = 30
-"""Durations are counted in steps of so many seconds."""
+"""Width, in seconds, of the histogram bins of durations."""
 
 FIRST_SECONDS, EVERY_SECONDS = 10.0, 3_600.0
-"""A worker's first requests come before the first reading."""
+"""Seconds until the first read, and between reads.
+
+The first read waits, so that a worker's first requests come before it."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class StudyTimes:
 
 
 def measured(log: "Log", now_us: int) -> StudyTimes:
-    """What the newest events say, as far as they are of the last `WINDOW_DAYS` days.
+    """Measure study times from the newest events of the last `WINDOW_DAYS` days.
 
     Args:
         log: the learners' log.
@@ -63,7 +65,7 @@ def measured(log: "Log", now_us: int) -> StudyTimes:
 
 
 def _median(steps: list[tuple[int, int]]) -> float:
-    """Minutes in the middle of the step that holds the middle event."""
+    """Return the middle, in minutes, of the bin that holds the median event."""
     half = sum(events for _, events in steps) / 2
     in_order = sorted(steps)
     while len(in_order) > 1 and in_order[0][1] < half:
@@ -72,12 +74,12 @@ def _median(steps: list[tuple[int, int]]) -> float:
 
 
 class StudyTimeReader:
-    """Reads the durations now and then, in a thread of its own.
+    """Periodic reader of study times, in its own thread.
 
     Args:
-        connect: opens the log, for one reading.
-        clock: now, in microseconds since 1970 UTC.
-        found: takes what was read.
+        connect: opens the log, for one read.
+        clock: returns the current time, in microseconds since 1970 UTC.
+        found: receives the result of each read.
     """
 
     def __init__(
@@ -93,21 +95,21 @@ class StudyTimeReader:
         self._thread = threading.Thread(target=self._run, daemon=True, name="durations")
 
     def start(self) -> None:
-        """Begin; the first reading comes some seconds later."""
+        """Start the thread; the first read follows after `FIRST_SECONDS`."""
         self._thread.start()
 
     def close(self, timeout: float = 5.0) -> None:
-        """Stop.
+        """Stop the thread.
 
         Args:
-            timeout: seconds to wait for a reading under way.
+            timeout: maximum wait, in seconds, for a read in progress.
         """
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
     def read(self) -> None:
-        """Read once; where the log does not answer, what was known stays."""
+        """Read once; if the log does not answer, keep the previous result."""
         try:
             log = self._connect()
             try:
@@ -116,7 +118,7 @@ class StudyTimeReader:
                 log.close()
         except StorageUnavailable as error:
             logger.warning("durations are as they were: %s", error)
-        except Exception:  # the thread must outlive whatever one reading runs into
+        except Exception:  # the thread must survive any error of one read
             logger.exception("durations are as they were")
 
     def _run(self) -> None:

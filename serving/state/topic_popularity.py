@@ -1,10 +1,10 @@
-"""What the log says about topics lately, as serving reads it: counts of days, and newcomers.
+"""Recent popularity of topics for serving: daily counts and first events from the log.
 
-Counting a month of a long log takes longer than an answer may wait. So it is done once, a little
-at a time, from the last event backwards: what weighs most is known first. From then on only rows
-are read that came since. An event that is taken out of the log afterwards goes on to count here
-until the process ends or the event leaves the window; so, on PostgreSQL, does one go missing that
-is committed after a later one: popularity is made of too many events to notice.
+Counting a month of a long log takes longer than a response may wait. So it is done once and in
+small steps, from the last event backwards, because recent events weigh most. Later reads only count
+new rows. An event removed from the log still counts until the process ends or the event leaves the
+window. On PostgreSQL, an event committed after a later one may be missed. Popularity sums many
+events, so neither has a visible effect.
 """
 
 import math
@@ -25,42 +25,43 @@ if TYPE_CHECKING:
     from sensei.events.log import Log
 
 HOUR = DAY // 24
-QUICK, SLOW = 0.02, 0.1  # seconds of one query: stretches get longer below, shorter above
+QUICK, SLOW = 0.02, 0.1  # seconds of one query: below, the span doubles; above, it halves
 
 Reading = Callable[[Statistics], Corpus]
-"""What the counts say, by the vocabulary of who asks."""
+"""Function that maps a model's statistics (its vocabulary) to a corpus with the counts."""
 
 
 class TopicPopularity:
     """Counts of learning events by topic and UTC day; for one thread.
 
     Args:
-        monotonic: seconds that never go back.
+        monotonic: monotonic clock, in seconds.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._counts: dict[tuple[int, int], int] = {}  # topic, day
-        self._first: dict[int, int] = {}  # topic -> time of its first event that was counted
+        self._first: dict[int, int] = {}  # topic -> time of its first counted event
         self._last_id: int | None = None
-        self._from = int(NEVER)  # of rows up to `_last_id`, those from here on are counted
+        self._from = int(NEVER)  # rows up to `_last_id` are counted from this time on
         self._first_day = 0
         self._span = HOUR
 
     def read(self, log: "Log", since_us: int, now_us: int, seconds: float = math.inf) -> bool:
-        """Count what is new, and go on backwards.
+        """Count new events, then continue backwards.
 
         Args:
             log: the learners' log.
-            since_us: no event before it is wanted for its own sake, only those of the window.
+            since_us: time from which all events are needed, in microseconds since 1970; the window
+                is always counted.
             now_us: microseconds since 1970.
-            seconds: after so long it stops, to go on at the next call.
+            seconds: maximum duration; the next call continues.
 
         Returns:
-            Whether everything that is wanted is counted.
+            True if all needed events are counted.
 
         Raises:
-            StorageUnavailable: the log does not answer; what was counted stays.
+            StorageUnavailable: the log does not answer; the counts so far stay.
         """
         until = self._monotonic() + seconds
         self._open(now_us // DAY - WINDOW_DAYS)
@@ -74,10 +75,10 @@ class TopicPopularity:
         return self._from <= wanted
 
     def of(self, catalogue: Iterable[CatalogueTopic]) -> Reading:
-        """What is counted by now.
+        """Return the counts so far.
 
         Args:
-            catalogue: the topics that are offered, whether anybody met them or not.
+            catalogue: the topics that are offered, also those that no learner has met.
         """
         outline, first = CatalogueFeatures.of(catalogue), dict(self._first)
         rows = [(topic, day, events) for (topic, day), events in self._counts.items()]
@@ -92,15 +93,15 @@ class TopicPopularity:
         return reading
 
     def _open(self, first_day: int) -> None:
-        """Move the window; what leaves it is forgotten."""
-        if first_day < self._first_day:  # a clock that was set back: days are missing now
+        """Move the window, and drop the counts of days that leave it."""
+        if first_day < self._first_day:  # the clock was set back: days are missing
             self._counts, self._first, self._from, self._last_id = {}, {}, int(NEVER), None
         if first_day != self._first_day:
             self._first_day = first_day
             self._counts = {at: n for at, n in self._counts.items() if at[1] >= first_day}
 
     def _backwards(self, log: "Log", wanted: int) -> None:
-        """One stretch further into the past."""
+        """Count one more span further into the past."""
         started = self._monotonic()
         last = log.last_time(self._from)
         if last is None or last < wanted:
@@ -124,10 +125,10 @@ class TopicPopularity:
 
 
 def lately(log: "Log", catalogue: Iterable[CatalogueTopic], now_us: int) -> Reading:
-    """Everything at once, for whoever can wait; see `TopicPopularity`.
+    """Count all events at once, for callers that can wait; see `TopicPopularity`.
 
     Raises:
-        StorageUnavailable: the log does not answer.
+        StorageUnavailable: raised by the returned function if the log does not answer.
     """
 
     def reading(statistics: Statistics) -> Corpus:

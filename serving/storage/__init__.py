@@ -1,1 +1,1 @@
-"""Writes and reads of the service in the database."""
+"""Database reads and writes of the service."""

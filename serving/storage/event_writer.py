@@ -1,8 +1,8 @@
-"""What learners did, written to the log: an answer is given when it is on the disk.
+"""Group commit of learner events to the log; a request is answered after its events are durable.
 
-One thread a worker writes, so that no request waits in the event loop for the disk. What arrives
-while it writes is written together next: the more requests, the more of them share one wait for
-the disk (docs/decisions/0006).
+One thread per worker writes, so no request blocks the event loop during disk writes. Submissions
+that arrive during a write form the next group. The more requests, the more of them share one disk
+flush (docs/decisions/0006).
 """
 
 import asyncio
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from sensei.events.log import Log
 
 CAPACITY = 2_000
-"""Most submissions that wait; more are refused, to be repeated in a second."""
+"""Maximum number of waiting submissions; further ones are refused, to be sent again in a second."""
 
 GROUP = 200
-"""Most submissions in one transaction."""
+"""Maximum number of submissions per transaction."""
 
 PATIENCE = 5.0
-"""Seconds until who waits is told that nobody knows, whatever holds up the writing."""
+"""Maximum wait for a write, in seconds; after it the caller is told that the outcome is unknown."""
 
 
 class _Waiting(NamedTuple):
@@ -41,7 +41,7 @@ _Group = tuple[asyncio.AbstractEventLoop, list[_Waiting]]
 
 
 class EventWriter:
-    """Writes what learners did; for one event loop.
+    """Writer of learner events; for one event loop.
 
     Args:
         connect: opens the log; called by the writing thread, and again after a failure to open.
@@ -53,23 +53,24 @@ class EventWriter:
         self._waiting: list[_Waiting] = []
         self._writing = False
         self._groups: SimpleQueue[_Group | None] = SimpleQueue()
-        # A daemon: what holds up the writing must not keep the process from ending.
+        # A daemon thread: a blocked write must not prevent the process from ending.
         self._thread = Thread(target=self._run, daemon=True, name="recorder")
         self._thread.start()
 
     async def log_interactions(self, submission: Sequence[PendingRow]) -> tuple[EventRow, ...]:
-        """Record events, all or none; on return they are durable.
+        """Record events, all or none; they are durable on return.
 
         Args:
-            submission: of `sensei.events.append.entries`.
+            submission: result of `sensei.events.append.entries`.
 
         Returns:
-            The events as the log holds them: of a repeat, what came first.
+            The events as the log stores them; for a repeated event, the first version.
 
         Raises:
-            ConflictingEvent: an event id is there with another payload.
+            ConflictingEvent: an event id exists with another payload.
             LearnerErased: a learner was erased.
-            NotRecorded: nobody knows; it may be repeated with the same event ids.
+            NotRecorded: the events were refused, or the outcome is unknown; it is safe to send them
+                again with the same event ids.
         """
         if len(self._waiting) >= CAPACITY:
             raise _not_recorded(
@@ -93,7 +94,7 @@ class EventWriter:
         return (await self.log_interactions([entry]))[0]
 
     def close(self) -> None:
-        """Write what waits, as long as who waits has patience, and give the connection back."""
+        """Write what waits, for at most `PATIENCE` seconds, and close the connection."""
         self._groups.put(None)
         self._thread.join(PATIENCE)
 
@@ -109,7 +110,7 @@ class EventWriter:
                 outcomes = self._write([each.submission for each in group])
             except Exception as error:
                 outcomes = [error] * len(group)
-            with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: no request waits any more
                 loop.call_soon_threadsafe(self._end, loop, group, outcomes)
         if self._log is not None:
             self._log.close()
@@ -124,11 +125,11 @@ class EventWriter:
     ) -> None:
         self._writing = False
         if self._waiting:
-            self._begin(loop)  # the disk goes on while the answers are written
+            self._begin(loop)  # the next write runs while these requests are answered
         EVENTS.inc(sum(each.inserted for each in outcomes if isinstance(each, append.AppendResult)))
         for each, outcome in zip(group, outcomes, strict=True):
             if each.recorded.done():
-                continue  # nobody waits any more; what was asked for is done all the same
+                continue  # the request ended; its events are recorded all the same
             if isinstance(outcome, StorageUnavailable):
                 not_recorded = _not_recorded(each.submission, str(outcome))
                 not_recorded.__cause__ = outcome

@@ -1,4 +1,4 @@
-"""What the database holds of learners and resources: seldom asked, so read at each request."""
+"""Learner data and resources in the database; read per request, because requests are rare."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,25 +23,26 @@ if TYPE_CHECKING:
 
 
 READ_SECONDS = 0.5
-"""Deadline of a read that has a fallback."""
+"""Deadline, in seconds, of a read that has a fallback."""
 
 WRITE_SECONDS = 5.0
-"""Deadline of a learner's choice."""
+"""Deadline, in seconds, of a write of a learner's choice."""
 
 LONG_SECONDS = 60.0
-"""Deadline of an export, which may be long, and of an erasure, which waits for readers."""
+"""Deadline, in seconds, of an export, which may be long, and of an erasure, which waits for
+readers."""
 
 READERS, WRITERS = 1, 2
-"""Threads of each kind: what is slow must not keep the reads waiting."""
+"""Number of threads for reads and for writes, separate so that slow writes do not block reads."""
 
 
 class LearnerData:
-    """Answers from the database, within a deadline.
+    """Access to learner data in the database, with deadlines.
 
     Args:
         connect: opens the log; called again after a failure to open.
-        folders: what lies in them is made from the log, and an erase empties them.
-        suppression: the list of who was erased, which outlives a restored backup.
+        folders: folders of files derived from the log; an erasure empties them.
+        suppression: file of erased learners, which outlives a restored backup.
     """
 
     def __init__(
@@ -58,15 +59,15 @@ class LearnerData:
         self._monitored: dict[str, Any] = {}
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Stop the threads."""
         self._reads.close()
         self._writes.close()
 
     async def find(self, doc_id: int) -> "tuple[Topic, Resource] | None":
-        """A resource and its topic; while the database does not answer, as it was last seen.
+        """Return a resource and its topic; during an outage, the last version read.
 
         Raises:
-            StorageUnavailable: the database does not answer, and it was never seen.
+            StorageUnavailable: the database does not answer, and the resource was never read.
         """
         try:
             found = await self._reads.ask(
@@ -81,7 +82,7 @@ class LearnerData:
         return found
 
     async def learning_style(self, user_id: str) -> dict[str, Any]:
-        """What a learner turns to, what the learner chose, and what counts."""
+        """Return a learner's learning style: in effect, observed, chosen, and the evidence."""
         try:
             found = await self._reads.ask(partial(_style, user_id=user_id), READ_SECONDS)
         except StorageUnavailable:
@@ -89,11 +90,11 @@ class LearnerData:
         return _described(*found, None)
 
     async def choose_style(self, user_id: str, style: str | None) -> dict[str, Any]:
-        """Keep a learner's choice, None to take it back; as `learning_style` answers.
+        """Store a learner's choice, or remove it with None; return the result of `learning_style`.
 
         Raises:
             LearnerErased: the learner was erased.
-            StorageUnavailable: nothing was written, or nobody knows; it may be repeated.
+            StorageUnavailable: nothing was written, or the outcome is unknown; repeat the call.
         """
         await self._writes.run(
             lambda log: preferences.set_style_override(log.engine, user_id, style), WRITE_SECONDS
@@ -101,9 +102,9 @@ class LearnerData:
         return await self.learning_style(user_id)
 
     async def monitored(self) -> dict[str, Any]:
-        """What the monitor last found; see `serving.api.monitoring_schemas.Monitored`.
+        """Return the monitor's latest figures; see `serving.api.monitoring_schemas.Monitored`.
 
-        While the database does not answer, as it was last read, which `fallback` says.
+        During a database outage, return the last figures read, labelled in `fallback`.
         """
         try:
             found = await self._reads.ask(lambda log: log.get_fact(MONITORED), READ_SECONDS)
@@ -114,21 +115,23 @@ class LearnerData:
         return NOTHING | self._monitored | {"note": None if self._monitored else NEVER_RAN}
 
     async def export(self, user_id: str, by: "Actor") -> bytes | None:
-        """Export everything held of a learner as JSON; None if nothing is held.
+        """Export all data held on a learner as JSON; None if there is none.
 
-        The audit log takes an entry first.
+        An entry is written to the audit log first.
 
         Raises:
-            StorageUnavailable: the database does not answer, or takes no entry.
+            StorageUnavailable: the database does not answer, or the audit entry cannot be written.
         """
         read = partial(_exported, user_id=user_id, by=by)
         return await self._writes.run(read, LONG_SECONDS)
 
     async def erase(self, user_id: str, by: "Actor") -> dict[str, int]:
-        """Erase a learner; rows erased by table. The audit log takes an entry.
+        """Erase a learner, and return the number of rows erased by table.
+
+        An entry is written to the audit log.
 
         Raises:
-            StorageUnavailable: something may remain; repeat it.
+            StorageUnavailable: some data may remain; repeat the call.
         """
         return await self._writes.run(
             lambda log: erasure.erase(log.engine, user_id, self._folders, self._suppression, by),
@@ -137,7 +140,7 @@ class LearnerData:
 
 
 def _style(log: "Log", user_id: str) -> tuple[dict[str, int], str | None]:
-    """Number of events by kind, and the style that the learner chose."""
+    """Return the number of events by kind, and the style that the learner chose."""
     kinds = preferences.kinds(log.engine, user_id)
     return kinds, preferences.style_override(log.engine, user_id)
 

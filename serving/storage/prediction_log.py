@@ -1,8 +1,8 @@
-"""The log of answers: who was shown what, by which version, and what the model had read.
+"""Prediction log: each answer with the learner, model version and inputs.
 
-A request only puts its answer into a bounded queue; one thread with a connection of its own writes
-what waits in batches. Nothing here may delay or fail a request: where the database cannot keep
-up, or does not answer, the oldest waiting answers are dropped and counted.
+A request only puts its answer into a bounded queue. One thread with its own connection writes the
+queue in batches. Logging never delays or fails a request. If the database is slow or unavailable,
+the oldest waiting answers are dropped and counted.
 """
 
 import logging
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from sensei.events.log import Log
 
 CAPACITY = 5_000
-"""Most answers that wait; each takes 2 to 4 KB."""
+"""Maximum number of waiting answers; each takes 2 to 4 KB."""
 
 BATCH = 500
-"""Most answers written in one transaction: other writers wait some milliseconds, not longer."""
+"""Maximum number of answers per transaction, so that other writers wait only some milliseconds."""
 
 WRITE_SECONDS = 0.5
-"""Pause between two batches; that long, an answer is not in the database yet."""
+"""Pause between two batches in seconds, thus the usual delay until an answer is in the database."""
 
 RETRY_SECONDS = 2.0
 PURGE_SECONDS = 3_600.0
@@ -44,23 +44,23 @@ logger = logging.getLogger(__name__)
 
 
 class LoggedAnswer(NamedTuple):
-    """One answer, as the request that made it knows it; see `sensei.storage.tables.Prediction`.
+    """Answer, as logged by its request; see `sensei.storage.tables.Prediction`.
 
     Attributes:
-        prediction_id: of `new_id`; the response carries it too.
-        user_id: who asked.
+        prediction_id: result of `new_id`; the response contains it too.
+        user_id: the learner's name.
         kind: `recommendation`, `difficulty` or `learning_path`.
-        topic_id: what was asked about; None where the answer names topics.
-        model: what answered; a counting policy where `fallback` or the arm says so.
-        version: in the registry; None of a counting policy.
+        topic_id: topic of the question; None if the answer names topics.
+        model: the model that answered, or a counting policy (see `fallback` and `arm`).
+        version: version in the registry; None for a counting policy.
         bundle: digest of the bundle; None without one.
-        arm: of `serving.state.arms`.
-        propensity: chance of a learner to be in that arm, in (0, 1].
-        fallback: why no model answered; None where one did.
+        arm: see `serving.state.arms`.
+        propensity: probability that a learner is in that arm, in (0, 1].
+        fallback: reason for a fallback; None if there was none.
         answer: what was shown, in its order.
-        candidates: what could have been shown, as `[topic_id, probability]`, best first; None
-            where nothing was ranked.
-        inputs: name -> what the model read; NumPy arrays may stay such; None where none did.
+        candidates: what could have been shown, as `[topic_id, probability]`, best first; None if
+            nothing was ranked.
+        inputs: name -> inputs that the model read, also as NumPy arrays; None without a model.
         created_at: microseconds since 1970.
     """
 
@@ -84,25 +84,25 @@ _JSON = tuple(LoggedAnswer._fields.index(name) for name in ("answer", "candidate
 
 
 def new_id(now_us: int) -> str:
-    """A UUID of version 7: ids grow with time, so that their index is appended to.
+    """Return a UUID of version 7: ids increase with time, so inserts append to their index.
 
     Args:
         now_us: microseconds since 1970.
     """
-    chance = random.getrandbits(74)  # no secret: names an answer to callers who have a key
+    chance = random.getrandbits(74)  # not a secret: callers with a key use it to name an answer
     number = (now_us // 1000) << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62
     text = f"{number | chance & (2**62 - 1):032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class PredictionLog:
-    """Writes answers in the background; `put` may be called by any thread.
+    """Background writer of answers; any thread may call `put`.
 
     Args:
         connect: opens the log; called by the writing thread, and again after an error.
-        kept_days: answers older than that are removed, once an hour.
-        clock: now, in microseconds since 1970 UTC.
-        capacity: most answers that wait.
+        kept_days: retention of answers in days; older ones are removed once an hour.
+        clock: returns the current time, in microseconds since 1970 UTC.
+        capacity: maximum number of waiting answers.
     """
 
     def __init__(
@@ -128,11 +128,11 @@ class PredictionLog:
 
     @property
     def waiting(self) -> int:
-        """Answers that are not written yet."""
+        """Number of answers that are not written yet."""
         return len(self._waiting)
 
     def put(self, answer: LoggedAnswer) -> None:
-        """Have an answer written soon; the oldest one that waits is dropped where all is full."""
+        """Queue an answer; if the queue is full, drop its oldest answer."""
         with self._lock:
             if len(self._waiting) >= self._capacity:
                 self._waiting.popleft()
@@ -144,14 +144,14 @@ class PredictionLog:
         PREDICTIONS_LOST.inc(count)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the writing thread."""
         self._thread.start()
 
     def close(self, timeout: float = 5.0) -> None:
-        """Write what waits, then stop; what cannot be written by then is counted as lost.
+        """Write the waiting answers, then stop; count those not written in time as lost.
 
         Args:
-            timeout: seconds.
+            timeout: maximum wait in seconds.
         """
         self._stop.set()
         if self._thread.is_alive():
@@ -172,7 +172,7 @@ class PredictionLog:
             self._log.close()
 
     def flush(self) -> bool:
-        """Write what waits now, oldest first; whether the database took it."""
+        """Write the waiting answers, oldest first; return false if the write failed."""
         try:
             self._log = self._log or self._connect()
             while batch := self._take():
@@ -181,14 +181,14 @@ class PredictionLog:
         except StorageUnavailable as error:
             self._told(error)
             return False
-        except Exception:  # the thread must outlive whatever one batch runs into
+        except Exception:  # the thread must survive any error of one batch
             logger.exception("answers are not logged")
             return False
         self._failing = False
         return True
 
     def _told(self, error: StorageUnavailable) -> None:
-        if not self._failing:  # once an outage
+        if not self._failing:  # once per outage
             logger.warning("answers wait, the oldest are dropped: %s", error)
         self._failing = True
         if self._log is not None:
@@ -216,7 +216,7 @@ class PredictionLog:
         except StorageUnavailable:
             self._put_back(batch)
             raise
-        except Exception:  # what can never be written must not stand in the way of the others
+        except Exception:  # a batch that can never be written must not block the others
             with self._lock:
                 self._lose(len(batch))
             raise
@@ -248,7 +248,7 @@ def _row(answer: LoggedAnswer) -> list[Any]:
 
 
 def _insert(connection: "Connection", rows: int) -> str:
-    """One statement for all: with each of its own, requests would wait for Python's lock."""
+    """Return one INSERT for all rows: with one per row, requests would wait for Python's lock."""
     names, places = (
         ", ".join(LoggedAnswer._fields),
         f"({signs(connection, len(LoggedAnswer._fields))})",
