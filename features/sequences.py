@@ -179,7 +179,7 @@ class Sequences:
 
 
 def _space(topics: int, domains: int) -> tuple[NDArray[np.float64], ...]:
-    """Create buffers for one learner's state, zeros; `unroll` resets them to zeros."""
+    """Create buffers for one learner's state; `unroll` leaves them ready for the next learner."""
     return (
         np.zeros(LEARNER_WIDTH),
         np.zeros((topics, ROW_WIDTH)),
@@ -222,7 +222,7 @@ def unroll(
         usual: (T + 1,) log odds of the topics' pass rates.
         domains: (T + 1,) domain of each topic code; 0 for none.
         learner: (`LEARNER_WIDTH`,) buffer; see `features.learner_state`, also for `table` and
-            `ring`. Every buffer that needs it holds zeros on entry.
+            `ring`. `learner` and `table` are zeros on entry, and set to zeros again at the end.
         table: (T + 1, `ROW_WIDTH`) buffer.
         ring: (`RING_EVENTS` * `RING_WIDTH`,) buffer.
         touched: (T + 1,) buffer.

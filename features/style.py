@@ -1,4 +1,4 @@
-"""Observed format preference of a learner: the format chosen, not the one with most gain."""
+"""Observed format preference of a learner: it describes choices, not learning gains."""
 
 from collections.abc import Mapping
 
