@@ -40,11 +40,11 @@ MOST = 1_000
 """Maximum number of answers compared; the newest ones are used."""
 
 UNSETTLED_US = 5_000_000
-"""Microseconds in which a received event may still be uncommitted.
+"""Microseconds in which a write to the log may still be uncommitted.
 
-If an event was received within this time before an answer, the answer may or may not include it;
-both are accepted. An import that takes longer to commit while learners are served may cause a
-false alarm.
+If an event was received or quarantined within this time before an answer, the answer may have been
+made before or after that write; both are accepted. An import that takes longer to commit while
+learners are served may cause a false alarm.
 """
 
 ROUNDING = 1e-6
