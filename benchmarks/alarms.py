@@ -1,14 +1,15 @@
-"""False alarms of the monitor in calm weeks, and how long a real shift goes unseen.
+"""Benchmark of the monitor: false alarms in calm weeks, and detection delay of a real shift.
 
     python benchmarks/alarms.py live FOLDER FIRST_SEED COUNT
     python benchmarks/alarms.py table FOLDER
 
-`live` lives one world a seed: 13 weeks on a platform without models, 5 under a first champion,
-then `CALM` weeks under a second one, trained under the first. Nothing changes in them, and new
-learners replace those who leave. At two moments the world is copied, and each copy shifts, by one
-of `SHIFTS`, a domain of chance becoming popular and every question harder. Each day the monitor
-compares the last seven days with the champion's reference. What it found is kept in FOLDER, with
-all outcomes; `table` decides on alarms and counts. Worlds that are there are not lived again.
+`live` simulates one world per seed: 13 weeks on a platform without models, 5 weeks under a first
+champion, then `CALM` weeks under a second one that was trained under the first. Nothing changes in
+the calm weeks, and new learners replace those who leave. At two moments the world is copied once
+per entry of `SHIFTS`. In each copy a random domain becomes popular and every question becomes
+harder. Each day the monitor compares the last seven days with the champion's reference. FOLDER
+keeps the results and all outcomes; `table` decides on alarms and counts them. Worlds in FOLDER are
+not simulated again.
 """
 
 import json
@@ -36,27 +37,27 @@ from training.release.export import import_tensorflow
 
 DAY = timedelta(days=1)
 JOINING, STAY_DAYS = 20, 84
-"""Learners who join in a week; days that they stay at most: 180 are active in a week."""
+"""Learners who join per week, and the maximum days of their stay: about 180 are active per week."""
 
 ALONE, FIRST, CALM = 13, 5, 50
-"""Weeks without a model, under the first champion, and measured under the second."""
+"""Weeks without a model, weeks under the first champion, measured weeks under the second."""
 
 SHIFTS = ((0.5, 0.25), (1.0, 0.5), (2.0, 1.0))
-"""Logits of appeal that a domain gains, and by which every question becomes harder."""
+"""Sizes of a shift: gain in appeal of a domain, added difficulty of every question (logits)."""
 
 BRANCHES = (4, 28)
-"""Calm weeks after which a copy of the world shifts."""
+"""Numbers of calm weeks after which the world is copied and the copies shift."""
 
 AFTER = 4
-"""Weeks that a shifted world is watched."""
+"""Weeks that a shifted world is monitored."""
 
 SORTS = {"drift": {DRIFT}, "quality": {QUALITY}, "any": {DRIFT, QUALITY}}
 BEFORE = (1 + WINDOWS_BEFORE) * WEEK
-"""What monitoring looks back on."""
+"""Length of the period that monitoring reads."""
 
 
 def live(seed: int, out: Path) -> None:
-    """One world and its shifted copies; what was found goes into a folder of its own."""
+    """Simulate one world and its shifted copies; write the results to the folder `out`."""
     weeks = ALONE + FIRST + CALM
     with TemporaryDirectory() as folder:
         home = Path(folder)
@@ -91,7 +92,7 @@ def branch(platform, champion, folder, numbers, shift, out) -> None:
 
 
 def watch(platform: Platform, champion: Champion, weeks: int) -> list[dict[str, Any]]:
-    """Live so many weeks and look at the end of each day."""
+    """Simulate `weeks` weeks; return the drift at the end of each day."""
     found = []
     for _ in range(weeks):
         moments = [platform.now + day * DAY for day in range(1, 8)]
@@ -108,7 +109,7 @@ def save(path: Path, drifts: list[dict[str, Any]], became: pd.DataFrame) -> None
 
 
 def sorts(found: list[dict[str, Any]], became: pd.DataFrame) -> list[set[str]]:
-    """Names of the events of each day that was looked at."""
+    """Return the names of the alarm events of each monitored day."""
     days = []
     for each in found:
         columns = {name: ColumnDrift(**column) for name, column in each["columns"].items()}
@@ -122,14 +123,14 @@ def sorts(found: list[dict[str, Any]], became: pd.DataFrame) -> list[set[str]]:
 
 
 def known(became: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
-    """The outcomes of a period as `read_outcomes` tells them at its end."""
+    """Select the outcomes of a period as `read_outcomes` returns them at its end."""
     some = became[(became["time"] >= start) & (became["time"] < end)].copy()
     some.loc[some["time"] + HORIZON_US > end, list(MEASURED)] = np.nan
     return some
 
 
 def decided(path: Path) -> list[set[str]]:
-    """The same of what was saved; kept beside it."""
+    """Return the alarm events of saved results; they are cached next to the results."""
     kept = path.with_suffix(".alarms")
     if not kept.exists():
         found, became = json.loads(path.read_text()), pd.read_parquet(path.with_suffix(".parquet"))
@@ -138,7 +139,7 @@ def decided(path: Path) -> list[set[str]]:
 
 
 def table(folder: Path) -> str:
-    """Both tables as Markdown."""
+    """Format both tables as Markdown."""
     calm = [decided(path) for path in sorted(folder.glob("*/calm.json"))]
     weeks = [set.union(*days[at : at + 7]) for days in calm for at in range(0, len(days), 7)]
     lines = ["| alarm | calm weeks | with an alarm | 95 % upper bound |", "|---|---|---|---|"]
@@ -158,7 +159,7 @@ def table(folder: Path) -> str:
 
 
 def delays(runs: list[list[set[str]]], events: set[str]) -> str:
-    """How many days until the first of some events."""
+    """Format the delay until the first of the events: worlds, median days, shares in time."""
     first = [next((at for at, day in enumerate(days, 1) if day & events), 99) for days in runs]
     median = float(np.median(first))
     shares = " | ".join(f"{np.mean(np.array(first) <= 7 * weeks):.0%}" for weeks in (1, 2, 4))

@@ -1,10 +1,10 @@
-"""The 20 + 4 inputs three ways: the compiled fold, vectorised pandas, pandas per learner.
+"""Benchmark of the 20 + 4 inputs: compiled fold, vectorised pandas, pandas per learner.
 
     python benchmarks/bench_features.py [--large]
 
-Each measurement runs in a process of its own, forked after the log is in memory, in turn in one
-run; CPU seconds and peak memory are what the system counted for that process. All three give the
-same values, which is checked first. The time to compile is shown apart.
+Each measurement runs in a separate process, forked after the log is in memory. CPU seconds and peak
+memory are those of that process. The benchmark first checks that all three ways give the same
+values. The compile time is shown separately.
 """
 
 import argparse
@@ -27,7 +27,7 @@ EVENTS_PER_LEARNER, TOPICS, ITEMS = 200, 500, 20_000
 
 
 def make_log(rows: int, seed: int = 0) -> pd.DataFrame:
-    """A log in the order of time: learners stay on a topic for a while, then move on."""
+    """Create a log in time order: learners stay on a topic for a while, then change it."""
     random = np.random.default_rng(seed)
     learners = max(2, rows // EVENTS_PER_LEARNER)
     learner = random.integers(0, learners, rows, dtype=np.int32)
@@ -56,14 +56,14 @@ def make_log(rows: int, seed: int = 0) -> pd.DataFrame:
 
 
 def by_fold(frame: pd.DataFrame, statistics: Statistics) -> np.ndarray:
-    """Inputs of every learning event by the compiled fold."""
+    """Compute the inputs of every learning event with the compiled fold."""
     events = encode(frame)
     rows = examples(events, statistics, np.ones(len(events), bool))
     return rows.recommendation, rows.difficulty
 
 
 def by_pandas(frame: pd.DataFrame, statistics: Statistics) -> np.ndarray:
-    """The same in vectorised pandas: sorts, groups, cumulative sums, shifts."""
+    """Compute the same inputs in vectorised pandas: sorts, groups, cumulative sums, shifts."""
     frame = frame.drop(columns=["item_id", "difficulty"]).sort_values(
         ["user_id", "timestamp", "event_id"]
     )
@@ -125,7 +125,7 @@ def by_pandas(frame: pd.DataFrame, statistics: Statistics) -> np.ndarray:
 
 
 def after_each_event(frame: pd.DataFrame, pair: pd.Series, seconds: pd.Series) -> pd.DataFrame:
-    """What is known of the learner and of the event's topic just after each event."""
+    """Compute the state of the learner and of the event's topic just after each event."""
     user, topic = frame["user"], frame["topic_id"]
     after = pd.DataFrame({"topic_events": frame.groupby(pair).cumcount() + 1})
     after["seconds"] = seconds
@@ -171,7 +171,7 @@ def mean_of_last(values: pd.Series, group: pd.Series, count: int) -> pd.Series:
 
 
 def rates(statistics: Statistics) -> np.ndarray:
-    """Shrunk pass rate of each slot; of slot 0, that of all topics."""
+    """Compute the shrunk pass rate of each slot; for slot 0 the rate of all topics."""
     attempts, passes = statistics.topic_attempts, statistics.topic_passes
     overall = (passes.sum() + 1) / (attempts.sum() + 2)
     return (np.append(0, passes) + 4 * overall) / (np.append(0, attempts) + 4)
@@ -185,7 +185,7 @@ def as_matrix(columns: list[pd.Series]) -> np.ndarray:
 
 
 def by_learner(frame: pd.DataFrame, statistics: Statistics) -> np.ndarray:
-    """The same learner by learner, as first drafts have it: groupby and a function of a frame."""
+    """Compute the same inputs learner by learner, with groupby and a function of a frame."""
     parts = [by_pandas(part, statistics) for _, part in frame.groupby("user_id", observed=True)]
     return tuple(np.concatenate([part[place] for part in parts]) for place in (0, 1))
 
@@ -193,7 +193,7 @@ def by_learner(frame: pd.DataFrame, statistics: Statistics) -> np.ndarray:
 def measure(
     way: Callable[[pd.DataFrame, Statistics], object], frame: pd.DataFrame, statistics: Statistics
 ) -> tuple[float, float]:
-    """CPU seconds, and MB of peak memory beyond what the log itself takes."""
+    """Measure CPU seconds, and peak memory in MB beyond the memory before the way starts."""
     receiver, sender = Pipe(duplex=False)
     child = os.fork()
     if child == 0:

@@ -1,6 +1,6 @@
-"""CPU time of one answer at batch 1 in the bundle's runtime: reading, and advancing the state.
+"""Benchmark of inference at batch size 1 in the bundle's runtime: CPU time of read and advance.
 
-`inputs` is what serving spends in Python and NumPy to build what the network reads.
+`inputs` is the time that serving spends in Python and NumPy to build the network's inputs.
 """
 
 import os
@@ -26,7 +26,7 @@ EVENTS = 200
 
 
 def statistics(topics: int) -> Statistics:
-    """A vocabulary whose topics are each followed by twenty others."""
+    """Create statistics in which each topic is followed by twenty topics."""
     rng = np.random.default_rng(0)
     many = np.full(topics, 100, np.int64)
     none = np.empty(0, np.int64)
@@ -50,7 +50,7 @@ def statistics(topics: int) -> Statistics:
 
 
 def microseconds(work: Callable[[], object]) -> float:
-    """CPU time: median over rounds of the mean over calls."""
+    """Measure the CPU time per call in microseconds: median over rounds of the mean over calls."""
     found = []
     for _ in range(ROUNDS):
         started = time.process_time()
@@ -61,7 +61,7 @@ def microseconds(work: Callable[[], object]) -> float:
 
 
 def runtime(network: Network) -> tuple[float, float]:
-    """Microseconds of one read and of one advance."""
+    """Measure one read and one advance, in microseconds; 0 without a state."""
     rng = np.random.default_rng(0)
 
     def once(model: object) -> float:
@@ -73,7 +73,7 @@ def runtime(network: Network) -> tuple[float, float]:
 
 
 def building(topics: int) -> float:
-    """Microseconds to build what the network reads of a learner with `EVENTS` events."""
+    """Measure building the network's inputs for a learner with `EVENTS` events (microseconds)."""
     corpus = Corpus(statistics(topics), SlotPopularity.nothing(statistics(topics)))
     rng = np.random.default_rng(1)
     history = History.of(

@@ -1,4 +1,4 @@
-"""Import and extract: rows per CPU second and peak memory, beside the usual ways, run in turn.
+"""Benchmark of import and extraction: rows per CPU second and peak memory, against usual ways.
 
 python benchmarks/bench_log.py [--large]
 """
@@ -29,11 +29,11 @@ from sensei.events.rules_arrow import CANONICAL
 from sensei.storage import database
 from sensei.storage.tables import UserInteraction, to_datetime
 
-SLICE = 20_000  # rows of the slow ways: enough for a rate
+SLICE = 20_000  # rows of the slow ORM way: enough to measure a rate
 
 
 def make(path: Path, rows: int) -> None:
-    """A Parquet file in the data contract: 300 events a learner, in order of time."""
+    """Write a Parquet file in the data contract: 300 events per learner, in time order."""
     random = np.random.default_rng(0)
     learner, level = random.integers(0, rows // 300, rows), random.integers(0, 3, rows)
     levels = np.array(["easy", "medium", "hard"])
@@ -54,7 +54,7 @@ def make(path: Path, rows: int) -> None:
 
 
 def spent() -> float:
-    """CPU seconds of this process and of those it started."""
+    """Return the CPU seconds of this process and of its children."""
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)
 
@@ -100,7 +100,7 @@ Rows = list[list[tuple[Any, ...]]]
 
 
 def checked_rows(path: Path) -> Rows:
-    """The rows of a file as SQLite takes them fastest: by transaction, in it by learner."""
+    """Read the rows of a file as batches of one transaction, sorted by learner for SQLite."""
     batches = []
     for batch in read_file(path, {}):
         place = CANONICAL.names.index("timestamp")
@@ -112,7 +112,7 @@ def checked_rows(path: Path) -> Rows:
 
 
 def way_executemany(log: Log, batches: Rows) -> int:
-    """What SQLite alone takes: rows ready to insert, same indexes, same transactions."""
+    """Insert prepared rows: the cost of SQLite alone, with the same indexes and transactions."""
     names, signs = ", ".join(CANONICAL.names), ", ".join("?" * len(CANONICAL))
     statement = f"INSERT INTO user_interactions ({names}, received_at) VALUES ({signs}, 0)"
     for rows in batches:
@@ -122,7 +122,7 @@ def way_executemany(log: Log, batches: Rows) -> int:
 
 
 def way_connectorx(log: Log, _path: Path) -> int:
-    """The reader alone, in this process: nothing else has the file open."""
+    """Read with connectorx alone, in this process; no other connection has the file open."""
     import connectorx
 
     log.close()
@@ -140,18 +140,18 @@ WAYS: dict[str, Callable[[Log, Any], int]] = {
     "extract": way_extract,
 }
 PEERS = {"import": ("orm", "executemany"), "extract": ("read_sql", "connectorx")}
-"""Of our ways: the usual way, and the floor beneath it."""
+"""Ways compared with each of ours: the usual way, and the lower bound of the cost."""
 
 
 def run(*arguments: str) -> str:
-    """This program in a process of its own, so that its memory is its own too."""
+    """Run this program in a separate process, so that its memory is measured separately."""
     command = [sys.executable, __file__, *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def measure(way: str, url: str, path: Path) -> None:
     log = open_log(url)
-    log.read(columns=["id"])  # libraries that are imported at first use are not what is measured
+    log.read(columns=["id"])  # warm up: imports at first use are not measured
     given = checked_rows(path) if way == "executemany" else path
     base, before, wall = peak_mb(), spent(), time.perf_counter()
     rows = WAYS[way](log, given)
@@ -161,9 +161,9 @@ def measure(way: str, url: str, path: Path) -> None:
 
 
 def compare(folder: Path, rows: int) -> None:
-    """All ways in turn on one file."""
+    """Measure all ways in turn on one file."""
     path, rates = folder / "events.parquet", {}
-    # Not made here: a process starts with the peak memory of the one that started it.
+    # In a separate process: a child process starts with the peak memory of its parent.
     run("--make", "--rows", str(rows), "--path", str(path))
     for name in ("log", "floor"):
         database.upgrade(f"sqlite:///{folder}/{name}.db")

@@ -1,12 +1,12 @@
-"""The service under load: requests a second and latencies beside two peers, growth, start, memory.
+"""Benchmark of the service: throughput and latency against two peers, growth, start, memory.
 
     python benchmarks/bench_serve.py [--rows 200000] [--grow 10000,200000] [--seconds 4]
         [--rounds 5] [--home FOLDER] [--only peers,growth,start,swap,learners] [--large]
 
 `--large` is `--rows 5000000 --grow 10000,1000000,5000000`. Homes are filled once in `--home` and
-used again. Servers run one after the other in each round, and medians of the rounds are shown: on
-a machine that does other work compare ratios, and CPU a request. Ours runs through `bentoml
-serve` with a key, limits, metrics, the log of answers and the learners' log.
+used again. The servers run one after the other in each round, and the medians over rounds are
+shown. On a busy machine compare the ratios and the CPU time per request. Our service runs through
+`bentoml serve` with a key, limits, metrics, the log of answers and the learners' log.
 """
 
 import argparse
@@ -34,14 +34,14 @@ from sensei.events.log import open_log
 
 HOT = "/api/user/learner-%07d/recommendations?count=3"
 WARM = 1_000
-"""Learners asked about in turn where all are to be warm."""
+"""Number of learners requested in turn if all must be in the cache."""
 
 CAPACITY = 2_000
-"""Learners whose states a worker keeps: asking about twice as many in turn finds none warm."""
+"""Number of learner states that a worker caches; twice as many in turn cause only misses."""
 
 
 def key_of(home: Path) -> dict[str, str]:
-    """A new key for a home: from then on everybody needs one."""
+    """Create a key for a home and return its header; from then on every request needs a key."""
     log = open_log(f"sqlite:///{home / 'sensei.db'}")
     _, shown = key_store.create(log.engine, "operator")
     log.close()
@@ -78,7 +78,7 @@ def against_peers(home: Path, learners: int, seconds: float, rounds: int) -> Non
     for _ in range(rounds):
         for name, start in servers:
             with start() as server:
-                slow = name == "sketch"  # a few answers a second: nothing to warm, more to wait for
+                slow = name == "sketch"  # a few answers per second: no warm-up, longer run
                 if name == "ours":
                     settle(server, warm)
                 else:
@@ -95,7 +95,7 @@ def against_peers(home: Path, learners: int, seconds: float, rounds: int) -> Non
 
 
 def settle(server: Server, warm: int) -> None:
-    """Wait until the counts of what is popular lately are complete, and all learners are warm."""
+    """Wait until the recent popularity is complete, then request `warm` learners once each."""
     while json.loads(server.get("/healthz")[1])["refreshed_seconds"] is None:
         time.sleep(1)
     for number in range(warm):
@@ -176,7 +176,7 @@ def swaps(home: Path, rounds: int, workers: int = 2) -> None:
 
 
 def again(folder: Path) -> str:
-    """Digest of the same bundle with another version number."""
+    """Write the same bundle with another version number and return its digest."""
     found = Bundle.load(folder, FOLD_VERSION)
     entries = {
         name: entry.model_copy(update={"version": "2"})

@@ -1,10 +1,11 @@
-"""Time until the reference reaches a validation loss, by the setting of the sketch and ours.
+"""Benchmark of fit settings: time until the reference network reaches a validation loss.
 
     python benchmarks/bench_settings.py LOG.parquet column:metadata.split [learners]
 
-Both run in turn for each seed. The loss to reach is the best one of the sketch's setting; printed
-are the wall seconds until each first had it (within `WITHIN`), until each ended, the same in CPU
-seconds, which say more on a busy machine, and their ratios. A loss never reached counts as 0x.
+The settings `SKETCH` and `FAST` run in turn for each seed. The loss to reach is the best one of
+`SKETCH`. For each setting it prints the seconds until this loss was first reached (within `WITHIN`)
+and until the end, and the ratios. Times are wall seconds and CPU seconds; CPU seconds are more
+reliable on a busy machine. A loss that is never reached counts as 0x.
 """
 
 import os
@@ -34,7 +35,7 @@ SEEDS = (0, 1, 2)
 
 
 class Epoch(NamedTuple):
-    """Seconds since the start, and validation loss."""
+    """End of an epoch: seconds since the start (wall and CPU), and validation loss."""
 
     wall: float
     cpu: float
@@ -42,7 +43,7 @@ class Epoch(NamedTuple):
 
 
 def prepared(file: Path, split: str, learners: int) -> Dataset:
-    """The parts of a log, or of its first learners."""
+    """Prepare the parts of a log, limited to its first learners."""
     frame, _ = read_frame(file, {})
     kept = pd.unique(frame["user_id"])[:learners]
     frame = frame[frame["user_id"].isin(kept)].reset_index(drop=True)
@@ -51,7 +52,7 @@ def prepared(file: Path, split: str, learners: int) -> Dataset:
 
 
 def trace(parts: Dataset, setting: FitSettings, seed: int) -> list[Epoch]:
-    """What each epoch had cost since the start, and its validation loss."""
+    """Fit the reference network; return time since the start and loss of each epoch."""
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -73,7 +74,7 @@ def first(epochs: list[Epoch], goal: float) -> Epoch | None:
 
 
 def compared(parts: Dataset, seed: int) -> dict[str, float]:
-    """Print how both settings did; how many times sooner ours was."""
+    """Print the results of both settings; return the speed-ups of `FAST` by name."""
     slow, fast = trace(parts, SKETCH, seed), trace(parts, FAST, seed)
     goal = min(each.loss for each in slow)
     there = first(slow, goal)

@@ -1,13 +1,13 @@
-"""Suggested quizzes against the truth of simulated learners: who is asked neither too little nor
-too much.
+"""Benchmark of suggested quiz levels against the true abilities of simulated learners.
 
-Learners whose abilities only the simulation knows act for 60 days; success models learn from the
-log of four fifths of them; then every other learner asks for the level of a quiz: at each quiz that
-he began, and once more at the end, on all topics that he has met and on the next ones of the
-curriculum. Printed: the share of suggestions whose true chance of success lies in
-`SUGGESTED_SUCCESS`, beside the same level for everybody, beside a logistic regression on the same
-inputs that is also told the learner's true ability, which no log tells, and beside who knows the
-chance itself.
+Learners act for 60 days; only the simulation knows their abilities. Success models learn from the
+log of most learners. The test learners then ask for the level of a quiz: at the start of each of
+their quizzes, and at the end for all topics that they have met and the next ones of the curriculum.
+
+It prints the share of suggestions whose true chance of success lies in `SUGGESTED_SUCCESS`. This
+share is compared with the same level for everybody, and with the best level given the true chance.
+At quizzes it is also compared with a logistic regression on inputs that include the true ability,
+which is not in the log.
 """
 
 import os
@@ -60,12 +60,12 @@ LEARNERS, DAYS = 300, 60
 END = datetime(2026, 6, 1, tzinfo=UTC)
 OUTLINE = CatalogueFeatures.of(curriculum.load_file().topics)
 AHEAD = 3
-"""Topics of the curriculum, not yet met, that a learner is asked about."""
+"""Number of new topics, next in the curriculum, for which each learner asks."""
 NOBODY = np.empty(0, np.int64)
 
 
 def cohort(seed: int) -> Cohort:
-    """Learners who have acted until the end."""
+    """Simulate learners until the end."""
     world = Cohort(LEARNERS, DAYS, seed, curriculum.load_file().plain(), END)
     while len(world.step(world.next_in_curriculum()).learner):
         pass
@@ -73,7 +73,7 @@ def cohort(seed: int) -> Cohort:
 
 
 def logged(world: Cohort, folder: Path) -> Log:
-    """The cohort's log in a database of its own."""
+    """Write the cohort's log to a new database."""
     url = f"sqlite:///{folder / 'log.db'}"
     database.upgrade(url)
     log = open_log(url)
@@ -83,7 +83,7 @@ def logged(world: Cohort, folder: Path) -> Log:
 
 
 def trained(events: Events) -> tuple[Dataset, Candidate]:
-    """The success model chosen on validation."""
+    """Train success models and choose one on the validation part."""
     prepared = prepare(events, split_by_learner(events), OUTLINE)
     names = ("proficiency", "items", "history", "tracing")
     candidates = train_candidates(prepared, 0, FULL, names)
@@ -93,7 +93,7 @@ def trained(events: Events) -> tuple[Dataset, Candidate]:
 
 
 def served(prepared: Dataset, candidate: Candidate, folder: Path) -> Model:
-    """The model in a bundle, as serving loads it."""
+    """Write the model to a bundle and load it as serving does."""
     parts = prepared.attempts
     assert parts is not None
     network = candidate.network
@@ -116,7 +116,7 @@ def served(prepared: Dataset, candidate: Candidate, folder: Path) -> Model:
 
 
 def asked(events: Events, split_part: np.ndarray) -> Iterator[tuple[str, int]]:
-    """Learner and topic of every question: topics met, and the next of the curriculum."""
+    """Yield learner and topic of every question: topics met, and the next of the curriculum."""
     order = [topic.topic_id for topic in curriculum.load_file().topics]
     for place, user in enumerate(events.user_ids):
         mine = slice(events.offsets[place], events.offsets[place + 1])
@@ -128,12 +128,12 @@ def asked(events: Events, split_part: np.ndarray) -> Iterator[tuple[str, int]]:
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of the questions for which a level's true chance lies in the range.
+    """Results of n questions: true chances within the range, and suggested levels.
 
     Attributes:
-        within: (n, 3) whether it does, at each level.
-        suggested: (n,) level suggested.
-        told: (n,) level suggested by who is told the true abilities; empty where nobody is.
+        within: (n, 3) mask of the levels whose true chance of success lies in the range.
+        suggested: (n,) suggested level.
+        told: (n,) level suggested with the true abilities as input; empty if not computed.
     """
 
     within: NDArray[np.bool_]
@@ -141,7 +141,7 @@ class Shares:
     told: NDArray[np.int64]
 
     def of(self, level: NDArray[np.int64]) -> float:
-        """The share at the levels suggested."""
+        """Compute the share of questions whose given level lies in the range."""
         return float(self.within[np.arange(len(level)), level].mean())
 
     def __str__(self) -> str:
@@ -156,13 +156,13 @@ class Shares:
 
 
 def within(world: Cohort, user: str, topic: int, at: datetime) -> list[bool]:
-    """Whether the true chance of success lies in the range, at each level."""
+    """Tell for each level if the true chance of success lies in the range."""
     low, high = SUGGESTED_SUCCESS
     return [low <= success_probability(world, user, topic, each, at) <= high for each in LEVELS]
 
 
 def at_the_end(world: Cohort, log: Log, model: Model, events: Events) -> Shares:
-    """Every topic met and the next ones, asked of the engine when all is over."""
+    """Ask the engine at the end about every topic met and the next ones."""
     now = int(END.timestamp() * 1e6)
     engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
     questions = list(asked(events, split_by_learner(events).part))
@@ -172,7 +172,7 @@ def at_the_end(world: Cohort, log: Log, model: Model, events: Events) -> Shares:
 
 
 def at_quizzes(world: Cohort, parts: Splits, candidate: Candidate) -> Shares:
-    """The quizzes that the other learners began, each as of its beginning."""
+    """Suggest a level for each quiz of the test learners, as of its start."""
     rows = parts.test.take(parts.test.events.level[parts.test.event] >= 0)
     success = np.empty((len(rows), len(LEVELS)))
     for chosen, answer in predict(candidate.network, BatchFeed(rows, "difficulty")):
@@ -213,7 +213,7 @@ def told_abilities(world: Cohort, train: Examples, rows: Examples) -> NDArray[np
 
 
 def run(seed: int) -> tuple[Shares, Shares]:
-    """What was suggested at the quizzes begun, and at the end."""
+    """Run one world; return the results at the quizzes begun, and at the end."""
     world = cohort(seed)
     with tempfile.TemporaryDirectory() as name:
         log = logged(world, Path(name))

@@ -1,7 +1,8 @@
-"""Training on synthetic logs of 1 M and, with `--large`, 10 M rows: rows per CPU second and memory.
+"""Benchmark of training on synthetic logs: rows per CPU second and peak memory.
 
-Each line is a process of its own, so its peak is that step's, with all that it needs before it.
-Beside it the reference network at its batch of 32 with and without joining 32 steps in one call.
+The logs have 1 M rows and, with `--large`, also 10 M. Each step runs in a separate process, so the
+peak memory is that of the step, including the data that it loads. The last lines compare the
+reference network at batch size 32 with and without joining 32 steps in one call.
 """
 
 import json
@@ -39,11 +40,11 @@ ITEMS = 20
 LEARNER_EVENTS = 150
 DAYS = 90
 BATCHES = {"history": 1_000}
-"""Most batches of an epoch; each shard gives its share."""
+"""Maximum number of batches per epoch, divided evenly among the shards."""
 
 
 def write_log(path: Path, rows: int) -> None:
-    """Learners who mostly walk on from topic to topic, in the order of time, a chunk at a time."""
+    """Write a log in time order, in chunks; learners mostly move from topic to next topic."""
     rng = np.random.default_rng(0)
     learners = rows // LEARNER_EVENTS
     at = rng.integers(0, TOPICS, learners)
@@ -89,7 +90,7 @@ def chunk(
 
 
 def log_of(folder: Path) -> Log:
-    """The log in memory, or the shards that an earlier process made."""
+    """Read the log, or load the shards of an earlier process."""
     made = sorted((folder / "shards").glob("*.npz"))
     return Shards(made) if made else read_log(folder / "valid.parquet", folder / "shards")
 
@@ -135,7 +136,10 @@ def epoch(name: str) -> Callable[[Path], dict[str, float]]:
 
 
 def limited(prepared: Dataset, most: int | None) -> list[int]:
-    """Cut each shard's batches so that an epoch has so many in all; gives what was trained on."""
+    """Limit an epoch to `most` batches over all shards; return the row counts trained on.
+
+    Without `most` nothing is limited and the list stays empty.
+    """
     seen: list[int] = []
     whole, places = BatchFeed.batches, len(prepared.training.places)
 
@@ -167,7 +171,7 @@ def cpu(work: Callable[[], object]) -> float:
 
 
 def measured(folder: Path, rows: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """Every step in a process of its own."""
+    """Measure every step in a separate process."""
     for name in STEPS:
         done = subprocess.run(
             [sys.executable, __file__, "--step", name, str(folder)],
@@ -189,7 +193,7 @@ def measured(folder: Path, rows: int) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def joined_steps() -> None:
-    """The reference network at its own setting: 32 steps in a call against one."""
+    """Compare the reference network with 32 steps per call and with one, at batch size 32."""
     rng = np.random.default_rng(0)
     inputs = rng.random((100_000, 20), np.float32)
     inputs[:, :7] = rng.integers(0, 5, (100_000, 7))
@@ -202,7 +206,7 @@ def joined_steps() -> None:
         model = reference.recommendation(inputs, TOPICS)
         keras_fit.fit_recommendation(
             model, RowChunks.held(few, 1000), few, 0, once
-        )  # imports and traces
+        )  # warm up: imports and tracing are not measured
         whole = RowChunks.held(data, len(inputs))
         fit = partial(keras_fit.fit_recommendation, model, whole, few, 0, once)
         rates.append(len(inputs) / cpu(fit))
@@ -211,7 +215,7 @@ def joined_steps() -> None:
 
 
 def main() -> None:
-    """Print a line a step, and how peaks grow."""
+    """Print one line per step, and the growth of the peaks."""
     sizes = [1_000_000] + ([10_000_000] if "--large" in sys.argv else [])
     peaks: dict[str, list[float]] = {}
     for rows in sizes:

@@ -1,6 +1,7 @@
-"""Validating interactions: CPU seconds, memory and growth, against pandas by hand and GX COMPLETE.
+"""Benchmark of validating interactions, against pandas by hand and Great Expectations COMPLETE.
 
-Each figure is taken in a process of its own, one after the other; imports are not counted.
+It measures CPU seconds, memory and growth. Each measurement runs in a separate process, one after
+the other; imports are not counted.
 """
 
 import argparse
@@ -23,7 +24,7 @@ TOPICS = range(1, 61)
 
 
 def interactions(n: int) -> pd.DataFrame:
-    """n good interactions, 150 a learner, typed as `sensei.events.frames` types them."""
+    """Create n valid interactions, 150 per learner, with the dtypes of `sensei.events.frames`."""
     r = np.random.default_rng(0)
     learners = max(n // 150, 2)
     times = r.integers(1_700_000_000_000_000, 1_760_000_000_000_000, n)
@@ -48,7 +49,7 @@ def interactions(n: int) -> pd.DataFrame:
 
 
 def ours(frame: pd.DataFrame) -> bool:
-    """The whole of `validate_interactions`, its page included."""
+    """Run `validate_interactions`, including its HTML page."""
     from expectations.validate import validate_interactions
 
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +57,7 @@ def ours(frame: pd.DataFrame) -> bool:
 
 
 def gx_complete(frame: pd.DataFrame) -> bool:
-    """The same rules as one suite with every detail, on the frame as it is."""
+    """Run the same rules as one suite with result format COMPLETE, on the unchanged frame."""
     from expectations.suites import load, run, with_roles
     from expectations.validate import _parameters
 
@@ -71,7 +72,7 @@ def gx_complete(frame: pd.DataFrame) -> bool:
 
 
 def by_hand(frame: pd.DataFrame) -> bool:
-    """The same rules as pandas expressions: verdicts only, no reasons, no page."""
+    """Run the same rules as pandas expressions: verdicts only, no reasons, no page."""
     f = frame
     latest = pd.Timestamp(AS_OF) + pd.Timedelta(minutes=5)
     return bool(
@@ -93,11 +94,11 @@ WAYS = {"ours": ours, "GX COMPLETE": gx_complete, "pandas by hand": by_hand}
 
 
 def measure(way: str, n: int) -> dict[str, Any]:
-    """CPU seconds and peak memory (MB above the frame) of one way on n rows."""
+    """Measure CPU seconds and peak memory (MB above the frame) of one way on n rows."""
     frame = interactions(n)
-    assert WAYS[way](interactions(1_000))  # imports are done
+    assert WAYS[way](interactions(1_000))  # warm up: imports are not measured
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak memory
     start = time.process_time()
     assert WAYS[way](frame)
     seconds = time.process_time() - start
@@ -105,7 +106,7 @@ def measure(way: str, n: int) -> dict[str, Any]:
 
 
 def resident(which: str) -> float:
-    """Memory of this process in MB: VmRSS now, VmHWM at its peak (Linux)."""
+    """Return the memory of this process in MB: VmRSS now, VmHWM at its peak (Linux)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(which):
             return int(line.split()[1]) / 1024

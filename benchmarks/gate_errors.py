@@ -1,16 +1,16 @@
-"""How often the gate promotes what is no better: a model of shuffled labels, and copies.
+"""Benchmark of the gate: rate of promotions of challengers that are no better.
 
     python benchmarks/gate_errors.py OUT.jsonl [FIRST_SEED COUNT]
 
-Each seed is a world. On a part of its learners a champion (the reference architecture) is trained,
-a copy with another seed, and a model on shuffled labels. All other learners come in groups: each
-is a test window of its own, on which the gate decides about the champion offered to itself, the
-two seeds offered to each other, shuffled labels, and, to show that it can promote, the champion
-offered to one that only counts. Two seeds are never equally good: which of them is the better one
-is read from all other groups together, and an error is the other one promoted.
+Each seed is a world. On some of its learners it trains a champion (the reference architecture), a
+copy with another seed, and a model on shuffled labels. The other learners form groups, and each
+group is a separate test window. On each window the gate decides about the champion offered to
+itself, the two seeds offered to each other, and the model of shuffled labels. To show that the gate
+can promote, the champion is also offered to a counting model. Two seeds are never equally good: all
+other groups together show which one is better, and promoting the other one is an error.
 
-A line for each seed is appended to OUT, and the table is made of all its lines; seeds that are
-there are not run again.
+One line per seed is appended to OUT, and the table is computed from all lines; seeds in OUT are not
+run again.
 """
 
 import json
@@ -38,22 +38,22 @@ from training.release.champion_comparison import decide_all
 from training.release.export import import_tensorflow
 
 TRAINED, GROUP, GROUPS, DAYS = 200, 150, 20, 60
-"""Learners who are trained on, learners of a group, groups, days."""
+"""Number of training learners, learners per group, groups, and days."""
 
 ARCHITECTURE, COUNTING = "reference", ("most_popular", "global_mean")
 MARGIN = 0.0
 SEEDS = ("another seed", "the first seed")
-"""Both offered to each other."""
+"""Offers in which the two seeds are offered to each other."""
 
 OFFERS = ("the champion itself", *SEEDS, "shuffled labels", "a better one")
 MODELS = ("recommendation", "difficulty")
 
 Outcome = dict[str, dict[str, tuple[bool, float]]]
-"""Offer -> model -> whether it was promoted, and its gain."""
+"""Offer -> model -> (True if promoted, gain)."""
 
 
 def shuffled(prepared: Dataset, seed: int) -> Dataset:
-    """The same targets, each with the inputs of another one of its part."""
+    """Shuffle the inputs among the targets of each part, so that the labels are random."""
     rng = np.random.default_rng(seed)
 
     def dealt(rows: Examples) -> Examples:
@@ -69,7 +69,7 @@ def shuffled(prepared: Dataset, seed: int) -> Dataset:
 
 
 def groups(events: Events, prepared: Dataset) -> Iterator[Dataset]:
-    """The same training, with the later events of other learners as its test part."""
+    """Yield the prepared data per group, with the group's later events as test part."""
     place = np.arange(len(events.user_ids))
 
     def later(one: Splits, some: Events) -> Any:
@@ -87,7 +87,7 @@ def groups(events: Events, prepared: Dataset) -> Iterator[Dataset]:
 def offered(
     champion: Bundle, made: Mapping[str, Candidate], prepared: Dataset, seed: int
 ) -> dict[str, tuple[bool, float]]:
-    """What the gate decides about two challengers."""
+    """Let the gate decide about the challengers of both models."""
     found = Candidates(*({each.name: each} for each in made.values()))
     chosen = ChosenCandidates(*(each.name for each in made.values()))
     tested = measure(found, prepared, "test")
@@ -96,7 +96,7 @@ def offered(
 
 
 def world(seed: int) -> list[Outcome]:
-    """The outcome of each group of one world."""
+    """Compute the outcome of each group of one world."""
     learners = TRAINED + GROUP * GROUPS
     events = encode(from_arrow(simulate(learners, DAYS, seed, TOPICS, END)))
     known = events.of_learners(np.arange(learners) < TRAINED)
@@ -122,7 +122,7 @@ def world(seed: int) -> list[Outcome]:
 
 
 def table(worlds: list[list[Outcome]]) -> str:
-    """Promotions with upper bounds, as Markdown."""
+    """Format the promotions with upper bounds as Markdown."""
     lines = [
         "| offered | model | offers | promoted | rate | 95 % upper bound |",
         "|---|---|---|---|---|---|",
@@ -139,9 +139,9 @@ def table(worlds: list[list[Outcome]]) -> str:
 
 
 def copies(worlds: list[list[Outcome]], model: str) -> tuple[list[bool], list[bool]]:
-    """Promotions of seeds that are better on all other groups together, and of those that are not.
+    """Split the promotions of seeds: better on all other groups together, and not better.
 
-    By other groups, so that chance in a group does not decide what counts as its error.
+    Only other groups count, so that chance in a group does not decide about its own error.
     """
     better, worse = [], []
     for groups in worlds:

@@ -1,4 +1,4 @@
-"""A simulated platform whose champion is monitored week by week, as the hourly flow would."""
+"""Simulated platform whose champion is monitored with the functions of the hourly flow."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,33 +26,33 @@ from training.release.bundle_predictor import answers_of
 WEEK = timedelta(days=7)
 HORIZON_US = DAY
 NETWORKS = ("reference", "items")
-"""What reads learners alone: what all did lately is brought up to date once a week only."""
+"""Models that read no recent popularity, because the platform refreshes it only once a week."""
 
 
 @dataclass(frozen=True)
 class Champion:
-    """What serves, and how its inputs and answers were distributed when it was trained."""
+    """Serving bundle, with the reference window of its inputs and answers from training."""
 
     bundle: Bundle
     reference: pd.DataFrame
 
 
 def lately(platform: Platform, days: int) -> Dataset:
-    """The targets of the last days of a platform's log, as a run would take them."""
+    """Prepare the targets of the last days of a platform's log, as a training run does."""
     events, end = platform.events, microseconds(platform.now)
     rule = by_time((events,), end - days * DAY, end, fresh=True)
     return prepare_log((events,), rule, CatalogueFeatures.of(CATALOGUE.topics))
 
 
 def trained(platform: Platform, folder: Path, seed: int, window_days: int = 30) -> Champion:
-    """A champion trained on the last days of a platform's log."""
+    """Train a champion on the last days of a platform's log."""
     prepared = lately(platform, window_days)
     made = models_of(prepared, seed, *NETWORKS)
     return Champion(bundle_of(prepared, made, folder, str(seed)), reference_of(prepared, made))
 
 
 def reference_of(prepared: Dataset, made: Mapping[str, Candidate]) -> pd.DataFrame:
-    """The week before the test part, as the new models read and answer it."""
+    """Build the reference: the week before the test part with the new models' answers."""
     parts = {"recommendation": prepared, "difficulty": prepared.attempts}
     given = {
         model: (parts[model].statistics, each.predict, int(parts[model].test.time.min()))
@@ -63,9 +63,9 @@ def reference_of(prepared: Dataset, made: Mapping[str, Candidate]) -> pd.DataFra
 
 
 def drifts(platform: Platform, champion: Champion, moments: Iterable[datetime]) -> list[Drift]:
-    """How the seven days until each moment differ from what the champion was trained on.
+    """Measure the drift of the seven days before each moment from the champion's reference.
 
-    The log may go on after a moment: no window and no fold looks at what came later.
+    The log may continue after a moment: neither the window nor the fold reads later events.
     """
     events, found = platform.events, []
     daily = DailyCounts.of(events, np.ones(len(events), bool))
@@ -81,7 +81,7 @@ def drifts(platform: Platform, champion: Champion, moments: Iterable[datetime]) 
 
 
 def outcomes(platform: Platform, start: datetime) -> pd.DataFrame:
-    """What became of all answers since a moment."""
+    """Read the outcomes of all answers since a moment."""
     engine = platform.log.engine
     return read_outcomes(engine, microseconds(start), microseconds(platform.now), HORIZON_US)
 

@@ -1,11 +1,12 @@
-"""What retraining is worth after a shift, over several worlds, in one process.
+"""Benchmark of retraining after a shift, over several worlds, in one process.
 
     python benchmarks/retraining.py SEED... [--model sequence] [--joining 60]
 
 The worlds are those of `the_loop.py`: after some calm weeks a new track becomes popular and every
-question harder. Half of the learners get a model that is trained anew at the end of each week, the
-others the first one for ever. No gate: a better figure is not picked, nor a worse one kept back.
-Printed: acceptance of both by week, and what the retrained model adds from the second week on.
+question becomes harder. Of the learners, `FROZEN` keep the first model, `CONTROL` are served by
+counting, and the others get a model that is trained again at the end of each week. No gate decides,
+so no result is selected. It prints acceptance by arm and week, and the lift of the retrained model
+from the second week on.
 """
 
 import json
@@ -27,11 +28,11 @@ from training.recipes import QUICK
 
 CONTROL = 0.05
 FIRST_DAYS, LATER_DAYS = 90, 30
-"""Windows of the deployments `manual` and `on-drift`."""
+"""Training windows in days, as in the deployments `manual` and `on-drift`."""
 
 
 def trained(platform: Platform, home: Path, model: str, days: int) -> Bundle:
-    """A quick run on the last days of a platform's log, without the gate."""
+    """Train models quickly on the last days of a platform's log, without the gate."""
     prepared = lately(platform, days)
     made = train_candidates(prepared, 0, QUICK, {model, "reference"})
     chosen = {
@@ -42,14 +43,17 @@ def trained(platform: Platform, home: Path, model: str, days: int) -> Bundle:
 
 
 def story(seed: int, model: str, joining: int, home: Path) -> dict[str, Any]:
-    """One world; acceptance by arm and week from the shift, and the lift of retraining."""
+    """Run one world; return acceptance by arm and week, and the lift of retraining.
+
+    Week 1 is the first one after the shift; week 0 is all calm weeks together.
+    """
     platform = Platform(home, world(seed, joining), CONTROL, FROZEN)
     platform.now = START
     platform.live(START + ALONE * WEEK)
     platform.serve(trained(platform, home, model, FIRST_DAYS))
     platform.live(SHIFT_AT)
     for week in range(1, AFTER + 1):
-        for day in range(1, 8):  # what all did lately is read anew each day
+        for day in range(1, 8):  # recent popularity is refreshed each day
             platform.live(SHIFT_AT + (week - 1) * WEEK + day * WEEK / 7)
         if week < AFTER:
             platform.serve(trained(platform, home, model, LATER_DAYS))

@@ -1,6 +1,7 @@
-"""A SENSEI_HOME for benchmarks of the service: a log of any size, and trained models that serve.
+"""SENSEI_HOME for benchmarks of the service: a log of any size and serving models.
 
-Learners are synthetic: what the service costs depends on how much there is, not on what it says.
+Learners are synthetic, because the cost of the service depends on the amount of data, not on its
+content.
 """
 
 import os
@@ -33,10 +34,10 @@ from training.recipes import Budget
 from training.release.export import export
 
 EVENTS = 300
-"""Events of an ordinary learner."""
+"""Number of events of an ordinary learner."""
 
 SPECIAL = (10, 1_000, 100_000)
-"""Events of three learners more, named `learner-10`, `learner-1000`, `learner-100000`."""
+"""Numbers of events of three additional learners: `learner-10`, `-1000` and `-100000`."""
 
 DAYS = 60
 SLICE = 300_000  # rows in one transaction
@@ -45,12 +46,12 @@ BRIEF = Budget("benchmark", FAST, 1, 1, True)
 
 
 def name_of(number: int) -> str:
-    """The ordinary learner of a number, from 0."""
+    """Return the name of an ordinary learner, by number from 0."""
     return f"learner-{number:07d}"
 
 
 def events(users: np.ndarray, rng: np.random.Generator) -> pa.Table:
-    """One event for each entry of `users`, at random moments of the last days, in the contract."""
+    """Create one event per entry of `users` in the data contract, at random recent times."""
     rows = len(users)
     topics = np.array([each.topic_id for each in curriculum.load_file().topics])
     kinds = rng.integers(0, 5, rows)
@@ -62,7 +63,7 @@ def events(users: np.ndarray, rng: np.random.Generator) -> pa.Table:
             "event_id": pa.array([f"{n:x}" for n in rng.integers(0, 2**62, rows)]),
             "user_id": pa.array(users),
             "interaction_type": np.array(KINDS)[kinds],
-            # what is popular is very popular, as everywhere
+            # squared, so that topics differ strongly in popularity
             "topic_id": topics[(len(topics) * rng.random(rows) ** 2).astype(int)],
             "score": pa.array(rng.random(rows).round(3), mask=~scored),
             "duration_seconds": rng.integers(1, 3000, rows),
@@ -75,10 +76,10 @@ def events(users: np.ndarray, rng: np.random.Generator) -> pa.Table:
 
 
 def fill(log: Log, rows: int) -> int:
-    """Append about `rows` events of ordinary learners, and the special ones.
+    """Append about `rows` events of ordinary learners, and those of the `SPECIAL` learners.
 
     Returns:
-        How many ordinary learners there are.
+        Number of ordinary learners.
     """
     rng, learners = np.random.default_rng(0), max(1, rows // EVENTS)
     each = SLICE // EVENTS
@@ -92,7 +93,7 @@ def fill(log: Log, rows: int) -> int:
 
 
 def trained(learners: int) -> tuple[Dataset, dict[str, Candidate]]:
-    """The costliest models there are, fitted to a few learners: figures mean nothing here."""
+    """Train the most expensive models on a few learners; their quality is irrelevant here."""
     rng = np.random.default_rng(1)
     users = np.repeat([name_of(number) for number in range(min(learners, 60))], 100)
     table = events(users, rng).to_pandas()
@@ -113,7 +114,10 @@ def written(
     version: str,
     until: datetime | None = None,
 ) -> str:
-    """Digest of a bundle with both models; `until`: end of what trained them, by default now."""
+    """Write a bundle with both models and return its digest.
+
+    `until` is the end of the training data, by default now.
+    """
     parts = {"recommendation": prepared, "difficulty": prepared.attempts}
     now = until or datetime.now(UTC)
     entries, files, tables = {}, {}, {}
@@ -136,14 +140,14 @@ def written(
 
 
 def make(home: Path, rows: int) -> int:
-    """Fill a folder that serves; one that is filled already is used again.
+    """Fill a home with a log and a serving bundle, unless it is filled already.
 
     Args:
-        home: a SENSEI_HOME.
-        rows: events in the log, about.
+        home: folder of the SENSEI_HOME.
+        rows: approximate number of events in the log.
 
     Returns:
-        How many ordinary learners there are.
+        Number of ordinary learners.
     """
     url = f"sqlite:///{home / 'sensei.db'}"
     database.upgrade(url)

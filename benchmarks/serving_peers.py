@@ -1,7 +1,8 @@
-"""What the service is held against: one process of uvicorn each, no log, no key, no metrics.
+"""Peer servers for the benchmark of the service, without log, keys and metrics.
 
-`sketch` is the mission's: FastAPI and `model.predict` on the reference network. `bare` is what
-remains without a model library: FastAPI, NumPy weights of the same network, features in memory.
+Each peer is one uvicorn process. `sketch` is the server of the mission: FastAPI and `model.predict`
+on the reference network. `bare` uses no model library: FastAPI, NumPy weights of the same shapes,
+and features in memory.
 """
 
 import os
@@ -17,7 +18,7 @@ LEARNERS = 20_000
 
 
 def features() -> dict[str, np.ndarray]:
-    """Twenty numbers of each learner."""
+    """Create twenty random numbers per learner."""
     rows = np.random.default_rng(0).random((LEARNERS, WIDTHS[0]), np.float32)
     return {f"learner-{number:07d}": row for number, row in enumerate(rows)}
 

@@ -1,4 +1,4 @@
-"""Servers in processes of their own, and wrk, which asks them."""
+"""Servers in separate processes, and the load generator wrk."""
 
 import math
 import os
@@ -32,7 +32,7 @@ end
 
 @dataclass
 class Server:
-    """A server that answers, and what it took to get there."""
+    """Running server, with its process, request headers and start time in seconds."""
 
     name: str
     port: int
@@ -44,15 +44,15 @@ class Server:
         return [psutil.Process(self.process.pid), *self.process.children(recursive=True)]
 
     def cpu(self) -> float:
-        """CPU seconds of all its processes."""
+        """Return the CPU seconds of all its processes."""
         return sum(sum(each.cpu_times()[:2]) for each in self.family())
 
     def worker_mb(self) -> float:
-        """Resident memory of its largest process."""
+        """Return the resident memory of its largest process, in MB."""
         return max(each.memory_info().rss for each in self.family()) / 2**20
 
     def get(self, path: str) -> tuple[int, bytes, float]:
-        """Status, body, and milliseconds."""
+        """Send a GET request; return status, body and milliseconds."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
         connection.connect()
         started = time.perf_counter()
@@ -68,19 +68,19 @@ class Server:
 def serving(
     name: str, command: Sequence[str], ready: str, headers: dict[str, str] | None = None, **env: str
 ) -> Iterator[Server]:
-    """Start a server, wait for its first answer, and end it.
+    """Start a server, wait for its first successful answer, and stop it at the end.
 
     Args:
-        name: of the server in tables.
-        command: `{port}` stands for the port.
-        ready: path whose first answer counts as the start.
-        headers: of each request.
-        env: further variables.
+        name: name of the server in tables.
+        command: command line; `{port}` is replaced by the port.
+        ready: path of the first request; its first answer with status 200 ends the start.
+        headers: headers of each request.
+        env: additional environment variables.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Who starts servers keeps what Python compiled; without it every start compiles all of it anew.
+    # Let Python write bytecode, as in normal use: otherwise each start compiles all modules again.
     dropped = ("SENSEI_", "BENTO", "PYTHONDONTWRITEBYTECODE")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     kept |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}"} | env
@@ -123,7 +123,7 @@ def _wait(server: Server, path: str, output) -> None:
 
 
 def ours(home: Path, headers: dict[str, str], workers: int = 1):
-    """`bentoml serve` on a home, as a person would type it."""
+    """Start `bentoml serve` on a home, with the command that a user would type."""
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:SenseiService"]
     command += ["--host", "127.0.0.1", "--port", "{port}"]
     ready = "/api/user/learner-0000000/recommendations?count=3"
@@ -132,7 +132,7 @@ def ours(home: Path, headers: dict[str, str], workers: int = 1):
 
 
 def peer(name: str):
-    """One of `serving_peers`."""
+    """Start one of the servers of `serving_peers`."""
     command = [sys.executable, "-m", "uvicorn", "--factory", f"serving_peers:{name}"]
     command += ["--port", "{port}", "--log-level", "warning", "--no-access-log"]
     return serving(name, command, "/api/user/learner-0000000/recommendations?count=3")
@@ -140,13 +140,13 @@ def peer(name: str):
 
 @dataclass(frozen=True)
 class Figures:
-    """What wrk saw, and what it cost the server."""
+    """Figures of a wrk run: rate and latencies, with the CPU time of the server."""
 
-    rate: float  # requests a second
+    rate: float  # requests per second
     p50: float  # milliseconds
-    p99: float
-    cpu_us: float  # CPU microseconds of a request
-    bad: int  # answers that were none
+    p99: float  # milliseconds
+    cpu_us: float  # CPU microseconds per request
+    bad: int  # responses other than 2xx and 3xx
 
 
 def wrk(
@@ -158,16 +158,16 @@ def wrk(
     first: int = 0,
     stride: int = 7,
 ) -> Figures:
-    """Ask as fast as answers come.
+    """Run wrk: each connection sends its next request after the previous answer.
 
     Args:
-        server: who is asked.
-        path: with `%07d` for the number of a learner, if it names one.
-        seconds: how long.
-        learners: as many different ones are asked about, in turn.
-        connections: at once.
-        first: number from which they are counted.
-        stride: from one learner to the next.
+        server: server to measure.
+        path: path of the requests, with `%07d` for the number of a learner if it names one.
+        seconds: duration, rounded up to whole seconds.
+        learners: number of ordinary learners; the requests go through them in turn.
+        connections: number of parallel connections.
+        first: offset of the first learner's number.
+        stride: step from one learner's number to the next, modulo `learners`.
     """
     headers = ", ".join(f'["{k}"] = "{v}"' for k, v in server.headers.items())
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
@@ -202,7 +202,7 @@ def _quantile(said: str, percent: int) -> float:
 
 
 def missing() -> str | None:
-    """Why nothing can be measured here, if it cannot."""
+    """Return the reason why nothing can be measured here; None if wrk is installed."""
     if shutil.which("wrk") is None:
         return "wrk is not installed (Debian package wrk)"
     return None

@@ -1,11 +1,11 @@
-"""A platform in one process: simulated learners, the engine that serves, and the log of both.
+"""Simulated platform in one process: learners, the serving engine, and the log of both.
 
-The engine is the service's own, and so is what surrounds it: arms, what all did lately, the log of
-answers. Only the histories that it reads are kept in memory, and the log is written once a week:
-hundreds of weeks are lived in an hour.
+The engine, the arms, the recent popularity and the log of answers are those of the service. Only
+the histories are kept in memory, and the log is written once per week, so that hundreds of weeks
+take one hour.
 
-A learner asks for recommendations when a session begins and keeps that page until it ends;
-before each quiz the page of its topic asks for a difficulty.
+A learner requests recommendations at the start of a session and keeps that page until its end.
+Before each quiz the page of its topic requests a difficulty.
 """
 
 import sqlite3
@@ -41,14 +41,14 @@ from serving.storage.prediction_log import PredictionLog
 WEEK = timedelta(days=7)
 KEPT_DAYS = 1_000
 OPENED = 10.0
-"""Seconds before the first activity of a session at which the page is opened."""
+"""Seconds from opening the page to the first activity of a session."""
 
 
 class Histories:
-    """What `LearnerCache` reads of the log, in memory.
+    """In-memory replacement of the log for `LearnerCache`.
 
-    All that came between two questions is one write, so that a history is advanced by it and
-    never folded anew.
+    All events between two requests count as one write, so that a history is advanced and never
+    folded again from the start.
     """
 
     def __init__(self) -> None:
@@ -57,14 +57,14 @@ class Histories:
         self._revision: dict[str, int] = {}
 
     def append(self, checked: pa.Table) -> None:
-        """Add rows, of each learner in the order of time."""
+        """Add rows; the rows of each learner are in time order."""
         for row in checked.drop_columns("metadata").to_pylist():
             known = self._events.setdefault(row.pop("user_id"), [])
             moment = row.pop("timestamp")
             known.append(Event(id=len(known) + 1, timestamp=round(1e6 * moment.timestamp()), **row))
 
     def revision(self, user_id: str) -> int | None:
-        """As `Log.revision`."""
+        """Return the learner's revision, like `Log.revision`."""
         count = len(self._events.get(user_id, ()))
         if not count:
             return None
@@ -74,18 +74,18 @@ class Histories:
         return self._revision[user_id]
 
     def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
-        """As `Log.read_learner`."""
+        """Return the learner's events after an id, like `Log.read_learner`."""
         return self._events[user_id][after_id:]
 
 
 class Platform:
-    """Learners who act, and what answers them.
+    """Simulated learners, and the engine that answers them.
 
     Args:
         home: folder of the log.
-        cohort: who acts.
-        control: share of learners served by counting.
-        first: share of learners whom the first champion serves for ever.
+        cohort: the simulated learners.
+        control: share of learners in the control arm, served by counting.
+        first: share of learners who are always served by the first champion.
     """
 
     def __init__(
@@ -123,11 +123,11 @@ class Platform:
 
     @property
     def events(self) -> Events:
-        """The log, encoded; the same as reading it anew."""
+        """Encoded log; the same as reading it from the database."""
         return encode(from_arrow(pa.concat_tables(self._written)))
 
     def serve(self, bundle: Bundle) -> None:
-        """Answer with a bundle from now on."""
+        """Serve a bundle from now on; the first one also serves the learners of `first`."""
         engine, model = self.engine, Model.of(bundle)
         engine.swap(model=model)
         if engine.state.arms.challenger and not engine.state.challenger:
@@ -136,7 +136,7 @@ class Platform:
         self._refresh()
 
     def branch(self, home: Path, shift: Shift) -> "Platform":
-        """The same platform from here on, in a world that shifts; this one stays as it is."""
+        """Copy the platform into a world that shifts; this platform is not changed."""
         paths = [each / "sensei.db" for each in (self._home, home)]
         with sqlite3.connect(paths[0]) as ours, sqlite3.connect(paths[1]) as theirs:
             ours.backup(theirs)
@@ -152,7 +152,7 @@ class Platform:
         return other
 
     def live(self, until: datetime) -> None:
-        """Let everybody act until a moment, week by week."""
+        """Let all learners act until a moment, week by week."""
         while self.now < until:
             if self.engine.state.model:
                 self._refresh()
@@ -180,7 +180,7 @@ class Platform:
             self._pages[each] = (shown + [-1] * 3)[:3]
 
     def _open_quizzes(self, acts: Acts) -> None:
-        """Nobody chooses by what is suggested, so it may be asked when the quiz is over."""
+        """Request a suggestion for each quiz, after the quiz: learners ignore suggestions."""
         for row in np.flatnonzero(acts.kind == QUIZ).tolist():
             self._now_us = int(1e6 * acts.begin[row]) - 1
             learner = self.cohort.user_ids[acts.learner[row]]
@@ -208,7 +208,7 @@ class Platform:
         self._answers.flush()
 
     def _refresh(self) -> None:
-        """What all did until this week, as serving reads it."""
+        """Refresh the recent popularity up to now, as serving does."""
         state = self.engine.state
         since = min(model.trained_until for model in (state.model, state.challenger) if model)
         self._lately.read(self.log, since, int(1e6 * self.now.timestamp()))

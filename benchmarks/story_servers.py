@@ -1,4 +1,4 @@
-"""The servers of a story: Prefect with a worker, MLflow, and the service, on free ports."""
+"""Servers of the end-to-end run on free ports: Prefect with a worker, MLflow, the service."""
 
 import os
 import socket
@@ -21,37 +21,37 @@ from sensei.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 LOOPBACK = "127.0.0.1"
 PATIENCE = 900.0
-"""Seconds that a run may take."""
+"""Maximum duration of a run in seconds."""
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 @dataclass(frozen=True)
 class Prefect:
-    """What the story asks of Prefect's server.
+    """Client of Prefect's server.
 
     Attributes:
-        api: its address.
-        client: sends the auth string.
+        api: address of the API.
+        client: HTTP client that sends the auth string.
     """
 
     api: str
     client: httpx.Client
 
     def deployment(self, name: str) -> dict[str, Any]:
-        """A deployment by its name."""
+        """Read a deployment by its name."""
         found = self._filter("deployments", {"deployments": {"name": {"any_": [name]}}})
         return found[0]
 
     def run(self, name: str, **parameters: Any) -> dict[str, Any]:
-        """Start a deployment as its button in the UI does, and wait for the end."""
+        """Start a deployment as the button in Prefect's UI does, and wait for its end."""
         of = self.deployment(name)["id"]
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         made = self.client.post(f"{self.api}/deployments/{of}/create_flow_run", json=body)
         return self.ended(made.raise_for_status().json()["id"])
 
     def ended(self, run: str) -> dict[str, Any]:
-        """A run when it is over."""
+        """Wait for the end of a run and return the run."""
 
         def over() -> dict[str, Any] | None:
             found = self.client.get(f"{self.api}/flow_runs/{run}").json()
@@ -60,12 +60,12 @@ class Prefect:
         return until(over, f"run {run}")
 
     def runs(self, name: str) -> list[dict[str, Any]]:
-        """All runs of a deployment, the first one first."""
+        """List all runs of a deployment, oldest first."""
         of = {"deployments": {"name": {"any_": [name]}}}
         return self._filter("flow_runs", of | {"sort": "EXPECTED_START_TIME_ASC"})
 
     def shorten(self, name: str, seconds: float) -> None:
-        """How long an automation sleeps after it fired: a week of the story takes a minute."""
+        """Set the `within` seconds of a deployment's automations: a simulated week is short."""
         for each in self._filter("automations", {}):
             if name in each["name"]:
                 each["trigger"]["within"] = seconds
@@ -88,7 +88,7 @@ class Prefect:
 
 @dataclass(frozen=True)
 class Servers:
-    """Where everything answers."""
+    """Clients and addresses of the running servers."""
 
     prefect: Prefect
     mlflow: str
@@ -97,11 +97,11 @@ class Servers:
 
 @contextmanager
 def servers(home: Path, clock: Path) -> Iterator[Servers]:
-    """Start all of them, deploy, and end them with what they started.
+    """Start all servers and deploy the flows; stop the servers and their children at the end.
 
     Args:
         home: `SENSEI_HOME`; its database must exist.
-        clock: the file that the service reads the time from.
+        clock: file from which the service reads the time.
     """
     ports = _free_ports(3)
     prefect, mlflow, service = (f"http://{LOOPBACK}:{port}" for port in ports)
@@ -127,10 +127,10 @@ def servers(home: Path, clock: Path) -> Iterator[Servers]:
 
 
 def until(ask: Callable[[], Any], what: str, process: Any = None) -> Any:
-    """Ask until there is an answer.
+    """Call `ask` every half second until it returns a true value, and return that value.
 
     Raises:
-        TimeoutError: it took too long, or the process ended.
+        TimeoutError: it took longer than `PATIENCE`, or the process ended.
     """
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and (process is None or process.poll() is None):

@@ -1,4 +1,4 @@
-"""Simulated learners who use the service over HTTP, in a time that a story tells."""
+"""Simulated learners who use the service over HTTP, in simulated time."""
 
 import json
 from collections.abc import Iterator
@@ -16,32 +16,32 @@ from sensei.simulation.record import to_table
 
 DAY = timedelta(days=1)
 OPENED = 10.0
-"""Seconds before a session's first activity at which the learner opens the page."""
+"""Seconds from opening the page to the session's first activity."""
 
 RATED = 16.0
-"""Seconds after an activity at which it is told, its rating included."""
+"""Seconds from the end of an activity to its report, which includes its rating."""
 
 
 class Clock:
-    """The moment that the service believes it is, in a file."""
+    """Simulated clock of the service, stored in a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def show(self, seconds: float) -> None:
-        """Set it, in seconds since 1970; whoever reads it finds a whole number."""
+        """Set the time, in seconds since 1970; the file is replaced atomically."""
         written = self.path.with_suffix(".new")
         written.write_text(str(int(1e6 * seconds)))
         written.replace(self.path)
 
 
 class Site:
-    """What stands between a cohort and the service.
+    """Simulated web site between a cohort and the service.
 
     Args:
-        cohort: who acts.
-        topics: the curriculum that the cohort knows.
-        clock: of the service.
+        cohort: the simulated learners.
+        topics: the curriculum of the cohort.
+        clock: clock of the service.
     """
 
     def __init__(self, cohort: Cohort, topics: list[dict[str, Any]], clock: Clock) -> None:
@@ -53,13 +53,13 @@ class Site:
         self.client = httpx.Client(timeout=60)
 
     def live_alone(self, until: datetime) -> pa.Table:
-        """Let everybody act with no service, by the order of the curriculum; what happened."""
+        """Let all learners act without a service, in curriculum order; return the events."""
         while len(self.cohort.step(self.cohort.next_in_curriculum(), until).learner):
             pass
         return self.cohort.table()
 
     def live(self, since: datetime, until: datetime) -> int:
-        """Let everybody act day by day with the service; how many events it took."""
+        """Let all learners act with the service, day by day; return the number of events."""
         before = self._count
         while since < until:
             since += DAY
@@ -79,7 +79,7 @@ class Site:
             self._pages[each] = (shown + [-1] * 3)[:3]
 
     def _open_quizzes(self, acts: Acts) -> None:
-        """Nobody chooses by what is suggested: it may be asked once the choice is known."""
+        """Request a suggestion for each quiz, after its choice: learners ignore suggestions."""
         for row in np.flatnonzero(acts.kind == QUIZ).tolist():
             self.clock.show(acts.begin[row] - 1)
             learner = self.cohort.user_ids[acts.learner[row]]
@@ -90,11 +90,11 @@ class Site:
         return self.client.get(path).raise_for_status().json()
 
     def _post(self, acts: Acts) -> None:
-        """Tell each learner's activity when it is over, and the rating that follows it."""
+        """Post each activity after its end, with the rating that follows it."""
         for row in range(len(acts.learner)):
             self.clock.show(acts.end[row] + RATED)
             events = list(self._events(acts.take(np.array([row]))))
-            if events:  # none where it ends after the world does
+            if events:  # empty if the activity ends after the simulation
                 self.client.post("/api/interactions", json=events).raise_for_status()
 
     def _events(self, acts: Acts) -> Iterator[dict[str, Any]]:

@@ -1,15 +1,15 @@
-"""The story of the loop, on simulated learners, through the real servers.
+"""End-to-end run of the training loop with simulated learners and the real servers.
 
     python benchmarks/the_loop.py SEED HOME [PLOT.png] [--models reference] [--joining 25]
 
-A cohort fills the log. The first champion is trained, and from then on learners see what the
-service answers over HTTP, and what they do comes back over HTTP. Every week the deployment
-`monitor` looks. After some calm weeks a new track of five domains becomes popular and every
-question harder. The monitor's event starts the deployment `on-drift` by itself, the gate decides,
-and the service swaps. Some learners are served by the first champion for ever: they show what
-would have been.
+A cohort fills the log. After the first champion is trained, learners get the service's answers over
+HTTP, and their events are sent back over HTTP. The deployment `monitor` runs every week. After some
+calm weeks a new track of five domains becomes popular and every question becomes harder. The
+monitor's event starts the deployment `on-drift` automatically, the gate decides, and the service
+swaps the bundle. Some learners are always served by the first champion, as a comparison without
+retraining.
 
-Printed as a timeline. HOME keeps everything, and `story.json` what a test wants to know.
+It prints a timeline. HOME keeps all data, and `story.json` the results for a test.
 """
 
 import json
@@ -38,18 +38,18 @@ from sensei.storage import database
 CATALOGUE = curriculum.load_file()
 TOPICS = CATALOGUE.plain()
 END = datetime(2026, 10, 5, tzinfo=UTC)
-"""A Monday in the past: all of the story is over by now."""
+"""End of the simulation: a Monday in the past, so that no event is in the future."""
 
 WEEK = timedelta(days=7)
 ALONE, CALM, AFTER = 13, 5, 5
-"""Weeks without a service, with it until the shift, and after it."""
+"""Weeks without a service, weeks with it before the shift, and weeks after the shift."""
 
 START = END - (ALONE + CALM + AFTER) * WEEK
 SHIFT_AT = START + (ALONE + CALM) * WEEK
 
 STAY_DAYS = 84
 FROZEN = 0.45
-"""Share of learners whom the first champion serves for ever."""
+"""Share of learners who are always served by the first champion."""
 
 TRACK = (
     "Digital forensics",
@@ -59,13 +59,13 @@ TRACK = (
     "Governance, risk and privacy",
 )
 APPEAL, HARDER = 4.0, 1.0
-"""Nobody met the domains of the track before; logits."""
+"""Appeal of the track, which is new to all learners, and added difficulty of questions (logits)."""
 
 ARMS = {"champion": "retrained", "challenger": "first champion", "control": "counting"}
 
 
 def world(seed: int, joining: int) -> Cohort:
-    """Learners, so many of whom join each week, and the shift that comes over them."""
+    """Create the cohort, with `joining` new learners per week, and its shift."""
     shift = Shift(SHIFT_AT, TRACK, APPEAL, HARDER, new=True)
     days = (END - START).days
     return Cohort(joining * days // 7, days, seed, TOPICS, END, STAY_DAYS, shift)
@@ -73,12 +73,12 @@ def world(seed: int, joining: int) -> Cohort:
 
 @dataclass
 class Story:
-    """What happened, week by week.
+    """Record of the run, week by week.
 
     Attributes:
-        weeks: one entry a week: number from the shift (the first one after it is 1), alarms,
-            acceptance by arm, data_drift_score.
-        lines: what was printed.
+        weeks: one entry per week: `week` (the first one after the shift is 1), the stored
+            monitoring figures and alarms, and the result of a retraining if there was one.
+        lines: printed lines.
     """
 
     weeks: list[dict[str, Any]] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Story:
 
 
 class Loop:
-    """The world, the site, the servers, and what they know of each other."""
+    """Driver of the run: connects the cohort, the site, the servers and the log."""
 
     def __init__(self, asked: Namespace, home: Path) -> None:
         self.home, self.story = home, Story()
@@ -103,7 +103,7 @@ class Loop:
         self.log = self._filled()
 
     def _filled(self) -> Log:
-        """The log after the weeks without a service, as `sensei simulate` fills one."""
+        """Fill a log with the weeks without a service, as `sensei simulate` does."""
         url = f"sqlite:///{self.home / 'sensei.db'}"
         database.upgrade(url)
         log = open_log(url)
@@ -117,7 +117,7 @@ class Loop:
         return log
 
     def play(self, running: Servers) -> None:
-        """Everything after the first weeks."""
+        """Run everything after the weeks without a service."""
         self.site.client.base_url = running.service
         prefect = running.prefect
         prefect.shorten("on-drift", 1.0)
@@ -137,7 +137,7 @@ class Loop:
         self.story.tell(f"week {-CALM}", f"first champion trained, bundle {first[:8]} serves")
 
     def _wait_for(self, digest: str) -> None:
-        """Until the service answers with a bundle."""
+        """Wait until the service answers with a bundle."""
 
         def serves() -> bool:
             champion = self.site.client.get("/healthz").json()["champion"]
@@ -146,7 +146,7 @@ class Loop:
         until(serves, f"bundle {digest}")
 
     def _week(self, prefect: Prefect, number: int) -> None:
-        """One week of the world, then the monitor, and the runs that it started."""
+        """Simulate one week, run the monitor, and wait for the run that it starts."""
         begin = SHIFT_AT + (number - 1) * WEEK
         events = self.site.live(begin, begin + WEEK)
         known, before = len(prefect.runs("on-drift")), self.log.pointer()
@@ -166,7 +166,7 @@ class Loop:
             self._retrain(prefect, known, before)
 
     def _emitted(self) -> dict[str, str]:
-        """When each event that starts training was last emitted."""
+        """Return the time of the last emission of each event that starts training."""
         found = self.log.get_fact(ALARMED) or {}
         return {name: found[name] for name in (DRIFT, QUALITY) if name in found}
 
@@ -177,7 +177,7 @@ class Loop:
         serving = self.log.pointer()
         verdict = "the gate keeps the champion"
         if serving is not None and serving != before:
-            self.log.set_fact(TRIAL, self.frozen)  # a promotion ends every trial
+            self.log.set_fact(TRIAL, self.frozen)  # a promotion ends every A/B test
             self._wait_for(serving)
             verdict = f"the gate promotes, bundle {serving[:8]} serves"
         self.story.tell("", f"on-drift started by itself, {done['state_type']}: {verdict}")
@@ -185,7 +185,7 @@ class Loop:
         self.story.weeks[-1] |= {"retrained": done["state_type"], "swapped": swapped}
 
     def conclude(self) -> dict[str, Any]:
-        """Acceptance by arm and week, and the lift of retraining after the first swap."""
+        """Compute acceptance by arm and week, and the lift of retraining after the first swap."""
         stop, start = _us(END), _us(SHIFT_AT - CALM * WEEK)
         outcomes = read_outcomes(self.log.engine, start, stop, DAY)
         outcomes = outcomes[outcomes["kind"] == "recommendation"]
@@ -210,7 +210,7 @@ def _us(moment: datetime) -> int:
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Acceptance by week, retrained beside not."""
+    """Plot acceptance by week and arm: retrained, first champion and counting."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,7 +1,7 @@
-"""The service as it is, but its clock shows the time that a story tells, read from a file.
+"""The unchanged service with a simulated clock that is read from a file.
 
-`STORY_CLOCK` names the file, which holds microseconds since 1970. A day of the story lasts seconds:
-what all learners did lately is read as often.
+`STORY_CLOCK` is the path of the file, which holds microseconds since 1970. A simulated day lasts
+seconds, so recent popularity is refreshed at the polling interval.
 """
 
 import os

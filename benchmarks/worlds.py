@@ -1,4 +1,4 @@
-"""Simulated worlds, models trained on them, and how sure a count of events can be."""
+"""Simulated worlds, models trained on them, and upper bounds of event rates."""
 
 import os
 
@@ -28,11 +28,11 @@ CATALOGUE = curriculum.load_file()
 TOPICS = CATALOGUE.plain()
 END = datetime(2026, 11, 1, tzinfo=UTC)
 BRIEF = replace(QUICK, epochs=4, setting=replace(FAST, epochs=16))
-"""Enough for networks that beat counting on a small log."""
+"""Training budget that is enough for networks to beat counting models on a small log."""
 
 
 def prepared_of(table: pa.Table) -> Dataset:
-    """The targets of a log in the data contract, split by time."""
+    """Prepare the targets of a log in the data contract, split by time."""
     events = encode(from_arrow(table))
     return prepare(events, split_by_time(events), CatalogueFeatures.of(CATALOGUE.topics))
 
@@ -40,7 +40,7 @@ def prepared_of(table: pa.Table) -> Dataset:
 def models_of(
     prepared: Dataset, seed: int, next_topic: str, success: str | None = None
 ) -> dict[str, Candidate]:
-    """A model of the next topic and one of success, by default of the same name."""
+    """Train a next-topic model and a success model, by default of the same name."""
     success = success or next_topic
     found = train_candidates(prepared, seed, BRIEF, {next_topic, success})
     return {
@@ -50,7 +50,7 @@ def models_of(
 
 
 def bundle_of(prepared: Dataset, made: dict[str, Candidate], folder: Path, version: str) -> Bundle:
-    """The same as they would serve; all test targets are later than what trained them."""
+    """Write the models as a bundle and load it; all test targets are later than its training."""
     assert prepared.attempts is not None
     first = min(prepared.test.time.min(), prepared.attempts.test.time.min())
     until = datetime.fromtimestamp(first / 1e6, UTC)
@@ -59,7 +59,7 @@ def bundle_of(prepared: Dataset, made: dict[str, Candidate], folder: Path, versi
 
 
 def at_most(events: int, trials: int) -> float:
-    """Upper end of the exact one-sided 95 % interval of a probability.
+    """Return the upper end of the exact one-sided 95 % interval of a probability.
 
     Source: Clopper & Pearson 1934, Biometrika 26(4).
     """

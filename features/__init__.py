@@ -1,1 +1,1 @@
-"""Pure: a learner's history -> model inputs."""
+"""Features: model inputs computed from a learner's history by pure functions."""

@@ -1,4 +1,4 @@
-"""Inputs of many targets at once: the fold of `features.learner_state`, compiled, in one pass."""
+"""Batch features: the inputs of many targets, computed by the compiled fold in one pass."""
 
 import math
 from collections.abc import Sequence
@@ -42,27 +42,29 @@ from sensei.contracts import DIFFICULTY_INPUTS, PASS_SCORE, RECOMMENDATION_INPUT
 __all__ = ["Events", "Examples", "encode", "examples"]
 
 PER_ROW = ("event", "recommendation", "difficulty", "level", "passed", "previous", "table")
-"""Arrays of `Examples` with an entry for each target."""
+"""Names of the `Examples` arrays that have one entry per target."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """n targets in the order of `Events`, with the inputs as of just before each.
+    """n targets in the order of `Events`, with their point-in-time inputs.
+
+    The inputs of a target are computed from the events before it.
 
     Attributes:
-        events: The log they were made from.
-        tables: the statistics that rows were read with; one, or one for each fold of learners.
-        recency: what the log said lately, day by day.
-        outline: what the catalogue says of topics.
-        topic_slots: (T + 1,) slot of each of the events' topics, spare ones of newcomers included,
-            then 0.
-        event: (n,) place of the target in `events`.
+        events: the log that contains the targets.
+        tables: statistics that the rows were read with: one, or one per fold of learners.
+        recency: recent popularity of topics, by day.
+        outline: catalogue features of topics.
+        topic_slots: (T + 1,) slot of each of the events' topics, spare slots of newcomers
+            included; the last entry is 0.
+        event: (n,) index of the target in `events`.
         recommendation: (n, 20) float32, see `contracts.RECOMMENDATION_INPUTS`.
         difficulty: (n, 4) float32, see `contracts.DIFFICULTY_INPUTS`.
-        level: (n,) level taken, a code of `contracts.LEVELS`; -1 where the target is no attempt.
+        level: (n,) level taken, a code of `contracts.LEVELS`; -1 if the target is no attempt.
         passed: (n,) 1 passed, 0 failed, -1 no scored attempt.
-        previous: (n,) the learner's earlier learning events.
-        table: (n,) which of `tables` each row was read with.
+        previous: (n,) number of the learner's earlier learning events.
+        table: (n,) index in `tables` of the statistics that the row was read with.
     """
 
     events: Events
@@ -82,49 +84,49 @@ class Examples:
         return len(self.event)
 
     def take(self, chosen: NDArray[Any]) -> "Examples":
-        """The examples of a mask or of positions."""
+        """Select examples by a mask or by positions."""
         return replace(self, **{name: getattr(self, name)[chosen] for name in PER_ROW})
 
     @cached_property
     def learner(self) -> NDArray[np.int32]:
-        """(n,) place of the learner in `events.user_ids`."""
+        """(n,) index of the learner in `events.user_ids`."""
         place = np.searchsorted(self.events.offsets, self.event, side="right") - 1
         return place.astype(np.int32)
 
     @cached_property
     def time(self) -> NDArray[np.int64]:
-        """(n,) the target's timestamp, microseconds since the epoch."""
+        """(n,) timestamp of the target, microseconds since the epoch."""
         return self.events.time[self.event]
 
     @cached_property
     def start(self) -> NDArray[np.int64]:
-        """(n,) when the target began, microseconds since the epoch; its inputs are as of then."""
+        """(n,) start of the target, microseconds since the epoch; inputs are as of this moment."""
         duration = self.events.duration[self.event]
         return self.time - np.where(duration > 0, 1e6 * duration, 0.0).astype(np.int64)
 
     @cached_property
     def target(self) -> NDArray[np.int32]:
-        """(n,) slot of the target's topic, also a spare one; 0 where there is none."""
+        """(n,) slot of the target's topic, spare slots included; 0 if it has none."""
         return self.topic_slots[self.events.topic[self.event]]
 
     @cached_property
     def topic_id(self) -> NDArray[np.int64]:
-        """(n,) the target's topic id."""
+        """(n,) topic id of the target."""
         return self.events.topic_ids[self.events.topic[self.event]]
 
     @cached_property
     def score(self) -> NDArray[np.float32]:
-        """(n,) the target's score, NaN without one."""
+        """(n,) score of the target, a fraction; NaN without a score."""
         return self.events.score[self.event].astype(np.float32)
 
     @cached_property
     def last_topic(self) -> NDArray[np.int32]:
-        """(n,) slot of the last topic before the target; 0 none or unknown."""
+        """(n,) slot of the last topic before the target; 0 if none or unknown."""
         return self.recommendation[:, 0].astype(np.int32)
 
     @cached_property
     def last_topic_id(self) -> NDArray[np.int64]:
-        """(n,) id of the last topic before the target, also one without a slot; -1 none."""
+        """(n,) id of the last topic before the target, with or without a slot; -1 if none."""
         learning = np.flatnonzero(self.events.kind < LEARNING)
         before = learning[np.searchsorted(learning, self.event) - 1]
         ids = self.events.topic_ids[self.events.topic[before]]
@@ -132,13 +134,13 @@ class Examples:
 
 
 class StateBuffers(NamedTuple):
-    """Room for one learner's state, used for one after the other.
+    """Buffers for one learner's state, reused for each learner.
 
     Attributes:
         learner: (`LEARNER_WIDTH`,) see `features.learner_state`.
-        table: (T + 1, `ROW_WIDTH`) a row for each topic code; only those touched are cleared.
+        table: (T + 1, `ROW_WIDTH`) one row per topic code; only the rows touched are cleared.
         ring: (`RING_EVENTS` * `RING_WIDTH`,) the last learning events.
-        touched: (T + 1,) the codes of the topics touched.
+        touched: (T + 1,) codes of the topics touched.
     """
 
     learner: NDArray[np.float64]
@@ -148,7 +150,7 @@ class StateBuffers(NamedTuple):
 
 
 class ExampleColumns(NamedTuple):
-    """The columns of the examples that the pass writes."""
+    """Columns of `Examples` that the fold writes."""
 
     event: NDArray[np.int64]
     recommendation: NDArray[np.float32]
@@ -165,15 +167,15 @@ def examples(
     recency: SlotPopularity | None = None,
     outline: CatalogueFeatures | None = None,
 ) -> Examples:
-    """Inputs of the targets, from all events before each.
+    """Compute the inputs of the targets from all events before each target.
 
     Args:
-        events: The encoded log; all history, also before the first target.
-        statistics: Corpus tables up to the training cutoff; of training targets, those of other
+        events: The encoded log with all history, also before the first target.
+        statistics: Corpus tables up to the training cutoff. Training targets need tables of other
             learners.
-        targets: (n_events,) which events are targets; only learning events become examples.
-        recency: Newcomers and recent popularity; by default there are none.
-        outline: What the catalogue says; by default nothing.
+        targets: (n_events,) mask of the targets; only learning events become examples.
+        recency: New topics and recent popularity; none by default.
+        outline: Catalogue features; none by default.
 
     Returns:
         The examples, in the order of the events.
@@ -218,7 +220,7 @@ def examples(
 
 
 def joined(parts: Sequence[Examples]) -> Examples:
-    """Examples of one log that were read with different statistics, in the order of events."""
+    """Join examples of one log that were read with different statistics, in event order."""
     order = np.argsort(np.concatenate([part.event for part in parts]))
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])[order] for name in PER_ROW
@@ -238,18 +240,18 @@ def fold(
     space: StateBuffers,
     rows: ExampleColumns,
 ) -> None:
-    """Fold every learner's events and write a row for each event wanted.
+    """Fold every learner's events and write one row per wanted event.
 
     Args:
         columns: The events, sorted by learner and time.
-        offsets: (L + 1,) where each learner starts.
+        offsets: (L + 1,) index of each learner's first event, then n.
         slots: (T + 1,) slot of each topic code.
         counts: The statistics by code.
-        wanted: (n,) which events become rows.
-        space: Room for one learner's state, zeros.
-        rows: Written in place.
+        wanted: (n,) mask of the events that become rows.
+        space: Buffers for one learner's state, zeros on entry.
+        rows: Columns to fill, changed in place.
     """
-    # Arrays taken out of their tuples here: inside the loop each access would count references.
+    # Unpack the tuples before the loop: each access inside it would count references.
     kinds, topics, items, scores, durations, times, given = columns
     _, recommendation, difficulty, level, passed, previous = rows
     by_topic, by_task, levels = counts
@@ -291,7 +293,7 @@ def fold(
 
 
 def start_of(time: int, duration: float) -> float:
-    """When an event that ended at `time` (us) began; `time` where its duration is unknown."""
+    """Return the start (us) of an event that ended at `time` (us); `time` without a duration."""
     return time - 1e6 * duration if duration > 0 else float(time)
 
 

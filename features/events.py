@@ -1,4 +1,4 @@
-"""The encoded log: events as columns of numbers, learner by learner, in the order of time."""
+"""Encoded log: events as columns of numbers, sorted by learner and time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,17 +20,17 @@ class Events:
 
     Attributes:
         user_ids: (L,) text, ascending.
-        offsets: (L + 1,) learner l owns the events `offsets[l]:offsets[l + 1]`.
+        offsets: (L + 1,) the events of learner l are `offsets[l]:offsets[l + 1]`.
         kind: (n,) code of the kind, see `contracts.KINDS`.
-        topic: (n,) place in `topic_ids`.
+        topic: (n,) index in `topic_ids`.
         topic_ids: (T,) ascending.
-        item: (n,) place in `item_ids`; -1 absent.
+        item: (n,) index in `item_ids`; -1 if absent.
         item_ids: (I,) text, ascending.
-        score: (n,) fraction; NaN absent.
-        duration: (n,) seconds; NaN absent.
+        score: (n,) fraction; NaN if absent.
+        duration: (n,) seconds; NaN if absent.
         time: (n,) microseconds since the epoch, UTC.
-        level: (n,) code of `metadata.difficulty`, see `contracts.LEVELS`; -1 absent.
-        row: (n,) position of each event in the frame it came from.
+        level: (n,) code of `metadata.difficulty`, see `contracts.LEVELS`; -1 if absent.
+        row: (n,) position of each event in its source frame.
     """
 
     user_ids: NDArray[np.object_]
@@ -51,11 +51,11 @@ class Events:
 
     @property
     def learner(self) -> NDArray[np.int64]:
-        """(n,) place of each event's learner in `user_ids`."""
+        """(n,) index of each event's learner in `user_ids`."""
         return np.repeat(np.arange(len(self.user_ids)), np.diff(self.offsets))
 
     def of_learners(self, kept: NDArray[np.bool_]) -> "Events":
-        """The events of some learners, an (L,) mask; topics and items keep their places."""
+        """Select the events of some learners by an (L,) mask; topic and item codes stay."""
         chosen = kept[self.learner]
         columns: dict[str, Any] = {name: getattr(self, name)[chosen] for name in PER_EVENT}
         offsets = np.append(0, np.cumsum(np.diff(self.offsets)[kept]))
@@ -63,15 +63,15 @@ class Events:
 
 
 PER_EVENT = ("kind", "topic", "item", "score", "duration", "time", "level", "row")
-"""Arrays of `Events` with an entry for each event."""
+"""Names of the `Events` arrays that have one entry per event."""
 
 
 def together(parts: Sequence[Events]) -> Events:
-    """One log out of parts, at least one, that share no learner.
+    """Combine parts that share no learner, at least one, into one log.
 
     Returns:
-        What `encode` makes of all their rows at once, save for `row`, which stays as it was, and
-        for topics and items of which no event is left.
+        The same as `encode` of all their rows at once, with two exceptions: `row` stays as it is
+        in each part, and topics and items without events are kept.
     """
     topic_ids = np.unique(np.concatenate([part.topic_ids for part in parts]))
     item_ids = np.array(sorted({text for part in parts for text in part.item_ids}), object)
@@ -101,7 +101,7 @@ def together(parts: Sequence[Events]) -> Events:
 
 
 def _codes(names: NDArray[Any], some: NDArray[Any]) -> NDArray[np.int32]:
-    """Place of each of `some` in the ascending `names`, which hold them all."""
+    """Return the index of each of `some` in the ascending `names`, which contain all of them."""
     return np.searchsorted(names, some).astype(np.int32)
 
 
@@ -110,11 +110,11 @@ def encode(frame: pd.DataFrame) -> Events:
 
     Args:
         frame: Interactions in any row order; see the data contract. Columns `event_id`, `user_id`,
-            `interaction_type`, `topic_id`, `score`, `duration_seconds`, `timestamp`, and where
-            present `item_id` and `difficulty`.
+            `interaction_type`, `topic_id`, `score`, `duration_seconds`, `timestamp`; `item_id` and
+            `difficulty` are optional.
 
     Returns:
-        The same events whatever the order of the rows, except for `row`.
+        The encoded events; only `row` depends on the order of the rows.
     """
     learner, user_ids = _text_codes(frame["user_id"])
     topic, topic_ids = _topic_codes(frame["topic_id"].to_numpy(np.int64))
@@ -145,7 +145,7 @@ def encode(frame: pd.DataFrame) -> Events:
 
 
 def _text_codes(column: "pd.Series[Any]") -> tuple[NDArray[np.int32], NDArray[np.object_]]:
-    """Codes of a text column in the ascending order of the texts that occur; -1 for null."""
+    """Encode a text column by the ascending order of the texts that occur; -1 for null."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         raw: NDArray[Any] = column.cat.codes.to_numpy()
         names = column.cat.categories.to_numpy(object)
@@ -170,7 +170,7 @@ def _ranked(raw: NDArray[Any], names: NDArray[Any], kept: NDArray[np.intp]) -> t
 
 
 def _fixed_codes(column: "pd.Series[Any]", names: tuple[str, ...]) -> NDArray[np.int8]:
-    """Codes of a column whose values are known beforehand; -1 for null."""
+    """Encode a column with a fixed set of values; -1 for null."""
     if not isinstance(column.dtype, pd.CategoricalDtype):
         return np.asarray(pd.Categorical(column, categories=names).codes, np.int8)
     place = {name: code for code, name in enumerate(names)}
@@ -181,7 +181,7 @@ def _fixed_codes(column: "pd.Series[Any]", names: tuple[str, ...]) -> NDArray[np
 def _order(
     learner: NDArray[np.int32], learners: int, time: NDArray[np.int64], event_id: "pd.Series[Any]"
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of the rows by (learner, time, event_id), and where each learner starts."""
+    """Sort rows by (learner, time, event_id); return their positions and learner offsets."""
     order = np.arange(len(time))
     if (time[1:] < time[:-1]).any():
         order = np.argsort(time, kind="stable")
@@ -197,7 +197,7 @@ def _order(
 def _order_ties(
     order: NDArray[np.int64], tied: NDArray[np.bool_], event_id: "pd.Series[Any]"
 ) -> None:
-    """Order the rows of one learner and one time by event_id, in place; others never compared."""
+    """Sort the rows of one learner and one time by event_id, in place; compare no other rows."""
     after = np.append(False, tied)
     places = np.flatnonzero(after | np.append(tied, False))
     run = np.cumsum(~after[places]) - 1
@@ -210,7 +210,7 @@ def _order_ties(
 def _grouped(
     code: NDArray[np.int32], order: NDArray[np.int64], codes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows by code, keeping `order` within a code, and (codes + 1,) where each code starts."""
+    """Group rows by code, in `order` within a code; return them and the (codes + 1,) offsets."""
     offsets = np.append(0, np.cumsum(np.bincount(code, minlength=codes)))
     grouped = np.empty_like(order)
     compiled(group)(code, order, offsets[:-1].copy(), grouped)
@@ -223,13 +223,13 @@ def group(
     place: NDArray[np.int64],
     grouped: NDArray[np.int64],
 ) -> None:
-    """Counting sort: bring the rows of one code together, keeping their order within a code.
+    """Group rows by code with a counting sort; the order within a code stays.
 
     Args:
         code: (n,) code of each row.
         order: (n,) rows in the order to keep.
-        place: (codes,) where each code starts among the grouped; where it ends, afterwards.
-        grouped: (n,) written: the rows by code.
+        place: (codes,) start of each code in `grouped`; changed in place to the end of each code.
+        grouped: (n,) output: the rows by code.
     """
     for index in range(len(order)):
         row = order[index]

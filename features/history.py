@@ -1,4 +1,4 @@
-"""One learner's state in plain Python: what serving keeps, and what replays run."""
+"""State of one learner in plain Python, for serving and replays."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +28,10 @@ from features.style import detect_learning_style, evidence
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEARNING_KINDS, LEVELS, RECOMMENDATION_INPUTS
 
 FOLD_VERSION = 3
-"""Raised whenever a state or an input changes its meaning; bundles of another one are refused."""
+"""Version of the fold: raised when a state or an input changes its meaning.
+
+Bundles of another version are refused.
+"""
 
 Found = TypeVar("Found")
 
@@ -37,18 +40,18 @@ LEVEL_CODES = {None: -1} | {level: code for code, level in enumerate(LEVELS)}
 
 
 class CorpusTables(Protocol):
-    """Corpus tables that inputs are read from; `features.corpus.statistics.Statistics` has them."""
+    """Protocol of the corpus tables; `features.corpus.statistics.Statistics` implements it."""
 
     @property
     def slots(self) -> Mapping[int, int]:
-        """Slot of each topic id, 0 for an unknown one."""
+        """Slot of each topic id; 0 for an unknown topic."""
 
     def pass_rate(self, topic_id: int) -> float:
-        """The topic's shrunk pass rate."""
+        """Return the topic's shrunk pass rate, in (0, 1)."""
 
 
 class History:
-    """One learner's state in plain Python, for serving and for replays."""
+    """State of one learner: counts, recent events and a row of numbers per topic met."""
 
     def __init__(self) -> None:
         self.learner: list[float] = [0.0] * LEARNER_WIDTH
@@ -58,12 +61,12 @@ class History:
 
     @classmethod
     def new(cls) -> "History":
-        """The state of a learner nobody has seen."""
+        """Create the state of a new learner without events."""
         return cls()
 
     @classmethod
     def of(cls, events: Iterable[tuple[str, int, float | None, float | None, int]]) -> "History":
-        """The state after `events`, in their order (timestamp, then event_id)."""
+        """Create the state after `events`, which are sorted by timestamp, then event_id."""
         history = cls()
         for event in events:
             history.advance(event)
@@ -74,11 +77,11 @@ class History:
         event: tuple[str, int, float | None, float | None, int],
         difficulty: str | None = None,
     ) -> None:
-        """Take one event in.
+        """Update the state with one event.
 
         Args:
             event: Kind (name), topic id, score (fraction or None), duration (seconds or None),
-                time (microseconds since the epoch, UTC), not before the last event's.
+                time (microseconds since the epoch, UTC; not before the last event).
             difficulty: Level that the event names, if any.
         """
         kind, topic, score, duration, time = event
@@ -95,7 +98,7 @@ class History:
         advance(self.learner, row, self.ring, code, topic, score, duration, time, level)
 
     def recommendation_inputs(self, now_us: int, statistics: CorpusTables) -> NDArray[np.float32]:
-        """The 20 inputs of the recommendation model, float32, as of `now_us`."""
+        """Compute the (20,) float32 inputs of the recommendation model, as of `now_us`."""
         out = [0.0] * len(RECOMMENDATION_INPUTS)
         row = self.topics.get(self.last_topic_id) if self.events else None  # type: ignore[arg-type]
         read_recommendation(
@@ -106,7 +109,7 @@ class History:
     def difficulty_inputs(
         self, topic_id: int, now_us: int, statistics: CorpusTables
     ) -> NDArray[np.float32]:
-        """The 4 inputs of the difficulty model for a topic, float32, as of `now_us`."""
+        """Compute the (4,) float32 inputs of the difficulty model for a topic, as of `now_us`."""
         out = [0.0] * len(DIFFICULTY_INPUTS)
         expected = self.remembered(
             "expected passes", statistics, lambda: self._expected_passes(statistics)
@@ -126,13 +129,13 @@ class History:
         return sum(count * statistics.pass_rate(topic) for topic, count in attempts if count)
 
     def remembered(self, what: str, reader: object, compute: Callable[[], Found]) -> Found:
-        """What a reader computes from the state, kept for it until the next event.
+        """Return a value computed from the state, cached until the next event.
 
         Args:
-            what: name of what is computed.
-            reader: who computes; where it is another one, it is computed anew. A history keeps no
-                reader alive: those of old statistics would pile up.
-            compute: does so.
+            what: name of the value.
+            reader: object for which the value is computed; another reader computes it again. The
+                history holds a weak reference, so that readers of old statistics are freed.
+            compute: function that computes the value.
         """
         by, found = self._remembered.get(what, (None, None))
         if by is None or by() is not reader:
@@ -142,16 +145,16 @@ class History:
 
     @property
     def events(self) -> int:
-        """Learning events so far."""
+        """Number of learning events so far."""
         return int(self.learner[EVENTS])
 
     @property
     def last_topic_id(self) -> int | None:
-        """Topic of the last learning event; None without one."""
+        """Topic id of the last learning event; None without events."""
         return self.last_topics(1)[0]
 
     def last_topics(self, count: int) -> list[int | None]:
-        """Topics of the last learning events, newest first; None where there are fewer."""
+        """Return the topic ids of the last learning events, newest first, padded with None."""
         places = [
             RING_WIDTH * ((self.events - 1 - back) % RING_EVENTS) + RING_TOPIC
             if back < self.events
@@ -161,10 +164,10 @@ class History:
         return [None if place is None else int(self.ring[place]) for place in places]
 
     def gap(self, time: int) -> float:
-        """Microseconds from the last learning event to `time`; 0 without one."""
+        """Return the microseconds from the last learning event to `time`; 0 without events."""
         return time - self.learner[LAST_TIME] if self.events else 0.0
 
     def learning_style(self) -> str:
-        """The format preference seen in the learner's events."""
+        """Return the format preference observed in the learner's events."""
         by_kind = dict(zip(LEARNING_KINDS, self.learner[KIND_EVENTS:], strict=True))
         return detect_learning_style(**evidence(by_kind))

@@ -1,4 +1,4 @@
-"""Where inputs that code fills in one by one stand in their vectors."""
+"""Indices of the topic inputs that code writes one by one."""
 
 from sensei.contracts import TOPIC_INPUTS, place
 

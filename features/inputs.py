@@ -1,7 +1,7 @@
-"""The model inputs, read off a learner's state and the counts of everybody.
+"""Model inputs, computed from a learner's state and the counts over all learners.
 
-Plain functions on indexable numbers, as those of `features.learner_state`: serving runs them as
-they stand, `features.batch` and `features.sequences` compile the very same lines.
+The functions are plain Python on indexable numbers, like those of `features.learner_state`.
+Serving runs them as they are; `features.batch` and `features.sequences` compile the same code.
 """
 
 import math
@@ -46,17 +46,17 @@ from features.learner_state import (
 )
 from sensei.contracts import DAY, STRONG_SCORE
 
-PRIOR_ATTEMPTS = 4.0  # attempts that the prior of a proficiency weighs
-MAX_LOGIT = 8.0  # thousands of passes in a row say no more than it
+PRIOR_ATTEMPTS = 4.0  # weight of the prior of a pass rate, in attempts
+MAX_LOGIT = 8.0  # bound of log odds, also after thousands of passes in a row
 
 
 def read_topic(out: Numbers, row: Numbers, events: int, now: float) -> None:
-    """Write what the learner's own history says of one topic that he has met, as of `now`.
+    """Write the inputs of a topic that the learner has met, as of `now`.
 
     Args:
         out: Numbers of which the first 6 are written; see `contracts.TOPIC_INPUTS`.
         row: The topic's numbers.
-        events: The learner's learning events.
+        events: Number of the learner's learning events.
         now: Microseconds since the epoch.
     """
     passed_by = row[T_WEIGHT_AT] - events
@@ -74,11 +74,11 @@ def read_recommendation(
     """Write the inputs of the recommendation model, as of `now`.
 
     Args:
-        out: 20 numbers, all 0 on entry; see `contracts.RECOMMENDATION_INPUTS`.
+        out: 20 numbers, zeros on entry; see `contracts.RECOMMENDATION_INPUTS`.
         learner: The learner's numbers.
-        row: The numbers of the last learning event's topic; any row for a learner without one.
+        row: The numbers of the last learning event's topic; any row for a learner without events.
         ring: The learner's last learning events.
-        slots: Slot of each topic key; 0 unknown.
+        slots: Slot of each topic key; 0 if unknown.
         now: Microseconds since the epoch.
     """
     out[8] = out[9] = out[11] = out[12] = 0.5
@@ -123,16 +123,17 @@ def read_recommendation(
 
 
 def pass_rate(attempts: float, passes: float, all_attempts: float, all_passes: float) -> float:
-    """A topic's pass rate, shrunk towards the rate of all topics.
+    """Compute a topic's pass rate, shrunk towards the rate of all topics.
 
     Args:
-        attempts: Scored attempts on the topic, by those who count.
-        passes: How many of them were passed.
+        attempts: Scored attempts on the topic in the statistics.
+        passes: Passed attempts among them.
         all_attempts: Scored attempts on all topics.
-        all_passes: How many of them were passed.
+        all_passes: Passed attempts among them.
 
     Returns:
-        A fraction in (0, 1); the overall rate for a topic without attempts, 0.5 without any.
+        A fraction in (0, 1): the overall rate for a topic without attempts, 0.5 if no topic has
+        any.
     """
     overall = (all_passes + 1.0) / (all_attempts + 2.0)
     return (passes + PRIOR_ATTEMPTS * overall) / (attempts + PRIOR_ATTEMPTS)
@@ -145,9 +146,9 @@ def read_difficulty(
 
     Args:
         out: 4 numbers; see `contracts.DIFFICULTY_INPUTS`.
-        row: The numbers of the topic asked about; zeros for a topic never touched.
+        row: The numbers of the topic; zeros for a topic never touched.
         rate: The topic's `pass_rate`.
-        surplus: The learner's passes - the passes expected from the rates of the topics attempted.
+        surplus: The learner's passes minus the passes expected from the attempted topics' rates.
         attempts: The learner's scored attempts on all topics.
         now: Microseconds since the epoch.
     """
@@ -165,7 +166,7 @@ def read_difficulty(
 
 
 def logit(share: float) -> float:
-    """Log odds of a fraction, within ±`MAX_LOGIT`; also of 0 and of 1."""
+    """Compute the log odds of a fraction in [0, 1], clipped to ±`MAX_LOGIT`."""
     if share <= 0.0:
         return -MAX_LOGIT
     if share >= 1.0:
@@ -174,16 +175,16 @@ def logit(share: float) -> float:
 
 
 def item_logit(rate: float, attempts: float, passes: float) -> float:
-    """How much easier an item is than its topic, in log odds.
+    """Compute the easiness of an item relative to its topic, in log odds.
 
     Args:
         rate: The topic's `pass_rate`.
-        attempts: Scored attempts on the item, by those who count; 0 where there is no item.
-        passes: How many of them were passed.
+        attempts: Scored attempts on the item in the statistics; 0 without an item.
+        passes: Passed attempts among them.
 
     Returns:
-        The log odds of the item's rate, shrunk by `PRIOR_ATTEMPTS` to the topic's, minus the
-        topic's; 0 for an item nobody tried.
+        The log odds of the item's pass rate minus those of the topic's rate; 0 for an item that
+        nobody tried. The item's rate is shrunk to the topic's by `PRIOR_ATTEMPTS`.
     """
     shrunk = (passes + PRIOR_ATTEMPTS * rate) / (attempts + PRIOR_ATTEMPTS)
     return logit(shrunk) - logit(rate)
@@ -200,18 +201,18 @@ def read_event(
     item_passes: float,
     level: int,
 ) -> None:
-    """Write what a sequence network reads of one learning event.
+    """Write the inputs of a sequence network for one learning event.
 
     Args:
         out: 9 numbers; see `contracts.EVENT_INPUTS`.
-        slot: Slot of the event's topic; 0 unknown.
+        slot: Slot of the event's topic; 0 if unknown.
         kind: Code of the event kind.
-        score: Fraction, NaN without one; counts only where the kind is an attempt.
+        score: Fraction, NaN without a score; ignored unless the kind is an attempt.
         gap: Microseconds since the last learning event; 0 for the first.
         rate: The topic's `pass_rate`.
-        item_attempts: Scored attempts on the event's item, by those who count; 0 without an item.
-        item_passes: How many of them were passed.
-        level: Code of the level that the event names; -1 where it names none.
+        item_attempts: Scored attempts on the event's item in the statistics; 0 without an item.
+        item_passes: Passed attempts among them.
+        level: Code of the level that the event names; -1 if it names none.
     """
     scored = kind in (QUIZ, PRACTICE) and score == score
     out[0] = slot
@@ -235,17 +236,17 @@ def read_attempt(
     attempts: float,
     now: float,
 ) -> None:
-    """Write what a success network reads of the topic asked about, as of `now`.
+    """Write the inputs of a success network for one topic, as of `now`.
 
     Args:
-        out: Numbers, zeros on entry, of which all are written but the four of
+        out: Numbers, zeros on entry; all are written except the four of
             `features.corpus.ability`; see `contracts.SUCCESS_INPUTS`.
         learner: The learner's numbers.
-        row: The numbers of the topic; zeros for one never touched.
-        same: Whether the last learning event was on it.
-        practice: Whether practice is tried rather than a quiz.
+        row: The numbers of the topic; zeros for a topic never touched.
+        same: True if the last learning event was on this topic.
+        practice: True for a practice attempt, False for a quiz.
         rate: The topic's `pass_rate`.
-        attempts: Scored attempts of all on the topic.
+        attempts: Scored attempts of all learners on the topic.
         now: Microseconds since the epoch.
     """
     out[0] = logit(rate)
@@ -270,13 +271,13 @@ def read_attempt(
 
 
 def read_item(out: Numbers, rate: float, attempts: float, passes: float) -> None:
-    """Write what a success network reads of the item that will be tried.
+    """Write the inputs of a success network for the item of the next attempt.
 
     Args:
         out: 3 numbers, zeros on entry; see `contracts.ITEM_INPUTS`.
-        rate: The `pass_rate` of its topic.
-        attempts: Scored attempts of all on the item; 0 where no item is named.
-        passes: How many of them were passed.
+        rate: The `pass_rate` of the item's topic.
+        attempts: Scored attempts of all learners on the item; 0 without an item.
+        passes: Passed attempts among them.
     """
     if attempts > 0:
         out[0] = 1.0

@@ -1,13 +1,13 @@
-"""A learner's state, and the step that takes one event into it; `features.inputs` reads it.
+"""Learner state, and the step that updates it with one event; `features.inputs` reads it.
 
-The steps are plain functions on indexable numbers. Serving runs them as they stand on lists;
-`features.batch` compiles the very same lines with Numba and runs them on arrays. A topic's key is
-its id in serving and its code in batch: the steps only compare keys and look their slots up.
+The steps are plain functions on indexable numbers. Serving runs them as they are on lists;
+`features.batch` compiles the same code with Numba and runs it on arrays. A topic's key is its id
+in serving and its code in batch: the steps only compare keys and look up their slots.
 
 State of one learner:
     learner: `LEARNER_WIDTH` numbers about the learner as a whole.
-    row: `ROW_WIDTH` numbers for each topic touched.
-    ring: the last `RING_EVENTS` learning events, `RING_WIDTH` numbers each, overwritten in turn.
+    row: `ROW_WIDTH` numbers per topic touched.
+    ring: ring buffer of the last `RING_EVENTS` learning events, `RING_WIDTH` numbers each.
 """
 
 import math
@@ -15,25 +15,25 @@ from typing import Any, Protocol
 
 from sensei.contracts import ATTEMPT_KINDS, DAY, KINDS, LEARNING_KINDS, LEVELS, PASS_SCORE
 
-LEARNING = len(LEARNING_KINDS)  # kinds below it are learning events
+LEARNING = len(LEARNING_KINDS)  # kind codes below it are learning events
 ACCEPTED_KIND = KINDS.index("recommendation_accepted")
 QUIZ, PRACTICE = (KINDS.index(kind) for kind in ATTEMPT_KINDS)
 EASY, _, HARD = range(len(LEVELS))
 
-RECENT_WEIGHT = 0.3  # of the newest score in the recent mean
-HISTORY_DECAY = 0.1  # a topic's weight falls by exp(-0.1) with each learning event
+RECENT_WEIGHT = 0.3  # weight of the newest score in the recent mean
+HISTORY_DECAY = 0.1  # a topic's weight is multiplied by exp(-0.1) at each learning event
 FAST_DECAY = 0.5
 RING_EVENTS, RING_WIDTH = 100, 4
 RING_TOPIC, RING_KIND, RING_SCORE, RING_TIME = range(4)
 LAST_SCORES = 5
 
-# Places in `learner`; the last scores and the counts of each kind take several.
+# Indices in `learner`; the last scores and the counts per kind take several numbers.
 EVENTS, ATTEMPTS, PASSES, SCORE_SUM, STREAK, BEST, BEST_EVENTS, TOPICS = range(8)
 DAYS, LAST_DAY, LAST_TIME, ACCEPTED, SCORES = range(8, 13)
 KIND_EVENTS = SCORES + LAST_SCORES
 LEARNER_WIDTH = KIND_EVENTS + LEARNING
 
-# Places in `row`.
+# Indices in `row`; the last scores take several numbers.
 T_EVENTS, T_SECONDS, T_ATTEMPTS, T_PASSES, T_SCORE_SUM, T_RECENT, T_LAST_ATTEMPT = range(7)
 T_WEIGHT, T_FAST, T_WEIGHT_AT, T_TIME, T_STREAK = range(7, 12)
 T_EASY, T_EASY_SCORES, T_HARD, T_HARD_SCORES, T_SCORES = range(12, 17)
@@ -41,13 +41,13 @@ ROW_WIDTH = T_SCORES + LAST_SCORES
 
 
 class Numbers(Protocol):
-    """A list or a one-dimensional array of numbers."""
+    """Protocol of a list or a one-dimensional array of numbers."""
 
     def __getitem__(self, index: int, /) -> Any:
-        """The number at `index`."""
+        """Return the number at `index`."""
 
     def __setitem__(self, index: int, value: Any, /) -> None:
-        """Put a number at `index`."""
+        """Set the number at `index`."""
 
 
 def advance(
@@ -61,18 +61,18 @@ def advance(
     time: int,
     level: int,
 ) -> None:
-    """Take one event into the state.
+    """Update the state with one event.
 
     Args:
         learner: The learner's numbers, changed in place.
-        row: The numbers of the event's topic, changed in place; untouched by a response event.
+        row: The numbers of the event's topic, changed in place; a response event changes none.
         ring: The learner's last learning events, changed in place.
         kind: Code of the event kind.
         topic: Key of the topic.
-        score: Fraction, NaN without one; counts only where the kind is an attempt.
-        duration: Seconds, NaN unknown.
-        time: Microseconds since the epoch, never before the previous event's.
-        level: Code of the level that the event names; -1 where it names none.
+        score: Fraction, NaN without a score; ignored unless the kind is an attempt.
+        duration: Seconds, NaN if unknown.
+        time: Microseconds since the epoch, never before the previous event.
+        level: Code of the level that the event names; -1 if it names none.
     """
     if kind >= LEARNING:
         if kind == ACCEPTED_KIND:

@@ -1,4 +1,4 @@
-"""Plain functions made fast: Numba compiles the very lines that plain Python runs."""
+"""Compilation of plain Python functions with Numba, so that both paths run the same code."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -12,31 +12,30 @@ import numba
 
 @cache
 def compiled(function: FunctionType) -> Callable[..., Any]:
-    """Compile a plain function, and those it calls, at its first call.
+    """Compile a plain function and the functions that it calls, at the first call.
 
-    The machine code is kept in `__pycache__` beside the source, or in the user's cache folder
-    where that is read-only; where nothing can be written, each process compiles for itself.
+    The machine code is cached in `__pycache__` next to the source, or in the user's cache folder
+    if that is read-only. If neither can be written, each process compiles again.
 
     Args:
-        function: Plain Python on arrays and numbers; it stays as it is, and callable.
+        function: Plain Python on arrays and numbers; it is not changed and stays callable.
 
     Returns:
-        A function of the same arguments and result.
+        A function with the same arguments and result.
     """
     renamed = _bound(function, compiled_step)
-    # Numba recompiles when the file of `function` changes, but does not see the files of what it
-    # calls, nor constants from elsewhere: their digest goes into the name under which it keeps the
-    # machine code.
+    # Numba recompiles if the file of `function` changes. It does not check the files of called
+    # functions or constants of other modules, so their digest is part of the name in the cache.
     renamed.__qualname__ = f"{function.__qualname__}_{_digest(function)}"
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(renamed)  # type: ignore[no-any-return]
-    except RuntimeError:  # Numba's only word for "no folder to keep it in"
+    except RuntimeError:  # the only error that Numba raises without a writable cache folder
         return numba.njit(nogil=True, error_model="numpy")(renamed)  # type: ignore[no-any-return]
 
 
 @cache
 def compiled_step(function: FunctionType) -> Callable[..., Any]:
-    """Compile a function as a part of another one, which is kept on disk as a whole."""
+    """Compile a function as part of another one, which is cached on disk as a whole."""
     return numba.njit(nogil=True, error_model="numpy")(  # type: ignore[no-any-return]
         _bound(function, compiled_step)
     )
@@ -45,7 +44,7 @@ def compiled_step(function: FunctionType) -> Callable[..., Any]:
 def _bound(
     function: FunctionType, compile_step: Callable[[FunctionType], Callable[..., Any]]
 ) -> FunctionType:
-    """A copy of the function that calls compiled functions instead of plain ones."""
+    """Copy the function so that it calls compiled functions instead of plain ones."""
     names = dict(function.__globals__)
     names |= {step.__name__: compile_step(step) for step in _called(function)}
     return FunctionType(function.__code__, names, function.__name__, function.__defaults__)
@@ -59,7 +58,7 @@ def _called(function: FunctionType) -> Iterator[FunctionType]:
 
 
 def _digest(function: FunctionType) -> str:
-    """Digest of the source and of the constants that a function and those it calls read."""
+    """Compute a digest of the sources and constants of a function and of those that it calls."""
     files: set[str] = set()
     constants: set[str] = set()
     waiting = [function]

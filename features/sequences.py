@@ -1,7 +1,7 @@
-"""What networks read besides the flat inputs: a learner's events in order, and a number a topic.
+"""Inputs of networks beyond the flat ones: a learner's event sequence, and inputs per topic.
 
-Made for a few learners at a time, because a number for each target and topic does not fit into
-memory for a whole log.
+They are computed for a few learners at a time: for a whole log, inputs per target and topic do not
+fit into memory.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ NO_TOPICS = np.zeros((0, 0, 0), np.float32)
 
 @dataclass(frozen=True)
 class Sequences:
-    """The unrolled inputs of examples, for any of their rows."""
+    """Sequence and topic inputs of examples, computed on demand for any of their rows."""
 
     rows: Examples
 
@@ -62,7 +62,7 @@ class Sequences:
 
     @cached_property
     def _usual(self) -> list[Floats]:
-        """Log odds of each topic's pass rate, by code."""
+        """Log odds of each topic's pass rate, by topic code, for each of the tables."""
         topics = range(len(self.rows.topic_slots))
         return [
             np.array([logit(rate_of(each.by_topic, topic)) for topic in topics])
@@ -77,7 +77,7 @@ class Sequences:
 
     @cached_property
     def _domains(self) -> NDArray[np.int64]:
-        """Domain of each topic, by code; 0 none."""
+        """Domain of each topic, by topic code; 0 for none."""
         ids = self.rows.events.topic_ids.tolist()
         return np.array([*(self.rows.outline.codes[each] for each in ids), 0])
 
@@ -88,21 +88,23 @@ class Sequences:
     def events_before(
         self, chosen: NDArray[np.int64], reach: int = EVERY
     ) -> tuple[Floats, NDArray[np.int32]]:
-        """The learning events of the chosen rows' learners, up to each one's last row.
+        """Compute the event inputs of the chosen rows' learners, up to each learner's last row.
+
+        A piece is a run of consecutive rows of one learner.
 
         Args:
             chosen: (n,) rows, ascending.
-            reach: how many events before a learner's first row are given; by default all.
+            reach: maximum number of events before the first row of a piece; all by default.
 
         Returns:
             (pieces, longest, 9) float32 of `contracts.EVENT_INPUTS`, zeros after the end, and
-            (n,) int32: place of each row's past in an array (pieces * (longest + 1),) that
-            holds, for each piece, what came after 0, 1, ... of these events.
+            (n,) int32: index of each row's history in an array of (pieces * (longest + 1),)
+            entries, which has per piece one entry after 0, 1, ..., longest events.
         """
         return self._unrolled(chosen, reach)
 
     def topics(self, chosen: NDArray[np.int64]) -> Floats:
-        """(n, width, 16) what is known of each topic as of each row; `contracts.TOPIC_INPUTS`."""
+        """Compute (n, width, 16) inputs per topic as of each row; see `contracts.TOPIC_INPUTS`."""
         rows = self.rows
         out = np.zeros((len(chosen), rows.tables[0].width, len(TOPIC_INPUTS)), np.float32)
         self._unrolled(chosen, 0, topics=out)
@@ -121,10 +123,11 @@ class Sequences:
         return out
 
     def attempted(self, chosen: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """What is known of what each row's learner will try.
+        """Compute the inputs of a success network for the attempt of each row.
 
         Returns:
-            (n, 18) of `contracts.SUCCESS_INPUTS` and (n, 3) of `contracts.ITEM_INPUTS`.
+            float32 arrays: (n, 18) of `contracts.SUCCESS_INPUTS`, (n, 3) of
+            `contracts.ITEM_INPUTS`.
         """
         free = np.zeros((len(chosen), len(SUCCESS_INPUTS)), np.float32)
         item = np.zeros((len(chosen), len(ITEM_INPUTS)), np.float32)
@@ -140,7 +143,7 @@ class Sequences:
         item: Floats = NOTHING,
     ) -> tuple[Floats, NDArray[np.int32]]:
         rows, events = self.rows, self.rows.events
-        # rows of one learner that lie apart are pieces of their own: between them may lie thousands
+        # A gap between rows of one learner starts a new piece: it may span thousands of events.
         apart = (np.diff(rows.learner[chosen], prepend=-1) != 0) | (
             np.diff(chosen, prepend=-9) != 1
         )
@@ -149,7 +152,7 @@ class Sequences:
         skipped = np.maximum(rows.previous[chosen[first]] - reach, 0)
         of = np.repeat(np.arange(len(first)), np.diff(bounds))
         done = rows.previous[chosen] - skipped[of]
-        longest = max(1, int(done.max(initial=0)))  # a recurrent layer refuses none at all
+        longest = max(1, int(done.max(initial=0)))  # a recurrent layer refuses length 0
         out = np.zeros((len(first), longest, len(EVENT_INPUTS)), np.float32)
         space = _space(len(rows.topic_slots), rows.outline.size)
         for place, learner in enumerate(rows.learner[chosen[first]]):
@@ -176,7 +179,7 @@ class Sequences:
 
 
 def _space(topics: int, domains: int) -> tuple[NDArray[np.float64], ...]:
-    """Room for one learner's state; `unroll` leaves it as it found it."""
+    """Create buffers for one learner's state; `unroll` leaves them ready for the next learner."""
     return (
         np.zeros(LEARNER_WIDTH),
         np.zeros((topics, ROW_WIDTH)),
@@ -206,28 +209,29 @@ def unroll(
     free: NDArray[np.float32],
     item: NDArray[np.float32],
 ) -> None:
-    """Fold one learner's events and write each as a network reads it.
+    """Fold one learner's events and write the network inputs of each event and target.
 
     Args:
         columns: The events, sorted by learner and time.
-        start: The learner's first event.
-        targets: (k,) his events that are asked for, ascending.
-        skipped: Learning events at the start that are folded but not written.
+        start: Index of the learner's first event.
+        targets: (k,) indices of the learner's target events, ascending.
+        skipped: Number of learning events at the start that are folded but not written.
         slots: (T + 1,) slot of each topic code.
         by_topic: Counts of the statistics; see `features.corpus.difficulty_levels`.
-        by_task: The same of tasks.
+        by_task: Counts of the statistics per task.
         usual: (T + 1,) log odds of the topics' pass rates.
-        domains: (T + 1,) domain of each topic code; 0 none.
-        learner: Room, zeros; as `features.learner_state` has it; so are `table` and `ring`.
-        table: (T + 1, `ROW_WIDTH`) room.
-        ring: Room.
-        touched: (T + 1,) room.
-        sums: (domains + 1, 3) room.
-        out: (events, 9) written, zeros on entry.
-        dense: (k, width, 16) whose first columns are written, zeros on entry; it, `free` and
-            `item` have no rows where nobody asks.
-        free: (k, 18) written, zeros on entry.
-        item: (k, 3) written, zeros on entry.
+        domains: (T + 1,) domain of each topic code; 0 for none.
+        learner: (`LEARNER_WIDTH`,) buffer; see `features.learner_state`, also for `table` and
+            `ring`. `learner` and `table` are zeros on entry, and set to zeros again at the end.
+        table: (T + 1, `ROW_WIDTH`) buffer.
+        ring: (`RING_EVENTS` * `RING_WIDTH`,) buffer.
+        touched: (T + 1,) buffer.
+        sums: (domains + 1, 3) buffer.
+        out: (events, 9) output, zeros on entry.
+        dense: (k, width, 16) output of which the first columns are written, zeros on entry. It has
+            no rows if it is not needed; so do `free` and `item`.
+        free: (k, 18) output, zeros on entry.
+        item: (k, 3) output, zeros on entry.
     """
     kinds, topics, items, scores, durations, times, levels = columns
     known = done = place = 0
@@ -281,7 +285,7 @@ def read_topics(
     done: int,
     now: float,
 ) -> None:
-    """Write what the learner's history says of each topic that he has met and that has a slot."""
+    """Write the inputs of each topic that the learner has met and that has a slot."""
     for each in range(known):
         topic = int(touched[each])
         if slots[topic] > 0:
@@ -289,7 +293,7 @@ def read_topics(
 
 
 def item_counts(by_task: NDArray[np.float64], item: int) -> tuple[float, float]:
-    """Attempts on an item by everybody and how many were passed; zeros where none is named."""
+    """Return all learners' attempts on an item and the passes; zeros without an item."""
     if item < 0:
         return 0.0, 0.0
     return by_task[item, 0], by_task[item, 1]

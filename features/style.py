@@ -1,10 +1,10 @@
-"""A learner's observed format preference: what he chooses, not how he learns best."""
+"""Observed format preference of a learner: it describes choices, not learning gains."""
 
 from collections.abc import Mapping
 
 
 def evidence(by_kind: Mapping[str, float]) -> dict[str, int]:
-    """The arguments of `detect_learning_style`, from a learner's events by kind."""
+    """Build the arguments of `detect_learning_style` from a learner's event counts by kind."""
     kinds = {
         "video_views": "video_view",
         "text_reads": "text_read",
@@ -17,7 +17,7 @@ def evidence(by_kind: Mapping[str, float]) -> dict[str, int]:
 def detect_learning_style(
     video_views: int, text_reads: int, practice_attempts: int, quiz_attempts: int
 ) -> str:
-    """Name the format a learner turns to.
+    """Name the format that a learner prefers.
 
     Args:
         video_views: Events of kind `video_view`.
@@ -26,11 +26,12 @@ def detect_learning_style(
         quiz_attempts: Events of kind `quiz_complete`.
 
     Returns:
-        "visual" with more than twice as many videos as texts, else "kinesthetic" with more
-        practice than quizzes, else "mixed"; so "mixed" for a learner without events.
+        "visual" for more than twice as many videos as texts, else "kinesthetic" for more practice
+        than quizzes, else "mixed"; therefore "mixed" for a learner without events.
 
     Source:
-        The mission's rule. It claims no learning gain: studies found none (Pashler et al. 2008).
+        The rule of the mission. It claims no learning gain: studies found none (Pashler et al.
+        2008).
     """
     if video_views > 2 * text_reads:
         return "visual"

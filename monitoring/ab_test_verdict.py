@@ -87,12 +87,12 @@ def follow(
 
 
 def trial_verdict(outcomes: pd.DataFrame, seed: int, model: str = "recommendation") -> Verdict:
-    """Compare the arms of a test; valid however often it is called.
+    """Compare the arms of a test; the result is valid at every look.
 
     The evidence is enough if the bounds of the difference exclude 0 and each arm has
-    `FEWEST_LEARNERS`. Bounds for a single look would exclude 0 by chance sooner or later if
-    somebody looked every hour. These bounds hold at all looks together, see `anytime`, provided
-    that `outcomes` holds everything since the test started, not a moving window.
+    `FEWEST_LEARNERS`. With hourly looks, bounds for a single look would exclude 0 by chance sooner
+    or later. These bounds hold at all looks together, see `anytime`. They require `outcomes` since
+    the start of the test, not of a moving window.
 
     Args:
         outcomes: frame of `monitoring.outcomes.read_outcomes` since the start of the test. The

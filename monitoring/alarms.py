@@ -57,7 +57,7 @@ GUARDS = (
 
 @dataclass(frozen=True)
 class Alarm:
-    """A condition that a person should know and that retraining may fix.
+    """A condition that needs a person's attention and that retraining may fix.
 
     Attributes:
         event: name of the event.

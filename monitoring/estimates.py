@@ -83,7 +83,7 @@ def estimate(value: float, drawn: Floats, counts: Floats) -> Estimate:
 
 
 def per_learner(values: Floats, learner: NDArray[np.int64]) -> Floats:
-    """(L, m) sums over the rows of each learner that occurs."""
+    """Return the (L, m) sums over the rows of each learner that occurs."""
     _, code = np.unique(learner, return_inverse=True)
     sums: Floats = np.zeros((int(code.max(initial=-1)) + 1, values.shape[1]))
     for index, column in enumerate(values.T):
@@ -99,7 +99,7 @@ def codes(users: "Sequence[pd.Series[str]]") -> list[NDArray[np.int64]]:
 
 
 def resampled(learners: int, seed: int) -> Iterator[Floats]:
-    """(L,) count of each learner per bootstrap sample; one empty sample if there is no learner."""
+    """Yield the (L,) learner counts of each bootstrap sample; one empty sample without learners."""
     return resamples(learners, SAMPLES, seed) if learners else iter([np.zeros(0)])
 
 

@@ -1,4 +1,4 @@
-"""The monitor: what became of the answers of the last days, and how far learners changed."""
+"""Monitor: figures of recent answers, drift of learners' behaviour, and skew."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -33,23 +33,23 @@ SHOWN = (
     "catalogue_coverage",
     "fallback_share",
 )
-"""Figures that stand for themselves in what is stored; all stand under `figures`."""
+"""Names of the figures stored as plain top-level values; `figures` holds all with intervals."""
 
 
 def figures(outcomes: pd.DataFrame, start_us: int, end_us: int, seed: int) -> dict[str, Any]:
-    """What the outcomes of a window say, fit for JSON; drift, skew and alarms are not of it.
+    """Compute the figures of a window's outcomes, fit for JSON, without drift, skew and alarms.
 
     Args:
-        outcomes: of `monitoring.outcomes.read_outcomes` for the window.
-        start_us: microseconds since 1970.
-        end_us: the same, not included.
-        seed: seed of the resampling.
+        outcomes: frame of `monitoring.outcomes.read_outcomes` for the window.
+        start_us: start of the window, included; microseconds since 1970.
+        end_us: end of the window, excluded.
+        seed: seed of the bootstrap.
 
     Returns:
-        `window`; each of `SHOWN` as a number or None; `open`, the answers whose horizon is not
-        over, of which only `fallback_share` and `catalogue_coverage` count; `figures` with counts
-        and intervals, see `monitoring.measures.summarise`; `lift` over the control arm or None;
-        `measures`, a row for each version, arm and day.
+        `window`; each of `SHOWN` as a number or None; `open`, the number of answers whose horizon
+        is not over, which count only for `fallback_share` and `catalogue_coverage`; `figures` with
+        counts and intervals, see `monitoring.measures.summarise`; `lift` over the control arm or
+        None; `measures`, the rows of `monitoring.measures.by_day`.
     """
     found = summarise(outcomes, seed)
     gained = lift(outcomes, seed)
@@ -64,16 +64,18 @@ def figures(outcomes: pd.DataFrame, start_us: int, end_us: int, seed: int) -> di
 
 
 class ModelMonitor:
-    """Answers, outcomes and drift by the names of the guide; the flow does the same every hour.
+    """Monitor of answers, outcomes and drift, with the method names of the guide.
+
+    The monitoring flow computes the same figures every hour.
 
     Args:
         log: the log of interactions and answers.
-        clock: now, in microseconds since 1970 UTC.
-        days: length of the window.
-        horizon_us: how long after an answer what a learner does counts as its outcome.
-        served: digest of every bundle that served -> model -> its statistics; without them there
-            is nothing to compare with what serving read.
-        seed: seed of the resampling.
+        clock: function that returns the current time, microseconds since 1970 UTC.
+        days: length of the window in days.
+        horizon_us: length of the horizon after an answer, in microseconds.
+        served: digest of each bundle that served -> model -> its statistics; without them skew
+            is not compared.
+        seed: seed of the bootstrap.
     """
 
     def __init__(
@@ -93,23 +95,23 @@ class ModelMonitor:
         self._seed = seed
 
     def log_prediction(self, user_id: str, recommendation: int, accepted: bool) -> str:
-        """Log a recommendation that was made outside of the service, and whether it was accepted.
+        """Log a recommendation made outside the service, with its acceptance.
 
-        The service logs its own answers. This one counts at once, by what is told of it, in an
-        arm of its own.
+        The service logs its own answers. A recommendation logged here is never open and has the
+        arm `TOLD_ARM`; only the given acceptance counts.
 
         Args:
-            user_id: the learner.
-            recommendation: the topic.
-            accepted: whether the learner turned to it.
+            user_id: id of the learner.
+            recommendation: id of the recommended topic.
+            accepted: True if the learner accepted the recommendation.
 
         Returns:
             The id of the prediction.
 
         Raises:
-            InvalidInput: there can be no such learner or topic.
+            InvalidInput: the learner's id or the topic's id is invalid.
             LearnerErased: the learner was erased.
-            StorageUnavailable: the prediction, or that it was accepted, is not logged.
+            StorageUnavailable: the prediction or its acceptance is not logged.
         """
         user_id = rules.check_id("user_id", user_id)
         topic, now = rules.check_topic(recommendation), to_datetime(self._clock())
@@ -141,12 +143,13 @@ class ModelMonitor:
         return prediction_id
 
     def calculate_drift(self) -> Drift:
-        """How far what learners do moved from the days before: `score` in [0, 1].
+        """Measure the drift of the last window from the window before it; `score` in [0, 1].
 
-        The flow compares with what the champion was trained on, and writes a report.
+        The monitoring flow instead compares with the champion's training window and writes a
+        report.
 
         Raises:
-            StorageUnavailable: the log does not answer.
+            StorageUnavailable: the log cannot be read.
         """
         end, span = self._clock() + 1, self._days * DAY
         events = encode(self._log.read(until=to_datetime(end)))
@@ -160,15 +163,15 @@ class ModelMonitor:
         return measure_drift(current, before)
 
     def get_metrics(self) -> Mapping[str, Any]:
-        """What is known of the last days, fit for JSON.
+        """Compute the metrics of the last window, fit for JSON.
 
         Returns:
-            `accuracy`, `recommendation_acceptance`, `user_satisfaction` (1 to 5) and
-            `data_drift_score` in [0, 1], None where nothing was counted; and the rest of what
-            `figures` says, `drift` and `skew`.
+            `accuracy`, `recommendation_acceptance`, `user_satisfaction` (1 to 5), each None if
+            nothing was counted; `data_drift_score` in [0, 1]; the other entries of `figures`;
+            `drift` and `skew`.
 
         Raises:
-            StorageUnavailable: the log does not answer.
+            StorageUnavailable: the log cannot be read.
         """
         end = self._clock() + 1
         start = end - self._days * DAY

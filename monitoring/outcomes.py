@@ -167,7 +167,7 @@ def _first_only(answers: pd.DataFrame, counted: NDArray[np.int64]) -> pd.DataFra
 
 
 def _levels(answer: Any) -> list[float]:
-    """Predicted success at each level, then NaN for an unknown level."""
+    """Return the predicted success at each level, then NaN for an unknown level."""
     levels = answer.get("levels") if isinstance(answer, dict) else None
     return [*(levels or [np.nan] * len(LEVELS)), np.nan]
 
@@ -175,7 +175,10 @@ def _levels(answer: Any) -> list[float]:
 def _nearest(
     left: pd.DataFrame, right: pd.DataFrame, by: list[str], direction: Any
 ) -> NDArray[np.int64]:
-    """(n,) row of `right` at or before each row of `left`, or the next one after it; -1 if none."""
+    """Return (n,) rows of `right`: at or before each row of `left`, or next after it; -1 if none.
+
+    `direction` is `backward` or `forward`.
+    """
     merged = pd.merge_asof(
         left[["time", *by]],
         right[["time", *by]].assign(row=np.arange(len(right))),
@@ -188,7 +191,7 @@ def _nearest(
 
 
 def _of(frame: pd.DataFrame, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Values of a column at `rows`; -1 for row -1."""
+    """Return the values of a column at `rows`; -1 for row -1."""
     return np.append(frame[name].to_numpy(), -1)[rows]
 
 
@@ -203,7 +206,7 @@ def _in_time(
 def _first(
     answers: pd.DataFrame, same: list[str], since: NDArray[np.int64], horizon_us: int
 ) -> NDArray[np.int64]:
-    """(n,) row of the answer that each answer repeats; its own row if it repeats none."""
+    """Return the (n,) row of the answer that each answer repeats; its own row if none."""
     keys = answers[same].assign(since=since)
     group = keys.groupby([*same, "since"], sort=False, observed=True).ngroup().to_numpy()
     time = answers["time"].to_numpy()
@@ -221,7 +224,7 @@ def _first(
 def _responses(
     answers: pd.DataFrame, events: pd.DataFrame, pairs: pd.DataFrame, counted: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """Mean responses to recommendations, indexed by the row of the recommendation.
+    """Compute the mean responses to recommendations, indexed by the recommendation's row.
 
     A response belongs to the recommendation whose id it names, else to the learner's last one
     that shows the topic. A response to a repeat counts for the first.
@@ -259,11 +262,11 @@ def _parsed(texts: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def _pairs(shown: "pd.Series[Any]") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row and topic of everything that was shown, in order."""
+    """Return the row and the topic of each shown topic, in order."""
     row = np.repeat(np.arange(len(shown)), [len(topics) for topics in shown])
     return row, np.array([topic for topics in shown for topic in topics], np.int64)
 
 
 def _any(rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """(count,) 1 for a row that occurs at least once in `rows`, else 0."""
+    """Return (count,) values: 1 for a row that occurs at least once in `rows`, else 0."""
     return (np.bincount(rows, minlength=count) > 0).astype(np.float64)

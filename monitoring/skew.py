@@ -1,12 +1,12 @@
-"""Skew: whether serving read of a learner what training reads for the same moment.
+"""Training-serving skew: inputs of logged answers, compared with training's for the same moment.
 
-The inputs that an answer was made from were logged with it. Here they are made once more, by
-training's own compiled fold, from the events that the log held at that moment: received by
-then, and not yet taken out. Compared are the 20 inputs of recommendations and the 4 of
-difficulties, which is what serving logs; hidden states and inputs by topic are not logged.
+Serving logs the inputs of each answer. This module computes them again with training's compiled
+fold, from the events that the log held at that moment: already received and not yet quarantined.
+It compares the 20 inputs of recommendations and the 4 of difficulties, because serving logs only
+these; hidden states and inputs per topic are not logged.
 
-A topic that came after training has a slot that depends on what the worker had counted by then,
-which nobody logged: there, any slot beyond the vocabulary is right, and none is.
+The slot of a topic that came after training depends on the worker's counts at that moment, which
+are not logged. For such a topic every slot beyond the vocabulary is accepted, and so is slot 0.
 """
 
 from collections import Counter
@@ -37,36 +37,39 @@ INPUTS: Mapping[str, tuple[Input, ...]] = {
 }
 
 MOST = 1_000
-"""Answers compared at most, the newest ones."""
+"""Maximum number of answers compared; the newest ones are used."""
 
 UNSETTLED_US = 5_000_000
-"""An event received so shortly before an answer may have been committed after the answer was made:
-either is right. Who imports rows that take longer to commit, while learners are served, may see a
-false alarm."""
+"""Microseconds in which a write to the log may still be uncommitted.
+
+If an event was received or quarantined within this time before an answer, the answer may have been
+made before or after that write; both are accepted. An import that takes longer to commit while
+learners are served may cause a false alarm.
+"""
 
 ROUNDING = 1e-6
-"""Relative and absolute difference that float32 explains."""
+"""Relative and absolute tolerance for differences, because inputs are float32."""
 
 MOST_ROWS = 200_000
-"""Events that are folded at a time."""
+"""Maximum number of events folded at a time; a single answer may have more."""
 
 NEVER = 2**63 - 1
-"""When events are taken out that are not."""
+"""Sentinel for the quarantine time of events that are not in quarantine."""
 
 Tables = Mapping[str, Mapping[str, Statistics]]
-"""Digest of a bundle -> name of a model -> the statistics it is served with."""
+"""Digest of a bundle -> name of a model -> statistics with which it is served."""
 
 
 @dataclass(frozen=True)
 class Skew:
-    """How many answers were made from other inputs than training reads.
+    """Counts of answers whose logged inputs differ from those that training reads.
 
     Attributes:
-        compared: answers whose inputs were made once more.
-        different: of them, those with an input that is another one.
-        inputs: name of an input, as `model.input` -> answers in which it is another one.
-        left_out: answers with inputs that were not compared: of bundles whose statistics were not
-            given, or of a learner with an event from the future, of which training knows nothing.
+        compared: number of answers whose inputs were computed again.
+        different: number of these answers with at least one different input.
+        inputs: name of an input, as `model.input` -> number of answers in which it differs.
+        left_out: number of answers with inputs that were not compared, because the bundle's
+            statistics were not given or the learner has an event later than the answer.
     """
 
     compared: int
@@ -85,7 +88,7 @@ class _Logged(NamedTuple):
 
 
 class _View(NamedTuple):
-    """One answer, and the rows of its learner's events as of a moment."""
+    """View of an answer: the rows of its learner's events as of one moment."""
 
     answer: _Logged
     place: int
@@ -97,10 +100,10 @@ def compare(engine: Engine, served: Tables, start_us: int, end_us: int, most: in
 
     Args:
         engine: the log's database.
-        served: see `tables`; of the bundles that served then.
-        start_us: microseconds since 1970.
-        end_us: the same, not included.
-        most: answers compared at most.
+        served: statistics of the bundles that served in this period; see `Tables`.
+        start_us: start, included; microseconds since 1970.
+        end_us: end, excluded.
+        most: maximum number of answers compared.
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -121,7 +124,7 @@ def compare(engine: Engine, served: Tables, start_us: int, end_us: int, most: in
 def _others(
     views: Sequence[_View], events: pd.DataFrame, served: Tables
 ) -> dict[int, NDArray[np.bool_]]:
-    """Place of an answer -> which of its inputs are others, in the view that fits it best."""
+    """Map the index of each answer to the mask of its different inputs, in its best view."""
     found: dict[int, NDArray[np.bool_]] = {}
     for group in _groups(views):
         statistics = served[group[0].answer.bundle][group[0].answer.kind]
@@ -158,7 +161,7 @@ def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Log
 
 
 def _events(engine: Engine, users: Sequence[str]) -> pd.DataFrame:
-    """All events of these learners, those in quarantine too, with the moments of both."""
+    """Read all events of these learners, quarantined ones too, with both times."""
     query = text(
         "SELECT event_id, user_id, interaction_type, topic_id, score, duration_seconds, timestamp, "
         "difficulty, received_at AS received, COALESCE((SELECT MIN(created_at) FROM quarantine "
@@ -174,7 +177,10 @@ def _events(engine: Engine, users: Sequence[str]) -> pd.DataFrame:
 
 
 def _views(answers: Sequence[_Logged], events: pd.DataFrame) -> Iterator[_View]:
-    """What each answer may have been made from: usually one view, more where a write was young."""
+    """Yield the possible views of each answer: more than one after a recent write.
+
+    Answers of learners with an event later than the answer have no view.
+    """
     rows_of = events.groupby("user_id", sort=False).indices
     time, received, taken_out = (
         events[name].to_numpy() for name in ("timestamp", "received", "taken_out")
@@ -192,7 +198,7 @@ def _views(answers: Sequence[_Logged], events: pd.DataFrame) -> Iterator[_View]:
 
 
 def _groups(views: Sequence[_View]) -> Iterator[list[_View]]:
-    """Views of one bundle and model, no more than can be folded at once."""
+    """Group views by bundle and model, each group small enough for one fold."""
     group: list[_View] = []
     rows = 0
     for view in sorted(views, key=lambda view: (view.answer.bundle, view.answer.kind)):
@@ -209,7 +215,7 @@ def _groups(views: Sequence[_View]) -> Iterator[list[_View]]:
 def _different(
     views: Sequence[_View], events: pd.DataFrame, statistics: Statistics
 ) -> NDArray[np.bool_]:
-    """(n, width) inputs that are others than training reads."""
+    """Return the (n, width) mask of inputs that differ from those that training reads."""
     kind = views[0].answer.kind
     expected = _rebuilt(views, events, statistics, kind)
     read = np.stack([view.answer.read for view in views])
@@ -223,11 +229,14 @@ def _different(
 def _rebuilt(
     views: Sequence[_View], events: pd.DataFrame, statistics: Statistics, kind: str
 ) -> NDArray[np.float32]:
-    """(n, width) inputs by training's fold: each view a learner, with a target at its end."""
+    """Compute the (n, width) inputs with training's fold.
+
+    Each view becomes a learner whose last event is the target.
+    """
     rows = np.concatenate([view.rows for view in views])
     answers = [view.answer for view in views]
     asked: dict[str, list[Any]] = {
-        "event_id": ["\U0010ffff"] * len(views),  # after what else happened in that microsecond
+        "event_id": ["\U0010ffff"] * len(views),  # sorts after all events of that microsecond
         "interaction_type": ["text_read"] * len(views),
         "topic_id": [each.topic for each in answers],
         "score": [np.nan] * len(views),

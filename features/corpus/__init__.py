@@ -1,1 +1,1 @@
-"""Statistics over all learners, up to the training cutoff."""
+"""Corpus features: statistics over all learners, recent popularity and the catalogue."""

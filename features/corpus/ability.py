@@ -1,12 +1,12 @@
-"""How able a learner is: what he scored at which level, beside what is usual on the topic.
+"""Ability of a learner: scores per level, compared with the usual score of the topic.
 
-log odds of a score = usual log odds of the topic + ability - level, a level being worth
-`LEVEL_LOGIT`. Who chooses hard quizzes and half fails them is abler than who passes easy ones; a
-pass rate says the contrary. Plain functions on indexable numbers, as those of
-`features.learner_state`.
+log odds of a score = usual log odds of the topic + ability - level, with `LEVEL_LOGIT` between
+two levels. A learner who fails half of the hard quizzes is abler than one who passes easy
+quizzes; a pass rate says the opposite. The functions are plain Python on indexable numbers, like
+those of `features.learner_state`.
 
-Source: Rasch 1960 for the model; the estimate is two Newton steps from 0 to the most likely
-ability under a normal prior.
+Source: Rasch 1960 for the model. The estimate takes two Newton steps from 0 towards the most
+likely ability under a normal prior.
 """
 
 import math
@@ -23,25 +23,25 @@ from features.learner_state import (
 )
 
 LEVEL_LOGIT = 1.0
-"""Log odds between two levels; an attempt whose level is untold counts as medium."""
+"""Log odds between two neighbouring levels; an attempt without a level counts as medium."""
 
 PRIOR_INFORMATION = 0.5
-"""What the prior weighs, an ability of 0; an attempt at even odds weighs 1/4."""
+"""Information of the prior, which has mean ability 0; an attempt at even odds has 1/4."""
 
-DOMAIN_ABILITY, DOMAIN_ATTEMPTS, TOPIC_ABILITY = range(14, 17)  # places in `SUCCESS_INPUTS`
+DOMAIN_ABILITY, DOMAIN_ATTEMPTS, TOPIC_ABILITY = range(14, 17)  # indices in `SUCCESS_INPUTS`
 ABILITY = DOMAIN_ABILITY - 1
 
 
 def residual(row: Numbers, usual: float, ability: float) -> tuple[float, float]:
-    """What a learner scored on a topic above expectation.
+    """Compute a learner's scores above expectation on one topic.
 
     Args:
         row: The topic's numbers; see `features.learner_state`.
         usual: Log odds of the topic's pass rate.
-        ability: The learner's.
+        ability: The learner's ability, in log odds.
 
     Returns:
-        Sum of the scores minus those expected, and the Fisher information of these attempts.
+        Sum of the scores minus the expected sum, and the Fisher information of these attempts.
     """
     above = information = 0.0
     easy, hard = row[T_EASY], row[T_HARD]
@@ -62,13 +62,13 @@ def residual(row: Numbers, usual: float, ability: float) -> tuple[float, float]:
 
 
 def general_ability(table: Any, touched: Any, known: int, usual: Any) -> float:
-    """The learner's ability over all topics, in log odds.
+    """Estimate the learner's ability over all topics, in log odds, within [-8, 8].
 
     Args:
-        table: A topic's numbers by its key.
+        table: Numbers of each topic, by topic key.
         touched: Keys of the topics that the learner has met.
-        known: How many.
-        usual: Log odds of the topics' pass rates by key.
+        known: Number of these keys.
+        usual: Log odds of each topic's pass rate, by topic key.
     """
     ability = 0.0
     for _ in range(2):
@@ -92,17 +92,17 @@ def add_up(
     domains: Any,
     ability: float,
 ) -> None:
-    """Add up residuals by domain.
+    """Add up the residuals of each domain.
 
     Args:
-        sums: 3 numbers by domain, zeros on entry: scores above what the ability lets expect,
-            information, attempts.
-        table: As for `general_ability`.
-        touched: As there.
-        known: As there.
-        usual: As there.
-        domains: Domain of each topic by key; 0 none.
-        ability: The learner's general one.
+        sums: 3 numbers per domain, zeros on entry, changed in place: sum of scores above
+            expectation, information, attempts.
+        table: See `general_ability`.
+        touched: See `general_ability`.
+        known: See `general_ability`.
+        usual: See `general_ability`.
+        domains: Domain of each topic, by topic key; 0 for none.
+        ability: The learner's general ability.
     """
     for place in range(known):
         topic = int(touched[place])
@@ -118,15 +118,16 @@ def add_up(
 def read_ability(
     out: Numbers, row: Numbers, usual: float, ability: float, domain: int, sums: Any
 ) -> None:
-    """Write how able the learner is: at all, in the topic's domain, on the topic.
+    """Write the learner's ability: in general, in the topic's domain, and on the topic.
 
     Args:
-        out: Numbers of which four are written; see `contracts.SUCCESS_INPUTS`.
-        row: The topic's numbers; zeros for one never touched.
-        usual: Log odds of its pass rate.
-        ability: The learner's general one.
-        domain: The topic's; 0 none.
-        sums: What `add_up` wrote.
+        out: Numbers of which at most four are written, those of the domain only if there is one;
+            see `contracts.SUCCESS_INPUTS`.
+        row: The topic's numbers; zeros for a topic never touched.
+        usual: Log odds of the topic's pass rate.
+        ability: The learner's general ability.
+        domain: Domain of the topic; 0 for none.
+        sums: Sums per domain from `add_up`.
     """
     out[ABILITY] = ability
     if domain > 0:

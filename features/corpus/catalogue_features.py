@@ -1,6 +1,6 @@
-"""What the catalogue says of topics: their domains, and what is to be known before them.
+"""Catalogue features of topics: domains and prerequisites.
 
-Of a topic that nobody has met yet it is all that is known.
+They are the only features of a topic that no learner has met yet.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,28 +25,28 @@ Floats = NDArray[np.float32]
 
 
 class CatalogueTopic(Protocol):
-    """A topic as a curriculum has it; `sensei.curriculum.Topic` is one."""
+    """Protocol of a topic in a curriculum; `sensei.curriculum.Topic` implements it."""
 
     @property
     def topic_id(self) -> int:
-        """Its id."""
+        """Id of the topic."""
 
     @property
     def domain(self) -> str:
-        """The field it belongs to."""
+        """Name of the topic's domain."""
 
     @property
     def prerequisites(self) -> tuple[int, ...]:
-        """Ids of the topics to know before it."""
+        """Ids of the topics to know before this one."""
 
 
 @dataclass(frozen=True)
 class CatalogueFeatures:
-    """The topics of a catalogue; empty where a log comes without one.
+    """Domains and prerequisites of a catalogue's topics; empty without a catalogue.
 
     Attributes:
         domains: topic id -> name of its domain.
-        prerequisites: topic id -> ids of those to know before it.
+        prerequisites: topic id -> ids of its prerequisites.
     """
 
     domains: Mapping[int, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class CatalogueFeatures:
 
     @classmethod
     def of(cls, topics: Iterable[CatalogueTopic]) -> "CatalogueFeatures":
-        """What a catalogue's topics say."""
+        """Collect the features of a catalogue's topics."""
         topics = tuple(topics)
         return cls(
             {each.topic_id: each.domain for each in topics},
@@ -63,7 +63,7 @@ class CatalogueFeatures:
 
     @cached_property
     def codes(self) -> Slots:
-        """Domain of each topic id from 1 on, by first appearance; 0 for a topic it lacks."""
+        """Domain code of each topic id, from 1 by first appearance; 0 for an unknown topic."""
         names = {name: code for code, name in enumerate(dict.fromkeys(self.domains.values()), 1)}
         return Slots((topic, names[name]) for topic, name in self.domains.items())
 
@@ -73,10 +73,10 @@ class CatalogueFeatures:
         return len(set(self.domains.values()))
 
     def related(self, slots: Mapping[int, int], width: int) -> "TopicRelations":
-        """The same by slot.
+        """Convert the domains and prerequisites from topic ids to slots.
 
         Args:
-            slots: slot of each topic id; topics without one say nothing and are not read.
+            slots: slot of each topic id, 0 for none; topics without a slot are left out.
             width: number of slots.
         """
         member = np.zeros((width, self.size), np.float32)
@@ -100,13 +100,13 @@ class CatalogueFeatures:
 
 @dataclass(frozen=True)
 class TopicRelations:
-    """How slots are related.
+    """Domains and prerequisites by slot; an index is a slot minus 1.
 
     Attributes:
-        member: (width, domains) 1 where a slot's topic belongs to the domain.
-        topic: (k,) places of the topics with prerequisites.
-        before: (p,) places of their prerequisites, one topic's after the other's.
-        counts: (k,) how many each has.
+        member: (width, domains) float32, 1 if the slot's topic belongs to the domain, else 0.
+        topic: (k,) indices of the topics with prerequisites.
+        before: (p,) indices of their prerequisites, topic after topic.
+        counts: (k,) number of prerequisites of each topic.
     """
 
     member: Floats
@@ -115,10 +115,11 @@ class TopicRelations:
     counts: NDArray[np.int64]
 
     def write(self, topics: Floats) -> None:
-        """Write what a learner's history says of each topic by way of its relations.
+        """Write the domain and prerequisite inputs of each topic.
 
         Args:
-            topics: (n, width, 16) of `contracts.TOPIC_INPUTS`, whose own history is written.
+            topics: (n, width, 16) of `contracts.TOPIC_INPUTS`, changed in place; the inputs of
+                each topic's own history are already written.
         """
         if self.member.size:
             for column, own in ((DOMAIN_WEIGHT, WEIGHT), (DOMAIN_FAST, FAST)):

@@ -1,4 +1,4 @@
-"""What everybody did, as one reading needs it: the trained statistics and what happened since."""
+"""Corpus context of a prediction: trained statistics, recent popularity and the catalogue."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,25 +31,25 @@ from sensei.contracts import DAY, EVENT_INPUTS, ITEM_INPUTS, SUCCESS_INPUTS, TOP
 Floats = NDArray[np.float32]
 
 OWN = LOG_SINCE + 1
-"""How many inputs of a topic `read_topic` writes, the first ones."""
+"""Number of topic inputs that `read_topic` writes; they come first."""
 
 STILL = [*PRIORS, DOMAIN_WEIGHT, DOMAIN_FAST, PREREQUISITES]
-"""Inputs of a topic that change with the learner's events alone."""
+"""Topic inputs that change only with the learner's events, not with time."""
 
 
 class _Met(NamedTuple):
-    """What `Corpus.topics` reads off a history, kept between two events."""
+    """Topic inputs that `Corpus.topics` reads from a history, cached until the next event."""
 
     places: NDArray[np.int64]  # (k,) slot - 1 of each topic met
     times: NDArray[np.int64]  # (k,) of the last event on it, microseconds since the epoch
-    own: Floats  # (k, 6) the first inputs of each
-    still: Floats  # (width, 5) those of `STILL`
-    last: int  # slot of the last topic, 0 without one
+    own: Floats  # (k, 6) the first inputs of each topic met
+    still: Floats  # (width, 5) inputs of `STILL`
+    last: int  # slot of the last topic; 0 if none or unknown
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Statistics up to the training cutoff, and what the log said lately."""
+    """Statistics up to the training cutoff, recent popularity and catalogue features."""
 
     statistics: Statistics
     recency: SlotPopularity
@@ -57,7 +57,7 @@ class Corpus:
 
     @cached_property
     def slots(self) -> Slots:
-        """Slot of each topic id, spare ones of newcomers included; 0 for an unknown one."""
+        """Slot of each topic id, spare slots of newcomers included; 0 for an unknown topic."""
         return slots_by_topic(self.statistics, self.recency)
 
     @cached_property
@@ -66,14 +66,14 @@ class Corpus:
 
     @cached_property
     def topic_ids(self) -> list[int | None]:
-        """Topic of each slot 1, 2, ...; None where a spare slot is still free."""
+        """Topic id of each slot 1, 2, ...; None for a free spare slot."""
         found: list[int | None] = [None] * self.statistics.width
         for topic, slot in self.slots.items():
             found[slot - 1] = topic
         return found
 
     def pass_rate(self, topic_id: int) -> float:
-        """The topic's shrunk pass rate."""
+        """Return the topic's shrunk pass rate, in (0, 1)."""
         return self.statistics.pass_rate(topic_id)
 
     def event(
@@ -86,19 +86,19 @@ class Corpus:
         item: str | None,
         difficulty: str | None = None,
     ) -> Floats:
-        """What a sequence network reads of a learning event that comes after `history`.
+        """Compute the inputs of a sequence network for the learning event after `history`.
 
         Args:
             history: The learner's state before the event.
             kind: Code of the event kind.
-            topic_id: Its topic.
-            score: Fraction, NaN without one.
+            topic_id: Topic of the event.
+            score: Fraction, NaN without a score.
             time: Microseconds since the epoch.
             item: Id of the attempted item, if any.
             difficulty: Level that the event names, if any.
 
         Returns:
-            (9,) see `contracts.EVENT_INPUTS`.
+            (9,) float32, see `contracts.EVENT_INPUTS`.
         """
         out = [0.0] * len(EVENT_INPUTS)
         tried, won = self.statistics.item_counts(item)
@@ -109,12 +109,12 @@ class Corpus:
         return np.array(out, np.float32)
 
     def topics(self, history: History, now_us: int) -> Floats:
-        """(width, 16) what is known of each topic; see `contracts.TOPIC_INPUTS`."""
+        """Compute the (width, 16) float32 inputs of all topics; see `contracts.TOPIC_INPUTS`."""
         kept = history.remembered("topics", self, lambda: self._met(history))
         out = np.zeros((self.statistics.width, len(TOPIC_INPUTS)), np.float32)
         if len(kept.places):
             out[kept.places, :OWN] = kept.own
-            # `read_topic`'s two lines that change while nothing happens, for all topics at once
+            # The two inputs of `read_topic` that change with time alone, for all topics at once.
             out[kept.places, TODAY] = kept.times // DAY == now_us // DAY
             since = np.maximum(now_us - kept.times, 0) / 1e6
             out[kept.places, LOG_SINCE] = np.log1p(since) / 10.0
@@ -126,7 +126,7 @@ class Corpus:
         return out
 
     def _met(self, history: History) -> "_Met":
-        """What `topics` reads off the history; but for ages, it changes with events alone."""
+        """Compute the inputs of `topics` that change only with the learner's events."""
         slots = ((self.slots[topic], row) for topic, row in history.topics.items())
         met = [(slot - 1, row) for slot, row in slots if slot]
         own = [[0.0] * OWN for _ in met]
@@ -153,10 +153,10 @@ class Corpus:
         item: str | None = None,
         practice: bool = False,
     ) -> tuple[Floats, Floats]:
-        """What is known of a topic, and of an item of it, that the learner may try now.
+        """Compute the inputs of a success network for a topic and an item to try now.
 
         Returns:
-            (18,) of `contracts.SUCCESS_INPUTS` and (3,) of `contracts.ITEM_INPUTS`.
+            float32 arrays: (18,) of `contracts.SUCCESS_INPUTS`, (3,) of `contracts.ITEM_INPUTS`.
         """
         free, of_item = [0.0] * len(SUCCESS_INPUTS), [0.0] * len(ITEM_INPUTS)
         slot = self.statistics.slot_of(topic_id)
@@ -172,7 +172,7 @@ class Corpus:
         return np.array(free, np.float32), np.array(of_item, np.float32)
 
     def _abilities(self, history: History) -> tuple[float, list[list[float]]]:
-        """How able a learner is, at all and by domain; computed once between two events."""
+        """Return the general ability and the sums per domain, cached until the next event."""
 
         def compute() -> tuple[float, list[list[float]]]:
             met = history.topics, list(history.topics), len(history.topics), self.statistics.usual

@@ -1,4 +1,4 @@
-"""Learning events of a log by topic and day: additive over learners, read by any vocabulary."""
+"""Counts of learning events by topic and day, additive over learners, for any vocabulary."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +17,14 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class DailyCounts:
-    """Counts whose size grows with topics and days, not with rows.
+    """Learning events per topic and UTC day; the size grows with topics and days, not with rows.
 
     Attributes:
-        topic_ids: (T,) ascending, those with events.
-        first: (T,) microseconds since the epoch of each topic's first event.
-        topic: (n,) place in `topic_ids`.
+        topic_ids: (T,) ids of the topics with events, ascending.
+        first: (T,) time of each topic's first event, microseconds since the epoch.
+        topic: (n,) index in `topic_ids`.
         day: (n,) UTC days since 1970.
-        events: (n,) learning events of that topic on that day.
+        events: (n,) number of learning events of the topic on the day.
     """
 
     topic_ids: Ints
@@ -35,7 +35,7 @@ class DailyCounts:
 
     @classmethod
     def of(cls, events: Events, visible: NDArray[np.bool_]) -> "DailyCounts":
-        """Count the visible events of a log: not those of learners held out as unseen."""
+        """Count the visible events of a log; learners held out as unseen are not visible."""
         used = visible & (events.kind < LEARNING)
         ids, time = events.topic_ids[events.topic[used]], events.time[used]
         counted = _summed(ids, time // DAY, np.ones(len(time), np.int64))
@@ -45,7 +45,7 @@ class DailyCounts:
 
     @classmethod
     def merged(cls, parts: Sequence["DailyCounts"]) -> "DailyCounts":
-        """Add up what was counted of logs that share no event; at least one."""
+        """Add up the counts of logs that share no event; at least one."""
         ids, day, events = (
             np.concatenate(columns)
             for columns in zip(
@@ -60,7 +60,7 @@ class DailyCounts:
         return replace(counted, first=first)
 
     def recency(self, statistics: Statistics, offered: Iterable[int] = ()) -> SlotPopularity:
-        """What was counted, read by the vocabulary of statistics and of a catalogue."""
+        """Convert the counts to the slots of a vocabulary and a catalogue."""
         first = dict(zip(self.topic_ids.tolist(), self.first.tolist(), strict=True))
         counted = self.topic_ids, self.topic, self.day, self.events
         return SlotPopularity.counted(statistics, first, *counted, offered)

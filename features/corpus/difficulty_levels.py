@@ -1,8 +1,8 @@
-"""Statistics by the events' codes, and the level of an attempt.
+"""Difficulty level of an attempt, and the statistics by the events' codes.
 
-Levels are tertiles of failure rates. A task is what an attempt tries: its item, or, where none is
-named, its topic. Failure rates are told apart in `LEVEL_BINS` steps, each weighing the attempts on
-its tasks.
+Levels are tertiles of failure rates. The task of an attempt is its item, or its topic if it names
+no item. Failure rates fall into `LEVEL_BINS` bins; the weight of a bin is the number of attempts
+on its tasks.
 
 The functions are plain Python; `features.batch` compiles them.
 """
@@ -19,7 +19,7 @@ LEVEL_BINS = 256
 
 
 class EventColumns(NamedTuple):
-    """The events' columns that the pass reads; see `features.events.Events`."""
+    """Columns of the events that the fold reads; see `features.events.Events`."""
 
     kind: NDArray[np.int8]
     topic: NDArray[np.int32]
@@ -31,12 +31,13 @@ class EventColumns(NamedTuple):
 
 
 class LevelCounts(NamedTuple):
-    """Scored attempts and passes in the statistics, and the levels that follow from them.
+    """Scored attempts and passes in the statistics, and the levels derived from them.
 
     Attributes:
-        by_topic: (T + 1, 2) attempts and passes of each topic, then of all topics.
-        by_task: (I + T, 2) the same of each item, then of each topic's attempts without an item.
-        levels: (`LEVEL_BINS`,) level of each step of failure rates.
+        by_topic: (T + 1, 2) attempts and passes of each topic; the last row is for all topics.
+        by_task: (I + T, 2) attempts and passes of each item, then of each topic's attempts
+            without an item.
+        levels: (`LEVEL_BINS`,) level of each bin of failure rates.
     """
 
     by_topic: NDArray[np.float64]
@@ -47,12 +48,12 @@ class LevelCounts(NamedTuple):
 def counts_by_code(
     statistics: Statistics, slots: NDArray[np.int32], item_ids: NDArray[np.object_]
 ) -> LevelCounts:
-    """The statistics, by the codes of the events.
+    """Convert the statistics from topic and item ids to the codes of the events.
 
     Args:
         statistics: Corpus tables.
-        slots: (T,) slot of each of the events' topics, 0 unknown.
-        item_ids: (I,) the events' items.
+        slots: (T,) slot of each of the events' topics; 0 if unknown.
+        item_ids: (I,) ids of the events' items.
     """
     topics = np.stack([statistics.topic_attempts, statistics.topic_passes], axis=1)
     items = np.stack([statistics.item_attempts, statistics.item_passes], axis=1)
@@ -72,12 +73,15 @@ def counts_by_code(
 
 
 def failure_bin(attempts: Any, passes: Any) -> Any:
-    """Step of a failure rate, one failure and one pass added: 0 to 255 once cut to an integer."""
+    """Compute the bin of a failure rate; truncate it to an integer from 0 to 255.
+
+    The rate is smoothed by one more failure and one more pass.
+    """
     return LEVEL_BINS * (attempts - passes + 1.0) / (attempts + 2.0)
 
 
 def rate_of(by_topic: NDArray[np.float64], topic: int) -> float:
-    """A topic's shrunk pass rate."""
+    """Return a topic's shrunk pass rate, in (0, 1)."""
     overall = len(by_topic) - 1
     return pass_rate(
         by_topic[topic, 0], by_topic[topic, 1], by_topic[overall, 0], by_topic[overall, 1]
@@ -87,19 +91,19 @@ def rate_of(by_topic: NDArray[np.float64], topic: int) -> float:
 def task_of(
     by_topic: NDArray[np.float64], by_task: NDArray[np.float64], item: int, topic: int
 ) -> int:
-    """Place of an attempt's task: its item, or, without one, its topic."""
+    """Return the row of an attempt's task: its item, or its topic without an item."""
     return item if item >= 0 else len(by_task) - len(by_topic) + 1 + topic
 
 
 def level_bins(mass: NDArray[np.float64]) -> NDArray[np.int8]:
-    """The level of each step of failure rates: thirds of the attempts.
+    """Assign a level to each bin of failure rates, by thirds of the attempts.
 
     Args:
-        mass: (`LEVEL_BINS`,) attempts on the tasks of each step.
+        mass: (`LEVEL_BINS`,) attempts on the tasks of each bin.
 
     Returns:
-        (`LEVEL_BINS`,) the third in which the middle of a step's attempts lies, so that a log
-        whose tasks all fail alike has medium ones only. Medium without attempts.
+        (`LEVEL_BINS`,) the third that contains the middle of a bin's attempts. If all tasks have
+        the same failure rate, all of them are medium. Without attempts every bin is medium.
     """
     total = mass.sum()
     if total == 0:
@@ -117,10 +121,10 @@ def level_taken(
     task: int,
     given: int,
 ) -> int:
-    """The level of an attempt: as its event says, else the tertile of its task, else its topic.
+    """Return the level of an attempt: from its event, else the tertile of its task or topic.
 
     Returns:
-        Code of a level; medium where nobody tried the item or the topic.
+        Code of a level; medium if nobody tried the task or the topic.
     """
     if given >= 0:
         return given

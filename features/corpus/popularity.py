@@ -1,4 +1,4 @@
-"""What the log says about topics lately: how popular each is, and which are new since training."""
+"""Recent popularity of topics, and the topics that are new since training."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,30 +12,31 @@ from features.corpus.statistics import Slots, Statistics
 from sensei.contracts import DAY
 
 NEVER = np.iinfo(np.int64).max
-"""Day of what did not happen."""
+"""Sentinel for the first event of a topic without events; it sorts last."""
 
 ALWAYS = np.iinfo(np.int64).min
-"""Day on which the topics of the catalogue arrived."""
+"""Sentinel arrival day of the catalogue's topics: before every other day."""
 
 WINDOW_DAYS = 28
 HALF_LIVES = (2.0, 7.0)
-"""Days after which an event weighs half: what is studied this week, and this month."""
+"""Half-lives of an event's weight, in days: popularity of this week, and of this month."""
 
 
 @dataclass(frozen=True)
 class SlotPopularity:
-    """Learning events by UTC day and slot.
+    """Learning events per UTC day and slot.
 
-    A day reads the `WINDOW_DAYS` before it, never itself: what is known at any of its moments.
+    The popularity of a day is computed from the `WINDOW_DAYS` before it, never from the day
+    itself, so it is the same at every moment of the day.
 
     Attributes:
-        topics: T, topics of the vocabulary.
-        newcomers: (m,) ids of topics that the vocabulary lacks, in the order in which they first
-            appeared, those of the catalogue that did not at the end; the first ones get the spare
-            slots T + 1, T + 2, ...
-        arrived: (m,) day (since 1970) on which each of them did.
-        first_day: day of the first row.
-        counts: (days, width) learning events.
+        topics: T, number of topics in the vocabulary.
+        newcomers: (m,) ids of topics outside the vocabulary, by first appearance; catalogue topics
+            without events come last. The first ones get the spare slots T + 1, T + 2, ...
+        arrived: (m,) UTC day (since 1970) of each newcomer's arrival; `ALWAYS` for topics of the
+            catalogue.
+        first_day: UTC day (since 1970) of the first row.
+        counts: (days, width) float32, number of learning events.
     """
 
     topics: int
@@ -46,7 +47,7 @@ class SlotPopularity:
 
     @classmethod
     def nothing(cls, statistics: Statistics) -> "SlotPopularity":
-        """No event lately and no newcomer."""
+        """Create a popularity without events and newcomers."""
         none = np.empty(0, np.int64)
         counts = np.zeros((0, statistics.width), np.float32)
         return cls(len(statistics.topic_ids), none, none, 0, counts)
@@ -62,18 +63,18 @@ class SlotPopularity:
         events: NDArray[np.int64] | None = None,
         offered: Iterable[int] = (),
     ) -> "SlotPopularity":
-        """Count rows of a topic and a day.
+        """Count rows, each with a topic and a day.
 
         Args:
-            statistics: whose vocabulary and width count.
-            first: time of the first event of each topic, microseconds since 1970; topics that
-                the vocabulary knows may be missing.
+            statistics: statistics that give the vocabulary and the width.
+            first: time of the first event of each topic, microseconds since 1970; topics of the
+                vocabulary may be missing.
             topic_ids: (T,) ids.
-            topic: (n,) place in `topic_ids`.
+            topic: (n,) index in `topic_ids`.
             day: (n,) UTC days since 1970.
-            events: (n,) how many events a row stands for; by default one.
-            offered: topics of the catalogue; those without a slot are there from the beginning,
-                whether met or not.
+            events: (n,) number of events of each row; one by default.
+            offered: topics of the catalogue; those outside the vocabulary are newcomers from the
+                first day, with or without events.
         """
         known = {*offered}
         new = [each for each in first.keys() | known if not statistics.slot_of(each)]
@@ -97,16 +98,16 @@ class SlotPopularity:
         )
 
     def lately(self, day: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What all learners did in the days before.
+        """Compute the recent popularity of each slot as of each day.
 
         Args:
             day: (n,) UTC days since 1970.
 
         Returns:
-            (n, width, 4): for each of `HALF_LIVES` the log of a slot's events, recent ones
-            weighing more and one added, over their mean; log1p(days since the first of the
-            last 28 days on which it was met) / 4; and 0 for a topic of the vocabulary, 1 for a
-            newcomer, 2 for a slot that no topic has on that day.
+            (n, width, 4) float32. The first two, one per half-life of `HALF_LIVES`: log of the
+            slot's weighted events plus one, divided by their mean over the slots. The third:
+            log1p(days since its first event within the last 28 days) / 4. The fourth: 0 for a
+            topic of the vocabulary, 1 for a newcomer, 2 for a slot without a topic on that day.
         """
         asked, row = np.unique(day, return_inverse=True)
         table = np.array([self.of_day(int(each)) for each in asked], np.float32)
@@ -117,7 +118,7 @@ class SlotPopularity:
         return {}
 
     def of_day(self, day: int) -> NDArray[np.float32]:
-        """(width, 4) the same of one day, which is computed once."""
+        """Return the (width, 4) popularity of one day (see `lately`), computed once per day."""
         if day not in self._days:
             stop = min(max(day - self.first_day, 0), len(self.counts))
             start = min(max(day - self.first_day - WINDOW_DAYS, 0), stop)
@@ -140,12 +141,12 @@ class SlotPopularity:
 
 
 def slots_by_topic(statistics: Statistics, recency: SlotPopularity) -> Slots:
-    """Slot of each topic id, spare ones of newcomers included; 0 for an unknown one."""
+    """Return the slot of each topic id, spare slots included; 0 for an unknown topic."""
     return Slots(spare_slots(statistics, recency.newcomers) | statistics.slots)
 
 
 def spare_slots(statistics: Statistics, newcomers: NDArray[np.int64]) -> dict[int, int]:
-    """Slot of each newcomer that gets one, after those of the vocabulary."""
+    """Return the slots of the newcomers that get one; they follow those of the vocabulary."""
     topics = len(statistics.topic_ids)
     spare = newcomers[: statistics.width - topics].tolist()
     return {topic: slot for slot, topic in enumerate(spare, topics + 1)}
@@ -154,7 +155,7 @@ def spare_slots(statistics: Statistics, newcomers: NDArray[np.int64]) -> dict[in
 def slots_of(
     topic_ids: NDArray[Any], statistics: Statistics, newcomers: NDArray[np.int64]
 ) -> NDArray[np.int32]:
-    """Slot of each topic id: of the vocabulary, a spare one of a newcomer, or 0."""
+    """Return the slot of each topic id: in the vocabulary, a newcomer's spare slot, or 0."""
     places = spare_slots(statistics, newcomers)
     found = np.array([places.get(int(topic), 0) for topic in topic_ids], np.int32)
     known = statistics.slots_of(np.asarray(topic_ids, np.int64))

@@ -1,4 +1,4 @@
-"""Corpus tables: what all learners together did, up to the training cutoff."""
+"""Corpus tables: counts over all learners, up to the training cutoff."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 SPARE_SLOTS, SPARE_SHARE = 16, 0.125
-"""Slots kept for topics that come after training: so many, and this share of the vocabulary."""
+"""Slots reserved for topics that come after training: a number plus a share of the vocabulary."""
 
 
 class Slots(dict[int, int]):
-    """Slot of each topic id; 0 for an id without one, without remembering it."""
+    """Slot of each topic id; 0 for an unknown id, which is not added."""
 
     def __missing__(self, topic_id: int) -> int:
         return 0
@@ -39,7 +39,7 @@ def _nothing() -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Counts by topic and by item over the events a model may learn from.
+    """Counts per topic and per item over the events that a model may learn from.
 
     Slot s of the vocabulary is `topic_ids[s - 1]`; slot 0 means none or unknown.
 
@@ -53,9 +53,11 @@ class Statistics:
         item_ids: (I,) text, ascending.
         item_attempts: (I,) scored attempts.
         item_passes: (I,) passed attempts.
-        trained_until: () int64, microseconds since the epoch of the last event counted; -1 none.
-        unmet: () int64, topics of the catalogue that nobody had met: so many spare slots more.
-        context, slot, count, pair, pair_slot, pair_count: what followed what; see
+        trained_until: () int64, time of the last event counted, microseconds since the epoch; -1
+            if none.
+        unmet: () int64, number of catalogue topics outside the vocabulary; each adds one spare
+            slot.
+        context, slot, count, pair, pair_slot, pair_count: transition counts; see
             `features.corpus.transitions.Transitions`.
     """
 
@@ -79,13 +81,13 @@ class Statistics:
 
     @property
     def width(self) -> int:
-        """Slots in all: those of the vocabulary, and spare ones for topics that come later."""
+        """Total number of slots: those of the vocabulary and the spare ones for later topics."""
         topics = len(self.topic_ids)
         return topics + SPARE_SLOTS + int(SPARE_SHARE * topics) + int(self.unmet)
 
     @cached_property
     def continuations(self) -> Transitions:
-        """What followed what, ready to be asked."""
+        """Transition counts as a model of the next topic."""
         return Transitions(
             self.topic_events,
             self.context,
@@ -99,15 +101,15 @@ class Statistics:
 
     @cached_property
     def slots(self) -> Slots:
-        """Slot of each topic id, 0 for an unknown one."""
+        """Slot of each topic id; 0 for an unknown topic."""
         return Slots((topic, slot) for slot, topic in enumerate(self.topic_ids.tolist(), 1))
 
     def slot_of(self, topic_id: int) -> int:
-        """Slot of a topic id; 0 for an unknown one."""
+        """Return the slot of a topic id; 0 for an unknown topic."""
         return self.slots[topic_id]
 
     def slots_of(self, topic_ids: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Slot of each of many topic ids; 0 for an unknown one."""
+        """Return the slots of many topic ids; 0 for an unknown topic."""
         place = np.searchsorted(self.topic_ids, topic_ids)
         known = np.isin(topic_ids, self.topic_ids)
         return np.where(known, place + 1, 0).astype(np.int32)
@@ -119,7 +121,7 @@ class Statistics:
         return [pass_rate(a, p, *everywhere) for a, p in [(0, 0), *counts]]
 
     def pass_rate(self, topic_id: int) -> float:
-        """The topic's pass rate, shrunk towards the rate of all topics; in (0, 1)."""
+        """Return the topic's pass rate, shrunk towards the rate of all topics; in (0, 1)."""
         return self._rates[self.slots[topic_id]]
 
     @cached_property
@@ -133,21 +135,21 @@ class Statistics:
         return dict(zip(self.item_ids.tolist(), counts, strict=True))
 
     def item_counts(self, item_id: str | None) -> tuple[int, int]:
-        """Scored attempts on an item and how many were passed; 0 of an unknown one."""
+        """Return the scored attempts on an item and the passes; zeros for an unknown item."""
         return self._items.get(item_id, (0, 0)) if item_id else (0, 0)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """The tables by name, as a bundle stores them."""
+        """Return the tables by name, as a bundle stores them."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Statistics":
-        """The reverse of `to_arrays`."""
+        """Build statistics from the tables of `to_arrays`."""
         return cls(**{each.name: np.asarray(arrays[each.name]) for each in fields(cls)})
 
 
 class TopicLogOdds(dict[int, float]):
-    """Log odds of the pass rate by topic id, computed when first asked for."""
+    """Log odds of the pass rate by topic id, computed at the first access."""
 
     def __init__(self, statistics: Statistics) -> None:
         self._pass_rate = statistics.pass_rate
@@ -168,11 +170,11 @@ def fit(
     Args:
         events: The encoded log.
         mask: (n,) bool, the events that may be used: those up to the training cutoff.
-        extra_topics: Topic ids to keep a slot for though nobody touched them yet.
-        continuations: Whether to count what followed what.
+        extra_topics: Topic ids that get a slot even without events.
+        continuations: True to count transitions.
 
     Returns:
-        Statistics whose vocabulary is the topics of the learning events used, and the extra ones.
+        Statistics. The vocabulary is the topics of the learning events used, and the extra ones.
     """
     used = mask & (events.kind < LEARNING)
     events_by_topic = _count(events.topic[used], len(events.topic_ids))
@@ -220,15 +222,16 @@ def merged(
 ) -> Statistics:
     """Add up statistics of logs that share no learner.
 
-    Equal to those of all the logs at once if each part was fitted with every topic of its log as
-    an extra one, and as long as no part holds more continuations of pairs than are kept.
+    The result equals the statistics of all logs at once under two conditions: each part was
+    fitted with every topic of its log as an extra one, and no part has more pair transitions than
+    are kept.
 
     Args:
-        parts: At least one.
-        extra_topics: Topic ids to keep a slot for though nobody touched them yet; a part's own
-            extra ones keep none.
-        pairs: Different continuations of pairs that are kept, the most frequent ones.
-        offered: Topics of the catalogue; those without a slot get a spare one each.
+        parts: Statistics of the logs, at least one.
+        extra_topics: Topic ids that get a slot even without events; the extra topics of the parts
+            get none.
+        pairs: Maximum number of distinct pair transitions; the most frequent ones are kept.
+        offered: Topics of the catalogue; each topic outside the vocabulary adds one spare slot.
     """
     met = [part.topic_ids[part.topic_events > 0] for part in parts]
     ids = np.unique(np.concatenate([*met, np.fromiter(extra_topics, np.int64)])).astype(np.int64)
@@ -259,7 +262,7 @@ def merged(
 def _continuations(
     events: "Events", used: NDArray[np.bool_], ids: NDArray[np.int64]
 ) -> dict[str, NDArray[np.int64]]:
-    """Count what followed what among the learning events used; others stand before, never after."""
+    """Count transitions to the learning events used; other events count only as context."""
     learning = np.flatnonzero(events.kind < LEARNING)
     slots = np.searchsorted(ids, events.topic_ids) + 1
     slots[~np.isin(events.topic_ids, ids)] = 0

@@ -1,4 +1,4 @@
-"""What followed what: counts of topics after the last one and after the last two."""
+"""Transition counts: next topics after the last topic and after the last two topics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PAIRS = 2**20
-"""Different continuations of pairs that are kept, the most frequent ones."""
+"""Maximum number of distinct pair transitions; the most frequent ones are kept."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -17,16 +17,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Transitions:
-    """Counted continuations over T topics, asked for `width` slots: T and those of newcomers.
+    """Transition counts over T topics, read for `width` slots: T and those of newcomers.
 
-    A context is 0 for a learner's first event, 1..T for a known last topic, T + 1 for an unknown
-    one, which nothing was counted for. A pair is context * (T + 2) + slot of the topic before.
+    A context is 0 for a learner's first event, 1..T for a known last topic, and T + 1 for an
+    unknown one, which has no counts. A pair is context * (T + 2) + slot of the topic before.
 
     Attributes:
-        popular: (T,) events of each topic.
+        popular: (T,) number of events of each topic.
         context, slot, count: (n,) each, sorted by context.
         pair, pair_slot, pair_count: (m,) each, sorted by pair.
-        width: slots that a probability is given to.
+        width: number of slots that get a probability.
     """
 
     popular: Ints
@@ -39,25 +39,25 @@ class Transitions:
     width: int
 
     def context_of(self, last: NDArray[Any], previous: NDArray[Any]) -> Ints:
-        """Context of each row, from the slot of its last topic and its earlier events."""
+        """Return the context of each row, from its last topic's slot and its earlier events."""
         return context_of(last, previous, len(self.popular))
 
     def log_ratios(
         self, last: NDArray[Any], before: NDArray[Any], previous: NDArray[Any]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Log of how likely each slot is next, by the last topic and by the last two.
+        """Compute log probability ratios of each next slot, given the last one or two topics.
 
-        P1 = (count + kinds * popular) / (events + kinds), kinds being the number of distinct
-        continuations; P2 is the same of pairs, with P1 in the place of popular.
+        P1 = (count + kinds * popular) / (events + kinds), where kinds is the number of distinct
+        next topics and popular is a share. P2 is the same for pairs, with P1 instead of popular.
 
         Args:
-            last: (n,) slot of the last topic, 0 unknown or none.
-            before: (n,) slot of the topic before it, 0 unknown or none.
-            previous: (n,) earlier learning events.
+            last: (n,) slot of the last topic; 0 if unknown or none.
+            before: (n,) slot of the topic before it; 0 if unknown or none.
+            previous: (n,) number of earlier learning events.
 
         Returns:
-            log(P1 * width) and log(P2 * width), (n, width) each: 0 where chance would have it, and
-            for slots of newcomers, of which the counts know nothing.
+            log(P1 * width) and log(P2 * width), (n, width) float32 each: 0 if a slot is as likely
+            as by chance, and for slots of newcomers, which have no counts.
 
         Source: Witten & Bell 1991 (IEEE Trans. Inf. Theory 37(4)) for the weight of the back-off.
         """
@@ -90,7 +90,7 @@ class Transitions:
 
 @dataclass(frozen=True)
 class _Groups:
-    """Counts by a sorted key: `key` (k,), `start` (k + 1,), and the slots and counts of each."""
+    """Counts grouped by a sorted key: `key` (k,), `start` (k + 1,), slots and counts per key."""
 
     key: Ints
     start: Ints
@@ -109,7 +109,7 @@ class _Groups:
 
 
 def _backed_off(groups: _Groups, asked: Ints, behind: Floats) -> Floats:
-    """(n, width) probabilities: what was counted for each key, the rest by `behind`."""
+    """Compute (n, width) probabilities: counts of each key, backed off to `behind`."""
     out = np.empty((len(asked), behind.shape[-1]))
     out[:] = behind
     if len(groups.key) == 0:
@@ -128,7 +128,7 @@ def _backed_off(groups: _Groups, asked: Ints, behind: Floats) -> Floats:
 
 
 def context_of(last: NDArray[Any], previous: NDArray[Any], topics: int) -> Ints:
-    """Context of each row; see `Transitions`."""
+    """Return the context of each row; see `Transitions`."""
     known = (last > 0) & (last <= topics)
     found = np.where(known, last, topics + 1)
     return np.where(previous == 0, 0, found).astype(np.int64)
@@ -137,17 +137,17 @@ def context_of(last: NDArray[Any], previous: NDArray[Any], topics: int) -> Ints:
 def count_continuations(
     last: Ints, before: Ints, previous: Ints, slot: Ints, topics: int
 ) -> dict[str, Ints]:
-    """Count what followed.
+    """Count transitions.
 
     Args:
-        last: (n,) slot of the topic before each event, 0 none or unknown.
-        before: (n,) slot of the topic one event earlier.
-        previous: (n,) the learner's learning events before each event.
+        last: (n,) slot of the topic before each event; 0 if none or unknown.
+        before: (n,) slot of the topic one event earlier; 0 if none or unknown.
+        previous: (n,) number of the learner's learning events before each event.
         slot: (n,) slot of each event, 1..topics.
-        topics: T.
+        topics: T, number of topics.
 
     Returns:
-        The counted arrays of `Transitions` by name.
+        The count arrays of `Transitions`, by name.
     """
     context = context_of(last, previous, topics)
     paired = context > 0
@@ -162,20 +162,19 @@ def count_continuations(
 def merge_continuations(
     parts: Sequence[tuple[dict[str, Ints], NDArray[Any]]], topics: int, pairs: int = PAIRS
 ) -> dict[str, Ints]:
-    """Add up what was counted by several vocabularies, in one that has every topic counted.
+    """Add up transition counts of several vocabularies in one that has every counted topic.
 
     Args:
-        parts: the counted arrays of `Transitions`, and (T + 1,) the new slot of each old one; 0
-            for a topic that the new vocabulary lacks, which nothing was counted of but as what
-            stood before others.
+        parts: count arrays of `Transitions`, and (T + 1,) the new slot of each old slot; 0 for a
+            topic outside the new vocabulary, which occurs only as context.
         topics: T of the new vocabulary.
-        pairs: continuations of pairs kept.
+        pairs: maximum number of distinct pair transitions.
     """
     context, pair = [], []
     for counted, slots in parts:
         old = len(slots) - 1
         into = np.append(np.where(slots > 0, slots, topics + 1), topics + 1)
-        into[0] = 0  # a first event stays one
+        into[0] = 0  # the context of a first event stays 0
         context.append((into[counted["context"]], slots[counted["slot"]], counted["count"]))
         last, before = counted["pair"] // (old + 2), counted["pair"] % (old + 2)
         key = _pair_of(into[last], slots[before], topics)
@@ -209,7 +208,7 @@ def _by_pair(pair: Ints, slot: Ints, count: Ints, topics: int, kept: int) -> dic
 
 
 def _summed(key: Ints, count: Ints) -> tuple[Ints, Ints]:
-    """Different keys, ascending, and the sum of each one's counts."""
+    """Return the distinct keys, ascending, and the sum of the counts of each key."""
     order = np.argsort(key, kind="stable")
     key = key[order]
     first = np.flatnonzero(np.diff(key, prepend=-1))

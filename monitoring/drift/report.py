@@ -1,4 +1,4 @@
-"""Drift as people read it: Evidently's page, the figures as JSON, and a dashboard over time."""
+"""Drift report: Evidently's page, the figures as JSON, and a dashboard over time."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from monitoring.drift.workspace import keep
 
 @dataclass(frozen=True)
 class DriftReport:
-    """Where a report lies.
+    """Paths of the files of a drift report.
 
     Attributes:
-        html: Evidently's page, readable offline; None where nothing could be compared.
-        json: the same figures for programs.
+        html: Evidently's page, readable offline; None if no column could be compared.
+        json: the figures for programs.
     """
 
     html: Path | None
@@ -35,16 +35,16 @@ def write_report(
     workspace: Path,
     kept: int = 20,
 ) -> DriftReport:
-    """Write Evidently's report of windows that were compared, and add it to the workspace.
+    """Write Evidently's report of two compared windows and add it to the workspace.
 
     Args:
-        drift: what `measure_drift` found of them.
+        drift: result of `measure_drift` for these windows.
         current: the newer window.
-        reference: what it was compared with.
-        as_of: end of the newer window: its place on the dashboard.
-        folder: where `drift-<moment>.html` and `.json` go; made where absent.
-        workspace: of Evidently's UI; made where absent.
-        kept: reports that remain in either, the new one included.
+        reference: the window that it was compared with.
+        as_of: end of the newer window; the report's time on the dashboard.
+        folder: folder for `drift-<moment>.html` and `.json`; created if absent.
+        workspace: folder of Evidently's workspace; created if absent.
+        kept: number of reports that remain in each folder, the new one included.
     """
     stem = _stem(folder)
     report = DriftReport(None, stem.with_suffix(".json"))
@@ -61,7 +61,7 @@ def write_report(
 
 
 def _run(drift: Drift, current: pd.DataFrame, reference: pd.DataFrame, as_of: datetime) -> Any:
-    """Run Evidently, the method and threshold of every column named."""
+    """Run Evidently with the method and the threshold of each column set explicitly."""
     os.environ.setdefault("DO_NOT_TRACK", "true")
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import DriftedColumnsCount, ValueDrift
@@ -83,7 +83,7 @@ def _run(drift: Drift, current: pd.DataFrame, reference: pd.DataFrame, as_of: da
 
 
 def _head(page: Path, drift: Drift) -> None:
-    """Put the score and the sizes of the windows on top of Evidently's page."""
+    """Insert the score and the sizes of the windows at the top of Evidently's page."""
     small = f" Fewer than {FEWEST_ROWS} rows: nothing is called drifted." if drift.small else ""
     said = (
         '<p style="font:16px/1.5 sans-serif;margin:1rem 2rem"><b>Drift score '
@@ -96,7 +96,7 @@ def _head(page: Path, drift: Drift) -> None:
 
 
 def _stem(folder: Path) -> Path:
-    """Name a new report by the moment it is written."""
+    """Return the path of a new report without suffix, named by the current time (UTC)."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"drift-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
 

@@ -1,7 +1,7 @@
 """Drift windows: one row per learner with model inputs, answers and outcomes.
 
-Only columns whose distribution is stable while nothing changes: no ids of learners or rows, no
-totals that only grow.
+A window has only columns whose distribution is stable while nothing changes: no ids of learners
+or rows, no totals that only grow.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,8 +38,8 @@ MEDIUM = LEVELS.index("medium")
 def window_end(now: datetime, last_event: datetime | None, days: int) -> datetime:
     """Compute the end of the newest window.
 
-    A live log is read up to now, also if nobody came for some days. An imported or simulated log
-    that ended more than one window ago is read up to its last event.
+    A live log is read up to now, even if it has no events for some days. An imported or simulated
+    log that ended more than one window ago is read up to its last event.
 
     Args:
         now: current time, UTC.
@@ -59,7 +59,7 @@ def steady(inputs: Iterable[Input]) -> list[str]:
 def last_of_each(
     events: Events, start_us: int, end_us: int, scored: bool = False
 ) -> NDArray[np.bool_]:
-    """(n,) mask of each learner's last learning event of a window.
+    """Return the (n,) mask of each learner's last learning event in a window.
 
     Args:
         events: the encoded log.
@@ -118,7 +118,11 @@ def _inputs(vector: NDArray[np.float32], inputs: tuple[Input, ...]) -> pd.DataFr
 
 
 def _first(rows: Examples, answers: Answers) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-    """Most probable topic except the last one, and its probability; None without a topic."""
+    """Return the most probable topic except the last one, and its probability.
+
+    The arrays are (n,): topic ids as text, None without a topic; probabilities, NaN without an
+    answer.
+    """
     ids = np.full(rows.tables[0].width + 1, None, object)
     for topic_id, slot in slots_by_topic(rows.tables[0], rows.recency).items():
         ids[slot] = str(topic_id)

@@ -7,7 +7,7 @@ from typing import Any
 PROJECT = "Cyber-Sensei"
 
 VARYING = ("threshold", "per_column_threshold", "columns")
-"""Parameters that differ between reports; with them the dashboard would start a line per report."""
+"""Parameters that differ between reports; if kept, each report would get its own line."""
 
 
 def open_project(folder: Path) -> Any:
@@ -32,7 +32,7 @@ def open_project(folder: Path) -> Any:
 
 
 def keep(folder: Path, snapshot: Any, kept: int) -> None:
-    """Add a report to the project and remove all but the newest `kept`.
+    """Add a report to the project and remove all but the newest `kept` reports.
 
     Args:
         folder: folder of the workspace.
@@ -56,7 +56,7 @@ def _dashboard() -> Any:
     from evidently.sdk.models import DashboardModel, DashboardTabModel, PanelMetric
     from evidently.sdk.panels import line_plot_panel, text_panel
 
-    # No counters: for 0, the usual value, Evidently's page shows "no value".
+    # No counter panels: for 0, the usual value, Evidently's page shows "no value".
     drifted = {
         kind: PanelMetric(
             legend=kind, metric="DriftedColumnsCount", metric_labels={"value_type": kind}
