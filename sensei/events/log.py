@@ -17,6 +17,7 @@ from sensei.privacy import tombstones
 from sensei.storage import database, revisions
 from sensei.storage.database import Deadlines
 from sensei.storage.database_file import DatabaseFile
+from sensei.storage.revisions import Revisions
 from sensei.storage.tables import (
     AppStateRow,
     ErasedLearner,
@@ -303,7 +304,7 @@ class Log:
         """Return the revision of each learner; those never seen are left out."""
         return self._revisions.of(user_ids)
 
-    def revisions_without_waiting(self) -> "revisions.Revisions | None":
+    def revisions_without_waiting(self) -> "Revisions | None":
         """Open a reader of revisions for an event loop; see `Revisions.without_waiting`."""
         return self._revisions.without_waiting()
 
