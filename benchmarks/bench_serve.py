@@ -224,7 +224,7 @@ def main() -> None:
         print(f"not measured: {reason}")
         return
     wanted = given.only.split(",")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server keeps running
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.home or Path(temporary)
 

@@ -1,7 +1,7 @@
 """Benchmark of suggested quiz levels against the true abilities of simulated learners.
 
 Learners act for 60 days; only the simulation knows their abilities. Success models learn from the
-log of most learners. The test learners then ask for the level of a quiz: at the start of each of
+log of four fifths of them. The others then ask for the level of a quiz: at the start of each of
 their quizzes, and at the end for all topics that they have met and the next ones of the curriculum.
 
 It prints the share of suggestions whose true chance of success lies in `SUGGESTED_SUCCESS`. This
@@ -187,7 +187,11 @@ def at_quizzes(world: Cohort, parts: Splits, candidate: Candidate) -> Shares:
 
 
 def told_abilities(world: Cohort, train: Examples, rows: Examples) -> NDArray[np.int64]:
-    """Levels suggested by a regression that is told each learner's true ability in the domain."""
+    """Suggest levels with a regression that also reads each learner's true ability in the domain.
+
+    Returns:
+        (n,) index of the suggested level per row.
+    """
 
     def read(examples: Examples) -> NDArray[np.float64]:
         names = ("inputs", "free", "context")

@@ -37,7 +37,7 @@ EVENTS = 300
 """Number of events of an ordinary learner."""
 
 SPECIAL = (10, 1_000, 100_000)
-"""Numbers of events of three additional learners: `learner-10`, `-1000` and `-100000`."""
+"""Events of three additional learners: `learner-10`, `learner-1000` and `learner-100000`."""
 
 DAYS = 60
 SLICE = 300_000  # rows in one transaction

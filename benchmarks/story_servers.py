@@ -65,7 +65,7 @@ class Prefect:
         return self._filter("flow_runs", of | {"sort": "EXPECTED_START_TIME_ASC"})
 
     def shorten(self, name: str, seconds: float) -> None:
-        """Set the `within` seconds of a deployment's automations: a simulated week is short."""
+        """Set the cooldown of a deployment's automations in seconds: a simulated week is short."""
         for each in self._filter("automations", {}):
             if name in each["name"]:
                 each["trigger"]["within"] = seconds

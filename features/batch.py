@@ -263,7 +263,7 @@ def fold(
             continue
         clear(learner)
         last = known = 0
-        expected = 0.0  # passes, of the learner's attempts so far
+        expected = 0.0  # expected passes over the learner's attempts so far
         for index in range(start, stop):
             kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
             attempt = kind in (QUIZ, PRACTICE)

@@ -41,7 +41,7 @@ class _Met(NamedTuple):
     """Topic inputs that `Corpus.topics` reads from a history, cached until the next event."""
 
     places: NDArray[np.int64]  # (k,) slot - 1 of each topic met
-    times: NDArray[np.int64]  # (k,) of the last event on it, microseconds since the epoch
+    times: NDArray[np.int64]  # (k,) time of each topic's last event, microseconds since the epoch
     own: Floats  # (k, 6) the first inputs of each topic met
     still: Floats  # (width, 5) inputs of `STILL`
     last: int  # slot of the last topic; 0 if none or unknown
