@@ -1,4 +1,4 @@
-"""The hourly flow: what became of the answers, what changed, and whether it is time to train."""
+"""Hourly flow: outcomes of the served answers, drift, skew and alarms."""
 
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
         as_of: End of the window, UTC; empty for now, or for the end of a log that ended earlier.
 
     Returns:
-        What was found, as `GET /api/monitoring/metrics` answers it.
+        Findings in the format of `GET /api/monitoring/metrics`.
     """
     keep_files_private()
     settings = Settings()

@@ -1,4 +1,4 @@
-"""Figures of models as tables: each beside the baselines, intervals beside figures, ties marked."""
+"""Tables of model figures with baselines, confidence intervals and marks for ties."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -43,7 +43,7 @@ COUNTING = (
     "topic_mean",
     "proficiency",
 )
-"""Models that need no training: what a network must beat."""
+"""Models without training: baselines that a network must beat."""
 
 REFERENCE = "reference"
 
@@ -114,7 +114,7 @@ class ResultTables:
         return {"all": {}, "new": {}, **given["next_topic"], **pair}
 
     def without_networks(self) -> "ResultTables":
-        """Baselines, the reference and the chosen models only, for a short summary."""
+        """Keep only baselines, the reference and the chosen models, for a short summary."""
 
         def some(figures: Figures, chosen: str | None) -> Figures:
             kept = {*COUNTING, REFERENCE, chosen}
@@ -133,7 +133,7 @@ class ResultTables:
 
 
 def show_figures(console: Console, tables: ResultTables) -> None:
-    """Show every model beside the baselines: ranking for all and new targets, success."""
+    """Show every model with the baselines: ranking for all and new targets, success."""
     best, given = tables.chosen["recommendation"], tables.chosen.get("difficulty")
     every, new = tables.next_topic["all"], dict(tables.next_topic["new"])
     new.pop("repeat_last", None)  # its only answer is masked there

@@ -1,4 +1,4 @@
-"""The versions and their ledger as one table."""
+"""Table of the model versions with their ledger entries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from training.tracking.model_version import Version
 from training.tracking.registry import CHALLENGER, CHAMPION
 
 SHOWN = 10
-"""Newest versions of each model that are listed, beside champion and challenger."""
+"""Number of newest versions per model that are listed; champion and challenger always are."""
 
 WORDS = 90
-"""Characters of a reason that are shown; the ledger keeps all of it."""
+"""Maximum length of a displayed reason, in characters; the ledger keeps the full text."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _row(version: Version, line: LedgerEntry | None, champion: str | None) -> Ve
 
 
 def _short(line: LedgerEntry) -> str:
-    """The reason in some words: of the gate the gain and its interval."""
+    """Shorten the reason; for a decision of the gate, show the gain and its interval."""
     gain, low, high = (line.reason.get(name) for name in ("gain", "low", "high"))
     if gain is not None and low is not None and high is not None:
         return f"gain {gain:+.4f} ({low:+.4f} to {high:+.4f})"
@@ -88,7 +88,7 @@ def _short(line: LedgerEntry) -> str:
 
 
 def show_versions(console: Console, rows: Sequence[VersionRow]) -> None:
-    """Show the versions; older ones that never answered learners are only counted."""
+    """Show the versions; older ones that never served learners are only counted."""
     if not rows:
         console.print(f"No version yet. Next: {command()} run")
         return
