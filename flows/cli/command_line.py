@@ -206,7 +206,7 @@ app.command()(reconcile)
 
 @app.command()
 def monitor() -> None:
-    """Measure the answers of the last days, the changes since then, and raise alarms."""
+    """Measure the outcomes of the last days' answers and the drift, and raise alarms."""
     from flows.local.local_log import open_own_log
     from flows.presentation.monitoring_summary import show_monitored
 

@@ -125,7 +125,7 @@ def reapply() -> None:
 
 
 def _refuse_serving(settings: Settings) -> None:
-    """Raise an error if a service answers at the port of this home."""
+    """Raise an error if a service runs at the port of this home."""
     from flows.local.service_probe import neighbours
     from sensei.errors import StorageUnavailable
 

@@ -18,7 +18,7 @@ def create(
         typer.Option(help="platform: learners' routes; operator: metrics and all else too."),
     ] = "platform",
 ) -> None:
-    """Create a key and show it once. After the first key, every request needs a key."""
+    """Create a key and show it once. With the first key, the service requires one."""
     from flows.local.local_log import open_own_log
     from sensei.access import key_store
 

@@ -179,7 +179,7 @@ def _live(log: "Log", now: datetime) -> Rows:
 
 
 def retraining(due: Any, serving: str | None) -> str:
-    """Tell if the serving models were trained on a learner who was erased since."""
+    """Describe if retraining is due, because a learner of the training data was erased."""
     if not isinstance(due, dict) or due.get("bundle") != serving:
         return "not due"
     return f"due since {str(due.get('since'))[:10]}: {due.get('reason')}; `sensei train`"

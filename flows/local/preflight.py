@@ -138,7 +138,7 @@ def check_prefect_store(environment: Mapping[str, str]) -> None:
 
 
 def _unwritable(folder: Path) -> str:
-    """Create a folder and return the expectation that it fails; empty if it is writable."""
+    """Create a folder and return why it is not writable; empty if it is."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -70,16 +70,16 @@ Tied = Mapping[str, Collection[str]]
 
 @dataclass(frozen=True)
 class ResultTables:
-    """What is shown of an evaluation.
+    """Figures of an evaluation for display.
 
     Attributes:
         next_topic: mode -> model -> figures.
-        level_only: model -> figures of success, the level known and no item: what serving answers.
+        level_only: model -> figures of success, the level known and no item, as in serving.
         success: the same, item and level known.
         topic_only: the same, neither known.
         intervals: as `training.evaluation.result.Result` has them.
         chosen: `recommendation` and `difficulty` -> name of the chosen candidate.
-        seeds: how often each network was trained.
+        seeds: number of trainings of each network.
     """
 
     next_topic: Mapping[str, Figures]

@@ -24,18 +24,19 @@ WORDS = 90
 
 @dataclass(frozen=True)
 class VersionRow:
-    """A version as a person reads it.
+    """Row of the version table.
 
     Attributes:
         model: `recommendation` or `difficulty`.
         version: its number.
-        candidate: what it is, in words.
-        state: `champion`, `challenger`, `former`, or `-` for one that never answered learners.
-        since: when it came to that state, UTC.
-        decided_by: who made it champion; empty where nobody did.
+        candidate: description of its candidate.
+        state: `champion`, `challenger`, `former`, `pending` for an unfinished promotion, or `-`
+            for a version that never served learners.
+        since: time of its last promotion, otherwise of its creation, UTC.
+        decided_by: who made it champion; empty if it never was.
         measured: its leading figure on its test part.
-        reason: why it became champion, in short; of others what the gate found.
-        alias: the alias `champion` is at it, though it is not champion: moved by hand.
+        reason: why it became champion, in short; for others the gate's finding.
+        alias: true if it has the alias `champion` but is not champion: moved by hand.
     """
 
     model: str
