@@ -15,7 +15,7 @@ from sensei.settings import Settings
 
 @flow(name="monitor-models", description="Answers and outcomes -> figures, drift, skew -> alarms.")
 def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
-    """Measure the answers of the last days, compare the days with the champion's, give the alarm.
+    """Measure recent answers, compare recent days with the champion's window, raise alarms.
 
     Args:
         as_of: End of the window, UTC; empty for now, or for the end of a log that ended earlier.

@@ -83,7 +83,7 @@ def auth_header(api: str, environment: Mapping[str, str] = os.environ) -> dict[s
 
 
 def _is_near(api: str) -> bool:
-    """Tell if an address is on this machine; an empty address counts as one."""
+    """Tell if an address is on this machine; an empty address counts as local."""
     host = urlsplit(api).hostname or "localhost"
     with suppress(ValueError):
         return ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""Task of the gate: is the challenger fit to serve, and better than the champion."""
+"""Gate task: check that a challenger is fit to serve and better than the champion."""
 
 from collections.abc import Mapping
 
