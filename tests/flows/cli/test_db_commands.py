@@ -108,7 +108,8 @@ def test_a_file_copied_back_by_hand_is_found_by_doctor_and_repaired(
 def test_an_upgrade_says_where_the_database_is_as_it_was(command: Command, home: Path) -> None:
     with closing(sqlite3.connect(home / "sensei.db")) as connection:
         connection.executescript(
-            "DROP TABLE audit_log; DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
+            "DROP TABLE audit_log; DROP TABLE erased; "
+            "ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
             "UPDATE alembic_version SET version_num = '0003'"
         )
     said = command(home, "db", "upgrade")
