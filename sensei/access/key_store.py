@@ -34,8 +34,9 @@ def remember(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
         mark.write_text(
-            "This home has keys of the service: if the database shows none, all requests are refused.\n"
-            "Remove this file to open the service of this home to its own account again.\n"
+            "This home has keys of the service: if the database shows none, all requests are "
+            "refused.\nRemove this file to open the service of this home to its own account "
+            "again.\n"
         )
         mark.chmod(0o600)
     except OSError as error:

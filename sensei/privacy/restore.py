@@ -285,6 +285,6 @@ def _refuse_connected(engine: Engine, force: bool) -> None:
     engine.dispose()
     if found and not force:
         raise StorageUnavailable(
-            f"restore: expected no other connection to the database, got {found} connections; stop the "
-            "service and runs on all machines, then repeat, or add --force"
+            f"restore: expected no other connection to the database, got {found} connections; "
+            "stop the service and runs on all machines, then repeat, or add --force"
         )

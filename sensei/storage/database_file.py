@@ -149,4 +149,4 @@ def _sentence(opened: tuple[Identity, ...], there: tuple[Identity, ...]) -> str:
     if opened[0] != there[0]:
         got = "another" if there[0] else "none"
         return f"log: expected the file that was opened, got {got} at its path; {RETURN}"
-    return "log: expected the journal that was opened (-wal, -shm), got none or a different one; restart"
+    return "log: expected the journal that was opened (-wal, -shm), got none or another; restart"

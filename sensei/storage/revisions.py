@@ -113,7 +113,7 @@ def raise_all(connection: Connection) -> None:
 def conflict(event_id: str) -> str:
     """Return the sentence about an event id that came with two payloads."""
     return (
-        f"event_id: expected the payload that was first sent with it, got another for {event_id!r}; "
+        f"event_id: expected the payload first sent with it, got another for {event_id!r}; "
         "give a new event a new id"
     )
 

@@ -408,7 +408,7 @@ def _ruined(kind: str, home: Path) -> None:
 
 RUINED = {
     "no database": ("it is not an SQLite file",),
-    "damaged": ("malformed", "put a copy in its place"),
+    "damaged": ("malformed", "restore a backup with"),
     "a folder": ("unable to open",),
     "newer": ("got 9999", "newer software"),
 }
