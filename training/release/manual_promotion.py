@@ -101,7 +101,7 @@ def roll_back(
     names = models or ledger.last_changed(lines)
     if not names:
         raise PromotionRefused(
-            "rollback: expected a champion, got none yet; promote a version first"
+            "rollback: expected a champion, got none yet; a rollback needs an earlier one"
         )
     why = {"reason": reason.strip(), "action": ROLLBACK}
     moves = [_back(lines, model, why) for model in names]

@@ -25,9 +25,9 @@ _USES = {
     ),
     "difficulty": (
         "To suggest the level of a learner's next quiz on a topic: easy, medium or hard.",
-        "To grade, certify, rank or select people. To say what would have happened at another "
-        "level: only the level taken was ever seen. For a curriculum on whose log it was not "
-        "trained.",
+        "To grade, certify, rank or select people. To claim results at another "
+        "level: only the level taken was observed. For a curriculum whose log it was not "
+        "trained on.",
     ),
 }
 _RANKED = {

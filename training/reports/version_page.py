@@ -138,7 +138,7 @@ def _compared(standing: CandidateComparison, decision: Decision, place: VersionL
         f"champion, version {place.against}: {decision.champion:.4f}",
         f"gain: {decision.gain:+.4f} [{decision.low:+.4f}, {decision.high:+.4f}]",
     ]
-    return f"{on_test}\n\nThe same metric on events later than the training of both:\n\n{listed(beside)}"
+    return f"{on_test}\n\nThe same metric on events after the training of both:\n\n{listed(beside)}"
 
 
 def _plainest(standing: CandidateComparison) -> str:
