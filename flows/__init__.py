@@ -1,1 +1,1 @@
-"""Prefect flows, thin, and the command line."""
+"""Thin Prefect flows and the command line."""

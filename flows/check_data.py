@@ -1,4 +1,4 @@
-"""The flow that reads and validates the log, and trains nothing."""
+"""Flow that reads and validates the log without training."""
 
 from datetime import datetime
 
@@ -14,10 +14,10 @@ from sensei.settings import Settings
 
 @flow(name="check-data", description="Log -> expectations -> quarantine and Data Docs.")
 def check_data(as_of: datetime | None = None) -> dict[str, int]:
-    """Hold every interaction against the expectations; what is bad goes into quarantine.
+    """Validate every interaction against the expectations and quarantine the bad rows.
 
     Args:
-        as_of: Only what happened before, UTC; empty for the whole log.
+        as_of: Read only interactions before this time, UTC; empty for the whole log.
 
     Returns:
         Expectation -> rows refused.
@@ -33,7 +33,7 @@ def check_data(as_of: datetime | None = None) -> dict[str, int]:
 
 
 def _publish(validation: Validation) -> None:
-    """Show the counts, and where the page with every expectation lies."""
+    """Publish the row counts and the link to the Data Docs."""
     counts = {"good": validation.read - validation.bad, **validation.reasons}
     create_table_artifact(
         key="checked-data",

@@ -1,4 +1,4 @@
-"""The hourly flow: what became of the answers, what changed, and whether it is time to train."""
+"""Hourly flow: outcomes of the served answers, drift, skew and alarms."""
 
 from datetime import datetime
 from typing import Any
@@ -15,13 +15,13 @@ from sensei.settings import Settings
 
 @flow(name="monitor-models", description="Answers and outcomes -> figures, drift, skew -> alarms.")
 def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
-    """Measure the answers of the last days, compare the days with the champion's, give the alarm.
+    """Measure recent answers, compare recent days with the champion's window, raise alarms.
 
     Args:
         as_of: End of the window, UTC; empty for now, or for the end of a log that ended earlier.
 
     Returns:
-        What was found, as `GET /api/monitoring/metrics` answers it.
+        Findings in the format of `GET /api/monitoring/metrics`.
     """
     keep_files_private()
     settings = Settings()

@@ -1,4 +1,4 @@
-"""The flow that packs what serves into a Bento."""
+"""Flow that packages the serving models into a Bento."""
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -26,7 +26,7 @@ def package_bundle(settings: Settings, digest: str) -> str:
 
 @flow(name="package-service", description="The models that serve -> Bento.")
 def package_service() -> str:
-    """Pack the service with the models that it serves now.
+    """Package the service with the models that it serves now.
 
     Returns:
         Tag of the Bento.

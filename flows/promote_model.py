@@ -1,4 +1,4 @@
-"""The flow by which a person makes a version champion."""
+"""Flow for the manual promotion of a version to champion."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
 Reviewer = Annotated[str, Field(pattern=r"\S")]
-"""A name: not empty, not blank."""
+"""Reviewer's name: not empty, not blank."""
 
 
 @flow(name="promote-model", description="A version that waits -> champion -> Bento.")
@@ -25,7 +25,7 @@ def promote_model(
 
     Args:
         reviewer: Your name, for the ledger.
-        model: Which model changes; the other one stays.
+        model: Model to change; the other one stays.
         version: Its number in the registry, or `challenger` for the one that waits.
         reason: Why, in your words, for the ledger.
     """

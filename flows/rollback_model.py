@@ -1,4 +1,4 @@
-"""The flow by which a person goes back to the champion before."""
+"""Flow for the manual rollback to the previous champion."""
 
 from typing import Literal
 
@@ -17,11 +17,11 @@ def rollback_model(
     model: Literal["changed last", "recommendation", "difficulty"] = "changed last",
     reason: str = "",
 ) -> None:
-    """Make the champion before the present one champion again: serving follows in two seconds.
+    """Make the previous champion champion again: serving follows within two seconds.
 
     Args:
         reviewer: Your name, for the ledger.
-        model: Which model goes back; by default what the last promotion changed.
+        model: Model to roll back; by default what the last promotion changed.
         reason: Why, in your words, for the ledger.
     """
     keep_files_private()

@@ -1,4 +1,4 @@
-"""The main flow: from the log to promoted models, packaged, with a drift report."""
+"""Main flow: from the log to promoted models, packaged, with a drift report."""
 
 from contextlib import ExitStack
 from datetime import datetime
@@ -36,7 +36,7 @@ def train_models(
     """Train on the log, promote what is better, package it, report drift.
 
     Args:
-        window_days: Targets of the last so many days; history is never cut.
+        window_days: Length of the window of targets, in days; history is never cut.
         as_of: End of the window, UTC; empty for the log's last event.
         split: `time`, or `learner` for logs that know only order.
         seed: Seed of every random choice.
@@ -45,7 +45,7 @@ def train_models(
         models: Names of those that compete, such as `reference`; empty for those of the effort.
 
     Returns:
-        What the run did, in figures and words.
+        Summary of the run, in figures and words.
     """
     models = models or None  # a form may send an empty list
     check_run(models)
@@ -86,7 +86,7 @@ def train_models(
         )
         bento = package_bundle(settings, digest) if digest else None
         observed = ObservedLog.prepared(features.prepared)
-        # Not with the new champion: its reference is of these very days.
+        # Not with the new champion: its reference covers the same days.
         drift = report_tasks.report_drift(settings, served, observed, moment.as_of)
         kept = report_tasks.keep_reports(settings, registered, validation, features, drift.report)
     summary = RunSummary(

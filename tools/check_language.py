@@ -1,6 +1,6 @@
-"""Check docstrings, comments, messages and Markdown for the mechanical faults of language.
+"""Check of docstrings, comments, messages and Markdown for mechanical faults of language.
 
-python -m tools.check_language [--count]
+Usage: python -m tools.check_language [--count]
 """
 
 import ast
@@ -17,7 +17,7 @@ OPENING, LONG_LINE, WORD = "docstring opens with", "prose line of", "word"
 """Openings of the reports, one per kind of fault."""
 
 MAX_PROSE = 100
-"""Longest line of Markdown prose, in characters."""
+"""Maximum length of a line of Markdown prose, in characters."""
 
 FREE_RELATIVE = re.compile(r"(What|Whether|Which|How|Who|Whom|Whose|Where)\b")
 """Openings of a docstring that name no thing and no action."""
@@ -30,7 +30,7 @@ WORDS = {
     r"so many": "name the number or write maximum",
     r"beside": "write compared with, next to, or in addition to",
 }
-"""Pattern of a word to avoid -> what to write instead."""
+"""Pattern of a word to avoid -> advice for its replacement."""
 
 _WORDS = [(re.compile(rf"\b({pattern})\b", re.I), advice) for pattern, advice in WORDS.items()]
 _LITERALS = (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING))
@@ -44,7 +44,7 @@ def python_faults(file: str, text: str, *, messages: bool) -> list[Fault]:
     Args:
         file: its name, for the report.
         text: its source.
-        messages: check string literals of more than one word too; users read them.
+        messages: also check string literals of more than one word, because users read them.
     """
     return sorted({*_opening_faults(file, text), *_word_faults(file, _prose(text, messages))})
 
@@ -90,7 +90,7 @@ def _opening_faults(file: str, text: str) -> Iterator[Fault]:
 
 
 def _docstrings(text: str) -> list[ast.Constant]:
-    """Find docstrings, also those below an assignment: strings that stand as a statement."""
+    """Find all strings that are statements: docstrings, also those below an assignment."""
     return [
         node.value
         for node in ast.walk(ast.parse(text))
@@ -101,7 +101,7 @@ def _docstrings(text: str) -> list[ast.Constant]:
 
 
 def _prose(text: str, messages: bool) -> Iterator[tuple[int, str]]:
-    """Lines of docstrings and comments, with `messages` also of sentences in literals."""
+    """Yield numbered lines of docstrings and comments, with `messages` also of literals."""
     docstrings = {(node.lineno, node.col_offset) for node in _docstrings(text)}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         is_text = token.type == tokenize.COMMENT or token.start in docstrings

@@ -1,6 +1,6 @@
-"""Check that module file names and public class names are unique in the whole tree.
+"""Uniqueness check of module file names and public class names in the whole tree.
 
-python -m tools.check_names [--count]
+Usage: python -m tools.check_names [--count]
 """
 
 import ast
@@ -11,7 +11,7 @@ from pathlib import Path
 from tools.source_tree import ROOT, Fault, installed_packages, report, source_files
 
 REPEATABLE = frozenset({"__init__.py", "__main__.py", "conftest.py"})
-"""File names whose meaning Python or pytest fixes."""
+"""File names with a meaning that Python or pytest fixes."""
 
 
 Places = list[tuple[str, int]]
@@ -19,7 +19,7 @@ Places = list[tuple[str, int]]
 
 
 def repeated_files(files: list[str]) -> dict[str, Places]:
-    """Find the file names that several modules bear."""
+    """Find the file names that several modules share."""
     places = defaultdict(list)
     for file in files:
         if Path(file).name not in REPEATABLE:
@@ -28,7 +28,7 @@ def repeated_files(files: list[str]) -> dict[str, Places]:
 
 
 def repeated_classes(sources: dict[str, str]) -> dict[str, Places]:
-    """Find the names that several public top-level classes bear.
+    """Find the names that several public top-level classes share.
 
     Args:
         sources: file -> its Python text.

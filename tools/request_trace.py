@@ -1,4 +1,4 @@
-"""Calls of our own functions while the service answers one request, traced in process.
+"""In-process trace of our own function calls while the service answers one request.
 
 The whole ASGI application of `bentofile.yaml` runs on a copy of a trained SENSEI_HOME: a real
 engine, a real SQLite log. Threads other than the event loop's are not counted.
@@ -27,13 +27,13 @@ Message = MutableMapping[str, Any]
 App = Callable[[Message, Any, Any], Awaitable[None]]
 
 WARM_UP = 5
-"""Requests of each kind before the traced one: imports and caches are filled by then."""
+"""Number of requests of each kind before the traced one: they load imports and caches."""
 
 SETTINGS = {"SENSEI_LOG_LEVEL": "WARNING", "SENSEI_CONTROL_SHARE": "0"}
-"""No line per request, and every learner is answered by the champion."""
+"""Settings of the traced service: no log line per request, and no control arm."""
 
 COHORT = (("simulate", "--learners", "60", "--days", "40"), ("train", "--models", "reference"))
-"""Commands that fill an empty SENSEI_HOME where the caller names none."""
+"""Commands that fill an empty SENSEI_HOME if the caller names none."""
 
 
 class Trace(NamedTuple):
@@ -52,7 +52,7 @@ class Trace(NamedTuple):
 
 
 def trace_requests(root: Path, home: Path | None = None) -> dict[str, Trace]:
-    """Trace a quiz of a known learner and two questions that no cached answer can serve.
+    """Trace a quiz of a known learner and two recommendation requests that no cache can serve.
 
     Args:
         root: the checkout to trace; its packages must not be imported yet.
@@ -98,9 +98,9 @@ class Request(NamedTuple):
 
 
 def _requests(topic_id: int, number: int) -> dict[str, Request]:
-    """Build one round: a new quiz, the question after it, and another one without new events.
+    """Build one round: a new quiz, the request after it, and another without new events.
 
-    The count differs from that of the question before, so no answer of that minute is repeated.
+    The two requests differ in their count, so no cached answer of that minute is repeated.
     """
     quiz = {"topic_id": topic_id, "score": 0.8, "duration": 240, "difficulty": "hard"}
     body = json.dumps(quiz | {"event_id": f"traced-{number}"}).encode()
@@ -197,7 +197,7 @@ def _scope(request: Request) -> Message:
 
 
 def _topics(home: Path) -> list[int]:
-    """Name the three topics of the log that have most events; any topics if it has none."""
+    """Return the three topics with most events in the log; fixed topics if it has none."""
     with closing(sqlite3.connect(home / "sensei.db")) as database:
         rows = database.execute(
             "SELECT topic_id FROM user_interactions GROUP BY topic_id "
@@ -207,7 +207,7 @@ def _topics(home: Path) -> list[int]:
 
 
 def _fill(root: Path, home: Path) -> None:
-    """Simulate learners and train on them, by the commands that users have."""
+    """Simulate learners and train on them, with the commands that users have."""
     module, _, function = project(root)["project"]["scripts"]["sensei"].partition(":")
     run = f"import sys; sys.path.insert(0, {str(root)!r}); from {module} import {function} as run"
     for command in COHORT:

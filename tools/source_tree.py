@@ -1,4 +1,4 @@
-"""The files of a checkout and the packages that it installs."""
+"""Files of a checkout and the packages that it installs."""
 
 import subprocess
 import tomllib
@@ -41,7 +41,7 @@ def project(root: Path) -> dict[str, Any]:
 
 
 def installed_packages(root: Path) -> list[str]:
-    """Name the top-level packages that the wheel installs."""
+    """List the top-level packages that the wheel installs."""
     wheel = project(root)["tool"]["hatch"]["build"]["targets"]["wheel"]
     return [str(name) for name in wheel["packages"]]
 

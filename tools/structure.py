@@ -1,6 +1,6 @@
-"""Measure the structure of a checkout: sizes, names, language, imports, calls per request.
+"""Structure measurements of a checkout: sizes, names, language, imports, calls per request.
 
-python -m tools.structure [--root CHECKOUT] [--home SENSEI_HOME] [--no-trace] [--json FILE]
+Usage: python -m tools.structure [--root CHECKOUT] [--home SENSEI_HOME] [--no-trace] [--json FILE]
 
 Run it before and after a change and compare the two tables. `--root` measures another checkout,
 for example a worktree of an older commit, in the same environment. The traced figures need a

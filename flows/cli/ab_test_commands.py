@@ -1,4 +1,4 @@
-"""`sensei trial`: a challenger before a share of learners."""
+"""`sensei trial`: A/B test of a challenger on a share of learners."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ app = typer.Typer(help="Put a challenger before a share of learners, and see how
 
 @app.callback(invoke_without_command=True)
 def show(context: typer.Context) -> None:
-    """The trial that runs, and what the monitor says of it."""
+    """Show the running A/B test and what the monitor found about it."""
     if context.invoked_subcommand:
         return
     from flows.local.local_log import open_own_log
@@ -44,7 +44,7 @@ def start(
         Literal["recommendation", "difficulty"], typer.Option(help="Whose version it is.")
     ] = "recommendation",
 ) -> None:
-    """Have a challenger answer a share of learners; the service follows within two seconds."""
+    """Serve a challenger to a share of learners; the service follows within two seconds."""
     from flows.local.local_log import open_own_log
     from flows.presentation.run_summary import command
     from training.release import start_ab_test
@@ -72,7 +72,7 @@ def start(
 
 @app.command()
 def stop() -> None:
-    """Have the champion answer these learners again."""
+    """End the A/B test: the champion serves its learners again."""
     from flows.local.local_log import open_own_log
     from sensei import ab_test_state as trial
 

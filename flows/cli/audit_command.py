@@ -1,4 +1,4 @@
-"""`sensei audit`: who erased, exported, changed keys or changed what serves."""
+"""`sensei audit`: audit log of erasures, exports, key changes and serving changes."""
 
 from dataclasses import asdict
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Files that others wrote: their columns by our names, and something in them that can be used."""
+"""Column mapping for imported files, and a check that at least one row is usable."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -16,10 +16,12 @@ Renamed = Annotated[
 
 
 def mapping_of(pairs: Sequence[str] | None) -> dict[str, str]:
-    """Their column -> ours, of `theirs=ours` pairs; `theirs=` leaves a column out.
+    """Parse `theirs=ours` pairs into a mapping from their column to ours.
+
+    `theirs=` leaves a column out.
 
     Raises:
-        InvalidInput: a text is no such pair.
+        InvalidInput: a text is not such a pair.
     """
     mapping = {}
     for pair in pairs or ():
@@ -33,10 +35,10 @@ def mapping_of(pairs: Sequence[str] | None) -> dict[str, str]:
 
 
 def refuse_useless(imported: "ImportSummary") -> None:
-    """Say it as an error where no row at all could be used.
+    """Raise an error if no row of an import is usable.
 
     Raises:
-        InvalidInput: there was none, or all were refused.
+        InvalidInput: there was no row, or all rows were refused.
     """
     if not imported.read:
         raise InvalidInput("rows: expected some, got none; check the file")

@@ -1,4 +1,4 @@
-"""The command line: every job as a command that says what it does and what comes next."""
+"""Command line entry point: one command per job, each with its result and the next step."""
 
 import os
 import sys
@@ -55,7 +55,7 @@ app.add_typer(trial_app, name="trial")
 
 @app.callback()
 def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False) -> None:
-    """Options that every command shares."""
+    """Accept the options that every command shares."""
 
 
 @app.command()
@@ -65,7 +65,7 @@ def run(
     seed: Seed = None,
     effort: Effort = "quick",
 ) -> None:
-    """The main job: read the log, train, compare, promote, package, report.
+    """Run the main job: read the log, train, compare, promote, package, report.
 
     An empty log is first filled with simulated learners, and marked as a demo.
     """
@@ -138,7 +138,7 @@ def import_(
     files: Annotated[list[Path], typer.Argument(help="CSV, JSON Lines or Parquet files.")],
     renamed: Renamed = None,
 ) -> None:
-    """Append the interactions of files to the log; bad rows go into quarantine with a reason."""
+    """Append the interactions of files to the log; quarantine bad rows with a reason."""
     from flows.local.local_log import open_own_log
     from flows.presentation.run_summary import command, show_import
     from sensei.events.importer import import_files
@@ -175,7 +175,7 @@ def serve(
         int | None, typer.Option(min=1, max=65535, help="Port; by default SENSEI_SERVICE_PORT.")
     ] = None,
 ) -> None:
-    """Answer over HTTP until Ctrl-C."""
+    """Serve over HTTP until Ctrl-C."""
     settings = Settings()
     listen = settings.service_port if port is None else port
     check_port(settings.service_host, listen, "SENSEI_SERVICE_PORT or --port")
@@ -187,7 +187,7 @@ def serve(
 
 @app.command()
 def up() -> None:
-    """Prefect, worker, MLflow, Evidently and the service at once, until Ctrl-C."""
+    """Start Prefect, worker, MLflow, Evidently and the service at once, until Ctrl-C."""
     from flows.local.up import up as start
 
     raise typer.Exit(start(Settings()))
@@ -206,7 +206,7 @@ app.command()(reconcile)
 
 @app.command()
 def monitor() -> None:
-    """What became of the answers of the last days, what changed, what is alarming."""
+    """Measure the outcomes of the last days' answers and the drift, and raise alarms."""
     from flows.local.local_log import open_own_log
     from flows.presentation.monitoring_summary import show_monitored
 
@@ -223,7 +223,7 @@ def monitor() -> None:
 
 
 def main() -> None:
-    """Entry point of the `sensei` command: an error is one sentence with the next step."""
+    """Run the `sensei` command and print an error as one sentence with the next step."""
     keep_files_private()
     try:
         for name, value in Settings().environment().items():

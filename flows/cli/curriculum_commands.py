@@ -1,4 +1,4 @@
-"""`sensei curriculum`: the catalogue of topics and resources."""
+"""`sensei curriculum`: catalogue of topics and resources."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="The catalogue of topics and resour
 def load(
     file: Annotated[Path | None, typer.Argument(help="JSON file; none: our own.")] = None,
 ) -> None:
-    """Replace the catalogue of topics and resources by a file's."""
+    """Replace the catalogue of topics and resources with the content of a file."""
     from flows.local.local_log import open_own_log
     from flows.presentation.run_summary import command
     from sensei import curriculum

@@ -1,4 +1,4 @@
-"""`sensei db`: the log's database."""
+"""`sensei db`: commands for the log's database."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +23,7 @@ def _say(sentence: str) -> None:
 
 @app.command("upgrade")
 def upgrade() -> None:
-    """Make the database, or bring its tables up to date; a copy is made first."""
+    """Create the database, or bring its tables up to date; a copy is made first."""
     from sensei.events.log import Log
     from sensei.privacy.reapply import complete_list
     from sensei.storage import database
@@ -70,7 +70,7 @@ def copy(to: Annotated[str, typer.Option(help="SQLAlchemy URL of the new databas
 def backup(
     file: Annotated[Path, typer.Argument(help="File to write; it must not exist yet.")],
 ) -> None:
-    """Write a verified backup of the database; the service goes on meanwhile."""
+    """Write a verified backup of the database; the service continues meanwhile."""
     from sensei.events.log import Log
     from sensei.privacy.reapply import complete_list
     from sensei.privacy.suppression import MODE
@@ -96,7 +96,7 @@ def restore(
         bool, typer.Option("--force", help="Although a service answers or others are connected.")
     ] = False,
 ) -> None:
-    """Replace the database by a backup; what was erased or revoked since stays so."""
+    """Replace the database with a backup; later erasures and revocations stay in effect."""
     from sensei.privacy.restore import restore as restore_backup
 
     settings = Settings()
@@ -125,7 +125,7 @@ def reapply() -> None:
 
 
 def _refuse_serving(settings: Settings) -> None:
-    """Hold that no service answers at the port of this home."""
+    """Raise an error if a service runs at the port of this home."""
     from flows.local.service_probe import neighbours
     from sensei.errors import StorageUnavailable
 
@@ -165,7 +165,7 @@ def _reapplied(done: "Unapplied") -> list[str]:
 
 
 def _keys(done: "Restored") -> list[str]:
-    """Keys that came, went, or are missing."""
+    """List the keys that became valid again, disappeared, or are missing."""
     if done.before is None:
         return []
     now, before = done.content.keys, done.before.keys
@@ -181,7 +181,7 @@ def _keys(done: "Restored") -> list[str]:
 
 
 def _reconcile(settings: Settings) -> None:
-    """Make ledger, serving pointer and aliases agree; promotions since the backup are followed."""
+    """Make ledger, serving pointer and aliases agree, including promotions since the backup."""
     from datetime import UTC, datetime
 
     from flows.cli.doctor import RECONCILE, agreement

@@ -1,4 +1,4 @@
-"""What `sensei doctor` looks at: each check is a function that says what it found."""
+"""Checks of `sensei doctor`; each function returns its findings."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ RECONCILE = "`sensei reconcile`"
 
 
 class Finding(NamedTuple):
-    """What a check found; `mend` says how to put right what is wrong, and is empty else."""
+    """Finding of one check; `mend` tells how to fix a problem and is empty if there is none."""
 
     name: str
     said: str
@@ -30,13 +30,13 @@ class Finding(NamedTuple):
 
 
 def of_error(name: str, error: SenseiError) -> Finding:
-    """An error as a finding: its sentence ends with the next step."""
+    """Convert an error into a finding; the part after the last `; ` is the next step."""
     said, _, mend = str(error).rpartition("; ")
     return Finding(name, said, mend)
 
 
 def variables(environment: Mapping[str, str]) -> Iterable[Finding]:
-    """Whether every `SENSEI_*` variable is a setting."""
+    """Check that every `SENSEI_*` variable is a setting."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     foreign = sorted(n for n in environment if n.startswith(PREFIX) and n not in known)
     for name in foreign:
@@ -55,7 +55,7 @@ def variables(environment: Mapping[str, str]) -> Iterable[Finding]:
 
 
 def home(folder: Path) -> Finding:
-    """Whether there is room to write."""
+    """Check that the home folder is writable and has enough free space."""
     try:
         check_room(folder)
     except StorageUnavailable as error:
@@ -75,7 +75,7 @@ def privacy(folder: Path) -> Finding:
 
 
 def port(neighbour: ServerProbe) -> Finding:
-    """Whether a port is free, or held by whom it is for."""
+    """Check that a port is free or held by its own server."""
     name, said = f"port {neighbour.port}", f"{neighbour.name}: {neighbour.state}"
     if neighbour.state in ("answers", "off"):
         return Finding(name, said + (f", {neighbour.said}" if neighbour.said else ""))
@@ -89,7 +89,11 @@ def port(neighbour: ServerProbe) -> Finding:
 def prefect(
     environment: Mapping[str, str], around: Sequence[ServerProbe] = ()
 ) -> Iterable[Finding]:
-    """Whether the server that runs are reported to answers, knows deployments and has a worker."""
+    """Check that a server answers, has deployments and a worker.
+
+    The address is `PREFECT_API_URL`, or that of the local server. Without a server, check that each
+    run can start its own one.
+    """
     api, here = environment.get("PREFECT_API_URL", "").rstrip("/"), ""
     for each in around:
         if each.name == "Prefect" and each.state == "answers":
@@ -118,7 +122,7 @@ def prefect(
 
 
 def worker(api: str) -> Finding:
-    """Whether somebody runs what the server schedules."""
+    """Check that a worker polls the work pool of our deployments."""
     found = ask_prefect(api, f"/work_pools/{POOL}/workers/filter", {}) or []
     if any(each["status"] == "ONLINE" for each in found):
         return Finding("worker", f"one polls the pool `{POOL}`")
@@ -127,7 +131,7 @@ def worker(api: str) -> Finding:
 
 
 def mlflow(uri: str) -> Finding:
-    """Whether MLflow's store answers and is of the version that is installed."""
+    """Check that MLflow's store answers and has the installed version."""
     from training.tracking.mlflow_status import check_store, store_version
 
     try:
@@ -145,7 +149,7 @@ def mlflow(uri: str) -> Finding:
 
 
 def catalogue(log: "Log") -> Finding:
-    """Whether there are topics to recommend by name."""
+    """Check that the catalogue has topics to recommend by name."""
     from sensei import curriculum
 
     found = curriculum.read(log.engine)
@@ -155,7 +159,7 @@ def catalogue(log: "Log") -> Finding:
 
 
 def keys(log: "Log", host: str) -> Finding:
-    """Whether the service would start: off loopback it needs a key."""
+    """Check that the service can start: outside loopback it needs a valid key."""
     from sensei.access import key_store
     from serving.http.keyless import is_loopback
 
@@ -170,7 +174,7 @@ def keys(log: "Log", host: str) -> Finding:
 
 
 def clock(log: "Log", now: datetime) -> Finding:
-    """Whether interactions lie in the future: then some clock is wrong."""
+    """Check that no interaction lies in the future, which means that a clock is wrong."""
     from sqlalchemy import func, select
 
     from sensei.events.rules import latest
@@ -190,7 +194,7 @@ def clock(log: "Log", now: datetime) -> Finding:
 
 
 def bundle(log: "Log", folder: Path) -> Finding:
-    """Whether what is pointed at is there and can serve."""
+    """Check that the bundle at the serving pointer exists and can be loaded."""
     from features.history import FOLD_VERSION
     from sensei.bundle.bundle_format import Bundle
 
@@ -206,7 +210,7 @@ def bundle(log: "Log", folder: Path) -> Finding:
 
 
 def trial(log: "Log", folder: Path) -> Finding:
-    """Whether the bundle of a live trial is there."""
+    """Check that the bundle of the running A/B test exists."""
     from sensei.ab_test_state import current
 
     running: AbTest | None = current(log)
@@ -219,7 +223,7 @@ def trial(log: "Log", folder: Path) -> Finding:
 
 
 def suppressed(log: "Log", file: Path) -> Finding:
-    """Check that the database knows all erasures and revocations of the suppression list."""
+    """Check that the database has all erasures and revocations of the suppression list."""
     from sensei.privacy.reapply import unapplied
 
     try:
@@ -241,7 +245,7 @@ def suppressed(log: "Log", file: Path) -> Finding:
 
 
 def agreement(log: "Log", uri: str) -> Finding:
-    """Whether ledger, serving pointer and MLflow's aliases name the same champions."""
+    """Check that ledger, serving pointer and MLflow's aliases name the same champions."""
     from sensei.bundle.manifest import ModelName
     from training.release import ledger
     from training.tracking.mlflow_status import read_tracked
@@ -268,7 +272,7 @@ def agreement(log: "Log", uri: str) -> Finding:
 
 
 def of_log(log: "Log", settings: Settings, now: datetime) -> Iterable[Finding]:
-    """All that is looked up in the log."""
+    """Run all checks that read the log."""
     yield Finding("database", f"{log.engine.url.render_as_string()} answers, and is up to date")
     yield catalogue(log)
     yield keys(log, settings.service_host)
@@ -282,7 +286,7 @@ def of_log(log: "Log", settings: Settings, now: datetime) -> Iterable[Finding]:
 def checkup(
     settings: Settings, environment: Mapping[str, str], around: Sequence[ServerProbe], now: datetime
 ) -> Iterable[Finding]:
-    """Everything, what the rest needs first.
+    """Run all checks, those that others depend on first.
 
     Args:
         settings: of this installation.

@@ -1,4 +1,4 @@
-"""`sensei doctor`: what is misconfigured, and the command that mends it."""
+"""`sensei doctor`: misconfigurations and the commands that fix them."""
 
 import os
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ def doctor(
         bool, typer.Option("--repair", help="First make all files of the home private.")
     ] = False,
 ) -> None:
-    """Look for what is misconfigured, and say what mends it; ends with 1 if anything is."""
+    """Report misconfigurations and how to fix them; exit with 1 if there is any."""
     from flows.cli.doctor import checkup
     from flows.local.prefect_auth import use_known_auth_string
     from flows.local.service_probe import neighbours

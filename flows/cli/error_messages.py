@@ -1,4 +1,4 @@
-"""Any error in one sentence, with the next step."""
+"""Error messages: one sentence per error, with the next step."""
 
 from collections.abc import Callable
 from errno import EACCES, EDQUOT, ENOSPC, EROFS
@@ -8,14 +8,14 @@ from sensei.errors import SenseiError
 _FULL = "free some space, then repeat"
 _FORBIDDEN = "make it writable, or choose another SENSEI_HOME"
 _STORAGE = {ENOSPC: _FULL, EDQUOT: _FULL, EROFS: _FORBIDDEN, EACCES: _FORBIDDEN}
-"""What to do about a file that cannot be written."""
+"""Error number of a failed file operation -> next step for the user."""
 
 
 def in_words(error: Exception) -> str:
-    """What to tell a person about an error; nothing where the help was shown instead."""
+    """Return the message of an error; empty if the help was shown instead."""
     if isinstance(error, SenseiError):
         return str(error)
-    # Typer's errors of the command line have this method in common, but no public base.
+    # Errors of Typer's command line share this method, but have no public base class.
     command_line: Callable[[], str] | None = getattr(error, "format_message", None)
     if command_line:
         context = getattr(error, "ctx", None)

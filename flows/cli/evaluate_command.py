@@ -1,4 +1,4 @@
-"""`sensei evaluate`: every model measured on any file."""
+"""`sensei evaluate`: evaluation of every model on any file."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,7 +49,7 @@ def evaluate(
 ) -> None:
     """Measure every model on any log by one protocol, without the database.
 
-    Models that are done are kept under SENSEI_HOME: the same command again goes on from there.
+    Finished models are kept under SENSEI_HOME: the same command again continues from there.
     """
     from flows.presentation.run_summary import show_evaluation, show_import
     from sensei.events.importer import read_frame
@@ -93,18 +93,18 @@ def evaluate(
 
 
 def names_of(models: str | None) -> list[str] | None:
-    """The models that an option names; None where it is left out."""
+    """Split the model names of an option; None if the option is left out."""
     return None if models is None else [n.strip() for n in models.split(",") if n.strip()]
 
 
 def _column(split: str) -> list[str]:
-    """The column of the file that a split names, where it stands outside the metadata."""
+    """Return the file column that a split names, as a list; empty if it is in the metadata."""
     _, column, name = split.partition("column:")
     return [name] if column and name and not name.startswith("metadata.") else []
 
 
 def _check_column(file: Path, frame: "pd.DataFrame", column: Sequence[str]) -> None:
-    """Refuse a split by a column that the file lacks, naming those that it has."""
+    """Refuse a split by a column that the file lacks, and name the columns that it has."""
     from sensei.events import files
 
     for name in column:

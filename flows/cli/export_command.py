@@ -1,4 +1,4 @@
-"""`sensei export`: a registered version in another system's format."""
+"""`sensei export`: export of a registered version to another system's format."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""`sensei keys`: who may ask the service what."""
+"""`sensei keys`: API keys of the service and their roles."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ def create(
         typer.Option(help="platform: learners' routes; operator: metrics and all else too."),
     ] = "platform",
 ) -> None:
-    """Make a key and show it, once. With the first key the service answers nobody without one."""
+    """Create a key and show it once. With the first key, the service requires one."""
     from flows.local.local_log import open_own_log
     from sensei.access import key_store
 
@@ -32,7 +32,7 @@ def create(
 
 @app.command("list")
 def list_() -> None:
-    """The keys by id, role and date; the keys themselves are not stored."""
+    """List the keys by id, role and date; the keys themselves are not stored."""
     from flows.local.local_log import open_own_log
     from flows.presentation.run_summary import command
     from sensei.access import key_store
@@ -52,7 +52,7 @@ def list_() -> None:
 
 @app.command("prefect")
 def prefect() -> None:
-    """Show the password that Prefect's page asks for once; made at the first call."""
+    """Show the password that Prefect's page asks for once; created at the first call."""
     from flows.local.prefect_auth import auth_string
 
     console.print(auth_string(Settings()), soft_wrap=True)
@@ -60,7 +60,7 @@ def prefect() -> None:
 
 @app.command("revoke")
 def revoke(key_id: Annotated[str, typer.Argument(help="As `sensei keys list` shows it.")]) -> None:
-    """Make a key open nothing any more; it takes effect within seconds."""
+    """Revoke a key; it takes effect within seconds."""
     from flows.local.local_log import open_own_log
     from sensei.access import key_store
 

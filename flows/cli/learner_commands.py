@@ -1,4 +1,4 @@
-"""`sensei learner`: what is held of one learner, and that nothing be held."""
+"""`sensei learner`: export and erasure of one learner's data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ Name = Annotated[str, typer.Argument(help="The learner's user_id.")]
 def export(
     name: Name, out: Annotated[Path, typer.Option(help="JSON file to write.", dir_okay=False)]
 ) -> None:
-    """Write everything that is held of a learner into a file."""
+    """Write all stored data of a learner into a file."""
     import orjson
 
     from flows.local.local_log import open_own_log
@@ -33,7 +33,7 @@ def export(
 
 @app.command("erase")
 def erase(name: Name) -> None:
-    """Erase a learner for good: what is sent about this user_id from now on is refused."""
+    """Erase a learner permanently: later events about this user_id are refused."""
     from flows.local.local_log import open_own_log
     from sensei.privacy import erasure
 

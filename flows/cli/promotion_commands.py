@@ -1,4 +1,4 @@
-"""`sensei models`, `promote`, `rollback`, `reconcile`: who is champion, and who decides it."""
+"""`sensei models`, `promote`, `rollback`, `reconcile`: champions and manual promotion."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ Reason = Annotated[str, typer.Option(help="Why, in your words, for the ledger.")
 
 
 def models() -> None:
-    """Every version: what answers learners, what waits, how each measured, who decided and why."""
+    """List every version: its state, its figures, who decided and why."""
     from flows.local.local_log import open_own_log
     from flows.presentation.version_table import rows_of, show_versions
     from training.release import ledger
@@ -61,7 +61,7 @@ def rollback(
     ] = None,
     reason: Reason = "",
 ) -> None:
-    """Make the champion before the present one champion again; serving follows at once."""
+    """Make the previous champion champion again; serving follows at once."""
     from training.release.manual_promotion import roll_back
 
     def change(settings: Settings, log: "Log", registry: "Registry") -> "ManualPromotion":
@@ -86,7 +86,10 @@ def reconcile() -> None:
 
 
 def _overrule(change: Callable[[Settings, "Log", "Registry"], "ManualPromotion"]) -> None:
-    """Reconcile, change the champion, pack it; no engine is started, for it may be urgent."""
+    """Reconcile, change the champion and package it.
+
+    No Prefect engine is started, because the change may be urgent.
+    """
     from flows.local.bento_build import package
     from flows.local.local_log import open_own_log
     from flows.presentation.run_summary import command

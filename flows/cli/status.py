@@ -1,4 +1,4 @@
-"""`sensei status`: what runs, what serves and how it does, on one screen."""
+"""`sensei status`: state of servers, models, monitoring and training on one screen."""
 
 import os
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from training.tracking.mlflow_status import Tracked
 
 Rows = list[tuple[str, str]]
-"""A word, and what is said of it."""
+"""Rows of the status table: label and text."""
 
 
 def status() -> None:
-    """What runs, what answers learners, how it does, and what waits for a person."""
+    """Show the servers, the champions, their live figures, and what waits for a person."""
     from flows.presentation.run_summary import command
 
     settings, now = Settings(), datetime.now(UTC)
@@ -48,7 +48,7 @@ def status() -> None:
 
 
 def servers(around: Sequence[ServerProbe]) -> str:
-    """Which servers answer, in a line."""
+    """Describe the state of all servers in one line."""
     said = []
     for each in around:
         trouble = f" ({each.said})" if each.name == "service" and each.said else ""
@@ -57,7 +57,7 @@ def servers(around: Sequence[ServerProbe]) -> str:
 
 
 def _inside(settings: Settings, around: Sequence[ServerProbe], now: datetime) -> Rows:
-    """What log, ledger and MLflow hold; one sentence where the log does not answer."""
+    """Describe log, ledger and MLflow; one sentence if the log does not answer."""
     from sensei.events.log import open_log
 
     if not settings.database_url and not (settings.root / "sensei.db").exists():
@@ -83,7 +83,7 @@ def _log(log: "Log", now: datetime) -> str:
 
 
 def _versions(settings: Settings, log: "Log", now: datetime) -> Rows:
-    """The champions, their bundle, and the versions that wait for a person."""
+    """Describe the champions, their bundle, and the versions that wait for a person."""
     from training.release import ledger
 
     lines, digest = ledger.read(log), log.pointer()
@@ -98,7 +98,7 @@ def _versions(settings: Settings, log: "Log", now: datetime) -> Rows:
 
 
 def champions(lines: Sequence["LedgerEntry"], now: datetime) -> str:
-    """Which version of each model is champion, since when and by whom."""
+    """Describe the champion of each model, since when it serves and who decided."""
     newest = {line.model: line for line in lines}
     said = [
         f"{model} {line.to_version} since {line.created_at:%Y-%m-%d %H:%M} "
@@ -117,7 +117,7 @@ def _tracked(settings: Settings) -> "Tracked":
 
 
 def _waiting(tracked: "Tracked", champion: dict[str, str]) -> str:
-    """Challengers; one that became champion waits no longer."""
+    """List the challengers without those that became champion."""
     waiting = [
         f"{each.model} {each.version}"
         for each in tracked.aliases
@@ -127,9 +127,9 @@ def _waiting(tracked: "Tracked", champion: dict[str, str]) -> str:
 
 
 def last_run(settings: Settings, around: Sequence[ServerProbe], now: datetime) -> str:
-    """The newest training run of those that Prefect and MLflow know.
+    """Describe the newest training run that Prefect or MLflow knows.
 
-    A run without a server is known to MLflow alone, one that failed early to Prefect alone.
+    MLflow alone knows a run without a server; Prefect alone knows a run that failed early.
     """
     found = []
     known = "PREFECT_API_URL" in os.environ
@@ -161,7 +161,7 @@ _NEWEST: dict[str, Any] = {
 
 
 def _live(log: "Log", now: datetime) -> Rows:
-    """What the monitor found, the trial that runs, and whether to train again."""
+    """Describe the monitor's findings, the running A/B test, and if retraining is due."""
     from sensei.ab_test_state import current
     from sensei.app_state import MONITORED, RETRAINING_DUE
 
@@ -179,7 +179,7 @@ def _live(log: "Log", now: datetime) -> Rows:
 
 
 def retraining(due: Any, serving: str | None) -> str:
-    """Whether what serves learnt from somebody who was erased since."""
+    """Describe if retraining is due, because a learner of the training data was erased."""
     if not isinstance(due, dict) or due.get("bundle") != serving:
         return "not due"
     return f"due since {str(due.get('since'))[:10]}: {due.get('reason')}; `sensei train`"

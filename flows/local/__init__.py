@@ -1,1 +1,1 @@
-"""The servers and the worker of one machine: how they start, and who may ask them."""
+"""Local servers and worker: start, supervision and access control on one machine."""

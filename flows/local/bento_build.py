@@ -1,4 +1,4 @@
-"""Packs the service and one bundle into a Bento: a folder that serves by itself."""
+"""Build of a Bento: a self-contained folder with the service and one bundle."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from sensei.errors import IncompatibleBundle, StorageUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("sensei", "features", "serving")
-"""What the service imports; `bentofile.yaml` includes the same."""
+"""Packages that the service imports; `bentofile.yaml` includes the same."""
 
 
 def package(bundle: Path, bento_home: Path) -> str:
@@ -19,7 +19,7 @@ def package(bundle: Path, bento_home: Path) -> str:
 
     Args:
         bundle: folder of a bundle, named by its digest.
-        bento_home: BentoML's store; made where absent.
+        bento_home: BentoML's store; made if absent.
 
     Returns:
         The Bento's tag, `sensei:<version>`.

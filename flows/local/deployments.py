@@ -1,4 +1,7 @@
-"""Makes on a server what runs need: work pool, global limit, deployments, watch over lost runs."""
+"""Prefect resources that runs need: work pool, global limit, deployments, automation.
+
+The automation marks lost runs as crashed.
+"""
 
 import subprocess
 import sys
@@ -27,16 +30,19 @@ from sensei.errors import StorageUnavailable
 ROOT = Path(__file__).resolve().parents[2]
 
 LOST = "crash-lost-runs"
-"""The automation that ends, on the server, runs whose process is gone."""
+"""Name of the server automation that ends runs whose process no longer exists."""
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 
 SILENCE = timedelta(minutes=10)
-"""After which a run is lost: by default a run tells every three minutes that it lives."""
+"""Time without a heartbeat after which a run counts as lost.
+
+By default a run sends a heartbeat every three minutes.
+"""
 
 
 def deploy() -> None:
-    """Deploy to the server of `PREFECT_API_URL`; what is there already is replaced.
+    """Deploy to the server of `PREFECT_API_URL`, and replace existing deployments.
 
     Raises:
         StorageUnavailable: no server answers, or it refuses a deployment.
@@ -60,7 +66,10 @@ def deploy() -> None:
 
 
 def _watch_over_lost_runs(client: SyncPrefectClient) -> None:
-    """Have the server say `Crashed` of a run that was killed, which cannot say so itself."""
+    """Create the automation that sets the state of a killed run to `Crashed`.
+
+    A killed run cannot report its own end.
+    """
     ends = {f"prefect.flow-run.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed")}
     automation = AutomationCore(
         name=LOST,
@@ -81,7 +90,7 @@ def _watch_over_lost_runs(client: SyncPrefectClient) -> None:
             )
         ],
     )
-    if not client.read_automations_by_name(LOST):  # a new one would forget whom it watches
+    if not client.read_automations_by_name(LOST):  # a new one would forget the runs that it watches
         client.create_automation(automation)
 
 

@@ -1,7 +1,8 @@
-"""Start a local server, the worker or the deployments: `python -m flows.local.launch NAME`.
+"""Start of a local server, the worker or the deployments.
 
-Files that they make are private, Prefect asks for its auth string, and a guard refuses other
-sites. `sensei up` and the Makefile start all of them by this module.
+Usage: `python -m flows.local.launch NAME`. The files that they make are private. Prefect asks for
+its auth string, and a guard refuses other sites. `sensei up` and the Makefile start all programs
+through this module.
 """
 
 import os
@@ -21,7 +22,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def prepare(settings: Settings) -> None:
-    """Set umask and variables; to be called before Prefect is imported."""
+    """Set umask and environment variables; call it before Prefect is imported."""
     keep_files_private()
     settings.root.mkdir(parents=True, exist_ok=True)
     local = {API: f"http://{LOOPBACK}:{settings.prefect_port}/api", "PROJECT_ROOT": str(ROOT)}
@@ -32,7 +33,7 @@ def prepare(settings: Settings) -> None:
 def start_prefect(settings: Settings) -> None:
     """Run Prefect's server; its page asks once for the auth string."""
     use_auth_string(settings)
-    os.environ["PREFECT_UI_API_URL"] = "/api"  # the page's own origin, whichever name it has
+    os.environ["PREFECT_UI_API_URL"] = "/api"  # the page's own origin, for any host name
     from prefect.server.api.server import create_app
 
     _serve(create_app(final=True), settings.prefect_port)
@@ -48,7 +49,7 @@ def start_evidently(settings: Settings) -> None:
 
 
 def start_mlflow(settings: Settings) -> None:
-    """Become MLflow's server, with our guard in it."""
+    """Replace this process with MLflow's server, with our guard in it."""
     home = f"sqlite:///{settings.root / 'mlflow.db'}"
     uri = home if settings.tracking_uri.startswith("http") else settings.tracking_uri
     listen = ["--host", LOOPBACK, "--port", str(settings.mlflow_port), "--workers", "1"]
@@ -59,13 +60,13 @@ def start_mlflow(settings: Settings) -> None:
 
 
 def start_worker(settings: Settings) -> None:
-    """Become the worker that runs what Prefect schedules."""
+    """Replace this process with the worker that runs what Prefect schedules."""
     use_auth_string(settings)
     _become("prefect", ["worker", "start", "--pool", POOL])
 
 
 def make_deployments(settings: Settings) -> None:
-    """Make work pool, global limit and deployments on the server."""
+    """Create work pool, global limit and deployments on the server."""
     use_auth_string(settings)
     from flows.local.deployments import deploy
 
@@ -82,7 +83,7 @@ PROGRAMS: dict[str, Callable[[Settings], None]] = {
 
 
 def launching(name: str) -> list[str]:
-    """Give the command that starts a program of `PROGRAMS`."""
+    """Return the command that starts a program of `PROGRAMS`."""
     return [sys.executable, "-m", __name__, name]
 
 

@@ -1,4 +1,4 @@
-"""The log of this installation: opened, never trained on empty, filled with a demo if asked."""
+"""Log of this installation: opening, check for an empty log, and demo data."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,13 +15,17 @@ from sensei.simulation import simulate
 from sensei.storage import database
 
 LEARNERS, DAYS = 300, 60
-"""Enough to train on within the minutes that a first run may take."""
+"""Size of the demo: learners, and days of simulated time.
+
+They are enough to train on within the minutes that a first run may take.
+"""
 
 
 def open_own_log(settings: Settings) -> Log:
-    """Open the log; our own file under `SENSEI_HOME` is made, or brought up to date, first.
+    """Open the log; first create or upgrade our own file under `SENSEI_HOME`.
 
-    A database named by `SENSEI_DATABASE_URL` is somebody's: `sensei db upgrade` asks for it.
+    A database that `SENSEI_DATABASE_URL` names belongs to somebody else, so it is never upgraded
+    here: that needs `sensei db upgrade`.
     """
     if not settings.database_url:
         database.upgrade(settings.log_url)
@@ -29,7 +33,7 @@ def open_own_log(settings: Settings) -> Log:
 
 
 def refuse_empty(log: Log) -> None:
-    """Stop before anything is started for nothing.
+    """Raise an error for an empty log before a run starts.
 
     Raises:
         NotEnoughData: the log holds no interaction.
@@ -42,7 +46,7 @@ def refuse_empty(log: Log) -> None:
 
 
 def fill_empty_log(settings: Settings, say: Callable[[str], None]) -> None:
-    """Simulate learners where the log is empty, and say so."""
+    """Simulate learners if the log is empty, and report it."""
     log = open_own_log(settings)
     if log.is_empty():
         say("The log is empty: simulating learners, as a demo")
@@ -50,7 +54,7 @@ def fill_empty_log(settings: Settings, say: Callable[[str], None]) -> None:
 
 
 def last_midnight() -> datetime:
-    """End of the simulated time: equal seeds give equal cohorts all day long."""
+    """Return the end of the simulated time: all day long, equal seeds give equal cohorts."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -64,7 +68,7 @@ def simulate_into(
         learners: Size of the cohort.
         days: Length of the simulated time.
         seed: The same seed gives the same cohort.
-        end: The moment at which the simulated time ends.
+        end: End of the simulated time.
         say: Shows a line of progress.
 
     Raises:

@@ -1,8 +1,8 @@
-"""ASGI middleware for pages on loopback: refuses other sites and DNS rebinding.
+"""ASGI middleware for pages on loopback: protection from other sites and DNS rebinding.
 
 A page of any site that is open in a browser on this machine can send requests to loopback. The
 browser adds headers that the page cannot change: `Host`, `Origin`, `Sec-Fetch-Site`. Prefect,
-MLflow and Evidently check them not at all or in part, so this stands in front of each of them.
+MLflow and Evidently check these headers in part or not at all, so each runs behind this guard.
 """
 
 import re
@@ -15,7 +15,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK_HOST = re.compile(rb"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?")
-"""`Host` of this machine. Any port: a tunnel (`ssh -L`) may end at another one."""
+"""Pattern of a `Host` that names this machine.
+
+Any port matches: a tunnel (`ssh -L`) may end at another port.
+"""
 
 PROXY_HEADERS = frozenset(
     {
@@ -34,28 +37,31 @@ PROXY_HEADERS = frozenset(
 """Headers that only a proxy adds, or that would name another host than `Host`."""
 
 FRAMES = (b"content-security-policy", b"frame-ancestors 'self'")
-"""Added to every answer: no other site shows our pages in a frame and has its clicks land there."""
+"""Header added to every response against clickjacking.
+
+No other site can show our pages in a frame.
+"""
 
 
 class Refusal(NamedTuple):
-    """Status and sentence of a request that is not let in."""
+    """Status and sentence of a refused request."""
 
     status: int
     sentence: str
 
 
 class LoopbackGuard:
-    """Let in requests that name this machine and come from no other site.
+    """Middleware that accepts requests which name this machine and come from no other site.
 
     Args:
-        app: the application behind, HTTP and websockets.
+        app: the wrapped application, HTTP and websockets.
     """
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on, or refuse it: 400 or 403, a websocket before it is accepted."""
+        """Forward a request, or refuse it with 400 or 403; a websocket before it is accepted."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -67,7 +73,7 @@ class LoopbackGuard:
 
 
 def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
-    """Decide on a request by its headers; None lets it in.
+    """Decide on a request by its headers; None accepts it.
 
     Args:
         method: of HTTP; empty for a websocket.
@@ -93,7 +99,7 @@ def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | No
 
 
 def _is_link(method: str, sent: dict[bytes, list[bytes]]) -> bool:
-    """Tell whether a person followed a link: the page is shown, and its opener cannot read it."""
+    """Tell if a person followed a link: the page is shown, and its opener cannot read it."""
     return (
         method == "GET"
         and sent.get(b"sec-fetch-mode") == [b"navigate"]

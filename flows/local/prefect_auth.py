@@ -1,7 +1,7 @@
-"""The API auth string of this installation's Prefect server, one per `SENSEI_HOME`.
+"""API auth string of this installation's Prefect server, one per `SENSEI_HOME`.
 
-Whoever may call Prefect's API runs commands as our user, so every server that we start asks for
-this string: the one of `sensei up`, and the temporary one of a run without a server.
+Anyone who may call Prefect's API can run commands as our user. So every server that we start asks
+for this string: the server of `sensei up`, and the temporary server of a run without one.
 """
 
 import base64
@@ -22,12 +22,12 @@ API = "PREFECT_API_URL"
 
 
 def auth_file(settings: Settings) -> Path:
-    """Path of the file that holds the string; mode 0600."""
+    """Return the path of the file that holds the string; mode 0600."""
     return settings.root / "prefect-auth"
 
 
 def auth_string(settings: Settings) -> str:
-    """Read the string; made at the first call, by whichever process comes first."""
+    """Read the string; the first process that calls this creates it."""
     path = auth_file(settings)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def auth_string(settings: Settings) -> str:
 
 
 def auth_environment(settings: Settings) -> dict[str, str]:
-    """Variables by which Prefect's servers ask for the string and its clients send it."""
+    """Return the variables by which Prefect's servers ask for the string and clients send it."""
     string = auth_string(settings)
     return {
         SERVER: string,
@@ -52,10 +52,10 @@ def auth_environment(settings: Settings) -> dict[str, str]:
 
 
 def use_auth_string(settings: Settings) -> None:
-    """Have this process and its children send and ask for the string.
+    """Make this process and its children send and ask for the string.
 
-    A variable that is set already stays. A server on another machine never gets our string: its
-    own one is `PREFECT_API_AUTH_STRING`, which is then to be set by hand.
+    A variable that is already set stays. A server on another machine never receives our string: its
+    own string is `PREFECT_API_AUTH_STRING`, which must be set by hand.
     """
     if _is_near(os.environ.get(API, "")):
         for name, value in auth_environment(settings).items():
@@ -63,16 +63,16 @@ def use_auth_string(settings: Settings) -> None:
 
 
 def use_known_auth_string(settings: Settings) -> None:
-    """Do the same where the string exists; commands that only look make no file."""
+    """Use the string if it exists; commands that only read do not create the file."""
     if auth_file(settings).exists():
         use_auth_string(settings)
 
 
 def auth_header(api: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Make the header of a request to a Prefect API; empty without a string.
+    """Build the auth header of a request to a Prefect API; empty without a string.
 
     Args:
-        api: the address that is asked; no other than that of `PREFECT_API_URL` gets its string.
+        api: address of the request; only that of `PREFECT_API_URL`, if set, receives the string.
         environment: variables of the process.
     """
     known = environment.get(API, "").rstrip("/")
@@ -83,7 +83,7 @@ def auth_header(api: str, environment: Mapping[str, str] = os.environ) -> dict[s
 
 
 def _is_near(api: str) -> bool:
-    """Tell whether an address is this machine's; none at all means that it will be."""
+    """Tell if an address is on this machine; an empty address counts as local."""
     host = urlsplit(api).hostname or "localhost"
     with suppress(ValueError):
         return ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""What must hold before long work starts: a free port, a file and a folder that take the result."""
+"""Preflight checks before long work: a free port, a writable file and folder."""
 
 import os
 import shutil
@@ -12,14 +12,17 @@ from urllib.parse import quote
 from sensei.errors import InvalidInput, StorageUnavailable
 
 ROOM_MB = 64
-"""A run of a small log writes some 15 MB; Prefect's engine does not start on a full disk."""
+"""Minimum free space, in MB.
+
+A run of a small log writes about 15 MB; Prefect's engine does not start on a full disk.
+"""
 
 
 def check_port(host: str, port: int, setting: str) -> None:
-    """Refuse a port that another program holds, naming the setting that changes it.
+    """Refuse a port that another program holds, and name the setting that changes it.
 
     Raises:
-        InvalidInput: the port is taken, or the address is not this machine's.
+        InvalidInput: the port is taken, or the address is not on this machine.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,7 +41,7 @@ def check_port(host: str, port: int, setting: str) -> None:
 
 
 def check_ports(listeners: Mapping[str, tuple[str, int]]) -> None:
-    """Refuse ports that other programs hold, or that two of ours would, all in one sentence.
+    """Refuse ports that other programs hold or that two of ours share, all in one sentence.
 
     Args:
         listeners: setting that names the port -> host and port.
@@ -64,7 +67,7 @@ def check_ports(listeners: Mapping[str, tuple[str, int]]) -> None:
 
 
 def check_output(out: Path) -> None:
-    """Refuse, before minutes of work, a file that cannot be written at their end.
+    """Refuse an output file that cannot be written, before minutes of work.
 
     Raises:
         InvalidInput: it cannot be written.
@@ -76,7 +79,7 @@ def check_output(out: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Make a folder for pictures before minutes of work.
+    """Create a folder for plots before minutes of work.
 
     Raises:
         InvalidInput: it cannot be made or written.
@@ -89,7 +92,7 @@ def check_room(home: Path) -> None:
     """Refuse a folder in which a run would fail half-way.
 
     Raises:
-        StorageUnavailable: it cannot be written, or too little room is left.
+        StorageUnavailable: it cannot be written, or too little space is left.
     """
     if reason := _unwritable(home):
         raise StorageUnavailable(
@@ -104,10 +107,10 @@ def check_room(home: Path) -> None:
 
 
 def check_prefect_store(environment: Mapping[str, str]) -> None:
-    """Refuse a database of Prefect that a newer version wrote: its server would not start.
+    """Refuse a database that a newer Prefect wrote: the server would not start.
 
     Args:
-        environment: says where the database is; one other than SQLite checks itself.
+        environment: names the database; only SQLite is checked here, others check themselves.
 
     Raises:
         StorageUnavailable: it was written by a newer version.
@@ -127,7 +130,7 @@ def check_prefect_store(environment: Mapping[str, str]) -> None:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as connection:
             found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error:
-        return  # made just now, or damaged, which Prefect says itself
+        return  # created just now, or damaged, which Prefect reports itself
     if found:
         folder = "server/database/_migrations/versions/sqlite"
         newest, known = migrations_in(package_folder("prefect") / folder)
@@ -135,7 +138,7 @@ def check_prefect_store(environment: Mapping[str, str]) -> None:
 
 
 def _unwritable(folder: Path) -> str:
-    """Make a folder; what was expected of it and what came, empty where it can be written."""
+    """Create a folder and return why it is not writable; empty if it is."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

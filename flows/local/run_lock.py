@@ -1,4 +1,4 @@
-"""The global limit `train`: nightly, manual and triggered runs never train at once."""
+"""Global limit `train`: nightly, manual and triggered runs never train at once."""
 
 import math
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from sensei.storage.locks import exclusive_lock
 
 LIMIT = "train"
 LEASE_SECONDS = 60.0
-"""A run that died gives its place back after so long."""
+"""Seconds after which a dead run's slot of the limit is free again."""
 
 
 @contextmanager
 def one_at_a_time(engine: Engine) -> Iterator[None]:
-    """Hold the only place of this log, and on a server also that of the limit.
+    """Hold the exclusive lock of this log and, on a server, the only slot of the limit.
 
-    The system frees the place of a process that dies. A temporary server is left out: nothing
-    there ever takes the limit back from a run that was killed.
+    The operating system frees the lock of a process that dies. The limit is not taken on a
+    temporary server, because nothing there frees the slot of a killed run.
 
     Args:
         engine: of the log's database.
@@ -46,7 +46,7 @@ def one_at_a_time(engine: Engine) -> Iterator[None]:
 
 
 def make_limit(client: SyncPrefectClient) -> GlobalConcurrencyLimitResponse:
-    """The limit as the server has it; made where it is absent."""
+    """Return the limit as the server has it; create it if it is absent."""
     try:
         return client.read_global_concurrency_limit_by_name(LIMIT)
     except ObjectNotFound:

@@ -1,4 +1,4 @@
-"""Which of the servers answer on this machine, and whether what answers is what should."""
+"""Probes of the local servers: their state, and if another program holds the port."""
 
 import os
 import re
@@ -11,31 +11,31 @@ from flows.local.prefect_auth import auth_header, use_auth_string
 from flows.local.preflight import check_prefect_store
 from sensei.settings import Settings
 
-if TYPE_CHECKING:  # each command would wait for it
+if TYPE_CHECKING:  # an import here would delay each command
     import httpx
 
 Reader = Callable[["httpx.Response"], str]
-"""What a server says of itself; an error where it is another program."""
+"""Function that reads a server's answer; it raises an error for another program."""
 
 SECONDS = 1.0
-"""A server that does not answer by then is said to be silent."""
+"""Timeout of a probe in seconds; a server that needs longer counts as silent."""
 
 POOL = "sensei"
-"""The work pool of our deployments on Prefect's server."""
+"""Work pool of our deployments on Prefect's server."""
 
 State = Literal["answers", "off", "silent", "another program"]
 
 
 @dataclass(frozen=True)
 class ServerProbe:
-    """A server that may run beside the others.
+    """Probe result of one local server.
 
     Attributes:
         name: of the server, as a person knows it.
-        address: where it is to listen.
-        setting: the variable that moves it.
-        state: `off` where nothing listens, `silent` where something does not answer in time.
-        said: what it said of itself.
+        address: address at which it should listen.
+        setting: the variable that changes its port.
+        state: `off` if nothing listens, `silent` if there is no answer in time.
+        said: content of its answer: version or troubles.
     """
 
     name: str
@@ -46,14 +46,14 @@ class ServerProbe:
 
     @property
     def port(self) -> str:
-        """The number."""
+        """Port number as text."""
         return self.address.rpartition(":")[2]
 
 
 def neighbours(settings: Settings) -> list[ServerProbe]:
-    """Ask the service, Prefect, MLflow and Evidently at their ports, all at once."""
+    """Probe the service, Prefect, MLflow and Evidently at their ports, all at once."""
     here = "http://127.0.0.1"
-    # what listens on all addresses answers on loopback too
+    # a server that listens on all addresses answers on loopback too
     host = settings.service_host if settings.service_host != "0.0.0.0" else "127.0.0.1"  # noqa: S104
     asked = [
         ("service", f"http://{host}:{settings.service_port}", "SERVICE", "/readyz", _service),
@@ -82,7 +82,7 @@ def _ask(name: str, address: str, setting: str, path: str, read: Reader) -> Serv
 
 
 def _service(answer: "httpx.Response") -> str:
-    """Its troubles."""
+    """Return the troubles that the service reports."""
     return "; ".join(answer.json()["troubles"])
 
 
@@ -100,10 +100,10 @@ def _evidently(answer: "httpx.Response") -> str:
 
 
 def _version(said: Any) -> str:
-    """What looks like a version.
+    """Return the text if it looks like a version.
 
     Raises:
-        ValueError: it does not: this is another program.
+        ValueError: it does not, so this is another program.
     """
     if not isinstance(said, str) or not re.fullmatch(r"\d+\.\d+\S*", said.strip()):
         raise ValueError(said)
@@ -111,15 +111,15 @@ def _version(said: Any) -> str:
 
 
 def prefect_api(settings: Settings) -> str:
-    """Address of the Prefect server that flows would use, or the one that `make server` starts."""
+    """Return the address of the Prefect server of flows, or the one that `make server` starts."""
     local = f"http://127.0.0.1:{settings.prefect_port}/api"
     return os.environ.get("PREFECT_API_URL", "").rstrip("/") or local
 
 
 def use_prefect(settings: Settings) -> None:
-    """Have flows use the server at our port where one answers; else each starts its own.
+    """Make flows use the server at our port if it answers; otherwise each starts its own.
 
-    To be called before Prefect is imported. Either server asks for the auth string.
+    Call it before Prefect is imported. Either server asks for the auth string.
 
     Raises:
         StorageUnavailable: none answers, and a newer Prefect wrote the database of this home.
@@ -136,7 +136,7 @@ def ask_prefect(api: str, path: str, wanted: dict[str, Any]) -> Any:
     """Post to a Prefect server.
 
     Returns:
-        Its answer; None where it gives none.
+        Its answer; None if there is none.
     """
     import httpx
 

@@ -1,4 +1,4 @@
-"""Processes that run side by side: started, watched, and ended together with their children."""
+"""Supervisor of parallel processes: start, watch, and end together with their children."""
 
 import asyncio
 import os
@@ -13,23 +13,23 @@ import psutil
 from sensei.errors import StorageUnavailable
 
 LAST_LINES = 15
-"""Of a log, shown where its process ended by itself."""
+"""Number of lines at the end of a log that are shown if its process ended by itself."""
 
 PATIENCE = 10.0
 """Seconds that a process has to end by itself before it is killed."""
 
 START_SECONDS = 300.0
-"""Seconds that a process has to answer; on a busy machine they need minutes."""
+"""Seconds that a process has to answer after its start; a busy machine needs minutes."""
 
 
 @dataclass(frozen=True)
 class ManagedProcess:
-    """One program of several.
+    """Specification of one program under the supervisor.
 
     Attributes:
         name: of the program and of its log file.
-        command: what is run.
-        ready: asks whether it answers; not an error where it does not yet.
+        command: program and its arguments.
+        ready: tells if it answers; returns false, without an error, until then.
     """
 
     name: str
@@ -39,12 +39,13 @@ class ManagedProcess:
 
 @dataclass
 class Supervisor:
-    """Starts parts, and ends all that they started.
+    """Supervisor that starts processes and ends all that it started.
 
     Attributes:
-        logs: folder of one file for each part, written anew at each start.
-        environment: of all parts.
-        folder: where they run.
+        logs: folder with one log file per process, overwritten at each start.
+        environment: variables of all processes.
+        folder: their working folder.
+        running: name -> running process.
     """
 
     logs: Path
@@ -53,7 +54,7 @@ class Supervisor:
     running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
     async def start(self, part: ManagedProcess) -> None:
-        """Start a part and wait until it answers.
+        """Start a process and wait until it answers.
 
         Raises:
             StorageUnavailable: it ended, or did not answer in time; with the end of its log.
@@ -81,7 +82,7 @@ class Supervisor:
         del self.running[name]
 
     async def next_end(self) -> str:
-        """Wait until a running part ends by itself; gives its name."""
+        """Wait until a running process ends by itself, and return its name."""
         waiting = {asyncio.create_task(p.wait()): name for name, p in self.running.items()}
         if not waiting:
             await asyncio.Event().wait()
@@ -95,7 +96,7 @@ class Supervisor:
         return name
 
     async def stop(self, first: Sequence[str] = ()) -> None:
-        """End all parts and their children.
+        """End all processes and their children.
 
         Args:
             first: names of those that need the others while they end.
@@ -105,7 +106,7 @@ class Supervisor:
             await _end([self.running.pop(name) for name in names])
 
     def tail(self, name: str) -> str:
-        """The end of a part's log."""
+        """Return the end of a process's log; empty if it cannot be read."""
         with suppress(OSError):
             return "\n".join(
                 self._log(name).read_text("utf-8", "replace").splitlines()[-LAST_LINES:]
@@ -122,7 +123,7 @@ class Supervisor:
                 stderr=log,
                 env=os.environ | self.environment,
                 cwd=self.folder,
-                start_new_session=True,  # Ctrl-C is for us alone: we end them in order
+                start_new_session=True,  # Ctrl-C reaches only us: we end them in order
             )
 
     def _log(self, name: str) -> Path:
@@ -136,7 +137,7 @@ class Supervisor:
 
 
 async def _end(processes: Sequence[asyncio.subprocess.Process]) -> None:
-    """Ask processes and all below them to end; kill what is still there after a while."""
+    """End processes and their descendants; kill those that still run after `PATIENCE`."""
     family: set[psutil.Process] = set()
     for process in processes:
         family |= _family(process.pid)

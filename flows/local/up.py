@@ -1,4 +1,4 @@
-"""Everything at once: servers, worker, deployments and pages, in one terminal until Ctrl-C."""
+"""`sensei up`: servers, worker, deployments and pages in one terminal until Ctrl-C."""
 
 import asyncio
 import os
@@ -39,10 +39,10 @@ PURPOSES = {
 
 
 def up(settings: Settings) -> int:
-    """Start all parts, show where they are, and end them on Ctrl-C.
+    """Start all parts, show their addresses, and end them on Ctrl-C.
 
     Returns:
-        Exit code: 1 where a part ended by itself.
+        Exit code: 1 if a part ended by itself.
 
     Raises:
         InvalidInput: a port is taken.
@@ -64,7 +64,7 @@ def up(settings: Settings) -> int:
 
 
 class _Up:
-    """The parts of this installation."""
+    """Run of all parts of this installation."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -89,7 +89,7 @@ class _Up:
         self.supervisor = Supervisor(settings.logs, environment, ROOT)
 
     async def run(self) -> int:
-        """Start, wait, end."""
+        """Start all parts, wait for Ctrl-C, and end them."""
         stopped = asyncio.Event()
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(each, stopped.set)
@@ -108,7 +108,7 @@ class _Up:
             console.print("Ended. What they know is kept: start again with the same command.")
 
     async def _start(self, client: httpx.AsyncClient, say: Say) -> None:
-        """All at the same time; then the worker, whose runs need them."""
+        """Start all servers in parallel, then the worker, whose runs need them."""
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.to_thread(open_project, self.settings.evidently))
             group.create_task(self._deploy(client, say))
@@ -151,7 +151,7 @@ class _Up:
         return ManagedProcess(WORKER, launching("worker"), ready)
 
     async def _show(self, client: httpx.AsyncClient) -> None:
-        """Where everything is, and what it is for."""
+        """Show the address and the purpose of each part."""
         table = Table(show_header=False, box=None)
         for name, purpose in PURPOSES.items():
             table.add_row(f"[bold]{name}[/bold]", self.sites.get(name, ""), purpose)
@@ -165,7 +165,7 @@ class _Up:
         console.print(f"Logs: {self.settings.logs}. Ctrl-C ends all.", soft_wrap=True)
 
     async def _watch(self, stopped: asyncio.Event) -> int:
-        """Until Ctrl-C; a part that ends by itself is said, and the others go on."""
+        """Wait until Ctrl-C; report a part that ends by itself while the others continue."""
         ended = 0
         while name := await _first(self.supervisor.next_end(), stopped):
             ended = 1
@@ -178,7 +178,7 @@ class _Up:
 
 
 async def _first(work: Any, stopped: asyncio.Event) -> Any:
-    """What some work gives, True for nothing; None where all was stopped before."""
+    """Return the result of some work, True if it is empty; None if stopped before."""
     working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(stopped.wait())
     await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

@@ -1,4 +1,4 @@
-"""What the monitor found, as a person reads it."""
+"""Findings of the monitor as tables and sentences."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -35,7 +35,7 @@ OPEN = "each is judged once SENSEI_ACCEPTANCE_HOURS have passed since it was giv
 
 
 def rows(found: Found) -> list[tuple[str, str, str]]:
-    """What, how much, and how sure that is."""
+    """Return the rows of the table: title, value, and interval or explanation."""
     listed = [(title, *_figure(found["figures"][name], say)) for name, title, say in FIGURES]
     listed.insert(1, ("Lift over the control arm", *_lift(found["lift"])))
     if found.get("open"):
@@ -79,12 +79,12 @@ def _skew(skew: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def follows(alarming: Collection[str], emitted: Collection[str] | None, hours: int) -> str:
-    """What happens next, in a sentence.
+    """Describe the next step after the alarms in one sentence; empty without alarms.
 
     Args:
         alarming: names of the events that the alarms are.
         emitted: those of them that were emitted now; None without a Prefect server.
-        hours: how long the same event is kept back.
+        hours: cooldown during which the same event is not emitted again.
     """
     training = {DRIFT, QUALITY}.intersection(alarming)
     if not alarming:
@@ -99,14 +99,14 @@ def follows(alarming: Collection[str], emitted: Collection[str] | None, hours: i
 
 
 def title(found: Found) -> str:
-    """The window in words."""
+    """Describe the window in words."""
     window = found["window"]
     start, end = (window[name][:16].replace("T", " ") for name in ("start", "end"))
     return f"From {start} to {end} UTC"
 
 
 def markdown(found: Found) -> str:
-    """For the Prefect UI."""
+    """Format the findings as Markdown for the Prefect UI."""
     lines = [f"# {title(found)}", "| | | |", "|---|---|---|"]
     lines += [f"| {what} | {value} | {sure} |" for what, value, sure in rows(found)]
     alarms = [f"- **{sentence}**" for sentence in found["alarms"]] or ["No alarm."]
@@ -114,7 +114,7 @@ def markdown(found: Found) -> str:
 
 
 def show_monitored(console: Console, found: Found) -> None:
-    """For a terminal."""
+    """Show the findings in a terminal."""
     table = Table(title=title(found), title_justify="left", show_header=False)
     for _ in range(2):
         table.add_column(no_wrap=True)

@@ -1,4 +1,4 @@
-"""What the monitor found, and how long ago something was, as a person says it."""
+"""Phrases for the monitor's findings, A/B tests and elapsed time."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 UNITS = (("day", 86_400), ("h", 3_600), ("min", 60))
 
 Monitored = Mapping[str, Any]
-"""The fact `MONITORED`."""
+"""Value of the fact `MONITORED`."""
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """How long ago a moment was: `5 min ago`, `2 days ago`."""
+    """Describe the time since a moment: `5 min ago`, `2 days ago`."""
     passed = now - moment
     if passed < timedelta(0):
         return f"{_length(-passed)} in the FUTURE"
@@ -31,13 +31,13 @@ def _length(passed: timedelta) -> str:
 
 
 def monitored_at(monitored: Monitored | None) -> datetime | None:
-    """When the monitor ran last; None where it never did."""
+    """Return the time of the monitor's last run; None if it never ran."""
     said = (monitored or {}).get("computed_at")
     return datetime.fromisoformat(said) if said else None
 
 
 def figures_in_words(monitored: Monitored) -> str:
-    """Acceptance, lift, satisfaction and drift; `unknown` where nothing is known."""
+    """Describe acceptance, lift, satisfaction and drift; `unknown` for missing values."""
     acceptance = _percent(monitored.get("recommendation_acceptance"))
     rating = monitored.get("user_satisfaction")
     satisfied = "unknown" if rating is None else f"{rating:.1f} of 5"
@@ -71,7 +71,7 @@ def _drift(monitored: Monitored) -> str:
 
 
 def trial_in_words(trial: "AbTest", now: datetime) -> str:
-    """What is tried, on whom, since when."""
+    """Describe an A/B test: its version, its share of learners, its opponent, its start."""
     began = f", begun {ago(datetime.fromisoformat(trial.since), now)}" if trial.since else ""
     return (
         f"{trial.name} answers {100 * trial.share:g} % of learners, against "
@@ -80,7 +80,7 @@ def trial_in_words(trial: "AbTest", now: datetime) -> str:
 
 
 def verdict_in_words(monitored: Monitored | None, trial: "AbTest", now: datetime) -> str:
-    """What the monitor says of a trial."""
+    """Describe the monitor's verdict on an A/B test."""
     moment = monitored_at(monitored)
     if monitored is None or moment is None:
         return "The monitor has not run yet: `sensei monitor`."

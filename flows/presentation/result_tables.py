@@ -1,4 +1,4 @@
-"""Figures of models as tables: each beside the baselines, intervals beside figures, ties marked."""
+"""Tables of model figures with baselines, confidence intervals and marks for ties."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -43,7 +43,7 @@ COUNTING = (
     "topic_mean",
     "proficiency",
 )
-"""Models that need no training: what a network must beat."""
+"""Models without training: baselines that a network must beat."""
 
 REFERENCE = "reference"
 
@@ -70,16 +70,16 @@ Tied = Mapping[str, Collection[str]]
 
 @dataclass(frozen=True)
 class ResultTables:
-    """What is shown of an evaluation.
+    """Figures of an evaluation for display.
 
     Attributes:
         next_topic: mode -> model -> figures.
-        level_only: model -> figures of success, the level known and no item: what serving answers.
+        level_only: model -> figures of success, the level known and no item, as in serving.
         success: the same, item and level known.
         topic_only: the same, neither known.
         intervals: as `training.evaluation.result.Result` has them.
         chosen: `recommendation` and `difficulty` -> name of the chosen candidate.
-        seeds: how often each network was trained.
+        seeds: number of trainings of each network.
     """
 
     next_topic: Mapping[str, Figures]
@@ -114,7 +114,7 @@ class ResultTables:
         return {"all": {}, "new": {}, **given["next_topic"], **pair}
 
     def without_networks(self) -> "ResultTables":
-        """Baselines, the reference and the chosen models only, for a short summary."""
+        """Keep only baselines, the reference and the chosen models, for a short summary."""
 
         def some(figures: Figures, chosen: str | None) -> Figures:
             kept = {*COUNTING, REFERENCE, chosen}
@@ -133,7 +133,7 @@ class ResultTables:
 
 
 def show_figures(console: Console, tables: ResultTables) -> None:
-    """Show every model beside the baselines: ranking for all and new targets, success."""
+    """Show every model with the baselines: ranking for all and new targets, success."""
     best, given = tables.chosen["recommendation"], tables.chosen.get("difficulty")
     every, new = tables.next_topic["all"], dict(tables.next_topic["new"])
     new.pop("repeat_last", None)  # its only answer is masked there

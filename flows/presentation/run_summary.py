@@ -1,4 +1,4 @@
-"""What a person reads when a command has ended."""
+"""Summaries that a command prints at its end."""
 
 import shlex
 import shutil
@@ -15,34 +15,34 @@ from rich.markup import escape
 from flows.presentation.result_tables import COUNTING, NAMES, ResultTables, show_figures
 from sensei.settings import Settings
 
-if TYPE_CHECKING:  # a summary needs none of the libraries that these bring
+if TYPE_CHECKING:  # a summary needs none of the libraries that these import
     from sensei.events.importer import ImportSummary
     from training.evaluation.protocol import Result
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What one training run did, for people and for the Prefect UI.
+    """Summary of one training run, for people and for the Prefect UI.
 
     Attributes:
-        demo: whether the learners are simulated.
-        as_of: end of the window.
+        demo: true if the learners are simulated.
+        as_of: end of the window, UTC.
         window_days: its length.
         read, quarantined: rows read, and refused by this run's validation.
         reasons: expectation -> refused rows.
         learners, topics: in the valid rows.
         targets: part -> targets.
         tables: figures on the test part, and the candidates chosen before on validation.
-        no_success: why there is no difficulty model; empty where there is one.
+        no_success: why there is no difficulty model; empty if there is one.
         chosen: model -> candidate chosen on validation.
         versions: model -> registered version.
-        promoted: model -> whether the version now answers learners.
+        promoted: model -> true if the version now serves learners.
         decisions: model -> the gate's sentence.
-        checks: model -> what the gate asked for and whether it held, in a line.
-        bundle, bento: what serves; None where nothing was promoted.
-        drift: what the drift report found, in words.
+        checks: model -> the gate's checks and their results, in one line.
+        bundle, bento: digest of the bundle and tag of the Bento; None if nothing was promoted.
+        drift: finding of the drift report, in words.
         reports: title -> file.
-        page: address of the run's page while `make mlflow` runs; the reports hang on it too.
+        page: address of the run's page while `make mlflow` runs; the reports are attached to it.
         scored_share: share of the learners whose held-out targets were used, in (0, 1].
         review: a person decides: every version waits.
     """
@@ -72,7 +72,7 @@ class RunSummary:
     review: bool = False
 
     def verdict(self, model: str) -> str:
-        """What became of a version, with the gate's sentence."""
+        """Describe the decision on a version, with the gate's sentence."""
         sentence = self.decisions[model]
         if self.review:
             return f"waits for a person; were it up to the gate: {sentence}"
@@ -88,7 +88,7 @@ class RunSummary:
 
 
 def show_summary(console: Console, run: RunSummary) -> None:
-    """Say what was read, refused, trained and promoted, how good it is, and what comes next."""
+    """Show the data read and refused, the models, their figures, and the next steps."""
     console.rule("[bold]What this run did")
     whose = "simulated learners (a demo)" if run.demo else "learners"
     console.print(
@@ -128,7 +128,7 @@ def show_summary(console: Console, run: RunSummary) -> None:
 
 
 def _show_comparison(console: Console, run: RunSummary) -> None:
-    """The chosen recommender beside what needs no training, in words, where both were measured."""
+    """Compare the chosen recommender with baselines in words, if all were measured."""
     best = run.chosen["recommendation"]
     new, every = run.tables.next_topic["new"], run.tables.next_topic["all"]
     if not {"most_popular", "repeat_last"} <= new.keys():
@@ -155,7 +155,7 @@ def _percent(figures: Mapping[str, float]) -> str:
 
 
 def _show_next(console: Console, run: RunSummary) -> None:
-    """The commands that make sense now, as they must be typed here."""
+    """Show the useful next commands, as the user must type them here."""
     sensei, learner = command(), "learner-00001" if run.demo else "testuser"
     site = f"http://127.0.0.1:{Settings().service_port}/api"
     steps = {
@@ -180,13 +180,13 @@ def _show_next(console: Console, run: RunSummary) -> None:
 
 
 def home_prefix() -> str:
-    """`SENSEI_HOME=... ` where this process was given another home than the default one."""
+    """Return `SENSEI_HOME=... ` if this process uses another home than the default one."""
     home = Settings().root
     return "" if home == Path("var").resolve() else f"SENSEI_HOME={shlex.quote(_short(str(home)))} "
 
 
 def command() -> str:
-    """How the `sensei` command must be typed here, for the same home."""
+    """Return the `sensei` command as the user must type it here, for the same home."""
     ours = Path(sys.argv[0])
     found = shutil.which("sensei")
     if found and Path(found).resolve() == ours.resolve():
@@ -195,12 +195,12 @@ def command() -> str:
 
 
 def _short(path: str) -> str:
-    """A path below the working folder without that folder."""
+    """Shorten a path below the working folder to a relative one."""
     return path.removeprefix(f"{Path.cwd()}/")
 
 
 def show_import(console: Console, imported: "ImportSummary") -> None:
-    """Say what became of the rows of imported files."""
+    """Show how many rows of imported files were new, repeated, quarantined or dropped."""
     console.print(
         f"{imported.read:,} rows read: {imported.inserted:,} new, {imported.repeated:,} there "
         f"already, {imported.quarantined:,} quarantined"
@@ -215,7 +215,7 @@ def show_import(console: Console, imported: "ImportSummary") -> None:
 def show_evaluation(
     console: Console, result: "Result", out: Path | None, plots: Path | None, all_wanted: bool
 ) -> None:
-    """Show an evaluation's figures; where all models were wanted, also which were not measured."""
+    """Show an evaluation's figures; if all models were wanted, also list those not measured."""
     data = result.data
     console.print(
         f"{data['rows']:,} rows of {data['learners']:,} learners on {data['topics']:,} topics, "
@@ -233,7 +233,7 @@ def show_evaluation(
 
 
 def tables_of(result: "Result") -> ResultTables:
-    """What is shown of a result."""
+    """Build the tables of an evaluation result."""
     return ResultTables(
         result.next_topic,
         result.level_only,

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal while a command works."""
+"""Terminal output while a command runs."""
 
 import logging
 import threading
@@ -16,9 +16,10 @@ QUIET_SECONDS = 5.0
 
 
 class _StepHandler(logging.Handler):
-    """Shows what our own flows log, and Prefect's warnings; the rest stays in its UI.
+    """Log handler that shows our own flows' messages and Prefect's warnings.
 
-    Of errors too: the one that ends a run is said at its end, once.
+    Other messages, also errors, stay in Prefect's UI: the command reports the error that ends a run
+    once, at its end.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -32,7 +33,7 @@ class _StepHandler(logging.Handler):
 
 
 class _Ticker:
-    """Says every few seconds that the last step still runs, so that nothing is silent."""
+    """Progress display that repeats the last step every few seconds while it runs."""
 
     def __init__(self) -> None:
         self._started = self._spoke = time.monotonic()
@@ -74,7 +75,10 @@ def run_progress() -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def flow_messages(say: Callable[[str], None]) -> Iterator[None]:
-    """Show what our flows log. Prefect must have been imported: it replaces handlers then."""
+    """Show the messages of our flows.
+
+    Import Prefect before: its import replaces the log handlers.
+    """
     loggers = [logging.getLogger(name) for name in ("prefect.flow_runs", "prefect.task_runs")]
     handler = _StepHandler(say)
     for logger in loggers:
@@ -88,7 +92,7 @@ def flow_messages(say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work whose size is known.
+    """Show a bar for work of known size.
 
     Yields:
         A function of (done, total).

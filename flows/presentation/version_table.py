@@ -1,4 +1,4 @@
-"""The versions and their ledger as one table."""
+"""Table of the model versions with their ledger entries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,26 +16,27 @@ from training.tracking.model_version import Version
 from training.tracking.registry import CHALLENGER, CHAMPION
 
 SHOWN = 10
-"""Newest versions of each model that are listed, beside champion and challenger."""
+"""Number of newest versions per model that are listed; champion and challenger always are."""
 
 WORDS = 90
-"""Characters of a reason that are shown; the ledger keeps all of it."""
+"""Maximum length of a displayed reason, in characters; the ledger keeps the full text."""
 
 
 @dataclass(frozen=True)
 class VersionRow:
-    """A version as a person reads it.
+    """Row of the version table.
 
     Attributes:
         model: `recommendation` or `difficulty`.
         version: its number.
-        candidate: what it is, in words.
-        state: `champion`, `challenger`, `former`, or `-` for one that never answered learners.
-        since: when it came to that state, UTC.
-        decided_by: who made it champion; empty where nobody did.
+        candidate: description of its candidate.
+        state: `champion`, `challenger`, `former`, `pending` for an unfinished promotion, or `-`
+            for a version that never served learners.
+        since: time of its last promotion, otherwise of its creation, UTC.
+        decided_by: who made it champion; empty if it never was.
         measured: its leading figure on its test part.
-        reason: why it became champion, in short; of others what the gate found.
-        alias: the alias `champion` is at it, though it is not champion: moved by hand.
+        reason: why it became champion, in short; for others the gate's finding.
+        alias: true if it has the alias `champion` but is not champion: moved by hand.
     """
 
     model: str
@@ -78,7 +79,7 @@ def _row(version: Version, line: LedgerEntry | None, champion: str | None) -> Ve
 
 
 def _short(line: LedgerEntry) -> str:
-    """The reason in some words: of the gate the gain and its interval."""
+    """Shorten the reason; for a decision of the gate, show the gain and its interval."""
     gain, low, high = (line.reason.get(name) for name in ("gain", "low", "high"))
     if gain is not None and low is not None and high is not None:
         return f"gain {gain:+.4f} ({low:+.4f} to {high:+.4f})"
@@ -88,7 +89,7 @@ def _short(line: LedgerEntry) -> str:
 
 
 def show_versions(console: Console, rows: Sequence[VersionRow]) -> None:
-    """Show the versions; older ones that never answered learners are only counted."""
+    """Show the versions; older ones that never served learners are only counted."""
     if not rows:
         console.print(f"No version yet. Next: {command()} run")
         return

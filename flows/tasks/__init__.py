@@ -1,1 +1,1 @@
-"""The Prefect tasks that flows consist of."""
+"""Prefect tasks of the flows."""

@@ -1,4 +1,4 @@
-"""What a run shows in the Prefect UI: figures beside baselines, decisions, links."""
+"""Artifacts of a training run in the Prefect UI: figures, decisions and links."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from monitoring.drift.drift_score import Drift
 
 
 def publish(run: RunSummary) -> None:
-    """Make the artifacts of a training run."""
+    """Create the artifacts of a training run."""
     for mode, figures in run.tables.next_topic.items():
         create_table_artifact(
             key=f"next-topic-{mode}",
@@ -68,7 +68,7 @@ def _markdown(run: RunSummary) -> str:
 
 
 def _how_to_promote(run: RunSummary) -> str:
-    """For the person who reviews: where to look, and three ways to decide."""
+    """Tell the reviewer where to look, and three ways to decide."""
     commands = "\n".join(f"  - `{command}`" for command in run.promoting().values())
     return (
         f"## To decide\n\nLook at the [MLflow run]({run.page}) (model card, figures, plots; "
@@ -82,7 +82,7 @@ def _how_to_promote(run: RunSummary) -> str:
 
 
 def drift_in_words(drift: Drift, days: int, against: str) -> str:
-    """One sentence about how the last days differ, and from what."""
+    """Describe the drift of the last days, and its reference, in one sentence."""
     windows = f"the last {days} days ({drift.n_current:,} learners) against {against}"
     if drift.small:
         return f"Drift     not judged: {windows} ({drift.n_reference:,}) are too few learners."

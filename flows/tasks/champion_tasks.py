@@ -1,4 +1,4 @@
-"""The tasks about who is champion: reconcile what drifted apart, promote, roll back."""
+"""Tasks for the champions: reconcile, promote, roll back."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from training.tracking.registry import Registry
 
 @task(name="reconcile", **IO)
 def reconcile(settings: Settings) -> None:
-    """Make ledger, serving pointer and aliases agree; say what was done for it."""
+    """Make ledger, serving pointer and aliases agree; log and publish each correction."""
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
     done = reconciliation.reconcile(log, registry, settings.bundles, datetime.now(UTC))
@@ -32,12 +32,15 @@ def reconcile(settings: Settings) -> None:
 
 
 def read_champions(settings: Settings) -> dict[str, str]:
-    """Model -> champion, as the ledger says now."""
+    """Read the current champion of each model from the ledger."""
     return ledger.champions(ledger.read(open_log(settings.log_url)))
 
 
 def number_of(settings: Settings, model: str, version: str) -> str:
-    """The number of a version; fixed beforehand, as a promotion ends the alias `challenger`."""
+    """Return the number of a version.
+
+    Resolve it before the promotion, because a promotion removes the alias `challenger`.
+    """
     registry = Registry(settings.tracking_uri, settings.artifacts)
     return manual_promotion.number_of(registry, model, version)
 
@@ -46,7 +49,7 @@ def number_of(settings: Settings, model: str, version: str) -> str:
 def promote_version(
     settings: Settings, model: str, version: str, name: str, reason: str
 ) -> ManualPromotion:
-    """Make a version champion because a person says so."""
+    """Make a version champion by a person's decision."""
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
     now = datetime.now(UTC)
@@ -57,7 +60,7 @@ def promote_version(
 
 @task(name="roll back", **IO)
 def roll_back(settings: Settings, models: Sequence[str], name: str, reason: str) -> ManualPromotion:
-    """Make the champions before the present ones champions again."""
+    """Make the previous champions champions again."""
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
     now = datetime.now(UTC)
@@ -65,7 +68,7 @@ def roll_back(settings: Settings, models: Sequence[str], name: str, reason: str)
 
 
 def publish(changed: ManualPromotion, name: str, reason: str, bento: str) -> None:
-    """Say in the Prefect UI what a person changed."""
+    """Publish a person's change in the Prefect UI."""
     lines = [str(changed) + ".", f"Decided by {name}" + (f": {reason}" if reason else ".")]
     lines.append(f"Bundle `{changed.bundle}`, Bento `{bento}`.")
     create_markdown_artifact(

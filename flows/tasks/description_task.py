@@ -1,4 +1,4 @@
-"""The task that writes what a person reads who has to decide about a version."""
+"""Task that writes the MLflow pages of new versions, for the person who decides on them."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ def describe_versions(
     decisions: Mapping[str, Decision],
     champions: Mapping[str, str],
 ) -> None:
-    """Say on each new version's page what it is, what the gate found and how it is promoted."""
+    """Describe each new version on its page: origin, gate's finding, and how to promote it."""
     registry = Registry(settings.tracking_uri, settings.artifacts)
     reports = {
         "Data Docs of its rows": f"reports/{validation.docs.name}",

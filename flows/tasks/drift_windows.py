@@ -1,4 +1,4 @@
-"""The windows that drift compares: the last days, and what the champion was trained on."""
+"""Windows of the drift comparison: the last days and the champion's training window."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ from training.tracking.registry import Registry
 
 @dataclass(frozen=True)
 class ObservedLog:
-    """A log that windows are read from, with all that a model reads beside it.
+    """Log from which windows are read, with the other inputs of a model.
 
     Attributes:
         log: in pieces of whole learners.
         daily: its events by topic and day.
-        outline: what the catalogue says of topics.
+        outline: domains and prerequisites of topics from the catalogue.
     """
 
     log: Log
@@ -42,7 +42,7 @@ class ObservedLog:
 
     @classmethod
     def until(cls, interactions: Interactions, end: datetime) -> "ObservedLog":
-        """All valid interactions before a moment."""
+        """Read all valid interactions before a moment."""
         events = encode(interactions.read(until=end))
         daily = DailyCounts.of(events, np.ones(len(events), bool))
         return cls(
@@ -51,13 +51,13 @@ class ObservedLog:
 
     @classmethod
     def prepared(cls, prepared: Dataset) -> "ObservedLog":
-        """What a training run read."""
+        """Wrap the log of a training run."""
         return cls(prepared.log, prepared.census.daily, prepared.test.outline)
 
     def window(
         self, model: str, statistics: Statistics, predict: Predict | None, start: int, end: int
     ) -> pd.DataFrame:
-        """One row for each learner of [start, end), as a model read and answered his last event.
+        """Build one row per learner of [start, end): inputs and answer for their last event.
 
         Args:
             model: `recommendation` or `difficulty`.
@@ -79,14 +79,14 @@ class ObservedLog:
         return pd.concat(frames, ignore_index=True)
 
     def inputs(self, start: int, end: int) -> pd.DataFrame:
-        """The same without any model."""
+        """Build the window of inputs without any model."""
         nothing = corpus.fit(self.log[0], np.zeros(len(self.log[0]), bool))
         return self.window("recommendation", nothing, None, start, end)
 
 
 @dataclass(frozen=True)
 class DriftWindows:
-    """Two windows to compare, and what the second one is, in words."""
+    """Two windows to compare, and a description of the second one."""
 
     current: pd.DataFrame
     reference: pd.DataFrame
@@ -96,10 +96,10 @@ class DriftWindows:
 def windows(
     observed: ObservedLog, champion: Bundle | None, registry: Registry, end: datetime, days: int
 ) -> DriftWindows:
-    """The last days as the champion reads and answers them, and its own reference.
+    """Return the last days as the champion reads and answers them, and its own reference.
 
-    Without a champion, or for a model whose version has no reference, the days before take its
-    place.
+    The window before the last days is the reference without a champion, and for a model whose
+    version has no reference.
     """
     span = timedelta(days=days)
     last, before = _us(end - span, end), _us(end - 2 * span, end - span)
@@ -131,8 +131,9 @@ def references(
     """Model -> its window of the last days before its training cutoff.
 
     Args:
-        observed: what the run read.
-        trained: model -> its statistics, itself, and the cutoff in microseconds since 1970.
+        observed: log of the run.
+        trained: model -> its statistics, its predict function, and the cutoff in microseconds since
+            1970.
         days: length of the window.
     """
     return {
@@ -142,7 +143,7 @@ def references(
 
 
 def _beside(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """Columns beside each other; drift reads no rows, and shorter ones end in nothing."""
+    """Join frames by columns; shorter ones are padded with NaN, as drift compares columns only."""
     return pd.concat(frames, axis=1)
 
 

@@ -1,4 +1,4 @@
-"""The task that decides: may the challenger serve, and is it better than what does."""
+"""Gate task: check that a challenger is fit to serve and better than the champion."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ def gate(
     exported: Mapping[str, Exported],
     seed: int,
 ) -> dict[str, Decision]:
-    """Hold each challenger against the champion on the same later events, and see it is fit."""
+    """Compare each challenger with the champion on the same later events and check its fitness."""
     serving = serving_bundle(settings)
     compared = decide_all(
         serving,
@@ -46,7 +46,7 @@ def gate(
 
 
 def serving_bundle(settings: Settings) -> Bundle | None:
-    """The bundle that serves; None where there is none that this code can read."""
+    """Load the serving bundle; None if there is none that this code can read."""
     digest = open_log(settings.log_url).pointer()
     if digest is None:
         return None

@@ -1,4 +1,4 @@
-"""The tasks of the monitor: measure what the answers led to, compare, conclude, give the alarm."""
+"""Tasks of the monitor: measure outcomes, compare, conclude, give the alarm."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -36,22 +36,25 @@ from sensei.storage.tables import to_microseconds
 HOUR = 3_600_000_000
 
 WINDOWS_BEFORE = 4
-"""Windows that quality is compared with: long enough to be known well, short enough to move on."""
+"""Number of earlier windows that quality is compared with.
+
+They are enough for a precise figure, and few enough to follow slow changes.
+"""
 
 RESOURCE = {"prefect.resource.id": "sensei.models", "prefect.resource.name": "models"}
-"""What the events are about; `prefect.yaml` waits for events about it."""
+"""Prefect resource of the emitted events; `prefect.yaml` waits for events about it."""
 
 
 @task(name="read the end", **IO)
 def read_end(settings: Settings, as_of: datetime | None) -> datetime:
-    """Where the newest window ends."""
+    """Return the end of the newest window, UTC."""
     last = open_log(settings.log_url).last_event()
     return (as_of or window_end(datetime.now(UTC), last, settings.drift_days)).astimezone(UTC)
 
 
 @dataclass(frozen=True)
 class AnswerOutcomes:
-    """What became of the answers of the last days, and of those of the windows before."""
+    """Outcomes of the answers of the last days, and of the windows before."""
 
     current: pd.DataFrame
     before: pd.DataFrame
@@ -59,7 +62,7 @@ class AnswerOutcomes:
 
 @task(name="read outcomes", **IO)
 def read_answers(settings: Settings, end: datetime) -> AnswerOutcomes:
-    """The answers of the last days, with what the learners then did; and those before."""
+    """Read the answers of the last days and of the windows before, with their outcomes."""
     span = settings.drift_days * DAY
     stop = to_microseconds(end)
     start = stop - span
@@ -75,7 +78,7 @@ def read_answers(settings: Settings, end: datetime) -> AnswerOutcomes:
 
 @task(name="compare inputs", **IO, **IN_MEMORY)
 def compare_inputs(settings: Settings, answers: AnswerOutcomes, end: datetime) -> Skew:
-    """Whether serving read what training reads for the same moments."""
+    """Compare the inputs that serving read with those of training for the same moments."""
     tables = {}
     for digest in answers.current["bundle"].dropna().unique():
         try:
@@ -96,7 +99,7 @@ def compare_inputs(settings: Settings, answers: AnswerOutcomes, end: datetime) -
 
 @task(name="observe the log", **IO)
 def observe(settings: Settings, end: datetime) -> ObservedLog | None:
-    """All events before a moment; None where there is none."""
+    """Read all events before a moment; None if there is none."""
     log = open_log(settings.log_url)
     if log.is_empty():
         get_run_logger().info("Drift: the log is empty")
@@ -106,7 +109,7 @@ def observe(settings: Settings, end: datetime) -> ObservedLog | None:
 
 @task(name="follow the trial", **IO)
 def follow_trial(settings: Settings, end: datetime) -> dict[str, Any] | None:
-    """What a live trial says by now; None where none runs."""
+    """Compute the current verdict of the running A/B test; None if none runs."""
     log = open_log(settings.log_url)
     trial = current(log)
     if trial is None:
@@ -119,7 +122,7 @@ def follow_trial(settings: Settings, end: datetime) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class MonitorFindings:
-    """What was found, as it is stored and shown, and what of it is an alarm."""
+    """Findings as they are stored and shown, and their alarms."""
 
     found: dict[str, Any]
     alarms: list[Alarm]
@@ -134,7 +137,7 @@ def conclude(
     trial: dict[str, Any] | None,
     end: datetime,
 ) -> MonitorFindings:
-    """Make figures and alarms of it all."""
+    """Compute the figures and the alarms from all results."""
     stop = to_microseconds(end)
     found = figures(answers.current, stop - settings.drift_days * DAY, stop, settings.seed)
     alarming = alarms(
@@ -174,13 +177,13 @@ def _drift(compared: DriftComparison) -> dict[str, Any]:
 
 @task(name="give the alarm", **IO)
 def give_alarm(settings: Settings, concluded: MonitorFindings, end: datetime) -> dict[str, Any]:
-    """Store what was found, show it, and emit the events that are due.
+    """Store and show the findings, and emit the events that are due.
 
-    Without a server nobody would hear an event, so none is emitted and none counts as emitted.
+    Without a server nothing receives an event, so none is emitted and none counts as emitted.
 
     Returns:
-        What was found; `emitted`: names of the events, None without a server; `follows`: what
-        happens next, in words.
+        The findings; `emitted`: names of the events, None without a server; `follows`: the next
+        step, in words.
     """
     log, hours = open_log(settings.log_url), settings.alarm_cooldown_hours
     by_event: dict[str, list[Alarm]] = {}
@@ -190,7 +193,7 @@ def give_alarm(settings: Settings, concluded: MonitorFindings, end: datetime) ->
     if get_current_settings().api.url is not None:
         events = due(by_event, before, end, hours)
     found = concluded.found | {"emitted": events, "follows": follows([*by_event], events, hours)}
-    json.dumps(found, allow_nan=False)  # it is answered over HTTP, where NaN is no number
+    json.dumps(found, allow_nan=False)  # it is sent over HTTP as JSON, which has no NaN
     log.set_fact(MONITORED, found)
     create_markdown_artifact(
         key="monitoring", markdown=markdown(found), description="What became of the answers"

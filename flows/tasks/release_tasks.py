@@ -1,4 +1,4 @@
-"""The tasks from evidence to what serves: export, register, decide, promote, package."""
+"""Tasks from evaluation to serving: export, register, promote, keep bundles."""
 
 import json
 from collections.abc import Mapping
@@ -35,12 +35,12 @@ from training.tracking.registry import BUNDLE, Registry
 from training.tracking.run_logging import DatasetSummary, ModelSelection, log_candidates
 
 KEPT_BUNDLES = 20
-"""Of versions that never became champion."""
+"""Number of bundles that are kept of versions that never became champion."""
 
 
 @task(name="export", **IN_MEMORY)
 def export(features: Features, candidates: Mapping[str, Candidate]) -> dict[str, Exported]:
-    """Convert the chosen candidates and hold them against Keras on held-out rows."""
+    """Convert the chosen candidates and compare their answers with Keras on held-out rows."""
     exported = {}
     for model, candidate in candidates.items():
         rows = features.parts(model).test
@@ -62,7 +62,7 @@ def chosen(candidates: Candidates, evidence: EvaluationEvidence) -> dict[str, Ca
 
 @dataclass(frozen=True)
 class Registered:
-    """The MLflow run, and for each model its version and how that came about."""
+    """MLflow run with the version and provenance of each model."""
 
     experiment_id: str
     run_id: str
@@ -70,7 +70,7 @@ class Registered:
     made: dict[str, Provenance]
 
     def page(self, port: int) -> str:
-        """Address of the run's page while `mlflow ui` listens on a port of this machine."""
+        """Return the address of the run's page while `mlflow ui` listens on a local port."""
         return f"http://127.0.0.1:{port}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
 
@@ -85,7 +85,7 @@ def register(
     exported: Mapping[str, Exported],
     parameters: Mapping[str, Any],
 ) -> Registered:
-    """Store the run in MLflow and make the chosen candidates versions."""
+    """Store the run in MLflow and register the chosen candidates as versions."""
     get_run_logger().info("Register: MLflow stores run, plots and models")
     registry = Registry(settings.tracking_uri, settings.artifacts)
     pieces = pq.ParquetFile(validation.path).iter_batches()
@@ -151,10 +151,10 @@ def promote_versions(
     decisions: Mapping[str, Decision],
     champions: Mapping[str, str],
 ) -> str | None:
-    """Make what passed the gate champion, in place of those it was held against.
+    """Promote the versions that passed the gate, in place of the champions compared with them.
 
     Returns:
-        Digest of the bundle that serves; None where nothing passed.
+        Digest of the bundle that serves; None if nothing passed.
     """
     moves = [
         PlannedPromotion(model, champions.get(model), registered.versions[model], _reason(decision))
@@ -172,7 +172,7 @@ def promote_versions(
 
 
 def _reason(decision: Decision) -> dict[str, Any]:
-    """As JSON has it, which knows no NaN."""
+    """Convert a decision to JSON values; NaN and infinities, unknown to JSON, become None."""
     given: dict[str, Any] = json.loads(json.dumps(asdict(decision)), parse_constant=lambda _: None)
     return given
 
@@ -185,7 +185,10 @@ def keep_bundles(
     exported: Mapping[str, Exported],
     registered: Registered,
 ) -> None:
-    """Write a bundle of each new version, whatever the gate says: a person may promote it later."""
+    """Write a bundle of each new version, so that a person may promote it later.
+
+    The bundle does not depend on the gate's decision.
+    """
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
     for model, version in registered.versions.items():
@@ -215,7 +218,10 @@ def _entry(model: Any, candidate: Candidate, version: str, features: Features) -
 
 
 def trained_until(features: Features, model: str) -> int:
-    """First moment, in microseconds, of which nothing helped to train or to choose a model."""
+    """Return the first moment after all training and validation events of a model.
+
+    The unit is microseconds since 1970.
+    """
     parts = features.parts(model)
     by_time = parts.kind == "time"
     return int(parts.test.time.min() if by_time else features.prepared.census.last + 1)

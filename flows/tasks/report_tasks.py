@@ -1,4 +1,4 @@
-"""The tasks that report: how the last days differ from the champion's, and where reports remain."""
+"""Tasks for reports: drift from the champion's training window, and storage of reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from training.tracking.registry import Registry
 
 @dataclass(frozen=True)
 class DriftComparison:
-    """How the last days differ, from what, and where that is reported."""
+    """Drift of the last days, a description of its reference, and the report's location."""
 
     drift: Drift
     against: str
@@ -34,7 +34,7 @@ def keep_references(
     candidates: Mapping[str, Candidate],
     registered: Registered,
 ) -> None:
-    """Store with each version how its inputs and answers were distributed when it was trained."""
+    """Store with each version the distribution of its inputs and answers at training time."""
     observed = ObservedLog.prepared(features.prepared)
     trained = {
         model: (features.parts(model).statistics, each.predict, trained_until(features, model))
@@ -51,11 +51,11 @@ def keep_references(
 def report_drift(
     settings: Settings, champion: Bundle | None, observed: ObservedLog, end: datetime
 ) -> DriftComparison:
-    """Compare the last days with what the champion was trained on, one row a learner.
+    """Compare the last days with the champion's training window, one row per learner.
 
     Args:
-        settings: say where reports lie.
-        champion: the bundle that served these days; None while there was none.
+        settings: locations of the reports.
+        champion: the bundle that served these days; None if there was none.
         observed: the log.
         end: of the last days.
     """
@@ -84,7 +84,7 @@ def keep_reports(
     features: Features,
     drift: DriftReport,
 ) -> dict[str, str]:
-    """Hang the run's reports on its MLflow run, where they outlive the bounded folders.
+    """Attach the run's reports to its MLflow run, where they outlive the bounded folders.
 
     Returns:
         Title -> file.

@@ -1,4 +1,4 @@
-"""Folders of extracts, one a moment of the log: none is deleted while a run uses it.
+"""Folders of extracts, one per moment of the log: none is deleted while a run uses it.
 
 They hold learners' rows, so only the newest stay; an erasure empties all of them at once.
 """
@@ -16,9 +16,9 @@ if sys.platform != "win32":
 
 @contextmanager
 def run_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder where it is missing, and keep other processes from deleting it meanwhile.
+    """Create a folder if it is missing, and keep other processes from deleting it meanwhile.
 
-    Several runs may use one folder. The system frees the lock of a process that dies.
+    Several runs may use one folder. The operating system frees the lock of a process that dies.
     """
     descriptor = _lock_shared(folder)
     try:
@@ -28,7 +28,7 @@ def run_folder(folder: Path) -> Iterator[Path]:
 
 
 def keep_newest(runs: Path, kept: int) -> None:
-    """Delete all run folders but the newest ones and those in use.
+    """Delete all run folders except the newest ones and those in use.
 
     Args:
         runs: the folder that holds them.
@@ -40,7 +40,7 @@ def keep_newest(runs: Path, kept: int) -> None:
 
 
 def _lock_shared(folder: Path) -> int:
-    """Lock the folder itself; once more if it was deleted between opening and locking."""
+    """Lock the folder itself; retry if it was deleted between opening and locking."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -1,4 +1,4 @@
-"""The tasks that flows are made of: each calls one room and says what it did."""
+"""Tasks of a training run, from the log to the evaluation."""
 
 import hashlib
 import os
@@ -35,7 +35,10 @@ from training.recipes import EFFORTS
 from training.release.export import import_tensorflow
 
 KEPT_RUNS = 3
-"""Newest run folders that stay, for the cache; those that a run uses stay besides."""
+"""Number of newest run folders that are kept for the cache.
+
+Folders that a run uses are kept in addition.
+"""
 
 PREVIOUS_RUN = "previous_run"
 
@@ -44,7 +47,7 @@ R = TypeVar("R")
 
 
 def _passing_fault(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether a retry may help: storage may come back, a refused log stays refused."""
+    """Tell if a retry may help: storage may come back, a refused log stays refused."""
     try:
         state.result()
     except StorageUnavailable:
@@ -64,19 +67,22 @@ IO: dict[str, Any] = {
 """Options of every task that reads or writes storage."""
 
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE}
-"""Options of every task that is given examples or models: Prefect would pickle them for a key."""
+"""Options of every task with examples or models as arguments.
+
+Prefect would pickle them to compute a cache key.
+"""
 
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """What a run reads: the log up to `as_of` (excluded, UTC), at one revision, by one code."""
+    """Input of a run: the log up to `as_of` (excluded, UTC), at one revision, by one code."""
 
     as_of: datetime
     revision: str
     code: str
 
     def folder(self, settings: Settings) -> Path:
-        """Folder for what is made from this moment of the log."""
+        """Return the folder of files made from this moment of the log."""
         return settings.runs / self.key
 
     @property
@@ -88,7 +94,7 @@ class RunSnapshot:
 
 @dataclass(frozen=True)
 class Validation:
-    """Where the valid rows are, and what validation said."""
+    """Path of the valid rows, and the results of validation."""
 
     path: Path
     read: int
@@ -100,7 +106,7 @@ class Validation:
 
 @task(name="read the moment", **IO)
 def read_moment(settings: Settings, as_of: datetime | None) -> RunSnapshot:
-    """Fix what this run reads; the window ends after the log's last event unless told."""
+    """Fix the input of this run; by default the window ends after the log's last event."""
     log = open_log(settings.log_url)
     refuse_empty(log)
     last = log.last_event()
@@ -114,10 +120,10 @@ def _cache_key(step: str) -> Any:
 
 
 def cached(step: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a step that Prefect caches, and once more without the cache if a file is gone.
+    """Call a step that Prefect caches, and repeat it without the cache if a file is gone.
 
-    Old run folders and reports are deleted, and an erasure empties the run folders; the cache does
-    not know.
+    Old run folders and reports are deleted, and an erasure empties the run folders. The cache does
+    not notice it.
     """
     result = step(*args, **kwargs)
     files = [result] if isinstance(result, Path) else vars(result).values()
@@ -141,7 +147,7 @@ def extract(settings: Settings, moment: RunSnapshot) -> Path:
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path, **options: Any) -> None:
-    """Write a file whole or not at all: another run of the same moment may be reading it."""
+    """Write a file atomically: another run of the same moment may be reading it."""
     part = path.with_name(f"{path.name}.{os.getpid()}")
     frame.to_parquet(part, index=False, **options)
     part.replace(path)
@@ -149,7 +155,7 @@ def _write_parquet(frame: pd.DataFrame, path: Path, **options: Any) -> None:
 
 @task(name="validate", **IO, persist_result=True, cache_key_fn=_cache_key("validate"))
 def validate(settings: Settings, moment: RunSnapshot, extracted: Path) -> Validation:
-    """Hold the rows against the suite; quarantine the bad ones; stop where they are too many."""
+    """Validate the rows against the suite and quarantine the bad ones; stop if too many are bad."""
     logger = get_run_logger()
     logger.info("Validate: Great Expectations reads the rows")
     log = open_log(settings.log_url)
@@ -183,13 +189,13 @@ def validate(settings: Settings, moment: RunSnapshot, extracted: Path) -> Valida
 
 @dataclass(frozen=True)
 class Features:
-    """The log and the examples of every part, and the page that says what inputs they hold."""
+    """Log and examples of every part, with the validation page of their inputs."""
 
     prepared: Dataset
     docs: Path
 
     def parts(self, model: str) -> Splits:
-        """Targets and statistics of a model, `recommendation` or `difficulty`."""
+        """Return targets and statistics of a model, `recommendation` or `difficulty`."""
         attempts = self.prepared.attempts if model == "difficulty" else None
         return attempts or self.prepared
 
@@ -230,7 +236,7 @@ def build_features(
 
 @dataclass(frozen=True)
 class Trained:
-    """All candidates by the first seed, and the networks once more by each further one."""
+    """All candidates of the first seed, and the networks again for each further seed."""
 
     candidates: Candidates
     again: tuple[Candidates, ...]
@@ -238,7 +244,7 @@ class Trained:
 
 @task(name="train", **IN_MEMORY)
 def train(features: Features, seed: int, effort: str, models: Sequence[str] | None) -> Trained:
-    """Count the baselines and fit the networks, each as often as the effort says."""
+    """Count the baselines and fit the networks, each with the number of seeds of the effort."""
     logger = get_run_logger()
     logger.info("Train: loading TensorFlow")
     import_tensorflow()

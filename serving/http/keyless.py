@@ -54,7 +54,9 @@ class Keyless:
             The reason, or None if the request comes from that account.
         """
         server, host = scope.get("server"), headers.get(b"host", b"")
-        if why := _foreign_by_headers(server, host, scope.get("http_version"), tuple(headers)):
+        address, port = server or (None, None)
+        names = tuple(headers)
+        if why := _foreign_by_headers(address, port, host, scope.get("http_version"), names):
             return why
         if not self._is_own(scope.get("client"), server):
             return "for another account of this machine"
@@ -63,21 +65,30 @@ class Keyless:
     def _is_own(self, client: Any, server: Any) -> bool:
         """Tell if the client has the service's account; ask the kernel once per connection.
 
-        A connection is identified by its address tuple object.
+        A connection is identified by its tuple of address and port, the object that uvicorn keeps.
         """
-        if self._own.get(client) is client:
+        is_tuple = isinstance(client, tuple)  # as in uvicorn: hashable, and never changed
+        if is_tuple and self._own.get(client) is client:
             return True
-        is_network = client and server and server[1] and _is_address(client[0])
-        if is_network and kernel_tells():
-            try:
-                if owner_of(client, server) not in _accounts():
-                    return False
-            except OSError:
-                return False
-        if len(self._own) >= _REMEMBERED:
-            self._own.clear()
-        self._own[client] = client
+        if server and server[1] and not _is_own_account(client, server):
+            return False
+        if is_tuple:
+            if len(self._own) >= _REMEMBERED:
+                self._own.clear()
+            self._own[client] = client
         return True
+
+
+def _is_own_account(client: Any, server: Any) -> bool:
+    """Tell if the other end of a connection belongs to the service's own account, or to root."""
+    if not client:  # it was gone before the server could ask who it was
+        return False
+    if not (_is_address(client[0]) and kernel_tells()):
+        return True
+    try:
+        return owner_of(client, server) in (0, os.geteuid())
+    except OSError:
+        return False
 
 
 def is_of_another_site(headers: Headers) -> bool:
@@ -91,13 +102,13 @@ def is_of_another_site(headers: Headers) -> bool:
 
 @lru_cache(maxsize=256)
 def _foreign_by_headers(
-    server: tuple[str, int | None] | None,
+    address: str | None,
+    port: int | None,
     host: bytes,
     version: str | None,
     names: tuple[bytes, ...],
 ) -> str | None:
-    """Check a request by its headers only; cached, because a client repeats the same ones."""
-    address, port = server or (None, None)
+    """`Keyless.foreign` without the connection; a client sends the same again and again."""
     if not is_loopback(address):
         return "for this address"
     if not is_ours(host, address, port):
@@ -149,11 +160,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _accounts() -> frozenset[int]:
-    """Return the service's own account, and root, which can read the database anyway."""
-    return frozenset({0, os.geteuid()})
 
 
 NOBODY = -1

@@ -13,7 +13,7 @@ from sensei.privacy.suppression import read_list
 from sensei.storage.database import upgrade
 
 OLDER = (
-    "DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
+    "DROP TABLE audit_log; DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
     "UPDATE alembic_version SET version_num = '0003'"
 )
 STEP = "run `sensei db upgrade`"

@@ -69,6 +69,13 @@ def test_an_event_appended_a_moment_ago_moves_the_next_answer(server: Any, log: 
         assert answer["fallback"] is None
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells a umask in /proc")
+def test_workers_write_files_that_only_their_owner_may_read(server: Any) -> None:
+    states = [Path(f"/proc/{process.pid}/status").read_text() for process in server.family()]
+    workers = [state for state in states if "Umask:\t0077" in state]
+    assert workers
+
+
 def test_failing_quizzes_lowers_the_suggested_difficulty(server: Any, log: Log) -> None:
     path = "/api/learning/topic/11/difficulty/suggest?username=lea"
     log.append([attempt("lea", 11, minute) for minute in range(12)])

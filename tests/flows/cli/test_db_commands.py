@@ -108,7 +108,8 @@ def test_a_file_copied_back_by_hand_is_found_by_doctor_and_repaired(
 def test_an_upgrade_says_where_the_database_is_as_it_was(command: Command, home: Path) -> None:
     with closing(sqlite3.connect(home / "sensei.db")) as connection:
         connection.executescript(
-            "DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
+            "DROP TABLE audit_log; DROP TABLE erased; "
+            "ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
             "UPDATE alembic_version SET version_num = '0003'"
         )
     said = command(home, "db", "upgrade")
@@ -125,6 +126,7 @@ def test_an_upgrade_of_postgresql_dumps_it_first_or_says_that_it_could_not(
 
     def make_older() -> None:
         with engine.begin() as connection:
+            connection.execute(text("DROP TABLE audit_log"))
             connection.execute(text("DROP TABLE erased"))
             connection.execute(text("ALTER TABLE learners ADD COLUMN tombstone VARCHAR"))
             connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))

@@ -1,10 +1,13 @@
 """A server is told from another program, and from nothing at all."""
 
 import socket
+import sqlite3
+from contextlib import closing
 
 import pytest
 
-from flows.local.service_probe import ask_prefect, neighbours, prefect_api
+from flows.local.service_probe import ask_prefect, neighbours, prefect_api, use_prefect
+from sensei.errors import StorageUnavailable
 from sensei.settings import Settings
 
 ANSWERS = {
@@ -59,3 +62,16 @@ def test_prefect_is_asked_where_runs_go(listening, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api/")
     assert prefect_api(settings()) == "http://127.0.0.1:9/api"
     assert ask_prefect(prefect_api(settings()), "/flow_runs/filter", {}) is None
+
+
+def test_a_database_that_a_newer_prefect_wrote_stops_a_run_before_it_starts_a_server(
+    tmp_path, monkeypatch
+):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    with closing(sqlite3.connect(tmp_path / "prefect.db")) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('ffff00001111')")
+        connection.commit()
+    with pytest.raises(StorageUnavailable, match="which a newer Prefect wrote"):
+        use_prefect(settings())

@@ -32,6 +32,7 @@ def test_all_answer_are_scheduled_end_with_ctrl_c_and_start_again_as_they_were(s
     assert httpx.get(up.site("SERVICE") + "/readyz").json()["ready"]
     assert httpx.get(up.site("MLFLOW")).status_code == 200
     assert httpx.get(up.site("PREFECT")).status_code == 200
+    assert httpx.post(f"{up.site('PREFECT')}/api/deployments/filter", json={}).status_code == 401
     (project,) = httpx.get(up.site("EVIDENTLY") + "/api/projects").json()
     assert project["name"] == "Cyber-Sensei"
     deployments = {each["name"]: each["id"] for each in ask(up, "deployments")}
@@ -48,6 +49,8 @@ def test_all_answer_are_scheduled_end_with_ctrl_c_and_start_again_as_they_were(s
     }
     family = up.family()
     assert len(family) >= 5
+    written = [path for path in up.home.rglob("*") if not path.is_symlink()]
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
     assert up.end() == 0
     assert not [each for each in family if each.is_running()]
     listed = {path.stem for path in (up.home / "logs").iterdir()}

@@ -349,7 +349,8 @@ def make_older(file: Path) -> None:
     """The schema of the migration before the tombstones."""
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(
-            "DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
+            "DROP TABLE audit_log; DROP TABLE erased; "
+            "ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
             "UPDATE alembic_version SET version_num = '0003'"
         )
 

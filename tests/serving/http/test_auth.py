@@ -21,7 +21,7 @@ def admit(
     access: Access, presented: bytes = b"", address: str = LOOPBACK, **headers: str
 ) -> object:
     """Ask as a program of this machine does, with an address and headers of its own."""
-    scope = {"server": (address, 8000), "http_version": "1.1"}
+    scope = {"server": (address, 8000), "client": ("a test", 1), "http_version": "1.1"}
     sent = {"host": f"{address}:8000"} | {n.replace("_", "-"): v for n, v in headers.items()}
     return access.admit(scope, {n.encode(): v.encode() for n, v in sent.items()}, presented)
 

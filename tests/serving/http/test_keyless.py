@@ -19,7 +19,7 @@ from serving.http.keyless import (
     owner_of,
 )
 
-HERE = {"server": ("127.0.0.1", 8000), "client": None, "http_version": "1.1"}
+HERE = {"server": ("127.0.0.1", 8000), "client": ("a test", 1), "http_version": "1.1"}
 HOST = {b"host": b"127.0.0.1:8000"}
 
 
@@ -189,6 +189,10 @@ def test_a_connection_of_another_account_is_refused(connect: Any) -> None:
     assert connection.owner == 33
     said = Keyless().foreign(connection.scope, connection.headers)
     assert said == "for another account of this machine"
+
+
+def test_an_end_that_was_gone_at_once_is_nobodys() -> None:
+    assert Keyless().foreign(HERE | {"client": None}, HOST)
 
 
 @needs_kernel

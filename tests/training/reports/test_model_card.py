@@ -68,7 +68,7 @@ def test_short_form_says_figure_best_baseline_and_the_gravest_limits(
 ) -> None:
     text = short(result, made("difficulty"))
     assert text.startswith("**history**. It reads events.")
-    assert "log loss: 0.510 [0.490, 0.530]" in text
+    assert "log loss, no item known: 0.510 [0.490, 0.530]" in text
     assert "best without training: topic_mean 0.500" in text
     assert "Tied with topic_mean" in text
     assert len(text) < 1_000
