@@ -55,6 +55,9 @@ LOG_UNREACHABLE = "log_unreachable"
 STALE_LEARNER = "stale_learner"
 """Fallback code of an answer from a learner's last known state while the log is unreachable."""
 
+MAX_ROWS = 100
+"""Maximum number of input rows per prediction request."""
+
 MAX_FUTURE_MINUTES = 5
 """Maximum minutes by which an event may lie in the future; later ones are refused."""
 

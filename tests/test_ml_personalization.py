@@ -19,7 +19,7 @@ from sensei.privacy import preferences
 from sensei.settings import Settings
 from sensei.storage.database import upgrade
 from sensei.storage.tables import UserInteraction
-from serving.api.monitoring_schemas import Monitored
+from serving.api.monitoring_schemas import NOTHING, Monitored
 from serving.worker import Worker, start_worker
 from training.data.collection import collect_training_data
 
@@ -118,6 +118,7 @@ def test_model_monitor(worker: Worker, log: Log) -> None:
     assert metrics["data_drift_score"] == monitor.calculate_drift().score
     drift = metrics["drift"] | {"report": None}
     log.set_fact(MONITORED, {**metrics, "computed_at": "2026-01-31T00:00:00Z", "drift": drift})
-    answered = asyncio.run(worker.records.monitored())  # what GET /api/monitoring/metrics answers
+    found = asyncio.run(worker.records.monitored())
+    answered = NOTHING | found  # the response of GET /api/monitoring/metrics
     assert Monitored.model_validate(answered).recommendation_acceptance == 0.5
     assert (answered["fallback"], answered["note"]) == (None, None)

@@ -12,9 +12,9 @@ import numpy as np
 from bentoml.exceptions import InvalidArgument, ServiceUnavailable
 from numpy.typing import NDArray
 
+from sensei.contracts import MAX_ROWS
 from sensei.errors import InvalidInput, NothingServed
 from serving.api.request_schemas import (
-    MAX_ROWS,
     Asked,
     DifficultyQuery,
     RecommendationsQuery,

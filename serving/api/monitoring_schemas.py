@@ -7,9 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serving.api.response_schemas import Probability
 
-NEVER_RAN = "monitoring: expected a first run, got none; run `sensei monitor`"
-UNREACHABLE = "log: expected an answer, got none; the figures are those last read"
-
 
 class MonitoringModel(BaseModel):
     """Base of the monitor's output; it may contain more fields than are described here."""

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api import examples
-from serving.api.monitoring_schemas import Monitored
+from serving.api.monitoring_schemas import NOTHING, Monitored
 from serving.api.request_schemas import Query
 from serving.http.endpoints import Endpoint, answer
 from serving.observability import exposition
@@ -19,7 +19,7 @@ async def metrics(_: Request, __: Query) -> Response:
 
 async def monitoring_metrics(request: Request, _: Query) -> Response:
     """Return the latest figures of the monitor."""
-    return answer(await request.app.state.worker.records.monitored())
+    return answer(NOTHING | await request.app.state.worker.records.monitored())
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

@@ -15,9 +15,6 @@ MAX_COUNT = 50
 MAX_FAULTS = 10
 """Maximum number of faults named in an error: a body may hold a hundred thousand unknown fields."""
 
-MAX_ROWS = 100
-"""Maximum number of input rows per request."""
-
 # The same rules as for the log: an id that cannot be logged cannot be queried.
 Username = Annotated[
     str,

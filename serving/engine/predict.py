@@ -16,13 +16,13 @@ from features.input_indices import LAST, PRIORS
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
     LEVELS,
+    MAX_ROWS,
     RECOMMENDATION_INPUTS,
     TOPIC_INPUTS,
     Input,
     place,
 )
 from sensei.errors import InvalidInput
-from serving.api.request_schemas import MAX_ROWS
 from serving.engine.difficulty import at_levels
 from serving.state.folded_learner import Learner
 from serving.state.model import Inputs, Model

@@ -12,7 +12,6 @@ from sensei import curriculum
 from sensei.app_state import MONITORED
 from sensei.errors import StorageUnavailable
 from sensei.privacy import erasure, preferences
-from serving.api.monitoring_schemas import NEVER_RAN, NOTHING, UNREACHABLE
 from serving.engine.request_context import LOG_UNREACHABLE
 from serving.state.log_reads import Reads
 
@@ -34,6 +33,10 @@ readers."""
 
 READERS, WRITERS = 1, 2
 """Number of threads for reads and for writes, separate so that slow writes do not block reads."""
+
+
+NEVER_RAN = "monitoring: expected a first run, got none; run `sensei monitor`"
+UNREACHABLE = "log: expected an answer, got none; the figures are those last read"
 
 
 class LearnerData:
@@ -102,7 +105,7 @@ class LearnerData:
         return await self.learning_style(user_id)
 
     async def monitored(self) -> dict[str, Any]:
-        """Return the monitor's latest figures; see `serving.api.monitoring_schemas.Monitored`.
+        """Return the monitor's latest figures; those that are known, with a note.
 
         During a database outage, return the last figures read, labelled in `fallback`.
         """
@@ -110,9 +113,9 @@ class LearnerData:
             found = await self._reads.ask(lambda log: log.get_fact(MONITORED), READ_SECONDS)
         except StorageUnavailable:
             missing = {"fallback": LOG_UNREACHABLE, "note": UNREACHABLE}
-            return NOTHING | self._monitored | missing
+            return self._monitored | missing
         self._monitored = found if isinstance(found, dict) else {}
-        return NOTHING | self._monitored | {"note": None if self._monitored else NEVER_RAN}
+        return self._monitored | {"note": None if self._monitored else NEVER_RAN}
 
     async def export(self, user_id: str, by: "Actor") -> bytes | None:
         """Export all data held on a learner as JSON; None if there is none.

@@ -15,7 +15,7 @@ from sensei.errors import StorageUnavailable
 from sensei.events.log import Log, open_log
 from sensei.storage import database
 from serving.api import examples
-from serving.api.monitoring_schemas import Monitored
+from serving.api.monitoring_schemas import NOTHING, Monitored
 from serving.app import application
 from serving.http.auth import Access
 from serving.storage.learner_data import LearnerData
@@ -84,7 +84,7 @@ def test_while_the_log_does_not_answer_the_figures_read_last_are_labelled(
 
 def test_a_worker_that_never_reached_the_log_answers_nulls(tmp_path: Path) -> None:
     records = LearnerData(lambda: open_log(f"sqlite:///{tmp_path / 'absent.db'}"), ())
-    found = asyncio.run(records.monitored())
+    found = NOTHING | asyncio.run(records.monitored())
     assert (found["fallback"], found["accuracy"]) == ("log_unreachable", None)
 
 
