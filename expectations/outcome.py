@@ -154,7 +154,7 @@ def refuse(validated: ValidationOutcome, max_share: float) -> None:
     raise DataRefused(
         f"interactions: expected at most {max_share:.1%} bad rows, got {share:.1%} "
         f"({len(validated.bad):,} of {validated.statistics.rows:,}), {len(worst):,} of them by "
-        f"{counts.index[0]}, such as {examples}; mend the source and import it again, or raise "
+        f"{counts.index[0]}, such as {examples}; correct the source and import it again, or raise "
         f"SENSEI_MAX_QUARANTINED_SHARE; all expectations: {validated.docs}"
     )
 

@@ -204,7 +204,7 @@ def _refuse_empty(
         rows = found.get("element_count", 0)
         empty = rule["type"].endswith("not_be_null") and 0 < rows == found.get("unexpected_count")
         if empty or raised(result):
-            got = "nothing in any row" if empty else "values that cannot be compared"
+            got = "no value in any row" if empty else "values that cannot be compared"
             said = sentence(rule, got, {"latest": "now"})
             raise DataRefused(f"{said}; {describe(rule)} in {page.write(shown, [said])}")
 

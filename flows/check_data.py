@@ -38,7 +38,7 @@ def _publish(validation: Validation) -> None:
     create_table_artifact(
         key="checked-data",
         table=[{"rows": f"{count:,}", "of": what} for what, count in counts.items()],
-        description=f"{validation.read:,} interactions: good, and quarantined by expectation",
+        description=f"{validation.read:,} interactions: valid, and quarantined by expectation",
     )
     create_link_artifact(
         key="data-docs",

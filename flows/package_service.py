@@ -45,6 +45,6 @@ def package_service() -> str:
     create_markdown_artifact(
         key="bento",
         markdown=f"Bento `{tag}` of bundle `{digest}`, in `{settings.bentos}`.",
-        description="What was packed",
+        description="Contents of the package",
     )
     return tag

@@ -25,9 +25,9 @@ def promote_model(
 
     Args:
         reviewer: Your name, for the ledger.
-        model: Model to change; the other one stays.
-        version: Its number in the registry, or `challenger` for the one that waits.
-        reason: Why, in your words, for the ledger.
+        model: Model to change; the other one is unchanged.
+        version: Version in the registry, or `challenger` for the waiting one.
+        reason: Reason, for the ledger.
     """
     keep_files_private()
     settings = Settings()

@@ -21,8 +21,8 @@ def rollback_model(
 
     Args:
         reviewer: Your name, for the ledger.
-        model: Model to roll back; by default what the last promotion changed.
-        reason: Why, in your words, for the ledger.
+        model: Model to roll back; by default those that the last promotion changed.
+        reason: Reason, for the ledger.
     """
     keep_files_private()
     settings = Settings()

@@ -38,11 +38,11 @@ def train_models(
     Args:
         window_days: Length of the window of targets, in days; history is never cut.
         as_of: End of the window, UTC; empty for the log's last event.
-        split: `time`, or `learner` for logs that know only order.
+        split: `time`, or `learner` for logs without real times.
         seed: Seed of every random choice.
         promotion: `auto`, or `review`: a person decides, the version waits as challenger.
-        effort: `quick`: few networks, once; `full`: every one, three times: hours on a long log.
-        models: Names of those that compete, such as `reference`; empty for those of the effort.
+        effort: `quick`: few networks, one seed; `full`: all, three seeds: hours on a long log.
+        models: Names of the candidates, such as `reference`; empty for those of the effort.
 
     Returns:
         Summary of the run, in figures and words.

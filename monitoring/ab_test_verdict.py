@@ -104,7 +104,7 @@ def trial_verdict(outcomes: pd.DataFrame, seed: int, model: str = "recommendatio
     shown = _last_challenger_only(outcomes)
     gained = difference(shown, "challenger", "champion", seed, question.figure)
     if gained is None:
-        return Verdict(False, "No day yet on which both arms have outcomes.", None, {}, 0)
+        return Verdict(False, "No day yet with outcomes in both arms.", None, {}, 0)
     half = anytime(gained.standard_error)
     value = float(gained.value)
     bounds = Estimate(value, value - half, value + half, gained.n, sum(gained.learners))
@@ -163,4 +163,4 @@ def _sentence(
     smaller, count = min(learners.items(), key=lambda arm: arm[1])
     few = f"{count} of {FEWEST_LEARNERS} learners in the arm of the {smaller}"
     why = few if count < FEWEST_LEARNERS else "the difference may be zero"
-    return f"{summary}: not enough yet, {why}."
+    return f"{summary}: not enough evidence yet, {why}."

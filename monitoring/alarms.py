@@ -199,7 +199,7 @@ def _drifted(drift: Drift | None, drift_alarm: float) -> Alarm | None:
         return None
     moved = {name: column.value for name, column in drift.columns.items() if column.drifted}
     sentence = (
-        f"Drift: {drift.score:.2f} of 1, at least {drift_alarm:.2f}; moved: {', '.join(moved)}"
+        f"Drift: {drift.score:.2f} of 1, at least {drift_alarm:.2f}; drifted: {', '.join(moved)}"
     )
     numbers = {"score": drift.score, "drift_alarm": drift_alarm, "drifted": moved}
     return Alarm(DRIFT, sentence, numbers)
@@ -210,8 +210,8 @@ def _skewed(skew: Skew | None) -> Alarm | None:
         return None
     listed = ", ".join(f"{name} in {count}" for name, count in skew.inputs.items())
     sentence = (
-        f"Skew: {skew.different} of {skew.compared} answers were made from other inputs than "
-        f"training reads: {listed}"
+        f"Skew: {skew.different} of {skew.compared} answers used inputs that differ from "
+        f"those of training: {listed}"
     )
     numbers = {
         "compared": skew.compared,

@@ -69,7 +69,9 @@ def stop(log: Log) -> AbTest:
     """
     running = end(log)
     if running is None:
-        raise InvalidInput("trial: expected one to run, got none; begin with `sensei trial start`")
+        raise InvalidInput(
+            "trial: expected a running one, got none; start one with `sensei trial start`"
+        )
     return running
 
 

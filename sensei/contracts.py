@@ -105,7 +105,7 @@ RECOMMENDATION_INPUTS = (
         "topic slot",
         0,
         1e6,
-        "topic of most learning events, first to reach it",
+        "topic with the most learning events; a tie: the first to reach it",
     ),
     Input("last_kind", "kind code", 0, len(KINDS), "1 + kind of the last learning event; 0 none"),
     Input("log_events", "log events", 0, _LOG, "log1p(learning events)"),
@@ -162,7 +162,7 @@ DIFFICULTY_INPUTS = (
         -8,
         8,
         "logit((passes + 4 p) / (attempts + 4)), within ±8; p = the topic's pass rate "
-        "shrunk by 4 attempts + the learner's passes above expectation / (his attempts + 4)",
+        "shrunk by 4 attempts + the learner's passes above expectation / (their attempts + 4)",
     ),
     Input("log_attempts", "log attempts", 0, _LOG, "log1p(scored attempts on the topic)"),
     Input(
@@ -186,7 +186,7 @@ EVENT_INPUTS = (
     Input("topic", "topic slot", 0, 1e6, "slot of the event's topic; 0 unknown"),
     Input("kind", "kind code", 0, len(KINDS), "1 + kind of the event"),
     Input("score", "fraction", -0.5, 0.5, "score - 0.5 of an attempt; 0 without one"),
-    Input("scored", "flag", 0, 1, "1 where an attempt carries a score"),
+    Input("scored", "flag", 0, 1, "1 if the event is a scored attempt"),
     Input("log_gap", "log s", 0, _LOG, "log1p(seconds since the last learning event); 0 first"),
     Input("topic_logit", "logit", -8, 8, "logit of the topic's shrunk pass rate"),
     Input(
@@ -198,7 +198,7 @@ EVENT_INPUTS = (
         "0 without an item",
     ),
     Input("log_item_attempts", "log attempts", 0, _LOG, "log1p(scored attempts on the item)"),
-    Input("level", "level", -1, 1, "-1 an easy attempt, 1 a hard one; 0 medium or untold"),
+    Input("level", "level", -1, 1, "-1 an easy attempt, 1 a hard one; 0 medium or unknown"),
 )
 """Inputs of a sequence network per learning event; one event advances its state once."""
 
@@ -206,29 +206,29 @@ TOPIC_INPUTS = (
     Input("log_weight", "log events", 0, _LOG, "log1p(events on it, each decayed by exp(-0.1 k))"),
     Input("log_fast", "log events", 0, _LOG, "log1p(events on it, each decayed by exp(-0.5 k))"),
     Input("log_count", "log events", 0, _LOG, "log1p(events on it)"),
-    Input("seen", "flag", 0, 1, "1 where the learner has met it"),
-    Input("today", "flag", 0, 1, "1 where he met it on this UTC day"),
+    Input("seen", "flag", 0, 1, "1 if the learner has an event on it"),
+    Input("today", "flag", 0, 1, "1 if one is on this UTC day"),
     Input("log_since", "log s / 10", 0, _LOG / 10, "log1p(now - last event on it) / 10; 0 never"),
     Input("last", "flag", 0, 1, "1 for the topic of the last learning event"),
     Input("prior_1", "log ratio", -_LOG, _LOG, "log(P(topic | last topic) * slots); 0 if new"),
     Input("prior_2", "log ratio", -_LOG, _LOG, "log(P(topic | last two topics) * slots); 0 if new"),
-    Input("recent_2", "log ratio", -_LOG, _LOG, "log share in what all did lately, half-life 2 d"),
-    Input("recent_7", "log ratio", -_LOG, _LOG, "log share in what all did lately, half-life 7 d"),
-    Input("age", "log days / 4", 0, 1, "log1p(days since anybody met it, of the last 28) / 4"),
-    Input("new", "flag", 0, 2, "1 for a topic that came after training, 2 for a slot still free"),
-    Input("domain_weight", "log events", 0, _LOG, "log_weight, all topics of its domain together"),
-    Input("domain_fast", "log events", 0, _LOG, "log_fast, all topics of its domain together"),
-    Input("prerequisites", "share", -1, 1, "2 (share of them that he has met) - 1; 0 without any"),
+    Input("recent_2", "log ratio", -_LOG, _LOG, "log share of all recent events, half-life 2 d"),
+    Input("recent_7", "log ratio", -_LOG, _LOG, "log share of all recent events, half-life 7 d"),
+    Input("age", "log days / 4", 0, 1, "log1p(days since its first event in 28 days) / 4"),
+    Input("new", "flag", 0, 2, "1 for a topic added after training, 2 for a free slot"),
+    Input("domain_weight", "log events", 0, _LOG, "log_weight over all topics of its domain"),
+    Input("domain_fast", "log events", 0, _LOG, "log_fast over all topics of its domain"),
+    Input("prerequisites", "share", -1, 1, "2 (share of them with an event) - 1; 0 without any"),
 )
 """Inputs of a network per scored topic; k is the number of events since."""
 
 SUCCESS_INPUTS = (
     Input("topic_logit", "logit", -8, 8, "logit of the topic's shrunk pass rate"),
-    Input("log_topic_attempts", "log attempts", 0, _LOG, "log1p(scored attempts of all on it)"),
+    Input("log_topic_attempts", "log attempts", 0, _LOG, "log1p(all learners' scored attempts)"),
     Input("log_gap", "log s", 0, _LOG, "log1p(now - last learning event); 0 without one"),
-    Input("same_topic", "flag", 0, 1, "1 where the last learning event was on the topic"),
-    Input("log_topic_events", "log events", 0, _LOG, "log1p(his learning events on the topic)"),
-    Input("log_topic_gap", "log s", -1, _LOG, "log1p(now - his last event on the topic); -1 never"),
+    Input("same_topic", "flag", 0, 1, "1 if the last learning event was on the topic"),
+    Input("log_topic_events", "log events", 0, _LOG, "log1p(own learning events on the topic)"),
+    Input("log_topic_gap", "log s", -1, _LOG, "log1p(now - own last event on it); -1 never"),
     Input("topic_streak", "log attempts", -_LOG, _LOG, "±log1p(passes or fails in a row on it)"),
     Input("topic_score_1", "fraction", -0.5, 0.5, "last score on the topic - 0.5; 0 without one"),
     Input("topic_score_2", "fraction", -0.5, 0.5, "the score before it - 0.5"),
@@ -236,16 +236,16 @@ SUCCESS_INPUTS = (
     Input("score_1", "fraction", -0.5, 0.5, "last score on any topic - 0.5; 0 without one"),
     Input("score_2", "fraction", -0.5, 0.5, "the score before it - 0.5"),
     Input("score_3", "fraction", -0.5, 0.5, "the score before that - 0.5"),
-    Input("ability", "logit", -8, 8, "log odds of his scores above what is usual at a level"),
-    Input("domain_ability", "logit", -8, 8, "the same in the topic's domain, above his ability"),
+    Input("ability", "logit", -8, 8, "log odds of own scores above the usual at a level"),
+    Input("domain_ability", "logit", -8, 8, "the same in the topic's domain, above `ability`"),
     Input("log_domain_attempts", "log attempts", 0, _LOG, "log1p(scored attempts in the domain)"),
-    Input("topic_ability", "logit", -8, 8, "the same on the topic, above his ability"),
-    Input("practice", "flag", 0, 1, "1 where practice is tried, 0 for a quiz"),
+    Input("topic_ability", "logit", -8, 8, "the same on the topic, above `ability`"),
+    Input("practice", "flag", 0, 1, "1 for practice, 0 for a quiz"),
 )
 """Inputs of a success network in addition to the four inputs, for an unknown item."""
 
 ITEM_INPUTS = (
-    Input("known", "flag", 0, 1, "1 where the item is named and somebody tried it"),
+    Input("known", "flag", 0, 1, "1 if the item is given and has attempts"),
     Input("item_logit", "logit", -8, 8, "as in `EVENT_INPUTS`; 0 unknown"),
     Input("log_item_attempts", "log attempts", 0, _LOG, "as in `EVENT_INPUTS`; 0 unknown"),
 )

@@ -30,7 +30,7 @@ class Resource(BaseModel):
     )
     kind: Format
     title: str = Field(min_length=1)
-    url: str = Field(min_length=1, description="Address, or a path below the platform's own")
+    url: str = Field(min_length=1, description="URL, or a path on the platform")
     minutes: int | None = Field(None, ge=1, le=MAX_MINUTES)
 
 
@@ -39,17 +39,17 @@ class Topic(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    topic_id: int = Field(ge=0, le=MAX_TOPIC_ID, description="The `topic_id` of interactions")
+    topic_id: int = Field(ge=0, le=MAX_TOPIC_ID, description="`topic_id` in interactions")
     slug: str | None = None
     title: str = Field(min_length=1)
     domain: str = Field(min_length=1)
-    difficulty: int | None = Field(None, ge=1, le=5, description="1 first steps, 5 expert")
+    difficulty: int | None = Field(None, ge=1, le=5, description="1 beginner, 5 expert")
     minutes: int | None = Field(
         None, ge=1, le=MAX_MINUTES, description="Study time of a typical learner"
     )
     prerequisites: tuple[int, ...] = ()
     summary: str = ""
-    references: tuple[str, ...] = Field((), description="Standards and literature, by name")
+    references: tuple[str, ...] = Field((), description="Names of standards and literature")
     resources: tuple[Resource, ...] = ()
 
 
@@ -204,7 +204,7 @@ def _check_acyclic(topics: tuple[Topic, ...], titles: dict[int, str]) -> None:
     except CycleError as error:
         circle = " -> ".join(titles[topic_id] for topic_id in error.args[1])
         raise ValueError(
-            f"prerequisites: expected no circle, got {circle}; remove one of these prerequisites"
+            f"prerequisites: expected no cycle, got {circle}; remove one of these prerequisites"
         ) from None
 
 

@@ -23,56 +23,52 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
     )
 
-    home: Path = Field(Path("var"), description="Everything a run writes lies under it")
+    home: Path = Field(Path("var"), description="Folder of all files that a run writes")
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite under home")
     mlflow_tracking_uri: str = Field("", description="MLflow tracking; empty: SQLite under home")
     seed: int = Field(0, description="Seed of every random choice")
     max_quarantined_share: float = Field(
-        0.05, ge=0, le=1, description="A larger share of bad rows stops a run before training"
+        0.05, ge=0, le=1, description="Maximum share of bad rows; above it a run stops"
     )
     promotion_margin: float = Field(
-        0.0, ge=0, description="The gain over the champion that the lower bound must exceed"
+        0.0, ge=0, description="Margin that the lower bound of the gain must exceed"
     )
-    drift_days: int = Field(7, ge=1, description="Length of the windows a drift report compares")
+    drift_days: int = Field(7, ge=1, description="Days per window of a drift report")
     acceptance_hours: int = Field(
-        24, ge=1, description="How long after an answer what a learner does counts as its outcome"
+        24, ge=1, description="Hours after an answer in which events count as its outcome"
     )
     drift_alarm: float = Field(
-        0.1, gt=0, le=1, description="A drift score from which on it is an alarm"
+        0.1, gt=0, le=1, description="Minimum drift score that raises an alarm"
     )
     alarm_cooldown_hours: int = Field(
-        24, ge=0, description="The same alarm starts no second retraining within so many hours"
+        24, ge=0, description="Minimum hours between two retrainings by the same alarm"
     )
-    kept_reports: int = Field(20, ge=1, description="HTML reports kept of each kind")
+    kept_reports: int = Field(20, ge=1, description="HTML reports kept per kind")
     control_share: float = Field(
-        0.05, ge=0, le=1, description="Share of learners served by counting, to measure against"
+        0.05, ge=0, le=1, description="Share of learners in the control arm, served by counting"
     )
-    kept_predictions_days: int = Field(
-        90, ge=1, description="Days after which logged answers are removed"
-    )
+    kept_predictions_days: int = Field(90, ge=1, description="Days that logged answers are kept")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Of the service; INFO writes a line for each request"
+        "INFO", description="Log level of the service; INFO logs each request"
     )
-    max_body_bytes: int = Field(
-        1_048_576, ge=1024, description="A request with a larger body is refused"
-    )
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Maximum size of a request body")
     requests_per_second: int = Field(
-        10_000, ge=1, description="Most requests of one key that one worker answers in a second"
+        10_000, ge=1, description="Maximum requests per second, key and worker"
     )
     keys_max_age_seconds: int = Field(
         86_400,
         ge=1,
-        description="While the database does not answer, keys read earlier are valid for so long",
+        description="Seconds that keys stay valid if the database does not answer",
     )
     platform_may_erase: bool = Field(
-        False, description="Let keys of role platform erase a learner, not only operators'"
+        False, description="Let keys of role platform erase learners, too"
     )
     keep_alive_seconds: int = Field(
-        75, ge=1, le=3_600, description="An idle connection to the service is closed after so long"
+        75, ge=1, le=3_600, description="Seconds after which an idle connection is closed"
     )
     service_host: str = Field("127.0.0.1", description="Address the service listens on")
     service_port: int = Field(8000, ge=1, le=65535, description="Port of the service")
-    service_workers: int = Field(1, ge=1, le=64, description="Processes that answer requests")
+    service_workers: int = Field(1, ge=1, le=64, description="Worker processes of the service")
     prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server")
     mlflow_port: int = Field(5001, ge=1, le=65535, description="Port of the MLflow UI")
     evidently_port: int = Field(8001, ge=1, le=65535, description="Port of the Evidently UI")

@@ -39,20 +39,20 @@ REQUESTS = Counter(
 )
 SECONDS = Histogram(
     "sensei_http_request_seconds",
-    "Time until a request was answered",
+    "Response time of requests",
     ("route",),
     buckets=BUCKETS,
     registry=REGISTRY,
 )
 IN_FLIGHT = Gauge(
     "sensei_http_requests_in_flight",
-    "Requests being answered",
+    "Requests in progress",
     registry=REGISTRY,
 )
 FALLBACKS = Counter(
-    "sensei_fallbacks", "Answers that lacked something", ("kind", "reason"), registry=REGISTRY
+    "sensei_fallbacks", "Answers with a fallback", ("kind", "reason"), registry=REGISTRY
 )
-EVENTS = Counter("sensei_events_appended", "Events appended, repeats left out", registry=REGISTRY)
+EVENTS = Counter("sensei_events_appended", "Events appended, without repeats", registry=REGISTRY)
 PREDICTIONS_LOST = Counter(
     "sensei_predictions_lost", "Predictions that could not be logged", registry=REGISTRY
 )

@@ -136,7 +136,7 @@ def check_names(models: Collection[str] | None) -> None:
     for name in models:
         if name not in known:
             raise InvalidInput(
-                f"models: expected names among {', '.join(known)}, got {name!r}; choose of these"
+                f"models: expected names among {', '.join(known)}, got {name!r}; choose from these"
             )
 
 
@@ -151,7 +151,7 @@ def check_run(models: Collection[str] | None) -> None:
     known = [each.name for each in recipes.NEXT_TOPIC]
     if models is not None and not {*models} & {*known}:
         raise InvalidInput(
-            f"models: expected one of the next topic among them ({', '.join(known)}), got "
+            f"models: expected a model of the next topic among them ({', '.join(known)}), got "
             f"{', '.join(models)}; add one"
         )
 

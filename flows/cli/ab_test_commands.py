@@ -26,7 +26,7 @@ def show(context: typer.Context) -> None:
     log = open_own_log(Settings())
     running, now = current(log), datetime.now(UTC)
     if running is None:
-        console.print(f"No trial runs. Begin one: {command()} trial start --share 10")
+        console.print(f"No trial is running. Start one: {command()} trial start --share 10")
         return
     console.print(escape(trial_in_words(running, now)), soft_wrap=True)
     said = verdict_in_words(log.get_fact(MONITORED), running, now)
@@ -38,10 +38,10 @@ def show(context: typer.Context) -> None:
 def start(
     share: Annotated[float, typer.Option(help="Percent of learners, 1 to 95.")],
     version: Annotated[
-        int | None, typer.Option(min=1, help="By default the one that waits as challenger.")
+        int | None, typer.Option(min=1, help="By default the waiting challenger.")
     ] = None,
     model: Annotated[
-        Literal["recommendation", "difficulty"], typer.Option(help="Whose version it is.")
+        Literal["recommendation", "difficulty"], typer.Option(help="Model of the version.")
     ] = "recommendation",
 ) -> None:
     """Serve a challenger to a share of learners; the service follows within two seconds."""
@@ -63,11 +63,11 @@ def start(
     )
     console.print(
         f"{trial.name} answers {share:g} % of learners within seconds, {trial.model} "
-        f"{trial.against or 'none'} the others; {100 * settings.control_share:g} % are served by "
-        "counting as ever.",
+        f"{trial.against or 'none'} the others; {100 * settings.control_share:g} % are still "
+        "served by counting.",
         soft_wrap=True,
     )
-    console.print(f"How it does, once the monitor has run: {command()} trial", soft_wrap=True)
+    console.print(f"Results after the next run of the monitor: {command()} trial", soft_wrap=True)
 
 
 @app.command()

@@ -12,8 +12,10 @@ from sensei.settings import Settings
 
 
 def audit(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Entries at most.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for programs.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of entries.")] = 50,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list, for programs.")
+    ] = False,
 ) -> None:
     """Show who erased, exported, changed keys or changed what serves; newest first."""
     import orjson

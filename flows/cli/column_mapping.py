@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sensei.events.importer import ImportSummary
 
 Renamed = Annotated[
-    list[str] | None, typer.Option("--map", help="theirs=ours, for a column named otherwise.")
+    list[str] | None, typer.Option("--map", help="theirs=ours, for a column with another name.")
 ]
 
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from flows.presentation.run_summary import RunSummary
 
 ROOT = Path(__file__).resolve().parents[2]
-Days = Annotated[int, typer.Option(min=1, help="Targets of the last so many days.")]
+Days = Annotated[int, typer.Option(min=1, help="Window of the training targets, in days.")]
 Split = Annotated[
-    Literal["time", "learner"], typer.Option(help="time, or learner where a log knows only order.")
+    Literal["time", "learner"], typer.Option(help="time, or learner if a log has no real times.")
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.")]
 INTERRUPTED = 130
@@ -44,7 +44,7 @@ INTERRUPTED = 130
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Cyber-Sensei's personalisation: what to study next, and how hard.",
+    help="Cyber-Sensei's personalisation: recommended topics and quiz difficulty.",
 )
 app.add_typer(curriculum_app, name="curriculum")
 app.add_typer(db_app, name="db")
@@ -86,7 +86,7 @@ def train(
     seed: Seed = None,
     promotion: Annotated[
         Literal["auto", "review"],
-        typer.Option(help="auto: what passes the gate; review: a person decides."),
+        typer.Option(help="auto: promote if the gate passes; review: a person decides."),
     ] = "auto",
     effort: Effort = "quick",
     models: Models = None,
@@ -119,7 +119,7 @@ def _train(
     check_room(settings.root)
     check_store(settings.tracking_uri)
     use_prefect(settings)
-    say("Prefect: starting its engine, about 20 seconds where no server runs")
+    say("Prefect: starting its engine, about 20 seconds if no server runs")
     from flows.train_models import train_models
 
     with flow_messages(say):
@@ -214,7 +214,7 @@ def monitor() -> None:
     open_own_log(settings)
     use_prefect(settings)
     with run_progress() as say:
-        say("Prefect: starting its engine, about 20 seconds where no server runs")
+        say("Prefect: starting its engine, about 20 seconds if no server runs")
         from flows.monitor_models import monitor_models
 
         with flow_messages(say):
@@ -238,5 +238,5 @@ def main() -> None:
             console.print(f"[red]error:[/red] {escape(said)}", soft_wrap=True)
         raise SystemExit(1) from error
     if code == INTERRUPTED:
-        console.print("Stopped. Nothing is half-written: repeat the command to go on.")
+        console.print("Stopped. No file is incomplete: repeat the command to continue.")
     raise SystemExit(code)

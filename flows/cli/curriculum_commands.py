@@ -13,7 +13,9 @@ app = typer.Typer(no_args_is_help=True, help="The catalogue of topics and resour
 
 @app.command("load")
 def load(
-    file: Annotated[Path | None, typer.Argument(help="JSON file; none: our own.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="JSON file; by default the included curriculum.")
+    ] = None,
 ) -> None:
     """Replace the catalogue of topics and resources with the content of a file."""
     from flows.local.local_log import open_own_log

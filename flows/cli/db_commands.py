@@ -34,7 +34,7 @@ def upgrade() -> None:
         _dump_first(settings)
     copy = database.upgrade(settings.log_url)
     if copy:
-        _say(f"The database as it was: {copy}")
+        _say(f"Copy of the database before the upgrade: {copy}")
     complete_list(log.engine, settings.suppression)
     _say("The database is up to date.")
 
@@ -52,7 +52,7 @@ def _dump_first(settings: Settings) -> None:
     file = settings.replaced / f"migration-{current}.{stamp()}.dump"
     try:
         backup.back_up(settings.log_url, file)
-        _say(f"The database as it was: {file}")
+        _say(f"Copy of the database before the upgrade: {file}")
     except StorageUnavailable as error:
         _say(f"No dump was made before the upgrade: {error}")
 
@@ -81,7 +81,7 @@ def backup(
     complete_list(Log(settings.log_url).engine, settings.suppression)
     settings.suppression.touch(MODE)
     _say(f"Backup {file}: {made.size:,} bytes, {_words(made.content)}, verified.")
-    _say(f"Keep a copy of {settings.suppression} elsewhere, too: a restore erases by it again.")
+    _say(f"Keep a copy of {settings.suppression} elsewhere, too: a restore repeats its erasures.")
 
 
 def _words(content: "Content") -> str:
@@ -93,7 +93,8 @@ def _words(content: "Content") -> str:
 def restore(
     file: Annotated[Path, typer.Argument(help="A file of `sensei db backup`.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Although a service answers or others are connected.")
+        bool,
+        typer.Option("--force", help="Restore even if a service answers or others are connected."),
     ] = False,
 ) -> None:
     """Replace the database with a backup; later erasures and revocations stay in effect."""
@@ -133,16 +134,16 @@ def _refuse_serving(settings: Settings) -> None:
     if service.state in ("answers", "silent"):
         raise StorageUnavailable(
             f"restore: expected no service, got one at {service.address}; stop it, then repeat, "
-            "or add --force if it is that of another SENSEI_HOME"
+            "or add --force if it belongs to another SENSEI_HOME"
         )
 
 
 def _replaced(done: "Restored") -> list[str]:
     said = []
     if done.replaced:
-        said.append(f"What was replaced is kept: {done.replaced}")
+        said.append(f"The replaced database is kept: {done.replaced}")
     if done.unread:
-        said.append(f"It could not be read ({done.unread}): nothing was taken over from it.")
+        said.append(f"It could not be read ({done.unread}): no data was copied from it.")
     if done.before:
         rows = done.content.rows
         fewer = {name: count - rows.get(name, 0) for name, count in done.before.rows.items()}
@@ -174,7 +175,7 @@ def _keys(done: "Restored") -> list[str]:
     if back:
         said.append(f"Keys that are valid again: {', '.join(back)}; revoke them if unwanted.")
     if gone:
-        said.append(f"Keys that are not in the backup: {', '.join(gone)}; make new ones.")
+        said.append(f"Keys that are not in the backup: {', '.join(gone)}; create new ones.")
     if before and not now:
         said.append("No key is left: run `sensei keys create` before the service starts.")
     return said

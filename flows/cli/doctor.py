@@ -46,12 +46,12 @@ def variables(environment: Mapping[str, str]) -> Iterable[Finding]:
         mend = (
             f"set {PREFIX}{near[0].upper()} instead"
             if near
-            else "unset it: docs/operations.md lists them"
+            else "unset it: docs/operations.md lists the settings"
         )
-        yield Finding("settings", f"{name} is no setting and does nothing", mend)
+        yield Finding("settings", f"{name} is not a setting and has no effect", mend)
     if not foreign:
         given = ", ".join(name for name in known if environment.get(name))
-        yield Finding("settings", given or "all as they are by default")
+        yield Finding("settings", given or "all at their defaults")
 
 
 def home(folder: Path) -> Finding:
@@ -81,7 +81,7 @@ def port(neighbour: ServerProbe) -> Finding:
         return Finding(name, said + (f", {neighbour.said}" if neighbour.said else ""))
     return Finding(
         name,
-        f"kept for {neighbour.name}, held by something else or by what does not answer",
+        f"kept for {neighbour.name}, held by another program or by one that does not answer",
         f"stop the program that holds it, or set {neighbour.setting} to a free port",
     )
 
@@ -115,7 +115,7 @@ def prefect(
         )
     elif not found:
         mend = "`make deploy`, then `make worker`"
-        yield Finding("Prefect", f"{api or here} knows no deployment", mend)
+        yield Finding("Prefect", f"{api or here} has no deployment", mend)
     else:
         yield Finding("Prefect", f"{api or here} answers, with {len(found)} deployments")
         yield worker(api or here)
@@ -140,7 +140,7 @@ def mlflow(uri: str) -> Finding:
     except StorageUnavailable as error:
         return of_error("MLflow", error)
     if theirs is None:
-        return Finding("MLflow", "its database is not made yet: the first run makes it")
+        return Finding("MLflow", "its database does not exist yet: the first run creates it")
     ours = installed("mlflow")
     if uri.startswith("http") and theirs != ours:
         said = f"expected its server to be version {ours}, got {theirs}"
@@ -154,7 +154,7 @@ def catalogue(log: "Log") -> Finding:
 
     found = curriculum.read(log.engine)
     if not found.topics:
-        return Finding("catalogue", "no topic is known", "`sensei curriculum load FILE`")
+        return Finding("catalogue", "no topic is loaded", "`sensei curriculum load FILE`")
     return Finding("catalogue", f"{len(found.topics)} topics")
 
 
@@ -167,14 +167,14 @@ def keys(log: "Log", host: str) -> Finding:
     if not valid and not is_loopback(host):
         return Finding(
             "keys",
-            f"the service is to listen on {host}, and there is no valid key",
+            f"the service is set to listen on {host}, and there is no valid key",
             "`sensei keys create --role platform`, or unset SENSEI_SERVICE_HOST",
         )
     return Finding("keys", f"{valid} valid" if valid else "none, and none needed on loopback")
 
 
 def clock(log: "Log", now: datetime) -> Finding:
-    """Check that no interaction lies in the future, which means that a clock is wrong."""
+    """Check that no interaction is in the future, which means that a clock is wrong."""
     from sqlalchemy import func, select
 
     from sensei.events.rules import latest
@@ -188,9 +188,9 @@ def clock(log: "Log", now: datetime) -> Finding:
         return Finding(
             "clock",
             f"{ahead:,} interactions are later than {now:%Y-%m-%d %H:%M} UTC, the time here",
-            "set this machine's clock, or that of the machine that received them",
+            "correct the clock of this machine or of the machine that received them",
         )
-    return Finding("clock", "no interaction lies in the future")
+    return Finding("clock", "no interaction is in the future")
 
 
 def bundle(log: "Log", folder: Path) -> Finding:
@@ -200,11 +200,11 @@ def bundle(log: "Log", folder: Path) -> Finding:
 
     digest = log.pointer()
     if digest is None:
-        return Finding("bundle", "none serves yet: `sensei run` makes one")
+        return Finding("bundle", "none is in use yet: `sensei run` creates one")
     try:
         Bundle.load(folder / digest, FOLD_VERSION)
     except SenseiError as error:
-        again = "put it back from a copy, `sensei rollback`, or `sensei train`"
+        again = "restore it from a copy, `sensei rollback`, or `sensei train`"
         return Finding("bundle", str(error).rpartition("; ")[0], again)
     return Finding("bundle", f"{digest[:12]} is whole, of fold version {FOLD_VERSION}")
 
@@ -231,7 +231,11 @@ def suppressed(log: "Log", file: Path) -> Finding:
     except StorageUnavailable as error:
         return of_error("erasures", error)
     said = [
-        *([f"{len(found.learners):,} erased learners are back"] if found.learners else []),
+        *(
+            [f"{len(found.learners):,} erased learners are in the database again"]
+            if found.learners
+            else []
+        ),
         *([f"{len(found.tombstones):,} erasures are unknown to it"] if found.tombstones else []),
         *(f"the revoked key {each.key_id} is valid again" for each in found.keys),
     ]
@@ -240,8 +244,8 @@ def suppressed(log: "Log", file: Path) -> Finding:
         return Finding("erasures", older, "`sensei db reapply`")
     if found.damaged:
         unread = f"{found.damaged:,} lines of {file} cannot be read"
-        return Finding("erasures", unread, "put the file back from a copy")
-    return Finding("erasures", "the database knows all that were recorded outside it")
+        return Finding("erasures", unread, "restore the file from a copy")
+    return Finding("erasures", "the database has all erasures and revocations recorded outside it")
 
 
 def agreement(log: "Log", uri: str) -> Finding:
@@ -252,7 +256,7 @@ def agreement(log: "Log", uri: str) -> Finding:
 
     lines, mend = ledger.read(log), RECONCILE
     if pending := [line for line in lines if line.status == ledger.PENDING]:
-        return Finding("ledger", f"the promotion of {pending[0].model} was cut off", mend)
+        return Finding("ledger", f"the promotion of {pending[0].model} was interrupted", mend)
     if lines and lines[-1].bundle != log.pointer():
         return Finding("ledger", "the serving pointer names another bundle than the ledger", mend)
     try:
@@ -304,7 +308,9 @@ def checkup(
     yield from prefect(environment, around)
     yield mlflow(settings.tracking_uri)
     if not settings.database_url and not (settings.root / "sensei.db").exists():
-        yield Finding("database", "not made yet: `sensei run` or `sensei import FILE` makes it")
+        yield Finding(
+            "database", "does not exist yet: `sensei run` or `sensei import FILE` creates it"
+        )
         return
     try:
         log = open_log(settings.log_url)

@@ -31,9 +31,9 @@ def doctor(
         mark = "[red]WRONG[/red]" if each.mend else "[green]ok[/green]   "
         console.print(f"{mark}  {each.name}: {escape(each.said)}", soft_wrap=True)
         if each.mend:
-            console.print(f"       mend it: {escape(each.mend)}", soft_wrap=True)
+            console.print(f"       fix: {escape(each.mend)}", soft_wrap=True)
         wrong += bool(each.mend)
     if wrong:
-        console.print(f"{wrong} to mend.")
+        console.print(f"{wrong} to fix.")
         raise typer.Exit(1)
-    console.print("All is well.")
+    console.print("No problems found.")

@@ -25,4 +25,4 @@ def in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _STORAGE:
         where = error.filename or "the folder of SENSEI_HOME"
         return f"files: expected to write {where}, got {error.strerror!r}; {_STORAGE[error.errno]}"
-    return f"unexpected {type(error).__name__}: {error}; see where with `sensei --debug`"
+    return f"unexpected {type(error).__name__}: {error}; get the traceback with `sensei --debug`"

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 Effort = Annotated[
     Literal["quick", "full"],
-    typer.Option(help="quick: few networks, once; full: every one, three times."),
+    typer.Option(help="quick: few networks, one seed; full: all networks, three seeds."),
 ]
 
 Models = Annotated[
-    str | None, typer.Option(help="Names with commas between; by default those of the effort.")
+    str | None, typer.Option(help="Names, separated by commas; by default those of the effort.")
 ]
 
 
@@ -32,20 +32,20 @@ def evaluate(
         str, typer.Option(help="learner, time, column:NAME or column:metadata.NAME.")
     ] = "time",
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Folder to draw pictures into.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
     renamed: Renamed = None,
     models: Models = None,
     effort: Effort = "quick",
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Train each network so often; default: the effort's.")
+        int | None, typer.Option(min=1, help="Seeds per network; default: the effort's.")
     ] = None,
     setting: Annotated[
-        Literal["fast", "sketch"], typer.Option(help="How the reference networks are fitted.")
+        Literal["fast", "sketch"], typer.Option(help="Training setting of the reference networks.")
     ] = "fast",
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do not go on from what an earlier call kept.")
+        bool, typer.Option("--fresh", help="Ignore the cached results of earlier calls.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of resampling, and the first of training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of resampling, and first seed of training.")] = 0,
 ) -> None:
     """Measure every model on any log by one protocol, without the database.
 

@@ -11,12 +11,12 @@ from sensei.settings import Settings
 
 
 def export(
-    out: Annotated[Path, typer.Option(help="Folder of all models, as a server watches it.")],
+    out: Annotated[Path, typer.Option(help="Base folder of all models for a model server.")],
     model: Annotated[
-        Literal["recommendation", "difficulty", "all"], typer.Option(help="Which; or both.")
+        Literal["recommendation", "difficulty", "all"], typer.Option(help="Model, or both.")
     ] = "all",
     version: Annotated[
-        str | None, typer.Option(help="Its number; by default the champion. Not with all.")
+        str | None, typer.Option(help="Version number; by default the champion. Not with all.")
     ] = None,
     format_: Annotated[
         Literal["saved_model"], typer.Option("--format", help="TensorFlow Serving's layout.")
@@ -29,7 +29,7 @@ def export(
 
     if version and model == "all":
         raise InvalidInput(
-            f"--version: expected --model beside it, got {version} alone; name the model"
+            f"--version: expected --model with it, got {version} alone; name the model"
         )
     settings = Settings()
     names = ("recommendation", "difficulty") if model == "all" else (model,)

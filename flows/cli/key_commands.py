@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Keys of the service.")
 def create(
     role: Annotated[
         Literal["platform", "operator"],
-        typer.Option(help="platform: learners' routes; operator: metrics and all else too."),
+        typer.Option(help="platform: learners' routes; operator: all routes."),
     ] = "platform",
 ) -> None:
     """Create a key and show it once. With the first key, the service requires one."""
@@ -59,7 +59,7 @@ def prefect() -> None:
 
 
 @app.command("revoke")
-def revoke(key_id: Annotated[str, typer.Argument(help="As `sensei keys list` shows it.")]) -> None:
+def revoke(key_id: Annotated[str, typer.Argument(help="Key id, from `sensei keys list`.")]) -> None:
     """Revoke a key; it takes effect within seconds."""
     from flows.local.local_log import open_own_log
     from sensei.access import key_store

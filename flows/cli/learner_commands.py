@@ -9,7 +9,7 @@ from flows.presentation.terminal import console
 from sensei.app_state import RETRAINING_DUE
 from sensei.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="One learner: export or erase what is held.")
+app = typer.Typer(no_args_is_help=True, help="Export or erase the data of one learner.")
 Name = Annotated[str, typer.Argument(help="The learner's user_id.")]
 
 
@@ -43,4 +43,4 @@ def erase(name: Name) -> None:
     console.print(f"{sum(counts.values()):,} rows erased; extracts and caches are removed.")
     due = log.get_fact(RETRAINING_DUE)
     if due and due["bundle"] == log.pointer():
-        console.print("The bundle that serves may have learnt from them. Next: sensei train")
+        console.print("The bundle in use may have been trained on them. Next: sensei train")

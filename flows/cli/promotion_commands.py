@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from training.tracking.registry import Registry
 
 Reviewer = Annotated[str, typer.Option(help="Your name, for the ledger.")]
-Reason = Annotated[str, typer.Option(help="Why, in your words, for the ledger.")]
+Reason = Annotated[str, typer.Option(help="Reason, for the ledger.")]
 
 
 def models() -> None:
@@ -35,10 +35,11 @@ def models() -> None:
 def promote(
     reviewer: Reviewer,
     model: Annotated[
-        Literal["recommendation", "difficulty"], typer.Option(help="Which; the other one stays.")
+        Literal["recommendation", "difficulty"],
+        typer.Option(help="Model; the other one is unchanged."),
     ] = "recommendation",
     version: Annotated[
-        str, typer.Option(help="Its number, or challenger: the newest that waits.")
+        str, typer.Option(help="Version number, or challenger: the newest waiting version.")
     ] = "challenger",
     reason: Reason = "",
 ) -> None:
@@ -57,7 +58,7 @@ def rollback(
     reviewer: Reviewer,
     model: Annotated[
         Literal["recommendation", "difficulty"] | None,
-        typer.Option(help="Which; by default what the last promotion changed."),
+        typer.Option(help="Model; by default those that the last promotion changed."),
     ] = None,
     reason: Reason = "",
 ) -> None:

@@ -44,7 +44,7 @@ def status() -> None:
         table.add_row(word, escape(said))
     console.print(f"[bold]{settings.root}[/bold]  {now:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
     console.print(table)
-    console.print(f"What is wrong, and what mends it: {command()} doctor", soft_wrap=True)
+    console.print(f"Problems and fixes: {command()} doctor", soft_wrap=True)
 
 
 def servers(around: Sequence[ServerProbe]) -> str:
@@ -149,7 +149,7 @@ def last_run(settings: Settings, around: Sequence[ServerProbe], now: datetime) -
     if not found:
         return "none yet"
     moment, said, source = max(found)
-    return f"{said}, begun {ago(moment, now)} ({source})"
+    return f"{said}, started {ago(moment, now)} ({source})"
 
 
 _NEWEST: dict[str, Any] = {

@@ -47,7 +47,7 @@ def package(bundle: Path, bento_home: Path) -> str:
     if built.returncode != 0 or not tags:
         last = (built.stderr.strip() or built.stdout.strip() or "no output").splitlines()[-1]
         raise StorageUnavailable(
-            f"bento: expected `bentoml build` to end well, got {last}; check space in {bento_home}"
+            f"bento: expected `bentoml build` to succeed, got {last}; check space in {bento_home}"
         )
     return tags[-1].removeprefix("__tag__:")
 

@@ -73,7 +73,7 @@ def _watch_over_lost_runs(client: SyncPrefectClient) -> None:
     ends = {f"prefect.flow-run.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed")}
     automation = AutomationCore(
         name=LOST,
-        description="A run whose process is gone is said to have crashed.",
+        description="A run whose process has ended is marked as crashed.",
         trigger=EventTrigger(
             after={HEARTBEAT},
             expect={HEARTBEAT, *ends},
@@ -86,7 +86,7 @@ def _watch_over_lost_runs(client: SyncPrefectClient) -> None:
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"No sign of life for {SILENCE.seconds // 60} minutes: its process ended.",
+                message=f"No heartbeat for {SILENCE.seconds // 60} minutes: its process ended.",
             )
         ],
     )

@@ -77,7 +77,7 @@ def simulate_into(
     if not log.is_empty():
         raise InvalidInput(
             f"log: expected an empty one to simulate into, got {log.count()} interactions; "
-            "set SENSEI_HOME to another folder, or go on with `sensei run`"
+            "set SENSEI_HOME to another folder, or continue with `sensei run`"
         )
     catalogue = curriculum.load_file(None)
     curriculum.store(log.engine, catalogue)

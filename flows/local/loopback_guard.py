@@ -86,15 +86,15 @@ def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | No
     if len(hosts) != 1 or len(origins) > 1:
         return Refusal(400, "Host: expected one, and at most one Origin; send each once")
     if not PROXY_HEADERS.isdisjoint(sent):
-        return Refusal(403, "request: expected a direct one, got one of a proxy; use `ssh -L`")
+        return Refusal(403, "request: expected a direct one, got one from a proxy; use `ssh -L`")
     host = hosts[0].lower()
     if not LOOPBACK_HOST.fullmatch(host):
         return Refusal(403, "Host: expected localhost or a loopback address; open that address")
     if origins and origins[0].lower() != b"http://" + host:
-        return Refusal(403, "Origin: expected a page of this server, got another site's")
+        return Refusal(403, "Origin: expected a page of this server, got one of another site")
     site = sent.get(b"sec-fetch-site", [b"none"])[0]
     if site not in (b"none", b"same-origin") and not _is_link(method, sent):
-        return Refusal(403, "request: expected a page of this server, got another site's")
+        return Refusal(403, "request: expected a page of this server, got one of another site")
     return None
 
 

@@ -8,7 +8,7 @@ other users of this machine. It cannot be switched off, so its routes are closed
 from flows.local.loopback_guard import App, LoopbackGuard, Receive, Refusal, Scope, Send, refuse
 
 ASSISTANT = "/mlflow/assistant"
-CLOSED = Refusal(403, "assistant: it would run commands on this machine, so it is closed")
+CLOSED = Refusal(403, "assistant: it would run commands on this machine, so it is disabled")
 
 
 class WithoutAssistant:

@@ -53,7 +53,7 @@ def check_ports(listeners: Mapping[str, tuple[str, int]]) -> None:
     given: dict[int, str] = {}
     for setting, (host, port) in listeners.items():
         if port in given:
-            wrong.append(f"{port} is that of {given[port]} too, set {setting} to another")
+            wrong.append(f"{port} is also the port of {given[port]}, set {setting} to another")
             continue
         given[port] = setting
         try:
@@ -142,7 +142,7 @@ def _unwritable(folder: Path) -> str:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        return f"expected a folder that can be made, got {folder} ({error.strerror})"
+        return f"expected a folder that can be created, got {folder} ({error.strerror})"
     if not os.access(folder, os.W_OK):
         return f"expected a folder that can be written, got {folder}"
     return ""

@@ -32,9 +32,9 @@ Say = Callable[[str], None]
 PURPOSES = {
     "Prefect": "runs, schedules, artifacts; start a run or promote a version by hand",
     "MLflow": "experiments and versions, with model cards, plots and metrics",
-    "Evidently": "drift of the last days against the champion's reference",
-    "Service": "what the platform asks; its API under /docs",
-    WORKER: "runs what Prefect schedules",
+    "Evidently": "drift of recent data compared with the champion's reference",
+    "Service": "API for the platform, documented under /docs",
+    WORKER: "executes the runs that Prefect schedules",
 }
 
 
@@ -105,7 +105,7 @@ class _Up:
         finally:
             console.print("Ending all parts ...")
             await self.supervisor.stop(first=[WORKER])
-            console.print("Ended. What they know is kept: start again with the same command.")
+            console.print("Ended. All data is kept: start again with the same command.")
 
     async def _start(self, client: httpx.AsyncClient, say: Say) -> None:
         """Start all servers in parallel, then the worker, whose runs need them."""
@@ -170,7 +170,7 @@ class _Up:
         while name := await _first(self.supervisor.next_end(), stopped):
             ended = 1
             console.print(
-                f"[red]{name} ended.[/red] The others go on; start all again to have it back. "
+                f"[red]{name} ended.[/red] The other parts continue; restart all to get it back. "
                 "Its log ends with"
             )
             console.print(escape(self.supervisor.tail(name)), soft_wrap=True)

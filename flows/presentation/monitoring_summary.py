@@ -24,14 +24,14 @@ FIGURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("recommendation_acceptance", "Recommendations accepted", _share),
     ("hit_rate_at_k", "Next topic among the first three", _share),
     ("user_satisfaction", "Satisfaction, 1 to 5", lambda value: f"{value:.2f}"),
-    ("accuracy", "Success foretold rightly", _share),
+    ("accuracy", "Success predicted correctly", _share),
     ("log_loss", "Log loss of success", _plain),
     ("calibration_error", "Calibration error of success", _plain),
     ("catalogue_coverage", "Topics of the catalogue shown", _share),
     ("fallback_share", "Answers without a model", _share),
 )
 
-OPEN = "each is judged once SENSEI_ACCEPTANCE_HOURS have passed since it was given"
+OPEN = "each is judged SENSEI_ACCEPTANCE_HOURS after it was given"
 
 
 def rows(found: Found) -> list[tuple[str, str, str]]:
@@ -41,10 +41,10 @@ def rows(found: Found) -> list[tuple[str, str, str]]:
     if found.get("open"):
         listed.append(("Answers not judged yet", f"{found['open']:,}", OPEN))
     listed.append(("Drift, 0 to 1", *_drift(found["drift"])))
-    listed.append(("Inputs that serving read otherwise", *_skew(found["skew"])))
+    listed.append(("Answers with training-serving skew", *_skew(found["skew"])))
     if found.get("trial"):
         trial = found["trial"]
-        listed.append(("Live trial", "decided" if trial["enough"] else "open", trial["said"]))
+        listed.append(("A/B test", "decided" if trial["enough"] else "open", trial["said"]))
     return listed
 
 
@@ -57,7 +57,7 @@ def _figure(row: Mapping[str, Any], say: Callable[[float], str]) -> tuple[str, s
 
 def _lift(lift: Mapping[str, Any] | None) -> tuple[str, str]:
     if lift is None or lift["value"] is None:
-        return "-", "no day on which both arms have outcomes"
+        return "-", "no day with outcomes in both arms"
     value, sure = _figure(lift, lambda share: f"{100 * share:+.1f} points")
     return value, sure
 
@@ -68,7 +68,7 @@ def _drift(drift: Mapping[str, Any] | None) -> tuple[str, str]:
     sizes = f"{drift['n_current']:,} learners against {drift['against']}"
     if drift["small"]:
         return "not judged", f"{sizes} ({drift['n_reference']:,}): too few"
-    return f"{drift['score']:.2f}", f"{', '.join(drift['drifted']) or 'nothing moved'}; {sizes}"
+    return f"{drift['score']:.2f}", f"{', '.join(drift['drifted']) or 'no drift'}; {sizes}"
 
 
 def _skew(skew: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -90,12 +90,12 @@ def follows(alarming: Collection[str], emitted: Collection[str] | None, hours: i
     if not alarming:
         return ""
     if not training:
-        return "Serving and training must read the same: look for the inputs named; do not train."
+        return "Serving and training must read the same inputs: check those named; do not train."
     if emitted is None:
-        return "No Prefect server heard it, so nothing starts by itself: `sensei train`."
+        return "No Prefect server received it, so no run starts automatically: `sensei train`."
     if not training.intersection(emitted):
         return f"Emitted before: the same alarm starts no other training within {hours} hours."
-    return "The deployment `on-drift` trains now; what is better replaces the champion."
+    return "The deployment `on-drift` trains now; a better model replaces the champion."
 
 
 def title(found: Found) -> str:

@@ -72,7 +72,7 @@ def _drift(monitored: Monitored) -> str:
 
 def trial_in_words(trial: "AbTest", now: datetime) -> str:
     """Describe an A/B test: its version, its share of learners, its opponent, its start."""
-    began = f", begun {ago(datetime.fromisoformat(trial.since), now)}" if trial.since else ""
+    began = f", started {ago(datetime.fromisoformat(trial.since), now)}" if trial.since else ""
     return (
         f"{trial.name} answers {100 * trial.share:g} % of learners, against "
         f"{trial.model} {trial.against or 'none'}{began}"
@@ -85,6 +85,8 @@ def verdict_in_words(monitored: Monitored | None, trial: "AbTest", now: datetime
     if monitored is None or moment is None:
         return "The monitor has not run yet: `sensei monitor`."
     if trial.since and moment < datetime.fromisoformat(trial.since):
-        return f"The monitor ran last before it began, {ago(moment, now)}: `sensei monitor`."
+        return (
+            f"The monitor last ran before the trial started, {ago(moment, now)}: `sensei monitor`."
+        )
     verdict = monitored.get("trial") or {}
     return str(verdict.get("said") or "The monitor found nothing to compare yet.")

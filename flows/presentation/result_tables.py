@@ -11,7 +11,7 @@ from rich.table import Table
 
 NAMES = {
     "most_popular": "most popular",
-    "recently_popular": "popular lately",
+    "recently_popular": "recently popular",
     "repeat_last": "repeat last",
     "most_frequent": "learner's most frequent",
     "habits": "learner's habits",
@@ -140,7 +140,7 @@ def show_figures(console: Console, tables: ResultTables) -> None:
     shown = (
         (f"Next topic, all targets: {_n(every)}", "all", every, RANKING, best),
         (
-            f"Next topic, where it differs from the last (masked): {_n(new)}",
+            f"Next topic, if it differs from the last (masked): {_n(new)}",
             "new",
             new,
             RANKING,
@@ -161,7 +161,7 @@ def show_figures(console: Console, tables: ResultTables) -> None:
             given,
         ),
         (
-            f"Success where neither item nor level is known: {_n(tables.topic_only)}",
+            f"Success if neither item nor level is known: {_n(tables.topic_only)}",
             "topic_only",
             tables.topic_only,
             PROBABILITY,
@@ -179,7 +179,7 @@ def show_figures(console: Console, tables: ResultTables) -> None:
 _LEGEND = (
     "* chosen on the validation part, before these figures were seen; = tied with it (the 95 % "
     "interval of the paired gain holds 0); \\[ ] 95 % interval, learners resampled. HR@k: share of "
-    "targets among the first k topics; NDCG@5 and MRR: the same, higher for earlier places. AUC: "
+    "targets among the first k topics; NDCG@5 and MRR: the same, higher for better ranks. AUC: "
     "chance that a success is scored above a failure; log loss, Brier, ECE: errors of the "
     "probability, lower is better."
 )

@@ -75,7 +75,7 @@ class RunSummary:
         """Describe the decision on a version, with the gate's sentence."""
         sentence = self.decisions[model]
         if self.review:
-            return f"waits for a person; were it up to the gate: {sentence}"
+            return f"waits for a person; decision of the gate: {sentence}"
         return f"{'promoted' if self.promoted[model] else 'not promoted'}. {sentence}"
 
     def promoting(self) -> dict[str, str]:
@@ -89,7 +89,7 @@ class RunSummary:
 
 def show_summary(console: Console, run: RunSummary) -> None:
     """Show the data read and refused, the models, their figures, and the next steps."""
-    console.rule("[bold]What this run did")
+    console.rule("[bold]Results of this run")
     whose = "simulated learners (a demo)" if run.demo else "learners"
     console.print(
         f"Read      {run.read:,} interactions of {run.learners:,} {whose} on "
@@ -106,7 +106,7 @@ def show_summary(console: Console, run: RunSummary) -> None:
     if run.scored_share < 1:
         console.print(
             f"          chosen and tested on {100 * run.scored_share:.0f} % of the learners, drawn "
-            "by hash: more would say nothing new"
+            "by hash: more would add no information"
         )
     show_figures(console, run.tables.without_networks())
     _show_comparison(console, run)
@@ -137,7 +137,7 @@ def _show_comparison(console: Console, run: RunSummary) -> None:
     runner_up = max(others, key=lambda name: new[name]["hr_at_1"])
     tie = " (a tie)" if runner_up in run.tables.tied["new"] else ""
     console.print(
-        f"In words: of 100 times that a learner turned to another topic, it stood first "
+        f"In words: of 100 times that a learner changed the topic, it was ranked first "
         f"{_percent(new[best])} times with {_name(best)}, {_percent(new['most_popular'])} with "
         f"most popular, {_percent(new[runner_up])} with {_name(runner_up)}"
         f"{tie}. Counting also the times when the "
@@ -159,20 +159,22 @@ def _show_next(console: Console, run: RunSummary) -> None:
     sensei, learner = command(), "learner-00001" if run.demo else "testuser"
     site = f"http://127.0.0.1:{Settings().service_port}/api"
     steps = {
-        "everything in one terminal: the service, Prefect, MLflow, Evidently": [f"{sensei} up"],
-        "or the service alone": [f"{sensei} serve"],
-        "ask them, in another terminal": [
+        "start everything in one terminal: the service, Prefect, MLflow, Evidently": [
+            f"{sensei} up"
+        ],
+        "or start the service alone": [f"{sensei} serve"],
+        "send requests, in another terminal": [
             f"curl '{site}/user/{learner}/recommendations?count=5'",
             f"curl '{site}/learning/topic/1/difficulty/suggest?username=testuser'",
         ],
-        "see how it stands, and every version": [f"{sensei} status", f"{sensei} models"],
+        "show the status and all versions": [f"{sensei} status", f"{sensei} models"],
     }
     if run.review:
-        steps = {"promote what waits, after a look at it": [*run.promoting().values()], **steps}
+        steps = {"promote a waiting version after review": [*run.promoting().values()], **steps}
     if run.demo:
         own = f"SENSEI_HOME=own {sensei.split()[-1]}"
-        steps["use your own log, in a folder of its own"] = [f"{own} import FILE", f"{own} run"]
-    console.rule("[bold]What comes next")
+        steps["use your own log, in a separate folder"] = [f"{own} import FILE", f"{own} run"]
+    console.rule("[bold]Next steps")
     for what, commands in steps.items():
         console.print(f"{what}:")
         for line in commands:
@@ -202,8 +204,8 @@ def _short(path: str) -> str:
 def show_import(console: Console, imported: "ImportSummary") -> None:
     """Show how many rows of imported files were new, repeated, quarantined or dropped."""
     console.print(
-        f"{imported.read:,} rows read: {imported.inserted:,} new, {imported.repeated:,} there "
-        f"already, {imported.quarantined:,} quarantined"
+        f"{imported.read:,} rows read: {imported.inserted:,} new, {imported.repeated:,} already "
+        f"stored, {imported.quarantined:,} quarantined"
     )
     if imported.erased:
         console.print(f"{imported.erased:,} of learners who were erased: dropped")
@@ -223,10 +225,10 @@ def show_evaluation(
     )
     show_figures(console, tables_of(result))
     if data["no_success"]:
-        console.print(f"Success was not measured: {data['no_success']}.")
+        console.print(f"Success was not evaluated: {data['no_success']}.")
     for job, names in data["left_out"].items():
         if names and all_wanted:
-            console.print(f"Not measured for {job}: {', '.join(names)} (--effort full, --models)")
+            console.print(f"Not evaluated for {job}: {', '.join(names)} (--effort full, --models)")
     for path in (out, plots):
         if path:
             console.print(f"Written to {escape(str(path))}", soft_wrap=True)

@@ -97,7 +97,7 @@ def show_versions(console: Console, rows: Sequence[VersionRow]) -> None:
     table = Table(title="Versions", title_justify="left", show_lines=True)
     table.add_column("version", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    table.add_column("what it is, on its test part, why")
+    table.add_column("candidate, figures on its test part, reason")
     for row in shown:
         table.add_row(f"{row.model} {row.version}", _state(row), _words(row))
     console.print(table)
@@ -107,7 +107,7 @@ def show_versions(console: Console, rows: Sequence[VersionRow]) -> None:
         if row.alias:
             console.print(
                 f"{row.model}: the alias `champion` was moved by hand to version {row.version}; "
-                f"the next run, promotion or rollback follows it, or now: {command()} reconcile"
+                f"the next run, promotion or rollback applies it, or now: {command()} reconcile"
             )
 
 

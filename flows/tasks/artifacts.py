@@ -32,7 +32,7 @@ def publish(run: RunSummary) -> None:
                 table=_rows(figures, PROBABILITY),
                 description=f"Success of scored attempts of the test part, {known}",
             )
-    create_markdown_artifact(key="run", markdown=_markdown(run), description="What this run did")
+    create_markdown_artifact(key="run", markdown=_markdown(run), description="Results of this run")
     pages = {
         title: f"{run.page}/artifacts/reports/{Path(p).name}" for title, p in run.reports.items()
     }
@@ -71,13 +71,13 @@ def _how_to_promote(run: RunSummary) -> str:
     """Tell the reviewer where to look, and three ways to decide."""
     commands = "\n".join(f"  - `{command}`" for command in run.promoting().values())
     return (
-        f"## To decide\n\nLook at the [MLflow run]({run.page}) (model card, figures, plots; "
+        f"## Decision\n\nLook at the [MLflow run]({run.page}) (model card, figures, plots; "
         "`make mlflow`) and the reports. Then, for each model:\n\n"
         "- run the deployment `promote-model` here (Deployments, Quick run or Custom run), or\n"
         f"- in a terminal\n{commands}\n"
         "- or give the version the alias `champion` in MLflow: the next run of any flow that "
-        "reconciles makes serving follow, and the ledger says `unknown`.\n\n"
-        "To leave it as it is, do nothing."
+        "reconciles updates serving, and the ledger records `unknown`.\n\n"
+        "To change nothing, do nothing."
     )
 
 
@@ -86,5 +86,5 @@ def drift_in_words(drift: Drift, days: int, against: str) -> str:
     windows = f"the last {days} days ({drift.n_current:,} learners) against {against}"
     if drift.small:
         return f"Drift     not judged: {windows} ({drift.n_reference:,}) are too few learners."
-    moved = ", ".join(drift.drifted) or "nothing moved"
+    moved = ", ".join(drift.drifted) or "no drift"
     return f"Drift     {drift.score:.2f} of 1, {windows}: {moved}."

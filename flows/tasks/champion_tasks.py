@@ -72,6 +72,6 @@ def publish(changed: ManualPromotion, name: str, reason: str, bento: str) -> Non
     lines = [str(changed) + ".", f"Decided by {name}" + (f": {reason}" if reason else ".")]
     lines.append(f"Bundle `{changed.bundle}`, Bento `{bento}`.")
     create_markdown_artifact(
-        key="champion", markdown="\n\n".join(lines), description="Which version answers learners"
+        key="champion", markdown="\n\n".join(lines), description="Version that answers learners"
     )
     get_run_logger().info("Champion: %s", changed)

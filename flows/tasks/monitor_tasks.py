@@ -196,7 +196,7 @@ def give_alarm(settings: Settings, concluded: MonitorFindings, end: datetime) ->
     json.dumps(found, allow_nan=False)  # it is sent over HTTP as JSON, which has no NaN
     log.set_fact(MONITORED, found)
     create_markdown_artifact(
-        key="monitoring", markdown=markdown(found), description="What became of the answers"
+        key="monitoring", markdown=markdown(found), description="Outcomes of the answers"
     )
     for event in events or []:
         payload = {"window": found["window"], "alarms": [asdict(each) for each in by_event[event]]}

@@ -59,7 +59,9 @@ def report_drift(
         observed: the log.
         end: of the last days.
     """
-    get_run_logger().info("Drift: the last %d days beside the champion's", settings.drift_days)
+    get_run_logger().info(
+        "Drift: the last %d days compared with the champion's", settings.drift_days
+    )
     registry = Registry(settings.tracking_uri, settings.artifacts)
     found = windows(observed, champion, registry, end, settings.drift_days)
     drift = measure_drift(found.current, found.reference)

@@ -129,7 +129,9 @@ def cached(step: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     files = [result] if isinstance(result, Path) else vars(result).values()
     if all(file.exists() for file in files if isinstance(file, Path)):
         return result
-    get_run_logger().info("%s: again, a file of its cached result is gone", step.name.capitalize())
+    get_run_logger().info(
+        "%s: repeated, a file of its cached result is missing", step.name.capitalize()
+    )
     return step.with_options(refresh_cache=True)(*args, **kwargs)
 
 

@@ -84,11 +84,11 @@ def _run(drift: Drift, current: pd.DataFrame, reference: pd.DataFrame, as_of: da
 
 def _head(page: Path, drift: Drift) -> None:
     """Insert the score and the sizes of the windows at the top of Evidently's page."""
-    small = f" Fewer than {FEWEST_ROWS} rows: nothing is called drifted." if drift.small else ""
+    small = f" Fewer than {FEWEST_ROWS} rows: no drift is reported." if drift.small else ""
     said = (
         '<p style="font:16px/1.5 sans-serif;margin:1rem 2rem"><b>Drift score '
-        f"{drift.score:.2f} of 1</b>: the share of compared columns that moved further than "
-        f"matters and than chance explains. {drift.n_current:,} rows now, "
+        f"{drift.score:.2f} of 1</b>: the share of compared columns whose change is both large "
+        f"enough to matter and beyond chance. {drift.n_current:,} rows now, "
         f"{drift.n_reference:,} in the reference.{small}</p>"
     )
     text = page.read_text("utf-8")

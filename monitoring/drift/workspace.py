@@ -25,7 +25,7 @@ def open_project(folder: Path) -> Any:
     if projects:
         return workspace, projects[0]
     project = workspace.create_project(
-        PROJECT, "Drift of the last days from the data that the champion was trained on"
+        PROJECT, "Drift of recent data compared with the champion's training data"
     )
     workspace.save_dashboard(project.id, _dashboard())
     return workspace, project
@@ -66,8 +66,8 @@ def _dashboard() -> Any:
     panels = [
         text_panel(
             "Drift",
-            "The last days compared with the champion's reference: inputs, answers, outcomes. "
-            "An input drifts if its distance exceeds what matters and what chance explains.",
+            "Recent data compared with the champion's reference: inputs, answers, outcomes. "
+            "An input drifts if its distance is both large enough to matter and beyond chance.",
         ),
         line_plot_panel("Drift score, 0 to 1", [drifted["share"]], size="half"),
         line_plot_panel("Inputs that drift", [drifted["count"]], size="half"),

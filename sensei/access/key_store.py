@@ -34,8 +34,9 @@ def remember(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
         mark.write_text(
-            "This home has keys of the service: while the database shows none, nobody is let in.\n"
-            "Remove this file to open the service of this home to its own account again.\n"
+            "This home has keys of the service: if the database shows none, all requests are "
+            "refused.\nRemove this file to open the service of this home to its own account "
+            "again.\n"
         )
         mark.chmod(0o600)
     except OSError as error:
@@ -106,7 +107,7 @@ def revoke(
             add_entries(suppression, [Revocation(key_id, now)])
     if not changed:
         raise InvalidInput(
-            f"key: expected the id of one that is valid, got {key_id!r}; see `sensei keys list`"
+            f"key: expected the id of a valid key, got {key_id!r}; see `sensei keys list`"
         )
 
 

@@ -227,6 +227,6 @@ class Bundle:
         except KeyError:
             raise IncompatibleBundle(
                 f"{name}: expected a model, got a bundle of {sorted(self.manifest.models)}; "
-                "train on a log that has what it learns from"
+                "train on a log with its targets"
             ) from None
         return runner(inputs)

@@ -59,7 +59,9 @@ def read(engine: Engine, columns: Sequence[str], where: str, large: int = LARGE)
     """
     unknown = set(columns) - set(TYPES)
     if unknown:
-        raise ValueError(f"columns: expected the log's, got {sorted(unknown)}; name others")
+        raise ValueError(
+            f"columns: expected columns of the log, got {sorted(unknown)}; name others"
+        )
     query = f"SELECT {', '.join(columns)} FROM valid_interactions"  # noqa: S608 - names from TYPES
     if where:
         query += f" WHERE {where}"

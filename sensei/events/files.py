@@ -178,7 +178,7 @@ def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
 
     def refuse(row: Any) -> str:
         reason = f"line: expected {row.expected_columns} fields, got {row.actual_columns}"
-        bad.append(BadRow({"line": row.text}, f"{reason}; quote or mend it"))
+        bad.append(BadRow({"line": row.text}, f"{reason}; quote or correct it"))
         return "skip"
 
     # Everything as text: a type guessed from the first rows breaks on a later one.
@@ -234,7 +234,7 @@ def _objects(file: BinaryIO) -> Iterator[tuple[list[dict[str, Any]], list[BadRow
                 rows.extend([row] if row else [])
             else:
                 text = line.decode(errors="replace").strip()
-                reason = f"line: expected a JSON object, got {text[:80]!r}; mend it"
+                reason = f"line: expected a JSON object, got {text[:80]!r}; correct it"
                 bad.append(BadRow({"line": text}, reason))
         yield rows, bad
 

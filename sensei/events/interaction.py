@@ -53,6 +53,6 @@ def parse(row: Mapping[str, object]) -> Interaction:
         if first["type"] == "extra_forbidden":
             known = ", ".join(Interaction.model_fields)
             raise InvalidInput(
-                f"{field}: expected one of {known}, got a field of another name; leave it out"
+                f"{field}: expected one of {known}, got an unknown field; leave it out"
             ) from error
         raise InvalidInput(f"{field}: expected a value, got none; send it") from error

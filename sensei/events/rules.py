@@ -105,7 +105,7 @@ def _score_step(number: float) -> str:
         return "send at most 1"
     if 20 < number <= 100:
         return f"send {number / 100:g}"
-    return "send it divided by the highest score that is possible"
+    return "divide it by the highest possible score"
 
 
 def check_duration(value: object) -> int | None:
@@ -141,9 +141,9 @@ def check_time(value: object) -> datetime:
         if found is not None and found >= EARLIEST:
             return found
         if found is not None:
-            expected = "a moment from 1970 on"
+            expected = "a time from 1970 on"
             refuse("timestamp", expected, found.isoformat(), "check the sender's clock")
-    refuse("timestamp", "a moment such as 2026-01-31T09:30:00Z", value, "send ISO 8601 in UTC")
+    refuse("timestamp", "a time such as 2026-01-31T09:30:00Z", value, "send ISO 8601 in UTC")
 
 
 def latest(now: datetime) -> datetime:
@@ -154,8 +154,8 @@ def latest(now: datetime) -> datetime:
 def check_not_future(moment: datetime, until: datetime) -> datetime:
     """Check that a time is at or before `until` (see `latest`)."""
     if moment > until:
-        expected = f"a moment at most {MAX_FUTURE_MINUTES} minutes in the future"
-        refuse("timestamp", expected, moment.isoformat(), "check the sender's clock and zone")
+        expected = f"a time at most {MAX_FUTURE_MINUTES} minutes in the future"
+        refuse("timestamp", expected, moment.isoformat(), "check the sender's clock and time zone")
     return moment
 
 
@@ -185,7 +185,7 @@ def check_metadata(value: object) -> EventMetadata:
     try:
         text = orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        refuse("metadata", "a JSON object", value, "send only what JSON can hold")
+        refuse("metadata", "a JSON object", value, "send only JSON values")
     if len(text) > MAX_METADATA:
         refuse("metadata", f"at most {MAX_METADATA} bytes", len(text), "send less of it")
     return EventMetadata(

@@ -271,8 +271,8 @@ def _empty_journal(engine: Engine) -> None:
         while raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             if time.monotonic() > until:
                 raise StorageUnavailable(
-                    "erase: expected the old pages of the log to be free, got a reader of them; "
-                    "repeat it when the run that reads has ended"
+                    "erase: expected the old pages of the log to be free, got a process that "
+                    "reads them; repeat it when that run has ended"
                 )
             time.sleep(0.05)
 

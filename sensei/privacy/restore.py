@@ -226,7 +226,7 @@ def _only_user(file: Path) -> Iterator[None]:
         except sqlite3.DatabaseError as error:
             if "locked" in str(error):
                 raise StorageUnavailable(
-                    f"restore: expected nobody to use {file}, got a process that has it open; "
+                    f"restore: expected no process to use {file}, got one that has it open; "
                     "stop the service, runs and `sensei up`, then repeat"
                 ) from error
         yield
@@ -285,6 +285,6 @@ def _refuse_connected(engine: Engine, force: bool) -> None:
     engine.dispose()
     if found and not force:
         raise StorageUnavailable(
-            f"restore: expected nobody else in the database, got {found} connections; stop the "
-            "service and runs on all machines, then repeat, or add --force"
+            f"restore: expected no other connection to the database, got {found} connections; "
+            "stop the service and runs on all machines, then repeat, or add --force"
         )

@@ -70,8 +70,8 @@ def refuse_erased(connection: Connection, user_ids: Iterable[str]) -> None:
     """
     if erased(connection, user_ids):
         raise LearnerErased(
-            "user_id: expected a learner whose data may be kept, got one who was erased; "
-            "give a new account an id of its own"
+            "user_id: expected a learner who was not erased, got an erased one; "
+            "give a new account a new id"
         )
 
 

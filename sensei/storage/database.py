@@ -144,7 +144,7 @@ def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        got = "what cannot be read as an address"
+        got = "an invalid address"
     else:
         if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
             return parsed
@@ -325,7 +325,7 @@ _SQLITE_STEPS = {
     r"unable to open": "make its folder writable, or choose another SENSEI_HOME",
     r"locked": "another process is writing: repeat in a moment",
     r"no such (table|column)": _UPGRADE,
-    r"not a database": "it is no SQLite file: restore a backup, or choose another SENSEI_HOME",
+    r"not a database": "it is not an SQLite file: restore a backup, or choose another SENSEI_HOME",
     r"malformed": "the file is damaged: restore a backup with `sensei db restore FILE`",
 }
 

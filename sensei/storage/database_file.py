@@ -18,7 +18,7 @@ Identity = tuple[int, int] | None
 """Device and inode; None for an absent file."""
 
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-RETURN = "put back what was opened, or restart to use what is there"
+RETURN = "put back the opened file, or restart to use the present one"
 logger = logging.getLogger(__name__)
 
 
@@ -82,7 +82,7 @@ class DatabaseFile:
         there = self._at_path()
         trouble = None if there == opened else _sentence(opened, there)
         if trouble != self.trouble:
-            logger.warning(trouble or "log: its file is in its place again")
+            logger.warning(trouble or "log: its file is back at its path")
             self._is_saved = False
         self.trouble = trouble
         if trouble and not self._is_saved:

@@ -60,8 +60,8 @@ def _wait(place: Connection | IO[str], job: str, patience: float) -> None:
     while not _taken(place, job):
         if time.monotonic() > until:
             raise StorageUnavailable(
-                f"{job}: expected no other one under way, got one that takes more than "
-                f"{patience:.0f} s; see what it waits for, then repeat"
+                f"{job}: expected no other one to run, got one that takes more than "
+                f"{patience:.0f} s; check what it waits for, then repeat"
             )
         time.sleep(pause)
         pause = min(1.2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -139,8 +139,8 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> None:
 
 def _failed(name: str, said: IO[bytes]) -> StorageUnavailable:
     said.seek(0)
-    lines = said.read().decode(errors="replace").strip().splitlines() or ["no word"]
+    lines = said.read().decode(errors="replace").strip().splitlines() or ["no output"]
     telling = next((line for line in lines if "error" in line.lower()), lines[-1])
     return StorageUnavailable(
-        f"{name}: expected it to end well, got {telling!r}; correct that, then repeat"
+        f"{name}: expected it to succeed, got {telling!r}; correct that, then repeat"
     )

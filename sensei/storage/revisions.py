@@ -113,8 +113,8 @@ def raise_all(connection: Connection) -> None:
 def conflict(event_id: str) -> str:
     """Return the sentence about an event id that came with two payloads."""
     return (
-        f"event_id: expected the payload that first came with it, got another for {event_id!r}; "
-        "give a new event an id of its own"
+        f"event_id: expected the payload first sent with it, got another for {event_id!r}; "
+        "give a new event a new id"
     )
 
 

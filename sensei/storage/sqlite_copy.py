@@ -111,7 +111,7 @@ def sync_file(file: Path) -> None:
 def _refuse_existing(target: Path) -> None:
     if target.exists():
         raise InvalidInput(
-            f"file: expected a name that is free, got {target}, which exists; name another one"
+            f"file: expected a new name, got {target}, which exists; name another one"
         )
 
 

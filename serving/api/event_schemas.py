@@ -66,25 +66,25 @@ _MOMENT = {"type": ["string", "null"], "format": "date-time"}
 EventId = Annotated[
     str | None,
     _text("event_id"),
-    Field(description="Yours; sent again, the event is kept once. Made here where it is absent"),
+    Field(description="Your id; events with the same id are stored once. Generated if absent"),
     WithJsonSchema(_TEXT),
 ]
 Duration = Annotated[
     int | None,
     _named("duration", rules.check_duration),
-    Field(description="Seconds it took", examples=[240]),
+    Field(description="Duration in seconds", examples=[240]),
     WithJsonSchema(_SECONDS),
 ]
 Moment = Annotated[
     datetime | None,
     _named("timestamp", _optional(rules.check_time)),
-    Field(description="When it ended, ISO 8601; now where it is absent"),
+    Field(description="Time at which it ended, ISO 8601; now if absent"),
     WithJsonSchema(_MOMENT),
 ]
 PredictionId = Annotated[
     str | None,
     _text("prediction_id"),
-    Field(description="The answer of ours that led to it"),
+    Field(description="Id of the answer that led to it"),
     WithJsonSchema(_TEXT),
 ]
 
@@ -118,7 +118,7 @@ class QuizSubmission(Query):
     event_id: EventId = None
     timestamp: Moment = None
     difficulty: Annotated[
-        Level | None, _named("difficulty", _level), Field(description="Of the quiz")
+        Level | None, _named("difficulty", _level), Field(description="Difficulty of the quiz")
     ] = None
     item_id: Annotated[str | None, _text("item_id"), WithJsonSchema(_TEXT)] = None
     prediction_id: PredictionId = None
@@ -186,7 +186,7 @@ class TimeSpent(Query):
     duration: Annotated[
         int,
         _named("duration", rules.check_duration),
-        Field(description="seconds spent with it", examples=[300]),
+        Field(description="seconds spent with the resource", examples=[300]),
         WithJsonSchema(_SECONDS | {"type": "number"}),
     ]
     event_id: EventId = None
@@ -206,7 +206,7 @@ class DocumentQuery(Query):
     doc_id: Annotated[
         int,
         BeforeValidator(_doc_id),
-        Field(description="The resource's number", examples=[1]),
+        Field(description="Id of the resource", examples=[1]),
         WithJsonSchema({"type": "integer", "minimum": 0, "maximum": rules.MAX_TOPIC_ID}),
     ]
 
@@ -214,7 +214,7 @@ class DocumentQuery(Query):
 class ViewQuery(DocumentQuery):
     """Path and query of `GET /api/knowledge-base/{doc_id}`; a named learner's view is recorded."""
 
-    username: Annotated[Username | None, Field(description="Whose view it is")] = None
+    username: Annotated[Username | None, Field(description="Learner who views the resource")] = None
     event_id: EventId = None
 
 
@@ -295,9 +295,9 @@ class Document(ResponseModel):
 
     doc_id: int
     topic_id: int
-    topic: str = Field(description="The topic's title")
+    topic: str = Field(description="Title of the topic")
     title: str
     format: Format
     url: str
     minutes: int | None
-    view: RecordedEvent | None = Field(description="What was logged; null without a username")
+    view: RecordedEvent | None = Field(description="Logged event; null without a username")

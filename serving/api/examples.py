@@ -27,7 +27,7 @@ RECOMMENDATIONS: dict[str, Any] = {
                 },
                 {
                     "cause": "popular_lately",
-                    "text": "many learners study it these days",
+                    "text": "many learners study it now",
                     "without": 0.24,
                 },
             ],

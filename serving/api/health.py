@@ -31,39 +31,47 @@ class Keys(ResponseModel):
     """Status of the keys that authenticate callers."""
 
     state: Literal["unread", "expired", "none", "valid"]
-    read_seconds: float | None = Field(description="Since they were last read; null: never")
-    max_age_seconds: int = Field(description="Keys read longer ago let nobody in")
-    note: str | None = Field(description="What to do, for a person; null where nothing is")
+    read_seconds: float | None = Field(
+        description="Seconds since the last read of the keys; null: never read"
+    )
+    max_age_seconds: int = Field(
+        description="Maximum age; with older keys all requests are refused"
+    )
+    note: str | None = Field(description="Action for an operator; null if none is needed")
 
 
 class Ready(ResponseModel):
     """Readiness to answer requests, and problems that reduce the quality of answers."""
 
     ready: bool
-    troubles: list[str] = Field(description="Sentences; empty where all is as it should be")
+    troubles: list[str] = Field(description="Problems, as sentences; empty if there are none")
     keys: Keys
 
 
 class Served(ResponseModel):
     """A bundle in use."""
 
-    bundle: str = Field(description="Its digest")
-    versions: dict[str, str] = Field(description="Model -> version in the registry")
+    bundle: str = Field(description="Digest of the bundle")
+    versions: dict[str, str] = Field(description="Registry version by model")
 
 
 class Health(Ready):
     """Health of one worker."""
 
-    worker: int = Field(description="Its process")
-    fold_version: int = Field(description="Of the history that inputs are read from")
-    champion: Served | None = Field(description="Null where answers follow the curriculum")
-    challenger: Served | None = Field(description="Of a live trial")
-    log: bool = Field(description="Whether it answered when it was last asked")
-    polled_seconds: float | None = Field(description="Since the pointer was last read")
-    refreshed_seconds: float | None = Field(description="Since recent popularity was read")
-    answers_waiting: int = Field(description="Not in the log of answers yet")
+    worker: int = Field(description="Process id")
+    fold_version: int = Field(description="Version of the fold that computes the inputs")
+    champion: Served | None = Field(description="Null if answers follow the curriculum")
+    challenger: Served | None = Field(description="Bundle of the challenger in a running A/B test")
+    log: bool = Field(description="True if the last read of the log succeeded")
+    polled_seconds: float | None = Field(
+        description="Seconds since the serving pointer was last read"
+    )
+    refreshed_seconds: float | None = Field(
+        description="Seconds since recent popularity was last read"
+    )
+    answers_waiting: int = Field(description="Answers not logged yet")
     answers_written: int
-    answers_lost: int = Field(description="Dropped because the log did not take them")
+    answers_lost: int = Field(description="Answers dropped because they could not be logged")
 
 
 async def livez(_: Request, __: Query) -> Response:
@@ -82,7 +90,7 @@ async def readyz(request: Request, _: Query) -> Response:
     version.
     """
     worker, keys = _worker(request), _access(request).status()
-    troubles = ["service: it starts or ends"] if worker is None else _troubles(worker)
+    troubles = ["service: it is starting or stopping"] if worker is None else _troubles(worker)
     if not keys.is_ready:
         troubles = [str(keys.note), *troubles]
     fits = worker is not None and worker.follower.status().mismatch is None
@@ -143,18 +151,18 @@ def _troubles(worker: "Worker") -> list[str]:
     The sentences contain no file paths, because anybody may call `/readyz`.
     """
     following, model = worker.follower.status(), worker.engine.state.model
-    on = f"{model.digest[:12]} serves on" if model else "none serves"
+    on = f"{model.digest[:12]} stays in use" if model else "none is in use"
     moved = worker.log_file.trouble if worker.log_file else None
     found = {
         f"{moved}; until then nothing is written": moved is not None,
         following.mismatch or "": following.mismatch is not None,
-        "log: expected an answer, got none; what is served stays": not (
+        "log: expected an answer, got none; the served models stay": not (
             _log_answers(worker) or moved or following.mismatch
         ),
         "models: expected a bundle, got none; run `sensei run`": model is None,
-        f"bundle: expected the one that is pointed at, got a refusal; {on}, see the service's "
-        "log": following.refused is not None,
-        "challenger: expected the trial's bundle, got a refusal; see the service's log": (
+        f"bundle: expected the one of the serving pointer, got a refused one; {on}, see the "
+        "service's log": following.refused is not None,
+        "challenger: expected the trial's bundle, got a refused one; see the service's log": (
             following.refused_challenger is not None
         ),
     }
@@ -163,13 +171,13 @@ def _troubles(worker: "Worker") -> list[str]:
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
-        "GET", "/livez", livez, "Whether it lives", Alive, scope="open", example={"alive": True}
+        "GET", "/livez", livez, "Liveness probe", Alive, scope="open", example={"alive": True}
     ),
     Endpoint(
         "GET",
         "/readyz",
         readyz,
-        "Whether it can answer",
+        "Readiness probe",
         Ready,
         scope="open",
         statuses=(503,),
@@ -188,7 +196,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET",
         "/healthz",
         healthz,
-        "How it stands",
+        "Health of a worker",
         Health,
         scope="operator",
         statuses=(503,),

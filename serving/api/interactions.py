@@ -67,7 +67,9 @@ async def view_document(request: Request, asked: ViewQuery) -> Response:
         event = _about(found, asked.username, VIEWS[resource.kind])
         view = await _record_one(request, event | {"event_id": asked.event_id})
     elif asked.username is None and asked.event_id is not None:
-        raise InvalidInput("username: expected whose view it is, got nothing; send username=")
+        raise InvalidInput(
+            "username: expected the learner who views it, got nothing; send username="
+        )
     return answer(
         {
             "doc_id": asked.doc_id,
@@ -151,7 +153,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "POST",
         "/api/learning/{username}/submit-quiz",
         submit_quiz,
-        "A quiz was finished",
+        "Record a finished quiz",
         RecordedEvent,
         OfLearner,
         QuizSubmission,
@@ -162,7 +164,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "POST",
         "/api/user/{username}/feedback/recommendation",
         recommendation_feedback,
-        "What a learner thinks of a recommendation",
+        "Record feedback on a recommendation",
         RecordedEvent,
         OfLearner,
         RecommendationFeedback,
@@ -173,7 +175,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "POST",
         "/api/interactions",
         log_interactions,
-        "One event of any kind, or a list of them, all or none",
+        "Record one event of any kind, or a list of events, all or none",
         RecordedResponse,
         body=SentEvents,
         statuses=_MAY_FAIL,
@@ -183,7 +185,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "POST",
         "/api/knowledge-base/{doc_id}/view",
         spend_time,
-        "How long a learner spent with a resource",
+        "Record the time that a learner spent with a resource",
         RecordedEvent,
         DocumentQuery,
         TimeSpent,
@@ -194,7 +196,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET",
         "/api/knowledge-base/{doc_id}",
         view_document,
-        "A resource; with a username his view of it is recorded",
+        "Get a resource; with a username, record the learner's view of it",
         Document,
         ViewQuery,
         statuses=(404, *_MAY_FAIL),

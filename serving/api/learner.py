@@ -23,7 +23,7 @@ class StyleChoice(Query):
     """Body of `PUT /api/user/{username}/learning-style`."""
 
     learning_style: Style | None = Field(
-        description="visual, kinesthetic or mixed; null to leave it to what is observed",
+        description="visual, kinesthetic or mixed; null to use the observed one",
         examples=["visual"],
     )
 
@@ -40,11 +40,11 @@ class StyleEvidence(ResponseModel):
 class LearningStyle(ResponseModel):
     """A learner's preferred format; no learning gain is claimed for it (Pashler et al. 2008)."""
 
-    learning_style: Style = Field(description="The learner's own choice, else what is observed")
+    learning_style: Style = Field(description="The learner's own choice, else the observed one")
     observed: Style
     override: Style | None
     evidence: StyleEvidence
-    fallback: str | None = Field(description="Why nothing was observed; null where it was")
+    fallback: str | None = Field(description="Reason if nothing was observed, else null")
 
 
 class Export(ResponseModel):
@@ -76,7 +76,7 @@ async def export_learner(request: Request, asked: OfLearner) -> Response:
     found = await records.export(name, by)
     if found is None:
         raise HTTPException(
-            404, f"username: expected one of whom something is held, got {name!r:.80}; check it"
+            404, f"username: expected a learner with stored data, got {name!r:.80}; check it"
         )
     return Response(found, media_type="application/json")
 
@@ -108,7 +108,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET",
         "/api/user/{username}/learning-style",
         learning_style,
-        "Which format a learner turns to",
+        "Get a learner's preferred format",
         LearningStyle,
         OfLearner,
         example=examples.LEARNING_STYLE,
@@ -117,7 +117,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "PUT",
         "/api/user/{username}/learning-style",
         choose_learning_style,
-        "The learner's own choice of format",
+        "Set the format that a learner chose",
         LearningStyle,
         OfLearner,
         StyleChoice,
@@ -128,7 +128,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET",
         "/api/user/{username}",
         export_learner,
-        "Everything that is held of a learner",
+        "Export all data held on a learner",
         Export,
         OfLearner,
         statuses=(404, 503),
@@ -138,7 +138,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "DELETE",
         "/api/user/{username}",
         erase_learner,
-        "Erase a learner: all that is held is deleted, nothing new is taken in",
+        "Erase a learner: delete all data on them, refuse new events",
         Erasure,
         OfLearner,
         scope="operator",

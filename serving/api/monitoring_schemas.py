@@ -25,55 +25,59 @@ class Lift(MonitoringModel):
     """Gain in acceptance from the models: their learners compared with the control arm."""
 
     value: float | None
-    low: float | None = Field(description="Of the 95 % interval; null of too few learners")
+    low: float | None = Field(
+        description="Lower bound of the 95 % interval; null if there are too few learners"
+    )
     high: float | None
-    n: int = Field(description="Recommendations compared")
-    learners: int = Field(description="To whom they were given")
+    n: int = Field(description="Number of recommendations compared")
+    learners: int = Field(description="Number of learners who received them")
 
 
 class SkewResponse(MonitoringModel):
     """Training-serving skew: answers whose inputs differ from those that training reads."""
 
-    compared: int = Field(description="Answers")
-    different: int = Field(description="Of them, whose inputs are others")
+    compared: int = Field(description="Number of answers compared")
+    different: int = Field(description="Number of them with different inputs")
 
 
 class DriftResponse(MonitoringModel):
     """Drift of the window's inputs compared with the inputs that the champion was trained on."""
 
     score: Probability | None = Field(description="Share of inputs that drifted")
-    small: bool = Field(description="Whether there is too little to judge")
-    drifted: list[str] = Field(description="Names of the inputs")
-    report: str | None = Field(description="Where the report lies on the machine that made it")
+    small: bool = Field(description="True if there are too few learners to judge")
+    drifted: list[str] = Field(description="Names of the inputs that drifted")
+    report: str | None = Field(description="Path of the report on the monitor's machine")
 
 
 class Monitored(MonitoringModel):
     """Figures of the last days; all null before the first result."""
 
-    computed_at: datetime | None = Field(description="When the monitor ran last; null: never")
+    computed_at: datetime | None = Field(description="Time of the monitor's last run; null: never")
     window: Window | None
     accuracy: Probability | None = Field(
-        description="Share of quizzes whose outcome was the one held more likely"
+        description="Share of quizzes whose outcome was the more probable one"
     )
     recommendation_acceptance: Probability | None = Field(
-        description="Share of recommendations that the learner took up"
+        description="Share of recommendations that the learner accepted"
     )
     user_satisfaction: Annotated[float, Field(ge=1, le=5)] | None = Field(
         description="Mean rating, 1 to 5"
     )
-    data_drift_score: Probability | None = Field(description="0: nothing changed")
+    data_drift_score: Probability | None = Field(description="0 to 1; 0: no input drifted")
     hit_rate_at_k: Probability | None
     log_loss: Annotated[float, Field(ge=0)] | None
     calibration_error: Probability | None
     catalogue_coverage: Probability | None
-    fallback_share: Probability | None = Field(description="Of answers that no model gave")
+    fallback_share: Probability | None = Field(description="Share of answers without a model")
     lift: Lift | None
     skew: SkewResponse | None
     drift: DriftResponse | None
-    alarms: list[str] | None = Field(description="Sentences; empty where all is as it should be")
-    measures: list[dict[str, Any]] | None = Field(description="Per version, arm and day")
-    fallback: str | None = Field(description="Why these are not the newest figures, else null")
-    note: str | None = Field(description="What to do about it, for a person")
+    alarms: list[str] | None = Field(description="Alarms, as sentences; empty if there are none")
+    measures: list[dict[str, Any]] | None = Field(description="Figures per version, arm and day")
+    fallback: str | None = Field(
+        description="Reason if these are not the newest figures, else null"
+    )
+    note: str | None = Field(description="Action for an operator")
 
 
 NOTHING: dict[str, Any] = dict.fromkeys(Monitored.model_fields)

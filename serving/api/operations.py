@@ -27,12 +27,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "GET",
         "/api/monitoring/metrics",
         monitoring_metrics,
-        "How well the answers of the last days did",
+        "Quality of recent answers",
         Monitored,
         scope="operator",
         example=examples.MONITORED,
     ),
-    Endpoint(
-        "GET", "/metrics", metrics, "Metrics of all workers, for Prometheus", scope="operator"
-    ),
+    Endpoint("GET", "/metrics", metrics, "Prometheus metrics of all workers", scope="operator"),
 )

@@ -51,14 +51,14 @@ class RecommendationsQuery(Query):
         3, ge=1, le=MAX_COUNT, description=f"a whole number from 1 to {MAX_COUNT}", examples=[3]
     )
     exclude_mastered: bool = Field(
-        False, description="true or false: leave out what the learner has mastered", examples=[True]
+        False, description="true or false: leave out mastered topics", examples=[True]
     )
     only_new: bool = Field(
-        False, description="true or false: only what the learner has not met", examples=[True]
+        False, description="true or false: only topics new to the learner", examples=[True]
     )
     respect_prerequisites: bool = Field(
         False,
-        description="true or false: leave out what builds on topics not finished",
+        description="true or false: leave out topics with unfinished prerequisites",
         examples=[True],
     )
 
@@ -128,7 +128,7 @@ class PredictBody(Query):
     )
     model: str | None = Field(
         None,
-        description="recommendation, difficulty, or the candidate that serves as one of them "
+        description="recommendation, difficulty, or the candidate in use as one of them "
         "(such as reference)",
         examples=["difficulty"],
     )
@@ -153,7 +153,7 @@ def parse(model: type[Asked], values: Any) -> Asked:
         faults = error.errors(include_url=False)
         said = [_sentence(model, each) for each in faults[:MAX_FAULTS]]
         if len(faults) > MAX_FAULTS:
-            said.append(f"{len(faults) - MAX_FAULTS} faults more; mend these first")
+            said.append(f"{len(faults) - MAX_FAULTS} more faults; correct these first")
         raise InvalidInput(". ".join(said)) from None
 
 

@@ -19,19 +19,23 @@ class ResponseModel(BaseModel):
 class Sourced(ResponseModel):
     """Source of an answer: model, version, arm and fallback."""
 
-    model: str = Field(description="Candidate that answered, or the rule that did")
-    version: str | None = Field(description="Its version in the registry; null of a rule")
-    fallback: str | None = Field(description="What was not known or not there; null where all was")
-    arm: Literal["control", "champion", "challenger"] = Field(description="The learner's arm")
-    prediction_id: str = Field(description="Send it in the metadata of what comes of the answer")
+    model: str = Field(description="Candidate or rule that answered")
+    version: str | None = Field(description="Version in the registry; null for a rule")
+    fallback: str | None = Field(description="Code of what was missing; null if nothing was")
+    arm: Literal["control", "champion", "challenger"] = Field(
+        description="The learner's A/B test arm"
+    )
+    prediction_id: str = Field(
+        description="Send it in the metadata of events that follow the answer"
+    )
 
 
 class Reason(ResponseModel):
     """A cause that supports a topic: without it, the topic's probability would be lower."""
 
-    cause: str = Field(description="For programs")
-    text: str = Field(description="For the learner")
-    without: Probability | None = Field(description="What the probability would be without it")
+    cause: str = Field(description="Code of the cause, for programs")
+    text: str = Field(description="Sentence for the learner")
+    without: Probability | None = Field(description="Probability without this cause")
 
 
 class Recommended(ResponseModel):
@@ -40,11 +44,11 @@ class Recommended(ResponseModel):
     topic_id: int
     title: str
     probability: Probability | None = Field(
-        description="Of being next, among what is offered; null where nobody knows"
+        description="Probability of being the next topic, among those offered; null if unknown"
     )
-    difficulty: Level | None = Field(description="At which to test it; null without a model")
-    expected_success: Probability | None = Field(description="At that level")
-    reasons: list[Reason] = Field(description="The weightiest first; none where nothing stands out")
+    difficulty: Level | None = Field(description="Suggested level; null without a model")
+    expected_success: Probability | None = Field(description="Expected success at that level")
+    reasons: list[Reason] = Field(description="Strongest first; empty if none stands out")
 
 
 class Recommendations(Sourced):
@@ -66,8 +70,8 @@ class TopicEvidence(ResponseModel):
 
     attempts: int = Field(ge=0)
     passes: int = Field(ge=0)
-    proficiency: Probability = Field(description="Shrunk share of passes")
-    trend: float = Field(ge=-1, le=1, description="Recent mean score less the long-run mean")
+    proficiency: Probability = Field(description="Shrunk pass rate")
+    trend: float = Field(ge=-1, le=1, description="Recent mean score minus the long-run mean")
     seconds_since_last_attempt: float | None = Field(ge=0)
 
 
@@ -77,7 +81,9 @@ class Difficulty(Sourced):
     difficulty: Level
     success_probability: Probability | None = Field(description="Expected success at that level")
     levels: Levels = Field(description="Expected success at each level")
-    level_probabilities: Levels = Field(description="How fit each level is; they sum to 1")
+    level_probabilities: Levels = Field(
+        description="Suitability of each level; the values sum to 1"
+    )
     evidence: TopicEvidence | None
     topic_id: int
     title: str
@@ -97,17 +103,17 @@ class PathStep(ResponseModel):
 
     topic_id: int
     title: str
-    domain: str | None = Field(description="Null of a topic that is in no catalogue")
+    domain: str | None = Field(description="Null if the topic is not in the catalogue")
     status: Literal["failed", "shaky", "started", "new"] = Field(
-        description="failed: last time; shaky: what builds on it failed again and again; "
-        "started: without a pass so far"
+        description="failed: last attempt; shaky: topics that build on it failed repeatedly; "
+        "started: not passed yet"
     )
-    difficulty: Level | None = Field(description="At which to test it; null without a model")
-    expected_success: Probability | None = Field(description="At that level, as of now")
-    resource: Material | None = Field(description="In the learner's format where there is one")
-    minutes: int | None = Field(description="That the resource and a quiz take")
-    minutes_from: Literal["log", "catalogue"] | None = Field(description="Who says so")
-    why: str = Field(description="For the learner")
+    difficulty: Level | None = Field(description="Suggested level; null without a model")
+    expected_success: Probability | None = Field(description="Expected success at that level now")
+    resource: Material | None = Field(description="In the learner's format, if there is one")
+    minutes: int | None = Field(description="Minutes for the resource and a quiz")
+    minutes_from: Literal["log", "catalogue"] | None = Field(description="Source of `minutes`")
+    why: str = Field(description="Sentence for the learner")
 
 
 class LearningPath(Sourced):
@@ -115,17 +121,19 @@ class LearningPath(Sourced):
 
     learning_path: list[PathStep]
     goal: str
-    remaining: int = Field(ge=0, description="Topics to the goal, those of the path included")
-    format: Format = Field(description="Preferred of the resources")
+    remaining: int = Field(
+        ge=0, description="Number of topics to the goal, including those of the path"
+    )
+    format: Format = Field(description="Preferred format of the resources")
 
 
 class PredictResponse(ResponseModel):
     """Predictions of a model for the inputs sent."""
 
-    predictions: list[list[Probability]] = Field(description="A row for each row of inputs")
-    columns: list[int] | list[Level] = Field(description="What each number of a row is about")
+    predictions: list[list[Probability]] = Field(description="One row per row of inputs")
+    columns: list[int] | list[Level] = Field(description="Topic or level of each number in a row")
     assumed: list[str] = Field(
-        description="What else the model reads, taken as of a learner of whom nothing is known"
+        description="Names of other inputs, set to the values of an unknown learner"
     )
     model: str = Field(description="Candidate that answered")
-    version: str = Field(description="Its version in the registry")
+    version: str = Field(description="Version in the registry")

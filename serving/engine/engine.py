@@ -184,7 +184,7 @@ class Engine:
         """Describe what is served as pairs of a name and a value, for a person."""
         model = self.state.model
         if model is None:
-            return [("models", "none yet: answers follow the curriculum's order")]
+            return [("models", "none yet: answers follow the order of the curriculum")]
         return [
             (name, f"version {entry.version}, {entry.candidate}, {len(entry.topic_ids)} topics")
             for name, entry in model.bundle.manifest.models.items()

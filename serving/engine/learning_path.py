@@ -164,18 +164,18 @@ def _why(
     if step.because is not None:
         times = int(-question.learner.history.topics[step.because][T_STREAK])
         failed = catalogue.title(step.because)
-        return f"you failed “{failed}” {times} times in a row, and this is what it builds on"
+        return f"you failed “{failed}” {times} times in a row, and it builds on this topic"
     if step.status == "failed" and row is not None:
         return f"you failed it last time, with {last_score(row):.0%}"
     if step.status == "started":
-        return "you have begun it and not passed it yet"
+        return "you have started it and not passed it yet"
     waiting = [each for each in open_now if step.topic_id in catalogue.prerequisites(each)]
     if waiting:
         return f"{_titles(waiting, catalogue)} build{'s' * (len(waiting) == 1)} on it"
     before = catalogue.prerequisites(step.topic_id)
     if before:
-        return f"you have finished what it builds on: {_titles(before, catalogue)}"
-    return "it is the goal" if step.topic_id in goals else "it stands by itself"
+        return f"you have finished its prerequisites: {_titles(before, catalogue)}"
+    return "it is the goal" if step.topic_id in goals else "it has no prerequisites"
 
 
 def _titles(topic_ids: Iterable[int], catalogue: Catalogue) -> str:

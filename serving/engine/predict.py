@@ -95,7 +95,7 @@ def _chosen(model: Model, name: str | None, row: Any) -> str:
     if not named:
         known = ", ".join(dict.fromkeys([*served, *served.values()]))
         raise InvalidInput(
-            f"model: expected one that serves ({known}), got {name!r:.80}; send one of these"
+            f"model: expected one in use ({known}), got {name!r:.80}; send one of these"
         )
     fitting = [each for each in named if _fits(row, CONTRACTS[each])]
     return (fitting or named)[0]

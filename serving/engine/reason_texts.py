@@ -38,7 +38,7 @@ def last_topic(told: ReasonContext) -> str:
     """Name the topic studied last, and say if learners often study this topic after it."""
     last = told.history.last_topic_id
     if last is None:
-        return "learners often begin with it"
+        return "learners often start with it"
     after = told.catalogue.title(last)
     if told.known is not None and told.known[FOLLOWS] > 0:
         return f"it often follows “{after}”, which you studied last"
@@ -49,7 +49,7 @@ def own_history(told: ReasonContext) -> str:
     """Say how often, and how long ago, the learner studied the topic."""
     row = told.history.topics.get(told.topic_id)
     if row is None:
-        return "you have not met it yet"
+        return "you have not studied it yet"
     return f"you have studied it {times(row[T_EVENTS])}, last {ago(told.now_us - row[T_TIME])}"
 
 
@@ -67,17 +67,17 @@ def prerequisites(told: ReasonContext) -> str:
     needed = told.catalogue.prerequisites(told.topic_id)
     met = sum(each in told.history.topics for each in needed)
     if not needed:
-        return "it builds on no other topic"
+        return "it has no prerequisites"
     if met == len(needed):
-        return "you have studied all that it builds on"
-    return f"you have {'studied some of' if met else 'not met'} what it builds on"
+        return "you have studied all its prerequisites"
+    return f"you have {'studied some' if met else 'not studied any'} of its prerequisites"
 
 
 def popular_lately(told: ReasonContext) -> str:
     """Say if many learners studied the topic recently."""
     if told.known is not None and told.known[POPULAR] > 0:
-        return "many learners study it these days"
-    return "it is rare or new these days"
+        return "many learners study it now"
+    return "few learners are studying it yet"
 
 
 def scores(told: ReasonContext) -> str:
@@ -94,7 +94,11 @@ def pace(told: ReasonContext) -> str:
     learner = told.history.learner
     since, days = ago(told.now_us - learner[LAST_TIME]), int(learner[DAYS])
     if learner[EVENTS] < 2:
-        return f"you studied for the first time {since}" if learner[EVENTS] else "you just begin"
+        return (
+            f"you studied for the first time {since}"
+            if learner[EVENTS]
+            else "you have just started"
+        )
     return (
         f"it fits how much you study: {times(learner[EVENTS])} on {days} day{'s' * (days != 1)}, "
         f"most recently {since}"

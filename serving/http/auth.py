@@ -97,7 +97,7 @@ class Access:
             keys = {key.key_id: key for key in self._read()}
         except StorageUnavailable as error:
             if self._was_read:
-                logger.warning("keys could not be read, the last ones stay: %s", error)
+                logger.warning("keys could not be read, the last ones stay valid: %s", error)
             self._was_read = False
         else:
             self._current, self._was_read = (keys, asked_at), True
@@ -140,7 +140,7 @@ class Access:
             return None
         key = keys.get(id_of(presented))
         if key is None or not key.fits(presented) or not key.is_valid:
-            got = "one that is not valid" if presented else "none"
+            got = "an invalid one" if presented else "none"
             said = f"key: expected one, got {got}; send `Authorization: Bearer KEY`"
             raise RequestRefused(401, said, BEARER)
         return key
@@ -154,12 +154,14 @@ class Access:
         if why := self._keyless.foreign(scope, headers):
             raise RequestRefused(401, f"key: expected one {why}, none exists; {CREATE}", BEARER)
         if is_of_another_site(headers):
-            raise RequestRefused(403, f"request: expected none of another site's page; {CREATE}")
+            raise RequestRefused(
+                403, f"request: expected none from a page of another site; {CREATE}"
+            )
 
 
 NO_KEYS = (
-    "keys: none exists, so only programs of this machine's own account are answered; "
-    "run `sensei keys create` before anybody else asks"
+    "keys: none exists, so only programs of this account on this machine are answered; "
+    "run `sensei keys create` before other callers send requests"
 )
 UNREAD = "keys: expected to read them, got no answer of the database yet; repeat in 2 seconds"
 EXPIRED = (
@@ -263,7 +265,7 @@ def keep_current(access: Access, every: float = EVERY_SECONDS) -> threading.Even
             try:
                 access.refresh()
             except Exception:  # the thread must survive any error of one read
-                logger.exception("keys are as they were")
+                logger.exception("the keys stay as they were")
 
     threading.Thread(target=forever, daemon=True, name="keys").start()
     return ended

@@ -38,7 +38,7 @@ MAX_CONNECTIONS = 4_000
 RESERVED_FILES = 256
 """Number of file descriptors reserved for databases, bundles and logs."""
 
-UNREADABLE = "request: expected HTTP/1.1, got what cannot be read as such; correct its framing"
+UNREADABLE = "request: expected HTTP/1.1, got an invalid request; correct its framing"
 logger = logging.getLogger(__name__)
 
 
@@ -199,7 +199,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         for name, value in self.headers:
             if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
-                self._reject("upgrade: expected no body with it, got one; send it without")
+                self._reject("upgrade: expected no body, got one; send it without a body")
         return super()._should_upgrade()
 
     def _reject(self, sentence: str) -> None:

@@ -50,25 +50,25 @@ Scope = Literal["open", "platform", "operator"]
 """Permitted callers: anybody; the platform's back end; the operators of the service."""
 
 STATUSES = {
-    200: "the answer",
-    201: "done, and there from now on",
-    202: "taken in",
-    400: "the path has a dot segment, a header came twice, or the body is no JSON",
+    200: "success",
+    201: "created",
+    202: "accepted",
+    400: "the path has a dot segment, a header is repeated, or the body is not JSON",
     401: "a key is needed",
-    403: "the key is of another role; or, without keys, a page of another site asks",
-    404: "there is no such thing",
-    405: "the path is served, the method is not",
-    408: "the body did not come in time",
-    409: "the same id is there with other content",
-    410: "the learner was erased; nothing is kept of him",
+    403: "the key has another role; or, without keys, the request is from a page of another site",
+    404: "not found",
+    405: "the path does not support the method",
+    408: "the body did not arrive in time",
+    409: "an event with this id and other content exists",
+    410: "the learner was erased; no data on them is kept",
     413: "the body is too large",
     414: "path and query are too long",
-    415: "the body is not said to be JSON",
-    422: "a parameter or a field does not hold what is expected",
-    429: "too many requests of this key",
+    415: "the content type is not JSON",
+    422: "a parameter or a field is invalid",
+    429: "too many requests with this key",
     431: "the headers are too long or too many",
-    500: "an error on our side; it is logged",
-    503: "the log does not answer, or no model serves; nothing was written",
+    500: "an internal error; it is logged",
+    503: "the log does not answer, or no model is in use; nothing was written",
 }
 """Descriptions of all status codes that the service may return."""
 
@@ -233,7 +233,7 @@ async def _json(request: Request) -> Any:
         if "depth" in str(error) or "ecursion" in str(error):
             raise HTTPException(400, TOO_DEEP) from None
         raise HTTPException(
-            400, f"body: expected JSON, got something else ({error}); NaN is none either, send null"
+            400, f"body: expected JSON, got something else ({error}); send null for NaN"
         ) from None
     if rules.is_nested_deeper(found, MAX_LEVELS):
         raise InvalidInput(TOO_DEEP)

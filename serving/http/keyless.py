@@ -114,9 +114,9 @@ def _foreign_by_headers(
     if not is_ours(host, address, port):
         return "for a request for another host"
     if version == "1.0":
-        return "for a request of HTTP/1.0, as proxies send it"
+        return "for an HTTP/1.0 request, as proxies send it"
     if any(name.startswith(PROXIES) for name in names):
-        return "for a request that a proxy passed on"
+        return "for a request that a proxy forwarded"
     return None
 
 

@@ -36,7 +36,7 @@ def openapi(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "info": {
             "title": "Cyber-Sensei personalisation",
             "version": "1",
-            "description": "What to study next, and how hard the next quiz should be. "
+            "description": "Recommended topics, and the difficulty of the next quiz. "
             "A slash within a learner's name is sent as `%2F` in a path.",
         },
         "paths": paths,

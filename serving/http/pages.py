@@ -23,7 +23,7 @@ PAGE = """<!doctype html>
 color:#1b2430;background:#fbfbfa}}code{{background:#eceff1;padding:.1rem .3rem;border-radius:3px}}
 td,th{{text-align:left;padding:.2rem 1.5rem .2rem 0}}</style></head><body>
 <h1>Cyber-Sensei personalisation</h1>
-<p>What to study next, and how hard the next quiz should be.</p>
+<p>Recommended topics, and the difficulty of the next quiz.</p>
 <table><tr><th>Serving</th><th></th></tr>{facts}</table>
 <h2>Try it</h2>
 <ul><li><a href="/api/user/testuser/recommendations?count=5">
@@ -69,7 +69,7 @@ async def openapi_document(request: Request, _: Query) -> Response:
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/", page, "A page: what is served here", scope="open"),
-    Endpoint("GET", "/docs", docs, "A page: every route, to be tried", scope="open"),
-    Endpoint("GET", "/openapi.json", openapi_document, "This document", scope="open"),
+    Endpoint("GET", "/", page, "Overview page of the service", scope="open"),
+    Endpoint("GET", "/docs", docs, "Interactive documentation of all routes", scope="open"),
+    Endpoint("GET", "/openapi.json", openapi_document, "OpenAPI document", scope="open"),
 )

@@ -9,8 +9,8 @@ from starlette.routing import Match, Route
 from sensei.errors import InvalidInput
 
 AMBIGUOUS = (
-    "path: expected no `.` or `..` as a segment, no `//` and no backslash, got one; a server on "
-    "the way may read another path: send the path that is meant"
+    "path: expected no `.` or `..` as a segment, no `//` and no backslash, got one; a proxy may "
+    "read another path: send the final path"
 )
 _TWICE_ENCODED = 3  # decoding rounds; a path encoded more often is not a dot segment
 

@@ -110,7 +110,7 @@ class _Slot:
     def refuse(self, error: Exception) -> None:
         self.refused = str(error) or type(error).__name__
         if self.refused != self.said:
-            logger.warning("not served, what was served before goes on: %s", error)
+            logger.warning("bundle refused, the previous one stays in use: %s", error)
         self.said = self.refused
 
 
@@ -201,14 +201,14 @@ class BundleFollower:
                 self._refresh(self._log)
         except StorageUnavailable as error:
             if not self._failing:  # once per outage
-                logger.warning("the log is not followed, what is served stays: %s", error)
+                logger.warning("the log cannot be read, the served models stay: %s", error)
             self._failing = True
             self._mismatch = str(error) if isinstance(error, SchemaMismatch) else None
             if self._log is not None:
                 self._log.close()
                 self._log = None
         except Exception:  # the thread must survive any error of one update
-            logger.exception("the log is not followed")
+            logger.exception("the log cannot be read")
         else:
             self._failing, self._mismatch = False, None
 

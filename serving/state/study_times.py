@@ -117,9 +117,9 @@ class StudyTimeReader:
             finally:
                 log.close()
         except StorageUnavailable as error:
-            logger.warning("durations are as they were: %s", error)
+            logger.warning("durations stay as they were: %s", error)
         except Exception:  # the thread must survive any error of one read
-            logger.exception("durations are as they were")
+            logger.exception("durations stay as they were")
 
     def _run(self) -> None:
         pause = FIRST_SECONDS

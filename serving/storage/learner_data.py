@@ -36,7 +36,7 @@ READERS, WRITERS = 1, 2
 
 
 NEVER_RAN = "monitoring: expected a first run, got none; run `sensei monitor`"
-UNREACHABLE = "log: expected an answer, got none; the figures are as they were last read"
+UNREACHABLE = "log: expected an answer, got none; the figures are those last read"
 
 
 class LearnerData:

@@ -161,7 +161,7 @@ class PredictionLog:
             self._lose(left)
             self._waiting.clear()
         if left:
-            logger.warning("%d answers were not logged before the end", left)
+            logger.warning("%d answers were not logged before shutdown", left)
 
     def _run(self) -> None:
         pause = WRITE_SECONDS

@@ -407,7 +407,7 @@ def _ruined(kind: str, home: Path) -> None:
 
 
 RUINED = {
-    "no database": ("it is no SQLite file",),
+    "no database": ("it is not an SQLite file",),
     "damaged": ("malformed", "restore a backup with"),
     "a folder": ("unable to open",),
     "newer": ("got 9999", "newer software"),

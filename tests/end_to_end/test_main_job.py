@@ -35,7 +35,7 @@ def _one(home: Path, query: str):
 def test_no_network_is_needed(isolation, printed):
     if not isolation:
         pytest.skip("this system allows no network namespaces")
-    assert "What comes next" in printed
+    assert "Next steps" in printed
 
 
 def test_summary_says_what_was_read_refused_trained_and_promoted(home, printed):

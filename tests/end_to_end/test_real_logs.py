@@ -33,9 +33,9 @@ def test_import_and_run_on_a_real_course(sensei, tmp_path):
     pq.write_table(table, tmp_path / "course.parquet")
     home = tmp_path / "home"
     first = sensei(home, "import", str(tmp_path / "course.parquet")).stdout
-    assert f"{table.num_rows:,} rows read: {table.num_rows:,} new, 0 there already" in first
+    assert f"{table.num_rows:,} rows read: {table.num_rows:,} new, 0 already stored" in first
     again = sensei(home, "import", str(tmp_path / "course.parquet")).stdout
-    assert f"0 new, {table.num_rows:,} there already" in again
+    assert f"0 new, {table.num_rows:,} already stored" in again
     printed = sensei(home, "run", "--days", "60").stdout
     last = pc.max(table["timestamp"]).as_py()
     assert f"up to {str(last)[:10]}" in printed

@@ -95,7 +95,7 @@ def test_the_first_of_equal_events_is_kept(interactions, validate):
     frame.loc[[7, 14], ["user_id", "event_id"]] = frame.loc[0, ["user_id", "event_id"]].to_list()
     validated = validate(frame)
     assert list(validated.bad["row"]) == [7, 14]
-    assert "once per learner" in validated.bad["reason"][0]
+    assert "a unique id per learner" in validated.bad["reason"][0]
 
 
 def test_two_learners_may_send_the_same_event_id(interactions, validate):
@@ -144,7 +144,7 @@ def test_column_of_another_type_is_refused(interactions, validate, column, cast)
 def test_required_column_without_any_value_is_refused(interactions, validate, column):
     frame = interactions(20)
     frame[column] = pd.Series([None] * 20).astype(frame[column].dtype)
-    with pytest.raises(DataRefused, match=f"{column}: expected .* nothing in any row"):
+    with pytest.raises(DataRefused, match=f"{column}: expected .* no value in any row"):
         validate(frame)
 
 

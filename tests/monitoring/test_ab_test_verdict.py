@@ -53,7 +53,7 @@ def test_a_challenger_that_does_worse_is_said_to() -> None:
 def test_no_difference_is_never_enough() -> None:
     found = trial_verdict(pd.concat([arm("challenger", 0.3, 400), arm("champion", 0.3, 400)]), 0)
     assert not found.enough
-    assert "not enough yet" in found.sentence
+    assert "not enough evidence yet" in found.sentence
 
 
 def test_a_difficulty_model_is_tried_by_the_log_loss_of_success() -> None:
@@ -84,7 +84,7 @@ def test_a_running_trial_is_followed_from_its_beginning(
     json.dumps(found, allow_nan=False)
     assert (found["enough"], found["days"]) == (False, 1)
     assert found["difference"]["n"] == 2
-    assert "not enough yet, 1 of 100 learners" in found["said"]
+    assert "not enough evidence yet, 1 of 100 learners" in found["said"]
 
 
 def test_few_learners_are_not_enough_however_different() -> None:

@@ -55,8 +55,8 @@ def test_our_resources_lie_on_the_platform() -> None:
 @pytest.mark.parametrize(
     ("topics", "sentence"),
     [
-        ([topic(1, prerequisites=[2]), topic(2, prerequisites=[1])], "no circle, got Topic"),
-        ([topic(1, prerequisites=[1])], "no circle, got Topic 1 -> Topic 1"),
+        ([topic(1, prerequisites=[2]), topic(2, prerequisites=[1])], "no cycle, got Topic"),
+        ([topic(1, prerequisites=[1])], "no cycle, got Topic 1 -> Topic 1"),
         ([topic(1, prerequisites=[9])], "expected topics of this curriculum, got 9 at topic 1"),
         ([topic(1), topic(1)], "topic_id: expected each value once, got 1 twice"),
         ([{"topic_id": 1, "domain": "Web"}], "topics.0.title: .*required, got nothing"),

@@ -112,8 +112,8 @@ class LogStatistics:
         if len(self.topic_ids) < 2:
             raise NotEnoughData(
                 "topic_id: expected learning events on at least two topics, got "
-                f"{len(self.topic_ids)}; there is nothing to choose from until more topics are "
-                "studied"
+                f"{len(self.topic_ids)}; import events on more "
+                "topics"
             )
         needed = {"training": MIN_TARGETS, "validation": 1, "test": 1}
         for (name, least), count in zip(needed.items(), self.counts.sum(axis=0), strict=True):

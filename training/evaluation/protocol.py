@@ -98,14 +98,14 @@ def evaluate(
     jobs = jobs_of(prepared, budget, models)
     if not any(job.wanted for job in jobs):
         raise InvalidInput(
-            f"models: expected one that can be measured here, got {', '.join(models or ())}: "
+            f"models: expected one that can be evaluated here, got {', '.join(models or ())}: "
             f"{prepared.no_success}; name others"
         )
     kept = cache(digest_of(events, parts, budget)) if cache else None
     trials = {job.vector: _trials(job, seed, budget, kept, say) for job in jobs}
     validated = _measured(trials, "validate")
     chosen = choose(validated)
-    say("Evaluate: the choice is made; opening the test part, resampling learners")
+    say("Evaluate: candidates chosen; scoring the test part, resampling learners")
     evidence = EvaluationEvidence(chosen, validated, _measured(trials, "test"))
     result = result_of(split, seed, budget, prepared, evidence)
     if plots:

@@ -167,7 +167,7 @@ class _Best:
         """
         if not self._kept:
             raise NotEnoughData(
-                f"{self._name}: expected a finite figure on the validation part after some epoch, "
+                f"{self._name}: expected a finite validation loss in at least one epoch, "
                 f"got {curves['val_loss']} (training losses {curves['loss']}); "
                 "import more data, or leave this model out"
             )

@@ -57,37 +57,37 @@ def _network(name: str, size: SequenceSize) -> Callable[[RecipeContext], Trained
 NEXT_TOPIC = (
     counting(
         "most_popular",
-        "What all learners study most, the same for everybody.",
+        "The topics most studied by all learners, the same for everyone.",
         lambda parts: baselines.most_popular(parts.statistics),
     ),
     counting(
         "recently_popular",
-        "What all learners studied most in the last days, the same for everybody.",
+        "The topics most studied by all learners in recent days, the same for everyone.",
         lambda parts: baselines.recently_popular(parts.statistics.width),
     ),
     counting(
         "repeat_last",
-        "The learner's last topic again, then what all study most.",
+        "The learner's last topic again, then the topics most studied by all learners.",
         lambda parts: baselines.repeat_last(parts.statistics),
     ),
     counting(
         "most_frequent",
-        "The topics that the learner himself has studied most.",
+        "The topics that the learner has studied most.",
         lambda parts: baselines.most_frequent(parts.statistics.width),
     ),
     counting(
         "habits",
-        "What the learner often studies and all study lately, but not twice on one day.",
+        "The learner's frequent topics and recently popular ones, but none twice on a day.",
         lambda parts: baselines.habits(parts.statistics.width),
     ),
     counting(
         "markov_1",
-        "What followed the learner's last topic most often.",
+        "The topics that most often followed the learner's last topic.",
         lambda parts: baselines.markov_1(parts.statistics.width),
     ),
     counting(
         "markov_2",
-        "What followed the learner's last two topics most often, backed off to the last one.",
+        "The topics that most often followed the last two topics, with backoff to the last one.",
         lambda parts: baselines.markov_2(parts.statistics.width),
     ),
     Recipe(
@@ -99,21 +99,22 @@ NEXT_TOPIC = (
     Recipe(
         "slots",
         "network",
-        "The twenty inputs with a wider layer, and a score for topics that came after training.",
+        "The twenty inputs with a wider layer, and a score for topics added after training.",
         _network("slots", SequenceSize(state=0, priors=False, history=False)),
         slow=True,
     ),
     Recipe(
         "prior",
         "network",
-        "The twenty inputs with a wider layer, beside what followed the last topics, counted.",
+        "The twenty inputs with a wider layer, and counts of the topics that followed the last "
+        "ones.",
         _network("prior", SequenceSize(state=0, history=False)),
         slow=True,
     ),
     Recipe(
         "history",
         "network",
-        "Each topic by its place in the learner's history, what followed, and what all did lately.",
+        "Each topic by the learner's history, by transitions and by recent popularity.",
         _network("history", SequenceSize(state=0)),
     ),
     Recipe(

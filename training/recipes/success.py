@@ -78,13 +78,13 @@ SUCCESS = (
     ),
     counting(
         "proficiency",
-        "The learner's own share of passes on the topic, shrunk towards what is usual.",
+        "The learner's pass rate on the topic, shrunk towards the usual one.",
         lambda _: baselines.proficiency(),
     ),
     Recipe(
         "plain",
         "network",
-        "The reference on the four inputs as ordered: scores and counts as they are.",
+        "The reference on the four inputs as first specified: raw scores and counts.",
         _plain,
         slow=True,
     ),
@@ -97,7 +97,7 @@ SUCCESS = (
     Recipe(
         "items",
         "network",
-        "A small one: the four inputs, the last scores, the ability, and the item where known.",
+        "A small network: the four inputs, the last scores, the ability, and the item if known.",
         _network("items", SuccessSize(topic=0, history=False, hidden=32, item_hidden=16)),
     ),
     Recipe(
@@ -110,7 +110,7 @@ SUCCESS = (
     Recipe(
         "history",
         "network",
-        "The topic embedded, the item where known, the last scores and the twenty inputs.",
+        "The topic embedded, the item if known, the last scores and the twenty inputs.",
         _network("history", SuccessSize()),
     ),
     Recipe(
@@ -121,7 +121,7 @@ SUCCESS = (
         slow=True,
     ),
     blending(
-        "The geometric mean of the odds that `history` and `tracing` give.",
+        "The geometric mean of the odds of `history` and `tracing`.",
         ("history", "tracing"),
         learning_tasks.success,
     ),

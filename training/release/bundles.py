@@ -59,8 +59,8 @@ def _load(folder: Path, model: str, version: str, digests: Iterable[str]) -> Bun
         if entry and entry.version == version:
             return found
     raise IncompatibleBundle(
-        f"{model} {version}: expected its bundle in {folder}, got none that can serve{wrong}; "
-        "put it back from a copy, or train again"
+        f"{model} {version}: expected its bundle in {folder}, got no usable one{wrong}; "
+        "restore it from a copy, or train again"
     )
 
 

@@ -114,7 +114,7 @@ def check_parity(
         if gap > allowed:
             raise ParityFailed(
                 f"export of {model.name}: expected answers within {allowed:g} of Keras on {what}, "
-                f"got {gap:g}; the version is not to be served, keep the champion"
+                f"got {gap:g}; do not serve this version, keep the champion"
             )
         worst = max(worst, gap)
     return worst

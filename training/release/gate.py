@@ -117,7 +117,7 @@ def decide(
     Source: Field & Welsh 2007 (cluster bootstrap), JRSS B 69(3).
     """
     if champion is None:
-        return _decided((ServingCheck(FIRST, True, "the best candidate becomes the first"),))
+        return _decided((ServingCheck(FIRST, True, "the best candidate becomes the first one"),))
     _check_same_targets(champion, challenger)
     learners, targets = len(challenger.learner), int(challenger.count.sum())
     if learners < 2:

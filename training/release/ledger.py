@@ -167,5 +167,5 @@ def _check_expected(lines: Sequence[LedgerEntry], moves: Sequence[PlannedPromoti
             )
     if any(line.status == PENDING for line in lines):
         raise PromotionRefused(
-            "promotion: expected no other under way, got a pending one; repeat in a moment"
+            "promotion: expected no other one to run, got a pending one; repeat in a moment"
         )

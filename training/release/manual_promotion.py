@@ -101,7 +101,7 @@ def roll_back(
     names = models or ledger.last_changed(lines)
     if not names:
         raise PromotionRefused(
-            "rollback: expected a champion, got none yet; there is nothing to go back to"
+            "rollback: expected a champion, got none yet; a rollback needs an earlier one"
         )
     why = {"reason": reason.strip(), "action": ROLLBACK}
     moves = [_back(lines, model, why) for model in names]
@@ -113,7 +113,7 @@ def _back(lines: Sequence[LedgerEntry], model: str, why: Mapping[str, str]) -> P
     if before is None:
         raise PromotionRefused(
             f"{model}: expected a champion before {current or 'the first'}, got none; "
-            "there is nothing to go back to"
+            "a rollback needs an earlier one"
         )
     return PlannedPromotion(model, current, before, why)
 
@@ -122,7 +122,7 @@ def _named(reviewer: str) -> str:
     if not reviewer.strip():
         raise InvalidInput(
             "reviewer: expected the name of the person who decides, got none; "
-            "the ledger keeps it beside the decision"
+            "the ledger records it with the decision"
         )
     return reviewer.strip()
 

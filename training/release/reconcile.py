@@ -15,7 +15,7 @@ from training.tracking.registry import Registry
 MOVED = "its alias was moved by hand in MLflow"
 """Default reason for an alias at another version than in the ledger."""
 
-RESTORED = "it was promoted after the backup that was restored, as its alias in MLflow says"
+RESTORED = "it was promoted after the restored backup, according to its alias in MLflow"
 """Reason for an alias at another version than in the ledger after a backup was restored."""
 
 UNKNOWN = "unknown"
@@ -46,7 +46,7 @@ def reconcile(
     """
     with one_at_a_time(log):
         done = [
-            f"{line.model}: the promotion of version {line.to_version}, which was cut off, is done."
+            f"{line.model}: the interrupted promotion of version {line.to_version} is complete."
             for line in finish(log, registry, now)
         ]
         for model in get_args(ModelName):
@@ -76,11 +76,11 @@ def _put_back(registry: Registry, model: str, champion: str | None, why: str) ->
     """Give the alias to the ledger's champion again."""
     if champion is None:
         registry.uncrown(model)
-        return [f"{model}: {why}; it was taken away again, as there is no champion."]
+        return [f"{model}: {why}; the alias was removed, because there is no champion."]
     if not registry.exists(model, champion):
-        return [f"{model}: {why}; version {champion} serves, though MLflow has it no more."]
+        return [f"{model}: {why}; version {champion} serves, although MLflow no longer has it."]
     registry.crown(model, champion)
-    return [f"{model}: {why}; it is back at version {champion}, which serves."]
+    return [f"{model}: {why}; the alias is back at version {champion}, which serves."]
 
 
 def _mend_pointer(log: Log) -> list[str]:
@@ -89,4 +89,4 @@ def _mend_pointer(log: Log) -> list[str]:
         return []
     bundle = lines[-1].bundle
     log.set_pointer(bundle)
-    return [f"serving: it is pointed at bundle {bundle[:12]} again, as the ledger says."]
+    return [f"serving: the pointer names bundle {bundle[:12]} again, as in the ledger."]

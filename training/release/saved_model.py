@@ -33,8 +33,7 @@ def export_saved_model(registry: Registry, model: str, version: str | None, fold
     if found is None or not registry.exists(model, found):
         wanted = f"version {version}" if version else "its champion"
         raise InvalidInput(
-            f"--version: expected one of {model} in the registry, got {wanted}, which is not "
-            "there; see `sensei models`"
+            f"--version: expected one of {model} in the registry, got {wanted}; see `sensei models`"
         )
     target = folder / model / found
     if target.exists():

@@ -116,7 +116,7 @@ def _missing(model: str, ports: Ports, topics: int) -> Iterator[str]:
             yield f"output probability: expected a slot for each of {topics} topics, got {width}"
         return
     if "item" in ports.inputs and "levels" not in ports.outputs:
-        yield "output levels: expected the answer without an item beside the one with it, got none"
+        yield "output levels: expected one without an item in addition to the one with it, got none"
     for name in ("success", *({"levels"} & ports.outputs.keys())):
         width = ports.outputs.get(name, 0)
         if width != len(LEVELS):

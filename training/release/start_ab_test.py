@@ -46,7 +46,7 @@ def start(
     if not LEAST <= share <= most:
         raise InvalidInput(
             f"--share: expected {100 * LEAST:g} to {100 * most:g} % of learners, got "
-            f"{100 * share:g}; the control arm and the champion need the others"
+            f"{100 * share:g}; the control arm and the champion need the rest"
         )
     with promote.one_at_a_time(log):
         _refuse_second(log)
@@ -63,7 +63,7 @@ def start(
 def _refuse_second(log: Log) -> None:
     if running := current(log):
         raise InvalidInput(
-            f"trial: expected none to run, got {running.name} since {running.since}; "
+            f"trial: expected no running one, got {running.name} since {running.since}; "
             "end it with `sensei trial stop`"
         )
 

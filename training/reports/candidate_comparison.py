@@ -116,21 +116,21 @@ def limits(standing: CandidateComparison, demo: bool) -> list[str]:
         demo: True if the learners are simulated.
     """
     result, name = standing.result, standing.chosen
-    found = ["Learners are simulated: the figures say nothing about people."] if demo else []
+    found = ["Learners are simulated: the figures are no evidence about people."] if demo else []
     tied = [each for each in standing.tied if each in COUNTING]
     if tied:
-        found.append(f"Tied with {', '.join(tied)}: no training is needed for that.")
+        found.append(f"Tied with {', '.join(tied)}: a baseline without training does as well.")
     for group, slice_, figures, _ in standing.slices:
         found += _of_slice(standing, group, slice_, figures)
     if standing.by_success:
         ece = result.level_only[name]["ece"]
         if ece > MISCALIBRATED:
             found.append(f"Probabilities are off by {ece:.3f} on average (ECE).")
-        found.append("Success at a level that was not taken is never observed: extrapolated.")
+        found.append("Success at levels not taken is never observed: it is extrapolated.")
     if result.data["budget"]["seeds"] == 1:
-        found.append("Trained with one seed: how much of the figures is chance is not known.")
+        found.append("Trained with one seed: the share of chance in the figures is unknown.")
     if result.data["split"] != "time":
-        found.append("Measured on other learners of the same time, not on what comes later.")
+        found.append("Measured on other learners of the same period, not on later events.")
     return found
 
 
@@ -141,13 +141,13 @@ def _of_slice(
     cold, chosen = group == "cold", standing.chosen
     words, count = f"{group}: {name}".replace("cold: ", "").replace("_", " "), int(of[chosen]["n"])
     if count == 0:
-        return [f"{words}: no target in the test part, so not known."] if cold else []
+        return [f"{words}: no target in the test part, so unknown."] if cold else []
     overall, value = standing.leading[chosen]["value"], standing.value(of[chosen])
     few = ", too few to be sure" if count < FEW else ""
     where = f"{words} ({count:,} targets{few})"
     best = max((n for n in of if n in COUNTING), key=lambda n: standing.gain(of[n]), default=chosen)
     if standing.gain(of[best]) > standing.gain(of[chosen]):
-        return [f"{where}: {best} does better, {standing.value(of[best]):.3f} against {value:.3f}."]
+        return [f"{where}: {best} is better, {standing.value(of[best]):.3f} against {value:.3f}."]
     if not standing.by_success and value < WEAK * overall:
         return [f"{where}: weak, {value:.3f} against {overall:.3f} overall."]
     return [f"{where}: {value:.3f} against {overall:.3f} overall."] if cold else []

@@ -14,20 +14,20 @@ from training.reports.candidate_comparison import CandidateComparison, limits
 from training.tracking.run_logging import DatasetSummary
 
 _JOBS = {
-    "recommendation": "what a learner studies next",
-    "difficulty": "whether a learner succeeds at a quiz or practice",
+    "recommendation": "the topic that a learner studies next",
+    "difficulty": "the probability that a learner passes a quiz or practice",
 }
 _USES = {
     "recommendation": (
-        "To order the topics that are offered to a learner of this platform next.",
-        "To grade, rank or select people. As evidence of what is good for a learner: it learns "
-        "what learners do, not what helps them. For a curriculum on whose log it was not trained.",
+        "To rank the next topics offered to a learner of this platform.",
+        "To grade, rank or select people. As evidence of benefit to a learner: it learns "
+        "what learners do, not what helps them. For a curriculum whose log it was not trained on.",
     ),
     "difficulty": (
         "To suggest the level of a learner's next quiz on a topic: easy, medium or hard.",
-        "To grade, certify, rank or select people. To say what would have happened at another "
-        "level: only the level taken was ever seen. For a curriculum on whose log it was not "
-        "trained.",
+        "To grade, certify, rank or select people. To claim results at another "
+        "level: only the level taken was observed. For a curriculum whose log it was not "
+        "trained on.",
     ),
 }
 _RANKED = {
@@ -111,7 +111,7 @@ def short(result: Result, made: Provenance) -> str:
         f"{standing.metric}: {cell(ours['value'], ours)} on the test part, "
         f"split by {result.data['split']}{beside}.\n\n"
         f"{listed(limits(standing, made.demo)[:4])}\n\n"
-        "All of it: `model_card.md` of the run."
+        "Full text: `model_card.md` of the run."
     )
 
 
@@ -121,7 +121,7 @@ def _data(result: Result, made: Provenance) -> list[str]:
     return [
         f"{given.interactions:,} interactions of {given.learners:,} "
         f"{'simulated ' if made.demo else ''}learners on {given.topics:,} topics, "
-        f"{given.first:%Y-%m-%d} to {given.last:%Y-%m-%d} (UTC); no id of anybody is kept here",
+        f"{given.first:%Y-%m-%d} to {given.last:%Y-%m-%d} (UTC); it contains no learner ids",
         f"digest `{given.digest[:16]}`",
         "targets: " + ", ".join(f"{count:,} {part}" for part, count in targets.items()),
     ]
@@ -129,11 +129,11 @@ def _data(result: Result, made: Provenance) -> list[str]:
 
 def _training(result: Result, made: Provenance) -> list[str]:
     budget = result.data["budget"]
-    state = ", with a hidden state of each learner" if made.state else ""
-    fitted = f"{made.epochs} epochs, the best one kept" if made.epochs else "no epochs of its own"
+    state = ", with a hidden state per learner" if made.state else ""
+    fitted = f"{made.epochs} epochs, the best one kept" if made.epochs else "not trained in epochs"
     return [
         ", ".join(f"{key} {value}" for key, value in made.parameters.items()),
-        f"{fitted}; the reference beside it in the setting {budget['setting']}; "
+        f"{fitted}; the reference network in the setting {budget['setting']}; "
         f"seeds: {budget['seeds']}, the first is exported",
         f"code {made.code}",
         f"LiteRT, {made.size / 1e6:.1f} MB{state}; answers within {made.parity:.1e} of Keras on "
@@ -144,9 +144,9 @@ def _training(result: Result, made: Provenance) -> list[str]:
 def _protocol(standing: CandidateComparison) -> str:
     ranked = "" if standing.by_success else "All topics are ranked, ties count against the model. "
     return (
-        f"Split by {standing.result.data['split']}; the inputs of a target read only what came "
-        f"before it. {ranked}Chosen by {standing.metric} on the validation part, mean over seeds; "
-        "the test part was opened once, after that. Intervals: 95 %, learners resampled; tied: the "
+        f"Split by {standing.result.data['split']}; the inputs of a target use only earlier "
+        f"events. {ranked}Chosen by {standing.metric} on the validation part, mean over seeds; "
+        "the test part was scored once, after that. Intervals: 95 %, learners resampled; tied: the "
         "interval of the paired gain holds 0."
     )
 
@@ -206,7 +206,7 @@ def _slices(standing: CandidateComparison) -> str:
 
 def _calibration(standing: CandidateComparison) -> str:
     if not standing.by_success:
-        return "The probabilities order topics; how often they come true is not measured."
+        return "The probabilities rank topics; their calibration is not measured."
     name, result = standing.chosen, standing.result
     ece = result.level_only[name]["ece"]
     known = f"ECE {ece:.3f} in 15 bins of equal count, with the level alone, as served"

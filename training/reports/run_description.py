@@ -48,7 +48,7 @@ def _words(
     return (
         f"**{candidate.name}**. {candidate.description}\n\n"
         f"On the test part ({int(ours['n']):,} targets, split by {split}) {metric} is "
-        f"{ours[metric]:.3f}; beside it: {others}."
+        f"{ours[metric]:.3f}; compared with: {others}."
     )
 
 

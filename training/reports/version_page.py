@@ -55,11 +55,11 @@ def page(result: Result, made: Provenance, decision: Decision, place: VersionLoc
     """
     standing = CandidateComparison(result, made.model)
     sections = {
-        f"The gate {'let it pass' if decision.promote else 'kept it back'}": _gate(decision),
-        "How it compares": _compared(standing, decision, place),
-        "Learnt from": listed(_learnt(result, made)),
+        f"The gate {'passed it' if decision.promote else 'kept it back'}": _gate(decision),
+        "Comparison": _compared(standing, decision, place),
+        "Training data": listed(_learnt(result, made)),
         "Limits": listed(limits(standing, made.demo)) or "None found.",
-        "To promote it": _promoting(made.model, place),
+        "Promotion": _promoting(made.model, place),
         "More": listed(_more(place)),
     }
     head = f"**{standing.chosen}**. {made.description}"
@@ -138,7 +138,7 @@ def _compared(standing: CandidateComparison, decision: Decision, place: VersionL
         f"champion, version {place.against}: {decision.champion:.4f}",
         f"gain: {decision.gain:+.4f} [{decision.low:+.4f}, {decision.high:+.4f}]",
     ]
-    return f"{on_test}\n\nThe same on events later than both were trained on:\n\n{listed(beside)}"
+    return f"{on_test}\n\nThe same metric on events after the training of both:\n\n{listed(beside)}"
 
 
 def _plainest(standing: CandidateComparison) -> str:
@@ -163,11 +163,11 @@ def _promoting(model: str, place: VersionLocation) -> str:
         f"in a terminal: `sensei promote {version} --reviewer NAME`",
         f"in Prefect's UI: run `promote-model` with reviewer, model `{model}` and version "
         f"`{place.version}`",
-        "here: give it the alias `champion` (the button above only copies it); serving follows "
-        "once `sensei reconcile` or a flow has seen it, and the ledger says `unknown` for who "
-        "decided",
-        f"on some learners first: `sensei trial start {version} --share 10`",
-        "back again: `sensei rollback --reviewer NAME`",
+        "here: give it the alias `champion` (the button above only copies the version); serving "
+        "follows after the next `sensei reconcile` or flow run, and the ledger records `unknown` "
+        "as reviewer",
+        f"first for some learners: `sensei trial start {version} --share 10`",
+        "undo: `sensei rollback --reviewer NAME`",
     ]
     return listed(lines)
 

@@ -204,7 +204,7 @@ def check_migration(
         raise StorageUnavailable(
             f"{library}: expected a store at migration {newest} or older, as {installed} is "
             f"installed, got {current}, which a newer {library} wrote; install that version of "
-            f"{library}, put back a copy of the store, or choose another SENSEI_HOME"
+            f"{library}, restore a copy of the store, or choose another SENSEI_HOME"
         )
     if upgrade and current != newest:
         raise StorageUnavailable(

@@ -224,8 +224,8 @@ _SAID = 200
 _NOTE = "mlflow.note.content"
 
 _ABOUT = {
-    "recommendation": "What to study next: probabilities over topics from twenty inputs.",
-    "difficulty": "How hard the next quiz should be: expected success at easy, medium and hard.",
+    "recommendation": "Next topic to study: probabilities over topics from twenty inputs.",
+    "difficulty": "Difficulty of the next quiz: expected success at easy, medium and hard.",
 }
 
 
@@ -263,5 +263,5 @@ def stored() -> Iterator[None]:
         if error.error_code not in _UNREACHABLE:
             raise
         raise StorageUnavailable(
-            f"MLflow: expected an answer, got {str(error)[:_SAID]}; see that it runs, then repeat"
+            f"MLflow: expected an answer, got {str(error)[:_SAID]}; check that it runs, then repeat"
         ) from error

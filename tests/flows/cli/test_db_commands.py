@@ -85,10 +85,12 @@ def test_yesterdays_backup_does_not_bring_an_erased_learner_back(
     command(home, "learner", "erase", "ann")
     said = command(home, "db", "restore", str(tmp_path / "yesterday"))
     assert "Erased again: 1 learners; 1 erasures were unknown to the database." in said
-    assert "What was replaced is kept" in said
+    assert "The replaced database is kept" in said
     assert "Reconcile: ledger, pointer and aliases agree" in said
     assert learners(home) == {"bob"}
-    assert "1 erased learners are back" not in command(home, "doctor", ok=False)  # no catalogue
+    assert "1 erased learners are in the database again" not in command(
+        home, "doctor", ok=False
+    )  # no catalogue
 
 
 def test_a_file_copied_back_by_hand_is_found_by_doctor_and_repaired(
@@ -98,7 +100,7 @@ def test_a_file_copied_back_by_hand_is_found_by_doctor_and_repaired(
     command(home, "learner", "erase", "ann")
     (home / "sensei.db").write_bytes((tmp_path / "yesterday").read_bytes())
     said = command(home, "doctor", ok=False)
-    assert "1 erased learners are back" in said
+    assert "1 erased learners are in the database again" in said
     assert "sensei db reapply" in said
     assert "Erased again: 1 learners" in command(home, "db", "reapply")
     assert learners(home) == {"bob"}

@@ -201,7 +201,7 @@ def test_a_database_older_than_the_recorded_erasures_is_wrong_until_they_are_app
     shutil.copy(tmp_path / "yesterday", tmp_path / "sensei.db")  # by hand
     log = open_log(settings.log_url)
     found = checkup.suppressed(log, settings.suppression)
-    assert "1 erased learners are back" in found.said
+    assert "1 erased learners are in the database again" in found.said
     assert f"the revoked key {key.key_id} is valid again" in found.said
     assert found.mend == "`sensei db reapply`"
     assert found in list(checkup.checkup(settings, {}, [], NOW))
@@ -315,7 +315,7 @@ def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, m
     doctor(repair=True)
     said = capsys.readouterr().out
     assert "Made private: 3 files and folders" in said
-    assert "All is well." in said
+    assert "No problems found." in said
     assert not checkup.privacy(home).mend
 
 
@@ -332,12 +332,12 @@ def test_the_command_ends_with_one_where_something_is_wrong(tmp_path, monkeypatc
         monkeypatch.setenv(f"SENSEI_{name}_PORT", "9")
     if not fault:
         doctor()
-        assert capsys.readouterr().out.endswith("All is well.\n")
+        assert capsys.readouterr().out.endswith("No problems found.\n")
         return
     monkeypatch.setenv("SENSEI_HOEM", "x")
     with pytest.raises(typer.Exit) as ended:
         doctor()
     assert ended.value.exit_code == 1
     said = capsys.readouterr().out
-    assert "mend it: set SENSEI_HOME instead" in said
-    assert "1 to mend." in said
+    assert "fix: set SENSEI_HOME instead" in said
+    assert "1 to fix." in said

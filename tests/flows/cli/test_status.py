@@ -74,7 +74,7 @@ def test_what_the_monitor_found_and_the_trial_are_shown(home, capsys):
 def test_a_log_that_does_not_answer_is_one_sentence(home, capsys, monkeypatch):
     (home.root / "sensei.db").write_text("a text that is longer than the head of a database")
     status()
-    assert "it is no SQLite file" in capsys.readouterr().out
+    assert "it is not an SQLite file" in capsys.readouterr().out
 
 
 def test_champions_are_the_newest_of_each_model():

@@ -76,9 +76,9 @@ def test_skew_names_the_inputs():
 
 
 def test_a_live_trial_has_a_row_while_it_runs():
-    assert "Live trial" not in markdown(EMPTY)
+    assert "A/B test" not in markdown(EMPTY)
     said = {"said": "3.0 points more often", "enough": True}
-    assert "| Live trial | decided | 3.0 points more often |" in markdown(EMPTY | {"trial": said})
+    assert "| A/B test | decided | 3.0 points more often |" in markdown(EMPTY | {"trial": said})
 
 
 def test_answers_that_are_not_judged_yet_are_counted():

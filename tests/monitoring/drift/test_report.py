@@ -115,7 +115,7 @@ def test_small_windows_are_said_to_be_small(tmp_path):
     drift, report = write(tmp_path, window(FEWEST_ROWS - 1, 1, 5.0), window(300, 2))
     assert drift.score == 0
     page = report.html.read_text()
-    assert "nothing is called drifted" in page
+    assert "no drift is reported" in page
     assert "Data drift detected" not in page
 
 

@@ -105,7 +105,7 @@ def test_an_event_id_with_another_payload_is_quarantined(log: Log, tmp_path: Pat
     data = [row | {"event_id": "same", "user_id": "ada"} for row in rows(2)]
     imported = import_files(log, [write(tmp_path, "csv", data)], {})
     assert (imported.inserted, imported.quarantined) == (1, 1)
-    assert "first came with it" in imported.examples[0]
+    assert "first sent with it" in imported.examples[0]
 
 
 def test_an_interrupted_import_goes_on_where_it_is_repeated(

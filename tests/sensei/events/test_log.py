@@ -75,7 +75,7 @@ def test_identical_rows_of_one_batch_are_different_events(log: Log) -> None:
 
 def test_an_id_with_another_payload_is_refused_and_nothing_is_written(log: Log) -> None:
     log.append([event(event_id="e")], NOW)
-    with pytest.raises(ConflictingEvent, match="first came with it"):
+    with pytest.raises(ConflictingEvent, match="first sent with it"):
         log.append([event(event_id="new"), event(event_id="e", score=1.0)], NOW)
     assert log.count() == 1
     assert log.revision("ada") == 1
@@ -200,7 +200,7 @@ def test_an_absent_database_is_named_with_the_next_step(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "log.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(StorageUnavailable, match="no SQLite file"):
+    with pytest.raises(StorageUnavailable, match="not an SQLite file"):
         open_log(f"sqlite:///{tmp_path / 'log.db'}")
 
 

@@ -19,7 +19,7 @@ def test_slightly_more_than_one_is_extra_credit_or_rounding(value: object) -> No
 
 @pytest.mark.parametrize("value", [" 5 ", 5, 2, 10.0, "17.5", 20, 101, 850])
 def test_a_scale_that_is_not_known_is_not_taken_for_percent(value: object) -> None:
-    assert advice(value) == "send it divided by the highest score that is possible"
+    assert advice(value) == "divide it by the highest possible score"
 
 
 @pytest.mark.parametrize(("value", "fraction"), [(85, "0.85"), ("100", "1"), (" 72.5 ", "0.725")])

@@ -59,7 +59,7 @@ def test_who_waits_is_told_once_and_again_when_it_takes_too_long(log_url):
     told = []
     with (
         exclusive_lock(connect(log_url), "job", waits=lambda: told.append("free")),
-        pytest.raises(StorageUnavailable, match="job: expected no other one under way"),
+        pytest.raises(StorageUnavailable, match="job: expected no other one to run"),
         exclusive_lock(connect(log_url), "job", 0.1, lambda: told.append("waits")),
     ):
         pytest.fail("two at once")

@@ -58,7 +58,7 @@ def test_a_path_leads_to_its_goal_over_what_the_goal_builds_on(engine: Engine) -
     assert [each["why"] for each in answer["learning_path"]] == [
         "“Files” builds on it",
         "“Malware” builds on it",
-        "you have finished what it builds on: “Files”",
+        "you have finished its prerequisites: “Files”",
     ]
 
 

@@ -27,10 +27,10 @@ def told(topic_id: int, studied: list[int]) -> ReasonContext:
 @pytest.mark.parametrize(
     ("topic_id", "studied", "said"),
     [
-        (1, [2], "it builds on no other topic"),
-        (3, [], "you have not met what it builds on"),
-        (3, [1], "you have studied some of what it builds on"),
-        (3, [1, 2], "you have studied all that it builds on"),
+        (1, [2], "it has no prerequisites"),
+        (3, [], "you have not studied any of its prerequisites"),
+        (3, [1], "you have studied some of its prerequisites"),
+        (3, [1, 2], "you have studied all its prerequisites"),
     ],
 )
 def test_what_a_topic_builds_on_is_said_as_it_is(
@@ -46,7 +46,7 @@ def test_a_title_stands_in_quotes_for_it_may_hold_commas() -> None:
 @pytest.mark.parametrize(
     ("studied", "said"),
     [
-        ([], "you just begin"),
+        ([], "you have just started"),
         ([1], "you studied for the first time 1 day ago"),
         ([1, 2], "it fits how much you study: twice on 2 days, most recently 1 day ago"),
     ],

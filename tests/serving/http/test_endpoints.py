@@ -122,7 +122,7 @@ def test_a_body_is_one_json_object_of_the_fields_declared(
 def test_a_body_of_many_wrong_fields_is_refused_in_few_words(client: TestClient) -> None:
     given = client.post("/api/mia/things", json={f"field{n}": n for n in range(1_000)})
     assert given.status_code == 422
-    assert given.json()["error"].endswith("991 faults more; mend these first")
+    assert given.json()["error"].endswith("991 more faults; correct these first")
     assert len(given.text) < 2_000
 
 

@@ -70,7 +70,7 @@ def test_a_host_without_a_port_means_port_80_and_a_socket_file_has_none() -> Non
 def test_one_header_of_a_proxy_alone_is_enough_to_refuse(header: str) -> None:
     assert Keyless().foreign(HERE, HOST | {b"accept": b"*/*"}) is None
     said = Keyless().foreign(HERE, HOST | {header.encode(): b"x"})
-    assert said == "for a request that a proxy passed on"
+    assert said == "for a request that a proxy forwarded"
 
 
 def test_what_nginx_sends_by_default_is_refused() -> None:

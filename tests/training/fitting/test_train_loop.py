@@ -116,7 +116,9 @@ def test_a_network_that_cannot_be_judged_is_refused_not_left_as_it_was(
     prepared: Dataset, figure: float
 ) -> None:
     task = replace(learning_tasks.next_topic(prepared), judge=lambda answers: figure)
-    with pytest.raises(NotEnoughData, match=r"small: expected a finite figure .* got \[(nan|inf)"):
+    with pytest.raises(
+        NotEnoughData, match=r"small: expected a finite validation loss .* got \[(nan|inf)"
+    ):
         fit(untrained(prepared), task, BRIEF, 0)
 
 

@@ -67,7 +67,7 @@ def test_other_answers_of_a_difficulty_model_are_refused(outputs, said):
 def test_a_difficulty_model_that_reads_an_item_also_answers_without_one():
     check = schema("difficulty", Ports({"inputs": 4, "item": 3}, {"success": 3}), 4, 5)
     assert not check.passed
-    assert "output levels: expected the answer without an item beside the one" in check.said
+    assert "output levels: expected one without an item in addition to the one" in check.said
 
 
 def test_answers_unlike_those_of_keras_are_refused():

@@ -20,13 +20,13 @@ def test_card_holds_data_figures_beside_baselines_and_how_it_was_made(
     assert "| markov_1 | 0.300 [0.280, 0.320] |" in text
     assert "7 epochs, the best one kept" in text
     assert "seeds: 3" in text
-    assert "LiteRT, 2.5 MB, with a hidden state of each learner; answers within 1.0e-06" in text
+    assert "LiteRT, 2.5 MB, with a hidden state per learner; answers within 1.0e-06" in text
     for section in ("Intended use", "Not intended", "Protocol", "Slices", "Calibration", "Limits"):
         assert f"\n## {section}\n" in text
 
 
 def test_a_counted_model_has_no_epochs(result: Result, made: Maker) -> None:
-    assert "no epochs of its own" in card(result, replace(made("recommendation"), epochs=0))
+    assert "not trained in epochs" in card(result, replace(made("recommendation"), epochs=0))
 
 
 def test_repeat_last_is_not_among_the_answers_where_it_is_masked(
@@ -47,7 +47,7 @@ def test_limits_name_slices_where_counting_does_better_and_where_little_is_known
 
 def test_ties_with_counting_and_bad_calibration_are_limits(result: Result) -> None:
     found = limits(CandidateComparison(result, "difficulty"), demo=False)
-    assert found[0] == "Tied with topic_mean: no training is needed for that."
+    assert found[0] == "Tied with topic_mean: a baseline without training does as well."
     assert "Probabilities are off by 0.080 on average (ECE)." in found
 
 
@@ -60,7 +60,7 @@ def test_one_seed_and_a_split_by_learner_are_limits(result: Result) -> None:
     other = result.data | {"split": "learner", "budget": result.data["budget"] | {"seeds": 1}}
     found = limits(CandidateComparison(replace(result, data=other), "difficulty"), demo=False)
     assert any("one seed" in line for line in found)
-    assert any("not on what comes later" in line for line in found)
+    assert any("not on later events" in line for line in found)
 
 
 def test_short_form_says_figure_best_baseline_and_the_gravest_limits(

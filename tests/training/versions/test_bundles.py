@@ -35,7 +35,7 @@ def test_a_damaged_bundle_is_passed_over_for_another_that_holds_the_version(kept
     (own / "difficulty.npz").write_bytes(b"")
     assert bundle_with(kept.log, kept.registry, kept.folder, {}) == both
     (kept.folder / both / "difficulty.npz").write_bytes(b"")
-    with pytest.raises(IncompatibleBundle, match=r"none that can serve \(.*digest"):
+    with pytest.raises(IncompatibleBundle, match=r"no usable one \(.*digest"):
         bundle_with(kept.log, kept.registry, kept.folder, {})
 
 

@@ -116,7 +116,7 @@ def test_what_changed_together_goes_back_together_unless_one_is_named(kept):
 
 def test_without_any_champion_there_is_nothing_to_go_back_to(kept):
     for models in ((), ("difficulty",)):
-        with pytest.raises(PromotionRefused, match="nothing to go back to"):
+        with pytest.raises(PromotionRefused, match="a rollback needs an earlier one"):
             _back(kept, *models)
 
 
