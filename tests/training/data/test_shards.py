@@ -197,6 +197,7 @@ def test_counting_models_of_shards_are_those_of_the_log(both) -> None:
         assert success.table() == pytest.approx(other.success[name].table(), nan_ok=True), name
 
 
+@pytest.mark.slow
 def test_networks_learn_from_shards(shards: Shards) -> None:
     budget = dataclasses.replace(QUICK, epochs=6)
     prepared = prepare_log(shards, by_learner(shards))

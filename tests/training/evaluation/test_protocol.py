@@ -102,7 +102,18 @@ def test_the_test_part_has_no_say_in_the_choice(planted: pd.DataFrame) -> None:
     assert ahead["markov_1"] < 0.5 < honest.next_topic["new"]["markov_1"]["hr_at_1"]
 
 
-def test_shuffled_targets_score_at_chance(planted: pd.DataFrame) -> None:
+NO_SEQUENCES = [
+    "most_popular", "recently_popular", "repeat_last", "most_frequent", "habits", "markov_1",
+    "markov_2", "reference", "global_mean", "topic_mean", "proficiency",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names",
+    [NO_SEQUENCES, pytest.param(None, marks=pytest.mark.slow)],
+    ids=["without networks over sequences", "all"],
+)
+def test_shuffled_targets_score_at_chance(planted: pd.DataFrame, names: list[str] | None) -> None:
     """The canary: what the protocol finds where there is nothing to find."""
     rng = np.random.default_rng(5)
     shuffled = pd.concat([planted.assign(user_id=planted["user_id"].astype(str) + c) for c in "ab"])
@@ -112,7 +123,7 @@ def test_shuffled_targets_score_at_chance(planted: pd.DataFrame) -> None:
         topic_id=rng.permutation(shuffled["topic_id"].to_numpy()),
         score=rng.permutation(shuffled["score"].to_numpy()),
     )
-    result = evaluate(shuffled, "learner", seed=0, budget=budget_of(2))
+    result = evaluate(shuffled, "learner", seed=0, budget=budget_of(2), models=names)
     for name, figures in result.next_topic["all"].items():
         # all events are of one day: those that look at days see ties, which count against them
         by_day = name in ("recently_popular", "most_frequent", "habits")
@@ -253,6 +264,7 @@ def real_log(name: str) -> Path:
     return folder / name
 
 
+@pytest.mark.slow
 def test_real_log_beats_what_is_popular(planted: pd.DataFrame) -> None:
     frame = pd.read_parquet(real_log("assist09_skillbuilder.parquet"))
     frame = frame[frame["user_id"].isin(frame["user_id"].unique()[:150])].reset_index(drop=True)

@@ -78,7 +78,11 @@ def test_progress_is_told_after_each_epoch_and_curves_have_one_value_each(
     assert {len(values) for values in curves.values()} == {3}
 
 
-@pytest.mark.parametrize("setting", [brief(8), brief(40, FAST)], ids=["sketch", "fast"])
+@pytest.mark.parametrize(
+    "setting",
+    [pytest.param(brief(8), marks=pytest.mark.slow), brief(40, FAST)],
+    ids=["sketch", "fast"],
+)
 def test_network_learns_the_circle(setting: FitSettings) -> None:
     import keras
 
@@ -90,7 +94,11 @@ def test_network_learns_the_circle(setting: FitSettings) -> None:
     assert np.mean(got == target) > 0.9
 
 
-@pytest.mark.parametrize("setting", [brief(8), brief(40, FAST)], ids=["sketch", "fast"])
+@pytest.mark.parametrize(
+    "setting",
+    [brief(8), pytest.param(brief(40, FAST), marks=pytest.mark.slow)],
+    ids=["sketch", "fast"],
+)
 def test_network_learns_the_circle_from_shards(setting: FitSettings) -> None:
     import keras
 
