@@ -33,7 +33,7 @@ from sensei.app_state import RETRAINING_DUE
 from sensei.errors import StorageUnavailable
 from sensei.events import rules
 from sensei.privacy import audit_log, tombstones
-from sensei.privacy.suppression import Erasure, add_entries, read_list
+from sensei.privacy.suppression import ErasedEntry, add_entries, read_list
 from sensei.storage import database
 from sensei.storage.sqlite_copy import automatic_copies, remove_unfinished
 from sensei.storage.tables import (
@@ -147,7 +147,7 @@ def erase_all(
         key = _key(connection, suppression)
         digests = {user_id: tombstones.digest(key, user_id) for user_id in user_ids}
         if suppression is not None:
-            add_entries(suppression, [Erasure(key, digest, now) for digest in digests.values()])
+            add_entries(suppression, [ErasedEntry(key, digest, now) for digest in digests.values()])
         for user_id, tombstone in digests.items():
             _bury(connection, user_id, tombstone, now)
             _flag_champion(connection, user_id, now)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, insert, inspect, select, update
 from sensei.privacy import tombstones
 from sensei.privacy.erasure import erase_all, personal_tables
 from sensei.privacy.suppression import (
-    Erasure,
+    ErasedEntry,
     Revocation,
     Suppressed,
     add_entries,
@@ -34,7 +34,7 @@ class Unapplied:
     """
 
     learners: frozenset[str] = frozenset()
-    tombstones: tuple[Erasure, ...] = ()
+    tombstones: tuple[ErasedEntry, ...] = ()
     keys: tuple[Revocation, ...] = ()
     damaged: int = 0
 
@@ -111,8 +111,8 @@ def complete_list(engine: Engine, file: Path) -> int:
         erased = connection.execute(select(ErasedLearner.tombstone, ErasedLearner.erased_at)).all()
         revoked = select(ApiKey.key_id, ApiKey.revoked_at).where(ApiKey.revoked_at.is_not(None))
         keys = connection.execute(revoked).all()
-    entries: list[Erasure | Revocation] = [
-        Erasure(key, row.tombstone, row.erased_at)
+    entries: list[ErasedEntry | Revocation] = [
+        ErasedEntry(key, row.tombstone, row.erased_at)
         for row in erased
         if key is not None and row.tombstone not in digests
     ]

@@ -24,7 +24,7 @@ MODE = 0o600
 
 
 @dataclass(frozen=True)
-class Erasure:
+class ErasedEntry:
     """Erasure of a learner.
 
     Attributes:
@@ -55,7 +55,7 @@ class Revocation:
 class Suppressed:
     """The list as read from the file; `damaged` counts unreadable lines."""
 
-    erasures: tuple[Erasure, ...] = ()
+    erasures: tuple[ErasedEntry, ...] = ()
     revocations: tuple[Revocation, ...] = ()
     damaged: int = 0
 
@@ -74,13 +74,13 @@ def read_list(file: Path) -> Suppressed:
         raise _unavailable(file, "to read", error) from error
     entries = [_entry(line) for line in lines if line.strip()]
     return Suppressed(
-        tuple(entry for entry in entries if isinstance(entry, Erasure)),
+        tuple(entry for entry in entries if isinstance(entry, ErasedEntry)),
         tuple(entry for entry in entries if isinstance(entry, Revocation)),
         entries.count(None),
     )
 
 
-def add_entries(file: Path, entries: Iterable[Erasure | Revocation]) -> None:
+def add_entries(file: Path, entries: Iterable[ErasedEntry | Revocation]) -> None:
     """Append entries and flush them to disk before the return.
 
     Raises:
@@ -124,15 +124,15 @@ def _write_all(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _line(entry: Erasure | Revocation) -> dict[str, str]:
-    if isinstance(entry, Erasure):
+def _line(entry: ErasedEntry | Revocation) -> dict[str, str]:
+    if isinstance(entry, ErasedEntry):
         named = {"erased": entry.tombstone, "key": entry.key}
     else:
         named = {"revoked": entry.key_id}
     return named | {"at": entry.at.isoformat()}
 
 
-def _entry(line: bytes) -> Erasure | Revocation | None:
+def _entry(line: bytes) -> ErasedEntry | Revocation | None:
     """Return the entry of a line; None if the line is damaged."""
     try:
         fields: Any = json.loads(line)
@@ -140,7 +140,7 @@ def _entry(line: bytes) -> Erasure | Revocation | None:
         if "revoked" in fields:
             return Revocation(str(fields["revoked"]), at)
         bytes.fromhex(fields["key"])
-        return Erasure(fields["key"], fields["erased"], at)
+        return ErasedEntry(fields["key"], fields["erased"], at)
     except (ValueError, LookupError, TypeError):
         return None
 

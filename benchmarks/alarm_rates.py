@@ -1,7 +1,7 @@
 """Benchmark of the monitor: false alarms in calm weeks, and detection delay of a real shift.
 
-    python benchmarks/alarms.py live FOLDER FIRST_SEED COUNT
-    python benchmarks/alarms.py table FOLDER
+    python benchmarks/alarm_rates.py live FOLDER FIRST_SEED COUNT
+    python benchmarks/alarm_rates.py table FOLDER
 
 `live` simulates one world per seed: 13 weeks on a platform without models, 5 weeks under a first
 champion, then `CALM` weeks under a second one that was trained under the first. Nothing changes in
