@@ -32,7 +32,7 @@ test: .venv/ready   ## every test that takes seconds
 test-all: .venv/ready   ## also the slow stories
 	@$(PYTEST) -m "slow or not slow"
 
-check: .venv/ready   ## style, types, direction of imports
+check: .venv/ready check-tree   ## style, types, direction of imports, names, language
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 check-tree: .venv/ready   ## unique names of files and classes, plain language

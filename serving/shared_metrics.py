@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class SharedMetrics:
-    """What this worker counts, and what all workers count together.
+    """Metrics of this worker, and the sums over all workers.
 
     Args:
         registry: the metrics of this process.

@@ -192,8 +192,8 @@ def _reconcile(settings: Settings) -> None:
     log = open_log(settings.log_url)
     try:
         found = agreement(log, settings.tracking_uri)
-        if found.mend != RECONCILE:
-            said = f"{found.said}; {found.mend}, then {RECONCILE}" if found.mend else found.said
+        if found.fix != RECONCILE:
+            said = f"{found.said}; {found.fix}, then {RECONCILE}" if found.fix else found.said
             return _say(f"Reconcile: {said}")
         from training.release.reconcile import RESTORED, reconcile
         from training.tracking.registry import Registry

@@ -22,17 +22,17 @@ RECONCILE = "`sensei reconcile`"
 
 
 class Finding(NamedTuple):
-    """Finding of one check; `mend` tells how to fix a problem and is empty if there is none."""
+    """Finding of one check; `fix` tells how to fix a problem and is empty if there is none."""
 
     name: str
     said: str
-    mend: str = ""
+    fix: str = ""
 
 
 def of_error(name: str, error: SenseiError) -> Finding:
     """Convert an error into a finding; the part after the last `; ` is the next step."""
-    said, _, mend = str(error).rpartition("; ")
-    return Finding(name, said, mend)
+    said, _, fix = str(error).rpartition("; ")
+    return Finding(name, said, fix)
 
 
 def variables(environment: Mapping[str, str]) -> Iterable[Finding]:
@@ -43,12 +43,12 @@ def variables(environment: Mapping[str, str]) -> Iterable[Finding]:
         near = difflib.get_close_matches(
             name.removeprefix(PREFIX).lower(), Settings.model_fields, 1
         )
-        mend = (
+        fix = (
             f"set {PREFIX}{near[0].upper()} instead"
             if near
             else "unset it: docs/operations.md lists the settings"
         )
-        yield Finding("settings", f"{name} is not a setting and has no effect", mend)
+        yield Finding("settings", f"{name} is not a setting and has no effect", fix)
     if not foreign:
         given = ", ".join(name for name in known if environment.get(name))
         yield Finding("settings", given or "all at their defaults")
@@ -114,8 +114,8 @@ def prefect(
             "start it with `make server`, or unset PREFECT_API_URL",
         )
     elif not found:
-        mend = "`make deploy`, then `make worker`"
-        yield Finding("Prefect", f"{api or here} has no deployment", mend)
+        fix = "`make deploy`, then `make worker`"
+        yield Finding("Prefect", f"{api or here} has no deployment", fix)
     else:
         yield Finding("Prefect", f"{api or here} answers, with {len(found)} deployments")
         yield worker(api or here)
@@ -254,11 +254,11 @@ def agreement(log: "Log", uri: str) -> Finding:
     from training.release import ledger
     from training.tracking.mlflow_status import read_tracked
 
-    lines, mend = ledger.read(log), RECONCILE
+    lines, fix = ledger.read(log), RECONCILE
     if pending := [line for line in lines if line.status == ledger.PENDING]:
-        return Finding("ledger", f"the promotion of {pending[0].model} was interrupted", mend)
+        return Finding("ledger", f"the promotion of {pending[0].model} was interrupted", fix)
     if lines and lines[-1].bundle != log.pointer():
-        return Finding("ledger", "the serving pointer names another bundle than the ledger", mend)
+        return Finding("ledger", "the serving pointer names another bundle than the ledger", fix)
     try:
         tracked = read_tracked(uri, get_args(ModelName))
     except StorageUnavailable as error:
@@ -270,7 +270,7 @@ def agreement(log: "Log", uri: str) -> Finding:
             said = (
                 f"champion of {model} is {ours or 'none'}, MLflow's alias is at {alias or 'none'}"
             )
-            return Finding("ledger", said, mend)
+            return Finding("ledger", said, fix)
     named = ", ".join(f"{model} {version}" for model, version in sorted(champions.items()))
     return Finding("ledger", f"ledger, pointer and aliases agree: {named or 'no champion'}")
 

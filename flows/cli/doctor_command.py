@@ -28,11 +28,11 @@ def doctor(
         console.print(f"Made private: {closed:,} files and folders that others could read.")
     use_known_auth_string(settings)
     for each in checkup(settings, os.environ, neighbours(settings), datetime.now(UTC)):
-        mark = "[red]WRONG[/red]" if each.mend else "[green]ok[/green]   "
+        mark = "[red]WRONG[/red]" if each.fix else "[green]ok[/green]   "
         console.print(f"{mark}  {each.name}: {escape(each.said)}", soft_wrap=True)
-        if each.mend:
-            console.print(f"       fix: {escape(each.mend)}", soft_wrap=True)
-        wrong += bool(each.mend)
+        if each.fix:
+            console.print(f"       fix: {escape(each.fix)}", soft_wrap=True)
+        wrong += bool(each.fix)
     if wrong:
         console.print(f"{wrong} to fix.")
         raise typer.Exit(1)

@@ -54,7 +54,7 @@ _Prepared = Learner | StorageUnavailable | None
 _AT_HAND: ContextVar[tuple["LearnerCache", str, str, _Prepared] | None] = ContextVar(
     "at_hand", default=None
 )
-"""What `LearnerCache.prepare` read for the next question of the same request."""
+"""Learner that `LearnerCache.prepare` read for the next call of the same request."""
 
 
 class LearnerCache:
@@ -166,7 +166,7 @@ class LearnerCache:
         return folded
 
     def learner(self, user_id: str, networks: Networks | None = None) -> Learner | None:
-        """What is known after all valid events in the log; None of one never seen.
+        """Return the state after all valid events in the log; None for an unknown learner.
 
         Args:
             user_id: any name.
@@ -211,7 +211,7 @@ class LearnerCache:
         return self._advance(user_id, before, found, networks).learner
 
     def _kept(self, user_id: str, networks: Networks) -> FoldedLearner | None:
-        """What is kept of a learner and of use to these networks."""
+        """Return the cached state of a learner, if it was computed for these networks."""
         kept = self._cache.get(user_id)
         return kept if kept and kept.states_of == networks.states_of else None
 

@@ -94,7 +94,7 @@ class Reads:
             job.cancel()
 
     async def answers_within(self, seconds: float) -> bool:
-        """Wait for the end of an outage that is younger than so many seconds.
+        """Wait for the end of an outage that is younger than `seconds`.
 
         Returns:
             True if the log answers again.

@@ -338,8 +338,8 @@ def test_an_empty_setting_is_no_setting(monkeypatch):
 @pytest.mark.parametrize(
     ("url", "word"),
     [
-        ("nonsense:secret", "cannot be read"),
-        ("postgresql://u:secret@h:port/x", "cannot be read"),
+        ("nonsense:secret", "an invalid address"),
+        ("postgresql://u:secret@h:port/x", "an invalid address"),
         ("mysql://u:secret@h/x", "got mysql"),
         ("sqlite://", "without a file"),
         ("postgresql://u:secret@127.0.0.1:1/x", "Connection refused"),

@@ -157,9 +157,9 @@ def latency(milliseconds: float, champion: float | None) -> ServingCheck:
         champion: the same of the serving network; None without one.
     """
     allowed = SLOWEST_MS
-    beside = ""
+    champions = ""
     if champion is not None:
         allowed = min(SLOWEST_MS, max(QUICK_MS, SLOWER * champion))
-        beside = f" ({champion:.3f} ms of the champion)"
-    said = f"{milliseconds:.3f} ms an answer{beside}, {allowed:.1f} ms allowed"
+        champions = f" ({champion:.3f} ms of the champion)"
+    said = f"{milliseconds:.3f} ms per answer{champions}, {allowed:.1f} ms allowed"
     return ServingCheck("latency", milliseconds <= allowed, said, milliseconds)

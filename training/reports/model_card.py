@@ -104,12 +104,12 @@ def short(result: Result, made: Provenance) -> str:
     """Return the card in a few lines, for the list of versions."""
     standing = CandidateComparison(result, made.model)
     leading, best = standing.leading, standing.best_counting
-    beside = f"; best without training: {best} {leading[best]['value']:.3f}" if best else ""
+    baseline = f"; best without training: {best} {leading[best]['value']:.3f}" if best else ""
     ours = leading[standing.chosen]
     return (
         f"**{standing.chosen}**. {made.description}\n\n"
         f"{standing.metric}: {cell(ours['value'], ours)} on the test part, "
-        f"split by {result.data['split']}{beside}.\n\n"
+        f"split by {result.data['split']}{baseline}.\n\n"
         f"{listed(limits(standing, made.demo)[:4])}\n\n"
         "Full text: `model_card.md` of the run."
     )

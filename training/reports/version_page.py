@@ -133,12 +133,14 @@ def _compared(standing: CandidateComparison, decision: Decision, place: VersionL
     )
     if math.isnan(decision.champion):
         return on_test
-    beside = [
+    rematch = [
         f"this version: {decision.challenger:.4f}",
         f"champion, version {place.against}: {decision.champion:.4f}",
         f"gain: {decision.gain:+.4f} [{decision.low:+.4f}, {decision.high:+.4f}]",
     ]
-    return f"{on_test}\n\nThe same metric on events after the training of both:\n\n{listed(beside)}"
+    return (
+        f"{on_test}\n\nThe same metric on events after the training of both:\n\n{listed(rematch)}"
+    )
 
 
 def _plainest(standing: CandidateComparison) -> str:

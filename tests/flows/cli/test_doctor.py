@@ -75,14 +75,14 @@ def test_an_installation_without_a_fault_is_well(tmp_path, planted_bundle, monke
     make_private(tmp_path)
     around = [ServerProbe("MLflow", "http://127.0.0.1:5001", "SENSEI_MLFLOW_PORT", "off")]
     found = list(checkup.checkup(settings, {}, around, NOW))
-    assert not [each for each in found if each.mend]
+    assert not [each for each in found if each.fix]
     names = {"database", "ledger", "bundle", "clock", "keys", "files"}
     assert {each.name for each in found} >= names
 
 
 def test_before_the_first_run_nothing_is_wrong_and_nothing_is_made(tmp_path):
     found = list(checkup.checkup(Settings(home=tmp_path), {}, [], NOW))
-    assert not [each for each in found if each.mend]
+    assert not [each for each in found if each.fix]
     assert "sensei run" in found[-1].said
     assert list(tmp_path.iterdir()) == []
 
@@ -91,17 +91,17 @@ def test_a_variable_that_is_no_setting_is_named_with_the_nearest_one():
     given = {"SENSEI_HOME": "x", "SENSEI_SERVICE_PROT": "1", "SENSEI_WEATHER_QXZ": "1", "HOME": "/"}
     typo, foreign = checkup.variables(given)
     assert "SENSEI_SERVICE_PROT" in typo.said
-    assert typo.mend == "set SENSEI_SERVICE_PORT instead"
+    assert typo.fix == "set SENSEI_SERVICE_PORT instead"
     assert "SENSEI_WEATHER_QXZ" in foreign.said
-    assert "unset it" in foreign.mend
+    assert "unset it" in foreign.fix
     (well,) = checkup.variables({"SENSEI_HOME": "x"})
-    assert (well.said, well.mend) == ("SENSEI_HOME", "")
+    assert (well.said, well.fix) == ("SENSEI_HOME", "")
 
 
 def test_a_home_that_cannot_be_made_is_wrong(tmp_path):
     (tmp_path / "file").write_text("")
-    assert "choose another SENSEI_HOME" in checkup.home(tmp_path / "file" / "home").mend
-    assert not checkup.home(tmp_path).mend
+    assert "choose another SENSEI_HOME" in checkup.home(tmp_path / "file" / "home").fix
+    assert not checkup.home(tmp_path).fix
 
 
 @pytest.mark.parametrize("state", ["another program", "silent"])
@@ -109,7 +109,7 @@ def test_a_port_that_is_held_is_named_with_its_setting(state):
     found = checkup.port(
         ServerProbe("MLflow", "http://127.0.0.1:5001", "SENSEI_MLFLOW_PORT", state)
     )
-    assert (found.name, "set SENSEI_MLFLOW_PORT" in found.mend) == ("port 5001", True)
+    assert (found.name, "set SENSEI_MLFLOW_PORT" in found.fix) == ("port 5001", True)
 
 
 def at_port(port: int, state: str = "answers") -> ServerProbe:
@@ -119,50 +119,50 @@ def at_port(port: int, state: str = "answers") -> ServerProbe:
 def test_a_prefect_server_that_does_not_answer_or_knows_nothing_is_wrong(listening):
     for around in ([], [at_port(9, "off")]):
         (none,) = checkup.prefect({}, around)
-        assert (none.said, none.mend) == ("no server: each run starts one for itself", "")
+        assert (none.said, none.fix) == ("no server: each run starts one for itself", "")
     (gone,) = checkup.prefect({"PREFECT_API_URL": "http://127.0.0.1:9/api"})
-    assert "unset PREFECT_API_URL" in gone.mend
+    assert "unset PREFECT_API_URL" in gone.fix
     port = listening({"/api/deployments/filter": []})
     for found in (
         checkup.prefect({"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}),
         checkup.prefect({}, [at_port(port)]),
     ):
         (empty,) = found
-        assert "make deploy" in empty.mend
+        assert "make deploy" in empty.fix
 
 
 @pytest.mark.parametrize(
-    ("workers", "mend"),
+    ("workers", "fix"),
     [([], "make worker"), ([{"status": "OFFLINE"}], "make worker"), ([{"status": "ONLINE"}], "")],
 )
-def test_a_server_without_a_worker_that_polls_is_wrong(listening, workers, mend):
+def test_a_server_without_a_worker_that_polls_is_wrong(listening, workers, fix):
     answers = {
         "/api/deployments/filter": [{"name": "nightly"}],
         "/api/work_pools/sensei/workers/filter": workers,
     }
     server, worker = checkup.prefect({}, [at_port(listening(answers))])
     assert "with 1 deployments" in server.said
-    assert not server.mend
+    assert not server.fix
     assert worker.name == "worker"
-    assert mend in worker.mend
-    assert bool(worker.mend) == bool(mend)
+    assert fix in worker.fix
+    assert bool(worker.fix) == bool(fix)
 
 
 def test_an_older_mlflow_store_is_to_be_upgraded(tmp_path):
     found = checkup.mlflow(mlflow_store(tmp_path, migration="0a8213491aaa"))
     assert "0a8213491aaa" in found.said
-    assert "`mlflow db upgrade sqlite" in found.mend
+    assert "`mlflow db upgrade sqlite" in found.fix
 
 
 def test_a_store_that_a_newer_mlflow_wrote_is_not_to_be_upgraded(tmp_path):
     found = checkup.mlflow(mlflow_store(tmp_path, migration="ffff00001111"))
     assert f"expected a store at migration {newest_migration()} or older" in found.said
     assert "got ffff00001111, which a newer MLflow wrote" in found.said
-    assert found.mend.startswith("install that version of MLflow")
-    assert "upgrade" not in found.mend
+    assert found.fix.startswith("install that version of MLflow")
+    assert "upgrade" not in found.fix
     (tmp_path / "again").mkdir()
     healthy = checkup.mlflow(mlflow_store(tmp_path / "again"))
-    assert not healthy.mend
+    assert not healthy.fix
 
 
 def prefect_store(folder: Path, migration: str) -> dict[str, str]:
@@ -177,10 +177,10 @@ def prefect_store(folder: Path, migration: str) -> dict[str, str]:
 def test_a_store_that_a_newer_prefect_wrote_is_wrong_and_an_older_one_is_not(tmp_path):
     (newer,) = checkup.prefect(prefect_store(tmp_path, "ffff00001111"))
     assert "got ffff00001111, which a newer Prefect wrote" in newer.said
-    assert newer.mend.startswith("install that version of Prefect")
+    assert newer.fix.startswith("install that version of Prefect")
     (tmp_path / "older").mkdir()
     (older,) = checkup.prefect(prefect_store(tmp_path / "older", "14806cb26270"))
-    assert not older.mend  # its server upgrades it
+    assert not older.fix  # its server upgrades it
 
 
 def test_a_database_older_than_the_recorded_erasures_is_wrong_until_they_are_applied(tmp_path):
@@ -193,79 +193,79 @@ def test_a_database_older_than_the_recorded_erasures_is_wrong_until_they_are_app
     log.close()
     shutil.copy(tmp_path / "sensei.db", tmp_path / "yesterday")
     log = open_log(settings.log_url)
-    assert not checkup.suppressed(log, settings.suppression).mend
+    assert not checkup.suppressed(log, settings.suppression).fix
     erase(log.engine, "ann", (), settings.suppression)
     key_store.revoke(log.engine, key.key_id, suppression=settings.suppression)
-    assert not checkup.suppressed(log, settings.suppression).mend
+    assert not checkup.suppressed(log, settings.suppression).fix
     log.close()
     shutil.copy(tmp_path / "yesterday", tmp_path / "sensei.db")  # by hand
     log = open_log(settings.log_url)
     found = checkup.suppressed(log, settings.suppression)
     assert "1 erased learners are in the database again" in found.said
     assert f"the revoked key {key.key_id} is valid again" in found.said
-    assert found.mend == "`sensei db reapply`"
+    assert found.fix == "`sensei db reapply`"
     assert found in list(checkup.checkup(settings, {}, [], NOW))
     reapply(log.engine, settings.suppression, ())
-    assert not checkup.suppressed(log, settings.suppression).mend
+    assert not checkup.suppressed(log, settings.suppression).fix
     log.close()
 
 
 def test_an_mlflow_server_of_another_version_or_none_is_wrong(listening):
     other = checkup.mlflow(f"http://127.0.0.1:{listening({'/version': '1.0.0'})}")
     assert "got 1.0.0" in other.said
-    assert other.mend
-    assert "make mlflow" in checkup.mlflow("http://127.0.0.1:9").mend
+    assert other.fix
+    assert "make mlflow" in checkup.mlflow("http://127.0.0.1:9").fix
 
 
 def test_a_database_that_was_never_upgraded_names_the_command(tmp_path):
     settings = Settings(home=tmp_path, database_url=f"sqlite:///{tmp_path / 'other.db'}")
     found = list(checkup.checkup(settings, {}, [], NOW))
-    assert (found[-1].name, found[-1].mend) == ("database", "run `sensei db upgrade`")
+    assert (found[-1].name, found[-1].fix) == ("database", "run `sensei db upgrade`")
 
 
 def test_an_empty_catalogue_is_to_be_loaded(log):
-    assert "curriculum load" in checkup.catalogue(log).mend
+    assert "curriculum load" in checkup.catalogue(log).fix
     curriculum.store(log.engine, curriculum.load_file(None))
-    assert not checkup.catalogue(log).mend
+    assert not checkup.catalogue(log).fix
 
 
 def test_off_loopback_a_key_is_needed(log):
-    assert not checkup.keys(log, "127.0.0.1").mend
-    assert "keys create" in checkup.keys(log, "10.0.0.7").mend
+    assert not checkup.keys(log, "127.0.0.1").fix
+    assert "keys create" in checkup.keys(log, "10.0.0.7").fix
     key, _ = key_store.create(log.engine, "platform")
-    assert not checkup.keys(log, "10.0.0.7").mend
+    assert not checkup.keys(log, "10.0.0.7").fix
     key_store.revoke(log.engine, key.key_id)
-    assert "keys create" in checkup.keys(log, "10.0.0.7").mend
+    assert "keys create" in checkup.keys(log, "10.0.0.7").fix
 
 
 def test_interactions_of_the_future_mean_a_wrong_clock(log):
     event = {"user_id": "ann", "interaction_type": "text_read", "topic_id": 1, "timestamp": NOW}
     log.append([event])
-    assert not checkup.clock(log, datetime.now(UTC)).mend
+    assert not checkup.clock(log, datetime.now(UTC)).fix
     found = checkup.clock(log, NOW - timedelta(days=1))
     assert found.said.startswith("1 interactions are later than 2026-04-30")
-    assert "clock" in found.mend
+    assert "clock" in found.fix
 
 
 def test_a_bundle_that_is_absent_or_damaged_is_wrong(log, planted_bundle, tmp_path):
-    assert not checkup.bundle(log, tmp_path).mend
+    assert not checkup.bundle(log, tmp_path).fix
     log.set_pointer(planted_bundle.name)
-    assert "sensei rollback" in checkup.bundle(log, tmp_path).mend
+    assert "sensei rollback" in checkup.bundle(log, tmp_path).fix
     copied = Path(shutil.copytree(planted_bundle, tmp_path / planted_bundle.name))
-    assert not checkup.bundle(log, tmp_path).mend
+    assert not checkup.bundle(log, tmp_path).fix
     with (copied / "recommendation.tflite").open("ab") as file:
         file.write(b"x")
     found = checkup.bundle(log, tmp_path)
     assert "digest of recommendation.tflite" in found.said
-    assert "sensei train" in found.mend
+    assert "sensei train" in found.fix
 
 
 def test_a_trial_whose_bundle_is_gone_is_to_be_stopped(log, tmp_path):
-    assert not checkup.trial(log, tmp_path).mend
+    assert not checkup.trial(log, tmp_path).fix
     log.set_fact(TRIAL, {"bundle": "b" * 64, "share": 0.1})
-    assert "sensei trial stop" in checkup.trial(log, tmp_path).mend
+    assert "sensei trial stop" in checkup.trial(log, tmp_path).fix
     (tmp_path / ("b" * 64)).mkdir()
-    assert not checkup.trial(log, tmp_path).mend
+    assert not checkup.trial(log, tmp_path).fix
 
 
 def cut_off(log: Log) -> None:
@@ -287,15 +287,15 @@ def test_ledger_pointer_and_alias_that_differ_are_to_be_reconciled(
 ):
     uri = mlflow_store(tmp_path)
     fault(log)
-    assert checkup.agreement(log, uri).mend == "`sensei reconcile`"
+    assert checkup.agreement(log, uri).fix == "`sensei reconcile`"
 
 
 def test_an_alias_without_a_champion_is_to_be_reconciled_too(log, tmp_path):
     uri = mlflow_store(tmp_path)
-    assert checkup.agreement(log, uri).mend == "`sensei reconcile`"
+    assert checkup.agreement(log, uri).fix == "`sensei reconcile`"
     promoted(log, "b")
-    assert not checkup.agreement(log, uri).mend
-    assert "make mlflow" in checkup.agreement(log, "http://127.0.0.1:9").mend
+    assert not checkup.agreement(log, uri).fix
+    assert "make mlflow" in checkup.agreement(log, "http://127.0.0.1:9").fix
 
 
 def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, monkeypatch, capsys):
@@ -309,14 +309,14 @@ def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, m
     (home / "logs" / "service.log").chmod(0o644)
     wrong = checkup.privacy(home)
     assert "3 files and folders" in wrong.said
-    assert wrong.mend == "`sensei doctor --repair`"
+    assert wrong.fix == "`sensei doctor --repair`"
     monkeypatch.setattr(checkup, "checkup", lambda *_: [checkup.privacy(home)])
     monkeypatch.setenv("SENSEI_HOME", str(home))
     doctor(repair=True)
     said = capsys.readouterr().out
     assert "Made private: 3 files and folders" in said
     assert "No problems found." in said
-    assert not checkup.privacy(home).mend
+    assert not checkup.privacy(home).fix
 
 
 @pytest.mark.parametrize("fault", [True, False])

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table anew: nothing was ever written to the first one."""
+    """Create the table again: nothing was ever written to the first one."""
     op.drop_table("predictions")
     op.create_table(
         "predictions",

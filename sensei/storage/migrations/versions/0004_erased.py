@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table; `learners.tombstone` stood beside the name that it was to hide."""
+    """Create the table; `learners.tombstone` was stored with the name that it had to hide."""
     op.create_table(
         "erased",
         sa.Column("tombstone", sa.String(), nullable=False),
