@@ -46,7 +46,7 @@ def log(home: Path, planted_bundle: Path) -> Iterator[Log]:
 
 @pytest.fixture(scope="module")
 def worker(home: Path, log: Log) -> Iterator[Worker]:
-    """What one process of the service runs; a quiz of Mia was logged."""
+    """Worker of one process of the service; a quiz of Mia was logged."""
     worker = start_worker(Settings(home=home, control_share=0.0))
     quiz = {
         "user_id": MIA,

@@ -28,7 +28,7 @@ ATTRIBUTES = {
     "great_expectations.render.view": ("DefaultJinjaPageView._get_template",),
     "prometheus_client.values": ("ValueClass", "MultiProcessValue"),
 }
-"""What is reached through an attribute, so that importing the name alone does not show it."""
+"""Module -> private names reached through an attribute, which an import alone does not show."""
 
 
 def imported() -> set[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What a run needs is killed while it trains: the next run completes, nothing is half-promoted."""
+"""A service is killed while a run trains: the next run completes, nothing is half-promoted."""
 
 import os
 import socket
@@ -102,7 +102,7 @@ class Site:
         return answer.raise_for_status().json()
 
     def trains(self, run: str) -> bool:
-        """Whether the run is in the middle of its training."""
+        """Check if the run is in the middle of its training."""
         body = {"task_runs": {"flow_run_id": {"any_": [run]}}}
         found = self.ask("task_runs/filter", body)
         return any(t["name"].startswith("train") and t["state_type"] == "RUNNING" for t in found)
@@ -141,7 +141,7 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
 
 
 def assert_whole(site: Site) -> None:
-    """Ledger, aliases and pointer name the same champions, and there is nothing to mend."""
+    """Ledger, aliases and pointer name the same champions, and there is nothing to fix."""
     log = open_log(site.settings.log_url)
     lines = ledger.read(log)
     champions, registry = ledger.champions(lines), Registry(site.mlflow, site.settings.root)

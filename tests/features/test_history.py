@@ -30,7 +30,7 @@ def named(history: History, now: int, statistics: Statistics) -> dict[str, float
 
 
 def read(history: History, topic: int, now: int = 0) -> list[float]:
-    """What the learner's history says of one topic that he has met."""
+    """Read the inputs of one topic from the history of a learner who has met it."""
     out = [0.0] * 6
     read_topic(out, history.topics[topic], history.events, now)
     return out

@@ -1,4 +1,4 @@
-"""What networks read of events, histories and the corpus is the same in batch and in serving."""
+"""Network inputs from events, histories and the corpus: the same in batch and in serving."""
 
 import math
 
@@ -36,7 +36,7 @@ LOGS = st.lists(ROW, min_size=1, max_size=50)
 
 
 def read(make_frame, rows, counted, outline=OUTLINE):
-    """Examples of every event, statistics of the first `counted` ones, everything seen lately."""
+    """Examples of all events: statistics of the first `counted` ones, recent popularity of all."""
     events = encode(make_frame(rows))
     statistics = fit(events, np.arange(len(events)) < counted)
     everything = np.ones(len(events), bool)

@@ -36,7 +36,7 @@ def server(serving, tmp_path_factory) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 PATIENCE = 150
-"""Seconds to wait for an answer: beside other work the server may be silent for half a minute."""
+"""Seconds to wait for an answer: under other load the server may be silent for half a minute."""
 
 
 def _ask(url: str, path: str, body: dict) -> list[dict]:

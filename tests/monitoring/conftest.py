@@ -18,13 +18,13 @@ Given = Callable[..., None]
 
 
 def at(minute: Minutes) -> int:
-    """So many minutes after noon, in microseconds since 1970."""
+    """Convert minutes after noon to microseconds since 1970."""
     return to_microseconds(NOON + timedelta(minutes=minute))
 
 
 @pytest.fixture
 def answered(log: Log) -> Given:
-    """Logs an answer so many minutes after noon; the id is the text of the minute."""
+    """Log an answer; the time is in minutes after noon, the id is "learner minute"."""
 
     def write(user_id: str, minute: Minutes, answer: Any, **other: Any) -> None:
         row = {
@@ -51,7 +51,7 @@ def answered(log: Log) -> Given:
 
 @pytest.fixture
 def did(log: Log) -> Given:
-    """Appends an event so many minutes after noon."""
+    """Append an event; the time is in minutes after noon."""
 
     def append(user_id: str, minute: Minutes, topic_id: int, **other: Any) -> None:
         event = {
@@ -80,7 +80,7 @@ def outcomes(log: Log) -> Callable[..., pd.DataFrame]:
 
 @pytest.fixture
 def rows(log: Log) -> Callable[[str], list[Any]]:
-    """What a query finds."""
+    """Rows that a query returns."""
 
     def read(query: str) -> list[Any]:
         with log.engine.connect() as connection:

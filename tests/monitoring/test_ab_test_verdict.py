@@ -18,7 +18,7 @@ Given = Callable[..., None]
 
 
 def arm(name: str, share: float, learners: int, days: int = 4, **other: str) -> pd.DataFrame:
-    """So many learners, each answered once a day; of every day's answers that share is accepted."""
+    """One answer per learner and day; `share` is the accepted part of each day's answers."""
     rows = pd.MultiIndex.from_product([range(days), range(learners)]).to_frame(index=False)
     rows.columns = pd.Index(["day", "learner"])
     frame = pd.DataFrame(None, rows.index, [*SOURCE, *MEASURED])

@@ -12,7 +12,7 @@ from monitoring.skew import Skew
 
 
 def period(arm: str, share: float, learners: int = 400, each: int = 2) -> pd.DataFrame:
-    """So many learners, each answered that often; that share of all answers is accepted."""
+    """Answers to all learners, `each` per learner; `share` is the accepted part of all answers."""
     count = learners * each
     frame = pd.DataFrame(None, range(count), [*SOURCE, *MEASURED]).astype(
         dict.fromkeys(MEASURED, float)

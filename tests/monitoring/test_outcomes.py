@@ -38,7 +38,7 @@ def test_accepted_is_who_turns_to_a_shown_topic_other_than_the_last(
 
 def test_the_last_topic_may_be_of_long_ago(answered: Given, did: Given, outcomes: Read) -> None:
     did("ann", -900, 12)
-    did("ann", -500, 11, interaction_type="recommendation_accepted")  # no topic he turned to
+    did("ann", -500, 11, interaction_type="recommendation_accepted")  # not a topic they turned to
     answered("ann", 0, [11, 12])
     did("bob", -900, 11)
     did("bob", -500, 12)
@@ -91,7 +91,7 @@ def test_the_same_list_shown_again_before_acting_is_one_impression(
     did("ann", 65, 12)
     answered("ann", 66, [12, 13])
     found = outcomes(start=-20)
-    # 20 repeats -10; 59 is an hour after it; 61 repeats 59; after acting all begins anew
+    # 20 repeats -10; 59 is an hour after it; 61 repeats 59; after acting all begins again
     assert sorted(found.index) == ["ann -10", "ann 30", "ann 59", "ann 66", "bob 20"]
     assert found.loc["ann -10", "accepted"] == 0
     assert found.loc["ann 59", "accepted"] == 1

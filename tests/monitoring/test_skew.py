@@ -1,4 +1,4 @@
-"""What serving logged against training's fold, through the engine and the writer that serve."""
+"""Inputs that serving logged, compared with training's fold, by the real engine and writer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -157,7 +157,7 @@ def test_the_truth_is_calibrated_with_what_happened(world: Cohort, learning: pd.
 
 
 def studied(world: Cohort) -> tuple[str, int, datetime]:
-    """A learner, a topic he studied most, and the moment after."""
+    """Return a learner, the topic they studied most, and the moment after."""
     (who, place), taught = max(world.taught.items(), key=lambda entry: len(entry[1]))
     at = datetime.fromtimestamp(taught[-1][1], UTC)
     return world.user_ids[who], int(world.topics.ids[place]), at

@@ -36,7 +36,7 @@ def home(tmp_path: Path, log: Log, planted_bundle: Path) -> Path:
 
 @pytest.fixture
 def quiz() -> Quiz:
-    """Makes a quiz event so many minutes after noon."""
+    """Make a quiz event; the time is in minutes after noon."""
 
     def make(learner: str, topic_id: int, minute: int, score: float = 1.0) -> dict[str, Any]:
         return {

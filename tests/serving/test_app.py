@@ -1,4 +1,4 @@
-"""What is assembled: the OpenAPI document, the pages, and that both stand alone."""
+"""Assembly of the application: the OpenAPI document and the pages, both self-contained."""
 
 import re
 from types import SimpleNamespace

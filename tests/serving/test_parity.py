@@ -61,7 +61,7 @@ def growing(log: Log, taught) -> Growing:
 
 
 def expected(taught, name: str, rows: Examples, output: str) -> np.ndarray:
-    """What the trained network says of each row, in the order of rows."""
+    """Return the answers of the trained network, in the order of rows."""
     found = {}
     for chosen, answer in predict(taught.networks[name], BatchFeed(rows, name)):
         found |= dict(zip(chosen.tolist(), answer[output], strict=True))

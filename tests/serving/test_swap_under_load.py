@@ -57,9 +57,9 @@ class Clients:
 
 
 def wait_until_all_serve(url: str, digest: str) -> None:
-    """Every worker says that it serves a bundle.
+    """Wait until every worker says that it serves a bundle.
 
-    An idle worker takes every connection that comes, so many come at once.
+    An idle worker takes every connection that comes, so several requests are sent at once.
     """
     serving: dict[int, str] = {}
     until = time.monotonic() + 120

@@ -160,7 +160,7 @@ Maker = Callable[..., Provenance]
 
 @pytest.fixture
 def made() -> Maker:
-    """How a model came about, which may be of simulated learners."""
+    """Make the provenance of a model; with `demo`, of simulated learners."""
 
     def make(model: str, demo: bool = False) -> Provenance:
         given = {"window_days": 30, "seed": 0}

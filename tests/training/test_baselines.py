@@ -60,7 +60,7 @@ def test_repeat_last_puts_the_last_topic_first_then_the_popular(counted: Statist
 
 
 def after(frame_of, counted: Statistics, *walks: list[int]) -> Examples:
-    """What comes next for learners who have walked so far, topic 1 standing for it."""
+    """Examples of the next event after each walk; topic 1 stands for the next topic."""
     events = encode(frame_of([[*walk, 1] for walk in walks]))
     last = np.zeros(len(events), bool)
     last[events.offsets[1:] - 1] = True
@@ -123,7 +123,7 @@ def test_most_frequent_counts_the_whole_history(frame_of) -> None:
         for score, event, who in zip(got, part.event, part.learner, strict=True):
             before = events.topic[events.offsets[who] : event]
             counts = np.bincount(before, minlength=width)
-            # all of it happened on one day, so nothing was popular before: an even half beside
+            # all events are of one day, so nothing was popular before: spread half a count evenly
             weight = (counts + 0.5 / width) * (np.arange(width) < made.topics)
             assert score == pytest.approx(weight / weight.sum(), abs=1e-6)
     assert len(rows_of_first) in (0, 6)

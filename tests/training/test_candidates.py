@@ -90,7 +90,7 @@ def test_catalogue_topics_have_a_slot_though_nobody_met_them(planted: pd.DataFra
 
 
 def test_no_score_of_a_learner_enters_his_own_training_rows(planted: pd.DataFrame) -> None:
-    """Flipping one learner's scores changes nothing on his first training row."""
+    """Flipping one learner's scores changes nothing on their first training row."""
     events = encode(planted)
     split = split_by_learner(events)
     first = prepare(events, split).train
@@ -140,8 +140,8 @@ def test_too_few_targets_are_refused(frame_of) -> None:
 def test_training_inputs_do_not_tell_the_outcome(frame_of) -> None:
     """Each learner attempts each topic once, at random: nothing is there to be known beforehand.
 
-    With only the learner himself left out of a topic's rate, those who passed see a lower one than
-    those who failed: an AUC of 0 inside the topic.
+    If only the learner's own outcome is left out of a topic's rate, those who passed see a lower
+    rate than those who failed: an AUC of 0 inside the topic.
     """
     rng = np.random.default_rng(7)
     frame = frame_of([[1, 2]] * 400, rng.integers(0, 2, (400, 2)).astype(float).tolist())

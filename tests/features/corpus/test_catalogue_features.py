@@ -1,4 +1,4 @@
-"""What the catalogue says reaches topics that nobody has met."""
+"""Features from the catalogue, of topics that nobody has met."""
 
 import numpy as np
 

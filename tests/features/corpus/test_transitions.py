@@ -1,4 +1,4 @@
-"""What followed what, against counts and probabilities worked by hand."""
+"""Transitions between topics, compared with counts and probabilities worked by hand."""
 
 import numpy as np
 import pytest

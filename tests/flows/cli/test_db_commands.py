@@ -209,7 +209,7 @@ def test_the_commands_of_the_page_run_on_a_real_home(
 
 
 def make_models(home: Path) -> None:
-    """What a run leaves: folders of bundles and artifacts, and MLflow's store."""
+    """Create the output of a run: folders of bundles and artifacts, and MLflow's store."""
     for name in ("bundles", "mlartifacts"):
         (home / name).mkdir(parents=True)
     with closing(sqlite3.connect(home / "mlflow.db")) as connection:

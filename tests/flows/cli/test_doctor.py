@@ -1,4 +1,4 @@
-"""Each planted fault is found, named, and comes with what mends it."""
+"""Each planted fault is found and named, together with its fix."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ PROMOTED: dict[str, Any] = {
 
 
 def mlflow_store(folder: Path, version: str = "7", migration: str = "") -> str:
-    """What is read of MLflow's database: a champion, and how new its tables are."""
+    """Create an MLflow database with a champion and the versions of its schema; return its URI."""
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     engine = create_engine(uri)
     with engine.begin() as connection:

@@ -41,7 +41,7 @@ keep(home / "evidently", report.run(high, low), 5)
 
 
 class Site:
-    """What the running servers hold, asked past the browser."""
+    """Content of the running servers, read without the browser."""
 
     def __init__(self, up: Any) -> None:
         self.prefect, self.mlflow, self.evidently = (

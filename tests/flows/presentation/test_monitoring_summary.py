@@ -1,4 +1,4 @@
-"""What a person reads of the monitor, of figures made by hand."""
+"""Summary of the monitor for a person, from figures made by hand."""
 
 from io import StringIO
 

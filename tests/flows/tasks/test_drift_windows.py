@@ -1,4 +1,4 @@
-"""What drift compares, read by a trained bundle and by the networks that it was exported from."""
+"""Windows of drift, read by a trained bundle and by the networks it was exported from."""
 
 from datetime import datetime, timedelta
 from pathlib import Path

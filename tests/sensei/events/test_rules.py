@@ -1,4 +1,4 @@
-"""What a refusal advises is right for the value that came."""
+"""Advice of a refusal, right for the value that was sent."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What stands in the audit log, and that it stands there exactly when the act happened."""
+"""Content of the audit log: it has an entry exactly if the act happened."""
 
 import getpass
 from datetime import UTC, datetime

@@ -36,7 +36,7 @@ def event(**values: object) -> dict[str, Any]:
 
 
 def fill(log: Log) -> None:
-    """A row of the canary in every table that names learners, and others beside them."""
+    """Write a row of the canary to every table that names learners, and rows of others."""
     log.append([event(), event(topic_id=2), event(user_id="bob")], NOW)
     log.quarantine_interactions({log.read_learner(CANARY)[0].id: f"{CANARY} is odd"}, "odd")
     row = {

@@ -1,4 +1,4 @@
-"""What `/docs` shows is true of the curriculum that a new platform starts with."""
+"""Examples in `/docs`: true of the curriculum that a new platform starts with."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the platform sends: recorded once, refused in words, in the very next answer."""
+"""Events from the platform: recorded once, refused with a reason, used by the next answer."""
 
 import asyncio
 import re

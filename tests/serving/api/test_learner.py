@@ -1,4 +1,4 @@
-"""Who may export and erase a learner, and that the audit log names them."""
+"""Permission to export and erase a learner; the audit log names the caller."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""What the monitor found, over HTTP: as it is, before it ever ran, and without the log."""
+"""Findings of the monitor over HTTP: unchanged, before its first run, and without the log."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Who is let in, by key and by address; keys are read again, and never asked for per request."""
+"""Access by key and by address; keys are read again, and never queried per request."""
 
 import time
 from collections.abc import Callable

@@ -62,7 +62,7 @@ def answer_to(url: str, sent: bytes, seconds: float = 5.0) -> bytes:
 
 
 def is_closed(client: socket.socket) -> bool:
-    """Whether the service closed it: what it sent before is read first."""
+    """Check if the service closed the connection; read first all that it sent before."""
     client.settimeout(0.01)
     try:
         while client.recv(65_536):

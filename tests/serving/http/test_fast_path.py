@@ -1,4 +1,4 @@
-"""What the short way answers is what Starlette's layers would have answered."""
+"""Answers of the fast path: the same as those of Starlette's layers."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What surrounds every request, over HTTP to the application itself."""
+"""Guard around every request, tested over HTTP on the application itself."""
 
 import asyncio
 import gc

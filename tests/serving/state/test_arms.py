@@ -15,7 +15,7 @@ def test_a_learner_is_always_in_the_same_arm(user_id: str, shares: tuple[float, 
 
 
 def test_places_are_those_of_every_release() -> None:
-    # Worked out once: a change of the hash would deal all learners anew, and end every comparison.
+    # Computed once: a change of the hash would assign all learners again and end every comparison.
     assert [round(place(name), 4) for name in ("mia", "lea", "学生")] == [0.2497, 0.9406, 0.8297]
 
 

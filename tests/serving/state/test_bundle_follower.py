@@ -55,7 +55,7 @@ class Worker:
         return open_log(self.url)
 
     def look(self, seconds: float = 1.0) -> str | None:
-        """Version that answers so many seconds later."""
+        """Let the seconds pass, look once, and return the version that answers."""
         self.seconds += seconds
         self.follower.look()
         return self.version

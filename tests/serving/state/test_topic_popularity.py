@@ -1,4 +1,4 @@
-"""What serving reads of the log lately is what training counted on the same events."""
+"""Recent popularity that serving reads from the log: equal to training's on the same events."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -59,12 +59,12 @@ def trained(events: Events, days: float) -> Statistics:
 
 
 def read(statistics: Statistics, recency: SlotPopularity, now: int) -> NDArray[np.float32]:
-    """What a network reads of each topic for a learner whom nobody has seen."""
+    """Read the inputs of each topic for a learner without events."""
     return Corpus(statistics, recency).topics(History.new(), now)
 
 
 def popularity(statistics: Statistics, recency: SlotPopularity, day: float) -> NDArray[np.float32]:
-    """Log share of each slot in what all did lately."""
+    """Log share of each slot in the recent events of all learners."""
     return read(statistics, recency, microseconds(day))[:, place(TOPIC_INPUTS, "recent_7")]
 
 

@@ -44,7 +44,7 @@ def quiz(event_id: str, user_id: str = "ada", **values: Any) -> list[PendingRow]
 
 
 def test_of_many_at_once_each_gets_its_own_answer(log: Log, log_url: str) -> None:
-    """A hundred learners; every seventh sends his event twice, every tenth with other content."""
+    """A hundred learners; every seventh sends their event twice, every tenth with other content."""
 
     async def send() -> list[Any]:
         waiting = []

@@ -104,7 +104,7 @@ def threads() -> set[threading.Thread]:
 
 
 def gone(started: set[threading.Thread]) -> bool:
-    """Whether threads end within a few seconds."""
+    """Check if all threads end within five seconds."""
     until = time.monotonic() + 5
     while time.monotonic() < until and any(each.is_alive() for each in started):
         time.sleep(0.01)

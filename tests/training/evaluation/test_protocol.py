@@ -87,7 +87,7 @@ def test_choice_is_the_best_on_validation(candidates: Candidates, prepared: Data
 
 
 def test_the_test_part_has_no_say_in_the_choice(planted: pd.DataFrame) -> None:
-    """Where its rows are turned into noise, figures change and the choice does not."""
+    """Turn the rows of the test part into noise: figures change, the choice does not."""
     rng, noise = np.random.default_rng(2), planted.copy()
     test = planted["metadata"].str.contains("test")
     for column in ("topic_id", "score"):

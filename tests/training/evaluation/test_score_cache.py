@@ -1,4 +1,4 @@
-"""What is kept of an evaluation: all of it or nothing, bounded, and no learner by name."""
+"""Cached scores of an evaluation: all of them or none, bounded, and no learner by name."""
 
 from dataclasses import replace
 from pathlib import Path

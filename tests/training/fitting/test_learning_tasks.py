@@ -1,4 +1,4 @@
-"""What is hidden in training is what serving will not know; newcomers are scored all the same."""
+"""Training hides what serving will not know; newcomers are scored all the same."""
 
 import numpy as np
 import pandas as pd
@@ -126,7 +126,7 @@ def test_a_newcomer_gets_a_probability_that_rises_with_recent_popularity(driftin
     fit(network, learning_tasks.next_topic(drifting), Schedule(epochs=8, cells=256, rate=1e-2), 0)
     slot = drifting.topics  # of the first newcomer
     rows = drifting.test
-    chosen = np.flatnonzero(rows.start // DAY == rows.start.max() // DAY)  # he is popular by now
+    chosen = np.flatnonzero(rows.start // DAY == rows.start.max() // DAY)  # it is popular by now
     given = BatchFeed(rows, "recommendation").inputs(chosen, set(network.read.input))
 
     recent = [place(TOPIC_INPUTS, name) for name in ("recent_2", "recent_7")]

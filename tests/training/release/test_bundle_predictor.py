@@ -1,4 +1,4 @@
-"""What a bundle says of examples, event by event, is what the trained network says."""
+"""Answers of a bundle, event by event: the same as those of the trained network."""
 
 import numpy as np
 import pytest

@@ -111,7 +111,7 @@ class Kept:
         return version
 
     def promote(self, expected: str | None, version: str, model: str = "recommendation") -> str:
-        """What the gate does with one model."""
+        """Promote one model as the gate does."""
         move = PlannedPromotion(model, expected, version)
         return promote(self.log, self.registry, self.folder, [move], "gate", NOW)
 

@@ -1,4 +1,4 @@
-"""What the lines of the ledger mean."""
+"""Meaning of the lines of the ledger."""
 
 from datetime import UTC, datetime, timedelta
 

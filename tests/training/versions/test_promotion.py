@@ -1,4 +1,4 @@
-"""Promotions by the gate: all of them or none, one at a time, and mended wherever they are cut."""
+"""Promotions by the gate: all of them or none, one at a time, repaired wherever they are cut."""
 
 import threading
 from datetime import UTC, datetime
@@ -116,7 +116,7 @@ def test_what_cannot_be_promoted_changes_nothing(kept, moves):
 
 
 class Killed(BaseException):
-    """What nothing catches."""
+    """Exception that nothing catches."""
 
 
 WRITES = [
@@ -129,7 +129,7 @@ WRITES = [
     ("client", "delete_registered_model_alias", 1),
     (ledger, "close_lines", 0),
 ]
-"""Whose, which and the how-manieth write of a promotion of two models."""
+"""Owner, name and index of each write in a promotion of two models."""
 
 
 def _cut_off(monkeypatch, target, name, place, before):

@@ -17,7 +17,7 @@ NOW = datetime(2024, 6, 2, 12, tzinfo=UTC)
 
 @pytest.fixture
 def log_url(sqlite_url):
-    """What is mended is the same on each backend; the ledger's own tests use both."""
+    """SQLite only: repairs are the same on each backend; the ledger's own tests use both."""
     return sqlite_url
 
 
@@ -26,7 +26,7 @@ def _reconcile(kept):
 
 
 def _alias(kept, version, model="recommendation"):
-    """What a person does in MLflow's UI."""
+    """Set the champion alias, as a person does in MLflow's UI."""
     kept.registry.client.set_registered_model_alias(model, "champion", version)
 
 

@@ -1,4 +1,4 @@
-"""What a person decides: promote this version, go back to the one before."""
+"""Decisions of a person: promote this version, go back to the one before."""
 
 import shutil
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def log_url(sqlite_url):
-    """What a person may decide is the same on each backend; the ledger's own tests use both."""
+    """SQLite only: decisions are the same on each backend; the ledger's own tests use both."""
     return sqlite_url
 
 

@@ -1,4 +1,4 @@
-"""What is listed of a version, of the tags that a run leaves."""
+"""Listing of a version, from the tags that a run leaves."""
 
 from types import SimpleNamespace
 
