@@ -112,9 +112,9 @@ def test_the_last_run_is_the_newest_that_prefect_or_mlflow_knows(home, listening
     port = listening({"/api/flow_runs/filter": [run]})
     assert last_run(home, [], NOW) == "none yet"
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
-    assert last_run(home, [], NOW) == "calm-otter, failed, begun 3 h ago (Prefect)"
+    assert last_run(home, [], NOW) == "calm-otter, failed, started 3 h ago (Prefect)"
     mlflow_run(home, NOW - timedelta(hours=2))
-    newer = "train 2026-04-30, finished, begun 2 h ago (MLflow)"
+    newer = "train 2026-04-30, finished, started 2 h ago (MLflow)"
     assert last_run(home, [], NOW) == newer
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     assert last_run(home, [], NOW) == newer

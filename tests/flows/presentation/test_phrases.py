@@ -57,7 +57,7 @@ def test_what_is_not_known_is_said_to_be_unknown():
 
 def test_a_trial_is_said_with_its_share_and_age():
     assert trial_in_words(TRIAL, NOW) == (
-        "recommendation 4 answers 10 % of learners, against recommendation 3, begun 1 day ago"
+        "recommendation 4 answers 10 % of learners, against recommendation 3, started 1 day ago"
     )
 
 
