@@ -241,8 +241,8 @@ def test_another_writer_is_waited_for_then_said(sqlite_url: str) -> None:
 
 def test_a_turn_belongs_to_one_until_it_ends_or_its_process_is_killed(sqlite_url: str) -> None:
     script = (
-        "import sys, time; from sensei import database\n"
-        "with database.turn(database.connect(sys.argv[1])):\n"
+        "import sys, time; from sensei.storage import database\n"
+        "with database.write_queue(database.connect(sys.argv[1])):\n"
         "    print('mine', flush=True)\n"
         "    time.sleep(600)\n"
     )

@@ -318,7 +318,7 @@ def test_a_restore_that_is_killed_leaves_the_old_database(
     with closing(open_log(file_home.log_url)) as log:
         log.append([event("late")], NOW)
     killed = (
-        "import os, sys\nfrom pathlib import Path\nfrom sensei import restore\n"
+        "import os, sys\nfrom pathlib import Path\nfrom sensei.privacy import restore\n"
         "from sensei.settings import Settings\n"
         "restore.reapply = lambda *_: os._exit(9)\n"
         "restore.restore(Settings(home=Path(sys.argv[1])), Path(sys.argv[2]))\n"

@@ -171,15 +171,15 @@ def test_engines_that_share_a_file_open_no_other_one(home: Path, other: Path) ->
     url = f"sqlite:///{home / 'sensei.db'}"
     file = database.database_file(url)
     assert file
-    first = open_log(url, file)
+    first = open_log(url, file=file)
     first.append(event(1))
     replace(home, other)
     with pytest.raises(StorageUnavailable, match="got another at its path"):
-        open_log(url, file).append(event(2))
+        open_log(url, file=file).append(event(2))
     first.close()
     file.close()
     assert count(home / "sensei.db") == 0
-    again = open_log(url, file)
+    again = open_log(url, file=file)
     assert again.append(event(3)).inserted == 1
     again.close()
     file.close()

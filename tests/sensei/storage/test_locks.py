@@ -15,8 +15,8 @@ from sensei.storage.locks import exclusive_lock
 HOLD = """
 import sys, time
 from sensei.storage.database import connect
-from sensei.storage.locks import alone
-with alone(connect(sys.argv[1]), "job"):
+from sensei.storage.locks import exclusive_lock
+with exclusive_lock(connect(sys.argv[1]), "job"):
     print("held", flush=True)
     time.sleep(600)
 """
