@@ -215,17 +215,17 @@ ALARM = """
 from dataclasses import replace
 from datetime import UTC, datetime
 from prefect import flow
-from flows import watching
+from flows.tasks import monitor_tasks
 from monitoring.alarms import DRIFT, Alarm
 from monitoring.skew import Skew
 
 @flow
 def alarm():
     settings, end = Settings(), datetime.now(UTC)
-    answers = watching.read_answers(settings, end)
-    found = watching.conclude(settings, answers, None, Skew(0, 0), None, end)
+    answers = monitor_tasks.read_answers(settings, end)
+    found = monitor_tasks.conclude(settings, answers, None, Skew(0, 0), None, end)
     found = replace(found, alarms=[Alarm(DRIFT, "Drift: 0.50 of 1", {"score": 0.5})])
-    return [watching.give_alarm(settings, found, end)["emitted"] for _ in range(2)]
+    return [monitor_tasks.give_alarm(settings, found, end)["emitted"] for _ in range(2)]
 
 assert alarm() == [[DRIFT], []]
 """

@@ -134,7 +134,6 @@ CHECKS = """
 import sys
 from datetime import timedelta
 from pathlib import Path
-from flows import steps
 from flows.check_data import check_data
 from flows.local.local_log import last_midnight
 from sensei.settings import Settings

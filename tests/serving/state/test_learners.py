@@ -11,6 +11,7 @@ from features.history import History
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Event, Log, open_log
 from sensei.privacy.preferences import set_style_override
+from sensei.storage.revisions import Revisions
 from serving.state.learners import PIECE, RETRY_SECONDS, LearnerCache
 
 Quiz = Callable[..., dict[str, Any]]
@@ -177,8 +178,8 @@ def test_questions_of_one_moment_ask_the_log_once(
 ) -> None:
     counting.append([quiz(name, 11, 0) for name in ("mia", "noa")])
     asked: list[Sequence[str]] = []
-    read = counting.revisions
-    monkeypatch.setattr(counting, "revisions", lambda ids: asked.append(ids) or read(ids))
+    read = Revisions.of_now
+    monkeypatch.setattr(Revisions, "of_now", lambda self, ids: asked.append(ids) or read(self, ids))
 
     async def ask(name: str) -> int | None:
         await learners.prepare(name)

@@ -141,12 +141,12 @@ def test_while_another_process_keeps_the_turn_who_waits_is_told_and_may_repeat(
 SENDER = """
 import asyncio, sys
 from datetime import UTC, datetime
-from sensei import recording
+from sensei.events import append
 from sensei.events.log import open_log
-from serving.storage.event_writer import Recorder
+from serving.storage.event_writer import EventWriter
 
 url, name = sys.argv[1:]
-mine = Recorder(lambda: open_log(url))
+mine = EventWriter(lambda: open_log(url))
 
 async def send(sender):
     for n in range(10**9):
@@ -154,7 +154,7 @@ async def send(sender):
         event = {"event_id": event_id, "user_id": f"learner {n % 5}", "topic_id": n % 9,
                  "interaction_type": "quiz_complete", "score": 0.5}
         print("sent", event_id, flush=True)
-        await mine.log_interactions(recording.entries([event], datetime.now(UTC)))
+        await mine.log_interactions(append.entries([event], datetime.now(UTC)))
         print("recorded", event_id, flush=True)
 
 async def main():

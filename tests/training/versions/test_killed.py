@@ -22,8 +22,8 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 from sensei.events.log import Log, open_log
-from training import ledger
-from training.release.ledger import Move
+from training.release import ledger
+from training.release.ledger import PlannedPromotion
 from training.release.promote import promote
 from training.tracking.registry import Registry
 
@@ -48,7 +48,7 @@ def deadly(write, when):
 
 def promoted(url, uri, folder, write, when, *moves):
     deadly(write, when)
-    asked = [Move(*each.split(":")) for each in moves]
+    asked = [PlannedPromotion(*each.split(":")) for each in moves]
     registry = Registry(uri, Path(folder))
     promote(open_log(url), registry, Path(folder), asked, "gate", datetime.now(UTC))
 
