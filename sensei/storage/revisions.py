@@ -1,5 +1,8 @@
 """Revisions: the number of writes per learner, raised by every writer, read before every answer."""
 
+import os
+import struct
+import sys
 import time
 from collections.abc import Collection, Sequence
 from typing import Any, cast
@@ -10,6 +13,9 @@ from sqlalchemy import Connection, Engine, PoolProxiedConnection, update
 from sensei.errors import StorageUnavailable
 from sensei.storage import database
 from sensei.storage.tables import LearnerRow
+
+if sys.platform != "win32":
+    import fcntl
 
 _SINCE = 1_577_836_800  # 2020-01-01 UTC, in seconds since 1970
 
@@ -28,6 +34,7 @@ class Revisions:
         self._sqlite = database.is_sqlite(engine.url)
         self._connection: PoolProxiedConnection | None = None
         self._execute: Any = None
+        self._shm: int | None = None
 
     def of(self, user_ids: Sequence[str]) -> dict[str, int]:
         """Return the number of writes per learner; those never seen are left out.
@@ -45,11 +52,13 @@ class Revisions:
         return self._read(user_ids)  # the open connection may have been cut
 
     def of_now(self, user_ids: Sequence[str]) -> dict[str, int]:
-        """Do the same as `of` over the open connection, without a second attempt.
+        """Do the same as `of` over the open connection, at once or not at all.
 
         Raises:
             StorageUnavailable: the database cannot be read now.
         """
+        if self._shm is not None and _is_locked(self._shm):
+            raise StorageUnavailable("database: expected to read at once, got a lock; wait for it")
         return self._read(user_ids)
 
     def without_waiting(self) -> "Revisions | None":
@@ -60,10 +69,11 @@ class Revisions:
         Raises:
             StorageUnavailable: the database cannot be read.
         """
-        if not self._sqlite:
+        if not self._sqlite or sys.platform != "linux":
             return None
         reader = Revisions(self._engine)
         reader.of([""])
+        reader._shm = _open_shm(f"{self._engine.url.database}-shm")
         with database.storage_errors(self._engine):
             reader._execute("PRAGMA busy_timeout = 0")
         return reader
@@ -87,6 +97,36 @@ class Revisions:
                 self._execute = cast("Any", self._connection.dbapi_connection).execute
             rows = self._execute(query, user_ids).fetchall()
         return dict(orjson.loads(rows[0][0]) if self._sqlite else rows)
+
+
+_SHM: dict[tuple[int, int], int] = {}
+"""Device and inode of a `-shm` file -> descriptor.
+
+Never closed: closing one descriptor of a file drops all POSIX locks of the process on it, those of
+SQLite too.
+"""
+
+_FLOCK = "@hhqqi4x"
+_READ_LOCKS = (122, 6)
+"""First byte and number of the locks that stop readers: recovery and the read marks (wal.c)."""
+
+
+def _open_shm(file: str) -> int | None:
+    try:
+        status = os.stat(file)  # noqa: PTH116
+        key = status.st_dev, status.st_ino
+        if key not in _SHM:
+            _SHM[key] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    return _SHM[key]
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Tell if another process excludes readers; then SQLite itself tries for up to 10 seconds."""
+    asked = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, *_READ_LOCKS, 0)
+    answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, asked)
+    return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
 
 
 def raise_revisions(connection: Connection, user_ids: Collection[str]) -> None:
