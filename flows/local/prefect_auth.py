@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sensei.errors import StorageUnavailable
 from sensei.settings import Settings
 
 SERVER = "PREFECT_SERVER_API_AUTH_STRING"
@@ -34,10 +35,14 @@ def auth_string(settings: Settings) -> str:
         descriptor, draft = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         with suppress(FileExistsError):
             os.link(draft, path)
         Path(draft).unlink()
-    return path.read_text().strip()
+    if not (string := path.read_text().strip()):
+        raise StorageUnavailable(f"{path}: expected an auth string, got nothing; remove the file")
+    return string
 
 
 def auth_environment(settings: Settings) -> dict[str, str]:

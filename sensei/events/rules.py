@@ -60,6 +60,8 @@ def check_id(field: str, value: object) -> str:
         value = str(value)
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or "\0" in value:
         refuse(field, f"text of 1 to {MAX_TEXT} characters", value, f"send the {field}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        refuse(field, "Unicode text", value, "send it without lone surrogates")
     return value
 
 

@@ -142,9 +142,9 @@ def erase_all(
     now = datetime.now(UTC)
     with database.write_transaction(engine) as connection:
         tombstones.exclude_writers(connection)
+        key = _key(connection, suppression)  # before the audit log would make one
         for user_id in user_ids:
             audit_log.record(connection, audit_log.ERASE, by, learner=user_id)
-        key = _key(connection, suppression)
         digests = {user_id: tombstones.digest(key, user_id) for user_id in user_ids}
         if suppression is not None:
             add_entries(suppression, [ErasedEntry(key, digest, now) for digest in digests.values()])
@@ -161,7 +161,13 @@ def erase_all(
         file = Path(str(engine.url.database))
         remove_unfinished(file)
         for copy in automatic_copies(file):
-            _erase_in_copy(copy, user_ids)
+            try:
+                _erase_in_copy(copy, user_ids)
+            except StorageUnavailable as error:
+                if not any(word in str(error) for word in ("malformed", "not a database")):
+                    raise
+                for part in ("", "-wal", "-shm"):  # damaged, so it may hold the learner for ever
+                    Path(f"{copy}{part}").unlink(missing_ok=True)
     return counts
 
 

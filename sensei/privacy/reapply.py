@@ -74,12 +74,16 @@ def reapply(engine: Engine, file: Path, folders: Sequence[Path]) -> Unapplied:
         tombstones.exclude_writers(connection)
         found = _unapplied(connection, listed)
         if found.tombstones:
-            tombstones.ensure_key(connection, found.tombstones[-1].key)
+            key = tombstones.ensure_key(connection, found.tombstones[-1].key)
+            # `erase_all` buries learners who are present: until then a repeated call finds them.
+            present = {tombstones.digest(key, name) for name in found.learners}
             rows = [
                 {"tombstone": each.tombstone, "revision": 0, "erased_at": each.at}
                 for each in found.tombstones
+                if each.tombstone not in present
             ]
-            connection.execute(insert(ErasedLearner), rows)
+            if rows:
+                connection.execute(insert(ErasedLearner), rows)
         for revocation in found.keys:
             named = update(ApiKey).where(ApiKey.key_id == revocation.key_id)
             connection.execute(named.values(revoked_at=revocation.at))

@@ -216,6 +216,8 @@ class BundleFollower:
         serving, (digest, share) = self._engine.state, _trial(log.get_fact(TRIAL))
         champion = self._model(self._champion, log.pointer(), serving.model)
         challenger = digest and self._model(self._challenger, digest, serving.challenger)
+        if digest is None:
+            self._challenger = _Slot()
         arms = Arms(self._control, min(share, 1 - self._control) if challenger else 0.0)
         self._engine.swap(model=champion, challenger=challenger or None, arms=arms)
 

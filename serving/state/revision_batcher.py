@@ -56,7 +56,7 @@ class RevisionBatcher:
         if self._direct is not None and not self._reads.is_down:
             try:
                 revisions = self._direct.of_now([user_id for user_id, _ in self._waiting])
-            except StorageUnavailable:
+            except Exception:  # the thread's read reports it to whoever asks
                 self._drop_direct()
             else:
                 waiting, self._waiting = self._waiting, []
@@ -77,6 +77,8 @@ class RevisionBatcher:
                 await self._answer(waiting)
         finally:
             self._answering = None
+            if self._waiting:  # cancelled: nobody else would answer them
+                asyncio.get_running_loop().call_soon(self._begin)
 
     async def _answer(self, waiting: "list[_Waiting]") -> None:
         read = partial(_read, user_ids=[user_id for user_id, _ in waiting])
@@ -90,7 +92,7 @@ class RevisionBatcher:
             return
         _settle(waiting, revisions)
         if self._direct is None and self._has_direct:
-            with suppress(StorageUnavailable):
+            with suppress(Exception):  # without it the thread reads
                 self._direct = await self._reads.run(_open_direct, SECONDS)
                 self._has_direct = self._direct is not None
 

@@ -29,3 +29,8 @@ def test_percent_is_divided_by_a_hundred(value: object, fraction: str) -> None:
 
 def test_less_than_nothing_is_no_scale() -> None:
     assert advice(-0.5) == "send at least 0, or leave it out"
+
+
+def test_an_id_that_no_database_can_store_is_refused():
+    with pytest.raises(InvalidInput, match="username: expected Unicode text"):
+        rules.check_id("username", "a\ud800")

@@ -429,3 +429,14 @@ def test_without_postgresqls_tools_the_sentence_says_what_to_install(
     monkeypatch.setattr(postgres_tools, "_INSTALLED", str(tmp_path))
     with pytest.raises(StorageUnavailable, match="postgresql-client"):
         postgres_tools.find_tool("pg_dump")
+
+
+def test_a_damaged_copy_is_removed_by_an_erase(file_home: Settings) -> None:
+    file = file_home.root / "sensei.db"
+    make_older(file)
+    copy = database.upgrade(file_home.log_url)
+    assert copy
+    copy.write_bytes(b"nonsense" * 1000)
+    erase_in(file_home, CANARY)
+    assert not copy.exists()
+    assert names_in(file_home) == {"bob"}

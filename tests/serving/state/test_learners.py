@@ -196,6 +196,26 @@ def test_questions_of_one_moment_ask_the_log_once(
     assert asked == [["mia", "noa", "nobody", "mia"]]
 
 
+def test_an_unexpected_error_of_the_direct_read_leaves_nobody_waiting(
+    learners: LearnerCache, counting: CountingLog, quiz: Quiz, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting.append([quiz("mia", 11, 0)])
+
+    def fails(_: Revisions, __: Sequence[str]) -> dict[str, int]:
+        raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    async def ask() -> int:
+        await learners.prepare("mia")
+        monkeypatch.setattr(Revisions, "of_now", fails)
+        for _ in range(2):
+            async with asyncio.timeout(10):
+                await learners.prepare("mia")
+        found = learners.learner("mia")
+        return found.history.events if found else 0
+
+    assert asyncio.run(ask()) == 1
+
+
 def test_a_question_sees_what_was_written_before_it_though_another_was_prepared(
     learners: LearnerCache, counting: CountingLog, quiz: Quiz
 ) -> None:
