@@ -40,7 +40,7 @@ def test_limits_name_slices_where_counting_does_better_and_where_little_is_known
 ) -> None:
     found = limits(CandidateComparison(result, "recommendation"), demo=False)
     assert found == [
-        "no history (50 targets, too few to be sure): markov_1 does better, 0.200 against 0.100.",
+        "no history (50 targets, too few to be sure): markov_1 is better, 0.200 against 0.100.",
         "unseen topic (50 targets, too few to be sure): weak, 0.050 against 0.500 overall.",
     ]
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from sensei import ab_test_state
 from sensei.app_state import TRIAL
 from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused
 from sensei.events.log import Log, open_log
@@ -122,7 +123,7 @@ class Killed(BaseException):
 WRITES = [
     (ledger, "open_lines", 0),
     (Log, "set_pointer", 0),
-    (Log, "set_fact", 0),
+    (ab_test_state, "end", 0),
     ("client", "set_registered_model_alias", 0),
     ("client", "delete_registered_model_alias", 0),
     ("client", "set_registered_model_alias", 1),
