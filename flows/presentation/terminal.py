@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 console = Console(highlight=False)
 QUIET_SECONDS = 5.0
+FLOWS = Path(__file__).resolve().parents[1]
 
 
 class _StepHandler(logging.Handler):
@@ -27,7 +28,7 @@ class _StepHandler(logging.Handler):
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        ours = Path(record.pathname).parent.name == "flows"
+        ours = Path(record.pathname).is_relative_to(FLOWS)
         if ours or record.levelno == logging.WARNING:
             self._say(record.getMessage())
 
