@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.local.prefect_auth import API, auth_environment, use_auth_string
+from flows.local.prefect_auth import API, require_auth_string, use_auth_string
 from flows.local.service_probe import POOL
 from sensei.errors import SenseiError
 from sensei.private_files import keep_files_private
@@ -32,7 +32,7 @@ def prepare(settings: Settings) -> None:
 
 def start_prefect(settings: Settings) -> None:
     """Run Prefect's server; its page asks once for the auth string."""
-    os.environ |= auth_environment(settings)  # whatever server the shell's PREFECT_API_URL names
+    require_auth_string(settings)
     os.environ["PREFECT_UI_API_URL"] = "/api"  # the page's own origin, for any host name
     from prefect.server.api.server import create_app
 

@@ -63,8 +63,13 @@ def use_auth_string(settings: Settings) -> None:
     own string is `PREFECT_API_AUTH_STRING`, which must be set by hand.
     """
     if _is_near(os.environ.get(API, "")):
-        for name, value in auth_environment(settings).items():
-            os.environ[name] = os.environ.get(name) or value
+        require_auth_string(settings)
+
+
+def require_auth_string(settings: Settings) -> None:
+    """Do the same for our own server, whatever server the shell's `PREFECT_API_URL` names."""
+    for name, value in auth_environment(settings).items():
+        os.environ[name] = os.environ.get(name) or value
 
 
 def use_known_auth_string(settings: Settings) -> None:
