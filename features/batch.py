@@ -90,8 +90,8 @@ class Examples:
     @cached_property
     def learner(self) -> NDArray[np.int32]:
         """(n,) index of the learner in `events.user_ids`."""
-        place = np.searchsorted(self.events.offsets, self.event, side="right") - 1
-        return place.astype(np.int32)
+        learner_index = np.searchsorted(self.events.offsets, self.event, side="right") - 1
+        return learner_index.astype(np.int32)
 
     @cached_property
     def time(self) -> NDArray[np.int64]:
@@ -252,17 +252,17 @@ def fold(
         rows: Columns to fill, changed in place.
     """
     # Unpack the tuples before the loop: each access inside it would count references.
-    kinds, topics, items, scores, durations, times, given = columns
+    kinds, topics, items, scores, durations, times, event_levels = columns
     _, recommendation, difficulty, level, passed, previous = rows
     by_topic, by_task, levels = counts
     learner, table, ring, touched = space
-    place = 0
+    row_index = 0
     for person in range(len(offsets) - 1):
         start, stop = offsets[person], offsets[person + 1]
         if not wanted[start:stop].any():
             continue
         clear(learner)
-        last = known = 0
+        last = touched_count = 0
         expected = 0.0  # expected passes over the learner's attempts so far
         for index in range(start, stop):
             kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
@@ -271,24 +271,30 @@ def fold(
             row, rate = table[topic], rate_of(by_topic, topic)
             if wanted[index]:
                 now = start_of(time, durations[index])
-                read_recommendation(recommendation[place], learner, table[last], ring, slots, now)
+                read_recommendation(
+                    recommendation[row_index], learner, table[last], ring, slots, now
+                )
                 surplus = learner[PASSES] - expected
-                read_difficulty(difficulty[place], row, rate, surplus, learner[ATTEMPTS], now)
-                previous[place] = learner[EVENTS]
+                read_difficulty(difficulty[row_index], row, rate, surplus, learner[ATTEMPTS], now)
+                previous[row_index] = learner[EVENTS]
                 if attempt:
                     task = task_of(by_topic, by_task, items[index], topic)
-                    level[place] = level_taken(by_topic, by_task, levels, topic, task, given[index])
+                    level[row_index] = level_taken(
+                        by_topic, by_task, levels, topic, task, event_levels[index]
+                    )
                 if scored:
-                    passed[place] = score >= PASS_SCORE
-                place += 1
+                    passed[row_index] = score >= PASS_SCORE
+                row_index += 1
             if scored:
                 expected += rate
             if kind < LEARNING:
                 last = topic
-                touched[known] = topic
-                known += row[T_EVENTS] == 0
-            advance(learner, row, ring, kind, topic, score, durations[index], time, given[index])
-        for index in range(known):
+                touched[touched_count] = topic
+                touched_count += row[T_EVENTS] == 0
+            advance(
+                learner, row, ring, kind, topic, score, durations[index], time, event_levels[index]
+            )
+        for index in range(touched_count):
             clear(table[touched[index]])
 
 

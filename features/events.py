@@ -100,9 +100,9 @@ def together(parts: Sequence[Events]) -> Events:
     )
 
 
-def _codes(names: NDArray[Any], some: NDArray[Any]) -> NDArray[np.int32]:
-    """Return the index of each of `some` in the ascending `names`, which contain all of them."""
-    return np.searchsorted(names, some).astype(np.int32)
+def _codes(names: NDArray[Any], subset: NDArray[Any]) -> NDArray[np.int32]:
+    """Return the index of each of `subset` in the ascending `names`, which contain all of them."""
+    return np.searchsorted(names, subset).astype(np.int32)
 
 
 def encode(frame: pd.DataFrame) -> Events:
@@ -162,19 +162,19 @@ def _topic_codes(ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.
     return _ranked(raw, names, np.arange(len(names)))
 
 
-def _ranked(raw: NDArray[Any], names: NDArray[Any], kept: NDArray[np.intp]) -> tuple[Any, Any]:
-    kept = kept[np.argsort(names[kept], kind="stable")]
+def _ranked(raw: NDArray[Any], names: NDArray[Any], occurring: NDArray[np.intp]) -> tuple[Any, Any]:
+    occurring = occurring[np.argsort(names[occurring], kind="stable")]
     rank = np.full(len(names) + 1, -1, np.int32)
-    rank[kept] = np.arange(len(kept), dtype=np.int32)
-    return rank[raw], names[kept]
+    rank[occurring] = np.arange(len(occurring), dtype=np.int32)
+    return rank[raw], names[occurring]
 
 
 def _fixed_codes(column: "pd.Series[Any]", names: tuple[str, ...]) -> NDArray[np.int8]:
     """Encode a column with a fixed set of values; -1 for null."""
     if not isinstance(column.dtype, pd.CategoricalDtype):
         return np.asarray(pd.Categorical(column, categories=names).codes, np.int8)
-    place = {name: code for code, name in enumerate(names)}
-    codes = [place.get(name, -1) for name in column.cat.categories] + [-1]
+    code_of = {name: code for code, name in enumerate(names)}
+    codes = [code_of.get(name, -1) for name in column.cat.categories] + [-1]
     return np.array(codes, np.int8)[column.cat.codes.to_numpy()]
 
 
@@ -199,12 +199,12 @@ def _order_ties(
 ) -> None:
     """Sort the rows of one learner and one time by event_id, in place; compare no other rows."""
     after = np.append(False, tied)
-    places = np.flatnonzero(after | np.append(tied, False))
-    run = np.cumsum(~after[places]) - 1
-    ids = pa.array(event_id.iloc[order[places]], pa.large_string())
+    tied_positions = np.flatnonzero(after | np.append(tied, False))
+    run = np.cumsum(~after[tied_positions]) - 1
+    ids = pa.array(event_id.iloc[order[tied_positions]], pa.large_string())
     ascending = pc.sort_indices(ids).to_numpy().astype(np.int64)
     grouped, _ = _grouped(run.astype(np.int32), ascending, int(run[-1]) + 1)
-    order[places] = order[places][grouped]
+    order[tied_positions] = order[tied_positions][grouped]
 
 
 def _grouped(
@@ -220,7 +220,7 @@ def _grouped(
 def group(
     code: NDArray[np.int32],
     order: NDArray[np.int64],
-    place: NDArray[np.int64],
+    next_position: NDArray[np.int64],
     grouped: NDArray[np.int64],
 ) -> None:
     """Group rows by code with a counting sort; the order within a code stays.
@@ -228,10 +228,11 @@ def group(
     Args:
         code: (n,) code of each row.
         order: (n,) rows in the order to keep.
-        place: (codes,) start of each code in `grouped`; changed in place to the end of each code.
+        next_position: (codes,) start of each code in `grouped`; changed in place to the end of
+            each code.
         grouped: (n,) output: the rows by code.
     """
     for index in range(len(order)):
         row = order[index]
-        grouped[place[code[row]]] = row
-        place[code[row]] += 1
+        grouped[next_position[code[row]]] = row
+        next_position[code[row]] += 1

@@ -87,34 +87,34 @@ def read_recommendation(
     if count == 0:
         return
     for back in range(min(count, 5)):
-        place = RING_WIDTH * ((count - 1 - back) % RING_EVENTS)
-        out[back] = slots[int(ring[place + RING_TOPIC])]
+        offset = RING_WIDTH * ((count - 1 - back) % RING_EVENTS)
+        out[back] = slots[int(ring[offset + RING_TOPIC])]
     out[5] = slots[int(learner[BEST])]
     out[6] = 1 + ring[RING_WIDTH * ((count - 1) % RING_EVENTS) + RING_KIND]
     out[7] = math.log(1.0 + count)
     attempts = int(learner[ATTEMPTS])
     if attempts > 0:
         out[8] = learner[SCORE_SUM] / attempts
-        known = min(attempts, LAST_SCORES)
+        score_count = min(attempts, LAST_SCORES)
         total = 0.0
-        for index in range(known):
+        for index in range(score_count):
             total += learner[SCORES + index]
-        out[9] = total / known
+        out[9] = total / score_count
     out[10] = math.log(1.0 + row[T_EVENTS])
     attempts = int(row[T_ATTEMPTS])
     if attempts > 0:
-        known = min(attempts, LAST_SCORES)
+        score_count = min(attempts, LAST_SCORES)
         total = 0.0
-        for index in range(known):
+        for index in range(score_count):
             total += row[T_SCORES + index]
-        out[11] = total / known
+        out[11] = total / score_count
         out[12] = row[T_SCORES + (attempts - 1) % LAST_SCORES]
-        known = min(attempts, 3)
+        score_count = min(attempts, 3)
         total = 0.0
-        for back in range(known):
+        for back in range(score_count):
             if row[T_SCORES + (attempts - 1 - back) % LAST_SCORES] >= STRONG_SCORE:
                 total += 1.0
-        out[16] = total / known
+        out[16] = total / score_count
     out[13] = math.log(1.0 + learner[STREAK])
     out[14] = math.log(1.0 + learner[TOPICS])
     out[15] = math.log(1.0 + count / learner[DAYS])
@@ -153,9 +153,12 @@ def read_difficulty(
         now: Microseconds since the epoch.
     """
     prior = min(0.98, max(0.02, rate + surplus / (attempts + PRIOR_ATTEMPTS)))
-    won = row[T_PASSES] + PRIOR_ATTEMPTS * prior
-    tried = row[T_ATTEMPTS] + PRIOR_ATTEMPTS
-    out[0] = min(MAX_LOGIT, max(-MAX_LOGIT, math.log(won / (tried - won))))
+    smoothed_passes = row[T_PASSES] + PRIOR_ATTEMPTS * prior
+    smoothed_attempts = row[T_ATTEMPTS] + PRIOR_ATTEMPTS
+    out[0] = min(
+        MAX_LOGIT,
+        max(-MAX_LOGIT, math.log(smoothed_passes / (smoothed_attempts - smoothed_passes))),
+    )
     out[1] = math.log(1.0 + row[T_ATTEMPTS])
     out[2] = 0.0
     out[3] = -1.0
@@ -261,12 +264,12 @@ def read_attempt(
     out[6] = math.log(1.0 + abs(row[T_STREAK]))
     if row[T_STREAK] < 0:
         out[6] = -out[6]
-    tried = int(row[T_ATTEMPTS])
-    for back in range(min(tried, 3)):
-        out[7 + back] = row[T_SCORES + (tried - 1 - back) % LAST_SCORES] - 0.5
-    tried = int(learner[ATTEMPTS])
-    for back in range(min(tried, 3)):
-        out[10 + back] = learner[SCORES + (tried - 1 - back) % LAST_SCORES] - 0.5
+    attempt_count = int(row[T_ATTEMPTS])
+    for back in range(min(attempt_count, 3)):
+        out[7 + back] = row[T_SCORES + (attempt_count - 1 - back) % LAST_SCORES] - 0.5
+    attempt_count = int(learner[ATTEMPTS])
+    for back in range(min(attempt_count, 3)):
+        out[10 + back] = learner[SCORES + (attempt_count - 1 - back) % LAST_SCORES] - 0.5
     out[17] = 1.0 if practice else 0.0
 
 

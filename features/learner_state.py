@@ -84,11 +84,11 @@ def advance(
         learner[STREAK] += 1
     else:
         learner[STREAK] = 1
-    place = RING_WIDTH * (count % RING_EVENTS)
-    ring[place + RING_TOPIC] = topic
-    ring[place + RING_KIND] = kind
-    ring[place + RING_SCORE] = score
-    ring[place + RING_TIME] = time
+    ring_start = RING_WIDTH * (count % RING_EVENTS)
+    ring[ring_start + RING_TOPIC] = topic
+    ring[ring_start + RING_KIND] = kind
+    ring[ring_start + RING_SCORE] = score
+    ring[ring_start + RING_TIME] = time
     day = time // DAY
     if count == 0 or learner[LAST_DAY] != day:
         learner[DAYS] += 1

@@ -61,12 +61,12 @@ class Sequences:
         ]
 
     @cached_property
-    def _usual(self) -> list[Floats]:
+    def _topic_logits(self) -> list[Floats]:
         """Log odds of each topic's pass rate, by topic code, for each of the tables."""
         topics = range(len(self.rows.topic_slots))
         return [
-            np.array([logit(rate_of(each.by_topic, topic)) for topic in topics])
-            for each in self._counts
+            np.array([logit(rate_of(counts.by_topic, topic)) for topic in topics])
+            for counts in self._counts
         ]
 
     @cached_property
@@ -79,7 +79,7 @@ class Sequences:
     def _domains(self) -> NDArray[np.int64]:
         """Domain of each topic, by topic code; 0 for none."""
         ids = self.rows.events.topic_ids.tolist()
-        return np.array([*(self.rows.outline.codes[each] for each in ids), 0])
+        return np.array([*(self.rows.outline.codes[topic_id] for topic_id in ids), 0])
 
     @cached_property
     def _columns(self) -> EventColumns:
@@ -108,15 +108,15 @@ class Sequences:
         rows = self.rows
         out = np.zeros((len(chosen), rows.tables[0].width, len(TOPIC_INPUTS)), np.float32)
         self._unrolled(chosen, 0, topics=out)
-        for place in np.unique(rows.table[chosen]):
-            mine = np.flatnonzero(rows.table[chosen] == place)
-            last, before = rows.recommendation[chosen[mine], :2].T.astype(np.int64)
-            ratios = rows.tables[place].continuations.log_ratios(
-                last, before, rows.previous[chosen[mine]]
+        for table_index in np.unique(rows.table[chosen]):
+            row_indices = np.flatnonzero(rows.table[chosen] == table_index)
+            last, before = rows.recommendation[chosen[row_indices], :2].T.astype(np.int64)
+            ratios = rows.tables[table_index].continuations.log_ratios(
+                last, before, rows.previous[chosen[row_indices]]
             )
             for column, ratio in zip(PRIORS, ratios, strict=True):
-                out[mine, :, column] = ratio
-        out[:, :, RECENT] = rows.recency.lately(rows.start[chosen] // DAY)
+                out[row_indices, :, column] = ratio
+        out[:, :, RECENT] = rows.recency.of_days(rows.start[chosen] // DAY)
         met_today = (out[:, :, NEW] > 1.0) & (out[:, :, SEEN] > 0.0)
         out[:, :, NEW][met_today] = 1.0
         self._related.write(out)
@@ -144,38 +144,38 @@ class Sequences:
     ) -> tuple[Floats, NDArray[np.int32]]:
         rows, events = self.rows, self.rows.events
         # A gap between rows of one learner starts a new piece: it may span thousands of events.
-        apart = (np.diff(rows.learner[chosen], prepend=-1) != 0) | (
+        new_piece = (np.diff(rows.learner[chosen], prepend=-1) != 0) | (
             np.diff(chosen, prepend=-9) != 1
         )
-        first = np.flatnonzero(apart)
-        bounds = np.append(first, len(chosen))
-        skipped = np.maximum(rows.previous[chosen[first]] - reach, 0)
-        of = np.repeat(np.arange(len(first)), np.diff(bounds))
-        done = rows.previous[chosen] - skipped[of]
-        longest = max(1, int(done.max(initial=0)))  # a recurrent layer refuses length 0
-        out = np.zeros((len(first), longest, len(EVENT_INPUTS)), np.float32)
+        piece_starts = np.flatnonzero(new_piece)
+        bounds = np.append(piece_starts, len(chosen))
+        skipped = np.maximum(rows.previous[chosen[piece_starts]] - reach, 0)
+        piece_of_row = np.repeat(np.arange(len(piece_starts)), np.diff(bounds))
+        events_before = rows.previous[chosen] - skipped[piece_of_row]
+        longest = max(1, int(events_before.max(initial=0)))  # a recurrent layer refuses length 0
+        out = np.zeros((len(piece_starts), longest, len(EVENT_INPUTS)), np.float32)
         space = _space(len(rows.topic_slots), rows.outline.size)
-        for place, learner in enumerate(rows.learner[chosen[first]]):
-            mine = slice(bounds[place], bounds[place + 1])
-            table = rows.table[chosen[bounds[place]]]
+        for piece, learner in enumerate(rows.learner[chosen[piece_starts]]):
+            piece_rows = slice(bounds[piece], bounds[piece + 1])
+            table = rows.table[chosen[bounds[piece]]]
             counts = self._counts[table]
             compiled(unroll)(
                 self._columns,
                 events.offsets[learner],
-                rows.event[chosen[mine]],
-                int(skipped[place]),
+                rows.event[chosen[piece_rows]],
+                int(skipped[piece]),
                 rows.topic_slots,
                 counts.by_topic,
                 counts.by_task,
-                self._usual[table],
+                self._topic_logits[table],
                 self._domains,
                 *space,
-                out[place],
-                topics[mine],
-                free[mine],
-                item[mine],
+                out[piece],
+                topics[piece_rows],
+                free[piece_rows],
+                item[piece_rows],
             )
-        return out, (of * (longest + 1) + done).astype(np.int32)
+        return out, (piece_of_row * (longest + 1) + events_before).astype(np.int32)
 
 
 def _space(topics: int, domains: int) -> tuple[NDArray[np.float64], ...]:
@@ -197,7 +197,7 @@ def unroll(
     slots: NDArray[np.int32],
     by_topic: NDArray[np.float64],
     by_task: NDArray[np.float64],
-    usual: NDArray[np.float64],
+    topic_logits: NDArray[np.float64],
     domains: NDArray[np.int64],
     learner: NDArray[np.float64],
     table: NDArray[np.float64],
@@ -219,7 +219,7 @@ def unroll(
         slots: (T + 1,) slot of each topic code.
         by_topic: Counts of the statistics; see `features.corpus.difficulty_levels`.
         by_task: Counts of the statistics per task.
-        usual: (T + 1,) log odds of the topics' pass rates.
+        topic_logits: (T + 1,) log odds of the topics' pass rates.
         domains: (T + 1,) domain of each topic code; 0 for none.
         learner: (`LEARNER_WIDTH`,) buffer; see `features.learner_state`, also for `table` and
             `ring`. `learner` and `table` are zeros on entry, and set to zeros again at the end.
@@ -234,45 +234,51 @@ def unroll(
         item: (k, 3) output, zeros on entry.
     """
     kinds, topics, items, scores, durations, times, levels = columns
-    known = done = place = 0
+    touched_count = event_count = target_index = 0
     for index in range(start, targets[-1] + 1):
         kind, topic, score, time = kinds[index], topics[index], scores[index], times[index]
         row = table[topic]
-        tried, won = item_counts(by_task, items[index])
+        attempts, passes = item_counts(by_task, items[index])
         rate = rate_of(by_topic, topic)
-        if index == targets[place]:
+        if index == targets[target_index]:
             now = start_of(time, durations[index])
-            last = int(ring[RING_WIDTH * ((done - 1) % RING_EVENTS) + RING_TOPIC])
+            last = int(ring[RING_WIDTH * ((event_count - 1) % RING_EVENTS) + RING_TOPIC])
             if len(dense) > 0:
-                read_topics(dense[place], table, touched, known, slots, done, now)
-                if done > 0 and slots[last] > 0:
-                    dense[place, slots[last] - 1, LAST] = 1.0
+                read_topics(
+                    dense[target_index], table, touched, touched_count, slots, event_count, now
+                )
+                if event_count > 0 and slots[last] > 0:
+                    dense[target_index, slots[last] - 1, LAST] = 1.0
             if len(free) > 0:
-                same = done > 0 and last == topic
-                everybody = by_topic[topic, 0]
+                same = event_count > 0 and last == topic
+                topic_attempts = by_topic[topic, 0]
                 practice = kind == PRACTICE
-                read_attempt(free[place], learner, row, same, practice, rate, everybody, now)
-                ability = general_ability(table, touched, known, usual)
+                read_attempt(
+                    free[target_index], learner, row, same, practice, rate, topic_attempts, now
+                )
+                ability = general_ability(table, touched, touched_count, topic_logits)
                 sums[:] = 0.0
-                add_up(sums, table, touched, known, usual, domains, ability)
-                read_ability(free[place], row, usual[topic], ability, domains[topic], sums)
-                read_item(item[place], rate, tried, won)
-            place += 1
-            if place == len(targets):
+                add_up(sums, table, touched, touched_count, topic_logits, domains, ability)
+                read_ability(
+                    free[target_index], row, topic_logits[topic], ability, domains[topic], sums
+                )
+                read_item(item[target_index], rate, attempts, passes)
+            target_index += 1
+            if target_index == len(targets):
                 break
         if kind < LEARNING:
-            if skipped <= done < skipped + len(out):
-                gap = time - learner[LAST_TIME] if done > 0 else 0.0
-                event = out[done - skipped]
+            if skipped <= event_count < skipped + len(out):
+                gap = time - learner[LAST_TIME] if event_count > 0 else 0.0
+                event = out[event_count - skipped]
                 level = levels[index]
-                read_event(event, slots[topic], kind, score, gap, rate, tried, won, level)
-            done += 1
+                read_event(event, slots[topic], kind, score, gap, rate, attempts, passes, level)
+            event_count += 1
             if row[T_EVENTS] == 0:
-                touched[known] = topic
-                known += 1
+                touched[touched_count] = topic
+                touched_count += 1
         advance(learner, row, ring, kind, topic, score, durations[index], time, levels[index])
-    for each in range(known):
-        table[int(touched[each])] = 0.0
+    for touched_index in range(touched_count):
+        table[int(touched[touched_index])] = 0.0
     learner[:] = 0.0
 
 
@@ -280,16 +286,16 @@ def read_topics(
     out: NDArray[np.float32],
     table: NDArray[np.float64],
     touched: NDArray[np.float64],
-    known: int,
+    count: int,
     slots: NDArray[np.int32],
-    done: int,
+    event_count: int,
     now: float,
 ) -> None:
     """Write the inputs of each topic that the learner has met and that has a slot."""
-    for each in range(known):
-        topic = int(touched[each])
+    for index in range(count):
+        topic = int(touched[index])
         if slots[topic] > 0:
-            read_topic(out[slots[topic] - 1], table[topic], done, now)
+            read_topic(out[slots[topic] - 1], table[topic], event_count, now)
 
 
 def item_counts(by_task: NDArray[np.float64], item: int) -> tuple[float, float]:

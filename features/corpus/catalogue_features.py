@@ -57,8 +57,8 @@ class CatalogueFeatures:
         """Collect the features of a catalogue's topics."""
         topics = tuple(topics)
         return cls(
-            {each.topic_id: each.domain for each in topics},
-            {each.topic_id: each.prerequisites for each in topics if each.prerequisites},
+            {topic.topic_id: topic.domain for topic in topics},
+            {topic.topic_id: topic.prerequisites for topic in topics if topic.prerequisites},
         )
 
     @cached_property
@@ -84,16 +84,18 @@ class CatalogueFeatures:
             if slots[topic]:
                 member[slots[topic] - 1, code - 1] = 1.0
         needs = {
-            slots[topic] - 1: [slots[each] - 1 for each in before if slots[each]]
-            for topic, before in self.prerequisites.items()
+            slots[topic] - 1: [
+                slots[prerequisite] - 1 for prerequisite in needed if slots[prerequisite]
+            ]
+            for topic, needed in self.prerequisites.items()
             if slots[topic]
         }
-        needs = {topic: before for topic, before in sorted(needs.items()) if before}
-        counts = np.array([len(each) for each in needs.values()], np.int64)
+        needs = {topic: needed for topic, needed in sorted(needs.items()) if needed}
+        counts = np.array([len(needed) for needed in needs.values()], np.int64)
         return TopicRelations(
             member,
             np.array(list(needs), np.int64),
-            np.array([one for each in needs.values() for one in each], np.int64),
+            np.array([slot for needed in needs.values() for slot in needed], np.int64),
             counts,
         )
 
@@ -122,10 +124,10 @@ class TopicRelations:
                 each topic's own history are already written.
         """
         if self.member.size:
-            for column, own in ((DOMAIN_WEIGHT, WEIGHT), (DOMAIN_FAST, FAST)):
-                total = np.expm1(topics[:, :, own]) @ self.member
+            for column, source in ((DOMAIN_WEIGHT, WEIGHT), (DOMAIN_FAST, FAST)):
+                total = np.expm1(topics[:, :, source]) @ self.member
                 topics[:, :, column] = np.log1p(total @ self.member.T)
         if self.topic.size:
             start = np.cumsum(self.counts) - self.counts
-            met = np.add.reduceat(topics[:, self.before, SEEN], start, axis=1)
-            topics[:, self.topic, PREREQUISITES] = 2.0 * met / self.counts - 1.0
+            met_count = np.add.reduceat(topics[:, self.before, SEEN], start, axis=1)
+            topics[:, self.topic, PREREQUISITES] = 2.0 * met_count / self.counts - 1.0

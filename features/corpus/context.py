@@ -40,9 +40,9 @@ STILL = [*PRIORS, DOMAIN_WEIGHT, DOMAIN_FAST, PREREQUISITES]
 class _Met(NamedTuple):
     """Topic inputs that `Corpus.topics` reads from a history, cached until the next event."""
 
-    places: NDArray[np.int64]  # (k,) slot - 1 of each topic met
+    slot_indices: NDArray[np.int64]  # (k,) slot - 1 of each topic met
     times: NDArray[np.int64]  # (k,) time of each topic's last event, microseconds since the epoch
-    own: Floats  # (k, 6) the first inputs of each topic met
+    inputs: Floats  # (k, 6) the first inputs of each topic met
     still: Floats  # (width, 5) inputs of `STILL`
     last: int  # slot of the last topic; 0 if none or unknown
 
@@ -67,10 +67,10 @@ class Corpus:
     @cached_property
     def topic_ids(self) -> list[int | None]:
         """Topic id of each slot 1, 2, ...; None for a free spare slot."""
-        found: list[int | None] = [None] * self.statistics.width
+        ids: list[int | None] = [None] * self.statistics.width
         for topic, slot in self.slots.items():
-            found[slot - 1] = topic
-        return found
+            ids[slot - 1] = topic
+        return ids
 
     def pass_rate(self, topic_id: int) -> float:
         """Return the topic's shrunk pass rate, in (0, 1)."""
@@ -101,26 +101,26 @@ class Corpus:
             (9,) float32, see `contracts.EVENT_INPUTS`.
         """
         out = [0.0] * len(EVENT_INPUTS)
-        tried, won = self.statistics.item_counts(item)
+        attempts, passes = self.statistics.item_counts(item)
         gap = history.gap(time)
         rate = self.statistics.pass_rate(topic_id)
         level = LEVEL_CODES[difficulty]
-        read_event(out, self.slots[topic_id], kind, score, gap, rate, tried, won, level)
+        read_event(out, self.slots[topic_id], kind, score, gap, rate, attempts, passes, level)
         return np.array(out, np.float32)
 
     def topics(self, history: History, now_us: int) -> Floats:
         """Compute the (width, 16) float32 inputs of all topics; see `contracts.TOPIC_INPUTS`."""
-        kept = history.remembered("topics", self, lambda: self._met(history))
+        met = history.remembered("topics", self, lambda: self._met(history))
         out = np.zeros((self.statistics.width, len(TOPIC_INPUTS)), np.float32)
-        if len(kept.places):
-            out[kept.places, :OWN] = kept.own
+        if len(met.slot_indices):
+            out[met.slot_indices, :OWN] = met.inputs
             # The two inputs of `read_topic` that change with time alone, for all topics at once.
-            out[kept.places, TODAY] = kept.times // DAY == now_us // DAY
-            since = np.maximum(now_us - kept.times, 0) / 1e6
-            out[kept.places, LOG_SINCE] = np.log1p(since) / 10.0
-        out[:, STILL] = kept.still
-        if kept.last:
-            out[kept.last - 1, LAST] = 1.0
+            out[met.slot_indices, TODAY] = met.times // DAY == now_us // DAY
+            since = np.maximum(now_us - met.times, 0) / 1e6
+            out[met.slot_indices, LOG_SINCE] = np.log1p(since) / 10.0
+        out[:, STILL] = met.still
+        if met.last:
+            out[met.last - 1, LAST] = 1.0
         out[:, RECENT] = self.recency.of_day(now_us // DAY)
         out[(out[:, NEW] > 1.0) & (out[:, SEEN] > 0.0), NEW] = 1.0
         return out
@@ -129,21 +129,21 @@ class Corpus:
         """Compute the inputs of `topics` that change only with the learner's events."""
         slots = ((self.slots[topic], row) for topic, row in history.topics.items())
         met = [(slot - 1, row) for slot, row in slots if slot]
-        own = [[0.0] * OWN for _ in met]
-        for numbers, (_, row) in zip(own, met, strict=True):
+        inputs = [[0.0] * OWN for _ in met]
+        for numbers, (_, row) in zip(inputs, met, strict=True):
             read_topic(numbers, row, history.events, 0)
         last_two = [0 if t is None else self.slots[t] for t in history.last_topics(2)]
-        last, before, previous = (np.array([each]) for each in (*last_two, history.events))
+        last, before, previous = (np.array([value]) for value in (*last_two, history.events))
         out = np.zeros((1, self.statistics.width, len(TOPIC_INPUTS)), np.float32)
-        places = np.array([place for place, _ in met], np.int64)
+        indices = np.array([index for index, _ in met], np.int64)
         if met:
-            out[0, places, :OWN] = own
+            out[0, indices, :OWN] = inputs
         ratios = self.statistics.continuations.log_ratios(last, before, previous)
         for column, ratio in zip(PRIORS, ratios, strict=True):
             out[:, :, column] = ratio
         self._related.write(out)
         times = np.array([int(row[T_TIME]) for _, row in met], np.int64)
-        return _Met(places, times, out[0, places, :OWN], out[0][:, STILL], last_two[0])
+        return _Met(indices, times, out[0, indices, :OWN], out[0][:, STILL], last_two[0])
 
     def attempted(
         self,
@@ -166,8 +166,8 @@ class Corpus:
         rate = self.statistics.pass_rate(topic_id)
         read_attempt(free, history.learner, row, same, practice, rate, attempts, now_us)
         ability, sums = self._abilities(history)
-        usual, domain = self.statistics.usual[topic_id], self.outline.codes[topic_id]
-        read_ability(free, row, usual, ability, domain, sums)
+        topic_logit, domain = self.statistics.topic_log_odds[topic_id], self.outline.codes[topic_id]
+        read_ability(free, row, topic_logit, ability, domain, sums)
         read_item(of_item, rate, *self.statistics.item_counts(item))
         return np.array(free, np.float32), np.array(of_item, np.float32)
 
@@ -175,10 +175,15 @@ class Corpus:
         """Return the general ability and the sums per domain, cached until the next event."""
 
         def compute() -> tuple[float, list[list[float]]]:
-            met = history.topics, list(history.topics), len(history.topics), self.statistics.usual
-            ability = general_ability(*met)
+            arguments = (
+                history.topics,
+                list(history.topics),
+                len(history.topics),
+                self.statistics.topic_log_odds,
+            )
+            ability = general_ability(*arguments)
             sums = [[0.0, 0.0, 0.0] for _ in range(self.outline.size + 1)]
-            add_up(sums, *met, self.outline.codes, ability)
+            add_up(sums, *arguments, self.outline.codes, ability)
             return ability, sums
 
         return history.remembered("abilities", self, compute)

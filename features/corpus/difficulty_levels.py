@@ -58,11 +58,11 @@ def counts_by_code(
     topics = np.stack([statistics.topic_attempts, statistics.topic_passes], axis=1)
     items = np.stack([statistics.item_attempts, statistics.item_passes], axis=1)
     plain = np.stack([statistics.plain_attempts, statistics.plain_passes], axis=1)
-    nothing = np.zeros((1, 2), np.int64)
-    place = {text: index for index, text in enumerate(statistics.item_ids.tolist())}
-    places = np.fromiter((place.get(text, -1) for text in item_ids), np.int64, len(item_ids))
-    by_topic = np.vstack([np.vstack([nothing, topics])[slots], topics.sum(0, keepdims=True)])
-    by_task = np.vstack([np.vstack([items, nothing])[places], np.vstack([nothing, plain])[slots]])
+    zeros = np.zeros((1, 2), np.int64)
+    row_of = {text: index for index, text in enumerate(statistics.item_ids.tolist())}
+    item_rows = np.fromiter((row_of.get(text, -1) for text in item_ids), np.int64, len(item_ids))
+    by_topic = np.vstack([np.vstack([zeros, topics])[slots], topics.sum(0, keepdims=True)])
+    by_task = np.vstack([np.vstack([items, zeros])[item_rows], np.vstack([zeros, plain])[slots]])
     tasks = np.vstack([items, plain]).astype(np.float64)
     bins = failure_bin(tasks[:, 0], tasks[:, 1]).astype(np.int64)
     return LevelCounts(
@@ -119,15 +119,15 @@ def level_taken(
     levels: NDArray[np.int8],
     topic: int,
     task: int,
-    given: int,
+    event_level: int,
 ) -> int:
     """Return the level of an attempt: from its event, else the tertile of its task or topic.
 
     Returns:
         Code of a level; medium if nobody tried the task or the topic.
     """
-    if given >= 0:
-        return given
+    if event_level >= 0:
+        return event_level
     attempts, passes = by_task[task, 0], by_task[task, 1]
     if attempts < 1:
         attempts, passes = by_topic[topic, 0], by_topic[topic, 1]

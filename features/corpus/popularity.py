@@ -76,18 +76,24 @@ class SlotPopularity:
             offered: topics of the catalogue; those outside the vocabulary are newcomers from the
                 first day, with or without events.
         """
-        known = {*offered}
-        new = [each for each in first.keys() | known if not statistics.slot_of(each)]
-        new.sort(key=lambda each: (first.get(each, NEVER), each))
-        arrived = [ALWAYS if each in known else first[each] // DAY for each in new]
-        newcomers = np.array(new, np.int64)
+        catalogue_ids = {*offered}
+        new_ids = [
+            topic_id
+            for topic_id in first.keys() | catalogue_ids
+            if not statistics.slot_of(topic_id)
+        ]
+        new_ids.sort(key=lambda topic_id: (first.get(topic_id, NEVER), topic_id))
+        arrived = [
+            ALWAYS if topic_id in catalogue_ids else first[topic_id] // DAY for topic_id in new_ids
+        ]
+        newcomers = np.array(new_ids, np.int64)
         slot = slots_of(topic_ids, statistics, newcomers)[topic]
-        kept = slot > 0
-        slot, day = slot[kept], day[kept]
+        has_slot = slot > 0
+        slot, day = slot[has_slot], day[has_slot]
         start = int(day.min()) if len(day) else 0
         days = int(day.max()) - start + 1 if len(day) else 0
         cell = (day - start) * statistics.width + slot - 1
-        weight = None if events is None else events[kept]
+        weight = None if events is None else events[has_slot]
         counts = np.bincount(cell, weight, days * statistics.width).astype(np.float32)
         return cls(
             len(statistics.topic_ids),
@@ -97,7 +103,7 @@ class SlotPopularity:
             counts.reshape(days, statistics.width),
         )
 
-    def lately(self, day: NDArray[np.int64]) -> NDArray[np.float32]:
+    def of_days(self, day: NDArray[np.int64]) -> NDArray[np.float32]:
         """Compute the recent popularity of each slot as of each day.
 
         Args:
@@ -109,8 +115,8 @@ class SlotPopularity:
             log1p(days since its first event within the last 28 days) / 4. The fourth: 0 for a
             topic of the vocabulary, 1 for a newcomer, 2 for a slot without a topic on that day.
         """
-        asked, row = np.unique(day, return_inverse=True)
-        table = np.array([self.of_day(int(each)) for each in asked], np.float32)
+        days, row = np.unique(day, return_inverse=True)
+        table = np.array([self.of_day(int(value)) for value in days], np.float32)
         return table.reshape(-1, self.counts.shape[1], len(HALF_LIVES) + 2)[row]
 
     @cached_property
@@ -118,7 +124,7 @@ class SlotPopularity:
         return {}
 
     def of_day(self, day: int) -> NDArray[np.float32]:
-        """Return the (width, 4) popularity of one day (see `lately`), computed once per day."""
+        """Return the (width, 4) popularity of one day (see `of_days`), computed once per day."""
         if day not in self._days:
             stop = min(max(day - self.first_day, 0), len(self.counts))
             start = min(max(day - self.first_day - WINDOW_DAYS, 0), stop)
@@ -133,11 +139,11 @@ class SlotPopularity:
         return self._days[day]
 
     def _novelty(self, day: int) -> NDArray[np.float64]:
-        found = np.zeros(self.counts.shape[1])
-        found[self.topics :] = 2.0
-        spare = len(found) - self.topics
-        found[self.topics + np.flatnonzero(self.arrived[:spare] < day)] = 1.0
-        return found
+        novelty = np.zeros(self.counts.shape[1])
+        novelty[self.topics :] = 2.0
+        spare = len(novelty) - self.topics
+        novelty[self.topics + np.flatnonzero(self.arrived[:spare] < day)] = 1.0
+        return novelty
 
 
 def slots_by_topic(statistics: Statistics, recency: SlotPopularity) -> Slots:
@@ -156,7 +162,9 @@ def slots_of(
     topic_ids: NDArray[Any], statistics: Statistics, newcomers: NDArray[np.int64]
 ) -> NDArray[np.int32]:
     """Return the slot of each topic id: in the vocabulary, a newcomer's spare slot, or 0."""
-    places = spare_slots(statistics, newcomers)
-    found = np.array([places.get(int(topic), 0) for topic in topic_ids], np.int32)
-    known = statistics.slots_of(np.asarray(topic_ids, np.int64))
-    return np.where(known > 0, known, found).astype(np.int32)
+    slot_of_newcomer = spare_slots(statistics, newcomers)
+    newcomer_slots = np.array(
+        [slot_of_newcomer.get(int(topic), 0) for topic in topic_ids], np.int32
+    )
+    vocabulary_slots = statistics.slots_of(np.asarray(topic_ids, np.int64))
+    return np.where(vocabulary_slots > 0, vocabulary_slots, newcomer_slots).astype(np.int32)

@@ -110,9 +110,9 @@ class Statistics:
 
     def slots_of(self, topic_ids: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return the slots of many topic ids; 0 for an unknown topic."""
-        place = np.searchsorted(self.topic_ids, topic_ids)
-        known = np.isin(topic_ids, self.topic_ids)
-        return np.where(known, place + 1, 0).astype(np.int32)
+        index = np.searchsorted(self.topic_ids, topic_ids)
+        in_vocabulary = np.isin(topic_ids, self.topic_ids)
+        return np.where(in_vocabulary, index + 1, 0).astype(np.int32)
 
     @cached_property
     def _rates(self) -> list[float]:
@@ -125,7 +125,7 @@ class Statistics:
         return self._rates[self.slots[topic_id]]
 
     @cached_property
-    def usual(self) -> "TopicLogOdds":
+    def topic_log_odds(self) -> "TopicLogOdds":
         """Log odds of each topic's shrunk pass rate."""
         return TopicLogOdds(self)
 
@@ -140,12 +140,12 @@ class Statistics:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the tables by name, as a bundle stores them."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Statistics":
         """Build statistics from the tables of `to_arrays`."""
-        return cls(**{each.name: np.asarray(arrays[each.name]) for each in fields(cls)})
+        return cls(**{field.name: np.asarray(arrays[field.name]) for field in fields(cls)})
 
 
 class TopicLogOdds(dict[int, float]):
@@ -155,8 +155,8 @@ class TopicLogOdds(dict[int, float]):
         self._pass_rate = statistics.pass_rate
 
     def __missing__(self, topic_id: int) -> float:
-        self[topic_id] = found = logit(self._pass_rate(topic_id))
-        return found
+        self[topic_id] = log_odds = logit(self._pass_rate(topic_id))
+        return log_odds
 
 
 def fit(
@@ -185,15 +185,15 @@ def fit(
     passed = scored & (events.score >= PASS_SCORE)
     plain = events.item < 0
 
-    def by_topic(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def by_topic(selected: NDArray[np.bool_]) -> NDArray[np.int64]:
         counts = np.zeros(len(ids), np.int64)
         counts[np.isin(ids, events.topic_ids)] = _count(
-            events.topic[chosen], len(events.topic_ids)
+            events.topic[selected], len(events.topic_ids)
         )[np.isin(events.topic_ids, ids)]
         return counts
 
     items = _count(events.item[scored & ~plain], len(events.item_ids))
-    known = items > 0
+    attempted = items > 0
     return Statistics(
         topic_ids=ids,
         topic_events=by_topic(used),
@@ -201,9 +201,9 @@ def fit(
         topic_passes=by_topic(passed),
         plain_attempts=by_topic(scored & plain),
         plain_passes=by_topic(passed & plain),
-        item_ids=events.item_ids[known].astype(np.str_),
-        item_attempts=items[known],
-        item_passes=_count(events.item[passed & ~plain], len(events.item_ids))[known],
+        item_ids=events.item_ids[attempted].astype(np.str_),
+        item_attempts=items[attempted],
+        item_passes=_count(events.item[passed & ~plain], len(events.item_ids))[attempted],
         trained_until=np.array(events.time[mask].max() if mask.any() else -1, np.int64),
         **(_continuations(events, used, ids) if continuations else {}),
     )
@@ -233,8 +233,10 @@ def merged(
         pairs: Maximum number of distinct pair transitions; the most frequent ones are kept.
         offered: Topics of the catalogue; each topic outside the vocabulary adds one spare slot.
     """
-    met = [part.topic_ids[part.topic_events > 0] for part in parts]
-    ids = np.unique(np.concatenate([*met, np.fromiter(extra_topics, np.int64)])).astype(np.int64)
+    met_ids = [part.topic_ids[part.topic_events > 0] for part in parts]
+    ids = np.unique(np.concatenate([*met_ids, np.fromiter(extra_topics, np.int64)])).astype(
+        np.int64
+    )
     items = np.unique(np.concatenate([part.item_ids for part in parts]))
     counts: dict[str, NDArray[np.int64]] = {
         **{name: np.zeros(len(ids) + 1, np.int64) for name in BY_TOPIC},
@@ -271,8 +273,10 @@ def _continuations(
     events_of = np.diff(np.append(start, len(learning)))
     previous = np.arange(len(learning)) - np.repeat(start, events_of)
     last, before = (np.where(previous >= n, np.roll(slot, n), 0) for n in (1, 2))
-    kept = used[learning] & (slot > 0)
-    return count_continuations(last[kept], before[kept], previous[kept], slot[kept], len(ids))
+    counted = used[learning] & (slot > 0)
+    return count_continuations(
+        last[counted], before[counted], previous[counted], slot[counted], len(ids)
+    )
 
 
 def _count(codes: NDArray[Any], size: int) -> NDArray[np.int64]:

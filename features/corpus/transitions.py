@@ -108,30 +108,30 @@ class _Groups:
         return cls(key, start, slot, count, total, kinds)
 
 
-def _backed_off(groups: _Groups, asked: Ints, behind: Floats) -> Floats:
-    """Compute (n, width) probabilities: counts of each key, backed off to `behind`."""
-    out = np.empty((len(asked), behind.shape[-1]))
-    out[:] = behind
+def _backed_off(groups: _Groups, keys: Ints, fallback: Floats) -> Floats:
+    """Compute (n, width) probabilities: counts of each key, backed off to `fallback`."""
+    out = np.empty((len(keys), fallback.shape[-1]))
+    out[:] = fallback
     if len(groups.key) == 0:
         return out
-    place = np.minimum(np.searchsorted(groups.key, asked), len(groups.key) - 1)
-    row = np.flatnonzero(groups.key[place] == asked)
-    place = place[row]
-    whole = groups.total[place] + groups.kinds[place]
-    out[row] *= (groups.kinds[place] / whole)[:, None]
-    length = groups.start[place + 1] - groups.start[place]
-    of = np.repeat(np.arange(len(row)), length)
-    within = np.arange(len(of)) - np.repeat(np.cumsum(length) - length, length)
-    entry = groups.start[place][of] + within
-    out[row[of], groups.slot[entry] - 1] += groups.count[entry] / whole[of]
+    group = np.minimum(np.searchsorted(groups.key, keys), len(groups.key) - 1)
+    row = np.flatnonzero(groups.key[group] == keys)
+    group = group[row]
+    weight = groups.total[group] + groups.kinds[group]
+    out[row] *= (groups.kinds[group] / weight)[:, None]
+    length = groups.start[group + 1] - groups.start[group]
+    row_of_entry = np.repeat(np.arange(len(row)), length)
+    within = np.arange(len(row_of_entry)) - np.repeat(np.cumsum(length) - length, length)
+    entry = groups.start[group][row_of_entry] + within
+    out[row[row_of_entry], groups.slot[entry] - 1] += groups.count[entry] / weight[row_of_entry]
     return out
 
 
 def context_of(last: NDArray[Any], previous: NDArray[Any], topics: int) -> Ints:
     """Return the context of each row; see `Transitions`."""
-    known = (last > 0) & (last <= topics)
-    found = np.where(known, last, topics + 1)
-    return np.where(previous == 0, 0, found).astype(np.int64)
+    has_slot = (last > 0) & (last <= topics)
+    last_or_unknown = np.where(has_slot, last, topics + 1)
+    return np.where(previous == 0, 0, last_or_unknown).astype(np.int64)
 
 
 def count_continuations(
@@ -198,11 +198,11 @@ def _by_context(context: Ints, slot: Ints, count: Ints, topics: int) -> dict[str
     return {"context": key // (topics + 1), "slot": key % (topics + 1), "count": total}
 
 
-def _by_pair(pair: Ints, slot: Ints, count: Ints, topics: int, kept: int) -> dict[str, Ints]:
+def _by_pair(pair: Ints, slot: Ints, count: Ints, topics: int, max_pairs: int) -> dict[str, Ints]:
     used = pair < (topics + 1) * (topics + 2)
     key, total = _summed(pair[used] * (topics + 1) + slot[used], count[used])
-    if len(key) > kept:
-        frequent = np.sort(np.argsort(-total, kind="stable")[:kept])
+    if len(key) > max_pairs:
+        frequent = np.sort(np.argsort(-total, kind="stable")[:max_pairs])
         key, total = key[frequent], total[frequent]
     return {"pair": key // (topics + 1), "pair_slot": key % (topics + 1), "pair_count": total}
 
@@ -218,5 +218,5 @@ def _summed(key: Ints, count: Ints) -> tuple[Ints, Ints]:
 
 
 def _pair_of(context: Ints, before: NDArray[Any], topics: int) -> Ints:
-    known = np.where(before <= topics, before, 0).astype(np.int64)
-    return context * (topics + 2) + known
+    known_before = np.where(before <= topics, before, 0).astype(np.int64)
+    return context * (topics + 2) + known_before
