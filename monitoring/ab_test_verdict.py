@@ -101,8 +101,8 @@ def trial_verdict(outcomes: pd.DataFrame, seed: int, model: str = "recommendatio
         model: the model under test, `recommendation` or `difficulty`.
     """
     question = QUESTIONS.get(model, QUESTIONS["recommendation"])
-    shown = _last_challenger_only(outcomes)
-    gained = difference(shown, "challenger", "champion", seed, question.figure)
+    current_outcomes = _last_challenger_only(outcomes)
+    gained = difference(current_outcomes, "challenger", "champion", seed, question.figure)
     if gained is None:
         return Verdict(False, "No day yet with outcomes in both arms.", None, {}, 0)
     half = anytime(gained.standard_error)

@@ -147,8 +147,8 @@ def change(
     def means(weight: Floats) -> Floats:
         return ratio(weight @ totals, weight @ counts)
 
-    drawn = np.diff([means(w) for w in resampled(len(totals), seed)], axis=1)[:, 0]
-    error = float(np.nanstd(drawn, ddof=1))
+    samples = np.diff([means(w) for w in resampled(len(totals), seed)], axis=1)[:, 0]
+    error = float(np.nanstd(samples, ddof=1))
     mean = means(np.ones(len(totals)))
     fewest = int(np.count_nonzero(counts, axis=0).min())
     return FigureChange(float(mean[0]), float(mean[1]), error, fewest)
@@ -197,11 +197,11 @@ def _degraded(
 def _drifted(drift: Drift | None, drift_alarm: float) -> Alarm | None:
     if drift is None or drift.small or drift.score < drift_alarm:
         return None
-    moved = {name: column.value for name, column in drift.columns.items() if column.drifted}
+    drifted = {name: column.value for name, column in drift.columns.items() if column.drifted}
     sentence = (
-        f"Drift: {drift.score:.2f} of 1, at least {drift_alarm:.2f}; drifted: {', '.join(moved)}"
+        f"Drift: {drift.score:.2f} of 1, at least {drift_alarm:.2f}; drifted: {', '.join(drifted)}"
     )
-    numbers = {"score": drift.score, "drift_alarm": drift_alarm, "drifted": moved}
+    numbers = {"score": drift.score, "drift_alarm": drift_alarm, "drifted": drifted}
     return Alarm(DRIFT, sentence, numbers)
 
 

@@ -51,21 +51,21 @@ def read_answers(engine: Engine, start_us: int, end_us: int) -> pd.DataFrame:
     Raises:
         StorageUnavailable: the database cannot be read.
     """
-    found = bulk_read.fetch(
+    answers = bulk_read.fetch(
         engine,
         "SELECT prediction_id, user_id, kind, model, version, bundle, arm, fallback, "  # noqa: S608
         f"CAST(answer AS TEXT), topic_id, created_at FROM predictions "
         f"WHERE {_within(start_us, end_us)} AND kind IN ('recommendation', 'difficulty')",
         _ANSWERS,
     ).unify_dictionaries()
-    found = found.sort_by([("time", "ascending"), ("prediction_id", "ascending")])
-    columns = {name: categories(found[name]) for name in _TEXTS}
+    answers = answers.sort_by([("time", "ascending"), ("prediction_id", "ascending")])
+    columns = {name: categories(answers[name]) for name in _TEXTS}
     return pd.DataFrame(
         {
-            "prediction_id": found["prediction_id"].to_numpy(),
+            "prediction_id": answers["prediction_id"].to_numpy(),
             **columns,
-            "topic_id": pc.fill_null(found["topic_id"], -1).to_numpy(),
-            "time": found["time"].to_numpy(),
+            "topic_id": pc.fill_null(answers["topic_id"], -1).to_numpy(),
+            "time": answers["time"].to_numpy(),
         }
     )
 
@@ -86,7 +86,7 @@ def read_events(engine: Engine, users: pd.Index, start_us: int, end_us: int) -> 
     Raises:
         StorageUnavailable: the database cannot be read.
     """
-    asked = f"(SELECT DISTINCT user_id FROM predictions WHERE {_within(start_us, end_us)})"  # noqa: S608
+    learners = f"(SELECT DISTINCT user_id FROM predictions WHERE {_within(start_us, end_us)})"  # noqa: S608
     before = (
         "(SELECT w.timestamp FROM valid_interactions w WHERE w.user_id = asked.user_id "  # noqa: S608
         f"AND w.timestamp < {int(start_us)} AND w.interaction_type IN {LEARNING_KINDS} "
@@ -94,23 +94,23 @@ def read_events(engine: Engine, users: pd.Index, start_us: int, end_us: int) -> 
     )
     queries = (
         f"SELECT {_COLUMNS} FROM valid_interactions v WHERE timestamp >= {int(start_us)} "  # noqa: S608
-        f"AND timestamp < {int(end_us)} AND v.user_id IN {asked}",
-        f"SELECT {_COLUMNS} FROM {asked} asked JOIN valid_interactions v "  # noqa: S608
+        f"AND timestamp < {int(end_us)} AND v.user_id IN {learners}",
+        f"SELECT {_COLUMNS} FROM {learners} asked JOIN valid_interactions v "  # noqa: S608
         f"ON v.user_id = asked.user_id AND v.timestamp = {before} "
         f"WHERE v.interaction_type IN {LEARNING_KINDS}",
     )
     parts = [bulk_read.fetch(engine, query, _EVENTS) for query in queries]
-    found = pa.concat_tables(parts).sort_by([("time", "ascending"), ("event_id", "ascending")])
-    learner = pc.index_in(found["user_id"], value_set=pa.array(users, pa.string()))
+    events = pa.concat_tables(parts).sort_by([("time", "ascending"), ("event_id", "ascending")])
+    learner = pc.index_in(events["user_id"], value_set=pa.array(users, pa.string()))
     frame = pd.DataFrame(
         {
             "learner": pc.fill_null(learner, -1).to_numpy().astype(np.int64),
-            "kind": known(found["kind"], KINDS).codes,
-            "topic": found["topic"].to_numpy(),
-            "score": found["score"].to_numpy(),
-            "level": known(found["level"], LEVELS).codes,
-            "time": found["time"].to_numpy(),
-            "metadata": found["metadata"].to_numpy(),
+            "kind": known(events["kind"], KINDS).codes,
+            "topic": events["topic"].to_numpy(),
+            "score": events["score"].to_numpy(),
+            "level": known(events["level"], LEVELS).codes,
+            "time": events["time"].to_numpy(),
+            "metadata": events["metadata"].to_numpy(),
         }
     )
     return frame[frame["learner"] >= 0].reset_index(drop=True)

@@ -58,26 +58,26 @@ def means(values: Floats, learner: NDArray[np.int64], seed: int) -> list[Estimat
     counted = ~np.isnan(values)
     totals = per_learner(np.where(counted, values, 0.0), learner)
     counts = per_learner(counted.astype(np.float64), learner)
-    drawn = np.array([ratio(w @ totals, w @ counts) for w in resampled(len(totals), seed)])
+    samples = np.array([ratio(w @ totals, w @ counts) for w in resampled(len(totals), seed)])
     value = ratio(totals.sum(axis=0), counts.sum(axis=0))
     return [
-        estimate(value[column], drawn[:, column], counts[:, column])
+        estimate(value[column], samples[:, column], counts[:, column])
         for column in range(values.shape[1])
     ]
 
 
-def estimate(value: float, drawn: Floats, counts: Floats) -> Estimate:
+def estimate(value: float, samples: Floats, counts: Floats) -> Estimate:
     """Combine a figure and its bootstrap samples into an estimate.
 
     Args:
         value: the figure; NaN if nothing was counted.
-        drawn: (samples,) NaN for a sample with nothing to count.
+        samples: (samples,) NaN for a sample with nothing to count.
         counts: (L,) answers of each learner.
     """
     learners = int(np.count_nonzero(counts))
-    valid = drawn[~np.isnan(drawn)]
-    some = learners > 1 and len(valid)
-    bounds = np.percentile(valid, ENDS) if some else (math.nan, math.nan)
+    valid = samples[~np.isnan(samples)]
+    has_interval = learners > 1 and len(valid)
+    bounds = np.percentile(valid, ENDS) if has_interval else (math.nan, math.nan)
     low, high = (_none_if_nan(bound) for bound in bounds)
     return Estimate(_none_if_nan(value), low, high, int(counts.sum()), learners)
 

@@ -92,9 +92,9 @@ def by_day(outcomes: pd.DataFrame, seed: int = 0) -> list[Row]:
     rows = []
     for names, group in outcomes.groupby(keys, observed=True, dropna=False):
         texts = (name if isinstance(name, str) else None for name in names)
-        named = dict(zip(keys, texts, strict=True))
+        group_key = dict(zip(keys, texts, strict=True))
         counted = {name: row for name, row in summarise(group, seed).items() if row["n"]}
-        rows.append(named | {"answers": len(group)} | counted)
+        rows.append(group_key | {"answers": len(group)} | counted)
     return rows
 
 
@@ -158,15 +158,15 @@ def difference(
     totals, counts = [], []
     for arm in (rows[rows["day"].isin(days)] for rows in arms):
         (learner,) = codes([arm["user_id"]])
-        on = arm["day"].to_numpy(object)[:, None] == np.array(days, object)
-        totals.append(per_learner(on * arm["value"].to_numpy()[:, None], learner))
-        counts.append(per_learner(on.astype(np.float64), learner))
+        day_mask = arm["day"].to_numpy(object)[:, None] == np.array(days, object)
+        totals.append(per_learner(day_mask * arm["value"].to_numpy()[:, None], learner))
+        counts.append(per_learner(day_mask.astype(np.float64), learner))
     samples = zip(*(resampled(len(n), seed + arm) for arm, n in enumerate(counts)), strict=True)
-    drawn = np.array([_mantel_haenszel(*_weighted(w, totals, counts)) for w in samples])
+    differences = np.array([_mantel_haenszel(*_weighted(w, totals, counts)) for w in samples])
     ones = [np.ones(len(n)) for n in counts]
     return Difference(
         _mantel_haenszel(*_weighted(ones, totals, counts)),
-        drawn[~np.isnan(drawn)],
+        differences[~np.isnan(differences)],
         tuple(days),
         int(sum(n.sum() for n in counts)),
         (len(counts[0]), len(counts[1])),
@@ -188,24 +188,24 @@ def _mantel_haenszel(total: Floats, control: Floats, n: Floats, m: Floats) -> fl
 
 def _calibration_error(outcomes: pd.DataFrame, learner: NDArray[np.int64], seed: int) -> Estimate:
     """Estimate the calibration error of judged difficulties; all samples use the same bins."""
-    judged = outcomes["passed"].notna().to_numpy()
+    scored = outcomes["passed"].notna().to_numpy()
     passed, probability = (
-        outcomes.loc[judged, name].to_numpy() for name in ("passed", "probability")
+        outcomes.loc[scored, name].to_numpy() for name in ("passed", "probability")
     )
     bin_of, _ = metrics.calibration_bins(probability)
     gaps = (bin_of[:, None] == np.arange(metrics.CALIBRATION_BINS)) * (probability - passed)[
         :, None
     ]
-    gap = per_learner(gaps, learner[judged])
-    counts = per_learner(np.ones((len(passed), 1)), learner[judged])
+    gap = per_learner(gaps, learner[scored])
+    counts = per_learner(np.ones((len(passed), 1)), learner[scored])
     weights = resampled(len(gap), seed)
-    drawn = [ratio(np.abs(w @ gap).sum(keepdims=True), w @ counts)[0] for w in weights]
-    return estimate(metrics.calibration_error(passed, probability), np.array(drawn), counts)
+    samples = [ratio(np.abs(w @ gap).sum(keepdims=True), w @ counts)[0] for w in weights]
+    return estimate(metrics.calibration_error(passed, probability), np.array(samples), counts)
 
 
 def _coverage(outcomes: pd.DataFrame) -> Estimate:
     recommendations = outcomes[outcomes["kind"] == "recommendation"]
-    shown = {topic for topics in recommendations["shown"].unique() for topic in topics}
+    shown_topics = {topic for topics in recommendations["shown"].unique() for topic in topics}
     catalogue = int(recommendations["catalogue"].max()) if len(recommendations) else 0
-    share = min(len(shown) / catalogue, 1.0) if catalogue else math.nan
+    share = min(len(shown_topics) / catalogue, 1.0) if catalogue else math.nan
     return exact(share, len(recommendations), recommendations["user_id"].nunique())

@@ -51,13 +51,13 @@ def figures(outcomes: pd.DataFrame, start_us: int, end_us: int, seed: int) -> di
         counts and intervals, see `monitoring.measures.summarise`; `lift` over the control arm or
         None; `measures`, the rows of `monitoring.measures.by_day`.
     """
-    found = summarise(outcomes, seed)
+    estimates = summarise(outcomes, seed)
     gained = lift(outcomes, seed)
     return {
         "window": {"start": _iso(start_us), "end": _iso(end_us)},
-        **{name: found[name]["value"] for name in SHOWN},
+        **{name: estimates[name]["value"] for name in SHOWN},
         "open": int(outcomes["open"].sum()),
-        "figures": found,
+        "figures": estimates,
         "lift": gained and asdict(gained),
         "measures": by_day(outcomes, seed),
     }
@@ -153,10 +153,10 @@ class ModelMonitor:
         """
         end, span = self._clock() + 1, self._days * DAY
         events = encode(self._log.read(until=to_datetime(end)))
-        nothing = statistics.fit(events, np.zeros(len(events), bool))
+        no_statistics = statistics.fit(events, np.zeros(len(events), bool))
         current, before = (
             next_topic_window(
-                examples(events, nothing, last_of_each(events, start, start + span)), None
+                examples(events, no_statistics, last_of_each(events, start, start + span)), None
             )
             for start in (end - span, end - 2 * span)
         )

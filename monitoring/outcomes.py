@@ -120,20 +120,20 @@ def _recommendations(
     before = _nearest(answers, learning, ["learner"], "backward")
     last = _of(learning, "topic", before)
     counted = _first(answers, ["learner", "answer"], before, horizon_us)
-    answers["shown"] = shown = _parsed(answers["answer"])
-    row, topic = _pairs(shown)
+    answers["shown"] = shown_topics = _parsed(answers["answer"])
+    row, topic = _pairs(shown_topics)
     pairs = answers.loc[row, ["learner", "time", "until"]].assign(topic=topic)
     on_it = _nearest(pairs, learning, ["learner", "topic"], "forward")
-    taken = _in_time(pairs, learning, on_it) & (topic != last[row])
+    accepted_pairs = _in_time(pairs, learning, on_it) & (topic != last[row])
     turns = learning[learning["topic"] != learning.groupby("learner")["topic"].shift()]
     turn = _nearest(answers, turns, ["learner"], "forward")
     turned = _in_time(answers, turns, turn)
     following = _of(turns, "topic", turn)
     rank = np.arange(len(row)) - np.searchsorted(row, row)
-    among = turned[row] & (rank < k) & (topic == following[row])
-    answers["accepted"] = _any(row[taken], len(answers))
-    answers["hit"] = np.where(turned, _any(row[among], len(answers)), np.nan)
-    answers.loc[shown.str.len() == 0, ["accepted", "hit"]] = np.nan
+    hits = turned[row] & (rank < k) & (topic == following[row])
+    answers["accepted"] = _any(row[accepted_pairs], len(answers))
+    answers["hit"] = np.where(turned, _any(row[hits], len(answers)), np.nan)
+    answers.loc[shown_topics.str.len() == 0, ["accepted", "hit"]] = np.nan
     answers = answers.join(_responses(answers, events, pairs.assign(row=row), counted))
     answers["told"] = answers["told"].fillna(0.0)
     answers["accepted"] = answers["accepted"].mask(answers["arm"] == TOLD_ARM, answers["told"])
@@ -147,14 +147,14 @@ def _difficulties(answers: pd.DataFrame, events: pd.DataFrame, horizon_us: int) 
     both = ["learner", "topic"]
     before = _nearest(answers, attempts, both, "backward")
     counted = _first(answers, both, before, horizon_us)
-    tried = _nearest(answers, attempts, both, "forward")
+    attempt = _nearest(answers, attempts, both, "forward")
     by_level = np.array([_levels(answer) for answer in _parsed(answers["answer"])], np.float64)
     by_level = by_level.reshape(-1, len(LEVELS) + 1)
-    probability = by_level[np.arange(len(answers)), _of(attempts, "level", tried)]
-    judged = _in_time(answers, attempts, tried) & ~np.isnan(probability)
-    passed = _of(attempts, "score", tried) >= PASS_SCORE
-    answers["probability"] = np.where(judged, probability, np.nan)
-    answers["passed"] = np.where(judged, passed, np.nan)
+    probability = by_level[np.arange(len(answers)), _of(attempts, "level", attempt)]
+    has_outcome = _in_time(answers, attempts, attempt) & ~np.isnan(probability)
+    passed = _of(attempts, "score", attempt) >= PASS_SCORE
+    answers["probability"] = np.where(has_outcome, probability, np.nan)
+    answers["passed"] = np.where(has_outcome, passed, np.nan)
     answers["shown"] = [()] * len(answers)
     answers[["accepted", "hit", "told", "helpful", "rating"]] = np.nan
     return _first_only(answers, counted)
@@ -173,17 +173,17 @@ def _levels(answer: Any) -> list[float]:
 
 
 def _nearest(
-    left: pd.DataFrame, right: pd.DataFrame, by: list[str], direction: Any
+    left: pd.DataFrame, right: pd.DataFrame, keys: list[str], direction: Any
 ) -> NDArray[np.int64]:
     """Return (n,) rows of `right`: at or before each row of `left`, or next after it; -1 if none.
 
     `direction` is `backward` or `forward`.
     """
     merged = pd.merge_asof(
-        left[["time", *by]],
-        right[["time", *by]].assign(row=np.arange(len(right))),
+        left[["time", *keys]],
+        right[["time", *keys]].assign(row=np.arange(len(right))),
         on="time",
-        by=by,
+        by=keys,
         direction=direction,
         allow_exact_matches=direction == "backward",
     )
@@ -232,13 +232,17 @@ def _responses(
     responses = events[events["kind"] >= len(LEARNING_KINDS)]
     metadata = [orjson.loads(text) if text else {} for text in responses["metadata"]]
     ids = [values.get("prediction_id") for values in metadata]
-    named = pd.Index(answers["prediction_id"]).get_indexer(pd.Index(ids, dtype=object))
-    shown = _of(pairs, "row", _nearest(responses, pairs, ["learner", "topic"], "backward"))
-    about = np.where([prediction_id is None for prediction_id in ids], shown, named)
-    about = np.append(counted, -1)[about.astype(np.int64)]
+    named_rows = pd.Index(answers["prediction_id"]).get_indexer(pd.Index(ids, dtype=object))
+    nearest_rows = _of(pairs, "row", _nearest(responses, pairs, ["learner", "topic"], "backward"))
+    answer_rows = np.where(
+        [prediction_id is None for prediction_id in ids], nearest_rows, named_rows
+    )
+    answer_rows = np.append(counted, -1)[answer_rows.astype(np.int64)]
     time = responses["time"].to_numpy()
-    valid = (about >= 0) & (_of(answers, "learner", about) == responses["learner"])
-    valid &= (_of(answers, "time", about) <= time) & (time < _of(answers, "until", about))
+    valid = (answer_rows >= 0) & (_of(answers, "learner", answer_rows) == responses["learner"])
+    valid &= (_of(answers, "time", answer_rows) <= time) & (
+        time < _of(answers, "until", answer_rows)
+    )
     values_of = pd.DataFrame(
         {
             "told": np.where(responses["kind"] == ACCEPTED, 1.0, np.nan),
@@ -246,7 +250,7 @@ def _responses(
             "rating": [_number(values.get("rating")) for values in metadata],
         }
     )
-    means: pd.DataFrame = values_of[valid.to_numpy()].groupby(about[valid]).mean()
+    means: pd.DataFrame = values_of[valid.to_numpy()].groupby(answer_rows[valid]).mean()
     return means
 
 

@@ -83,7 +83,7 @@ class _Logged(NamedTuple):
     kind: str
     topic: int
     bundle: str
-    read: NDArray[np.float32]
+    inputs: NDArray[np.float32]
     time: int
 
 
@@ -91,7 +91,7 @@ class _View(NamedTuple):
     """View of an answer: the rows of its learner's events as of one moment."""
 
     answer: _Logged
-    place: int
+    answer_index: int
     rows: NDArray[np.int64]
 
 
@@ -109,29 +109,29 @@ def compare(engine: Engine, served: Tables, start_us: int, end_us: int, most: in
         StorageUnavailable: the database cannot be read.
     """
     logged = _answers(engine, start_us, end_us, most)
-    known = [each for each in logged if each.kind in served.get(each.bundle, {})]
-    events = _events(engine, sorted({each.user_id for each in known}))
-    others = _others(list(_views(known, events)), events, served)
+    comparable = [answer for answer in logged if answer.kind in served.get(answer.bundle, {})]
+    events = _events(engine, sorted({answer.user_id for answer in comparable}))
+    differences = _differences(list(_views(comparable, events)), events, served)
     counts = Counter(
-        f"{known[place].kind}.{INPUTS[known[place].kind][at].name}"
-        for place, each in others.items()
-        for at in np.flatnonzero(each)
+        f"{comparable[index].kind}.{INPUTS[comparable[index].kind][at].name}"
+        for index, mask in differences.items()
+        for at in np.flatnonzero(mask)
     )
-    different = sum(bool(each.any()) for each in others.values())
-    return Skew(len(others), different, dict(counts), len(logged) - len(others))
+    different = sum(bool(mask.any()) for mask in differences.values())
+    return Skew(len(differences), different, dict(counts), len(logged) - len(differences))
 
 
-def _others(
+def _differences(
     views: Sequence[_View], events: pd.DataFrame, served: Tables
 ) -> dict[int, NDArray[np.bool_]]:
     """Map the index of each answer to the mask of its different inputs, in its best view."""
-    found: dict[int, NDArray[np.bool_]] = {}
+    differences: dict[int, NDArray[np.bool_]] = {}
     for group in _groups(views):
         statistics = served[group[0].answer.bundle][group[0].answer.kind]
-        for view, each in zip(group, _different(group, events, statistics), strict=True):
-            best = found.get(view.place, each)
-            found[view.place] = each if each.sum() < best.sum() else best
-    return found
+        for view, mask in zip(group, _different(group, events, statistics), strict=True):
+            best = differences.get(view.answer_index, mask)
+            differences[view.answer_index] = mask if mask.sum() < best.sum() else best
+    return differences
 
 
 def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Logged]:
@@ -142,7 +142,7 @@ def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Log
         "AND (fallback IS NULL OR fallback NOT IN (:unreachable, :stale)) "
         "ORDER BY created_at DESC LIMIT :most"
     )
-    given = {
+    parameters = {
         "start": start_us,
         "end": end_us,
         "unreachable": LOG_UNREACHABLE,
@@ -150,14 +150,14 @@ def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Log
         "most": most,
     }
     with database.read_connection(engine) as connection:
-        rows = connection.execute(query, given).all()
-    found = []
+        rows = connection.execute(query, parameters).all()
+    answers = []
     for user_id, kind, topic, bundle, inputs, time in rows:
-        read = orjson.loads(inputs)
-        if read and "inputs" in read:
-            numbers = np.array(read["inputs"], np.float32)
-            found.append(_Logged(user_id, kind, topic or 0, bundle, numbers, time))
-    return found
+        logged_inputs = orjson.loads(inputs)
+        if logged_inputs and "inputs" in logged_inputs:
+            numbers = np.array(logged_inputs["inputs"], np.float32)
+            answers.append(_Logged(user_id, kind, topic or 0, bundle, numbers, time))
+    return answers
 
 
 def _events(engine: Engine, users: Sequence[str]) -> pd.DataFrame:
@@ -169,8 +169,8 @@ def _events(engine: Engine, users: Sequence[str]) -> pd.DataFrame:
         "FROM user_interactions WHERE user_id IN :users"
     ).bindparams(bindparam("users", type_=String, expanding=True))
     with database.read_connection(engine) as connection:
-        found = connection.execute(query, {"users": users, "never": NEVER})
-        frame = pd.DataFrame(found.all(), columns=list(found.keys()))
+        result = connection.execute(query, {"users": users, "never": NEVER})
+        frame = pd.DataFrame(result.all(), columns=list(result.keys()))
     frame["score"] = frame["score"].astype(np.float64)
     frame["duration_seconds"] = frame["duration_seconds"].astype(np.float64)
     return frame
@@ -185,14 +185,14 @@ def _views(answers: Sequence[_Logged], events: pd.DataFrame) -> Iterator[_View]:
     time, received, taken_out = (
         events[name].to_numpy() for name in ("timestamp", "received", "taken_out")
     )
-    for place, answer in enumerate(answers):
+    for index, answer in enumerate(answers):
         rows = rows_of.get(answer.user_id, np.empty(0, np.int64))
         moments = np.unique(np.concatenate([received[rows], taken_out[rows]]))
         young = moments[(moments > answer.time - UNSETTLED_US) & (moments <= answer.time)]
         views = []
         for moment in (answer.time, *(young - 1)):
-            there = rows[(received[rows] <= moment) & (taken_out[rows] > moment)]
-            views.append(_View(answer, place, there))
+            visible_rows = rows[(received[rows] <= moment) & (taken_out[rows] > moment)]
+            views.append(_View(answer, index, visible_rows))
         if not any((time[view.rows] > answer.time).any() for view in views):
             yield from views
 
@@ -218,11 +218,11 @@ def _different(
     """Return the (n, width) mask of inputs that differ from those that training reads."""
     kind = views[0].answer.kind
     expected = _rebuilt(views, events, statistics, kind)
-    read = np.stack([view.answer.read for view in views])
-    same = np.isclose(read, expected, rtol=ROUNDING, atol=ROUNDING)
-    slots = [each.unit == "topic slot" for each in INPUTS[kind]]
-    newcomer = (expected == 0) & (read > len(statistics.topic_ids)) & np.array(slots)
-    different: NDArray[np.bool_] = ~(same | newcomer)
+    served_inputs = np.stack([view.answer.inputs for view in views])
+    close = np.isclose(served_inputs, expected, rtol=ROUNDING, atol=ROUNDING)
+    slots = [input_spec.unit == "topic slot" for input_spec in INPUTS[kind]]
+    newcomer = (expected == 0) & (served_inputs > len(statistics.topic_ids)) & np.array(slots)
+    different: NDArray[np.bool_] = ~(close | newcomer)
     return different
 
 
@@ -235,17 +235,20 @@ def _rebuilt(
     """
     rows = np.concatenate([view.rows for view in views])
     answers = [view.answer for view in views]
-    asked: dict[str, list[Any]] = {
+    target_columns: dict[str, list[Any]] = {
         "event_id": ["\U0010ffff"] * len(views),  # sorts after all events of that microsecond
         "interaction_type": ["text_read"] * len(views),
-        "topic_id": [each.topic for each in answers],
+        "topic_id": [answer.topic for answer in answers],
         "score": [np.nan] * len(views),
         "duration_seconds": [np.nan] * len(views),
-        "timestamp": [each.time for each in answers],
+        "timestamp": [answer.time for answer in answers],
         "difficulty": [None] * len(views),
     }
     frame = pd.DataFrame(
-        {name: np.append(events[name].to_numpy()[rows], last) for name, last in asked.items()}
+        {
+            name: np.append(events[name].to_numpy()[rows], last)
+            for name, last in target_columns.items()
+        }
     )
     order = np.arange(len(views))
     codes = np.append(np.repeat(order, [len(view.rows) for view in views]), order)
@@ -254,6 +257,6 @@ def _rebuilt(
     frame["topic_id"] = frame["topic_id"].astype(np.int64)
     frame["timestamp"] = pd.to_datetime(frame["timestamp"].astype(np.int64), unit="us", utc=True)
     encoded = encode(frame)
-    found = examples(encoded, statistics, encoded.row >= len(rows))
-    inputs: NDArray[np.float32] = getattr(found, kind)
+    targets = examples(encoded, statistics, encoded.row >= len(rows))
+    inputs: NDArray[np.float32] = getattr(targets, kind)
     return inputs

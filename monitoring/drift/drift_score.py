@@ -94,20 +94,26 @@ def measure_drift(current: pd.DataFrame, reference: pd.DataFrame) -> Drift:
     """
     names = [c for c in current.columns.union(reference.columns, sort=False) if c not in IDS]
     small = min(len(current), len(reference)) < FEWEST_ROWS
-    columns, fit = {}, []
+    columns, comparable_names = {}, []
     for name in names:
         if why := _unfit(name, current, reference):
             columns[name] = ColumnDrift(why, None, None, False)
         else:
-            fit.append(name)
-    now, before = comparable(current, fit), comparable(reference, fit)
-    for name in fit:
-        one, other = now[name].dropna(), before[name].dropna()
-        few = min(len(one), len(other)) < FEWEST_ROWS
-        limit = UNREACHABLE if few else _threshold(one, other)
-        distance = _distance(one, other)
+            comparable_names.append(name)
+    current_columns, reference_columns = (
+        comparable(current, comparable_names),
+        comparable(reference, comparable_names),
+    )
+    for name in comparable_names:
+        current_values, reference_values = (
+            current_columns[name].dropna(),
+            reference_columns[name].dropna(),
+        )
+        few = min(len(current_values), len(reference_values)) < FEWEST_ROWS
+        limit = UNREACHABLE if few else _threshold(current_values, reference_values)
+        distance = _distance(current_values, reference_values)
         columns[name] = ColumnDrift(METHOD, distance, limit, distance >= limit)
-    score = sum(column.drifted for column in columns.values()) / max(len(fit), 1)
+    score = sum(column.drifted for column in columns.values()) / max(len(comparable_names), 1)
     return Drift(score, columns, len(current), len(reference), small)
 
 

@@ -75,24 +75,26 @@ def _run(drift: Drift, current: pd.DataFrame, reference: pd.DataFrame, as_of: da
     share = DriftedColumnsCount(
         columns=list(thresholds), method=METHOD, per_column_threshold=thresholds
     )
-    each = [ValueDrift(column=n, method=METHOD, threshold=t) for n, t in thresholds.items()]
+    column_metrics = [
+        ValueDrift(column=n, method=METHOD, threshold=t) for n, t in thresholds.items()
+    ]
     now, before = (Dataset.from_pandas(frame, definition) for frame in (current, reference))
     name = f"{drift.n_current:,} learners up to {as_of:%Y-%m-%d %H:%M}"
-    run = Report([share, *each], include_tests=True).run
+    run = Report([share, *column_metrics], include_tests=True).run
     return run(now, before, timestamp=as_of.astimezone(UTC).replace(tzinfo=None), name=name)
 
 
 def _head(page: Path, drift: Drift) -> None:
     """Insert the score and the sizes of the windows at the top of Evidently's page."""
     small = f" Fewer than {FEWEST_ROWS} rows: no drift is reported." if drift.small else ""
-    said = (
+    summary = (
         '<p style="font:16px/1.5 sans-serif;margin:1rem 2rem"><b>Drift score '
         f"{drift.score:.2f} of 1</b>: the share of compared columns whose change is both large "
         f"enough to matter and beyond chance. {drift.n_current:,} rows now, "
         f"{drift.n_reference:,} in the reference.{small}</p>"
     )
     text = page.read_text("utf-8")
-    page.write_text(text.replace("<body>", f"<body>{said}", 1), "utf-8")
+    page.write_text(text.replace("<body>", f"<body>{summary}", 1), "utf-8")
 
 
 def _stem(folder: Path) -> Path:

@@ -105,9 +105,9 @@ def success_window(rows: Examples, answers: Answers) -> pd.DataFrame:
     frame = _inputs(rows.difficulty, DIFFICULTY_INPUTS)
     expected = np.full(len(rows), np.nan)
     level = np.where(rows.level < 0, MEDIUM, rows.level)
-    for chosen, answer in answers:
+    for indices, answer in answers:
         success = answer.get("levels", answer["success"])
-        expected[chosen] = success[np.arange(len(chosen)), level[chosen]]
+        expected[indices] = success[np.arange(len(indices)), level[indices]]
     frame["expected_success"] = expected
     return frame
 
@@ -128,14 +128,14 @@ def _first(rows: Examples, answers: Answers) -> tuple[NDArray[np.object_], NDArr
         ids[slot] = str(topic_id)
     topic: NDArray[np.object_] = np.full(len(rows), None, object)
     probability = np.full(len(rows), np.nan)
-    free = np.array([topic_id is None for topic_id in ids[1:]])
-    for chosen, answer in answers:
+    unused = np.array([topic_id is None for topic_id in ids[1:]])
+    for indices, answer in answers:
         score = np.array(answer["probability"], float)
-        score[:, free[: score.shape[1]]] = -1.0
-        last = rows.last_topic[chosen]
-        met = np.flatnonzero((last > 0) & (last <= score.shape[1]))
-        score[met, last[met] - 1] = -1.0
+        score[:, unused[: score.shape[1]]] = -1.0
+        last = rows.last_topic[indices]
+        has_last = np.flatnonzero((last > 0) & (last <= score.shape[1]))
+        score[has_last, last[has_last] - 1] = -1.0
         best = score.argmax(axis=1)
-        topic[chosen] = ids[best + 1]
-        probability[chosen] = score[np.arange(len(chosen)), best]
+        topic[indices] = ids[best + 1]
+        probability[indices] = score[np.arange(len(indices)), best]
     return topic, probability
