@@ -67,16 +67,16 @@ FROZEN = "sensei/simulation/"
 def language_faults(root: Path) -> list[Fault]:
     """Check all modules and pages of a checkout; messages only in the installed packages."""
     packages = set(installed_packages(root))
-    found = []
+    faults = []
     for file in source_files(root, "*.py", "*.md"):
         if file.startswith(FROZEN):
             continue
         text = (root / file).read_text()
         if file.endswith(".md"):
-            found += markdown_faults(file, text)
+            faults += markdown_faults(file, text)
         else:
-            found += python_faults(file, text, messages=Path(file).parts[0] in packages)
-    return found
+            faults += python_faults(file, text, messages=Path(file).parts[0] in packages)
+    return faults
 
 
 def _word_faults(file: str, lines: Iterator[tuple[int, str]] | list[tuple[int, str]]) -> set[Fault]:

@@ -20,11 +20,11 @@ Places = list[tuple[str, int]]
 
 def repeated_files(files: list[str]) -> dict[str, Places]:
     """Find the file names that several modules share."""
-    places = defaultdict(list)
+    locations = defaultdict(list)
     for file in files:
         if Path(file).name not in REPEATABLE:
-            places[Path(file).name].append((file, 1))
-    return {name: same for name, same in sorted(places.items()) if len(same) > 1}
+            locations[Path(file).name].append((file, 1))
+    return {name: same for name, same in sorted(locations.items()) if len(same) > 1}
 
 
 def repeated_classes(sources: dict[str, str]) -> dict[str, Places]:
@@ -33,12 +33,12 @@ def repeated_classes(sources: dict[str, str]) -> dict[str, Places]:
     Args:
         sources: file -> its Python text.
     """
-    places = defaultdict(list)
+    locations = defaultdict(list)
     for file, text in sources.items():
         for node in ast.parse(text, file).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append((file, node.lineno))
-    return {name: same for name, same in sorted(places.items()) if len(same) > 1}
+                locations[node.name].append((file, node.lineno))
+    return {name: same for name, same in sorted(locations.items()) if len(same) > 1}
 
 
 def repeated_names(root: Path) -> dict[str, dict[str, Places]]:
@@ -54,7 +54,10 @@ def name_faults(repeated: dict[str, dict[str, Places]]) -> list[Fault]:
     """Report each place of a repeated name, with the other places."""
     return [
         Fault(
-            file, line, f"{kind} {name} also in {_others((file, line), same)}", "rename all but one"
+            file,
+            line,
+            f"{kind} {name} also in {_other_locations((file, line), same)}",
+            "rename all but one",
         )
         for kind, names in repeated.items()
         for name, same in names.items()
@@ -62,8 +65,8 @@ def name_faults(repeated: dict[str, dict[str, Places]]) -> list[Fault]:
     ]
 
 
-def _others(place: tuple[str, int], same: Places) -> str:
-    return ", ".join(f"{file}:{line}" for file, line in same if (file, line) != place)
+def _other_locations(location: tuple[str, int], same: Places) -> str:
+    return ", ".join(f"{file}:{line}" for file, line in same if (file, line) != location)
 
 
 if __name__ == "__main__":

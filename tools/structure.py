@@ -79,11 +79,11 @@ def longest_chain(packages: list[str]) -> list[str]:
     def chain(module: str) -> tuple[str, ...]:
         entered.add(module)
         imported = graph.find_modules_directly_imported_by(module) - entered
-        rest: tuple[str, ...] = ()
+        longest_tail: tuple[str, ...] = ()
         for name in sorted(imported):
-            rest = max(rest, chain(name), key=len)
+            longest_tail = max(longest_tail, chain(name), key=len)
         entered.remove(module)
-        return (module, *rest)
+        return (module, *longest_tail)
 
     chains = [chain(module) for module in sorted(graph.modules)]
     longest = max(chains, key=len)
@@ -148,16 +148,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--home", type=Path, help="a SENSEI_HOME with trained models")
     parser.add_argument("--no-trace", action="store_true", help="skip the traced requests")
     parser.add_argument("--json", type=Path, help="file for the same figures as JSON")
-    given = parser.parse_args(arguments)
-    root = given.root.resolve()
+    options = parser.parse_args(arguments)
+    root = options.root.resolve()
     sys.path.insert(0, str(root))
     figures = measure(root)
-    if not given.no_trace:
-        traces = trace_requests(root, given.home)
+    if not options.no_trace:
+        traces = trace_requests(root, options.home)
         figures["requests"] = {name: trace._asdict() for name, trace in traces.items()}
     print(table(figures))
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":
