@@ -69,14 +69,14 @@ def live(seed: int, out: Path) -> None:
         champion = trained(platform, home / "bundles", 2 * seed + 1)
         platform.serve(champion.bundle)
         start, since = platform.now, 0
-        found = []
+        measured_drifts = []
         for number, after in enumerate(BRANCHES):
-            found += watch(platform, champion, after - since)
+            measured_drifts += watch(platform, champion, after - since)
             since = after
             for size, shift in enumerate(SHIFTS):
                 branch(platform, champion, Path(folder), (number, size), shift, out)
-        found += watch(platform, champion, CALM - since)
-        save(out / "calm", found, outcomes(platform, start - BEFORE))
+        measured_drifts += watch(platform, champion, CALM - since)
+        save(out / "calm", measured_drifts, outcomes(platform, start - BEFORE))
 
 
 def branch(platform, champion, folder, numbers, shift, out) -> None:
@@ -87,60 +87,72 @@ def branch(platform, champion, folder, numbers, shift, out) -> None:
     domain = domains[np.random.default_rng((platform.cohort.seed, number)).integers(len(domains))]
     start = platform.now
     copy = platform.branch(home, Shift(start, (domain,), *shift))
-    found = watch(copy, champion, AFTER)
-    save(out / f"shift-{number}-{size}", found, outcomes(copy, start - BEFORE))
+    measured_drifts = watch(copy, champion, AFTER)
+    save(out / f"shift-{number}-{size}", measured_drifts, outcomes(copy, start - BEFORE))
 
 
 def watch(platform: Platform, champion: Champion, weeks: int) -> list[dict[str, Any]]:
     """Simulate `weeks` weeks; return the drift at the end of each day."""
-    found = []
+    measured_drifts = []
     for _ in range(weeks):
         moments = [platform.now + day * DAY for day in range(1, 8)]
         platform.live(moments[-1])
-        given = zip(moments, drifts(platform, champion, moments), strict=True)
-        found += [{"at": moment.isoformat(), **asdict(drift)} for moment, drift in given]
-    return found
+        drift_by_moment = zip(moments, drifts(platform, champion, moments), strict=True)
+        measured_drifts += [
+            {"at": moment.isoformat(), **asdict(drift)} for moment, drift in drift_by_moment
+        ]
+    return measured_drifts
 
 
-def save(path: Path, drifts: list[dict[str, Any]], became: pd.DataFrame) -> None:
+def save(path: Path, drifts: list[dict[str, Any]], outcome_rows: pd.DataFrame) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    became.to_parquet(path.with_suffix(".parquet"))
+    outcome_rows.to_parquet(path.with_suffix(".parquet"))
     path.with_suffix(".json").write_text(json.dumps(drifts))
 
 
-def sorts(found: list[dict[str, Any]], became: pd.DataFrame) -> list[set[str]]:
+def alarm_events(drifts: list[dict[str, Any]], outcome_rows: pd.DataFrame) -> list[set[str]]:
     """Return the names of the alarm events of each monitored day."""
     days = []
-    for each in found:
-        columns = {name: ColumnDrift(**column) for name, column in each["columns"].items()}
-        drift = Drift(**{k: v for k, v in each.items() if k != "at"} | {"columns": columns})
-        end = microseconds(datetime.fromisoformat(each["at"]))
+    for saved_drift in drifts:
+        columns = {name: ColumnDrift(**column) for name, column in saved_drift["columns"].items()}
+        drift = Drift(**{k: v for k, v in saved_drift.items() if k != "at"} | {"columns": columns})
+        end = microseconds(datetime.fromisoformat(saved_drift["at"]))
         middle, start = end - 7 * DAY_US, end - BEFORE // timedelta(microseconds=1)
-        current, before = known(became, middle, end), known(became, start, middle)
-        given = alarms(current, before, drift, None, 0, Settings().drift_alarm)
-        days.append({alarm.event for alarm in given})
+        current, before = (
+            outcomes_of_period(outcome_rows, middle, end),
+            outcomes_of_period(outcome_rows, start, middle),
+        )
+        raised_alarms = alarms(current, before, drift, None, 0, Settings().drift_alarm)
+        days.append({alarm.event for alarm in raised_alarms})
     return days
 
 
-def known(became: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
+def outcomes_of_period(outcome_rows: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
     """Select the outcomes of a period as `read_outcomes` returns them at its end."""
-    some = became[(became["time"] >= start) & (became["time"] < end)].copy()
-    some.loc[some["time"] + HORIZON_US > end, list(MEASURED)] = np.nan
-    return some
+    period_rows = outcome_rows[
+        (outcome_rows["time"] >= start) & (outcome_rows["time"] < end)
+    ].copy()
+    period_rows.loc[period_rows["time"] + HORIZON_US > end, list(MEASURED)] = np.nan
+    return period_rows
 
 
-def decided(path: Path) -> list[set[str]]:
+def cached_alarm_events(path: Path) -> list[set[str]]:
     """Return the alarm events of saved results; they are cached next to the results."""
-    kept = path.with_suffix(".alarms")
-    if not kept.exists():
-        found, became = json.loads(path.read_text()), pd.read_parquet(path.with_suffix(".parquet"))
-        kept.write_text(json.dumps([sorted(each) for each in sorts(found, became)]))
-    return [set(each) for each in json.loads(kept.read_text())]
+    cache = path.with_suffix(".alarms")
+    if not cache.exists():
+        drifts, outcome_rows = (
+            json.loads(path.read_text()),
+            pd.read_parquet(path.with_suffix(".parquet")),
+        )
+        cache.write_text(
+            json.dumps([sorted(events) for events in alarm_events(drifts, outcome_rows)])
+        )
+    return [set(events) for events in json.loads(cache.read_text())]
 
 
 def table(folder: Path) -> str:
     """Format both tables as Markdown."""
-    calm = [decided(path) for path in sorted(folder.glob("*/calm.json"))]
+    calm = [cached_alarm_events(path) for path in sorted(folder.glob("*/calm.json"))]
     weeks = [set.union(*days[at : at + 7]) for days in calm for at in range(0, len(days), 7)]
     lines = ["| alarm | calm weeks | with an alarm | 95 % upper bound |", "|---|---|---|---|"]
     for name, events in SORTS.items():
@@ -152,7 +164,7 @@ def table(folder: Path) -> str:
     lines += ["", "| shift: appeal, harder | alarm | worlds | median days | in 1 week | 2 | 4 |"]
     lines.append("|---|---|---|---|---|---|---|")
     for size, (appeal, harder) in enumerate(SHIFTS):
-        runs = [decided(path) for path in sorted(folder.glob(f"*/shift-*-{size}.json"))]
+        runs = [cached_alarm_events(path) for path in sorted(folder.glob(f"*/shift-*-{size}.json"))]
         for name, events in SORTS.items():
             lines.append(f"| {appeal:g}, {harder:g} | {name} | {delays(runs, events)} |")
     return "\n".join(lines)
@@ -172,14 +184,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("first_seed", type=int, nargs="?", default=100)
     parser.add_argument("count", type=int, nargs="?", default=10)
-    asked = parser.parse_args()
-    if asked.what == "table":
-        print(table(asked.folder))
+    options = parser.parse_args()
+    if options.what == "table":
+        print(table(options.folder))
         return
     import_tensorflow()
-    for seed in range(asked.first_seed, asked.first_seed + asked.count):
-        if not (asked.folder / str(seed) / "calm.json").exists():
-            live(seed, asked.folder / str(seed))
+    for seed in range(options.first_seed, options.first_seed + options.count):
+        if not (options.folder / str(seed) / "calm.json").exists():
+            live(seed, options.folder / str(seed))
             print(seed, flush=True)
 
 

@@ -42,7 +42,7 @@ def make_log(rows: int, seed: int = 0) -> pd.DataFrame:
         {
             "event_id": pd.array(np.char.mod("%012d", np.arange(rows)), "string[pyarrow]"),
             "user_id": pd.Categorical.from_codes(
-                learner, [f"learner-{place:07d}" for place in range(learners)]
+                learner, [f"learner-{number:07d}" for number in range(learners)]
             ),
             "interaction_type": pd.Categorical.from_codes(kind, KINDS),
             "topic_id": topic.astype(np.int64),
@@ -81,14 +81,14 @@ def by_pandas(frame: pd.DataFrame, statistics: Statistics) -> np.ndarray:
     after = after_each_event(frame, pair, seconds)
     rate = pd.Series(rates(statistics)[slot])
     by_user, by_pair = after.groupby(user), after.groupby(pair)
-    last, own = by_user.shift(1), by_pair.shift(1)
+    last, last_on_topic = by_user.shift(1), by_pair.shift(1)
 
     new_best = after["topic_events"] > after["topic_events"].groupby(user).cummax().groupby(
         user
     ).shift(1).fillna(0)
     best = slot.where(new_best).groupby(user).ffill().groupby(user).shift(1)
     previous = frame.groupby("user").cumcount()
-    slots = [slot.groupby(user).shift(back) for back in range(1, 6)]
+    slots = [slot.groupby(user).shift(lag) for lag in range(1, 6)]
     recommendation = [
         *slots,
         best,
@@ -112,14 +112,16 @@ def by_pandas(frame: pd.DataFrame, statistics: Statistics) -> np.ndarray:
     expected = (rate * scored).groupby(user).cumsum() - rate * scored
     prior = rate + (last["passes"].fillna(0) - expected) / (attempts + 4)
     prior = prior.clip(0.02, 0.98)
-    tried = own["topic_scores"].fillna(0)
-    won = own["topic_passes"].fillna(0) + 4 * prior
-    trend = own["topic_recent"] - own["topic_score_sum"] / tried
+    topic_attempts = last_on_topic["topic_scores"].fillna(0)
+    smoothed_passes = last_on_topic["topic_passes"].fillna(0) + 4 * prior
+    trend = last_on_topic["topic_recent"] - last_on_topic["topic_score_sum"] / topic_attempts
     difficulty = [
-        np.log(won / (tried + 4 - won)),
-        np.log1p(tried),
-        trend.where(tried > 1, 0),
-        np.log1p((now - own["topic_attempt_seconds"]).clip(lower=0)).where(tried > 0, -1),
+        np.log(smoothed_passes / (topic_attempts + 4 - smoothed_passes)),
+        np.log1p(topic_attempts),
+        trend.where(topic_attempts > 1, 0),
+        np.log1p((now - last_on_topic["topic_attempt_seconds"]).clip(lower=0)).where(
+            topic_attempts > 0, -1
+        ),
     ]
     return as_matrix(recommendation), as_matrix(difficulty)
 
@@ -143,20 +145,20 @@ def after_each_event(frame: pd.DataFrame, pair: pd.Series, seconds: pd.Series) -
     after["topic_scores"] = after["scored"].groupby(pair).cumsum()
     after["topic_score_sum"] = score.fillna(0).groupby(pair).cumsum()
     after["topic_passes"] = (score >= 0.6).groupby(pair).cumsum()
-    some = score.dropna()
-    of_user, of_pair = user[some.index], pair[some.index]
-    share = (some >= 0.7).astype(float)
+    scores = score.dropna()
+    of_user, of_pair = user[scores.index], pair[scores.index]
+    share = (scores >= 0.7).astype(float)
     at_scores = {
-        "score_last_5": mean_of_last(some, of_user, 5),
-        "topic_score_last_5": mean_of_last(some, of_pair, 5),
+        "score_last_5": mean_of_last(scores, of_user, 5),
+        "topic_score_last_5": mean_of_last(scores, of_pair, 5),
         "topic_share": mean_of_last(share, of_pair, 3),
-        "topic_last_score": some,
-        "topic_recent": some.groupby(of_pair)
+        "topic_last_score": scores,
+        "topic_recent": scores.groupby(of_pair)
         .ewm(alpha=0.3, adjust=False)
         .mean()
         .droplevel(0)
         .sort_index(),
-        "topic_attempt_seconds": seconds[some.index],
+        "topic_attempt_seconds": seconds[scores.index],
     }
     for name, values in at_scores.items():
         group = pair if name.startswith("topic") else user
@@ -166,8 +168,8 @@ def after_each_event(frame: pd.DataFrame, pair: pd.Series, seconds: pd.Series) -
 
 def mean_of_last(values: pd.Series, group: pd.Series, count: int) -> pd.Series:
     total = values.groupby(group).cumsum()
-    known = (values.groupby(group).cumcount() + 1).clip(upper=count)
-    return (total - total.groupby(group).shift(count).fillna(0)) / known
+    value_count = (values.groupby(group).cumcount() + 1).clip(upper=count)
+    return (total - total.groupby(group).shift(count).fillna(0)) / value_count
 
 
 def rates(statistics: Statistics) -> np.ndarray:
@@ -179,15 +181,15 @@ def rates(statistics: Statistics) -> np.ndarray:
 
 def as_matrix(columns: list[pd.Series]) -> np.ndarray:
     out = np.zeros((len(columns[0]), len(columns)), np.float32)
-    for place, column in enumerate(columns):
-        out[:, place] = column.fillna(0)
+    for index, column in enumerate(columns):
+        out[:, index] = column.fillna(0)
     return out
 
 
 def by_learner(frame: pd.DataFrame, statistics: Statistics) -> np.ndarray:
     """Compute the same inputs learner by learner, with groupby and a function of a frame."""
     parts = [by_pandas(part, statistics) for _, part in frame.groupby("user_id", observed=True)]
-    return tuple(np.concatenate([part[place] for part in parts]) for place in (0, 1))
+    return tuple(np.concatenate([part[index] for part in parts]) for index in (0, 1))
 
 
 def measure(
@@ -211,12 +213,16 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def assert_equal(one: tuple, other: tuple) -> None:
+def assert_equal(expected: tuple, actual: tuple) -> None:
     names = [[i.name for i in inputs] for inputs in (RECOMMENDATION_INPUTS, DIFFICULTY_INPUTS)]
-    for mine, theirs, columns in zip(one, other, names, strict=True):
-        for place, name in enumerate(columns):
+    for expected_matrix, actual_matrix, columns in zip(expected, actual, names, strict=True):
+        for index, name in enumerate(columns):
             np.testing.assert_allclose(
-                mine[:, place], theirs[:, place], rtol=1e-4, atol=1e-5, err_msg=name
+                expected_matrix[:, index],
+                actual_matrix[:, index],
+                rtol=1e-4,
+                atol=1e-5,
+                err_msg=name,
             )
 
 
@@ -227,10 +233,10 @@ def main() -> None:
     start = time.process_time()
     small = make_log(4_000)
     statistics = fit(encode(small), np.ones(len(small), bool))
-    mine = by_fold(small, statistics)
+    fold_inputs = by_fold(small, statistics)
     print(f"first call, machine code compiled or read: {time.process_time() - start:.1f} s CPU")
-    assert_equal(mine, by_pandas(small, statistics))
-    assert_equal(mine, by_learner(small, statistics))
+    assert_equal(fold_inputs, by_pandas(small, statistics))
+    assert_equal(fold_inputs, by_learner(small, statistics))
     print("values equal in all three")
     seconds, _ = measure(by_learner, small, statistics)
     print(f"{'rows':>10}  {'way':<18} {'CPU us/row':>10} {'extra MB':>9} {'B/row':>6}")
@@ -246,9 +252,10 @@ def main() -> None:
                 f"{rows:>10,}  {name:<18} {seconds / rows * 1e6:>10.2f} {memory:>9.0f} "
                 f"{memory * 2**20 / rows:>6.0f}"
             )
-        (cpu, memory), (other_cpu, other_memory) = figures
+        (cpu, memory), (pandas_cpu, pandas_memory) = figures
         print(
-            f"{'':>12}pandas / fold: CPU {other_cpu / cpu:.1f}, memory {other_memory / memory:.1f}"
+            f"{'':>12}pandas / fold: CPU {pandas_cpu / cpu:.1f}, "
+            f"memory {pandas_memory / memory:.1f}"
         )
 
 

@@ -28,20 +28,20 @@ EVENTS = 200
 def statistics(topics: int) -> Statistics:
     """Create statistics in which each topic is followed by twenty topics."""
     rng = np.random.default_rng(0)
-    many = np.full(topics, 100, np.int64)
-    none = np.empty(0, np.int64)
+    topic_counts = np.full(topics, 100, np.int64)
+    no_counts = np.empty(0, np.int64)
     context = np.repeat(np.arange(topics + 1), 20)
     slot = np.concatenate([rng.permutation(topics)[:20] + 1 for _ in range(topics + 1)])
     return Statistics(
         topic_ids=np.arange(1, topics + 1),
-        topic_events=many,
-        topic_attempts=many,
-        topic_passes=many // 2,
-        plain_attempts=many,
-        plain_passes=many // 2,
+        topic_events=topic_counts,
+        topic_attempts=topic_counts,
+        topic_passes=topic_counts // 2,
+        plain_attempts=topic_counts,
+        plain_passes=topic_counts // 2,
         item_ids=np.empty(0, np.str_),
-        item_attempts=none,
-        item_passes=none,
+        item_attempts=no_counts,
+        item_passes=no_counts,
         trained_until=np.array(0),
         context=context,
         slot=slot,
@@ -51,13 +51,13 @@ def statistics(topics: int) -> Statistics:
 
 def microseconds(work: Callable[[], object]) -> float:
     """Measure the CPU time per call in microseconds: median over rounds of the mean over calls."""
-    found = []
+    means = []
     for _ in range(ROUNDS):
         started = time.process_time()
         for _ in range(CALLS):
             work()
-        found.append(1e6 * (time.process_time() - started) / CALLS)
-    return median(found)
+        means.append(1e6 * (time.process_time() - started) / CALLS)
+    return median(means)
 
 
 def runtime(network: Network) -> tuple[float, float]:
@@ -66,8 +66,8 @@ def runtime(network: Network) -> tuple[float, float]:
 
     def once(model: object) -> float:
         runner = Runner(to_litert(model))
-        given = {n: rng.random((1, w), np.float32) for n, w in runner.inputs.items()}
-        return microseconds(lambda: runner(given))
+        inputs = {n: rng.random((1, w), np.float32) for n, w in runner.inputs.items()}
+        return microseconds(lambda: runner(inputs))
 
     return once(network.read), once(network.step) if network.step else 0.0
 
@@ -94,20 +94,20 @@ def main() -> None:
     inputs = np.random.default_rng(0).random((1000, 20), np.float32)
     for topics in (150, 500):
         width = statistics(topics).width
-        made = {
+        networks = {
             name: sequence.recommendation(inputs, topics, width, size, name)
             for name, size in (
                 ("history", sequence.SequenceSize(state=0)),
                 ("sequence", sequence.SequenceSize()),
             )
         }
-        made["blend"] = blend.of([made["history"], made["sequence"]], "blend")
-        made["reference"] = Network(reference.recommendation(inputs, topics))
+        networks["blend"] = blend.of([networks["history"], networks["sequence"]], "blend")
+        networks["reference"] = Network(reference.recommendation(inputs, topics))
         print(f"{topics} topics, {width} slots; inputs {building(topics):.0f} us")
-        for name, network in made.items():
+        for name, network in networks.items():
             read, step = runtime(network)
-            spent = f"read {read:6.1f} us, advance {step:5.1f} us, sum {read + step:6.1f}"
-            print(f"  {name:12} {spent}")
+            times = f"read {read:6.1f} us, advance {step:5.1f} us, sum {read + step:6.1f}"
+            print(f"  {name:12} {times}")
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ def make(path: Path, rows: int) -> None:
         "duration_seconds": random.integers(1, 3000, rows),
         "timestamp": pa.array(start + np.sort(random.integers(0, 60 * 86400 * 10**6, rows))),
         "metadata": [
-            f'{{"difficulty":"{each}","item_id":"i{item}"}}'
-            for each, item in zip(levels[level], random.integers(0, 600, rows), strict=True)
+            f'{{"difficulty":"{level_name}","item_id":"i{item}"}}'
+            for level_name, item in zip(levels[level], random.integers(0, 600, rows), strict=True)
         ],
     }
     pa.parquet.write_table(pa.table(table), path)
@@ -103,10 +103,10 @@ def checked_rows(path: Path) -> Rows:
     """Read the rows of a file as batches of one transaction, sorted by learner for SQLite."""
     batches = []
     for batch in read_file(path, {}):
-        place = CANONICAL.names.index("timestamp")
+        time_column = CANONICAL.names.index("timestamp")
         table = batch.good.sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
         times = table["timestamp"].cast(pa.int64())
-        columns = table.set_column(place, "timestamp", times).columns
+        columns = table.set_column(time_column, "timestamp", times).columns
         batches.append(list(zip(*(column.to_pylist() for column in columns), strict=True)))
     return batches
 
@@ -152,12 +152,12 @@ def run(*arguments: str) -> str:
 def measure(way: str, url: str, path: Path) -> None:
     log = open_log(url)
     log.read(columns=["id"])  # warm up: imports at first use are not measured
-    given = checked_rows(path) if way == "executemany" else path
+    source = checked_rows(path) if way == "executemany" else path
     base, before, wall = peak_mb(), spent(), time.perf_counter()
-    rows = WAYS[way](log, given)
+    rows = WAYS[way](log, source)
     cpu = spent() - before
-    found = {"rows": rows, "rate": rows / cpu, "wall": time.perf_counter() - wall}
-    print(json.dumps(found | {"peak_mb": peak_mb() - base}))
+    figures = {"rows": rows, "rate": rows / cpu, "wall": time.perf_counter() - wall}
+    print(json.dumps(figures | {"peak_mb": peak_mb() - base}))
 
 
 def compare(folder: Path, rows: int) -> None:
@@ -169,33 +169,33 @@ def compare(folder: Path, rows: int) -> None:
         database.upgrade(f"sqlite:///{folder}/{name}.db")
     for way in WAYS:
         url = f"sqlite:///{folder}/{'floor' if way == 'executemany' else 'log'}.db"
-        found = json.loads(run("--way", way, "--url", url, "--path", str(path)))
-        rates[way] = found["rate"]
+        figures = json.loads(run("--way", way, "--url", url, "--path", str(path)))
+        rates[way] = figures["rate"]
         ratios = "".join(
             f"  {rates[way] / rates[peer]:.2f} x {peer}" for peer in PEERS.get(way, ())
         )
         print(
-            f"{rows:>10,} {way:11} {found['rate']:>11,.0f} rows/CPU s {found['wall']:7.1f} s wall "
-            f"{found['peak_mb']:6.0f} MB more{ratios}",
+            f"{rows:>10,} {way:11} {figures['rate']:>11,.0f} rows/CPU s "
+            f"{figures['wall']:7.1f} s wall {figures['peak_mb']:6.0f} MB more{ratios}",
             flush=True,
         )
 
 
 def main() -> None:
-    options = argparse.ArgumentParser()
-    options.add_argument("--large", action="store_true", help="also 10 M rows")
-    options.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
-    options.add_argument("--make", action="store_true", help=argparse.SUPPRESS)
-    options.add_argument("--way", help=argparse.SUPPRESS)
-    options.add_argument("--url", help=argparse.SUPPRESS)
-    options.add_argument("--path", type=Path, help=argparse.SUPPRESS)
-    chosen = options.parse_args()
-    if chosen.make:
-        return make(chosen.path, *chosen.rows)
-    if chosen.way:
-        return measure(chosen.way, chosen.url, chosen.path)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--large", action="store_true", help="also 10 M rows")
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--make", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--way", help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.make:
+        return make(options.path, *options.rows)
+    if options.way:
+        return measure(options.way, options.url, options.path)
     print(f"SQLite, {datetime.now():%Y-%m-%d}; CPU of children counted, start-up of ours not")
-    for rows in [*chosen.rows, *([10_000_000] if chosen.large else [])]:
+    for rows in [*options.rows, *([10_000_000] if options.large else [])]:
         with tempfile.TemporaryDirectory() as folder:
             compare(Path(folder), rows)
     return None

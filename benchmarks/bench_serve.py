@@ -43,25 +43,30 @@ CAPACITY = 2_000
 def key_of(home: Path) -> dict[str, str]:
     """Create a key for a home and return its header; from then on every request needs a key."""
     log = open_log(f"sqlite:///{home / 'sensei.db'}")
-    _, shown = key_store.create(log.engine, "operator")
+    _, key = key_store.create(log.engine, "operator")
     log.close()
-    return {"Authorization": f"Bearer {shown}"}
+    return {"Authorization": f"Bearer {key}"}
 
 
-def middle(found: list[Figures]) -> Figures:
-    columns = zip(*(vars(each).values() for each in found), strict=True)
+def median_figures(runs: list[Figures]) -> Figures:
+    columns = zip(*(vars(figures).values() for figures in runs), strict=True)
     return Figures(*(median(column) for column in columns))
 
 
-def show(title: str, rows: list[tuple[str, Figures]], against: tuple[str, ...] = ()) -> None:
-    named = dict(rows)
+def print_figures(
+    title: str, rows: list[tuple[str, Figures]], against: tuple[str, ...] = ()
+) -> None:
+    figures_of = dict(rows)
     ratios = "".join(f"  x {name:6}" for name in against)
     print(f"\n{title}\n{'':22}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>9}{ratios}")
-    for name, each in rows:
+    for name, figures in rows:
         print(
-            f"{name:22}{each.rate:9.0f}{each.p50:9.2f}{each.p99:9.2f}{each.cpu_us:9.0f}"
-            + "".join(f"  {each.rate / max(named[other].rate, 0.1):8.2f}" for other in against)
-            + (f"  {each.bad:.0f} answers were none" if each.bad else ""),
+            f"{name:22}{figures.rate:9.0f}{figures.p50:9.2f}{figures.p99:9.2f}{figures.cpu_us:9.0f}"
+            + "".join(
+                f"  {figures.rate / max(figures_of[peer_name].rate, 0.1):8.2f}"
+                for peer_name in against
+            )
+            + (f"  {figures.bad:.0f} answers were none" if figures.bad else ""),
             flush=True,
         )
 
@@ -69,7 +74,7 @@ def show(title: str, rows: list[tuple[str, Figures]], against: tuple[str, ...] =
 def against_peers(home: Path, learners: int, seconds: float, rounds: int) -> None:
     headers = key_of(home)
     warm = min(learners, WARM)
-    found: dict[str, list[Figures]] = {}
+    runs_of: dict[str, list[Figures]] = {}
     servers: list[tuple[str, Callable[[], AbstractContextManager[Server]]]] = [
         ("sketch", lambda: peer("sketch")),
         ("bare", lambda: peer("bare")),
@@ -84,14 +89,14 @@ def against_peers(home: Path, learners: int, seconds: float, rounds: int) -> Non
                 else:
                     wrk(server, HOT, 1, warm)
                 label = "ours, warm" if name == "ours" else name
-                found.setdefault(label, []).append(
+                runs_of.setdefault(label, []).append(
                     wrk(server, HOT, seconds * (3 if slow else 1), warm)
                 )
                 if name == "ours" and learners > 2 * CAPACITY:
                     cold = wrk(server, HOT, seconds, learners, first=CAPACITY)
-                    found.setdefault("ours, cold", []).append(cold)
-    rows = [(name, middle(each)) for name, each in found.items()]
-    show(f"GET recommendations, 16 connections, {warm} learners", rows, ("sketch", "bare"))
+                    runs_of.setdefault("ours, cold", []).append(cold)
+    rows = [(name, median_figures(runs)) for name, runs in runs_of.items()]
+    print_figures(f"GET recommendations, 16 connections, {warm} learners", rows, ("sketch", "bare"))
 
 
 def settle(server: Server, warm: int) -> None:
@@ -114,14 +119,14 @@ def growth(homes: list[tuple[int, Path]], seconds: float) -> None:
                 name = f"learner-{events}"
                 path = f"/api/user/{name}/recommendations?count=3"
                 _, _, first = server.get(path)
-                each = wrk(server, path, seconds, connections=1)
-                after = []
+                figures = wrk(server, path, seconds, connections=1)
+                after_write_ms = []
                 for _ in range(5):
                     log.append([quiz(name)])
-                    after.append(server.get(path)[2])
+                    after_write_ms.append(server.get(path)[2])
                 print(
-                    f"{rows:10,}{events:12,}{first:9.2f}{each.p50:9.2f}{each.p99:9.2f}"
-                    f"{median(after):15.2f}",
+                    f"{rows:10,}{events:12,}{first:9.2f}{figures.p50:9.2f}{figures.p99:9.2f}"
+                    f"{median(after_write_ms):15.2f}",
                     flush=True,
                 )
         log.close()
@@ -157,8 +162,8 @@ def swaps(home: Path, rounds: int, workers: int = 2) -> None:
     headers = key_of(home)
     log = open_log(f"sqlite:///{home / 'sensei.db'}")
     bundles, older = home / "bundles", log.pointer()
-    newer = again(bundles / older)
-    took = []
+    newer = copy_bundle(bundles / older)
+    durations = []
     with ours(home, headers, workers) as server, ThreadPoolExecutor(8) as pool:
         for digest in [newer, older] * rounds:
             log.set_pointer(digest)
@@ -167,23 +172,23 @@ def swaps(home: Path, rounds: int, workers: int = 2) -> None:
                 for _, body, _ in pool.map(server.get, ["/healthz"] * 8):
                     health = json.loads(body)
                     serving[health["worker"]] = health["champion"]["bundle"]
-            took.append(time.perf_counter() - started)
+            durations.append(time.perf_counter() - started)
     log.close()
     print(
-        f"\nFrom the pointer to the last of {workers} workers, {len(took)} swaps: "
-        f"median {median(took):.2f} s, longest {max(took):.2f} s"
+        f"\nFrom the pointer to the last of {workers} workers, {len(durations)} swaps: "
+        f"median {median(durations):.2f} s, longest {max(durations):.2f} s"
     )
 
 
-def again(folder: Path) -> str:
+def copy_bundle(folder: Path) -> str:
     """Write the same bundle with another version number and return its digest."""
-    found = Bundle.load(folder, FOLD_VERSION)
+    bundle = Bundle.load(folder, FOLD_VERSION)
     entries = {
         name: entry.model_copy(update={"version": "2"})
-        for name, entry in found.manifest.models.items()
+        for name, entry in bundle.manifest.models.items()
     }
-    manifest = found.manifest.model_copy(update={"models": entries, "files": {}})
-    return write(folder.parent, manifest, found.networks, found.statistics).name
+    manifest = bundle.manifest.model_copy(update={"models": entries, "files": {}})
+    return write(folder.parent, manifest, bundle.networks, bundle.statistics).name
 
 
 def many_learners(home: Path, learners: int, count: int = 10_000) -> None:
@@ -212,38 +217,38 @@ def options() -> argparse.Namespace:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--only", default="peers,growth,start,swap,learners")
     parser.add_argument("--large", action="store_true")
-    given = parser.parse_args()
-    if given.large:
-        given.rows, given.grow = 5_000_000, "10000,1000000,5000000"
-    return given
+    arguments = parser.parse_args()
+    if arguments.large:
+        arguments.rows, arguments.grow = 5_000_000, "10000,1000000,5000000"
+    return arguments
 
 
 def main() -> None:
-    given, reason = options(), missing()
+    arguments, reason = options(), missing()
     if reason:
         print(f"not measured: {reason}")
         return
-    wanted = given.only.split(",")
+    wanted = arguments.only.split(",")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server keeps running
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.home or Path(temporary)
+        folder = arguments.home or Path(temporary)
 
         def home_of(rows: int) -> tuple[Path, int]:
             home = folder / f"rows-{rows}"
             home.mkdir(parents=True, exist_ok=True)
             return home, make(home, rows)
 
-        home, learners = home_of(given.rows)
-        print(f"log of {given.rows:,} rows, load {psutil.getloadavg()[0]:.1f} at the start")
+        home, learners = home_of(arguments.rows)
+        print(f"log of {arguments.rows:,} rows, load {psutil.getloadavg()[0]:.1f} at the start")
         if "peers" in wanted:
-            against_peers(home, learners, given.seconds, given.rounds)
+            against_peers(home, learners, arguments.seconds, arguments.rounds)
         if "growth" in wanted:
-            sizes = [int(each) for each in given.grow.split(",")]
-            growth([(rows, home_of(rows)[0]) for rows in sizes], given.seconds / 2)
+            sizes = [int(size) for size in arguments.grow.split(",")]
+            growth([(rows, home_of(rows)[0]) for rows in sizes], arguments.seconds / 2)
         if "start" in wanted:
-            start_and_memory(home, given.rounds)
+            start_and_memory(home, arguments.rounds)
         if "swap" in wanted:
-            swaps(home, given.rounds)
+            swaps(home, arguments.rounds)
         if "learners" in wanted:
             many_learners(home, learners)
 

@@ -45,8 +45,8 @@ class Epoch(NamedTuple):
 def prepared(file: Path, split: str, learners: int) -> Dataset:
     """Prepare the parts of a log, limited to its first learners."""
     frame, _ = read_frame(file, {})
-    kept = pd.unique(frame["user_id"])[:learners]
-    frame = frame[frame["user_id"].isin(kept)].reset_index(drop=True)
+    first_users = pd.unique(frame["user_id"])[:learners]
+    frame = frame[frame["user_id"].isin(first_users)].reset_index(drop=True)
     events = encode(frame)
     return prepare(events, split_events(events, split, frame))
 
@@ -56,55 +56,57 @@ def trace(parts: Dataset, setting: FitSettings, seed: int) -> list[Epoch]:
     import keras
 
     keras.utils.set_random_seed(seed)
-    found: list[Epoch] = []
+    epochs: list[Epoch] = []
     wall, cpu = time.perf_counter(), time.process_time()
 
-    def told(_: int, logs: Mapping[str, float]) -> None:
-        spent = time.perf_counter() - wall, time.process_time() - cpu
-        found.append(Epoch(*spent, logs["val_loss"]))
+    def record_epoch(_: int, logs: Mapping[str, float]) -> None:
+        seconds = time.perf_counter() - wall, time.process_time() - cpu
+        epochs.append(Epoch(*seconds, logs["val_loss"]))
 
-    recipe = next(each for each in recipes.NEXT_TOPIC if each.name == "reference")
+    recipe = next(candidate for candidate in recipes.NEXT_TOPIC if candidate.name == "reference")
     budget = replace(FULL, setting=setting)
-    recipe.make(RecipeContext(parts, seed, budget, {}, told))
-    return found
+    recipe.make(RecipeContext(parts, seed, budget, {}, record_epoch))
+    return epochs
 
 
 def first(epochs: list[Epoch], goal: float) -> Epoch | None:
-    return next((each for each in epochs if each.loss <= goal + WITHIN), None)
+    return next((epoch for epoch in epochs if epoch.loss <= goal + WITHIN), None)
 
 
 def compared(parts: Dataset, seed: int) -> dict[str, float]:
     """Print the results of both settings; return the speed-ups of `FAST` by name."""
     slow, fast = trace(parts, SKETCH, seed), trace(parts, FAST, seed)
-    goal = min(each.loss for each in slow)
-    there = first(slow, goal)
-    assert there is not None
+    goal = min(epoch.loss for epoch in slow)
+    slow_reached = first(slow, goal)
+    assert slow_reached is not None
     for name, epochs in (("sketch", slow), ("fast", fast)):
         end, reached = epochs[-1], first(epochs, goal)
         print(
-            f"seed {seed} {name:6}: best {min(each.loss for each in epochs):.4f}, there "
+            f"seed {seed} {name:6}: best {min(epoch.loss for epoch in epochs):.4f}, there "
             + (f"after {reached.wall:.1f} s ({reached.cpu:.1f} CPU)" if reached else "never")
             + f", ended after {end.wall:.1f} s ({end.cpu:.1f} CPU), {len(epochs)} epochs",
             flush=True,
         )
-    here = first(fast, goal)
+    fast_reached = first(fast, goal)
     return {
-        "there": there.wall / here.wall if here else 0.0,
-        "there, CPU": there.cpu / here.cpu if here else 0.0,
+        "there": slow_reached.wall / fast_reached.wall if fast_reached else 0.0,
+        "there, CPU": slow_reached.cpu / fast_reached.cpu if fast_reached else 0.0,
         "to the end": slow[-1].wall / fast[-1].wall,
         "to the end, CPU": slow[-1].cpu / fast[-1].cpu,
     }
 
 
 def main() -> None:
-    file, split, *rest = sys.argv[1:]
+    file, split, *limit = sys.argv[1:]
     import_tensorflow()
-    parts = prepared(Path(file), split, int(rest[0]) if rest else sys.maxsize)
+    parts = prepared(Path(file), split, int(limit[0]) if limit else sys.maxsize)
     print(f"{len(parts.training):,} training targets, {parts.topics} topics")
     ratios = [compared(parts, seed) for seed in SEEDS]
     for name in ratios[0]:
-        each = [found[name] for found in ratios]
-        print(f"{name}: median {median(each):.1f}x of {', '.join(f'{x:.1f}' for x in each)}")
+        speedups = [ratio_of[name] for ratio_of in ratios]
+        print(
+            f"{name}: median {median(speedups):.1f}x of {', '.join(f'{x:.1f}' for x in speedups)}"
+        )
 
 
 if __name__ == "__main__":

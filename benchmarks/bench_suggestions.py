@@ -87,9 +87,9 @@ def trained(events: Events) -> tuple[Dataset, Candidate]:
     prepared = prepare(events, split_by_learner(events), OUTLINE)
     names = ("proficiency", "items", "history", "tracing")
     candidates = train_candidates(prepared, 0, FULL, names)
-    chosen = choose(measure(candidates, prepared, "validate"))
-    assert chosen.difficulty is not None
-    return prepared, candidates.difficulty[chosen.difficulty]
+    choice = choose(measure(candidates, prepared, "validate"))
+    assert choice.difficulty is not None
+    return prepared, candidates.difficulty[choice.difficulty]
 
 
 def served(prepared: Dataset, candidate: Candidate, folder: Path) -> Model:
@@ -112,18 +112,20 @@ def served(prepared: Dataset, candidate: Candidate, folder: Path) -> Model:
     tables = parts.statistics.to_arrays()
     path = bundle_format.write(folder, manifest, {"difficulty": files}, {"difficulty": tables})
     model = Model.of(Bundle.load(path, FOLD_VERSION))
-    return model.knowing(lambda known: Corpus(known, SlotPopularity.nothing(known), OUTLINE))
+    return model.knowing(
+        lambda statistics: Corpus(statistics, SlotPopularity.nothing(statistics), OUTLINE)
+    )
 
 
-def asked(events: Events, split_part: np.ndarray) -> Iterator[tuple[str, int]]:
+def questions_of(events: Events, split_part: np.ndarray) -> Iterator[tuple[str, int]]:
     """Yield learner and topic of every question: topics met, and the next of the curriculum."""
     order = [topic.topic_id for topic in curriculum.load_file().topics]
-    for place, user in enumerate(events.user_ids):
-        mine = slice(events.offsets[place], events.offsets[place + 1])
-        if (split_part[mine] == TEST).any():
-            met = set(events.topic_ids[events.topic[mine]].tolist())
-            ahead = [topic for topic in order if topic not in met][:AHEAD]
-            yield from ((str(user), topic) for topic in [*sorted(met), *ahead])
+    for learner_index, user in enumerate(events.user_ids):
+        event_slice = slice(events.offsets[learner_index], events.offsets[learner_index + 1])
+        if (split_part[event_slice] == TEST).any():
+            met = set(events.topic_ids[events.topic[event_slice]].tolist())
+            next_topics = [topic for topic in order if topic not in met][:AHEAD]
+            yield from ((str(user), topic) for topic in [*sorted(met), *next_topics])
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,13 @@ class Shares:
     Attributes:
         within: (n, 3) mask of the levels whose true chance of success lies in the range.
         suggested: (n,) suggested level.
-        told: (n,) level suggested with the true abilities as input; empty if not computed.
+        from_true_ability: (n,) level suggested with the true abilities as input; empty if not
+            computed.
     """
 
     within: NDArray[np.bool_]
     suggested: NDArray[np.int64]
-    told: NDArray[np.int64]
+    from_true_ability: NDArray[np.int64]
 
     def of(self, level: NDArray[np.int64]) -> float:
         """Compute the share of questions whose given level lies in the range."""
@@ -146,11 +149,16 @@ class Shares:
 
     def __str__(self) -> str:
         easy, medium, hard = self.within.mean(axis=0)
-        ours = self.of(self.suggested)
-        told = f"; told the abilities {self.of(self.told) / medium:.2f}x" if len(self.told) else ""
+        share = self.of(self.suggested)
+        suffix = (
+            f"; told the abilities {self.of(self.from_true_ability) / medium:.2f}x"
+            if len(self.from_true_ability)
+            else ""
+        )
         return (
-            f"{len(self.within):,} questions: suggested {ours:.3f}; always easy {easy:.3f}, medium "
-            f"{medium:.3f}, hard {hard:.3f}; suggested / medium {ours / medium:.2f}x{told}; "
+            f"{len(self.within):,} questions: suggested {share:.3f}; always easy {easy:.3f}, "
+            f"medium {medium:.3f}, hard {hard:.3f}; "
+            f"suggested / medium {share / medium:.2f}x{suffix}; "
             f"who knows the chance {self.within.any(axis=1).mean() / medium:.2f}x"
         )
 
@@ -158,35 +166,35 @@ class Shares:
 def within(world: Cohort, user: str, topic: int, at: datetime) -> list[bool]:
     """Tell for each level if the true chance of success lies in the range."""
     low, high = SUGGESTED_SUCCESS
-    return [low <= success_probability(world, user, topic, each, at) <= high for each in LEVELS]
+    return [low <= success_probability(world, user, topic, level, at) <= high for level in LEVELS]
 
 
 def at_the_end(world: Cohort, log: Log, model: Model, events: Events) -> Shares:
     """Ask the engine at the end about every topic met and the next ones."""
     now = int(END.timestamp() * 1e6)
     engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
-    questions = list(asked(events, split_by_learner(events).part))
-    level = [engine.suggest_quiz_difficulty(*each)["difficulty"] for each in questions]
-    truth = [within(world, *each, END) for each in questions]
-    return Shares(np.array(truth), np.array([LEVELS.index(each) for each in level]), NOBODY)
+    questions = list(questions_of(events, split_by_learner(events).part))
+    level = [engine.suggest_quiz_difficulty(*question)["difficulty"] for question in questions]
+    truth = [within(world, *question, END) for question in questions]
+    return Shares(np.array(truth), np.array([LEVELS.index(name) for name in level]), NOBODY)
 
 
 def at_quizzes(world: Cohort, parts: Splits, candidate: Candidate) -> Shares:
     """Suggest a level for each quiz of the test learners, as of its start."""
     rows = parts.test.take(parts.test.events.level[parts.test.event] >= 0)
     success = np.empty((len(rows), len(LEVELS)))
-    for chosen, answer in predict(candidate.network, BatchFeed(rows, "difficulty")):
-        success[chosen] = answer.get("levels", answer["success"])
+    for indices, answer in predict(candidate.network, BatchFeed(rows, "difficulty")):
+        success[indices] = answer.get("levels", answer["success"])
     users = rows.events.user_ids[rows.learner].astype(str).tolist()
-    asked_at = zip(
+    questions = zip(
         users, rows.topic_id.tolist(), map(to_datetime, rows.start.tolist()), strict=True
     )
-    truth = np.array([within(world, *each) for each in asked_at])
-    level = np.array([suggest_level(each) for each in success.tolist()])
-    return Shares(truth, level, told_abilities(world, parts.train, rows))
+    truth = np.array([within(world, *question) for question in questions])
+    level = np.array([suggest_level(chances) for chances in success.tolist()])
+    return Shares(truth, level, levels_from_true_ability(world, parts.train, rows))
 
 
-def told_abilities(world: Cohort, train: Examples, rows: Examples) -> NDArray[np.int64]:
+def levels_from_true_ability(world: Cohort, train: Examples, rows: Examples) -> NDArray[np.int64]:
     """Suggest levels with a regression that also reads each learner's true ability in the domain.
 
     Returns:
@@ -195,11 +203,11 @@ def told_abilities(world: Cohort, train: Examples, rows: Examples) -> NDArray[np
 
     def read(examples: Examples) -> NDArray[np.float64]:
         names = ("inputs", "free", "context")
-        given = BatchFeed(examples, "difficulty").inputs(np.arange(len(examples)), names)
-        user = [world.user_ids.index(each) for each in examples.events.user_ids]
+        inputs = BatchFeed(examples, "difficulty").inputs(np.arange(len(examples)), names)
+        user_indices = [world.user_ids.index(user_id) for user_id in examples.events.user_ids]
         topic = np.searchsorted(world.topics.ids, examples.topic_id)
-        ability = world.learners.ability[np.array(user)[examples.learner], topic]
-        return np.column_stack([*(given[name] for name in names), ability])
+        ability = world.learners.ability[np.array(user_indices)[examples.learner], topic]
+        return np.column_stack([*(inputs[name] for name in names), ability])
 
     def with_level(inputs: NDArray[np.float64], level: NDArray[np.int8]) -> NDArray[np.float64]:
         return np.column_stack([inputs, np.eye(len(LEVELS) + 1)[level + 1]])
@@ -213,7 +221,7 @@ def told_abilities(world: Cohort, train: Examples, rows: Examples) -> NDArray[np
             for level in range(len(LEVELS))
         ]
     )
-    return np.array([suggest_level(each) for each in success.tolist()])
+    return np.array([suggest_level(chances) for chances in success.tolist()])
 
 
 def run(seed: int) -> tuple[Shares, Shares]:
@@ -233,12 +241,12 @@ def run(seed: int) -> tuple[Shares, Shares]:
 
 
 def main() -> None:
-    seeds = [int(each) for each in sys.argv[1:] if each.isdigit()] or [101, 102, 103]
+    seeds = [int(text) for text in sys.argv[1:] if text.isdigit()] or [101, 102, 103]
     quizzes, end = zip(*map(run, seeds), strict=True)
-    for what, found in (("quizzes begun", quizzes), ("the end", end)):
-        suggested = np.mean([each.of(each.suggested) for each in found])
-        medium = np.mean([each.within[:, 1].mean() for each in found])
-        print(f"at {what}: {suggested / medium:.2f} times as many as always medium")
+    for moment, all_shares in (("quizzes begun", quizzes), ("the end", end)):
+        suggested = np.mean([shares.of(shares.suggested) for shares in all_shares])
+        medium = np.mean([shares.within[:, 1].mean() for shares in all_shares])
+        print(f"at {moment}: {suggested / medium:.2f} times as many as always medium")
 
 
 if __name__ == "__main__":

@@ -56,24 +56,24 @@ def write_log(path: Path, rows: int) -> None:
 
 
 def chunk(
-    rng: np.random.Generator, at: np.ndarray, start: int, count: int, of: int
+    rng: np.random.Generator, at: np.ndarray, start: int, count: int, total: int
 ) -> pd.DataFrame:
-    who = rng.integers(0, len(at), count)
+    learner = rng.integers(0, len(at), count)
     step = rng.choice([0, 1, 2, 17], count, p=[0.5, 0.3, 0.15, 0.05])
-    far = rng.random(count) < 0.05
-    topic = np.where(far, rng.integers(0, TOPICS, count), (at[who] + step) % TOPICS)
-    at[who] = topic
+    jumps = rng.random(count) < 0.05
+    topic = np.where(jumps, rng.integers(0, TOPICS, count), (at[learner] + step) % TOPICS)
+    at[learner] = topic
     kind = rng.choice(len(KINDS), count, p=[0.3, 0.2, 0.2, 0.15, 0.1, 0.03, 0.02])
     attempt = kind < 2
     passed = rng.random(count) < 0.3 + 0.5 * topic / TOPICS
-    micros = (start + np.arange(count)) * (DAYS * 86_400_000_000 // of)
+    micros = (start + np.arange(count)) * (DAYS * 86_400_000_000 // total)
     item = np.char.add("item-", (topic * ITEMS + rng.integers(0, ITEMS, count)).astype(str))
     return pd.DataFrame(
         {
             "event_id": np.char.add("event-", (start + np.arange(count)).astype(str)).astype(
                 object
             ),
-            "user_id": np.char.add("learner-", who.astype(str)).astype(object),
+            "user_id": np.char.add("learner-", learner.astype(str)).astype(object),
             "interaction_type": np.array(KINDS, object)[kind],
             "topic_id": topic.astype(np.int64) + 1,
             "score": np.where(attempt, np.where(passed, 0.9, 0.3), np.nan),
@@ -91,8 +91,8 @@ def chunk(
 
 def log_of(folder: Path) -> Log:
     """Read the log, or load the shards of an earlier process."""
-    made = sorted((folder / "shards").glob("*.npz"))
-    return Shards(made) if made else read_log(folder / "valid.parquet", folder / "shards")
+    shards = sorted((folder / "shards").glob("*.npz"))
+    return Shards(shards) if shards else read_log(folder / "valid.parquet", folder / "shards")
 
 
 def prepared_of(folder: Path) -> Dataset:
@@ -102,16 +102,16 @@ def prepared_of(folder: Path) -> Dataset:
 
 def sharding(folder: Path) -> dict[str, float]:
     rows = pq.read_metadata(folder / "valid.parquet").num_rows
-    made: list[Log] = []
-    seconds = cpu(lambda: made.append(read_log(folder / "valid.parquet", folder / "shards")))
-    return {"rows": rows, "seconds": seconds, "shards": len(made[0])}
+    logs: list[Log] = []
+    seconds = cpu(lambda: logs.append(read_log(folder / "valid.parquet", folder / "shards")))
+    return {"rows": rows, "seconds": seconds, "shards": len(logs[0])}
 
 
 def statistics(folder: Path) -> dict[str, float]:
-    made: list[Dataset] = []
+    datasets: list[Dataset] = []
     log = log_of(folder)
-    seconds = cpu(lambda: made.append(prepare_log(log, by_time(log))))
-    prepared = made[0]
+    seconds = cpu(lambda: datasets.append(prepare_log(log, by_time(log))))
+    prepared = datasets[0]
     return {
         "rows": prepared.census.rows,
         "seconds": seconds,
@@ -124,36 +124,36 @@ def epoch(name: str) -> Callable[[Path], dict[str, float]]:
     def run(folder: Path) -> dict[str, float]:
         import_tensorflow()
         prepared = prepared_of(folder)
-        seen = limited(prepared, BATCHES.get(name))
-        recipe = next(each for each in recipes.NEXT_TOPIC if each.name == name)
+        row_counts = limited(prepared, BATCHES.get(name))
+        recipe = next(candidate for candidate in recipes.NEXT_TOPIC if candidate.name == name)
         budget = replace(recipes.QUICK, epochs=1, setting=replace(keras_fit.FAST, epochs=1))
-        given = recipes.RecipeContext(prepared, 0, budget, {})
-        seconds = cpu(lambda: recipe.make(given))
-        rows = sum(seen) or len(prepared.training)
+        context = recipes.RecipeContext(prepared, 0, budget, {})
+        seconds = cpu(lambda: recipe.make(context))
+        rows = sum(row_counts) or len(prepared.training)
         return {"rows": rows, "seconds": seconds, "of": len(prepared.training)}
 
     return run
 
 
-def limited(prepared: Dataset, most: int | None) -> list[int]:
-    """Limit an epoch to `most` batches over all shards; return the row counts trained on.
+def limited(prepared: Dataset, max_batches: int | None) -> list[int]:
+    """Limit an epoch to `max_batches` batches over all shards; return the row counts trained on.
 
-    Without `most` nothing is limited and the list stays empty.
+    Without `max_batches` nothing is limited and the list stays empty.
     """
-    seen: list[int] = []
-    whole, places = BatchFeed.batches, len(prepared.training.places)
+    row_counts: list[int] = []
+    all_batches, shard_count = BatchFeed.batches, len(prepared.training.places)
 
-    def batches(feed: BatchFeed, *given: object) -> list[np.ndarray]:
-        made = whole(feed, *given)
-        shuffled = len(given) == 4
-        if shuffled and most:
-            made = made[: most // places]
-            seen.append(sum(map(len, made)))
-        return made
+    def batches(feed: BatchFeed, *arguments: object) -> list[np.ndarray]:
+        selected = all_batches(feed, *arguments)
+        shuffled = len(arguments) == 4
+        if shuffled and max_batches:
+            selected = selected[: max_batches // shard_count]
+            row_counts.append(sum(map(len, selected)))
+        return selected
 
     BatchFeed.batches = batches
     train_loop.BatchFeed = BatchFeed
-    return seen
+    return row_counts
 
 
 STEPS = {
@@ -173,23 +173,23 @@ def cpu(work: Callable[[], object]) -> float:
 def measured(folder: Path, rows: int) -> Iterator[tuple[str, dict[str, float]]]:
     """Measure every step in a separate process."""
     for name in STEPS:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, __file__, "--step", name, str(folder)],
             stdout=subprocess.PIPE,
             check=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
-        found = json.loads(done.stdout.splitlines()[-1])
-        more = ", ".join(
-            f"{k} {v:,.6g}" for k, v in found.items() if k not in ("rows", "seconds", "peak")
+        figures = json.loads(completed.stdout.splitlines()[-1])
+        other_figures = ", ".join(
+            f"{k} {v:,.6g}" for k, v in figures.items() if k not in ("rows", "seconds", "peak")
         )
         print(
-            f"{rows:>10,}  {name:12} {found['rows'] / found['seconds']:>10,.0f} rows/CPU-s, "
-            f"peak {found['peak']:,.0f} MB ({found['rows']:,.0f} rows, "
-            f"{found['seconds']:,.1f} CPU-s; {more})",
+            f"{rows:>10,}  {name:12} {figures['rows'] / figures['seconds']:>10,.0f} rows/CPU-s, "
+            f"peak {figures['peak']:,.0f} MB ({figures['rows']:,.0f} rows, "
+            f"{figures['seconds']:,.1f} CPU-s; {other_figures})",
             flush=True,
         )
-        yield name, found
+        yield name, figures
 
 
 def joined_steps() -> None:
@@ -207,8 +207,8 @@ def joined_steps() -> None:
         keras_fit.fit_recommendation(
             model, RowChunks.held(few, 1000), few, 0, once
         )  # warm up: imports and tracing are not measured
-        whole = RowChunks.held(data, len(inputs))
-        fit = partial(keras_fit.fit_recommendation, model, whole, few, 0, once)
+        chunks = RowChunks.held(data, len(inputs))
+        fit = partial(keras_fit.fit_recommendation, model, chunks, few, 0, once)
         rates.append(len(inputs) / cpu(fit))
         print(f"batch 32, {steps:>2} steps in a call: {rates[-1]:,.0f} rows/CPU-s", flush=True)
     print(f"  joined steps are {rates[0] / rates[1]:.2f} times as fast")
@@ -221,8 +221,8 @@ def main() -> None:
     for rows in sizes:
         with TemporaryDirectory() as folder:
             write_log(Path(folder) / "valid.parquet", rows)
-            for name, found in measured(Path(folder), rows):
-                peaks.setdefault(name, []).append(found["peak"])
+            for name, figures in measured(Path(folder), rows):
+                peaks.setdefault(name, []).append(figures["peak"])
     for name, peak in peaks.items():
         if len(peak) > 1:
             print(f"  {name}: {peak[-1] / peak[0]:.2f} times the peak at {sizes[0]:,} rows")

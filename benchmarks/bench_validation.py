@@ -124,15 +124,15 @@ def main() -> None:
         return
     sizes = [100_000, 1_000_000] + [10_000_000] * arguments.large
     for n in sizes:
-        found = {}
+        figures_of = {}
         for way in WAYS:
             command = [sys.executable, __file__, "--one", way, str(n)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found[way] = json.loads(done.stdout)
-        for way, figures in found.items():
+            completed = subprocess.run(command, capture_output=True, text=True, check=True)
+            figures_of[way] = json.loads(completed.stdout)
+        for way, figures in figures_of.items():
             print(
                 f"{n:>10,} rows  {way:<15} {figures['cpu']:6.2f} CPU s "
-                f"({figures['cpu'] / found['ours']['cpu']:4.2f} x ours), "
+                f"({figures['cpu'] / figures_of['ours']['cpu']:4.2f} x ours), "
                 f"{figures['mb']:5.0f} MB on top of the frame"
             )
 

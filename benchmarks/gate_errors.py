@@ -56,67 +56,81 @@ def shuffled(prepared: Dataset, seed: int) -> Dataset:
     """Shuffle the inputs among the targets of each part, so that the labels are random."""
     rng = np.random.default_rng(seed)
 
-    def dealt(rows: Examples) -> Examples:
+    def permuted(rows: Examples) -> Examples:
         order = rng.permutation(len(rows))
         return replace(
             rows, recommendation=rows.recommendation[order], difficulty=rows.difficulty[order]
         )
 
-    def parts(one: Any) -> Any:
-        return replace(one, training=one.training.map(dealt), validate=dealt(one.validate))
+    def parts(splits: Any) -> Any:
+        return replace(
+            splits, training=splits.training.map(permuted), validate=permuted(splits.validate)
+        )
 
     return replace(parts(prepared), attempts=parts(prepared.attempts))
 
 
 def groups(events: Events, prepared: Dataset) -> Iterator[Dataset]:
     """Yield the prepared data per group, with the group's later events as test part."""
-    place = np.arange(len(events.user_ids))
+    learner_index = np.arange(len(events.user_ids))
 
-    def later(one: Splits, some: Events) -> Any:
-        targets = some.time >= one.test.time.min()
-        if one is not prepared:
-            targets &= ~np.isnan(some.score)
-        old = one.test
-        return replace(one, test=examples(some, one.statistics, targets, old.recency, old.outline))
+    def with_later_test(splits: Splits, group_events: Events) -> Any:
+        targets = group_events.time >= splits.test.time.min()
+        if splits is not prepared:
+            targets &= ~np.isnan(group_events.score)
+        test = splits.test
+        return replace(
+            splits,
+            test=examples(group_events, splits.statistics, targets, test.recency, test.outline),
+        )
 
     for first in range(TRAINED, TRAINED + GROUP * GROUPS, GROUP):
-        some = events.of_learners((place >= first) & (place < first + GROUP))
-        yield replace(later(prepared, some), attempts=later(prepared.attempts, some))  # type: ignore[arg-type]
+        group_events = events.of_learners(
+            (learner_index >= first) & (learner_index < first + GROUP)
+        )
+        yield replace(
+            with_later_test(prepared, group_events),
+            attempts=with_later_test(prepared.attempts, group_events),
+        )  # type: ignore[arg-type]
 
 
-def offered(
-    champion: Bundle, made: Mapping[str, Candidate], prepared: Dataset, seed: int
+def gate_decisions(
+    champion: Bundle, networks: Mapping[str, Candidate], prepared: Dataset, seed: int
 ) -> dict[str, tuple[bool, float]]:
     """Let the gate decide about the challengers of both models."""
-    found = Candidates(*({each.name: each} for each in made.values()))
-    chosen = ChosenCandidates(*(each.name for each in made.values()))
-    tested = measure(found, prepared, "test")
-    decisions = decide_all(champion, prepared, tested, chosen, MARGIN, seed)
-    return {model: (each.promote, each.gain) for model, each in decisions.items()}
+    candidates = Candidates(*({candidate.name: candidate} for candidate in networks.values()))
+    choice = ChosenCandidates(*(candidate.name for candidate in networks.values()))
+    measured = measure(candidates, prepared, "test")
+    decisions = decide_all(champion, prepared, measured, choice, MARGIN, seed)
+    return {model: (decision.promote, decision.gain) for model, decision in decisions.items()}
 
 
 def world(seed: int) -> list[Outcome]:
     """Compute the outcome of each group of one world."""
     learners = TRAINED + GROUP * GROUPS
     events = encode(from_arrow(simulate(learners, DAYS, seed, TOPICS, END)))
-    known = events.of_learners(np.arange(learners) < TRAINED)
-    prepared = prepare(known, split_by_time(known), CatalogueFeatures.of(CATALOGUE.topics))
+    training_events = events.of_learners(np.arange(learners) < TRAINED)
+    prepared = prepare(
+        training_events, split_by_time(training_events), CatalogueFeatures.of(CATALOGUE.topics)
+    )
     first = models_of(prepared, seed, ARCHITECTURE)
-    other = models_of(prepared, seed + 10_000, ARCHITECTURE)
+    second_seed = models_of(prepared, seed + 10_000, ARCHITECTURE)
     blind = models_of(shuffled(prepared, seed), seed + 20_000, ARCHITECTURE)
     with TemporaryDirectory() as folder:
         champion = bundle_of(prepared, first, Path(folder), "1")
-        second = bundle_of(prepared, other, Path(folder), "2")
+        second = bundle_of(prepared, second_seed, Path(folder), "2")
         weak = bundle_of(prepared, models_of(prepared, seed, *COUNTING), Path(folder), "0")
-        given = (
+        offers = (
             (champion, first),
-            (champion, other),
+            (champion, second_seed),
             (second, first),
             (champion, blind),
             (weak, first),
         )
         return [
-            dict(zip(OFFERS, [offered(*each, group, seed) for each in given], strict=True))
+            dict(
+                zip(OFFERS, [gate_decisions(*offer, group, seed) for offer in offers], strict=True)
+            )
             for group in groups(events, prepared)
         ]
 
@@ -164,11 +178,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("first_seed", type=int, nargs="?", default=100)
     parser.add_argument("count", type=int, nargs="?", default=10)
-    asked = parser.parse_args()
-    out = asked.out
+    options = parser.parse_args()
+    out = options.out
     rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     import_tensorflow()
-    for seed in range(asked.first_seed, asked.first_seed + asked.count):
+    for seed in range(options.first_seed, options.first_seed + options.count):
         if seed not in {row["seed"] for row in rows}:
             rows.append({"seed": seed, "groups": world(seed)})
             with out.open("a") as file:

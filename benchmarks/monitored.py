@@ -37,7 +37,7 @@ class Champion:
     reference: pd.DataFrame
 
 
-def lately(platform: Platform, days: int) -> Dataset:
+def recent_dataset(platform: Platform, days: int) -> Dataset:
     """Prepare the targets of the last days of a platform's log, as a training run does."""
     events, end = platform.events, microseconds(platform.now)
     rule = by_time((events,), end - days * DAY, end, fresh=True)
@@ -46,20 +46,22 @@ def lately(platform: Platform, days: int) -> Dataset:
 
 def trained(platform: Platform, folder: Path, seed: int, window_days: int = 30) -> Champion:
     """Train a champion on the last days of a platform's log."""
-    prepared = lately(platform, window_days)
-    made = models_of(prepared, seed, *NETWORKS)
-    return Champion(bundle_of(prepared, made, folder, str(seed)), reference_of(prepared, made))
+    prepared = recent_dataset(platform, window_days)
+    candidates = models_of(prepared, seed, *NETWORKS)
+    return Champion(
+        bundle_of(prepared, candidates, folder, str(seed)), reference_of(prepared, candidates)
+    )
 
 
-def reference_of(prepared: Dataset, made: Mapping[str, Candidate]) -> pd.DataFrame:
+def reference_of(prepared: Dataset, candidates: Mapping[str, Candidate]) -> pd.DataFrame:
     """Build the reference: the week before the test part with the new models' answers."""
     parts = {"recommendation": prepared, "difficulty": prepared.attempts}
-    given = {
-        model: (parts[model].statistics, each.predict, int(parts[model].test.time.min()))
-        for model, each in made.items()
+    models = {
+        model: (parts[model].statistics, candidate.predict, int(parts[model].test.time.min()))
+        for model, candidate in candidates.items()
     }
-    found = references(ObservedLog.prepared(prepared), given, WEEK.days)
-    return pd.concat(found.values(), axis=1)
+    reference_windows = references(ObservedLog.prepared(prepared), models, WEEK.days)
+    return pd.concat(reference_windows.values(), axis=1)
 
 
 def drifts(platform: Platform, champion: Champion, moments: Iterable[datetime]) -> list[Drift]:
@@ -67,17 +69,17 @@ def drifts(platform: Platform, champion: Champion, moments: Iterable[datetime]) 
 
     The log may continue after a moment: neither the window nor the fold reads later events.
     """
-    events, found = platform.events, []
+    events, measured_drifts = platform.events, []
     daily = DailyCounts.of(events, np.ones(len(events), bool))
     observed = ObservedLog((events,), daily, CatalogueFeatures.of(CATALOGUE.topics))
     for end in map(microseconds, moments):
         windows = []
         for model in champion.bundle.manifest.models:
             statistics = Statistics.from_arrays(dict(champion.bundle.statistics[model]))
-            of = model, statistics, answers_of(champion.bundle, model)
-            windows.append(observed.window(*of, end - 7 * DAY, end))
-        found.append(measure_drift(pd.concat(windows, axis=1), champion.reference))
-    return found
+            model_arguments = model, statistics, answers_of(champion.bundle, model)
+            windows.append(observed.window(*model_arguments, end - 7 * DAY, end))
+        measured_drifts.append(measure_drift(pd.concat(windows, axis=1), champion.reference))
+    return measured_drifts
 
 
 def outcomes(platform: Platform, start: datetime) -> pd.DataFrame:

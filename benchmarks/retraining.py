@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from monitored import lately, microseconds, outcomes
+from monitored import microseconds, outcomes, recent_dataset
 from simulated_platform import Platform
 from the_loop import AFTER, ALONE, CALM, FROZEN, SHIFT_AT, START, WEEK, world
 from worlds import bundle_of
@@ -33,13 +33,13 @@ FIRST_DAYS, LATER_DAYS = 90, 30
 
 def trained(platform: Platform, home: Path, model: str, days: int) -> Bundle:
     """Train models quickly on the last days of a platform's log, without the gate."""
-    prepared = lately(platform, days)
-    made = train_candidates(prepared, 0, QUICK, {model, "reference"})
-    chosen = {
-        "recommendation": made.recommendation[model],
-        "difficulty": made.difficulty["reference"],
+    prepared = recent_dataset(platform, days)
+    candidates = train_candidates(prepared, 0, QUICK, {model, "reference"})
+    models = {
+        "recommendation": candidates.recommendation[model],
+        "difficulty": candidates.difficulty["reference"],
     }
-    return bundle_of(prepared, chosen, home / "bundles", str(platform.now.date()))
+    return bundle_of(prepared, models, home / "bundles", str(platform.now.date()))
 
 
 def story(seed: int, model: str, joining: int, home: Path) -> dict[str, Any]:
@@ -57,19 +57,19 @@ def story(seed: int, model: str, joining: int, home: Path) -> dict[str, Any]:
             platform.live(SHIFT_AT + (week - 1) * WEEK + day * WEEK / 7)
         if week < AFTER:
             platform.serve(trained(platform, home, model, LATER_DAYS))
-    found = outcomes(platform, SHIFT_AT - CALM * WEEK)
-    found = found[found["kind"] == "recommendation"]
-    week = ((found["time"] - microseconds(SHIFT_AT)) // (7 * DAY) + 1).clip(lower=0)
+    outcome_rows = outcomes(platform, SHIFT_AT - CALM * WEEK)
+    outcome_rows = outcome_rows[outcome_rows["kind"] == "recommendation"]
+    week = ((outcome_rows["time"] - microseconds(SHIFT_AT)) // (7 * DAY) + 1).clip(lower=0)
     accepted = {
         arm: [
-            summarise(found[(found["arm"] == arm) & (week == number)], 0)[
+            summarise(outcome_rows[(outcome_rows["arm"] == arm) & (week == number)], 0)[
                 "recommendation_acceptance"
             ]["value"]
             for number in range(AFTER + 1)
         ]
         for arm in ("champion", "challenger", "control")
     }
-    gained = lift(found[week > 1], 0, "champion", "challenger")
+    gained = lift(outcome_rows[week > 1], 0, "champion", "challenger")
     return {"seed": seed, "model": model, "accepted": accepted, "lift": gained and vars(gained)}
 
 
@@ -78,11 +78,11 @@ def main() -> None:
     parser.add_argument("seeds", type=int, nargs="+")
     parser.add_argument("--model", default="sequence")
     parser.add_argument("--joining", type=int, default=60, help="learners a week")
-    asked = parser.parse_args()
-    for seed in asked.seeds:
+    options = parser.parse_args()
+    for seed in options.seeds:
         with TemporaryDirectory() as folder:
-            found = story(seed, asked.model, asked.joining, Path(folder))
-        print(json.dumps(found), flush=True)
+            result = story(seed, options.model, options.joining, Path(folder))
+        print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

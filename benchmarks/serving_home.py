@@ -53,7 +53,7 @@ def name_of(number: int) -> str:
 def events(users: np.ndarray, rng: np.random.Generator) -> pa.Table:
     """Create one event per entry of `users` in the data contract, at random recent times."""
     rows = len(users)
-    topics = np.array([each.topic_id for each in curriculum.load_file().topics])
+    topics = np.array([topic.topic_id for topic in curriculum.load_file().topics])
     kinds = rng.integers(0, 5, rows)
     scored = kinds < 2  # quizzes and practice
     moments = rng.integers(0, DAYS * 86_400, rows) * 1_000_000
@@ -82,9 +82,9 @@ def fill(log: Log, rows: int) -> int:
         Number of ordinary learners.
     """
     rng, learners = np.random.default_rng(0), max(1, rows // EVENTS)
-    each = SLICE // EVENTS
-    for first in range(0, learners, each):
-        numbers = range(first, min(first + each, learners))
+    learners_per_slice = SLICE // EVENTS
+    for first in range(0, learners, learners_per_slice):
+        numbers = range(first, min(first + learners_per_slice, learners))
         users = np.repeat([name_of(number) for number in numbers], EVENTS)
         log.append_table(events(users, rng), "benchmark")
     for count in SPECIAL:
@@ -100,16 +100,16 @@ def trained(learners: int) -> tuple[Dataset, dict[str, Candidate]]:
     table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True)
     encoded = encode(table.sort_values(["user_id", "timestamp", "event_id"], ignore_index=True))
     prepared = prepare(encoded, split_by_time(encoded))
-    found = train_candidates(prepared, 0, BRIEF, MODELS)
+    candidates = train_candidates(prepared, 0, BRIEF, MODELS)
     return prepared, {
-        "recommendation": found.recommendation[MODELS[0]],
-        "difficulty": found.difficulty[MODELS[0]],
+        "recommendation": candidates.recommendation[MODELS[0]],
+        "difficulty": candidates.difficulty[MODELS[0]],
     }
 
 
 def written(
     prepared: Dataset,
-    made: Mapping[str, Candidate],
+    candidates: Mapping[str, Candidate],
     folder: Path,
     version: str,
     until: datetime | None = None,
@@ -121,7 +121,7 @@ def written(
     parts = {"recommendation": prepared, "difficulty": prepared.attempts}
     now = until or datetime.now(UTC)
     entries, files, tables = {}, {}, {}
-    for name, candidate in made.items():
+    for name, candidate in candidates.items():
         network, statistics = candidate.network, parts[name].statistics
         entries[name] = ModelEntry(
             name=name,
@@ -157,8 +157,8 @@ def make(home: Path, rows: int) -> int:
         return int(filled)
     curriculum.store(log.engine, curriculum.load_file())
     learners = fill(log, rows)
-    prepared, made = trained(learners)
-    log.set_pointer(written(prepared, made, home / "bundles", "1"))
+    prepared, candidates = trained(learners)
+    log.set_pointer(written(prepared, candidates, home / "bundles", "1"))
     log.set_fact("benchmark", learners)
     log.close()
     return learners

@@ -26,13 +26,13 @@ def features() -> dict[str, np.ndarray]:
 def sketch() -> FastAPI:
     from keras import Sequential, layers
 
-    made = [layers.Dense(width, "relu") for width in WIDTHS[1:-1]]
-    model = Sequential([layers.Input((WIDTHS[0],)), *made, layers.Dense(WIDTHS[-1], "softmax")])
-    app, known = FastAPI(), features()
+    hidden = [layers.Dense(width, "relu") for width in WIDTHS[1:-1]]
+    model = Sequential([layers.Input((WIDTHS[0],)), *hidden, layers.Dense(WIDTHS[-1], "softmax")])
+    app, features_of = FastAPI(), features()
 
     @app.get("/api/user/{username}/recommendations")
     def recommendations(username: str, count: int = 3) -> dict:
-        share = model.predict(known[username][np.newaxis], verbose=0)[0]
+        share = model.predict(features_of[username][np.newaxis], verbose=0)[0]
         return _listed(share, count)
 
     return app
@@ -42,11 +42,11 @@ def bare() -> FastAPI:
     rng = np.random.default_rng(1)
     shapes = list(pairwise(WIDTHS))
     weights = [rng.normal(0, shape[0] ** -0.5, shape).astype(np.float32) for shape in shapes]
-    app, known = FastAPI(), features()
+    app, features_of = FastAPI(), features()
 
     @app.get("/api/user/{username}/recommendations")
     async def recommendations(username: str, count: int = 3) -> dict:
-        layer = known[username]
+        layer = features_of[username]
         for weight in weights[:-1]:
             layer = np.maximum(layer @ weight, 0)
         share = np.exp(layer @ weights[-1])
@@ -60,6 +60,6 @@ def _listed(share: np.ndarray, count: int) -> dict:
     best = best[np.argsort(-share[best])]
     return {
         "recommendations": [
-            {"topic_id": int(each) + 1, "probability": float(share[each])} for each in best
+            {"topic_id": int(index) + 1, "probability": float(share[index])} for index in best
         ]
     }

@@ -45,11 +45,11 @@ class Server:
 
     def cpu(self) -> float:
         """Return the CPU seconds of all its processes."""
-        return sum(sum(each.cpu_times()[:2]) for each in self.family())
+        return sum(sum(member.cpu_times()[:2]) for member in self.family())
 
     def worker_mb(self) -> float:
         """Return the resident memory of its largest process, in MB."""
-        return max(each.memory_info().rss for each in self.family()) / 2**20
+        return max(member.memory_info().rss for member in self.family()) / 2**20
 
     def get(self, path: str) -> tuple[int, bytes, float]:
         """Send a GET request; return status, body and milliseconds."""
@@ -59,9 +59,9 @@ class Server:
         connection.request("GET", path, headers=self.headers)
         response = connection.getresponse()
         body = response.read()
-        took = 1e3 * (time.perf_counter() - started)
+        milliseconds = 1e3 * (time.perf_counter() - started)
         connection.close()
-        return response.status, body, took
+        return response.status, body, milliseconds
 
 
 @contextmanager
@@ -82,14 +82,17 @@ def serving(
         port = free.getsockname()[1]
     # Let Python write bytecode, as in normal use: otherwise each start compiles all modules again.
     dropped = ("SENSEI_", "BENTO", "PYTHONDONTWRITEBYTECODE")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
-    kept |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}"} | env
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+    environment |= {
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}",
+    } | env
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
         process = psutil.Popen(
-            [each.format(port=port) for each in command],
+            [part.format(port=port) for part in command],
             cwd=ROOT,
-            env=kept,
+            env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -178,26 +181,26 @@ def wrk(
         before = server.cpu()
         address = f"http://127.0.0.1:{server.port}"
         rate = ["-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "30s"]
-        said = subprocess.run(
+        output = subprocess.run(
             ["wrk", *rate, "--latency", "-s", script.name, address],
             check=True,
             capture_output=True,
             text=True,
         ).stdout
         cpu = server.cpu() - before
-    found = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-    requests = int(re.search(r"(\d+) requests in", said)[1])
+    failures = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    requests = int(re.search(r"(\d+) requests in", output)[1])
     return Figures(
-        float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]),
-        _quantile(said, 50),
-        _quantile(said, 99),
+        float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1]),
+        _quantile(output, 50),
+        _quantile(output, 99),
         1e6 * cpu / max(requests, 1),
-        int(found[1]) if found else 0,
+        int(failures[1]) if failures else 0,
     )
 
 
-def _quantile(said: str, percent: int) -> float:
-    number, unit = re.search(rf"\s{percent}%\s+([\d.]+)(us|ms|s|m)", said).groups()
+def _quantile(output: str, percent: int) -> float:
+    number, unit = re.search(rf"\s{percent}%\s+([\d.]+)(us|ms|s|m)", output).groups()
     return float(number) * UNITS[unit]
 
 

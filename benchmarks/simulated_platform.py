@@ -59,9 +59,11 @@ class Histories:
     def append(self, checked: pa.Table) -> None:
         """Add rows; the rows of each learner are in time order."""
         for row in checked.drop_columns("metadata").to_pylist():
-            known = self._events.setdefault(row.pop("user_id"), [])
+            history = self._events.setdefault(row.pop("user_id"), [])
             moment = row.pop("timestamp")
-            known.append(Event(id=len(known) + 1, timestamp=round(1e6 * moment.timestamp()), **row))
+            history.append(
+                Event(id=len(history) + 1, timestamp=round(1e6 * moment.timestamp()), **row)
+            )
 
     def revision(self, user_id: str) -> int | None:
         """Return the learner's revision, like `Log.revision`."""
@@ -137,19 +139,19 @@ class Platform:
 
     def branch(self, home: Path, shift: Shift) -> "Platform":
         """Copy the platform into a world that shifts; this platform is not changed."""
-        paths = [each / "sensei.db" for each in (self._home, home)]
-        with sqlite3.connect(paths[0]) as ours, sqlite3.connect(paths[1]) as theirs:
-            ours.backup(theirs)
+        paths = [folder / "sensei.db" for folder in (self._home, home)]
+        with sqlite3.connect(paths[0]) as source, sqlite3.connect(paths[1]) as target:
+            source.backup(target)
         arms = self.engine.state.arms
-        other = Platform(home, deepcopy(self.cohort), arms.control, arms.challenger)
-        other.cohort.change = Change.of(shift, [topic["domain"] for topic in TOPICS])
-        other._written = list(self._written)
-        other._histories = deepcopy(self._histories)
-        other._pages, other._rows, other.now = self._pages.copy(), self._rows, self.now
+        copy = Platform(home, deepcopy(self.cohort), arms.control, arms.challenger)
+        copy.cohort.change = Change.of(shift, [topic["domain"] for topic in TOPICS])
+        copy._written = list(self._written)
+        copy._histories = deepcopy(self._histories)
+        copy._pages, copy._rows, copy.now = self._pages.copy(), self._rows, self.now
         if self.engine.state.model:
-            other.engine.swap(challenger=self.engine.state.challenger)
-            other.serve(self.engine.state.model.bundle)
-        return other
+            copy.engine.swap(challenger=self.engine.state.challenger)
+            copy.serve(self.engine.state.model.bundle)
+        return copy
 
     def live(self, until: datetime) -> None:
         """Let all learners act until a moment, week by week."""
@@ -160,9 +162,9 @@ class Platform:
             self._live_week()
 
     def _live_week(self) -> None:
-        while len(who := self.cohort.due(self.now)):
+        while len(due := self.cohort.due(self.now)):
             if self.engine.state.model:
-                self._open_pages(who)
+                self._open_pages(due)
             else:
                 self._pages = self.cohort.next_in_curriculum()
             acts = self.cohort.step(self._pages, self.now)
@@ -171,13 +173,13 @@ class Platform:
             self._take(acts)
         self._write()
 
-    def _open_pages(self, who: Any) -> None:
+    def _open_pages(self, due: Any) -> None:
         moments, fresh = self.cohort.moments, self.cohort.fresh
-        for each in who[fresh[who]].tolist():
-            self._now_us = int(1e6 * (moments[each] - OPENED))
-            answer = self.engine.recommend_next_topics(self.cohort.user_ids[each])
-            shown = [self._place[row["topic_id"]] for row in answer["recommendations"]]
-            self._pages[each] = (shown + [-1] * 3)[:3]
+        for learner in due[fresh[due]].tolist():
+            self._now_us = int(1e6 * (moments[learner] - OPENED))
+            answer = self.engine.recommend_next_topics(self.cohort.user_ids[learner])
+            topics = [self._place[row["topic_id"]] for row in answer["recommendations"]]
+            self._pages[learner] = (topics + [-1] * 3)[:3]
 
     def _open_quizzes(self, acts: Acts) -> None:
         """Request a suggestion for each quiz, after the quiz: learners ignore suggestions."""
@@ -192,11 +194,11 @@ class Platform:
         table = to_table([acts], world.topics, world.user_ids, world.draws, world.seed, world.end)
         ids = pa.array([f"{self._rows + at:x}" for at in range(table.num_rows)])
         self._rows += table.num_rows
-        place = table.column_names.index("event_id")
-        checked, bad = check_table(
-            table.set_column(place, "event_id", ids), datetime.fromtimestamp(world.end, UTC)
+        column_index = table.column_names.index("event_id")
+        checked, rejected = check_table(
+            table.set_column(column_index, "event_id", ids), datetime.fromtimestamp(world.end, UTC)
         )
-        assert not bad
+        assert not rejected
         self._histories.append(checked)
         self._waiting.append(checked)
 

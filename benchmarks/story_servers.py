@@ -40,49 +40,53 @@ class Prefect:
 
     def deployment(self, name: str) -> dict[str, Any]:
         """Read a deployment by its name."""
-        found = self._filter("deployments", {"deployments": {"name": {"any_": [name]}}})
-        return found[0]
+        deployments = self._filter("deployments", {"deployments": {"name": {"any_": [name]}}})
+        return deployments[0]
 
     def run(self, name: str, **parameters: Any) -> dict[str, Any]:
         """Start a deployment as the button in Prefect's UI does, and wait for its end."""
-        of = self.deployment(name)["id"]
+        deployment_id = self.deployment(name)["id"]
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        made = self.client.post(f"{self.api}/deployments/{of}/create_flow_run", json=body)
-        return self.ended(made.raise_for_status().json()["id"])
+        response = self.client.post(
+            f"{self.api}/deployments/{deployment_id}/create_flow_run", json=body
+        )
+        return self.ended(response.raise_for_status().json()["id"])
 
     def ended(self, run: str) -> dict[str, Any]:
         """Wait for the end of a run and return the run."""
 
         def over() -> dict[str, Any] | None:
-            found = self.client.get(f"{self.api}/flow_runs/{run}").json()
-            return found if found["state_type"] in ENDED else None
+            state = self.client.get(f"{self.api}/flow_runs/{run}").json()
+            return state if state["state_type"] in ENDED else None
 
         return until(over, f"run {run}")
 
     def runs(self, name: str) -> list[dict[str, Any]]:
         """List all runs of a deployment, oldest first."""
-        of = {"deployments": {"name": {"any_": [name]}}}
-        return self._filter("flow_runs", of | {"sort": "EXPECTED_START_TIME_ASC"})
+        query = {"deployments": {"name": {"any_": [name]}}}
+        return self._filter("flow_runs", query | {"sort": "EXPECTED_START_TIME_ASC"})
 
     def shorten(self, name: str, seconds: float) -> None:
         """Set the cooldown of a deployment's automations in seconds: a simulated week is short."""
-        for each in self._filter("automations", {}):
-            if name in each["name"]:
-                each["trigger"]["within"] = seconds
-                kept = {k: v for k, v in each.items() if k not in ("id", "created", "updated")}
-                address = f"{self.api}/automations/{each['id']}"
-                self.client.put(address, json=kept).raise_for_status()
+        for automation in self._filter("automations", {}):
+            if name in automation["name"]:
+                automation["trigger"]["within"] = seconds
+                body = {
+                    k: v for k, v in automation.items() if k not in ("id", "created", "updated")
+                }
+                address = f"{self.api}/automations/{automation['id']}"
+                self.client.put(address, json=body).raise_for_status()
 
     def give(self, name: str, **parameters: Any) -> None:
         """Change parameters of a deployment for all its later runs."""
-        known = self.deployment(name)
-        body = {"parameters": known["parameters"] | parameters}
-        address = f"{self.api}/deployments/{known['id']}"
+        deployment = self.deployment(name)
+        body = {"parameters": deployment["parameters"] | parameters}
+        address = f"{self.api}/deployments/{deployment['id']}"
         self.client.patch(address, json=body).raise_for_status()
 
-    def _filter(self, what: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-        found = self.client.post(f"{self.api}/{what}/filter", json=body)
-        rows: list[dict[str, Any]] = found.raise_for_status().json()
+    def _filter(self, collection: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        response = self.client.post(f"{self.api}/{collection}/filter", json=body)
+        rows: list[dict[str, Any]] = response.raise_for_status().json()
         return rows
 
 
@@ -126,7 +130,7 @@ def servers(home: Path, clock: Path) -> Iterator[Servers]:
         yield Servers(Prefect(api, ended.enter_context(client)), mlflow, service)
 
 
-def until(ask: Callable[[], Any], what: str, process: Any = None) -> Any:
+def until(ask: Callable[[], Any], subject: str, process: Any = None) -> Any:
     """Call `ask` every half second until it returns a true value, and return that value.
 
     Raises:
@@ -137,13 +141,13 @@ def until(ask: Callable[[], Any], what: str, process: Any = None) -> Any:
         if answer := ask():
             return answer
         time.sleep(0.5)
-    raise TimeoutError(f"{what}: expected an end within {PATIENCE:.0f} s")
+    raise TimeoutError(f"{subject}: expected an end within {PATIENCE:.0f} s")
 
 
 def _environment(home: Path, clock: Path, prefect: str, mlflow: str) -> dict[str, str]:
-    ours = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
     settings = Settings(home=home, mlflow_tracking_uri=mlflow)
-    return ours | settings.environment() | auth_environment(settings) | {
+    return inherited | settings.environment() | auth_environment(settings) | {
         "SENSEI_MLFLOW_TRACKING_URI": mlflow,
         "SENSEI_MLFLOW_PORT": mlflow.rpartition(":")[2],
         "SENSEI_PREFECT_PORT": prefect.rpartition(":")[2],
@@ -173,11 +177,11 @@ def _end(process: Any) -> None:
     if process.poll() is None:
         parent = psutil.Process(process.pid)
         family = [*parent.children(recursive=True), parent]
-        for each in family:
-            each.terminate()
+        for member in family:
+            member.terminate()
         _, alive = psutil.wait_procs(family, timeout=20)
-        for each in alive:
-            each.kill()
+        for member in alive:
+            member.kill()
 
 
 def _answers(address: str) -> bool:

@@ -30,9 +30,9 @@ class Clock:
 
     def show(self, seconds: float) -> None:
         """Set the time, in seconds since 1970; the file is replaced atomically."""
-        written = self.path.with_suffix(".new")
-        written.write_text(str(int(1e6 * seconds)))
-        written.replace(self.path)
+        new_file = self.path.with_suffix(".new")
+        new_file.write_text(str(int(1e6 * seconds)))
+        new_file.replace(self.path)
 
 
 class Site:
@@ -63,20 +63,20 @@ class Site:
         before = self._count
         while since < until:
             since += DAY
-            while len(who := self.cohort.due(since)):
-                self._open_pages(who)
+            while len(due := self.cohort.due(since)):
+                self._open_pages(due)
                 acts = self.cohort.step(self._pages, since)
                 self._open_quizzes(acts)
                 self._post(acts)
         return self._count - before
 
-    def _open_pages(self, who: Any) -> None:
+    def _open_pages(self, due: Any) -> None:
         moments, fresh = self.cohort.moments, self.cohort.fresh
-        for each in who[fresh[who]].tolist():
-            self.clock.show(moments[each] - OPENED)
-            answer = self._get(f"/api/user/{self.cohort.user_ids[each]}/recommendations")
-            shown = [self._place[row["topic_id"]] for row in answer["recommendations"]]
-            self._pages[each] = (shown + [-1] * 3)[:3]
+        for learner in due[fresh[due]].tolist():
+            self.clock.show(moments[learner] - OPENED)
+            answer = self._get(f"/api/user/{self.cohort.user_ids[learner]}/recommendations")
+            topics = [self._place[row["topic_id"]] for row in answer["recommendations"]]
+            self._pages[learner] = (topics + [-1] * 3)[:3]
 
     def _open_quizzes(self, acts: Acts) -> None:
         """Request a suggestion for each quiz, after its choice: learners ignore suggestions."""

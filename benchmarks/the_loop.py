@@ -84,19 +84,19 @@ class Story:
     weeks: list[dict[str, Any]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
-    def tell(self, when: str, what: str) -> None:
+    def tell(self, when: str, message: str) -> None:
         """Print one line of the timeline."""
-        self.lines.append(f"{when:>9}  {what}")
+        self.lines.append(f"{when:>9}  {message}")
         print(self.lines[-1], flush=True)
 
 
 class Loop:
     """Driver of the run: connects the cohort, the site, the servers and the log."""
 
-    def __init__(self, asked: Namespace, home: Path) -> None:
+    def __init__(self, options: Namespace, home: Path) -> None:
         self.home, self.story = home, Story()
-        self.models = names_of(asked.models)
-        cohort = world(asked.seed, asked.joining)
+        self.models = names_of(options.models)
+        cohort = world(options.seed, options.joining)
         self.clock = Clock(home / "clock")
         self.clock.show(START.timestamp())
         self.site = Site(cohort, TOPICS, self.clock)
@@ -110,8 +110,8 @@ class Loop:
         curriculum.store(log.engine, CATALOGUE)
         log.set_fact(DEMO, True)
         until = START + ALONE * WEEK
-        table, bad = check_table(self.site.live_alone(until), END)
-        assert not bad
+        table, rejected = check_table(self.site.live_alone(until), END)
+        assert not rejected
         added = log.append_table(table, "simulation", now=until).inserted
         self.story.tell(f"week {-CALM - ALONE + 1}..{-CALM}", f"{added:,} events, no service yet")
         return log
@@ -149,40 +149,40 @@ class Loop:
         """Simulate one week, run the monitor, and wait for the run that it starts."""
         begin = SHIFT_AT + (number - 1) * WEEK
         events = self.site.live(begin, begin + WEEK)
-        known, before = len(prefect.runs("on-drift")), self.log.pointer()
-        said = self._emitted()
-        ran = prefect.run("monitor", as_of=(begin + WEEK).isoformat())
-        assert ran["state_type"] == "COMPLETED", ran["state"]
-        found = self.log.get_fact(MONITORED)
+        run_count, before = len(prefect.runs("on-drift")), self.log.pointer()
+        emitted = self._emitted()
+        monitor_run = prefect.run("monitor", as_of=(begin + WEEK).isoformat())
+        assert monitor_run["state_type"] == "COMPLETED", monitor_run["state"]
+        monitored = self.log.get_fact(MONITORED)
         self.story.tell(
             f"week {number}",
-            f"{events:,} events; acceptance {found['recommendation_acceptance']:.3f}, "
-            f"drift {found['data_drift_score']:.2f}",
+            f"{events:,} events; acceptance {monitored['recommendation_acceptance']:.3f}, "
+            f"drift {monitored['data_drift_score']:.2f}",
         )
-        for sentence in found["alarms"]:
+        for sentence in monitored["alarms"]:
             self.story.tell("", sentence)
-        self.story.weeks.append({"week": number, **found})
-        if self._emitted() != said:
-            self._retrain(prefect, known, before)
+        self.story.weeks.append({"week": number, **monitored})
+        if self._emitted() != emitted:
+            self._retrain(prefect, run_count, before)
 
     def _emitted(self) -> dict[str, str]:
         """Return the time of the last emission of each event that starts training."""
-        found = self.log.get_fact(ALARMED) or {}
-        return {name: found[name] for name in (DRIFT, QUALITY) if name in found}
+        alarmed = self.log.get_fact(ALARMED) or {}
+        return {name: alarmed[name] for name in (DRIFT, QUALITY) if name in alarmed}
 
-    def _retrain(self, prefect: Prefect, known: int, before: str | None) -> None:
+    def _retrain(self, prefect: Prefect, run_count: int, before: str | None) -> None:
         """Wait for the run that the event starts, for the gate, and for the swap."""
-        runs = until(lambda: prefect.runs("on-drift")[known:], "a run by trigger")
-        done = prefect.ended(runs[-1]["id"])
+        runs = until(lambda: prefect.runs("on-drift")[run_count:], "a run by trigger")
+        run = prefect.ended(runs[-1]["id"])
         serving = self.log.pointer()
         verdict = "the gate keeps the champion"
         if serving is not None and serving != before:
             self.log.set_fact(TRIAL, self.frozen)  # a promotion ends every A/B test
             self._wait_for(serving)
             verdict = f"the gate promotes, bundle {serving[:8]} serves"
-        self.story.tell("", f"on-drift started by itself, {done['state_type']}: {verdict}")
+        self.story.tell("", f"on-drift started by itself, {run['state_type']}: {verdict}")
         swapped = serving != before
-        self.story.weeks[-1] |= {"retrained": done["state_type"], "swapped": swapped}
+        self.story.weeks[-1] |= {"retrained": run["state_type"], "swapped": swapped}
 
     def conclude(self) -> dict[str, Any]:
         """Compute acceptance by arm and week, and the lift of retraining after the first swap."""
@@ -191,12 +191,13 @@ class Loop:
         outcomes = outcomes[outcomes["kind"] == "recommendation"]
         week = (outcomes["time"] - _us(SHIFT_AT)) // (7 * DAY) + 1
         rows = [
-            {"week": int(number), "arm": arm} | summarise(some, 0)["recommendation_acceptance"]
-            for (number, arm), some in outcomes.groupby([week, "arm"], observed=True)
+            {"week": int(number), "arm": arm}
+            | summarise(arm_outcomes, 0)["recommendation_acceptance"]
+            for (number, arm), arm_outcomes in outcomes.groupby([week, "arm"], observed=True)
         ]
-        swapped = [each["week"] for each in self.story.weeks if each.get("swapped")]
-        late = outcomes[week > min(swapped, default=AFTER)]
-        gained = lift(late, 0, "champion", "challenger")
+        swapped = [entry["week"] for entry in self.story.weeks if entry.get("swapped")]
+        later_outcomes = outcomes[week > min(swapped, default=AFTER)]
+        gained = lift(later_outcomes, 0, "champion", "challenger")
         return {
             "acceptance": rows,
             "lift": gained and vars(gained),
@@ -209,7 +210,7 @@ def _us(moment: datetime) -> int:
     return round(1e6 * moment.timestamp())
 
 
-def draw(found: dict[str, Any], path: Path) -> None:
+def draw(results: dict[str, Any], path: Path) -> None:
     """Plot acceptance by week and arm: retrained, first champion and counting."""
     import matplotlib
 
@@ -217,15 +218,15 @@ def draw(found: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 3.4), dpi=110, layout="constrained")
-    rows = pd.DataFrame(found["acceptance"])
+    rows = pd.DataFrame(results["acceptance"])
     for arm, name in ARMS.items():
-        of = rows[rows["arm"] == arm].sort_values("week")
-        axes.plot(of["week"], of["value"], marker="o", label=name)
-        axes.fill_between(of["week"], of["low"], of["high"], alpha=0.15)
+        arm_rows = rows[rows["arm"] == arm].sort_values("week")
+        axes.plot(arm_rows["week"], arm_rows["value"], marker="o", label=name)
+        axes.fill_between(arm_rows["week"], arm_rows["low"], arm_rows["high"], alpha=0.15)
     axes.axvline(0.5, color="black", linestyle=":", label="the world shifts")
-    for each in found["weeks"]:
-        if each.get("swapped"):
-            axes.axvline(each["week"] + 0.5, color="tab:blue", linestyle="--", alpha=0.6)
+    for week in results["weeks"]:
+        if week.get("swapped"):
+            axes.axvline(week["week"] + 0.5, color="tab:blue", linestyle="--", alpha=0.6)
     axes.set(xlabel="week, the first one after the shift is 1", ylabel="acceptance", ylim=(0, 1))
     axes.legend(fontsize=8, ncols=2)
     figure.savefig(path)
@@ -238,16 +239,16 @@ def main() -> None:
     parser.add_argument("plot", type=Path, nargs="?")
     parser.add_argument("--models", help="that compete, by default all of a quick run")
     parser.add_argument("--joining", type=int, default=25, help="learners a week")
-    asked = parser.parse_args()
-    home = asked.home.resolve()
+    options = parser.parse_args()
+    home = options.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    loop = Loop(asked, home)
+    loop = Loop(options, home)
     with servers(home, loop.clock.path) as running:
         loop.play(running)
-    found = loop.conclude()
-    (home / "story.json").write_text(json.dumps(found, indent=1))
-    if asked.plot:
-        draw(found, asked.plot)
+    results = loop.conclude()
+    (home / "story.json").write_text(json.dumps(results, indent=1))
+    if options.plot:
+        draw(results, options.plot)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ def _nanoseconds() -> int:
     return 1000 * int(CLOCK.read_text())
 
 
-class _Told(datetime):
+class _SimulatedDatetime(datetime):
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
         return datetime.fromtimestamp(int(CLOCK.read_text()) / 1e6, tz)
 
 
-event_writer.datetime = _Told  # type: ignore[misc]
+event_writer.datetime = _SimulatedDatetime  # type: ignore[misc]
 worker.time = SimpleNamespace(time_ns=_nanoseconds, monotonic=time.monotonic)  # type: ignore[assignment]
 bundle_follower.REFRESH_SECONDS = bundle_follower.POLL_SECONDS

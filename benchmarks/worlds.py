@@ -42,19 +42,21 @@ def models_of(
 ) -> dict[str, Candidate]:
     """Train a next-topic model and a success model, by default of the same name."""
     success = success or next_topic
-    found = train_candidates(prepared, seed, BRIEF, {next_topic, success})
+    candidates = train_candidates(prepared, seed, BRIEF, {next_topic, success})
     return {
-        "recommendation": found.recommendation[next_topic],
-        "difficulty": found.difficulty[success],
+        "recommendation": candidates.recommendation[next_topic],
+        "difficulty": candidates.difficulty[success],
     }
 
 
-def bundle_of(prepared: Dataset, made: dict[str, Candidate], folder: Path, version: str) -> Bundle:
+def bundle_of(
+    prepared: Dataset, candidates: dict[str, Candidate], folder: Path, version: str
+) -> Bundle:
     """Write the models as a bundle and load it; all test targets are later than its training."""
     assert prepared.attempts is not None
     first = min(prepared.test.time.min(), prepared.attempts.test.time.min())
     until = datetime.fromtimestamp(first / 1e6, UTC)
-    digest = written(prepared, made, folder, version, until)
+    digest = written(prepared, candidates, folder, version, until)
     return Bundle.load(folder / digest, FOLD_VERSION)
 
 
