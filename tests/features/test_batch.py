@@ -29,14 +29,14 @@ ROW = st.tuples(
 )
 LOGS = st.lists(ROW, min_size=1, max_size=60)
 LOGS_IN_TIES = st.lists(
-    st.tuples(*[ROW.map(lambda row, place=place: row[place]) for place in range(5)],
+    st.tuples(*[ROW.map(lambda row, column=column: row[column]) for column in range(5)],
               st.integers(0, 3), st.none(), st.none()),
     min_size=1, max_size=60,
 )  # fmt: skip
 VALUES = ("recommendation", "difficulty", "level", "passed", "previous", "target", "last_topic_id")
 
 
-def everything(events: Events) -> np.ndarray:
+def every_event(events: Events) -> np.ndarray:
     return np.ones(len(events), bool)
 
 
@@ -45,13 +45,13 @@ def replayed(events: Events, index: int) -> History:
     start = events.offsets[np.searchsorted(events.offsets, index, side="right") - 1]
     return History.of(
         (
-            KINDS[events.kind[place]],
-            int(events.topic_ids[events.topic[place]]),
-            None if math.isnan(events.score[place]) else float(events.score[place]),
-            None if math.isnan(events.duration[place]) else float(events.duration[place]),
-            int(events.time[place]),
+            KINDS[events.kind[position]],
+            int(events.topic_ids[events.topic[position]]),
+            None if math.isnan(events.score[position]) else float(events.score[position]),
+            None if math.isnan(events.duration[position]) else float(events.duration[position]),
+            int(events.time[position]),
         )
-        for place in range(start, index)
+        for position in range(start, index)
     )
 
 
@@ -60,37 +60,39 @@ def replayed(events: Events, index: int) -> History:
 def test_batch_row_equals_the_row_replayed_by_serving(make_frame, rows, counted):
     events = encode(make_frame(rows))
     statistics = fit(events, np.arange(len(events)) < counted)
-    rows = examples(events, statistics, everything(events))
-    for place, index in enumerate(rows.event):
+    rows = examples(events, statistics, every_event(events))
+    for row, index in enumerate(rows.event):
         history = replayed(events, index)
         duration = events.duration[index]
         now = events.time[index] - (1e6 * duration if duration > 0 else 0)
         topic = int(events.topic_ids[events.topic[index]])
         np.testing.assert_array_equal(
-            rows.recommendation[place], history.recommendation_inputs(now, statistics)
+            rows.recommendation[row], history.recommendation_inputs(now, statistics)
         )
         np.testing.assert_allclose(
-            rows.difficulty[place],
+            rows.difficulty[row],
             history.difficulty_inputs(topic, now, statistics),
             rtol=1e-6,
             atol=1e-6,
         )
-        assert rows.previous[place] == history.events
-        assert rows.last_topic_id[place] == (history.last_topic_id if history.events else -1)
+        assert rows.previous[row] == history.events
+        assert rows.last_topic_id[row] == (history.last_topic_id if history.events else -1)
 
 
 @settings(deadline=None)
 @given(LOGS | LOGS_IN_TIES, st.randoms(use_true_random=False))
-def test_order_of_the_rows_changes_nothing(make_frame, rows, random):
+def test_row_order_does_not_change_the_encoding(make_frame, rows, random):
     frame = make_frame(rows)
-    places = list(range(len(frame)))
-    random.shuffle(places)
-    one, other = encode(frame), encode(frame.iloc[places])
+    order = list(range(len(frame)))
+    random.shuffle(order)
+    in_order, shuffled = encode(frame), encode(frame.iloc[order])
     for field in dataclasses.fields(Events):
         if field.name != "row":
-            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
-    assert frame["event_id"].iloc[one.row].tolist() == (
-        frame["event_id"].iloc[places].iloc[other.row].tolist()
+            np.testing.assert_array_equal(
+                getattr(in_order, field.name), getattr(shuffled, field.name)
+            )
+    assert frame["event_id"].iloc[in_order.row].tolist() == (
+        frame["event_id"].iloc[order].iloc[shuffled.row].tolist()
     )
 
 
@@ -98,13 +100,13 @@ def assert_prefix_equals_prefix(frame: pd.DataFrame, count: int, featurise) -> N
     """Inputs of the first `count` events are the same with and without the later ones."""
     in_time = frame.sort_values(["timestamp", "event_id"], kind="stable").reset_index(drop=True)
     events, prefix = encode(in_time), encode(in_time.iloc[:count])
-    statistics = fit(events, everything(events))
-    full = featurise(events, statistics, everything(events))
-    part = featurise(prefix, statistics, everything(prefix))
-    early = np.flatnonzero(events.row[full.event] < count)
-    np.testing.assert_array_equal(events.row[full.event[early]], prefix.row[part.event])
+    statistics = fit(events, every_event(events))
+    full = featurise(events, statistics, every_event(events))
+    prefix_rows = featurise(prefix, statistics, every_event(prefix))
+    in_prefix = np.flatnonzero(events.row[full.event] < count)
+    np.testing.assert_array_equal(events.row[full.event[in_prefix]], prefix.row[prefix_rows.event])
     for name in VALUES:
-        np.testing.assert_array_equal(getattr(full, name)[early], getattr(part, name))
+        np.testing.assert_array_equal(getattr(full, name)[in_prefix], getattr(prefix_rows, name))
 
 
 @settings(deadline=None)
@@ -135,11 +137,11 @@ def test_a_fold_that_reads_the_target_itself_is_caught(make_frame, monkeypatch):
 @given(LOGS)
 def test_compiled_fold_equals_the_same_lines_in_plain_python(make_frame, rows):
     events = encode(make_frame(rows))
-    statistics = fit(events, everything(events))
-    compiled = examples(events, statistics, everything(events))
+    statistics = fit(events, every_event(events))
+    compiled = examples(events, statistics, every_event(events))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch, "compiled", lambda function: function)
-        plain = examples(events, statistics, everything(events))
+        plain = examples(events, statistics, every_event(events))
     for name in VALUES:
         np.testing.assert_array_equal(getattr(compiled, name), getattr(plain, name))
 
@@ -148,23 +150,25 @@ def test_compiled_fold_equals_the_same_lines_in_plain_python(make_frame, rows):
 @given(LOGS)
 def test_inputs_stay_in_the_contracts_ranges(make_frame, rows):
     events = encode(make_frame(rows))
-    rows = examples(events, fit(events, everything(events)), everything(events))
+    rows = examples(events, fit(events, every_event(events)), every_event(events))
     for inputs, values in (
         (RECOMMENDATION_INPUTS, rows.recommendation),
         (DIFFICULTY_INPUTS, rows.difficulty),
     ):
-        for place, one in enumerate(inputs):
-            assert one.low <= values[:, place].min(initial=one.low), one.name
-            assert values[:, place].max(initial=one.high) <= one.high, one.name
+        for column, input_spec in enumerate(inputs):
+            assert input_spec.low <= values[:, column].min(initial=input_spec.low), input_spec.name
+            assert values[:, column].max(initial=input_spec.high) <= input_spec.high, (
+                input_spec.name
+            )
 
 
 def test_only_learning_events_become_examples(make_frame):
     events = encode(make_frame([("ann", kind, 3, 0.5, None, 1, None, None) for kind in KINDS]))
-    rows = examples(events, fit(events, everything(events)), everything(events))
+    rows = examples(events, fit(events, every_event(events)), every_event(events))
     assert sorted(events.kind[rows.event]) == list(range(LEARNING))
 
 
-def test_level_is_the_third_of_the_items_failure_rate(make_frame):
+def test_level_is_the_tertile_of_the_items_failure_rate(make_frame):
     rows = []
     for item, passes in (("hard", 1), ("medium", 5), ("easy", 9)):
         rows += [
@@ -183,10 +187,10 @@ def test_level_is_the_third_of_the_items_failure_rate(make_frame):
     assert [by_row[row] for row in range(30, 36)] == [2, 1, 0, 1, 2, -1]
 
 
-def test_examples_taken_keep_their_rows(make_frame):
+def test_selected_examples_keep_their_rows(make_frame):
     events = encode(make_frame(LEAKY_LOG))
-    rows = examples(events, fit(events, everything(events)), everything(events))
-    some = rows.take(rows.passed == 1)
-    assert some.score.tolist() == [1.0, 1.0, 1.0]
-    assert some.previous.tolist() == [1, 3, 4]
-    assert some.topic_id.tolist() == [3, 3, 3]
+    rows = examples(events, fit(events, every_event(events)), every_event(events))
+    selected = rows.take(rows.passed == 1)
+    assert selected.score.tolist() == [1.0, 1.0, 1.0]
+    assert selected.previous.tolist() == [1, 3, 4]
+    assert selected.topic_id.tolist() == [3, 3, 3]

@@ -11,7 +11,7 @@ ROWS = [
 ]
 
 
-def test_events_stand_by_learner_then_time_then_event_id(make_frame):
+def test_events_are_sorted_by_learner_time_and_event_id(make_frame):
     events = encode(make_frame(ROWS))
     assert events.user_ids.tolist() == ["ann", "bob"]
     assert events.offsets.tolist() == [0, 3, 4]
@@ -22,7 +22,7 @@ def test_events_stand_by_learner_then_time_then_event_id(make_frame):
     assert events.time.tolist() == [1_000_000, 5_000_000, 5_000_000, 2_000_000]
 
 
-def test_text_columns_encode_as_categories_do(make_frame):
+def test_text_columns_encode_like_categories(make_frame):
     frame = make_frame(ROWS)
     texts = frame.assign(
         user_id=frame["user_id"].astype(object),
@@ -30,9 +30,9 @@ def test_text_columns_encode_as_categories_do(make_frame):
         difficulty=frame["difficulty"].astype(object),
         item_id=frame["item_id"].astype("category"),
     )
-    one, other = encode(frame), encode(texts)
+    from_categories, from_texts = encode(frame), encode(texts)
     for name in ("user_ids", "offsets", "kind", "item", "item_ids", "level", "row"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        np.testing.assert_array_equal(getattr(from_categories, name), getattr(from_texts, name))
 
 
 def test_unused_categories_make_no_learners(make_frame):
@@ -50,7 +50,7 @@ def test_an_empty_log_has_no_learners(make_frame):
     assert (len(events), events.offsets.tolist()) == (0, [0])
 
 
-def test_frame_is_left_as_it_was(make_frame):
+def test_encoding_does_not_change_the_frame(make_frame):
     frame = make_frame(ROWS)
     before = frame.copy(deep=True)
     encode(frame)

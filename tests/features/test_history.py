@@ -24,9 +24,9 @@ def statistics_of(*topic_ids: int) -> Statistics:
     )  # fmt: skip
 
 
-def named(history: History, now: int, statistics: Statistics) -> dict[str, float]:
+def inputs_by_name(history: History, now: int, statistics: Statistics) -> dict[str, float]:
     values = history.recommendation_inputs(now, statistics).tolist()
-    return dict(zip((one.name for one in RECOMMENDATION_INPUTS), values, strict=True))
+    return dict(zip((input_spec.name for input_spec in RECOMMENDATION_INPUTS), values, strict=True))
 
 
 def read(history: History, topic: int, now: int = 0) -> list[float]:
@@ -45,8 +45,8 @@ def test_inputs_of_a_worked_history():
             ("quiz_complete", 10, 0.8, None, DAY),
         ]
     )
-    values = named(history, DAY + 5 * SECOND, statistics_of(10, 20))
-    assert [values[f"last_topic_{place}"] for place in range(1, 6)] == [1, 1, 2, 0, 0]
+    values = inputs_by_name(history, DAY + 5 * SECOND, statistics_of(10, 20))
+    assert [values[f"last_topic_{lag}"] for lag in range(1, 6)] == [1, 1, 2, 0, 0]
     assert values["most_frequent_topic"] == 1
     assert values["last_kind"] == 1
     expected = {
@@ -82,8 +82,8 @@ def test_difficulty_inputs_of_a_worked_history():
     assert history.difficulty_inputs(99, 0, statistics_of(10))[3] == -1
 
 
-def test_a_learner_nobody_has_seen_has_neutral_inputs():
-    values = named(History.new(), 0, statistics_of(10))
+def test_an_unknown_learner_has_neutral_inputs():
+    values = inputs_by_name(History.new(), 0, statistics_of(10))
     halves = {"mean_score", "mean_score_last_5", "topic_mean_score_last_5", "topic_last_score"}
     assert values == {name: 0.5 if name in halves else 0.0 for name in values}
     inputs = History.new().difficulty_inputs(10, 0, statistics_of(10))
@@ -92,14 +92,14 @@ def test_a_learner_nobody_has_seen_has_neutral_inputs():
 
 
 @pytest.mark.parametrize(("score", "share"), [(0.59, 0), (0.6, 0), (0.69, 0), (0.7, 1), (1.0, 1)])
-def test_the_share_of_strong_scores_asks_for_more_than_a_pass(score, share):
+def test_the_share_of_strong_scores_requires_more_than_a_pass(score, share):
     history = History.of([("quiz_complete", 10, score, None, 0)])
-    assert named(history, DAY, statistics_of(10))["topic_pass_share_last_3"] == share
+    assert inputs_by_name(history, DAY, statistics_of(10))["topic_pass_share_last_3"] == share
 
 
 def test_time_before_the_last_event_counts_as_no_time():
     history = History.of([("text_read", 10, None, None, DAY)])
-    assert named(history, 0, statistics_of(10))["log_seconds_since_last"] == 0
+    assert inputs_by_name(history, 0, statistics_of(10))["log_seconds_since_last"] == 0
 
 
 @given(st.lists(st.integers(1, 5), max_size=150))
@@ -107,20 +107,20 @@ def test_history_weight_halves_with_the_same_number_of_events_everywhere(topics)
     history = History.of(
         ("text_read", topic, None, None, time) for time, topic in enumerate(topics)
     )
-    for place, decay in enumerate((HISTORY_DECAY, FAST_DECAY)):
+    for index, decay in enumerate((HISTORY_DECAY, FAST_DECAY)):
         expected = dict.fromkeys(topics, 0.0)
-        for back, topic in enumerate(reversed(topics)):
-            expected[topic] += math.exp(-decay * back)
-        weights = {topic: math.expm1(read(history, topic)[place]) for topic in history.topics}
+        for age, topic in enumerate(reversed(topics)):
+            expected[topic] += math.exp(-decay * age)
+        weights = {topic: math.expm1(read(history, topic)[index]) for topic in history.topics}
         assert weights == pytest.approx(expected)
 
 
 @given(st.integers(0, 250))
 def test_ring_holds_the_last_hundred_events_oldest_first(count):
-    history = History.of(("quiz_complete", place, 0.5, None, place) for place in range(count))
-    expected = [(place, 0, 0.5, place) for place in range(max(0, count - 100), count)]
-    places = (index % RING_EVENTS for index in range(max(0, count - RING_EVENTS), count))
-    assert [tuple(history.ring[RING_WIDTH * p : RING_WIDTH * (p + 1)]) for p in places] == expected
+    history = History.of(("quiz_complete", topic, 0.5, None, topic) for topic in range(count))
+    expected = [(topic, 0, 0.5, topic) for topic in range(max(0, count - 100), count)]
+    slots = (index % RING_EVENTS for index in range(max(0, count - RING_EVENTS), count))
+    assert [tuple(history.ring[RING_WIDTH * p : RING_WIDTH * (p + 1)]) for p in slots] == expected
 
 
 def test_a_response_touches_no_topic():
@@ -130,7 +130,7 @@ def test_a_response_touches_no_topic():
 
 def test_a_view_with_a_score_is_no_attempt():
     history = History.of([("video_view", 10, 0.1, None, 0)])
-    assert named(history, 0, statistics_of(10))["mean_score"] == 0.5
+    assert inputs_by_name(history, 0, statistics_of(10))["mean_score"] == 0.5
 
 
 def test_topic_ids_beyond_floating_point_stay_exact():

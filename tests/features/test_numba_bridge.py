@@ -42,7 +42,7 @@ def test_code_compiled_with_another_constant_is_not_used_again(monkeypatch):
     assert compiled.__wrapped__(tripled)(2) == 8 == tripled(2)
 
 
-def test_an_install_nobody_may_write_to_still_compiles(tmp_path):
+def test_a_read_only_install_still_compiles(tmp_path):
     package = tmp_path / "install" / "features"
     root = Path(features.__file__).parent
     shutil.copytree(root, package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -50,23 +50,25 @@ def test_an_install_nobody_may_write_to_still_compiles(tmp_path):
                     ignore=shutil.ignore_patterns("__pycache__", "migrations"))  # fmt: skip
     # A file where the cache folders should be stops root as well as anybody.
     (package / "__pycache__").touch()
-    nowhere = tmp_path / "file"
-    nowhere.touch()
+    unusable_home = tmp_path / "file"
+    unusable_home.touch()
     environment = {
         **os.environ,
         "PYTHONPATH": str(package.parent),
-        "HOME": str(nowhere),
-        "XDG_CACHE_HOME": str(nowhere),
+        "HOME": str(unusable_home),
+        "XDG_CACHE_HOME": str(unusable_home),
     }
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", CODE], env=environment, capture_output=True, text=True,
         cwd=package.parent, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert 0 < float(done.stdout) < 1
+    assert completed.returncode == 0, completed.stderr
+    assert 0 < float(completed.stdout) < 1
 
 
 def test_serving_replays_without_compiler_or_pandas():
     code = "import sys, features.history, features.corpus.statistics; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"numba", "pandas", "pyarrow"} & set(done.stdout.split())
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"numba", "pandas", "pyarrow"} & set(completed.stdout.split())

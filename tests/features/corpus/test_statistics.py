@@ -53,9 +53,9 @@ def test_arrays_carry_the_statistics_without_pickle(events, tmp_path):
     statistics = fit(events, np.ones(len(events), bool))
     np.savez(tmp_path / "statistics.npz", **statistics.to_arrays())
     with np.load(tmp_path / "statistics.npz", allow_pickle=False) as arrays:
-        again = Statistics.from_arrays(dict(arrays))
+        loaded = Statistics.from_arrays(dict(arrays))
     for name, array in statistics.to_arrays().items():
-        np.testing.assert_array_equal(array, again.to_arrays()[name])
+        np.testing.assert_array_equal(array, loaded.to_arrays()[name])
 
 
 def test_an_empty_mask_gives_an_empty_vocabulary(events):
@@ -82,34 +82,37 @@ LOGS = st.lists(
 )
 
 
-def parted(events: Events, parts: int, known: np.ndarray):
+def split_by_learner(events: Events, parts: int, mask: np.ndarray):
     """Whole learners in parts, and which of their events are known."""
     for part in range(parts):
-        mine = np.arange(len(events.user_ids)) % parts == part
-        yield events.of_learners(mine), known[mine[events.learner]]
+        learner_mask = np.arange(len(events.user_ids)) % parts == part
+        yield events.of_learners(learner_mask), mask[learner_mask[events.learner]]
 
 
 @given(LOGS, st.integers(1, 4), st.randoms(use_true_random=False), st.sets(st.integers(5, 8)))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_merged_statistics_equal_those_of_one_pass(make_frame, rows, parts, chance, extra):
     events = encode(make_frame(rows))
-    known = np.array([chance.random() < 0.7 for _ in range(len(events))])
-    whole = fit(events, known, extra)
-    pieces = [fit(each, mask, each.topic_ids) for each, mask in parted(events, parts, known)]
-    every = events.topic_ids.tolist()
-    one_by_one = functools.reduce(lambda a, b: merged([a, b], every), pieces)
-    for again in (merged(pieces, extra), merged([one_by_one], extra)):
-        for name, array in whole.to_arrays().items():
-            np.testing.assert_array_equal(array, again.to_arrays()[name], name)
+    used = np.array([chance.random() < 0.7 for _ in range(len(events))])
+    expected = fit(events, used, extra)
+    partial = [
+        fit(subset, mask, subset.topic_ids)
+        for subset, mask in split_by_learner(events, parts, used)
+    ]
+    all_topics = events.topic_ids.tolist()
+    one_by_one = functools.reduce(lambda a, b: merged([a, b], all_topics), partial)
+    for result in (merged(partial, extra), merged([one_by_one], extra)):
+        for name, array in expected.to_arrays().items():
+            np.testing.assert_array_equal(array, result.to_arrays()[name], name)
 
 
 @given(LOGS, st.integers(1, 4))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_parts_of_a_log_together_are_the_log(make_frame, rows, parts):
+def test_combined_parts_equal_the_log(make_frame, rows, parts):
     events = encode(make_frame(rows))
-    again = together([part for part, _ in parted(events, parts, events.kind > 9)])
-    for each in dataclasses.fields(Events):
-        np.testing.assert_array_equal(getattr(events, each.name), getattr(again, each.name))
+    combined = together([part for part, _ in split_by_learner(events, parts, events.kind > 9)])
+    for field in dataclasses.fields(Events):
+        np.testing.assert_array_equal(getattr(events, field.name), getattr(combined, field.name))
 
 
 def test_merged_statistics_keep_the_most_frequent_pairs(make_frame):

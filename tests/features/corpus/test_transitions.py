@@ -31,16 +31,16 @@ def continuations() -> Transitions:
 def probabilities(continuations, last: int, before: int, previous: int) -> list[np.ndarray]:
     """P1 and P2 of the trained topics, and what is said of newcomers."""
     ratios = continuations.log_ratios(np.array([last]), np.array([before]), np.array([previous]))
-    assert all((each[0, TOPICS:] == 0).all() for each in ratios), "nothing is known of newcomers"
-    return [np.exp(each[0, :TOPICS].astype(np.float64)) / WIDTH for each in ratios]
+    assert all((ratio[0, TOPICS:] == 0).all() for ratio in ratios), "nothing is known of newcomers"
+    return [np.exp(ratio[0, :TOPICS].astype(np.float64)) / WIDTH for ratio in ratios]
 
 
 def test_counts_by_hand() -> None:
-    found = counted()
-    single = list(zip(found["context"], found["slot"], found["count"], strict=True))
+    counts = counted()
+    single = list(zip(counts["context"], counts["slot"], counts["count"], strict=True))
     assert single == [(0, 1, 2), (1, 1, 1), (1, 2, 3), (2, 1, 1), (2, 3, 1)]
     key = TOPICS + 2
-    pairs = list(zip(found["pair"], found["pair_slot"], found["pair_count"], strict=True))
+    pairs = list(zip(counts["pair"], counts["pair_slot"], counts["pair_count"], strict=True))
     assert pairs == [
         (1 * key + 0, 1, 1), (1 * key + 0, 2, 1), (1 * key + 1, 2, 1), (1 * key + 2, 2, 1),
         (2 * key + 1, 1, 1), (2 * key + 1, 3, 1),
@@ -48,14 +48,14 @@ def test_counts_by_hand() -> None:
 
 
 def test_nothing_is_counted_after_an_unknown_topic() -> None:
-    found = counted([(0, 1, 3, 2), (TOPICS + 1, 1, 3, 2)])
-    assert all(len(each) == 0 for each in found.values())
+    counts = counted([(0, 1, 3, 2), (TOPICS + 1, 1, 3, 2)])
+    assert all(len(values) == 0 for values in counts.values())
 
 
 def test_an_unknown_topic_before_the_last_counts_as_none() -> None:
-    found = counted([(1, TOPICS + 1, 3, 2), (1, 0, 1, 2)])
-    assert found["pair"].tolist() == [1 * (TOPICS + 2)]
-    assert found["pair_count"].tolist() == [2]
+    counts = counted([(1, TOPICS + 1, 3, 2), (1, 0, 1, 2)])
+    assert counts["pair"].tolist() == [1 * (TOPICS + 2)]
+    assert counts["pair_count"].tolist() == [2]
 
 
 def test_a_first_event_has_a_context_of_its_own() -> None:
@@ -63,22 +63,22 @@ def test_a_first_event_has_a_context_of_its_own() -> None:
     assert context_of(last, previous, TOPICS).tolist() == [0, TOPICS + 1, 2, TOPICS + 1]
 
 
-def test_the_pairs_that_came_most_often_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_most_frequent_pairs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("features.corpus.transitions.PAIRS", 1)
-    found = counted([*WALKS, (2, 1, 2, 1)])
-    assert (found["pair"].tolist(), found["pair_slot"].tolist()) == ([2 * (TOPICS + 2) + 1], [1])
-    assert found["pair_count"].tolist() == [2]
-    assert len(found["context"]) == 5
+    counts = counted([*WALKS, (2, 1, 2, 1)])
+    assert (counts["pair"].tolist(), counts["pair_slot"].tolist()) == ([2 * (TOPICS + 2) + 1], [1])
+    assert counts["pair_count"].tolist() == [2]
+    assert len(counts["context"]) == 5
 
 
 def test_witten_bell_by_hand(continuations: Transitions) -> None:
     first, second = probabilities(continuations, last=1, before=0, previous=1)
     # after topic 1: once 1, three times 2; two kinds in four events
-    one = (np.array([1, 3, 0, 0, 0]) + 2 * SHARE) / (4 + 2)
-    assert first == pytest.approx(one[:TOPICS], rel=1e-5)
+    by_context = (np.array([1, 3, 0, 0, 0]) + 2 * SHARE) / (4 + 2)
+    assert first == pytest.approx(by_context[:TOPICS], rel=1e-5)
     # after (none, 1): once 1, once 2; two kinds in two events
-    two = (np.array([1, 1, 0, 0, 0]) + 2 * one) / (2 + 2)
-    assert second == pytest.approx(two[:TOPICS], rel=1e-5)
+    by_pair = (np.array([1, 1, 0, 0, 0]) + 2 * by_context) / (2 + 2)
+    assert second == pytest.approx(by_pair[:TOPICS], rel=1e-5)
 
 
 def test_a_first_event_follows_first_events(continuations: Transitions) -> None:
@@ -89,33 +89,33 @@ def test_a_first_event_follows_first_events(continuations: Transitions) -> None:
 
 def test_a_pair_never_seen_backs_off_to_the_last_topic(continuations: Transitions) -> None:
     first, second = probabilities(continuations, last=2, before=3, previous=5)
-    one = (np.array([1, 0, 1, 0, 0]) + 2 * SHARE) / (2 + 2)
-    assert first == pytest.approx(one[:TOPICS], rel=1e-5)
+    by_context = (np.array([1, 0, 1, 0, 0]) + 2 * SHARE) / (2 + 2)
+    assert first == pytest.approx(by_context[:TOPICS], rel=1e-5)
     assert (first == second).all()
 
 
 @pytest.mark.parametrize("last", [0, 3, TOPICS + 1, TOPICS + 2])
-def test_a_topic_that_nothing_followed_gets_what_is_popular(continuations, last) -> None:
+def test_a_topic_without_continuations_backs_off_to_popularity(continuations, last) -> None:
     first, second = probabilities(continuations, last, before=1, previous=9)
     assert first == pytest.approx(SHARE[:TOPICS], rel=1e-5)
     assert (first == second).all()
 
 
-def test_without_any_count_all_are_alike() -> None:
-    nothing = Transitions(popular=np.zeros(TOPICS, np.int64), width=WIDTH, **counted([]))
-    for each in nothing.log_ratios(np.array([0, 1]), np.array([0, 2]), np.array([0, 3])):
-        assert each == pytest.approx(0.0, abs=1e-6)
+def test_without_counts_all_topics_are_equally_probable() -> None:
+    empty = Transitions(popular=np.zeros(TOPICS, np.int64), width=WIDTH, **counted([]))
+    for ratio in empty.log_ratios(np.array([0, 1]), np.array([0, 2]), np.array([0, 3])):
+        assert ratio == pytest.approx(0.0, abs=1e-6)
 
 
 STEPS = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3), st.integers(1, TOPICS))
 
 
 @given(st.lists(STEPS, max_size=40), STEPS)
-def test_probabilities_of_all_slots_sum_to_one(walks, asked) -> None:
-    found = Transitions(popular=POPULAR, width=TOPICS, **counted(walks))
-    last, before, previous, _ = asked
-    for each in found.log_ratios(np.array([last]), np.array([before]), np.array([previous])):
-        assert (np.exp(each.astype(np.float64)) / TOPICS).sum() == pytest.approx(1.0, rel=1e-5)
+def test_probabilities_of_all_slots_sum_to_one(walks, step) -> None:
+    transitions = Transitions(popular=POPULAR, width=TOPICS, **counted(walks))
+    last, before, previous, _ = step
+    for ratio in transitions.log_ratios(np.array([last]), np.array([before]), np.array([previous])):
+        assert (np.exp(ratio.astype(np.float64)) / TOPICS).sum() == pytest.approx(1.0, rel=1e-5)
 
 
 def test_statistics_count_only_what_the_mask_allows(make_frame) -> None:
@@ -124,8 +124,8 @@ def test_statistics_count_only_what_the_mask_allows(make_frame) -> None:
             for at, topic in enumerate([10, 20, 10, 30])]  # fmt: skip
     rows.insert(2, ("ann", "recommendation_accepted", 30, None, None, 1.5, None, None))
     events = encode(make_frame(rows))
-    found = fit(events, events.time < 3_000_000)
-    assert found.topic_ids.tolist() == [10, 20]
-    single = list(zip(found.context, found.slot, found.count, strict=True))
+    statistics = fit(events, events.time < 3_000_000)
+    assert statistics.topic_ids.tolist() == [10, 20]
+    single = list(zip(statistics.context, statistics.slot, statistics.count, strict=True))
     assert single == [(0, 1, 1), (1, 2, 1), (2, 1, 1)], "a response stands between no two topics"
-    assert found.continuations.width == found.width
+    assert statistics.continuations.width == statistics.width
