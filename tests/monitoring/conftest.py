@@ -26,7 +26,7 @@ def at(minute: Minutes) -> int:
 def answered(log: Log) -> Given:
     """Log an answer; the time is in minutes after noon, the id is "learner minute"."""
 
-    def write(user_id: str, minute: Minutes, answer: Any, **other: Any) -> None:
+    def write(user_id: str, minute: Minutes, answer: Any, **columns: Any) -> None:
         row = {
             "prediction_id": f"{user_id} {minute:g}",
             "user_id": user_id,
@@ -44,7 +44,7 @@ def answered(log: Log) -> Given:
             "created_at": NOON + timedelta(minutes=minute),
         }
         with log.engine.begin() as connection:
-            connection.execute(insert(Prediction), row | other)
+            connection.execute(insert(Prediction), row | columns)
 
     return write
 
@@ -53,16 +53,16 @@ def answered(log: Log) -> Given:
 def did(log: Log) -> Given:
     """Append an event; the time is in minutes after noon."""
 
-    def append(user_id: str, minute: Minutes, topic_id: int, **other: Any) -> None:
+    def append(user_id: str, minute: Minutes, topic_id: int, **fields: Any) -> None:
         event = {
-            "event_id": f"{minute:g} {topic_id} {other.get('interaction_type')}",
+            "event_id": f"{minute:g} {topic_id} {fields.get('interaction_type')}",
             "user_id": user_id,
             "interaction_type": "text_read",
             "topic_id": topic_id,
             "timestamp": NOON + timedelta(minutes=minute),
         }
-        received = NOON + timedelta(minutes=other.pop("received", minute))
-        log.append([event | other], now=received)
+        received = NOON + timedelta(minutes=fields.pop("received", minute))
+        log.append([event | fields], now=received)
 
     return append
 
@@ -72,8 +72,8 @@ def outcomes(log: Log) -> Callable[..., pd.DataFrame]:
     """Reads what became of the answers, by prediction id; the horizon is an hour."""
 
     def read(start: Minutes = 0, end: Minutes = 10_000, k: int = 3) -> pd.DataFrame:
-        found = read_outcomes(log.engine, at(start), at(end), at(60) - at(0), k)
-        return found.set_index("prediction_id")
+        frame = read_outcomes(log.engine, at(start), at(end), at(60) - at(0), k)
+        return frame.set_index("prediction_id")
 
     return read
 

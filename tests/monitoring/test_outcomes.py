@@ -14,7 +14,7 @@ from sensei.events.log import Log
 
 Given = Callable[..., None]
 Read = Callable[..., pd.DataFrame]
-SAID = {"difficulty": "medium", "levels": [0.9, 0.7, 0.4]}
+DIFFICULTY_ANSWER = {"difficulty": "medium", "levels": [0.9, 0.7, 0.4]}
 
 
 def attempt(score: float, level: str | None = "hard") -> dict[str, Any]:
@@ -22,21 +22,21 @@ def attempt(score: float, level: str | None = "hard") -> dict[str, Any]:
     return {"interaction_type": "quiz_complete", "score": score} | metadata
 
 
-def test_accepted_is_who_turns_to_a_shown_topic_other_than_the_last(
+def test_accepted_is_a_turn_to_a_shown_topic_other_than_the_last(
     answered: Given, did: Given, outcomes: Read
 ) -> None:
     for learner, topic in {"taker": 12, "stayer": 11, "other": 19}.items():
         did(learner, -500, 11)
         answered(learner, 0, [11, 12, 13])
         did(learner, 10, topic)
-    found = outcomes()
-    assert found["accepted"].to_dict() == {"taker 0": 1, "stayer 0": 0, "other 0": 0}
-    assert found["hit"].to_dict() == pytest.approx(
+    frame = outcomes()
+    assert frame["accepted"].to_dict() == {"taker 0": 1, "stayer 0": 0, "other 0": 0}
+    assert frame["hit"].to_dict() == pytest.approx(
         {"taker 0": 1, "stayer 0": np.nan, "other 0": 0}, nan_ok=True
     )
 
 
-def test_the_last_topic_may_be_of_long_ago(answered: Given, did: Given, outcomes: Read) -> None:
+def test_the_last_topic_may_be_old(answered: Given, did: Given, outcomes: Read) -> None:
     did("ann", -900, 12)
     did("ann", -500, 11, interaction_type="recommendation_accepted")  # not a topic they turned to
     answered("ann", 0, [11, 12])
@@ -48,7 +48,7 @@ def test_the_last_topic_may_be_of_long_ago(answered: Given, did: Given, outcomes
     assert outcomes()["accepted"].to_dict() == {"ann 0": 0, "bob 0": 1}
 
 
-def test_a_row_says_whose_and_what_it_is(answered: Given, outcomes: Read) -> None:
+def test_a_row_names_learner_arm_model_and_day(answered: Given, outcomes: Read) -> None:
     answered("ann", 0, [11, 12], arm="control", model="most_popular", version=None)
     row = outcomes().loc["ann 0"]
     assert (row["user_id"], row["arm"], row["model"], row["day"]) == (
@@ -69,16 +69,16 @@ def test_an_event_before_the_answer_or_after_the_horizon_accepts_nothing(
     assert outcomes().loc["ann 0", "accepted"] == 0
 
 
-def test_an_answer_whose_horizon_is_not_over_is_open_whatever_followed(
+def test_an_answer_is_open_until_its_horizon_ends(
     answered: Given, did: Given, outcomes: Read
 ) -> None:
     answered("ann", 0, [12])
     did("ann", 10, 12)
-    early, late = outcomes(end=59.99).loc["ann 0"], outcomes(end=60).loc["ann 0"]
-    assert early["open"]
-    assert early[list(MEASURED)].isna().all()
-    assert not late["open"]
-    assert late["accepted"] == 1
+    before_end, after_end = outcomes(end=59.99).loc["ann 0"], outcomes(end=60).loc["ann 0"]
+    assert before_end["open"]
+    assert before_end[list(MEASURED)].isna().all()
+    assert not after_end["open"]
+    assert after_end["accepted"] == 1
 
 
 def test_the_same_list_shown_again_before_acting_is_one_impression(
@@ -90,11 +90,11 @@ def test_the_same_list_shown_again_before_acting_is_one_impression(
     answered("bob", 20, [12, 13])
     did("ann", 65, 12)
     answered("ann", 66, [12, 13])
-    found = outcomes(start=-20)
+    frame = outcomes(start=-20)
     # 20 repeats -10; 59 is an hour after it; 61 repeats 59; after acting all begins again
-    assert sorted(found.index) == ["ann -10", "ann 30", "ann 59", "ann 66", "bob 20"]
-    assert found.loc["ann -10", "accepted"] == 0
-    assert found.loc["ann 59", "accepted"] == 1
+    assert sorted(frame.index) == ["ann -10", "ann 30", "ann 59", "ann 66", "bob 20"]
+    assert frame.loc["ann -10", "accepted"] == 0
+    assert frame.loc["ann 59", "accepted"] == 1
 
 
 def test_a_repeat_of_an_answer_before_the_window_is_not_counted_in_it(
@@ -117,7 +117,7 @@ def test_a_hit_is_the_next_new_topic_among_the_first_k(
     assert outcomes(k=2).loc["ann 0", "hit"] == 0
 
 
-def test_what_is_taken_out_of_the_log_followed_from_nothing(
+def test_a_quarantined_event_is_not_an_outcome(
     answered: Given, did: Given, outcomes: Read, log: Log
 ) -> None:
     answered("ann", 0, [12])
@@ -126,7 +126,7 @@ def test_what_is_taken_out_of_the_log_followed_from_nothing(
     assert outcomes().loc["ann 0", "accepted"] == 0
 
 
-def test_feedback_counts_for_the_answer_it_names_else_for_the_last_that_showed_the_topic(
+def test_feedback_counts_for_the_named_answer_or_the_last_that_showed_the_topic(
     answered: Given, did: Given, outcomes: Read
 ) -> None:
     answered("ann", 0, [12, 13])
@@ -139,61 +139,61 @@ def test_feedback_counts_for_the_answer_it_names_else_for_the_last_that_showed_t
     did("ann", 6, 14, interaction_type="recommendation_accepted")
     did("bob", 7, 12, **feedback, metadata={"rating": 5, "prediction_id": "ann 0"})
     did("ann", 70, 12, **feedback, metadata={"rating": 5, "prediction_id": "ann 1"})
-    found = outcomes()
-    assert found["rating"].to_dict() == {"ann 0": 3, "ann 1": 2}
-    assert found["helpful"].to_dict() == {"ann 0": 1, "ann 1": 0}
-    assert found["told"].to_dict() == {"ann 0": 0, "ann 1": 1}
+    frame = outcomes()
+    assert frame["rating"].to_dict() == {"ann 0": 3, "ann 1": 2}
+    assert frame["helpful"].to_dict() == {"ann 0": 1, "ann 1": 0}
+    assert frame["told"].to_dict() == {"ann 0": 0, "ann 1": 1}
 
 
-def test_a_difficulty_is_judged_by_the_next_attempt_at_its_level(
+def test_a_difficulty_is_evaluated_by_the_next_attempt_at_its_level(
     answered: Given, did: Given, outcomes: Read
 ) -> None:
-    answered("ann", 0, SAID, topic_id=12)
+    answered("ann", 0, DIFFICULTY_ANSWER, topic_id=12)
     did("ann", 5, 13, **attempt(0.9))
     did("ann", 10, 12, **attempt(0.6, "hard"))
-    answered("ann", 11, SAID, topic_id=12)
+    answered("ann", 11, DIFFICULTY_ANSWER, topic_id=12)
     did("ann", 20, 12, **attempt(0.59, "easy"))
-    answered("ann", 21, SAID, topic_id=12)
+    answered("ann", 21, DIFFICULTY_ANSWER, topic_id=12)
     did("ann", 30, 12, **attempt(1.0, None))  # nobody knows at which level
     answered("ann", 31, "easy", topic_id=12, fallback="no_model", version=None)
     did("ann", 40, 12, **attempt(1.0))
-    found = outcomes()[["probability", "passed"]]
-    assert found.loc["ann 0"].tolist() == [0.4, 1]
-    assert found.loc["ann 11"].tolist() == [0.9, 0]
-    assert found.loc[["ann 21", "ann 31"]].isna().all(axis=None)
+    frame = outcomes()[["probability", "passed"]]
+    assert frame.loc["ann 0"].tolist() == [0.4, 1]
+    assert frame.loc["ann 11"].tolist() == [0.9, 0]
+    assert frame.loc[["ann 21", "ann 31"]].isna().all(axis=None)
 
 
-def test_a_difficulty_asked_again_before_the_attempt_is_judged_once(
+def test_a_difficulty_requested_again_before_the_attempt_counts_once(
     answered: Given, did: Given, outcomes: Read
 ) -> None:
-    answered("ann", 0, SAID, topic_id=12)
-    answered("ann", 1, SAID | {"levels": [0.8, 0.6, 0.3]}, topic_id=12)
-    answered("ann", 2, SAID, topic_id=13)
+    answered("ann", 0, DIFFICULTY_ANSWER, topic_id=12)
+    answered("ann", 1, DIFFICULTY_ANSWER | {"levels": [0.8, 0.6, 0.3]}, topic_id=12)
+    answered("ann", 2, DIFFICULTY_ANSWER, topic_id=13)
     did("ann", 5, 12, **attempt(0.6))
-    found = outcomes()
-    assert sorted(found.index) == ["ann 0", "ann 2"]
-    assert found.loc["ann 0", "probability"] == 0.4
+    frame = outcomes()
+    assert sorted(frame.index) == ["ann 0", "ann 2"]
+    assert frame.loc["ann 0", "probability"] == 0.4
 
 
-def test_nothing_answered_is_an_empty_frame(did: Given, outcomes: Read) -> None:
+def test_no_answers_give_an_empty_frame(did: Given, outcomes: Read) -> None:
     did("ann", 0, 12)
-    found = outcomes()
-    assert len(found) == 0
-    assert {"accepted", "shown", "open", "catalogue"} <= set(found)
+    frame = outcomes()
+    assert len(frame) == 0
+    assert {"accepted", "shown", "open", "catalogue"} <= set(frame)
 
 
-def test_learners_joined_in_parts_are_joined_alike(
+def test_joining_in_parts_equals_joining_at_once(
     answered: Given, did: Given, outcomes: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for learner in ("ann", "bob", "eve"):
         answered(learner, 0, [12])
-        answered(learner, 100, SAID, topic_id=12)
+        answered(learner, 100, DIFFICULTY_ANSWER, topic_id=12)
     did("bob", 10, 12)
     did("eve", 110, 12, **attempt(0.9))
-    at_once = outcomes()
+    expected = outcomes()
     monkeypatch.setattr("monitoring.outcomes.MOST_ANSWERS", 1)
-    pd.testing.assert_frame_equal(outcomes(), at_once)
-    assert at_once["accepted"].sum() == at_once["passed"].sum() == 1
+    pd.testing.assert_frame_equal(outcomes(), expected)
+    assert expected["accepted"].sum() == expected["passed"].sum() == 1
 
 
 # Properties, on frames as the log gives them: learners at random, each a case of its own
@@ -228,7 +228,9 @@ def as_answers(rows: list[tuple[int, int, str]]) -> pd.DataFrame:
         **dict.fromkeys(("model", "version", "bundle", "arm", "fallback"), ["x"] * len(rows)),
     }
     columns = {name: pd.Categorical(values) for name, values in texts.items()}
-    columns["user_id"] = pd.Categorical(texts["user_id"], [str(each) for each in range(LEARNERS)])
+    columns["user_id"] = pd.Categorical(
+        texts["user_id"], [str(number) for number in range(LEARNERS)]
+    )
     return pd.DataFrame(
         {
             "prediction_id": [f"{learner}/{time}/{a}" for learner, time, a in rows],
@@ -245,52 +247,56 @@ def as_events(rows: list[tuple[int, int, int, str, float]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "learner": np.array(learner, np.int64),
-            "kind": np.array([KINDS.index(each) for each in kind], np.int8),
+            "kind": np.array([KINDS.index(name) for name in kind], np.int8),
             "topic": np.array(topic, np.int64),
             "score": np.array(score, np.float64),
             "level": np.ones(len(rows), np.int8),
             "time": np.array(time, np.int64),
-            "metadata": ['{"rating": 4}' if "feedback" in each else None for each in kind],
+            "metadata": ['{"rating": 4}' if "feedback" in name else None for name in kind],
         }
     )
 
 
-def judged(answers: list[Any], events: list[Any], end: int = END) -> pd.DataFrame:
+def joined_outcomes(answers: list[Any], events: list[Any], end: int = END) -> pd.DataFrame:
     return join(as_answers(answers), as_events(events), end, HORIZON, 2)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_comes_after_the_horizon_changes_nothing(seed: int) -> None:
+def test_events_after_the_horizon_change_nothing(seed: int) -> None:
     answers, events = at_random(seed)
     last = max(time for _, time, _ in answers)
     later = [(learner, last + HORIZON, 2, "quiz_complete", 0.8) for learner in range(LEARNERS)]
-    pd.testing.assert_frame_equal(judged(answers, events + later), judged(answers, events))
+    pd.testing.assert_frame_equal(
+        joined_outcomes(answers, events + later), joined_outcomes(answers, events)
+    )
 
 
-def test_nobody_elses_events_matter() -> None:
+def test_events_of_other_learners_do_not_matter() -> None:
     answers, events = at_random(3)
-    everybody = judged(answers, events)
+    all_learners = joined_outcomes(answers, events)
     for learner in range(5):
-        alone = judged(
+        only_learner = joined_outcomes(
             [a for a in answers if a[0] == learner], [e for e in events if e[0] == learner]
         )
-        theirs = everybody[everybody["user_id"] == str(learner)].reset_index(drop=True)
-        pd.testing.assert_frame_equal(theirs[[*MEASURED, "open"]], alone[[*MEASURED, "open"]])
+        same_learner = all_learners[all_learners["user_id"] == str(learner)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(
+            same_learner[[*MEASURED, "open"]], only_learner[[*MEASURED, "open"]]
+        )
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_outcomes_agree_with_a_plain_loop(seed: int) -> None:
     answers, events = at_random(seed)
-    found = judged(answers, events).set_index("prediction_id")
+    frame = joined_outcomes(answers, events).set_index("prediction_id")
     learning = sorted((e for e in events if e[3] in LEARNING_KINDS), key=lambda e: e[1])
-    for name, row in found.iterrows():
+    for name, row in frame.iterrows():
         learner, time, shown = int(row["user_id"]), row["time"], row["shown"]
         if row["kind"] == "difficulty" or row["open"] or not shown:
             assert np.isnan(row["accepted"]), name
             continue
-        mine = [e for e in learning if e[0] == learner]
-        last = next((e[2] for e in reversed(mine) if e[1] <= time), None)
-        after = [e[2] for e in mine if time < e[1] < time + HORIZON and e[2] != last]
+        own_events = [e for e in learning if e[0] == learner]
+        last = next((e[2] for e in reversed(own_events) if e[1] <= time), None)
+        after = [e[2] for e in own_events if time < e[1] < time + HORIZON and e[2] != last]
         assert row["accepted"] == any(topic in shown for topic in after)
         hit = float(after[0] in shown[:2]) if after else np.nan
         assert row["hit"] == pytest.approx(hit, nan_ok=True)

@@ -34,7 +34,7 @@ def test_planted_shift_scores_high(n):
     assert not drift.small
 
 
-def test_score_is_the_share_of_columns_that_moved():
+def test_score_is_the_share_of_drifted_columns():
     current = window(1_000, 1)
     current["number_0"] += 1
     current["number_1"] *= 4
@@ -43,14 +43,14 @@ def test_score_is_the_share_of_columns_that_moved():
     assert sorted(drift.drifted) == ["number_0", "number_1"]
 
 
-def test_small_windows_are_said_to_be_small_and_cannot_alarm():
+def test_small_windows_are_marked_and_cannot_alarm():
     drift = measure_drift(window(FEWEST_ROWS - 1, 1, 5.0), window(1_000, 2))
     assert drift.small
     assert drift.score == 0
     assert drift.columns["number_0"].value > 0.5
 
 
-def test_empty_absent_and_constant_columns_are_said_not_fatal():
+def test_empty_absent_and_constant_columns_are_reported_not_fatal():
     current, reference = window(200, 1), window(200, 2)
     current["empty"], reference["empty"] = np.nan, 1.0
     current["infinite"], reference["infinite"] = np.inf, 1.0
@@ -72,7 +72,7 @@ def test_nothing_to_compare_is_no_drift():
     assert (drift.score, drift.compared, drift.small) == (0, [], True)
 
 
-def test_a_column_with_few_known_values_is_not_judged_whatever_the_window_holds():
+def test_a_column_with_few_known_values_never_counts_as_drifted():
     current, reference = window(500, 1), window(500, 2)
     current.loc[FEWEST_ROWS - 1 :, "number_0"] = np.nan
     current["number_0"] += 10
@@ -83,12 +83,12 @@ def test_a_column_with_few_known_values_is_not_judged_whatever_the_window_holds(
     assert measure_drift(current, reference).drifted == ["number_0"]
 
 
-def test_an_order_of_its_own_for_each_column_keeps_what_it_holds_and_parts_what_stood_together():
+def test_unlinked_columns_keep_their_values_and_lose_their_rows():
     frame = pd.DataFrame({name: np.arange(1_000.0) for name in "abc"})
-    parted = unlinked(frame)
-    assert all(sorted(parted[name]) == list(frame[name]) for name in frame)
-    for one, other in ("ab", "bc", "ac"):
-        assert (parted[one] == parted[other]).sum() < 10  # 1 is expected by chance
+    shuffled = unlinked(frame)
+    assert all(sorted(shuffled[name]) == list(frame[name]) for name in frame)
+    for left, right in ("ab", "bc", "ac"):
+        assert (shuffled[left] == shuffled[right]).sum() < 10  # 1 is expected by chance
 
 
 def test_input_frames_are_not_changed():

@@ -28,70 +28,70 @@ def write(
     folder: Path, current: pd.DataFrame, reference: pd.DataFrame, at=NOW, kept=20
 ) -> tuple[Drift, DriftReport]:
     drift = measure_drift(current, reference)
-    places = folder / "drift", folder / "evidently"
-    return drift, write_report(drift, current, reference, at, *places, kept)
+    folders = folder / "drift", folder / "evidently"
+    return drift, write_report(drift, current, reference, at, *folders, kept)
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("written")
+def report_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report_files")
     current, reference = window(300, 1, 1.0), window(300, 2)
     return folder, current, *write(folder, current, reference)
 
 
-def test_evidently_reports_the_very_figures_that_were_measured(written):
-    folder, _, drift, _ = written
+def test_evidently_reports_the_measured_figures(report_files):
+    folder, _, drift, _ = report_files
     workspace, project = open_project(folder / "evidently")
     (run,) = workspace.list_runs(project.id)
     results = workspace.get_run(project.id, run).metric_results.values()
-    shown = {}
+    distances = {}
     for result in results:
         metric = result.metric_value_location.metric.params
         if metric["type"].endswith("ValueDrift"):
-            shown[metric["column"]] = result.value
+            distances[metric["column"]] = result.value
         else:
             assert result.share.value == drift.score == 0.75
-    assert shown == pytest.approx({name: drift.columns[name].value for name in drift.compared})
+    assert distances == pytest.approx({name: drift.columns[name].value for name in drift.compared})
 
 
-def test_json_holds_what_is_returned(written):
-    _, _, drift, report = written
-    told = json.loads(report.json.read_text())
-    assert told["score"] == drift.score
-    assert told["columns"]["number_0"]["value"] == drift.columns["number_0"].value
-    assert (told["n_current"], told["n_reference"]) == (300, 300)
+def test_json_equals_the_returned_drift(report_files):
+    _, _, drift, report = report_files
+    content = json.loads(report.json.read_text())
+    assert content["score"] == drift.score
+    assert content["columns"]["number_0"]["value"] == drift.columns["number_0"].value
+    assert (content["n_current"], content["n_reference"]) == (300, 300)
 
 
-def test_no_file_names_a_learner_or_holds_rows(written):
-    folder, current, drift, _ = written
+def test_no_file_names_a_learner_or_holds_rows(report_files):
+    folder, current, drift, _ = report_files
     assert "user_id" not in drift.columns
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) >= 5
     for path in files:
         text = path.read_text()
         assert "canary" not in text
-        held = [sum(repr(v) in text for v in current[f"number_{i}"]) for i in range(3)]
-        assert max(held) <= 2  # the ends of a histogram, at most
+        counts = [sum(repr(v) in text for v in current[f"number_{i}"]) for i in range(3)]
+        assert max(counts) <= 2  # the ends of a histogram, at most
 
 
-def test_the_page_reads_offline(written):
-    page = written[3].html.read_text()
+def test_the_page_reads_offline(report_files):
+    page = report_files[3].html.read_text()
     assert "<link" not in page
     assert "<script src" not in page
     assert "Drift score 0.75 of 1" in page
 
 
-def test_the_dashboard_has_what_a_person_opens_it_for(written):
-    workspace, project = open_project(written[0] / "evidently")
+def test_the_dashboard_plots_the_share_of_drifted_columns_and_each_column(report_files):
+    workspace, project = open_project(report_files[0] / "evidently")
     assert project.name == PROJECT
     dashboard = workspace.get_dashboard(project.id)
     (tab,) = dashboard.tabs
     assert tab.panels == [panel.id for panel in dashboard.panels]
-    shown = {value.metric.split(":")[-1] for panel in dashboard.panels for value in panel.values}
-    assert shown == {"DriftedColumnsCount", "ValueDrift"}
+    metrics = {value.metric.split(":")[-1] for panel in dashboard.panels for value in panel.values}
+    assert metrics == {"DriftedColumnsCount", "ValueDrift"}
 
 
-def test_reports_of_other_sizes_go_on_in_the_same_lines_of_the_dashboard(tmp_path):
+def test_reports_of_different_sizes_continue_the_same_dashboard_lines(tmp_path):
     for size in (200, 300):
         write(tmp_path, window(size, size), window(300, 2))
     workspace, project = open_project(tmp_path / "evidently")
@@ -106,12 +106,12 @@ def test_reports_of_other_sizes_go_on_in_the_same_lines_of_the_dashboard(tmp_pat
     assert lines[0] == lines[1]
 
 
-def test_the_project_is_made_once(tmp_path):
-    first, again = (open_project(tmp_path)[1].id for _ in range(2))
-    assert first == again
+def test_the_project_is_created_once(tmp_path):
+    first, second = (open_project(tmp_path)[1].id for _ in range(2))
+    assert first == second
 
 
-def test_small_windows_are_said_to_be_small(tmp_path):
+def test_the_page_says_if_a_window_is_small(tmp_path):
     drift, report = write(tmp_path, window(FEWEST_ROWS - 1, 1, 5.0), window(300, 2))
     assert drift.score == 0
     page = report.html.read_text()
@@ -127,10 +127,10 @@ def test_nothing_to_compare_is_written_without_a_page(tmp_path):
 
 def test_only_the_newest_reports_are_kept_in_folder_and_workspace(tmp_path):
     times = [NOW + timedelta(hours=hour) for hour in range(3)]
-    made = [write(tmp_path, window(120, at.hour), window(120, 9), at, kept=2)[1] for at in times]
-    assert set((tmp_path / "drift").iterdir()) == {p for r in made[1:] for p in (r.html, r.json)}
+    reports = [write(tmp_path, window(120, at.hour), window(120, 9), at, kept=2)[1] for at in times]
+    assert set((tmp_path / "drift").iterdir()) == {p for r in reports[1:] for p in (r.html, r.json)}
     workspace, project = open_project(tmp_path / "evidently")
-    kept = {
-        workspace.get_run(project.id, each).timestamp for each in workspace.list_runs(project.id)
+    timestamps = {
+        workspace.get_run(project.id, run).timestamp for run in workspace.list_runs(project.id)
     }
-    assert kept == {each.replace(tzinfo=None) for each in times[1:]}
+    assert timestamps == {time.replace(tzinfo=None) for time in times[1:]}

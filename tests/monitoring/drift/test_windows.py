@@ -53,15 +53,15 @@ def rows_of(scored):
     return examples(EVENTS, statistics, mask)
 
 
-def test_each_learner_has_the_last_learning_event_of_the_window_alone():
+def test_each_learner_has_one_row_for_the_last_learning_event():
     rows = rows_of(scored=False)
-    assert [EVENTS.user_ids[each] for each in rows.learner] == ["ann", "bob"]
+    assert [EVENTS.user_ids[learner] for learner in rows.learner] == ["ann", "bob"]
     assert ((rows.time - ZERO) // HOUR).tolist() == [3, 1]
 
 
-def test_scored_attempts_alone_count_where_they_are_asked_for():
+def test_only_scored_attempts_count_if_requested():
     rows = rows_of(scored=True)
-    assert [EVENTS.user_ids[each] for each in rows.learner] == ["ann"]
+    assert [EVENTS.user_ids[learner] for learner in rows.learner] == ["ann"]
     assert rows.score.tolist() == pytest.approx([0.9])
 
 
@@ -72,9 +72,9 @@ def test_the_window_ends_before_its_end_and_begins_with_its_start():
 
 
 def test_no_id_and_no_total_is_a_column():
-    named = steady(RECOMMENDATION_INPUTS) + steady(DIFFICULTY_INPUTS)
-    assert not set(named) & set(GROWING)
-    assert not [name for name in named if name.startswith(("last_topic", "most_frequent"))]
+    names = steady(RECOMMENDATION_INPUTS) + steady(DIFFICULTY_INPUTS)
+    assert not set(names) & set(GROWING)
+    assert not [column for column in names if column.startswith(("last_topic", "most_frequent"))]
     columns = set(next_topic_window(rows_of(scored=False), None).columns)
     assert columns == {*steady(RECOMMENDATION_INPUTS), "interaction_type", "score"}
 
@@ -85,29 +85,31 @@ def test_outcomes_are_those_of_the_event():
     assert frame["score"].isna().all()
 
 
-def test_what_is_studied_is_told_by_domain_where_there_is_a_catalogue():
+def test_topics_become_domains_if_there_is_a_catalogue():
     rows = replace(rows_of(scored=False), outline=CatalogueFeatures({5: "web"}))
     assert next_topic_window(rows, None)["domain"].tolist() == ["web", None]
 
 
-def test_the_topic_recommended_is_the_likeliest_that_exists_and_is_not_the_last():
+def test_the_recommended_topic_is_the_most_probable_existing_one_except_the_last():
     rows = rows_of(scored=False)
     width = rows.tables[0].width
-    said = np.full((2, width), 0.0)
-    said[:, :2] = [0.3, 0.5]  # topic 7 first; ann just had it, bob had nothing
-    said[:, 9] = 0.9  # a slot that no topic has
-    frame = next_topic_window(rows, [(np.arange(2), {"probability": said})])
+    probability = np.full((2, width), 0.0)
+    probability[:, :2] = [0.3, 0.5]  # topic 7 first; ann just had it, bob had nothing
+    probability[:, 9] = 0.9  # a slot that no topic has
+    frame = next_topic_window(rows, [(np.arange(2), {"probability": probability})])
     assert frame["recommended_topic"].tolist() == ["5", "7"]
     assert frame["recommended_probability"].tolist() == [0.3, 0.5]
-    assert said[0, 9] == 0.9  # what the model said is not changed
+    assert probability[0, 9] == 0.9  # what the model said is not changed
 
 
-def test_success_expected_is_that_at_the_level_taken_without_the_item():
+def test_expected_success_is_at_the_level_taken_without_the_item():
     rows = rows_of(scored=True)
-    said = {"success": np.array([[0.9, 0.9, 0.9]]), "levels": np.array([[0.8, 0.5, 0.2]])}
-    frame = success_window(rows, [(np.arange(1), said)])
+    prediction = {"success": np.array([[0.9, 0.9, 0.9]]), "levels": np.array([[0.8, 0.5, 0.2]])}
+    frame = success_window(rows, [(np.arange(1), prediction)])
     level = int(rows.level[0])
-    assert frame["expected_success"].tolist() == [said["levels"][0, 1 if level < 0 else level]]
+    assert frame["expected_success"].tolist() == [
+        prediction["levels"][0, 1 if level < 0 else level]
+    ]
 
 
 def test_a_window_without_events_has_columns_and_no_row():
@@ -122,5 +124,5 @@ def test_a_window_without_events_has_columns_and_no_row():
 )
 def test_a_window_ends_now_unless_the_log_ended_before_it_began(days_ago, ends):
     last = None if days_ago is None else START - timedelta(days=days_ago)
-    late = timedelta(microseconds=1 if ends else 0)
-    assert window_end(START, last, 7) == START - timedelta(days=ends) + late
+    microsecond = timedelta(microseconds=1 if ends else 0)
+    assert window_end(START, last, 7) == START - timedelta(days=ends) + microsecond
