@@ -50,9 +50,9 @@ def made_once(folder: Path) -> Iterator[bool]:
 
 
 def _postgres_binaries() -> Path | None:
-    found = shutil.which("initdb")
-    places = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return Path(found).parent if found else places[-1].parent if places else None
+    on_path = shutil.which("initdb")
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return Path(on_path).parent if on_path else installed[-1].parent if installed else None
 
 
 @pytest.fixture(scope="session")
@@ -310,7 +310,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
     for name, network in networks.items():
         fit(network, jobs[name], Schedule(epochs=1, cells=256), seed=0)
     exported = {
-        n: export(each, BatchFeed(parts[n].test, n)).network for n, each in networks.items()
+        n: export(network, BatchFeed(parts[n].test, n)).network for n, network in networks.items()
     }
     entries = {
         name: bundle.ModelEntry(
@@ -326,7 +326,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
         for name, network in networks.items()
     }
     manifest = bundle.Manifest(fold_version=FOLD_VERSION, models=entries, created_at=MONDAY)
-    statistics = {name: each.statistics.to_arrays() for name, each in parts.items()}
+    statistics = {name: part.statistics.to_arrays() for name, part in parts.items()}
     path = bundle.write(folder / "bundles", manifest, exported, statistics)
     return Taught(events, prepared, networks, exported, manifest, path)
 
@@ -405,8 +405,8 @@ class Server:
         """End what still runs, workers included."""
         if self.process.poll() is None:
             family = self.family()
-            for each in family:
-                each.kill()
+            for member in family:
+                member.kill()
             self.process.wait()
 
 

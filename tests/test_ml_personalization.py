@@ -64,9 +64,16 @@ def worker(home: Path, log: Log) -> Iterator[Worker]:
 
 def test_user_interaction_is_the_table_with_the_columns_of_the_guide() -> None:
     columns = set(UserInteraction.__table__.columns.keys())
-    named = {"user_id", "interaction_type", "topic_id", "score", "duration_seconds", "timestamp"}
+    guide_columns = {
+        "user_id",
+        "interaction_type",
+        "topic_id",
+        "score",
+        "duration_seconds",
+        "timestamp",
+    }
     assert UserInteraction.__tablename__ == "user_interactions"
-    assert named | {"id", "metadata"} <= columns
+    assert guide_columns | {"id", "metadata"} <= columns
 
 
 def test_log_interaction_and_get_user_profile(worker: Worker) -> None:
@@ -90,7 +97,7 @@ def test_suggest_quiz_difficulty(worker: Worker) -> None:
 
 def test_adapt_learning_path(worker: Worker) -> None:
     path = worker.engine.adapt_learning_path(MIA, steps=50, topic_id=12)["learning_path"]
-    topics = [each["topic_id"] for each in path]
+    topics = [step["topic_id"] for step in path]
     assert topics[-1] == 12  # the goal, after all that it builds on
     assert 11 not in topics  # passed already
 
@@ -112,13 +119,18 @@ def test_model_monitor(worker: Worker, log: Log) -> None:
     monitor.log_prediction(MIA, recommendation=12, accepted=True)
     monitor.log_prediction(MIA, recommendation=13, accepted=False)
     metrics = monitor.get_metrics()
-    named = {"accuracy", "recommendation_acceptance", "user_satisfaction", "data_drift_score"}
-    assert named <= metrics.keys()
+    guide_metrics = {
+        "accuracy",
+        "recommendation_acceptance",
+        "user_satisfaction",
+        "data_drift_score",
+    }
+    assert guide_metrics <= metrics.keys()
     assert metrics["recommendation_acceptance"] == 0.5
     assert metrics["data_drift_score"] == monitor.calculate_drift().score
     drift = metrics["drift"] | {"report": None}
     log.set_fact(MONITORED, {**metrics, "computed_at": "2026-01-31T00:00:00Z", "drift": drift})
-    found = asyncio.run(worker.records.monitored())
-    answered = NOTHING | found  # the response of GET /api/monitoring/metrics
+    monitored = asyncio.run(worker.records.monitored())
+    answered = NOTHING | monitored  # the response of GET /api/monitoring/metrics
     assert Monitored.model_validate(answered).recommendation_acceptance == 0.5
     assert (answered["fallback"], answered["note"]) == (None, None)

@@ -58,17 +58,17 @@ USED = sorted(
 
 
 @pytest.mark.parametrize(("module", "name"), USED)
-def test_a_private_name_that_is_imported_is_there(module: str, name: str) -> None:
-    found = import_module(module)
-    assert not name or hasattr(found, name) or import_module(f"{module}.{name}")
+def test_an_imported_private_name_exists(module: str, name: str) -> None:
+    imported_module = import_module(module)
+    assert not name or hasattr(imported_module, name) or import_module(f"{module}.{name}")
 
 
 @pytest.mark.parametrize("module", ATTRIBUTES)
-def test_a_private_attribute_that_is_used_is_there(module: str) -> None:
+def test_a_used_private_attribute_exists(module: str) -> None:
     for path in ATTRIBUTES[module]:
-        found = import_module(module)
+        value = import_module(module)
         for part in path.split("."):
-            found = getattr(found, part)
+            value = getattr(value, part)
 
 
 def test_no_other_private_module_is_imported() -> None:
@@ -86,11 +86,11 @@ def test_the_next_minor_version_of_a_library_with_private_parts_is_excluded(
     distribution: str,
 ) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (asked,) = (
+    (constraint,) = (
         requirement
         for requirement in map(Requirement, project["dependencies"])
         if requirement.name == distribution
     )
     major, minor = version(distribution).split(".")[:2]
-    assert version(distribution) in asked.specifier
-    assert f"{major}.{int(minor) + 1}" not in asked.specifier
+    assert version(distribution) in constraint.specifier
+    assert f"{major}.{int(minor) + 1}" not in constraint.specifier
