@@ -56,8 +56,8 @@ class Events:
 
     def of_learners(self, kept: NDArray[np.bool_]) -> "Events":
         """Select the events of some learners by an (L,) mask; topic and item codes stay."""
-        chosen = kept[self.learner]
-        columns: dict[str, Any] = {name: getattr(self, name)[chosen] for name in PER_EVENT}
+        mask = kept[self.learner]
+        columns: dict[str, Any] = {name: getattr(self, name)[mask] for name in PER_EVENT}
         offsets = np.append(0, np.cumsum(np.diff(self.offsets)[kept]))
         return replace(self, user_ids=self.user_ids[kept], offsets=offsets, **columns)
 

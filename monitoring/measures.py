@@ -114,7 +114,7 @@ def lift(
     gained = difference(outcomes, treated, control, seed)
     if gained is None:
         return None
-    low, high = np.percentile(gained.drawn, ENDS)
+    low, high = np.percentile(gained.samples, ENDS)
     return Estimate(gained.value, float(low), float(high), gained.n, sum(gained.learners))
 
 
@@ -124,14 +124,14 @@ class Difference:
 
     Attributes:
         value: difference of means.
-        drawn: (samples,) differences in the bootstrap samples.
+        samples: (samples,) differences in the bootstrap samples.
         days: UTC days that both arms share.
         n: answers on these days.
         learners: learners of each arm on these days.
     """
 
     value: float
-    drawn: Floats
+    samples: Floats
     days: tuple[str, ...]
     n: int
     learners: tuple[int, int]
@@ -139,7 +139,7 @@ class Difference:
     @property
     def standard_error(self) -> float:
         """Bootstrap standard error of the value, over learners."""
-        return float(self.drawn.std(ddof=1)) if len(self.drawn) > 1 else math.inf
+        return float(self.samples.std(ddof=1)) if len(self.samples) > 1 else math.inf
 
 
 def difference(

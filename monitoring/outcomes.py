@@ -265,10 +265,10 @@ def _parsed(texts: "pd.Series[Any]") -> "pd.Series[Any]":
     return pd.Series([values[code] for code in texts.cat.codes], texts.index, object)
 
 
-def _pairs(shown: "pd.Series[Any]") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pairs(shown_topics: "pd.Series[Any]") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the row and the topic of each shown topic, in order."""
-    row = np.repeat(np.arange(len(shown)), [len(topics) for topics in shown])
-    return row, np.array([topic for topics in shown for topic in topics], np.int64)
+    row = np.repeat(np.arange(len(shown_topics)), [len(topics) for topics in shown_topics])
+    return row, np.array([topic for topics in shown_topics for topic in topics], np.int64)
 
 
 def _any(rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:

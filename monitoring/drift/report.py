@@ -103,8 +103,8 @@ def _stem(folder: Path) -> Path:
     return folder / f"drift-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
 
 
-def _keep_newest(folder: Path, kept: int) -> None:
-    """Remove all but the newest `kept` reports."""
+def _keep_newest(folder: Path, max_reports: int) -> None:
+    """Remove all but the newest `max_reports` reports."""
     for suffix in ("html", "json"):
-        for old in sorted(folder.glob(f"drift-*.{suffix}"), reverse=True)[kept:]:
+        for old in sorted(folder.glob(f"drift-*.{suffix}"), reverse=True)[max_reports:]:
             old.unlink()

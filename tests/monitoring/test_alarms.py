@@ -26,7 +26,7 @@ def period(arm: str, share: float, learners: int = 400, answers_each: int = 2) -
 
 
 def passed_difficulties(probability: float, learners: int = 400) -> pd.DataFrame:
-    """Difficulties whose attempts were passed, by what had been said of them."""
+    """Difficulties whose attempts were passed, by the predicted probability."""
     return period("champion", 0, learners).assign(
         accepted=float("nan"), probability=probability, passed=1.0
     )

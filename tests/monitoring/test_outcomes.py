@@ -131,7 +131,7 @@ def test_feedback_counts_for_the_named_answer_or_the_last_that_showed_the_topic(
 ) -> None:
     answered("ann", 0, [12, 13])
     answered("ann", 1, [12, 14])
-    answered("ann", 2, [12, 14])  # a repeat: what is said of it counts for the first
+    answered("ann", 2, [12, 14])  # a repeat: its feedback counts for the first
     feedback = {"interaction_type": "feedback_recommendation"}
     did("ann", 3, 13, **feedback, metadata={"rating": 5, "helpful": True})
     did("ann", 4, 12, **feedback, metadata={"rating": 1, "prediction_id": "ann 0"})

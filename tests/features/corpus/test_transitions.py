@@ -29,7 +29,7 @@ def continuations() -> Transitions:
 
 
 def probabilities(continuations, last: int, before: int, previous: int) -> list[np.ndarray]:
-    """P1 and P2 of the trained topics, and what is said of newcomers."""
+    """Return P1 and P2 of the trained topics; check that newcomers have the ratio 0."""
     ratios = continuations.log_ratios(np.array([last]), np.array([before]), np.array([previous]))
     assert all((ratio[0, TOPICS:] == 0).all() for ratio in ratios), "nothing is known of newcomers"
     return [np.exp(ratio[0, :TOPICS].astype(np.float64)) / WIDTH for ratio in ratios]

@@ -34,7 +34,7 @@ def write(
 
 @pytest.fixture(scope="module")
 def report_files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report_files")
+    folder = tmp_path_factory.mktemp("written")
     current, reference = window(300, 1, 1.0), window(300, 2)
     return folder, current, *write(folder, current, reference)
 

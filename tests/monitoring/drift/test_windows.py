@@ -99,7 +99,7 @@ def test_the_recommended_topic_is_the_most_probable_existing_one_except_the_last
     frame = next_topic_window(rows, [(np.arange(2), {"probability": probability})])
     assert frame["recommended_topic"].tolist() == ["5", "7"]
     assert frame["recommended_probability"].tolist() == [0.3, 0.5]
-    assert probability[0, 9] == 0.9  # what the model said is not changed
+    assert probability[0, 9] == 0.9  # the prediction itself is not changed
 
 
 def test_expected_success_is_at_the_level_taken_without_the_item():
