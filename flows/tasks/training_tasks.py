@@ -22,6 +22,7 @@ from sensei import curriculum
 from sensei.contracts import DAY
 from sensei.errors import SenseiError, StorageUnavailable
 from sensei.events.log import open_log
+from sensei.events.refusals import recent_refusals
 from sensei.settings import Settings
 from training.candidates import Candidates, train_again, train_candidates
 from training.code_version import code_version
@@ -171,6 +172,7 @@ def validate(settings: Settings, moment: RunSnapshot, extracted: Path) -> Valida
         moment.as_of,
         settings.reports / "data_docs",
         settings.kept_reports,
+        recent_refusals(log.engine),
     )
     refuse(validated, settings.max_quarantined_share)
     for expectation, found in by_expectation(validated.bad):
