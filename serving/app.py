@@ -13,7 +13,9 @@ from starlette.datastructures import State
 from starlette.middleware import Middleware
 
 from sensei.access.keys import OPEN, OPERATOR
+from sensei.errors import InvalidInput
 from serving.api import health, interactions, learner, operations, recommendations
+from serving.api.refused_events import refuse_invalid
 from serving.http import pages
 from serving.http.auth import Access, OnlyFor
 from serving.http.endpoints import ERROR_HANDLERS, Endpoint, route
@@ -60,7 +62,7 @@ def application() -> Starlette:
     """
     served = Starlette(
         routes=[*(route(each, route_middleware(each)) for each in ENDPOINTS), pages.assets()],
-        exception_handlers=ERROR_HANDLERS,
+        exception_handlers=ERROR_HANDLERS | {InvalidInput: refuse_invalid},
     )
     served.router.redirect_slashes = False  # an unknown path gets 404, never a redirect
     served.state.openapi = openapi(ENDPOINTS)

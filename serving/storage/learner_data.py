@@ -1,6 +1,8 @@
 """Learner data and resources in the database; read per request, because requests are rare."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,8 @@ from features.style import detect_learning_style, evidence
 from sensei import curriculum
 from sensei.app_state import MONITORED
 from sensei.errors import StorageUnavailable
-from sensei.privacy import erasure, preferences
+from sensei.privacy import erasure, preferences, tombstones
+from sensei.storage import database
 from serving.engine.request_context import LOG_UNREACHABLE
 from serving.state.log_reads import Reads
 
@@ -60,6 +63,7 @@ class LearnerData:
         self._writes = Reads(connect, WRITERS, "changes")
         self._seen: dict[int, tuple[Topic, Resource]] = {}
         self._monitored: dict[str, Any] = {}
+        self._guarded: tuple[dict[str, Any], int | None] = ({}, None)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -117,6 +121,26 @@ class LearnerData:
         self._monitored = found if isinstance(found, dict) else {}
         return self._monitored | {"note": None if self._monitored else NEVER_RAN}
 
+    async def guard_state(self) -> tuple[dict[str, Any], int | None]:
+        """Return the monitor's figures and the time of the newest event, for the metrics.
+
+        Both are single rows by an index. During a database outage, return those last read.
+        """
+        with suppress(StorageUnavailable):
+            self._guarded = await self._reads.ask(_guarded, READ_SECONDS)
+        return self._guarded
+
+    async def quarantine(self, events: "Sequence[Any]") -> None:
+        """Store refused events, except those of erased learners.
+
+        Args:
+            events: with `row`, `reason` and `expectation`.
+
+        Raises:
+            StorageUnavailable: nothing was stored.
+        """
+        await self._writes.run(lambda log: _quarantine(log, events), WRITE_SECONDS)
+
     async def export(self, user_id: str, by: "Actor") -> bytes | None:
         """Export all data held on a learner as JSON; None if there is none.
 
@@ -146,6 +170,21 @@ def _style(log: "Log", user_id: str) -> tuple[dict[str, int], str | None]:
     """Return the number of events by kind, and the style that the learner chose."""
     kinds = preferences.kinds(log.engine, user_id)
     return kinds, preferences.style_override(log.engine, user_id)
+
+
+def _guarded(log: "Log") -> tuple[dict[str, Any], int | None]:
+    monitored = log.get_fact(MONITORED)
+    return monitored if isinstance(monitored, dict) else {}, log.last_time(2**63 - 1)
+
+
+def _quarantine(log: "Log", events: "Sequence[Any]") -> None:
+    from sensei.events import quarantine  # here: a service that refuses nothing needs neither
+    from sensei.events.refusals import HTTP
+
+    with database.write_transaction(log.engine) as connection:
+        gone = tombstones.erased(connection, {str(event.row.get("user_id")) for event in events})
+        stored = [event for event in events if str(event.row.get("user_id")) not in gone]
+        quarantine.store(connection, stored, HTTP, datetime.now(UTC))
 
 
 def _described(kinds: dict[str, int], chosen: str | None, fallback: str | None) -> dict[str, Any]:
