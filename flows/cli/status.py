@@ -69,6 +69,7 @@ def _inside(settings: Settings, around: Sequence[ServerProbe], now: datetime) ->
             *_versions(settings, log, now),
             ("Last run", last_run(settings, around, now)),
             *_live(log, now),
+            ("Guards", guards(settings, log, now)),
         ]
     except SenseiError as error:
         return [("Log", str(error))]
@@ -176,6 +177,16 @@ def _live(log: "Log", now: datetime) -> Rows:
     rows.append(("Trial", tried or "none"))
     rows.append(("Retraining", retraining(due, log.pointer())))
     return rows
+
+
+def guards(settings: Settings, log: "Log", now: datetime) -> str:
+    """Describe volume, freshness, refused rows and the ages of runs, a line for each."""
+    from flows.tasks.guard_readings import judge_guards
+
+    return "\n".join(
+        f"{verdict.guard}: {verdict.sentence}" + (" - ALARM" if verdict.fires else "")
+        for verdict in judge_guards(settings, log, now)
+    )
 
 
 def retraining(due: Any, serving: str | None) -> str:

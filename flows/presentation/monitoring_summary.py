@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from monitoring.alarms import DRIFT, QUALITY
+from monitoring.alarms import DRIFT, QUALITY, SKEW
 
 Found = Mapping[str, Any]
 
@@ -33,6 +33,8 @@ FIGURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 OPEN = "each is judged SENSEI_ACCEPTANCE_HOURS after it was given"
 
+HELD_BACK = "no reason to train while events are missing"
+
 
 def rows(found: Found) -> list[tuple[str, str, str]]:
     """Return the rows of the table: title, value, and interval or explanation."""
@@ -42,6 +44,10 @@ def rows(found: Found) -> list[tuple[str, str, str]]:
         listed.append(("Answers not judged yet", f"{found['open']:,}", OPEN))
     listed.append(("Drift, 0 to 1", *_drift(found["drift"])))
     listed.append(("Answers with training-serving skew", *_skew(found["skew"])))
+    listed += [
+        (guard.capitalize(), "ALARM" if verdict["fires"] else "ok", verdict["sentence"])
+        for guard, verdict in found.get("guards", {}).items()
+    ]
     if found.get("trial"):
         trial = found["trial"]
         listed.append(("A/B test", "decided" if trial["enough"] else "open", trial["said"]))
@@ -89,6 +95,8 @@ def follows(alarming: Collection[str], emitted: Collection[str] | None, hours: i
     training = {DRIFT, QUALITY}.intersection(alarming)
     if not alarming:
         return ""
+    if not training and SKEW not in alarming:
+        return "Check the feed and the runs named: `sensei doctor`. None of it starts a training."
     if not training:
         return "Serving and training must read the same inputs: check those named; do not train."
     if emitted is None:
@@ -110,6 +118,7 @@ def markdown(found: Found) -> str:
     lines = [f"# {title(found)}", "| | | |", "|---|---|---|"]
     lines += [f"| {what} | {value} | {sure} |" for what, value, sure in rows(found)]
     alarms = [f"- **{sentence}**" for sentence in found["alarms"]] or ["No alarm."]
+    alarms += [f"- {HELD_BACK}: {sentence}" for sentence in found.get("held_back", [])]
     return "\n".join([*lines, "", *alarms, "", found.get("follows", "")]).rstrip()
 
 
@@ -126,6 +135,8 @@ def show_monitored(console: Console, found: Found) -> None:
         console.print(f"[red]alarm:[/red] {escape(sentence)}", soft_wrap=True)
     if not found["alarms"]:
         console.print("No alarm.")
+    for sentence in found.get("held_back", []):
+        console.print(f"{HELD_BACK}: {escape(sentence)}", soft_wrap=True)
     if found.get("follows"):
         console.print(escape(found["follows"]), soft_wrap=True)
     if found["drift"] and found["drift"]["report"]:

@@ -20,6 +20,9 @@ from training.tracking.registry import EXPERIMENT
 SECONDS = 1.0
 """Timeout of a request to the MLflow server, in seconds."""
 
+FINISHED = "FINISHED"
+"""Status of a run that trained, compared and registered its models."""
+
 
 class Alias(NamedTuple):
     """Alias of a model version: `champion` or `challenger`."""
@@ -40,10 +43,11 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class Tracked:
-    """Aliases, and the newest run if there is one."""
+    """Aliases, the newest run, and the newest finished run; None if there is none."""
 
     aliases: tuple[Alias, ...]
     last_run: TrackedRun | None
+    last_finished: TrackedRun | None = None
 
     def version(self, model: str, alias: str) -> str | None:
         """Return the version of a model with an alias; None if there is none."""
@@ -113,20 +117,27 @@ def _stored(uri: str, models: Sequence[str]) -> Tracked:
     newest = text(
         "SELECT r.name, r.status, r.start_time FROM runs r JOIN experiments e "
         "ON e.experiment_id = r.experiment_id WHERE e.name = :experiment "
-        "AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT 1"
+        "AND r.lifecycle_stage = 'active' AND r.status LIKE :status "
+        "ORDER BY r.start_time DESC LIMIT 1"
     )
     try:
         with engine.connect() as connection:
             found = connection.execute(
                 text("SELECT name, alias, version FROM registered_model_aliases")
             ).all()
-            run = connection.execute(newest, {"experiment": EXPERIMENT}).first()
+            last, finished = (
+                connection.execute(newest, {"experiment": EXPERIMENT, "status": status}).first()
+                for status in ("%", FINISHED)
+            )
     finally:
         engine.dispose()
     aliases = tuple(Alias(row.name, row.alias, str(row.version)) for row in found)
     return Tracked(
         tuple(each for each in aliases if each.model in models),
-        TrackedRun(str(run.name), str(run.status), _moment(run.start_time)) if run else None,
+        *(
+            TrackedRun(str(run.name), str(run.status), _moment(run.start_time)) if run else None
+            for run in (last, finished)
+        ),
     )
 
 
@@ -144,10 +155,16 @@ def _served(uri: str, models: Sequence[str]) -> Tracked:
             "max_results": 1,
             "order_by": ["attributes.start_time DESC"],
         }
-        runs = client.post(f"{api}/runs/search", json=wanted).raise_for_status().json()
+        filters: list[dict[str, str]] = [{}, {"filter": f"attributes.status = '{FINISHED}'"}]
+        last, finished = (_newest_run(client, api, wanted | each) for each in filters)
+    return Tracked(tuple(aliases), last, finished)
+
+
+def _newest_run(client: httpx.Client, api: str, wanted: dict[str, Any]) -> TrackedRun | None:
+    runs = client.post(f"{api}/runs/search", json=wanted).raise_for_status().json()
     infos = [run["info"] for run in runs.get("runs", [])]
-    last = [TrackedRun(i["run_name"], i["status"], _moment(i["start_time"])) for i in infos]
-    return Tracked(tuple(aliases), last[0] if last else None)
+    found = [TrackedRun(i["run_name"], i["status"], _moment(i["start_time"])) for i in infos]
+    return found[0] if found else None
 
 
 def _aliases(client: httpx.Client, api: str, model: str) -> list[Alias]:
