@@ -28,12 +28,12 @@ from features.batch import Events, Examples, encode, examples
 from features.corpus.catalogue_features import CatalogueFeatures
 from sensei.bundle.bundle_format import Bundle
 from sensei.events.frames import from_arrow
+from sensei.model_name import ModelName
 from sensei.simulation import simulate
-from training.candidates import Candidate, Candidates
+from training.candidates import Candidate
 from training.data.dataset import Dataset, Splits, prepare
 from training.data.time_split import split_by_time
 from training.evaluation.protocol import measure
-from training.evaluation.result import ChosenCandidates
 from training.release.champion_comparison import decide_all
 from training.release.export import import_tensorflow
 
@@ -85,12 +85,12 @@ def groups(events: Events, prepared: Dataset) -> Iterator[Dataset]:
 
 
 def offered(
-    champion: Bundle, made: Mapping[str, Candidate], prepared: Dataset, seed: int
+    champion: Bundle, made: Mapping[ModelName, Candidate], prepared: Dataset, seed: int
 ) -> dict[str, tuple[bool, float]]:
     """Let the gate decide about the challengers of both models."""
-    found = Candidates(*({each.name: each} for each in made.values()))
-    chosen = ChosenCandidates(*(each.name for each in made.values()))
-    tested = measure(found, prepared, "test")
+    candidates = {name: {one.name: one} for name, one in made.items()}
+    chosen = {name: one.name for name, one in made.items()}
+    tested = measure(candidates, prepared, "test")
     decisions = decide_all(champion, prepared, tested, chosen, MARGIN, seed)
     return {model: (each.promote, each.gain) for model, each in decisions.items()}
 

@@ -18,6 +18,7 @@ from monitoring.drift.drift_score import Drift, measure_drift
 from monitoring.outcomes import read_outcomes
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
+from sensei.model_name import ModelName
 from training.candidates import Candidate
 from training.data.dataset import Dataset, prepare_log
 from training.data.time_split import by_time
@@ -51,9 +52,9 @@ def trained(platform: Platform, folder: Path, seed: int, window_days: int = 30) 
     return Champion(bundle_of(prepared, made, folder, str(seed)), reference_of(prepared, made))
 
 
-def reference_of(prepared: Dataset, made: Mapping[str, Candidate]) -> pd.DataFrame:
+def reference_of(prepared: Dataset, made: Mapping[ModelName, Candidate]) -> pd.DataFrame:
     """Build the reference: the week before the test part with the new models' answers."""
-    parts = {"recommendation": prepared, "difficulty": prepared.attempts}
+    parts = {name: prepared.parts(name) for name in ModelName}
     given = {
         model: (parts[model].statistics, each.predict, int(parts[model].test.time.min()))
         for model, each in made.items()
@@ -74,7 +75,7 @@ def drifts(platform: Platform, champion: Champion, moments: Iterable[datetime]) 
         windows = []
         for model in champion.bundle.manifest.models:
             statistics = Statistics.from_arrays(dict(champion.bundle.statistics[model]))
-            of = model, statistics, answers_of(champion.bundle, model)
+            of = model, statistics, answers_of(champion.bundle, ModelName(model))
             windows.append(observed.window(*of, end - 7 * DAY, end))
         found.append(measure_drift(pd.concat(windows, axis=1), champion.reference))
     return found

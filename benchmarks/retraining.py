@@ -23,6 +23,7 @@ from worlds import bundle_of
 from monitoring.measures import lift, summarise
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
+from sensei.model_name import ModelName
 from training.candidates import train_candidates
 from training.recipes import QUICK
 
@@ -36,8 +37,8 @@ def trained(platform: Platform, home: Path, model: str, days: int) -> Bundle:
     prepared = lately(platform, days)
     made = train_candidates(prepared, 0, QUICK, {model, "reference"})
     chosen = {
-        "recommendation": made.recommendation[model],
-        "difficulty": made.difficulty["reference"],
+        ModelName.RECOMMENDATION: made[ModelName.RECOMMENDATION][model],
+        ModelName.DIFFICULTY: made[ModelName.DIFFICULTY]["reference"],
     }
     return bundle_of(prepared, chosen, home / "bundles", str(platform.now.date()))
 

@@ -24,6 +24,7 @@ from sensei.bundle.bundle_format import Manifest, ModelEntry
 from sensei.contracts import KINDS
 from sensei.events.log import Log, open_log
 from sensei.events.rules_arrow import CANONICAL
+from sensei.model_name import ModelName
 from sensei.storage import database
 from training.candidates import Candidate, train_candidates
 from training.data.batching import BatchFeed
@@ -92,7 +93,7 @@ def fill(log: Log, rows: int) -> int:
     return learners
 
 
-def trained(learners: int) -> tuple[Dataset, dict[str, Candidate]]:
+def trained(learners: int) -> tuple[Dataset, dict[ModelName, Candidate]]:
     """Train the most expensive models on a few learners; their quality is irrelevant here."""
     rng = np.random.default_rng(1)
     users = np.repeat([name_of(number) for number in range(min(learners, 60))], 100)
@@ -100,16 +101,13 @@ def trained(learners: int) -> tuple[Dataset, dict[str, Candidate]]:
     table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True)
     encoded = encode(table.sort_values(["user_id", "timestamp", "event_id"], ignore_index=True))
     prepared = prepare(encoded, split_by_time(encoded))
-    found = train_candidates(prepared, 0, BRIEF, MODELS)
-    return prepared, {
-        "recommendation": found.recommendation[MODELS[0]],
-        "difficulty": found.difficulty[MODELS[0]],
-    }
+    candidates = train_candidates(prepared, 0, BRIEF, MODELS)
+    return prepared, {name: by_name[MODELS[0]] for name, by_name in candidates.items()}
 
 
 def written(
     prepared: Dataset,
-    made: Mapping[str, Candidate],
+    made: Mapping[ModelName, Candidate],
     folder: Path,
     version: str,
     until: datetime | None = None,
@@ -118,7 +116,7 @@ def written(
 
     `until` is the end of the training data, by default now.
     """
-    parts = {"recommendation": prepared, "difficulty": prepared.attempts}
+    parts = {name: prepared.parts(name) for name in ModelName}
     now = until or datetime.now(UTC)
     entries, files, tables = {}, {}, {}
     for name, candidate in made.items():

@@ -1,12 +1,13 @@
 """Flow for the manual promotion of a version to champion."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from prefect import flow
 from pydantic import Field
 
 from flows.package_service import package_bundle
 from flows.tasks import champion_tasks
+from sensei.model_name import ModelName
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
@@ -17,7 +18,7 @@ Reviewer = Annotated[str, Field(pattern=r"\S")]
 @flow(name="promote-model", description="A version that waits -> champion -> Bento.")
 def promote_model(
     reviewer: Reviewer,
-    model: Literal["recommendation", "difficulty"] = "recommendation",
+    model: ModelName = ModelName.RECOMMENDATION,
     version: Annotated[str, Field(pattern=r"^(challenger|[1-9]\d*)$")] = "challenger",
     reason: str = "",
 ) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from flows.presentation.terminal import console, run_progress
+from sensei.model_name import ModelName
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,9 +36,8 @@ def models() -> None:
 def promote(
     reviewer: Reviewer,
     model: Annotated[
-        Literal["recommendation", "difficulty"],
-        typer.Option(help="Model; the other one is unchanged."),
-    ] = "recommendation",
+        ModelName, typer.Option(help="Model; the other one is unchanged.")
+    ] = ModelName.RECOMMENDATION,
     version: Annotated[
         str, typer.Option(help="Version number, or challenger: the newest waiting version.")
     ] = "challenger",
@@ -57,7 +57,7 @@ def promote(
 def rollback(
     reviewer: Reviewer,
     model: Annotated[
-        Literal["recommendation", "difficulty"] | None,
+        ModelName | None,
         typer.Option(help="Model; by default those that the last promotion changed."),
     ] = None,
     reason: Reason = "",

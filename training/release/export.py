@@ -21,6 +21,7 @@ from sensei.contracts import (
     Input,
 )
 from sensei.errors import ParityFailed
+from sensei.model_name import ModelName
 from sensei.native_stderr import without_lines
 from training.architectures import Network
 from training.data.batching import BatchFeed
@@ -164,15 +165,16 @@ def extremes(rows: Rows) -> dict[str, NDArray[np.float32]]:
 def contract_of(name: str, width: int) -> tuple[Input, ...]:
     """Return the contract of a model's input; of one topic if the input repeats it per topic."""
     if name == "inputs":
-        name = "recommendation" if width == len(RECOMMENDATION_INPUTS) else "difficulty"
+        is_recommendation = width == len(RECOMMENDATION_INPUTS)
+        name = ModelName.RECOMMENDATION if is_recommendation else ModelName.DIFFICULTY
     unknown = Input(name, "", -1, 1, "")
     return _CONTRACTS.get(name, (unknown,) * width)
 
 
 _CONTRACTS = {
-    "recommendation": RECOMMENDATION_INPUTS,
+    ModelName.RECOMMENDATION: RECOMMENDATION_INPUTS,
     "context": RECOMMENDATION_INPUTS,
-    "difficulty": DIFFICULTY_INPUTS,
+    ModelName.DIFFICULTY: DIFFICULTY_INPUTS,
     "topics": TOPIC_INPUTS,
     "event": EVENT_INPUTS,
     "free": SUCCESS_INPUTS,

@@ -7,6 +7,7 @@ import numpy as np
 
 from sensei.bundle.bundle_format import LiteRtNetwork
 from sensei.bundle.runtime import Runner
+from sensei.model_name import ModelName
 from training.release.export import Exported
 from training.release.serving_checks import Ports, ServingCheck, latency, parity, schema
 
@@ -15,12 +16,16 @@ ROUNDS, CALLS = 10, 30
 
 
 def fitness(
-    model: str, exported: Exported, topics: int, slots: int, champion: LiteRtNetwork | None
+    model_name: ModelName,
+    exported: Exported,
+    topics: int,
+    slots: int,
+    champion: LiteRtNetwork | None,
 ) -> tuple[ServingCheck, ...]:
     """Run the checks that a challenger must pass to serve.
 
     Args:
-        model: `recommendation` or `difficulty`.
+        model_name: the model.
         exported: the challenger.
         topics: number of topics in its vocabulary.
         slots: number of slots in its statistics: topics and spare ones.
@@ -28,7 +33,7 @@ def fitness(
     """
     ours, *theirs = milliseconds([exported.network, *([champion] if champion else [])])
     return (
-        schema(model, ports_of(exported.network), topics, slots),
+        schema(model_name, ports_of(exported.network), topics, slots),
         parity(exported.parity),
         latency(ours, theirs[0] if theirs else None),
     )
@@ -53,26 +58,26 @@ def milliseconds(
         clock: returns seconds; by default the CPU time of this thread, which other load on the
             machine hardly affects.
     """
-    asked = [_asking(each) for each in networks]
-    took: list[list[float]] = [[] for _ in networks]
-    for ask in asked:
-        ask()  # warm-up: the first call is slow
+    calls = [_call_of(network) for network in networks]
+    durations: list[list[float]] = [[] for _ in networks]
+    for call in calls:
+        call()  # warm-up: the first call is slow
     for _ in range(ROUNDS):
-        for ask, times in zip(asked, took, strict=True):
+        for call, of_network in zip(calls, durations, strict=True):
             for _ in range(CALLS):
                 start = clock()
-                ask()
-                times.append(clock() - start)
-    return [1e3 * float(np.median(times)) for times in took]
+                call()
+                of_network.append(clock() - start)
+    return [1e3 * float(np.median(of_network)) for of_network in durations]
 
 
-def _asking(network: LiteRtNetwork) -> Callable[[], None]:
+def _call_of(network: LiteRtNetwork) -> Callable[[], None]:
     """Return a function that reads one event and answers once; zeros take as long as any value."""
     runners = [Runner(part) for part in network if part is not None]
     rows = [{n: np.zeros((1, width), np.float32) for n, width in r.inputs.items()} for r in runners]
 
-    def ask() -> None:
+    def call() -> None:
         for runner, row in zip(runners, rows, strict=True):
             runner(row)
 
-    return ask
+    return call

@@ -50,39 +50,44 @@ def reconcile(
         ]
         for model_name in ModelName:
             done += _follow_alias(log, registry, folder, model_name, now, why)
-        return done + _mend_pointer(log)
+        return done + _correct_pointer(log)
 
 
 def _follow_alias(
-    log: Log, registry: Registry, folder: Path, model: str, now: datetime, why: str
+    log: Log, registry: Registry, folder: Path, model_name: str, now: datetime, why: str
 ) -> list[str]:
-    champion, bearer = ledger.champions(ledger.read(log)).get(model), registry.champion(model)
+    champion, bearer = (
+        ledger.champions(ledger.read(log)).get(model_name),
+        registry.champion(model_name),
+    )
     if bearer == champion:
         return []
     if bearer is None:
-        return _put_back(registry, model, champion, "its alias `champion` was removed")
+        return _put_back(registry, model_name, champion, "its alias `champion` was removed")
     reason = {"reason": f"Reconciled: {why}."}
-    move = PlannedPromotion(model, champion, bearer, reason)
+    move = PlannedPromotion(model_name, champion, bearer, reason)
     try:
         promote_alone(log, registry, folder, [move], UNKNOWN, now)
     except IncompatibleBundle as error:
         moved = f"its alias `champion` was moved to version {bearer}, which cannot serve"
-        return _put_back(registry, model, champion, f"{moved} ({error})")
-    return [f"{model}: version {bearer} is champion: {why}."]
+        return _put_back(registry, model_name, champion, f"{moved} ({error})")
+    return [f"{model_name}: version {bearer} is champion: {why}."]
 
 
-def _put_back(registry: Registry, model: str, champion: str | None, why: str) -> list[str]:
+def _put_back(registry: Registry, model_name: str, champion: str | None, why: str) -> list[str]:
     """Give the alias to the ledger's champion again."""
     if champion is None:
-        registry.uncrown(model)
-        return [f"{model}: {why}; the alias was removed, because there is no champion."]
-    if not registry.exists(model, champion):
-        return [f"{model}: {why}; version {champion} serves, although MLflow no longer has it."]
-    registry.crown(model, champion)
-    return [f"{model}: {why}; the alias is back at version {champion}, which serves."]
+        registry.uncrown(model_name)
+        return [f"{model_name}: {why}; the alias was removed, because there is no champion."]
+    if not registry.exists(model_name, champion):
+        return [
+            f"{model_name}: {why}; version {champion} serves, although MLflow no longer has it."
+        ]
+    registry.crown(model_name, champion)
+    return [f"{model_name}: {why}; the alias is back at version {champion}, which serves."]
 
 
-def _mend_pointer(log: Log) -> list[str]:
+def _correct_pointer(log: Log) -> list[str]:
     lines = ledger.read(log)
     if not lines or lines[-1].bundle == log.pointer():
         return []

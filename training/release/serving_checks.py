@@ -12,6 +12,7 @@ from sensei.contracts import (
     SUCCESS_INPUTS,
     TOPIC_INPUTS,
 )
+from sensei.model_name import ModelName
 from training.release.export import EDGE_FACTOR, TOLERANCE
 
 PARITY = EDGE_FACTOR * TOLERANCE
@@ -71,30 +72,34 @@ class Ports:
     step_outputs: Widths = field(default_factory=dict)
 
 
-def schema(model: str, ports: Ports, topics: int, slots: int) -> ServingCheck:
+def schema(model_name: ModelName, ports: Ports, topics: int, slots: int) -> ServingCheck:
     """Check that serving computes a network's inputs and finds the outputs it needs.
 
     Args:
-        model: `recommendation` or `difficulty`.
+        model_name: the model.
         ports: inputs and outputs of the exported network.
         topics: number of topics in the vocabulary; each needs a slot.
         slots: number of slots in the statistics: topics and spare ones.
     """
-    faults = [*_foreign(model, ports, slots), *_missing(model, ports, topics), *_steps(ports)]
+    faults = [
+        *_foreign(model_name, ports, slots),
+        *_missing(model_name, ports, topics),
+        *_steps(ports),
+    ]
     said = "; ".join(faults) or f"reads {_listed(ports.inputs)}; answers {_listed(ports.outputs)}"
     return ServingCheck("schema", not faults, said)
 
 
-def _foreign(model: str, ports: Ports, slots: int) -> Iterator[str]:
+def _foreign(model_name: ModelName, ports: Ports, slots: int) -> Iterator[str]:
     """Yield inputs that serving does not compute, or computes in another width."""
     state = ports.step_outputs.get("next_state", 0)
     computed = {
-        "recommendation": {
+        ModelName.RECOMMENDATION: {
             "inputs": len(RECOMMENDATION_INPUTS),
             "topics": slots * len(TOPIC_INPUTS),
             "state": state,
         },
-        "difficulty": {
+        ModelName.DIFFICULTY: {
             "inputs": len(DIFFICULTY_INPUTS),
             "topic": 1,
             "free": len(SUCCESS_INPUTS),
@@ -102,15 +107,15 @@ def _foreign(model: str, ports: Ports, slots: int) -> Iterator[str]:
             "context": len(RECOMMENDATION_INPUTS),
             "state": state,
         },
-    }[model]
+    }[model_name]
     for name, width in ports.inputs.items():
         if computed.get(name, 0) != width:
             yield f"input {name}: expected {computed.get(name, 0)} numbers, got {width}"
 
 
-def _missing(model: str, ports: Ports, topics: int) -> Iterator[str]:
+def _missing(model_name: ModelName, ports: Ports, topics: int) -> Iterator[str]:
     """Yield outputs that serving needs and that are missing or have another width."""
-    if model == "recommendation":
+    if model_name == ModelName.RECOMMENDATION:
         width = ports.outputs.get("probability", 0)
         if width < topics:
             yield f"output probability: expected a slot for each of {topics} topics, got {width}"
