@@ -5,11 +5,11 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.package_service import package_bundle
 from flows.tasks import champion_tasks
 from sensei.model_name import ModelName
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
+from training.release.manual_promotion import ManualDecision
 
 Reviewer = Annotated[str, Field(pattern=r"\S")]
 """Reviewer's name: not empty, not blank."""
@@ -31,8 +31,5 @@ def promote_model(
         reason: Reason, for the ledger.
     """
     keep_files_private()
-    settings = Settings()
-    champion_tasks.reconcile(settings)
-    number = champion_tasks.number_of(settings, model, version)
-    changed = champion_tasks.promote_version(settings, model, number, reviewer, reason)
-    champion_tasks.publish(changed, reviewer, reason, package_bundle(settings, changed.bundle))
+    decision = ManualDecision(reviewer, reason, (model.value,), version)
+    champion_tasks.decide(Settings(), decision)

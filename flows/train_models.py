@@ -8,13 +8,13 @@ from prefect import flow
 from pydantic import Field
 
 from flows.local.run_lock import one_at_a_time
-from flows.package_service import package_bundle
 from flows.presentation.run_summary import RunSummary, tables_of
 from flows.tasks import champion_tasks, release_tasks, report_tasks, training_tasks
 from flows.tasks.artifacts import drift_in_words, publish
 from flows.tasks.description_task import describe_versions
 from flows.tasks.drift_windows import ObservedLog
 from flows.tasks.gate_task import gate, serving_bundle
+from flows.tasks.package_task import package_bundle
 from flows.tasks.run_folders import run_folder
 from sensei.app_state import DEMO
 from sensei.events.log import open_log
