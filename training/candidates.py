@@ -13,8 +13,8 @@ from training.data.dataset import Dataset, Splits
 from training.fitting.keras_fit import Curves, Progress
 from training.fitting.train_loop import BatchPredictor
 from training.recipes import QUICK, RECIPES, Budget, Recipe
-from training.release.export import import_tensorflow
 from training.scores import Predict
+from training.tensorflow_import import import_tensorflow
 
 __all__ = [
     "Candidate",

@@ -33,7 +33,7 @@ from training.data.time_split import by_time
 from training.evaluation.protocol import choose, measure
 from training.evaluation.result import EvaluationEvidence, Result, result_of
 from training.recipes import EFFORTS
-from training.release.export import import_tensorflow
+from training.tensorflow_import import import_tensorflow
 
 KEPT_RUNS = 3
 """Number of newest run folders that are kept for the cache.

@@ -6,7 +6,6 @@ No test metric is computed before the choice.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import orjson
@@ -31,8 +30,8 @@ from training.data.time_split import split_by_time
 from training.evaluation.result import ChosenCandidates, EvaluationEvidence, Result, result_of
 from training.evaluation.score_cache import ScoreCache, SeedRun, digest_of
 from training.evaluation.seed_runs import ModelScores
+from training.fitting.keras_fit import Curves
 from training.recipes import QUICK, Budget
-from training.reports.evaluation_figures import draw
 from training.scores import SCORE
 
 __all__ = [
@@ -47,6 +46,9 @@ __all__ = [
 
 COLUMN = "column:"
 METADATA = "metadata."
+
+Draw = Callable[[Mapping[str, Curves], EvaluationEvidence, Result], None]
+"""Function that draws the figures of an evaluation from its training curves."""
 
 Say = Callable[[str], None]
 """Function that reports progress to the user."""
@@ -64,7 +66,7 @@ def evaluate(
     seeds: int | None = None,
     cache: OpenCache | None = None,
     say: Say = lambda _: None,
-    plots: Path | None = None,
+    draw: Draw | None = None,
 ) -> Result:
     """Run the protocol on a frame of interactions.
 
@@ -77,7 +79,7 @@ def evaluate(
         seeds: number of seeds per network; by default as in the budget.
         cache: opens the store of finished models' scores, which are reused.
         say: called with progress messages.
-        plots: folder for figures.
+        draw: draws the figures; by default none are drawn.
 
     Raises:
         InvalidInput: the split or a model is unknown, or the split's column is missing or has no
@@ -102,14 +104,14 @@ def evaluate(
     say("Evaluate: candidates chosen; scoring the test part, resampling learners")
     evidence = EvaluationEvidence(chosen, validated, _scores_of(runs, "test"))
     result = result_of(split, seed, budget, prepared, evidence)
-    if plots:
-        say(f"Draw: {plots}")
+    if draw:
+        say("Draw: the figures")
         curves = {
             f"{name}_{model_name}": of_seeds[0].curves
             for model_name, by_name in runs.items()
             for name, of_seeds in by_name.items()
         }
-        draw(plots, curves, evidence, result)
+        draw(curves, evidence, result)
     return result
 
 

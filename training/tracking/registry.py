@@ -210,7 +210,7 @@ class Registry:
 
     def load(self, model_name: str, version: str) -> "keras.Model":
         """Load a version as its Keras model."""
-        from training.release.export import import_tensorflow
+        from training.tensorflow_import import import_tensorflow
 
         import_tensorflow()
         import mlflow.tensorflow
