@@ -22,6 +22,7 @@ from sensei import curriculum
 from sensei.contracts import DAY
 from sensei.errors import SenseiError, StorageUnavailable
 from sensei.events.log import open_log
+from sensei.model_name import ModelName
 from sensei.settings import Settings
 from training.candidates import Candidates, train_again, train_candidates
 from training.code_version import code_version
@@ -32,7 +33,7 @@ from training.data.time_split import by_time
 from training.evaluation.protocol import choose, measure
 from training.evaluation.result import EvaluationEvidence, Result, result_of
 from training.recipes import EFFORTS
-from training.release.export import import_tensorflow
+from training.tensorflow_import import import_tensorflow
 
 KEPT_RUNS = 3
 """Number of newest run folders that are kept for the cache.
@@ -196,10 +197,11 @@ class Features:
     prepared: Dataset
     docs: Path
 
-    def parts(self, model: str) -> Splits:
-        """Return targets and statistics of a model, `recommendation` or `difficulty`."""
-        attempts = self.prepared.attempts if model == "difficulty" else None
-        return attempts or self.prepared
+    def parts(self, model_name: ModelName) -> Splits:
+        """Return targets and statistics of a model that was trained."""
+        parts = self.prepared.parts(model_name)
+        assert parts is not None, f"{model_name} was trained"
+        return parts
 
 
 @task(name="features")
@@ -272,7 +274,6 @@ def evaluate(
     validated = measure(trained.candidates, prepared, "validate", trained.again)
     chosen = choose(validated)
     tested = measure(trained.candidates, prepared, "test", trained.again)
-    names = " and ".join(name for name in (chosen.recommendation, chosen.difficulty) if name)
-    get_run_logger().info("Evaluate: chosen on validation: %s", names)
+    get_run_logger().info("Evaluate: chosen on validation: %s", " and ".join(chosen.values()))
     evidence = EvaluationEvidence(chosen, validated, tested)
     return evidence, result_of(split, seed, EFFORTS[effort], prepared, evidence)
