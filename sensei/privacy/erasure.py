@@ -33,7 +33,7 @@ from sensei.app_state import RETRAINING_DUE
 from sensei.errors import StorageUnavailable
 from sensei.events import rules
 from sensei.privacy import audit_log, tombstones
-from sensei.privacy.suppression import ErasedEntry, add_entries, read_list
+from sensei.privacy.suppression import ErasedEntry, add_entries
 from sensei.storage import database
 from sensei.storage.sqlite_copy import automatic_copies, remove_unfinished
 from sensei.storage.tables import (
@@ -66,20 +66,28 @@ def personal_tables() -> list[Table]:
 
 
 def export(
-    engine: Engine, user_id: str, by: audit_log.Actor | None = None
+    engine: Engine,
+    user_id: str,
+    suppression: Path | None = None,
+    by: audit_log.Actor | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return everything the database holds about a learner: rows by table, by column name.
 
     Args:
         engine: engine of the log.
         user_id: id of the learner.
+        suppression: file that outlives a restored backup, see `sensei.privacy.suppression`; its key
+            is used if the database has none.
         by: the actor, for the audit log, which is written first.
 
     Raises:
-        StorageUnavailable: the database cannot be read, or the audit log cannot be written.
+        StorageUnavailable: the database or the suppression list cannot be read, or the audit log
+            cannot be written.
     """
     with database.write_transaction(engine) as connection:
-        audit_log.record(connection, audit_log.EXPORT, by, learner=user_id)
+        key = tombstones.ensure_key(connection, suppression)
+        subject = tombstones.digest(key, user_id)
+        audit_log.record(connection, audit_log.EXPORT, by, subject=subject)
     with database.read_connection(engine) as connection:
         return {
             str(table.name): [_plain(row) for row in connection.execute(_theirs(table, user_id))]
@@ -142,10 +150,10 @@ def erase_all(
     now = datetime.now(UTC)
     with database.write_transaction(engine) as connection:
         tombstones.exclude_writers(connection)
-        key = _key(connection, suppression)  # before the audit log would make one
-        for user_id in user_ids:
-            audit_log.record(connection, audit_log.ERASE, by, learner=user_id)
+        key = tombstones.ensure_key(connection, suppression)
         digests = {user_id: tombstones.digest(key, user_id) for user_id in user_ids}
+        for digest in digests.values():
+            audit_log.record(connection, audit_log.ERASE, by, subject=digest)
         if suppression is not None:
             add_entries(suppression, [ErasedEntry(key, digest, now) for digest in digests.values()])
         for user_id, tombstone in digests.items():
@@ -169,15 +177,6 @@ def erase_all(
                 for part in ("", "-wal", "-shm"):  # damaged, so it may hold the learner for ever
                     Path(f"{copy}{part}").unlink(missing_ok=True)
     return counts
-
-
-def _key(connection: Connection, suppression: Path | None) -> str:
-    """Return the tombstones' key; a database without one adopts that of the suppression list."""
-    key = tombstones.key_of(connection)
-    if key is None:
-        listed = read_list(suppression).erasures if suppression else ()
-        key = tombstones.ensure_key(connection, listed[-1].key if listed else None)
-    return key
 
 
 def _delete(connection: Connection, table: FromClause, user_id: str) -> int:

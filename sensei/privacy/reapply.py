@@ -74,7 +74,7 @@ def reapply(engine: Engine, file: Path, folders: Sequence[Path]) -> Unapplied:
         tombstones.exclude_writers(connection)
         found = _unapplied(connection, listed)
         if found.tombstones:
-            key = tombstones.ensure_key(connection, found.tombstones[-1].key)
+            key = tombstones.ensure_key(connection, file)
             # `erase_all` buries learners who are present: until then a repeated call finds them.
             present = {tombstones.digest(key, name) for name in found.learners}
             rows = [

@@ -7,12 +7,14 @@ names against a digest.
 import hmac
 import secrets
 from collections.abc import Iterable
+from pathlib import Path
 
 import orjson
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sensei.errors import LearnerErased
+from sensei.privacy.suppression import read_list
 from sensei.storage.revisions import signs
 from sensei.storage.tables import AppStateRow
 
@@ -21,19 +23,26 @@ _LOCK = 7_366_729  # any number that nobody else locks in this database
 _CHUNK = 5_000  # names per statement: databases limit its parameters
 
 
-def ensure_key(connection: Connection, adopted: str | None = None) -> str:
-    """Return the key of this database in hex; create and store it first if there is none.
+def ensure_key(connection: Connection, suppression: Path | None) -> str:
+    """Return the key of this database in hex; store one first if there is none.
 
     Args:
         connection: connection in a writing transaction.
-        adopted: key to store if there is none, such as that of the suppression list; None creates
-            one.
+        suppression: the suppression list; a database without a key adopts the key of its last
+            erasure. A random key is created if there is no list, or if it has no erasure.
+
+    Raises:
+        StorageUnavailable: the suppression list cannot be read.
     """
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    fact = dialect.insert(AppStateRow).values(name=_KEY, value=adopted or secrets.token_hex(32))
-    connection.execute(fact.on_conflict_do_nothing())
     key = key_of(connection)
-    assert key is not None, "it was stored a line above"
+    if key is None:
+        listed = read_list(suppression).erasures if suppression else ()
+        key = listed[-1].key if listed else secrets.token_hex(32)
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        fact = dialect.insert(AppStateRow).values(name=_KEY, value=key)
+        connection.execute(fact.on_conflict_do_nothing())
+        key = key_of(connection)
+        assert key is not None, "it was stored a line above"
     return key
 
 
