@@ -1,5 +1,7 @@
 """The expectation suites as files: Great Expectations' JSON with the wording of failures.
 
+`expectations.suite_definitions` writes the files.
+
 Each expectation's `meta` holds its role and the wording of its failure:
 
 - `role`: `column` (a failure stops a run at once), `row` (a failing row is quarantined),

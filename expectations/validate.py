@@ -14,6 +14,7 @@ import pandas as pd
 
 from expectations.data_docs import DataDocsPage
 from expectations.outcome import EXAMPLES, RunBaseline, ValidationOutcome, bad_rows
+from expectations.suite_definitions import EVENT_KEY, TYPED
 from expectations.suites import Rule, Suite, describe, load, raised, run, sentence, with_roles
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
@@ -29,15 +30,6 @@ COLLAPSED_VOLUME = 0.5
 
 _HEAD = 1_000  # rows that show a column's type
 _NO_CATALOGUE = "topic_id: no catalogue is loaded; load one with `sensei curriculum load FILE`"
-_VIEW = (
-    "user_id",
-    "interaction_type",
-    "topic_id",
-    "score",
-    "duration_seconds",
-    "timestamp",
-    "difficulty",
-)
 
 
 def validate_interactions(
@@ -165,7 +157,7 @@ def _view(frame: pd.DataFrame) -> pd.DataFrame:
     `user_id+event_id` is a 64-bit hash of the pair, null if either is null. Among 1 M events, two
     collide by chance with p = 3e-8. Apparent duplicates are compared in full afterwards.
     """
-    columns = {name: frame[name].array for name in _VIEW}
+    columns = {field.name: frame[field.name].array for field in TYPED}
     view = pd.DataFrame(columns, index=pd.RangeIndex(len(frame)), copy=False)
     learners = frame["user_id"].cat
     names = pd.util.hash_array(learners.categories.to_numpy(dtype=object), categorize=False)
@@ -174,7 +166,7 @@ def _view(frame: pd.DataFrame) -> pd.DataFrame:
     odd = np.uint64(0x9E3779B97F4A7C15)  # an odd factor keeps (a, b) and (b, a) apart
     key = pd.Series(events ^ (names[codes] * odd) if len(names) else events, view.index)
     absent = frame["event_id"].isna().to_numpy() | (codes < 0)
-    view["user_id+event_id"] = key.astype("UInt64").mask(absent) if absent.any() else key
+    view[EVENT_KEY] = key.astype("UInt64").mask(absent) if absent.any() else key
     return view
 
 

@@ -8,15 +8,13 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection
 
+from sensei.event_fields import CHECKED, PAYLOAD
 from sensei.events.rules_arrow import CANONICAL, BadRow
 from sensei.storage.revisions import conflict, raise_revisions, signs
 from sensei.storage.tables import to_microseconds
 
-PAYLOAD = ("interaction_type", "topic_id", "score", "duration_seconds", "timestamp", "metadata")
-"""Columns that must be equal if an event id arrives a second time."""
-
 _NAMES = ", ".join(CANONICAL.names)
-_REPEATED = ("user_id", "interaction_type", "item_id", "difficulty", "metadata")
+_REPEATED = frozenset(field.name for field in CHECKED if field.is_repeated)
 _CHUNK = 20_000  # rows held as Python objects at a time: limits the memory of an insert
 _COPY_FROM = 1_000  # PostgreSQL: from this number of rows on, COPY is faster than inserts
 

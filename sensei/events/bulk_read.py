@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 from sqlalchemy import Engine
 
-from sensei.events.rules_arrow import CANONICAL
+from sensei.event_fields import FIELDS, FieldType
+from sensei.events.rules_arrow import ARROW_TYPES
 from sensei.storage import database
 
 LARGE = 50_000
@@ -19,11 +20,9 @@ LARGE = 50_000
 Starting the process takes a fifth of a second.
 """
 
-TYPES = {field.name: field.type for field in CANONICAL} | {
-    "id": pa.int64(),
-    "timestamp": pa.int64(),
-    "received_at": pa.int64(),
-}
+_STORED = ARROW_TYPES | {FieldType.TIME: pa.int64()}
+
+TYPES = {field.name: _STORED[field.type] for field in FIELDS}
 """Readable columns of the log and their types; times are in microseconds since 1970."""
 
 _CHUNK = 50_000

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensei.event_fields import PAYLOAD, USER_ID
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -97,16 +99,11 @@ def _names(table: "pa.Table") -> list[bytes]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    bits = pc.add(table["score"].combine_chunks(), 0.0)
-    parts = [
-        table["user_id"],
-        table["interaction_type"],
-        table["topic_id"],
-        pa.chunked_array([bits]).combine_chunks().view(pa.int64()),
-        table["duration_seconds"],
-        table["timestamp"].cast(pa.int64()),
-        table["metadata"],
-    ]
+    columns = {name: table[name] for name in (USER_ID.name, *PAYLOAD)}
+    bits = pc.add(columns["score"].combine_chunks(), 0.0)
+    columns["score"] = pa.chunked_array([bits]).combine_chunks().view(pa.int64())
+    columns["timestamp"] = columns["timestamp"].cast(pa.int64())
+    parts = columns.values()
     texts = [pc.fill_null(part.cast(pa.string()), "").cast(pa.binary()) for part in parts]
     space = pa.scalar(NAMESPACE.bytes)
     joined: list[bytes] = pc.binary_join_element_wise(space, *texts, b"0", b"\x1f").to_pylist()

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from sensei.contracts import CONTRACT_COLUMNS, REQUIRED_COLUMNS
 from sensei.errors import InvalidInput
+from sensei.event_fields import CONTRACT_COLUMNS, REQUIRED_COLUMNS
 from sensei.events import rules
 from sensei.events.rules_arrow import BadRow
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from sensei.events import append as recording
 from sensei.events import quarantine
-from sensei.events.interaction import Interaction
+from sensei.events.append import Interaction
 from sensei.privacy import tombstones
 from sensei.storage import database, revisions
 from sensei.storage.database import Deadlines

@@ -14,28 +14,26 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sensei.contracts import CONTRACT_COLUMNS, KINDS
+from sensei.contracts import KINDS
 from sensei.errors import InvalidInput
+from sensei.event_fields import CHECKED, CONTRACT_COLUMNS, EARLIEST, FieldType
 from sensei.events import rules
 from sensei.events.event_ids import Occurrences, event_ids
 
-CANONICAL = pa.schema(
-    {
-        "event_id": pa.string(),
-        "user_id": pa.string(),
-        "interaction_type": pa.string(),
-        "topic_id": pa.int64(),
-        "score": pa.float64(),
-        "duration_seconds": pa.int64(),
-        "timestamp": pa.timestamp("us", "UTC"),
-        "item_id": pa.string(),
-        "difficulty": pa.string(),
-        "metadata": pa.string(),
-    }
-)
+ARROW_TYPES = {
+    FieldType.KEY: pa.int64(),
+    FieldType.TEXT: pa.string(),
+    FieldType.INTEGER: pa.int64(),
+    FieldType.NUMBER: pa.float64(),
+    FieldType.TIME: pa.timestamp("us", "UTC"),
+    FieldType.JSON: pa.string(),
+}
+"""Arrow types of the fields of an event."""
+
+CANONICAL = pa.schema({field.name: ARROW_TYPES[field.type] for field in CHECKED})
 """Columns of checked rows, as the log stores them."""
 
-_EARLIEST = pa.scalar(rules.EARLIEST, pa.timestamp("us", "UTC"))
+_EARLIEST = pa.scalar(EARLIEST, pa.timestamp("us", "UTC"))
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 _PLAIN_TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
 
