@@ -209,7 +209,10 @@ REQUIRED_COLUMNS = tuple(
     field.name for field in FIELDS if field.is_sent and not (field.is_nullable or field is EVENT_ID)
 )
 
-PAYLOAD = tuple(name for name in CONTRACT_COLUMNS if name not in (EVENT_ID.name, USER_ID.name))
+EVENT_KEY = (USER_ID.name, EVENT_ID.name)
+"""Columns that identify an event."""
+
+PAYLOAD = tuple(name for name in CONTRACT_COLUMNS if name not in EVENT_KEY)
 """Columns that must be equal if an event id arrives a second time.
 
 Derived event ids are digests of these values in this order: another order changes the ids.

@@ -13,11 +13,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from sqlalchemy import Connection, Engine
 
 from sensei.errors import ConflictingEvent, InvalidBatch, InvalidInput, LearnerErased
+from sensei.event_fields import EVENT_KEY, RECEIVED_AT
 from sensei.events import event_ids, rules
 from sensei.privacy import tombstones
 from sensei.storage import database
-from sensei.storage.revisions import conflict, raise_revisions, signs
-from sensei.storage.tables import to_microseconds
+from sensei.storage.revisions import conflict, raise_revisions
+from sensei.storage.sql import insert_or_ignore_sql, signs
+from sensei.storage.tables import UserInteraction, to_microseconds
 
 
 def _user_id(value: object) -> str:
@@ -233,11 +235,10 @@ def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> A
 
 def _insert(connection: Connection, rows: Sequence[EventRow], now: datetime) -> int:
     cursor = connection.connection.cursor()
+    columns = [*EventRow._fields, RECEIVED_AT.name]
+    values = f"VALUES ({signs(connection, len(EventRow._fields))}, {to_microseconds(now)})"
     cursor.executemany(
-        f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608 - names are ours
-        f"VALUES ({signs(connection, len(EventRow._fields))}, {to_microseconds(now)}) "
-        "ON CONFLICT (user_id, event_id) DO NOTHING",
-        rows,
+        insert_or_ignore_sql(UserInteraction.__tablename__, columns, values, EVENT_KEY), rows
     )
     return int(cursor.rowcount)
 
