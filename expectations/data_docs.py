@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sensei.retention import keep_newest
+
 COUNTS = frozenset(
     {
         "element_count",
@@ -58,10 +60,7 @@ class DataDocsPage:
         self.folder.mkdir(parents=True, exist_ok=True)
         page = self.folder / f"{self.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.html"
         page.write_text(_render(results, self.name, notes, self.as_of), "utf-8")
-        pages = self.folder.glob(f"{self.name}-*.html")
-        newest_first = sorted(pages, key=lambda p: p.stat().st_mtime_ns, reverse=True)
-        for old in newest_first[self.kept :]:
-            old.unlink()
+        keep_newest(self.folder.glob(f"{self.name}-*.html"), self.kept)
         return page
 
 

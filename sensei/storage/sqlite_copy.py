@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from sensei.errors import InvalidInput, StorageUnavailable
 from sensei.privacy.suppression import sync_folder
+from sensei.retention import beyond_newest
 
 KEPT = 3
 """Number of automatic copies to keep of each kind, newest first."""
@@ -127,8 +128,12 @@ def stamp() -> str:
 
 def automatic_copies(database: Path, kind: str = "*") -> list[Path]:
     """Return the automatic copies of a database, newest first."""
-    found = database.parent.glob(f"{database.name}.{kind}.backup")
-    return sorted(found, key=lambda copy: copy.name.split(".")[-2], reverse=True)
+    return beyond_newest(database.parent.glob(f"{database.name}.{kind}.backup"), 0, _copied_at)
+
+
+def _copied_at(copy: Path) -> str:
+    """Return the time in a copy's name; the file's own may be that of the copied database."""
+    return copy.name.split(".")[-2]
 
 
 def prune_copies(database: Path, kind: str) -> None:
