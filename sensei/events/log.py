@@ -10,8 +10,7 @@ import orjson
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from sensei.events import append as recording
-from sensei.events import quarantine
+from sensei.events import append, quarantine
 from sensei.events.append import Interaction
 from sensei.privacy import tombstones
 from sensei.storage import database, revisions
@@ -171,9 +170,9 @@ class Log:
             StorageUnavailable: nothing was written.
         """
         now = now or datetime.now(UTC)
-        submission = recording.entries(interactions, now)
-        recorded = recording.append(self.engine, submission, now)
-        return BulkAppendResult(recorded.inserted, len(submission) - recorded.inserted)
+        submission = append.entries(interactions, now)
+        appended = append.append(self.engine, submission, now)
+        return BulkAppendResult(appended.inserted, len(submission) - appended.inserted)
 
     def append_table(
         self,

@@ -20,7 +20,6 @@ from sqlalchemy.exc import DBAPIError
 from sensei.errors import InvalidInput, SenseiError, StorageUnavailable
 from sensei.privacy.erasure import empty
 from sensei.privacy.reapply import Unapplied, complete_list, reapply
-from sensei.privacy.suppression import sync_folder
 from sensei.settings import Settings
 from sensei.storage import database, postgres_tools, revisions
 from sensei.storage.backup import (
@@ -35,12 +34,13 @@ from sensei.storage.backup import (
 from sensei.storage.locks import exclusive_lock
 from sensei.storage.sqlite_copy import (
     MODE,
-    beside,
     copy_name,
     copy_sqlite,
     prune_copies,
     stamp,
     sync_file,
+    sync_folder,
+    unfinished_copy,
 )
 
 JOBS = ("train", "promotion")
@@ -185,7 +185,7 @@ def _replace_sqlite(
     engine: Engine, file: Path, settings: Settings
 ) -> tuple[Path | None, Unapplied]:
     target = Path(str(engine.url.database))
-    with _only_user(target), beside(copy_name(target, "restoring")) as part:
+    with _only_user(target), unfinished_copy(copy_name(target, "restoring")) as part:
         part.unlink()  # the copy refuses an existing target
         try:
             copy_sqlite(file, part)

@@ -1,4 +1,4 @@
-"""Where types must be written out by hand, they are those of the fields."""
+"""Types that are written out by hand, compared with the fields of an event."""
 
 from typing import Any, get_args, get_type_hints
 
