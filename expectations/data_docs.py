@@ -99,10 +99,10 @@ def _render(results: Sequence[Any], name: str, notes: Sequence[str], as_of: date
 
 def _keep_counts(result: Any) -> None:
     """Remove values, rows and tracebacks from a result in place."""
-    kept = {k: v for k, v in (result.result or {}).items() if k in COUNTS}
-    if result.success and not kept and "column_values" in result.expectation_config.type:
-        kept = {"unexpected_count": 0, "unexpected_percent": 0.0}  # no details: zero failures
-    result.result = kept
+    counts = {k: v for k, v in (result.result or {}).items() if k in COUNTS}
+    if result.success and not counts and "column_values" in result.expectation_config.type:
+        counts = {"unexpected_count": 0, "unexpected_percent": 0.0}  # no details: zero failures
+    result.result = counts
     result.exception_info = {
         "raised_exception": False,
         "exception_message": None,

@@ -113,9 +113,9 @@ def validate_features(
     """
     names = {"recommendation": RECOMMENDATION_INPUTS, "difficulty": DIFFICULTY_INPUTS}
     columns = {
-        given.name: matrix[:, i]
+        declared.name: matrix[:, i]
         for model, matrix in matrices.items()
-        for i, given in enumerate(names[model])
+        for i, declared in enumerate(names[model])
         if len(matrix)
     }
     # float64: for float32, Great Expectations compares the ranges element by element in Python.
@@ -183,8 +183,8 @@ def _refuse_broken(
             got = f"none named {', '.join(missing)}"
         else:
             got = f"values of type {head[column].dtype}"
-        said = sentence(rule, got, {})
-        raise DataRefused(f"{said}; {describe(rule)} in {page.write(results, [said])}")
+        message = sentence(rule, got, {})
+        raise DataRefused(f"{message}; {describe(rule)} in {page.write(results, [message])}")
 
 
 def _refuse_empty(
@@ -192,13 +192,13 @@ def _refuse_empty(
 ) -> None:
     """Raise DataRefused if a required column is empty or a rule could not be applied."""
     for rule, result in zip(rules, results, strict=True):
-        found = result.result or {}
-        rows = found.get("element_count", 0)
-        empty = rule["type"].endswith("not_be_null") and 0 < rows == found.get("unexpected_count")
+        details = result.result or {}
+        rows = details.get("element_count", 0)
+        empty = rule["type"].endswith("not_be_null") and 0 < rows == details.get("unexpected_count")
         if empty or raised(result):
             got = "no value in any row" if empty else "values that cannot be compared"
-            said = sentence(rule, got, {"latest": "now"})
-            raise DataRefused(f"{said}; {describe(rule)} in {page.write(shown, [said])}")
+            message = sentence(rule, got, {"latest": "now"})
+            raise DataRefused(f"{message}; {describe(rule)} in {page.write(shown, [message])}")
 
 
 def _judge(rules: Suite, view: pd.DataFrame, parameters: dict[str, Any]) -> list[Any]:
@@ -229,18 +229,18 @@ def _failures(
 
 def _warnings(rules: Suite, results: Sequence[Any], parameters: dict[str, Any]) -> list[str]:
     """Return failed expectations about the log as a whole as sentences."""
-    said = []
+    messages = []
     for rule, result in zip(rules, results, strict=True):
         if result.success:
             continue
-        found = result.result
-        got = str(found.get("observed_value"))
+        details = result.result
+        got = str(details.get("observed_value"))
         if rule["meta"]["role"] == "topics":
-            topics = sorted(set(found["unexpected_list"]))
+            topics = sorted(set(details["unexpected_list"]))
             some = ", ".join(map(str, topics[:EXAMPLES])) + ", ..." * (len(topics) > EXAMPLES)
-            got = f"{found['unexpected_percent']:.1f} % of rows on others ({some})"
-        said.append(sentence(rule, got, parameters))
-    return said
+            got = f"{details['unexpected_percent']:.1f} % of rows on others ({some})"
+        messages.append(sentence(rule, got, parameters))
+    return messages
 
 
 def _good(frame: pd.DataFrame, bad: np.ndarray) -> pd.DataFrame:

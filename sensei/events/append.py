@@ -189,14 +189,16 @@ def record(
     """
     if len(submissions) > 1:
         try:
-            recorded = append(engine, [entry for each in submissions for entry in each], now)
+            recorded = append(
+                engine, [entry for submission in submissions for entry in submission], now
+            )
         except (ConflictingEvent, LearnerErased):
             pass  # separate transactions show which submission failed
         else:
             rows, is_new = iter(recorded.rows), iter(recorded.is_new)
             sizes = [len(submission) for submission in submissions]
             return [AppendResult((*islice(rows, n),), (*islice(is_new, n),)) for n in sizes]
-    return [_alone(engine, each, now) for each in submissions]
+    return [_alone(engine, submission, now) for submission in submissions]
 
 
 def _alone(

@@ -75,8 +75,8 @@ def read(engine: Engine, columns: Sequence[str], where: str, large: int = LARGE)
 
 def _greatest_id(engine: Engine) -> int:
     with database.read_connection(engine) as connection:
-        found = connection.exec_driver_sql("SELECT MAX(id) FROM user_interactions").scalar()
-    return found or 0
+        key = connection.exec_driver_sql("SELECT MAX(id) FROM user_interactions").scalar()
+    return key or 0
 
 
 def fetch(engine: Engine, query: str, schema: pa.Schema) -> pa.Table:
@@ -125,6 +125,6 @@ def _reader(engine: Engine, query: str) -> pa.Table:
             text=True,
         )
         if ended.returncode:
-            said = ended.stderr.strip().splitlines()[-1:]
-            raise database.unavailable(engine.url, RuntimeError(*said))
+            last_line = ended.stderr.strip().splitlines()[-1:]
+            raise database.unavailable(engine.url, RuntimeError(*last_line))
         return ipc.open_file(pa.memory_map(str(file))).read_all()  # mapped pages outlive the file

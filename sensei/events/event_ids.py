@@ -118,9 +118,9 @@ def _uuid5_text(raw: np.ndarray[Any, np.dtype[np.uint8]]) -> "pa.Array":
     raw[:, 8] = (raw[:, 8] & 0x3F) | 0x80
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     text = np.full((len(raw), 36), ord("-"), np.uint8)
-    places = [place for place in range(36) if place not in (8, 13, 18, 23)]
-    text[:, places[0::2]] = digits[raw >> 4]
-    text[:, places[1::2]] = digits[raw & 0x0F]
+    positions = [position for position in range(36) if position not in (8, 13, 18, 23)]
+    text[:, positions[0::2]] = digits[raw >> 4]
+    text[:, positions[1::2]] = digits[raw & 0x0F]
     offsets = np.arange(0, 36 * len(raw) + 1, 36, dtype=np.int32)
     return pa.StringArray.from_buffers(
         len(raw), pa.py_buffer(offsets), pa.py_buffer(text.tobytes())
