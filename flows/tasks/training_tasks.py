@@ -17,7 +17,7 @@ from expectations.outcome import RunBaseline, by_expectation, refuse
 from expectations.validate import validate_features, validate_interactions
 from features.corpus.catalogue_features import CatalogueFeatures
 from flows.local.local_log import refuse_empty
-from flows.tasks.run_folders import keep_newest
+from flows.tasks.run_folders import keep_run_folders
 from sensei import curriculum
 from sensei.contracts import DAY
 from sensei.errors import SenseiError, StorageUnavailable
@@ -142,7 +142,7 @@ def extract(settings: Settings, moment: RunSnapshot) -> Path:
     frame = open_log(settings.log_url).read(until=moment.as_of)
     folder = moment.folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    keep_newest(settings.runs, KEPT_RUNS)
+    keep_run_folders(settings.runs, KEPT_RUNS)
     path = folder / "interactions.parquet"
     _write_parquet(frame, path)
     get_run_logger().info("Extract: %s interactions up to %s", f"{len(frame):,}", moment.as_of)

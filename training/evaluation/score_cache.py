@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from features.batch import Events
 from sensei.model_name import ModelName
+from sensei.retention import keep_newest
 from training.code_version import ROOT, digest_of_sources
 from training.data.splits import SplitLabels
 from training.fitting.keras_fit import Curves
@@ -69,9 +70,7 @@ class ScoreCache:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True, exist_ok=True)
         os.utime(self._folder)
-        by_age = sorted(root.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
-        for old in by_age[KEPT:]:
-            shutil.rmtree(old, ignore_errors=True)
+        keep_newest(root.iterdir(), KEPT)
 
     def load(self, model_name: ModelName, candidate: str, seed: int) -> SeedRun | None:
         """Return a cached seed run; None if there is no readable one."""

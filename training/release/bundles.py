@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from sensei.bundle.manifest import Manifest
 from sensei.errors import IncompatibleBundle
 from sensei.events.log import Log
 from sensei.model_name import ModelName
+from sensei.retention import keep_newest
 from training.release import ledger
 from training.tracking.registry import Registry
 
@@ -102,10 +102,7 @@ def prune(folder: Path, used: Collection[str], newest: int) -> list[str]:
         Digests of the removed bundles.
     """
     others = [path for path in _digests(folder) if path.name not in used]
-    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in others[newest:]:
-        shutil.rmtree(path, ignore_errors=True)
-    return [path.name for path in others[newest:]]
+    return [path.name for path in keep_newest(others, newest)]
 
 
 def _digests(folder: Path) -> Iterator[Path]:
