@@ -16,7 +16,7 @@ export PROJECT_ROOT := $(CURDIR)
 # Without compiled bytecode each start of TensorFlow takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run up test test-all check check-tree structure bench bench-serve server deploy worker mlflow lock clean
+.PHONY: run up test test-all check check-tree suites structure bench bench-serve server deploy worker mlflow lock clean
 
 run: .venv/ready   ## the main job: log -> models -> report, and what to do next
 	@$(BIN)/sensei run
@@ -37,6 +37,9 @@ check: .venv/ready check-tree   ## style, types, direction of imports, names, la
 
 check-tree: .venv/ready   ## unique names of files and classes, plain language
 	@$(BIN)/python -m tools.check_names; names=$$?; $(BIN)/python -m tools.check_language && exit $$names
+
+suites: .venv/ready   ## the expectation suites' files, from the fields of an event and the model inputs
+	@$(BIN)/python -m expectations.suite_definitions
 
 structure: .venv/ready   ## sizes, names, language, import chain and calls per request of the tree
 	@$(BIN)/python -m tools.structure

@@ -39,6 +39,7 @@ from sensei.events import rules
 from sensei.events.event_ids import Occurrences
 from sensei.events.log import Log, open_log
 from sensei.events.rules_arrow import check_table
+from sensei.model_name import ModelName
 from sensei.simulation import Cohort, success_probability
 from sensei.storage import database
 from sensei.storage.tables import to_datetime
@@ -88,8 +89,8 @@ def trained(events: Events) -> tuple[Dataset, Candidate]:
     names = ("proficiency", "items", "history", "tracing")
     candidates = train_candidates(prepared, 0, FULL, names)
     choice = choose(measure(candidates, prepared, "validate"))
-    assert choice.difficulty is not None
-    return prepared, candidates.difficulty[choice.difficulty]
+    model_name = ModelName.DIFFICULTY
+    return prepared, candidates[model_name][choice[model_name]]
 
 
 def served(prepared: Dataset, candidate: Candidate, folder: Path) -> Model:
@@ -108,7 +109,7 @@ def served(prepared: Dataset, candidate: Candidate, folder: Path) -> Model:
         state=network.state,
     )
     manifest = Manifest(fold_version=FOLD_VERSION, models={"difficulty": entry}, created_at=END)
-    files = export(network, BatchFeed(parts.test, "difficulty")).network
+    files = export(network, BatchFeed(parts.test, ModelName.DIFFICULTY)).network
     tables = parts.statistics.to_arrays()
     path = bundle_format.write(folder, manifest, {"difficulty": files}, {"difficulty": tables})
     model = Model.of(Bundle.load(path, FOLD_VERSION))
@@ -183,7 +184,7 @@ def at_quizzes(world: Cohort, parts: Splits, candidate: Candidate) -> Shares:
     """Suggest a level for each quiz of the test learners, as of its start."""
     rows = parts.test.take(parts.test.events.level[parts.test.event] >= 0)
     success = np.empty((len(rows), len(LEVELS)))
-    for indices, answer in predict(candidate.network, BatchFeed(rows, "difficulty")):
+    for indices, answer in predict(candidate.network, BatchFeed(rows, ModelName.DIFFICULTY)):
         success[indices] = answer.get("levels", answer["success"])
     users = rows.events.user_ids[rows.learner].astype(str).tolist()
     questions = zip(
@@ -203,7 +204,7 @@ def levels_from_true_ability(world: Cohort, train: Examples, rows: Examples) -> 
 
     def read(examples: Examples) -> NDArray[np.float64]:
         names = ("inputs", "free", "context")
-        inputs = BatchFeed(examples, "difficulty").inputs(np.arange(len(examples)), names)
+        inputs = BatchFeed(examples, ModelName.DIFFICULTY).inputs(np.arange(len(examples)), names)
         user_indices = [world.user_ids.index(user_id) for user_id in examples.events.user_ids]
         topic = np.searchsorted(world.topics.ids, examples.topic_id)
         ability = world.learners.ability[np.array(user_indices)[examples.learner], topic]

@@ -28,12 +28,12 @@ from features.batch import Events, Examples, encode, examples
 from features.corpus.catalogue_features import CatalogueFeatures
 from sensei.bundle.bundle_format import Bundle
 from sensei.events.frames import from_arrow
+from sensei.model_name import ModelName
 from sensei.simulation import simulate
-from training.candidates import Candidate, Candidates
+from training.candidates import Candidate
 from training.data.dataset import Dataset, Splits, prepare
 from training.data.time_split import split_by_time
 from training.evaluation.protocol import measure
-from training.evaluation.result import ChosenCandidates
 from training.release.champion_comparison import decide_all
 from training.release.export import import_tensorflow
 
@@ -95,11 +95,11 @@ def groups(events: Events, prepared: Dataset) -> Iterator[Dataset]:
 
 
 def gate_decisions(
-    champion: Bundle, networks: Mapping[str, Candidate], prepared: Dataset, seed: int
+    champion: Bundle, networks: Mapping[ModelName, Candidate], prepared: Dataset, seed: int
 ) -> dict[str, tuple[bool, float]]:
     """Let the gate decide about the challengers of both models."""
-    candidates = Candidates(*({candidate.name: candidate} for candidate in networks.values()))
-    choice = ChosenCandidates(*(candidate.name for candidate in networks.values()))
+    candidates = {name: {candidate.name: candidate} for name, candidate in networks.items()}
+    choice = {name: candidate.name for name, candidate in networks.items()}
     measured = measure(candidates, prepared, "test")
     decisions = decide_all(champion, prepared, measured, choice, MARGIN, seed)
     return {model: (decision.promote, decision.gain) for model, decision in decisions.items()}

@@ -18,6 +18,7 @@ from monitoring.drift.drift_score import Drift, measure_drift
 from monitoring.outcomes import read_outcomes
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
+from sensei.model_name import ModelName
 from training.candidates import Candidate
 from training.data.dataset import Dataset, prepare_log
 from training.data.time_split import by_time
@@ -53,9 +54,9 @@ def trained(platform: Platform, folder: Path, seed: int, window_days: int = 30) 
     )
 
 
-def reference_of(prepared: Dataset, candidates: Mapping[str, Candidate]) -> pd.DataFrame:
+def reference_of(prepared: Dataset, candidates: Mapping[ModelName, Candidate]) -> pd.DataFrame:
     """Build the reference: the week before the test part with the new models' answers."""
-    parts = {"recommendation": prepared, "difficulty": prepared.attempts}
+    parts = {name: prepared.parts(name) for name in ModelName}
     models = {
         model: (parts[model].statistics, candidate.predict, int(parts[model].test.time.min()))
         for model, candidate in candidates.items()
@@ -76,7 +77,7 @@ def drifts(platform: Platform, champion: Champion, moments: Iterable[datetime]) 
         windows = []
         for model in champion.bundle.manifest.models:
             statistics = Statistics.from_arrays(dict(champion.bundle.statistics[model]))
-            model_arguments = model, statistics, answers_of(champion.bundle, model)
+            model_arguments = model, statistics, answers_of(champion.bundle, ModelName(model))
             windows.append(observed.window(*model_arguments, end - 7 * DAY, end))
         measured_drifts.append(measure_drift(pd.concat(windows, axis=1), champion.reference))
     return measured_drifts

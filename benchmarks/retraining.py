@@ -23,6 +23,7 @@ from worlds import bundle_of
 from monitoring.measures import lift, summarise
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
+from sensei.model_name import ModelName
 from training.candidates import train_candidates
 from training.recipes import QUICK
 
@@ -36,8 +37,8 @@ def trained(platform: Platform, home: Path, model: str, days: int) -> Bundle:
     prepared = recent_dataset(platform, days)
     candidates = train_candidates(prepared, 0, QUICK, {model, "reference"})
     models = {
-        "recommendation": candidates.recommendation[model],
-        "difficulty": candidates.difficulty["reference"],
+        ModelName.RECOMMENDATION: candidates[ModelName.RECOMMENDATION][model],
+        ModelName.DIFFICULTY: candidates[ModelName.DIFFICULTY]["reference"],
     }
     return bundle_of(prepared, models, home / "bundles", str(platform.now.date()))
 

@@ -24,6 +24,7 @@ from sensei.bundle.bundle_format import Manifest, ModelEntry
 from sensei.contracts import KINDS
 from sensei.events.log import Log, open_log
 from sensei.events.rules_arrow import CANONICAL
+from sensei.model_name import ModelName
 from sensei.storage import database
 from training.candidates import Candidate, train_candidates
 from training.data.batching import BatchFeed
@@ -92,7 +93,7 @@ def fill(log: Log, rows: int) -> int:
     return learners
 
 
-def trained(learners: int) -> tuple[Dataset, dict[str, Candidate]]:
+def trained(learners: int) -> tuple[Dataset, dict[ModelName, Candidate]]:
     """Train the most expensive models on a few learners; their quality is irrelevant here."""
     rng = np.random.default_rng(1)
     users = np.repeat([name_of(number) for number in range(min(learners, 60))], 100)
@@ -101,15 +102,12 @@ def trained(learners: int) -> tuple[Dataset, dict[str, Candidate]]:
     encoded = encode(table.sort_values(["user_id", "timestamp", "event_id"], ignore_index=True))
     prepared = prepare(encoded, split_by_time(encoded))
     candidates = train_candidates(prepared, 0, BRIEF, MODELS)
-    return prepared, {
-        "recommendation": candidates.recommendation[MODELS[0]],
-        "difficulty": candidates.difficulty[MODELS[0]],
-    }
+    return prepared, {name: by_name[MODELS[0]] for name, by_name in candidates.items()}
 
 
 def written(
     prepared: Dataset,
-    candidates: Mapping[str, Candidate],
+    candidates: Mapping[ModelName, Candidate],
     folder: Path,
     version: str,
     until: datetime | None = None,
@@ -118,7 +116,7 @@ def written(
 
     `until` is the end of the training data, by default now.
     """
-    parts = {"recommendation": prepared, "difficulty": prepared.attempts}
+    parts = {name: prepared.parts(name) for name in ModelName}
     now = until or datetime.now(UTC)
     entries, files, tables = {}, {}, {}
     for name, candidate in candidates.items():

@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from features.history import FOLD_VERSION
 from sensei import curriculum
 from sensei.bundle.bundle_format import Bundle
 from sensei.events.frames import from_arrow
+from sensei.model_name import ModelName
 from training.candidates import Candidate, train_candidates
 from training.data.dataset import Dataset, prepare
 from training.data.time_split import split_by_time
@@ -39,18 +41,18 @@ def prepared_of(table: pa.Table) -> Dataset:
 
 def models_of(
     prepared: Dataset, seed: int, next_topic: str, success: str | None = None
-) -> dict[str, Candidate]:
+) -> dict[ModelName, Candidate]:
     """Train a next-topic model and a success model, by default of the same name."""
     success = success or next_topic
     candidates = train_candidates(prepared, seed, BRIEF, {next_topic, success})
     return {
-        "recommendation": candidates.recommendation[next_topic],
-        "difficulty": candidates.difficulty[success],
+        ModelName.RECOMMENDATION: candidates[ModelName.RECOMMENDATION][next_topic],
+        ModelName.DIFFICULTY: candidates[ModelName.DIFFICULTY][success],
     }
 
 
 def bundle_of(
-    prepared: Dataset, candidates: dict[str, Candidate], folder: Path, version: str
+    prepared: Dataset, candidates: Mapping[ModelName, Candidate], folder: Path, version: str
 ) -> Bundle:
     """Write the models as a bundle and load it; all test targets are later than its training."""
     assert prepared.attempts is not None

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sensei.retention import keep_newest
+
 COUNTS = frozenset(
     {
         "element_count",
@@ -58,10 +60,7 @@ class DataDocsPage:
         self.folder.mkdir(parents=True, exist_ok=True)
         page = self.folder / f"{self.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.html"
         page.write_text(_render(results, self.name, notes, self.as_of), "utf-8")
-        pages = self.folder.glob(f"{self.name}-*.html")
-        newest_first = sorted(pages, key=lambda p: p.stat().st_mtime_ns, reverse=True)
-        for old in newest_first[self.kept :]:
-            old.unlink()
+        keep_newest(self.folder.glob(f"{self.name}-*.html"), self.kept)
         return page
 
 
@@ -100,10 +99,10 @@ def _render(results: Sequence[Any], name: str, notes: Sequence[str], as_of: date
 
 def _keep_counts(result: Any) -> None:
     """Remove values, rows and tracebacks from a result in place."""
-    kept = {k: v for k, v in (result.result or {}).items() if k in COUNTS}
-    if result.success and not kept and "column_values" in result.expectation_config.type:
-        kept = {"unexpected_count": 0, "unexpected_percent": 0.0}  # no details: zero failures
-    result.result = kept
+    counts = {k: v for k, v in (result.result or {}).items() if k in COUNTS}
+    if result.success and not counts and "column_values" in result.expectation_config.type:
+        counts = {"unexpected_count": 0, "unexpected_percent": 0.0}  # no details: zero failures
+    result.result = counts
     result.exception_info = {
         "raised_exception": False,
         "exception_message": None,

@@ -82,8 +82,10 @@ def reasons(rule: Rule, values: "pd.Series[Any]", parameters: dict[str, Any]) ->
     if "got" in rule["meta"]:
         return np.full(len(values), sentence(rule, rule["meta"]["got"], parameters), dtype=object)
     codes, distinct = pd.factorize(values.astype(object), use_na_sentinel=False)
-    said = [sentence(rule, _words(v), parameters, _advice(rule, v)) for v in distinct]
-    return np.array(said, dtype=object)[codes]
+    sentences = [
+        sentence(rule, _words(value), parameters, _advice(rule, value)) for value in distinct
+    ]
+    return np.array(sentences, dtype=object)[codes]
 
 
 def bad_rows(
@@ -117,8 +119,8 @@ def bad_rows(
     )
     bad = pd.concat(parts, ignore_index=True) if parts else empty
     bad = bad.drop_duplicates("row").sort_values("row", ignore_index=True)
-    known = "interaction_id" in frame
-    ids = frame["interaction_id"].to_numpy()[bad["row"]] if known else [pd.NA] * len(bad)
+    has_ids = "interaction_id" in frame
+    ids = frame["interaction_id"].to_numpy()[bad["row"]] if has_ids else [pd.NA] * len(bad)
     bad.insert(1, "interaction_id", pd.Series(ids, dtype="Int64"))
     return bad
 
@@ -132,8 +134,8 @@ def by_expectation(bad: pd.DataFrame) -> Iterator[tuple[str, dict[int, str]]]:
     Yields:
         Pairs of an expectation and its reasons by the log's key; rows without a key are left out.
     """
-    known = bad[bad["interaction_id"].notna()]
-    for expectation, rows in known.groupby("expectation", sort=False):
+    stored = bad[bad["interaction_id"].notna()]
+    for expectation, rows in stored.groupby("expectation", sort=False):
         keys = rows["interaction_id"].astype(int)
         yield str(expectation), dict(zip(keys, rows["reason"], strict=True))
 

@@ -1,5 +1,7 @@
 """The expectation suites as files: Great Expectations' JSON with the wording of failures.
 
+`expectations.suite_definitions` writes the files.
+
 Each expectation's `meta` holds its role and the wording of its failure:
 
 - `role`: `column` (a failure stops a run at once), `row` (a failing row is quarantined),
@@ -97,10 +99,10 @@ def run(
     suite = gx.ExpectationSuite(name="suite", expectations=[dict(rule) for rule in rules])
     asset = context.data_sources.add_pandas("log").add_dataframe_asset("frame")
     batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
-    found = batch.validate(suite, result_format=detail, expectation_parameters=parameters)
+    validated = batch.validate(suite, result_format=detail, expectation_parameters=parameters)
     by_rule = {
-        (r.expectation_config.type, r.expectation_config.kwargs.get("column")): r
-        for r in found.results
+        (result.expectation_config.type, result.expectation_config.kwargs.get("column")): result
+        for result in validated.results
     }
     return [by_rule[rule["type"], rule["kwargs"].get("column")] for rule in rules]
 

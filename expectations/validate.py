@@ -14,6 +14,7 @@ import pandas as pd
 
 from expectations.data_docs import DataDocsPage
 from expectations.outcome import EXAMPLES, RunBaseline, ValidationOutcome, bad_rows
+from expectations.suite_definitions import EVENT_KEY, TYPED
 from expectations.suites import Rule, Suite, describe, load, raised, run, sentence, with_roles
 from sensei.contracts import (
     DIFFICULTY_INPUTS,
@@ -30,15 +31,6 @@ COLLAPSED_VOLUME = 0.5
 
 _HEAD = 1_000  # rows that show a column's type
 _NO_CATALOGUE = "topic_id: no catalogue is loaded; load one with `sensei curriculum load FILE`"
-_VIEW = (
-    "user_id",
-    "interaction_type",
-    "topic_id",
-    "score",
-    "duration_seconds",
-    "timestamp",
-    "difficulty",
-)
 
 
 def validate_interactions(
@@ -125,9 +117,9 @@ def validate_features(
     """
     names = {"recommendation": RECOMMENDATION_INPUTS, "difficulty": DIFFICULTY_INPUTS}
     columns = {
-        given.name: matrix[:, i]
+        declared.name: matrix[:, i]
         for model, matrix in matrices.items()
-        for i, given in enumerate(names[model])
+        for i, declared in enumerate(names[model])
         if len(matrix)
     }
     # float64: for float32, Great Expectations compares the ranges element by element in Python.
@@ -169,7 +161,7 @@ def _view(frame: pd.DataFrame) -> pd.DataFrame:
     `user_id+event_id` is a 64-bit hash of the pair, null if either is null. Among 1 M events, two
     collide by chance with p = 3e-8. Apparent duplicates are compared in full afterwards.
     """
-    columns = {name: frame[name].array for name in _VIEW}
+    columns = {field.name: frame[field.name].array for field in TYPED}
     view = pd.DataFrame(columns, index=pd.RangeIndex(len(frame)), copy=False)
     learners = frame["user_id"].cat
     names = pd.util.hash_array(learners.categories.to_numpy(dtype=object), categorize=False)
@@ -178,7 +170,7 @@ def _view(frame: pd.DataFrame) -> pd.DataFrame:
     odd = np.uint64(0x9E3779B97F4A7C15)  # an odd factor keeps (a, b) and (b, a) apart
     key = pd.Series(events ^ (names[codes] * odd) if len(names) else events, view.index)
     absent = frame["event_id"].isna().to_numpy() | (codes < 0)
-    view["user_id+event_id"] = key.astype("UInt64").mask(absent) if absent.any() else key
+    view[EVENT_KEY] = key.astype("UInt64").mask(absent) if absent.any() else key
     return view
 
 
@@ -195,8 +187,8 @@ def _refuse_broken(
             got = f"none named {', '.join(missing)}"
         else:
             got = f"values of type {head[column].dtype}"
-        said = sentence(rule, got, {})
-        raise DataRefused(f"{said}; {describe(rule)} in {page.write(results, [said])}")
+        message = sentence(rule, got, {})
+        raise DataRefused(f"{message}; {describe(rule)} in {page.write(results, [message])}")
 
 
 def _refuse_empty(
@@ -204,13 +196,13 @@ def _refuse_empty(
 ) -> None:
     """Raise DataRefused if a required column is empty or a rule could not be applied."""
     for rule, result in zip(rules, results, strict=True):
-        found = result.result or {}
-        rows = found.get("element_count", 0)
-        empty = rule["type"].endswith("not_be_null") and 0 < rows == found.get("unexpected_count")
+        details = result.result or {}
+        rows = details.get("element_count", 0)
+        empty = rule["type"].endswith("not_be_null") and 0 < rows == details.get("unexpected_count")
         if empty or raised(result):
             got = "no value in any row" if empty else "values that cannot be compared"
-            said = sentence(rule, got, {"latest": "now"})
-            raise DataRefused(f"{said}; {describe(rule)} in {page.write(shown, [said])}")
+            message = sentence(rule, got, {"latest": "now"})
+            raise DataRefused(f"{message}; {describe(rule)} in {page.write(shown, [message])}")
 
 
 def _judge(rules: Suite, view: pd.DataFrame, parameters: dict[str, Any]) -> list[Any]:
@@ -241,18 +233,18 @@ def _failures(
 
 def _warnings(rules: Suite, results: Sequence[Any], parameters: dict[str, Any]) -> list[str]:
     """Return failed expectations about the log as a whole as sentences."""
-    said = []
+    messages = []
     for rule, result in zip(rules, results, strict=True):
         if result.success:
             continue
-        found = result.result
-        got = str(found.get("observed_value"))
+        details = result.result
+        got = str(details.get("observed_value"))
         if rule["meta"]["role"] == "topics":
-            topics = sorted(set(found["unexpected_list"]))
+            topics = sorted(set(details["unexpected_list"]))
             some = ", ".join(map(str, topics[:EXAMPLES])) + ", ..." * (len(topics) > EXAMPLES)
-            got = f"{found['unexpected_percent']:.1f} % of rows on others ({some})"
-        said.append(sentence(rule, got, parameters))
-    return said
+            got = f"{details['unexpected_percent']:.1f} % of rows on others ({some})"
+        messages.append(sentence(rule, got, parameters))
+    return messages
 
 
 def _good(frame: pd.DataFrame, bad: np.ndarray) -> pd.DataFrame:

@@ -1,27 +1,13 @@
 """Flow that packages the serving models into a Bento."""
 
-from prefect import flow, get_run_logger, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.local.bento_build import package
-from flows.tasks.training_tasks import IO
+from flows.tasks.package_task import package_bundle
 from sensei.errors import NothingServed
 from sensei.events.log import open_log
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
-
-
-@task(name="package", **IO)
-def package_bundle(settings: Settings, digest: str) -> str:
-    """Build the Bento of a bundle.
-
-    Returns:
-        Its tag.
-    """
-    get_run_logger().info("Package: bentoml build")
-    tag = package(settings.bundles / digest, settings.bentos)
-    get_run_logger().info("Package: %s", tag)
-    return tag
 
 
 @flow(name="package-service", description="The models that serve -> Bento.")

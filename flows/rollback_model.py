@@ -4,11 +4,11 @@ from typing import Literal
 
 from prefect import flow
 
-from flows.package_service import package_bundle
 from flows.promote_model import Reviewer
 from flows.tasks import champion_tasks
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
+from training.release.manual_promotion import ManualDecision
 
 
 @flow(name="rollback-model", description="The champion before -> champion again -> Bento.")
@@ -25,8 +25,5 @@ def rollback_model(
         reason: Reason, for the ledger.
     """
     keep_files_private()
-    settings = Settings()
-    champion_tasks.reconcile(settings)
-    models = [] if model == "changed last" else [model]
-    changed = champion_tasks.roll_back(settings, models, reviewer, reason)
-    champion_tasks.publish(changed, reviewer, reason, package_bundle(settings, changed.bundle))
+    model_names = () if model == "changed last" else (model,)
+    champion_tasks.decide(Settings(), ManualDecision(reviewer, reason, model_names))

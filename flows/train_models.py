@@ -8,13 +8,13 @@ from prefect import flow
 from pydantic import Field
 
 from flows.local.run_lock import one_at_a_time
-from flows.package_service import package_bundle
 from flows.presentation.run_summary import RunSummary, tables_of
 from flows.tasks import champion_tasks, release_tasks, report_tasks, training_tasks
 from flows.tasks.artifacts import drift_in_words, publish
 from flows.tasks.description_task import describe_versions
 from flows.tasks.drift_windows import ObservedLog
 from flows.tasks.gate_task import gate, serving_bundle
+from flows.tasks.package_task import package_bundle
 from flows.tasks.run_folders import run_folder
 from sensei.app_state import DEMO
 from sensei.events.log import open_log
@@ -51,10 +51,10 @@ def train_models(
     check_run(models)
     keep_files_private()
     settings = Settings()
-    with one_at_a_time(open_log(settings.log_url).engine), ExitStack() as held:
+    with one_at_a_time(open_log(settings.log_url).engine), ExitStack() as in_use:
         champion_tasks.reconcile(settings)
         moment = training_tasks.read_moment(settings, as_of)
-        held.enter_context(run_folder(moment.folder(settings)))
+        in_use.enter_context(run_folder(moment.folder(settings)))
         extracted = training_tasks.cached(training_tasks.extract, settings, moment)
         validation = training_tasks.cached(training_tasks.validate, settings, moment, extracted)
         features = training_tasks.build_features(settings, moment, validation, window_days, split)
@@ -88,7 +88,9 @@ def train_models(
         observed = ObservedLog.prepared(features.prepared)
         # Not with the new champion: its reference covers the same days.
         drift = report_tasks.report_drift(settings, served, observed, moment.as_of)
-        kept = report_tasks.keep_reports(settings, registered, validation, features, drift.report)
+        reports = report_tasks.keep_reports(
+            settings, registered, validation, features, drift.report
+        )
     summary = RunSummary(
         demo=bool(open_log(settings.log_url).get_fact(DEMO)),
         as_of=moment.as_of,
@@ -101,17 +103,17 @@ def train_models(
         targets=features.prepared.counts,
         tables=tables_of(result),
         no_success=features.prepared.no_success,
-        chosen={model: candidate.name for model, candidate in chosen.items()},
+        chosen={name: candidate.name for name, candidate in chosen.items()},
         versions=registered.versions,
         promoted={
-            model: digest is not None and decision.promote for model, decision in decisions.items()
+            name: digest is not None and decision.promote for name, decision in decisions.items()
         },
-        decisions={model: decision.reason for model, decision in decisions.items()},
-        checks={model: decision.summary for model, decision in decisions.items()},
+        decisions={name: decision.reason for name, decision in decisions.items()},
+        checks={name: decision.summary for name, decision in decisions.items()},
         bundle=digest,
         bento=bento,
         drift=drift_in_words(drift.drift, settings.drift_days, drift.against),
-        reports=kept,
+        reports=reports,
         page=registered.page(settings.mlflow_port),
         scored_share=features.prepared.scored_share,
         review=promotion == "review",

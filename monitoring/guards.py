@@ -166,7 +166,7 @@ def judge_freshness(
     Args:
         newest: time of the newest event; None if there is none.
         last_received: time at which the last row arrived.
-        days: UTC days since 1970 with events.
+        days: UTC days since 1970 with events; a few have no rhythm and are not judged.
         now: current time.
         max_silence_days: days without an event that any log may have.
     """
@@ -175,6 +175,9 @@ def judge_freshness(
     age = now - newest
     if last_received - newest > ARCHIVE:
         said = f"not judged: an archive, whose newest event of {newest:%Y-%m-%d} arrived later"
+        return GuardVerdict(FRESHNESS, fires=False, sentence=said)
+    if len(days) <= REPEATED:
+        said = f"not judged before events on {REPEATED + 1} days"
         return GuardVerdict(FRESHNESS, fires=False, sentence=said)
     limit = timedelta(days=max(max_silence_days, usual_gap(days) + 1))
     sentence = f"the newest event is {in_words(age)} old, expected at most {in_words(limit)}"
@@ -187,7 +190,7 @@ def usual_gap(days: Collection[int]) -> int:
 
     A log of less than three weeks has not shown three weekends: its usual gap is a week.
     """
-    if not days or max(days) - min(days) < REPEATED * WEEK:
+    if max(days) - min(days) < REPEATED * WEEK:
         return WEEK
     latest = sorted(days)[-GAPS - 1 :]
     gaps = sorted(later - day for day, later in pairwise(latest))

@@ -49,11 +49,11 @@ def current(log: Log) -> AbTest | None:
     fact = log.get_fact(TRIAL)
     if not isinstance(fact, Mapping):
         return None
-    known: dict[str, Any] = {"model": "a bundle", "version": "", "against": None, "since": ""}
-    return AbTest(**{**known, **{k: v for k, v in fact.items() if k in _FIELDS}})
+    defaults: dict[str, Any] = {"model": "a bundle", "version": "", "against": None, "since": ""}
+    return AbTest(**{**defaults, **{k: v for k, v in fact.items() if k in _FIELDS}})
 
 
-_FIELDS = {each.name for each in fields(AbTest)}
+_FIELDS = {field.name for field in fields(AbTest)}
 
 
 def put_before_learners(log: Log, trial: AbTest) -> None:

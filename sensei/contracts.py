@@ -1,6 +1,7 @@
-"""The data contract: columns, event kinds and model inputs, defined once.
+"""The data contract: event kinds, levels and model inputs, defined once.
 
-The expectation suites, the model signatures and the API schema derive from these definitions.
+The fields of an event are in `sensei.event_fields`. The expectation suites, the model signatures
+and the API schema derive from both.
 """
 
 from dataclasses import dataclass
@@ -60,20 +61,6 @@ MAX_ROWS = 100
 
 MAX_FUTURE_MINUTES = 5
 """Maximum minutes by which an event may lie in the future; later ones are refused."""
-
-CONTRACT_COLUMNS = (
-    "event_id",
-    "user_id",
-    "interaction_type",
-    "topic_id",
-    "score",
-    "duration_seconds",
-    "timestamp",
-    "metadata",
-)
-"""Columns of a file or a request; those not in `REQUIRED_COLUMNS` may be absent."""
-
-REQUIRED_COLUMNS = ("user_id", "interaction_type", "topic_id", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -254,4 +241,4 @@ ITEM_INPUTS = (
 
 def place(inputs: tuple[Input, ...], name: str) -> int:
     """Return the index of an input in its vector."""
-    return [each.name for each in inputs].index(name)
+    return [declared.name for declared in inputs].index(name)

@@ -155,9 +155,11 @@ def read(engine: Engine) -> Curriculum:
         topics = connection.execute(
             select(tables.TopicRow).order_by(tables.TopicRow.topic_id)
         ).all()
-        found = connection.execute(select(tables.ResourceRow).order_by(tables.ResourceRow.id)).all()
+        resource_rows = connection.execute(
+            select(tables.ResourceRow).order_by(tables.ResourceRow.id)
+        ).all()
     resources: dict[int, list[Resource]] = {}
-    for row in found:
+    for row in resource_rows:
         fields = {"kind": row.kind, "title": row.title, "url": row.url, "minutes": row.minutes}
         resource = Resource(resource_id=row.id, **fields)
         resources.setdefault(row.topic_id, []).append(resource)

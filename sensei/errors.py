@@ -28,7 +28,7 @@ class InvalidBatch(InvalidInput):
     def __init__(self, items: Mapping[int, str]) -> None:
         super().__init__(next(iter(items.values())))
         self.items = dict(items)
-        listed = [{"index": place, "error": said} for place, said in self.items.items()]
+        listed = [{"index": index, "error": message} for index, message in self.items.items()]
         self.details = {"items": listed}
 
 

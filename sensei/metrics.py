@@ -200,13 +200,13 @@ def auc_bootstrap(
     _, code = np.unique(learner, return_inverse=True)
     success = np.asarray(label) > 0
     models = np.atleast_2d(probability)
-    groups = [np.unique(each, return_inverse=True)[1] for each in models]  # sorts each once
+    groups = [np.unique(scores, return_inverse=True)[1] for scores in models]  # sorts each once
 
     def mean(w: Floats) -> float:
         return float(np.mean([_auc_of_groups(success, group, w) for group in groups]))
 
     count = int(code.max()) + 1 if len(code) else 0
     drawn = [mean(w[code]) for w in resamples(count, samples, seed)] if count else []
-    known = [a for a in drawn if not np.isnan(a)]
-    low, high = np.percentile(known, (2.5, 97.5)) if known else (float("nan"), float("nan"))
+    defined = [auc for auc in drawn if not np.isnan(auc)]
+    low, high = np.percentile(defined, (2.5, 97.5)) if defined else (float("nan"), float("nan"))
     return Interval(mean(np.ones(len(success))), float(low), float(high))

@@ -82,9 +82,9 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5001, ge=1, le=65535, description="Port of the MLflow UI")
     evidently_port: int = Field(8001, ge=1, le=65535, description="Port of the Evidently UI")
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, **values: Any) -> None:
         try:
-            super().__init__(**given)
+            super().__init__(**values)
         except ValidationError as error:
             raise InvalidInput(_sentence(error)) from None
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sensei.errors import InvalidInput
+from sensei.model_name import ModelName
 from training import recipes
 from training.architectures import Model, Network
 from training.data.batching import BatchFeed
 from training.data.dataset import Dataset, Splits
 from training.fitting.keras_fit import Curves, Progress
 from training.fitting.train_loop import BatchPredictor
-from training.recipes import QUICK, Budget, Recipe
-from training.release.export import import_tensorflow
+from training.recipes import QUICK, RECIPES, Budget, Recipe
 from training.scores import Predict
+from training.tensorflow_import import import_tensorflow
 
 __all__ = [
     "Candidate",
@@ -21,7 +22,8 @@ __all__ = [
     "Candidates",
     "ModelProgress",
     "PredictionTask",
-    "jobs_of",
+    "curves_of",
+    "tasks_of",
 ]
 
 ModelProgress = Callable[[str, int, Mapping[str, float]], None]
@@ -35,10 +37,10 @@ class Candidate:
     """Trained model with its training curves.
 
     Attributes:
-        name: unique among the candidates of one task.
+        name: unique among the candidates of one model.
         kind: `network` or `counting`.
         network: network with named inputs and outputs.
-        vector: vector used as `inputs`: `recommendation` or `difficulty`.
+        model_name: model that the candidate would become.
         curves: metric -> value per epoch; empty for a counting model.
         description: what the model does, in one sentence.
     """
@@ -46,7 +48,7 @@ class Candidate:
     name: str
     kind: str
     network: Network
-    vector: str
+    model_name: ModelName
     description: str
     curves: Curves = field(default_factory=dict)
 
@@ -58,65 +60,60 @@ class Candidate:
     @cached_property
     def predict(self) -> Predict:
         """Prediction function for examples."""
-        ask = BatchPredictor(self.network)
-        return lambda rows: ask(BatchFeed(rows, self.vector))
+        answers = BatchPredictor(self.network)
+        return lambda rows: answers(BatchFeed(rows, self.model_name))
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """All candidates by name; `difficulty` is empty if `Dataset.no_success` gives a reason."""
+Candidates = Mapping[ModelName, Mapping[str, Candidate]]
+"""Model -> candidates by name; empty if the model cannot be trained on the log."""
 
-    recommendation: dict[str, Candidate]
-    difficulty: dict[str, Candidate]
 
-    @property
-    def curves(self) -> dict[str, Curves]:
-        """Training curves by name of the candidate and task."""
-        made = (*self.recommendation.values(), *self.difficulty.values())
-        return {f"{each.name}_{each.vector}": each.curves for each in made}
+def curves_of(candidates: Candidates) -> dict[str, Curves]:
+    """Return the training curves by name of the candidate and model."""
+    return {
+        f"{candidate.name}_{model_name}": candidate.curves
+        for model_name, by_name in candidates.items()
+        for candidate in by_name.values()
+    }
 
 
 @dataclass(frozen=True)
 class PredictionTask:
-    """One of the two prediction tasks, and the recipes that compete for it.
+    """Targets of one model, and the recipes that compete for it.
 
     Attributes:
-        vector: `recommendation` or `difficulty`.
+        model_name: the model.
         parts: its targets.
         recipes: all recipes, in order.
         wanted: recipes that compete; others are trained only if one of these needs them.
     """
 
-    vector: str
+    model_name: ModelName
     parts: Splits
     recipes: tuple[Recipe, ...]
     wanted: tuple[Recipe, ...]
 
 
-def jobs_of(
+def tasks_of(
     prepared: Dataset, budget: Budget, models: Collection[str] | None = None
 ) -> list[PredictionTask]:
     """Return the prediction tasks with their competing recipes.
 
     Args:
-        prepared: the targets; without scored attempts there is no success task.
+        prepared: the targets; without scored attempts there is no task of the difficulty model.
         budget: limits on the training time.
-        models: names of the models to train, of either task; by default all that the budget allows.
+        models: candidates to train, of any model; by default all that the budget allows.
 
     Raises:
         InvalidInput: a name is unknown.
     """
     check_names(models)
-    parts_of = (
-        ("recommendation", recipes.NEXT_TOPIC, prepared),
-        ("difficulty", recipes.SUCCESS, prepared.attempts),
-    )
     return [
         PredictionTask(
-            vector, parts, made_by, tuple(r for r in made_by if _wanted(r, budget, models))
+            model_name, parts, competing, tuple(r for r in competing if _wanted(r, budget, models))
         )
-        for vector, made_by, parts in parts_of
-        if parts
+        for model_name, competing in RECIPES.items()
+        if (parts := prepared.parts(model_name))
     ]
 
 
@@ -128,7 +125,7 @@ def check_names(models: Collection[str] | None) -> None:
     """
     if models is None:
         return
-    known = dict.fromkeys(each.name for each in (*recipes.NEXT_TOPIC, *recipes.SUCCESS))
+    known = dict.fromkeys(recipe.name for group in RECIPES.values() for recipe in group)
     if not models:
         raise InvalidInput(
             f"models: expected names among {', '.join(known)}, got none; name some, or leave it out"
@@ -148,7 +145,7 @@ def check_run(models: Collection[str] | None) -> None:
             names.
     """
     check_names(models)
-    known = [each.name for each in recipes.NEXT_TOPIC]
+    known = [recipe.name for recipe in RECIPES[ModelName.RECOMMENDATION]]
     if models is not None and not {*models} & {*known}:
         raise InvalidInput(
             f"models: expected a model of the next topic among them ({', '.join(known)}), got "
@@ -163,21 +160,21 @@ def _wanted(recipe: Recipe, budget: Budget, models: Collection[str] | None) -> b
 
 
 class CandidateTraining:
-    """Candidates of one task and one seed, each trained on first access."""
+    """Candidates of one model and one seed, each trained on first access."""
 
     def __init__(
-        self, job: PredictionTask, seed: int, budget: Budget, progress: ModelProgress | None = None
+        self, task: PredictionTask, seed: int, budget: Budget, progress: ModelProgress | None = None
     ) -> None:
         """Store the settings; nothing is trained yet.
 
         Args:
-            job: the prediction task.
+            task: the prediction task.
             seed: the same seed gives the same weights.
             budget: limits on the training time.
             progress: called after each epoch.
         """
-        self._job, self._seed, self._budget, self._progress = job, seed, budget, progress
-        self._recipes = {each.name: each for each in job.recipes}
+        self._task, self._seed, self._budget, self._progress = task, seed, budget, progress
+        self._recipes = {recipe.name: recipe for recipe in task.recipes}
         self._made: dict[str, Candidate] = {}
 
     def __getitem__(self, name: str) -> Candidate:
@@ -192,11 +189,13 @@ class CandidateTraining:
 
         needed = {name: self[name].network for name in recipe.needs}
         keras.utils.set_random_seed(self._seed)
-        told = _told(self._progress, title(recipe.name, self._job, self._seed, self._budget))
-        given = recipes.RecipeContext(self._job.parts, self._seed, self._budget, needed, told)
-        network, curves = recipe.make(given)
+        called = title(recipe.name, self._task, self._seed, self._budget)
+        progress = _progress_of(self._progress, called)
+        network, curves = recipe.make(
+            recipes.RecipeContext(self._task.parts, self._seed, self._budget, needed, progress)
+        )
         return Candidate(
-            recipe.name, recipe.kind, network, self._job.vector, recipe.description, curves
+            recipe.name, recipe.kind, network, self._task.model_name, recipe.description, curves
         )
 
 
@@ -213,13 +212,13 @@ def train_candidates(
         prepared: examples of the training and validation parts.
         seed: the same seed gives the same weights.
         budget: limits on the training time.
-        models: names of the models to train, of either task; by default all that the budget allows.
+        models: candidates to train, of any model; by default all that the budget allows.
         progress: called after each epoch.
 
     Raises:
         InvalidInput: a name is unknown.
     """
-    return _all(jobs_of(prepared, budget, models), seed, budget, progress, ())
+    return _trained(tasks_of(prepared, budget, models), seed, budget, progress, ())
 
 
 def train_again(
@@ -233,31 +232,31 @@ def train_again(
 
     Counting models are left out, because they do not depend on the seed.
     """
-    jobs = jobs_of(prepared, budget, models)
-    return tuple(_all(jobs, seed, budget, progress, (COUNTING,)) for seed in seeds)
+    tasks = tasks_of(prepared, budget, models)
+    return tuple(_trained(tasks, seed, budget, progress, (COUNTING,)) for seed in seeds)
 
 
-def _all(
-    jobs: Collection[PredictionTask],
+def _trained(
+    tasks: Collection[PredictionTask],
     seed: int,
     budget: Budget,
     progress: ModelProgress | None,
     without: Collection[str],
 ) -> Candidates:
-    found: dict[str, dict[str, Candidate]] = {"recommendation": {}, "difficulty": {}}
-    for job in jobs:
-        training = CandidateTraining(job, seed, budget, progress)
-        names = [each.name for each in job.wanted if each.kind not in without]
-        found[job.vector] = {name: training[name] for name in names}
-    return Candidates(**found)
+    candidates: dict[ModelName, dict[str, Candidate]] = {name: {} for name in ModelName}
+    for task in tasks:
+        training = CandidateTraining(task, seed, budget, progress)
+        names = [recipe.name for recipe in task.wanted if recipe.kind not in without]
+        candidates[task.model_name] = {name: training[name] for name in names}
+    return candidates
 
 
-def title(model: str, job: PredictionTask, seed: int, budget: Budget) -> str:
-    """Return the name of a model in progress messages, with its seed if there are several."""
-    return f"{model} {job.vector}" + (f", seed {seed}" if budget.seeds > 1 else "")
+def title(name: str, task: PredictionTask, seed: int, budget: Budget) -> str:
+    """Return the name of a candidate in progress messages, with its seed if there are several."""
+    return f"{name} {task.model_name}" + (f", seed {seed}" if budget.seeds > 1 else "")
 
 
-def _told(progress: ModelProgress | None, name: str) -> Progress | None:
+def _progress_of(progress: ModelProgress | None, name: str) -> Progress | None:
     if progress is None:
         return None
     return lambda epoch, logs: progress(name, epoch, logs)

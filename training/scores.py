@@ -10,6 +10,7 @@ from features.batch import Examples
 from sensei import metrics
 from sensei.contracts import LEVELS
 from sensei.errors import NotEnoughData
+from sensei.model_name import ModelName
 
 Answers = Iterator[tuple[NDArray[np.int64], Mapping[str, NDArray[np.floating]]]]
 """Pairs of rows and a model's answers for them by name; every row occurs once."""
@@ -84,7 +85,7 @@ class RecommendationScores:
 
 
 @dataclass(frozen=True)
-class SuccessScores:
+class DifficultyScores:
     """Predicted probabilities of a pass for n scored attempts, at the level taken.
 
     Attributes:
@@ -103,14 +104,14 @@ class SuccessScores:
     overall: Floats
 
     @property
-    def topic_only(self) -> "SuccessScores | None":
+    def topic_only(self) -> "DifficultyScores | None":
         """Scores with neither item nor level known; None if the model has none."""
         if np.isnan(self.overall).any():
             return None
         return replace(self, probability=self.overall)
 
     @property
-    def level_only(self) -> "SuccessScores":
+    def level_only(self) -> "DifficultyScores":
         """Scores with the level known and no item, as in serving."""
         return replace(self, probability=self.any_item)
 
@@ -154,7 +155,7 @@ def score_recommendation(predict: Predict, rows: Examples) -> RecommendationScor
     return RecommendationScores(rank, new_rank, is_new, rows.learner)
 
 
-def score_success(predict: Predict, rows: Examples) -> SuccessScores:
+def score_difficulty(predict: Predict, rows: Examples) -> DifficultyScores:
     """Take the probability at the level taken, for every scored attempt among the rows.
 
     Raises:
@@ -178,7 +179,14 @@ def score_success(predict: Predict, rows: Examples) -> SuccessScores:
             overall[chosen] = answer["overall"][:, 0]
         elif (success == success[:, :1]).all():
             overall[chosen] = success[:, 0]
-    return SuccessScores(attempts.passed, probability, attempts.learner, any_item, overall)
+    return DifficultyScores(attempts.passed, probability, attempts.learner, any_item, overall)
+
+
+SCORE: dict[ModelName, Callable[[Predict, Examples], RecommendationScores | DifficultyScores]] = {
+    ModelName.RECOMMENDATION: score_recommendation,
+    ModelName.DIFFICULTY: score_difficulty,
+}
+"""Function that scores a model's answers on examples."""
 
 
 def level_taken(rows: Examples) -> NDArray[np.int8]:

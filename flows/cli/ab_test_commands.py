@@ -1,12 +1,13 @@
 """`sensei trial`: A/B test of a challenger on a share of learners."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from flows.presentation.terminal import console
+from sensei.model_name import ModelName
 from sensei.settings import Settings
 
 app = typer.Typer(help="Put a challenger before a share of learners, and see how it does.")
@@ -41,8 +42,8 @@ def start(
         int | None, typer.Option(min=1, help="By default the waiting challenger.")
     ] = None,
     model: Annotated[
-        Literal["recommendation", "difficulty"], typer.Option(help="Model of the version.")
-    ] = "recommendation",
+        ModelName, typer.Option(help="Model of the version.")
+    ] = ModelName.RECOMMENDATION,
 ) -> None:
     """Serve a challenger to a share of learners; the service follows within two seconds."""
     from flows.local.local_log import open_own_log

@@ -112,15 +112,15 @@ def restore(
 
 
 @app.command("reapply")
-def reapply() -> None:
+def reapply_list() -> None:
     """Erase and revoke again what the suppression list of this home names."""
     from flows.local.local_log import open_own_log
-    from sensei.privacy import reapply as reapplying
+    from sensei.privacy.reapply import complete_list, reapply
 
     settings = Settings()
     log = open_own_log(settings)
-    reapplying.complete_list(log.engine, settings.suppression)
-    done = reapplying.reapply(log.engine, settings.suppression, settings.emptied_by_erase)
+    complete_list(log.engine, settings.suppression)
+    done = reapply(log.engine, settings.suppression, settings.emptied_by_erase)
     for sentence in _reapplied(done) or ["Database and suppression list agree."]:
         _say(sentence)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -58,6 +59,7 @@ def evaluate(
     from training.evaluation.score_cache import ScoreCache
     from training.fitting import keras_fit
     from training.recipes import EFFORTS
+    from training.reports.evaluation_figures import draw
 
     mapping = mapping_of(renamed)
     wanted = names_of(models)
@@ -84,7 +86,7 @@ def evaluate(
             seeds,
             cache=lambda digest: ScoreCache(kept, digest, fresh),
             say=say,
-            plots=plots,
+            draw=partial(draw, plots) if plots else None,
         )
     if out:
         out.write_text(result.to_json() + "\n", "utf-8")

@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from flows.presentation.terminal import console, run_progress
+from sensei.model_name import ModelName
 from sensei.settings import Settings
 
 
@@ -32,7 +33,7 @@ def export(
             f"--version: expected --model with it, got {version} alone; name the model"
         )
     settings = Settings()
-    names = ("recommendation", "difficulty") if model == "all" else (model,)
+    names = list(ModelName) if model == "all" else [ModelName(model)]
     with run_progress() as say:
         say(f"Export: {format_} of {' and '.join(names)}, TensorFlow takes some seconds to load")
         registry = Registry(settings.tracking_uri, settings.artifacts)

@@ -25,7 +25,8 @@ def export(
     from sensei.privacy import erasure
 
     check_output(out)
-    held = erasure.export(open_own_log(Settings()).engine, name)
+    settings = Settings()
+    held = erasure.export(open_own_log(settings).engine, name, settings.suppression)
     out.write_bytes(orjson.dumps({"user_id": name, "held": held}, option=orjson.OPT_INDENT_2))
     rows = sum(map(len, held.values()))
     console.print(f"{rows:,} rows written to {out}", soft_wrap=True, markup=False)

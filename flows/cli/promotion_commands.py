@@ -1,19 +1,17 @@
 """`sensei models`, `promote`, `rollback`, `reconcile`: champions and manual promotion."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from flows.presentation.terminal import console, run_progress
+from sensei.model_name import ModelName
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
-    from sensei.events.log import Log
-    from training.release.manual_promotion import ManualPromotion
-    from training.tracking.registry import Registry
+    from training.release.manual_promotion import ManualDecision
 
 Reviewer = Annotated[str, typer.Option(help="Your name, for the ledger.")]
 Reason = Annotated[str, typer.Option(help="Reason, for the ledger.")]
@@ -35,41 +33,31 @@ def models() -> None:
 def promote(
     reviewer: Reviewer,
     model: Annotated[
-        Literal["recommendation", "difficulty"],
-        typer.Option(help="Model; the other one is unchanged."),
-    ] = "recommendation",
+        ModelName, typer.Option(help="Model; the other one is unchanged.")
+    ] = ModelName.RECOMMENDATION,
     version: Annotated[
         str, typer.Option(help="Version number, or challenger: the newest waiting version.")
     ] = "challenger",
     reason: Reason = "",
 ) -> None:
     """Make a version champion: serving follows within two seconds, a Bento is packed."""
-    from training.release.manual_promotion import promote_version
+    from training.release.manual_promotion import ManualDecision
 
-    def change(settings: Settings, log: "Log", registry: "Registry") -> "ManualPromotion":
-        now = datetime.now(UTC)
-        folder = settings.bundles
-        return promote_version(log, registry, folder, model, version, reviewer, reason, now)
-
-    _overrule(change)
+    _decide(ManualDecision(reviewer, reason, (model.value,), version))
 
 
 def rollback(
     reviewer: Reviewer,
     model: Annotated[
-        Literal["recommendation", "difficulty"] | None,
+        ModelName | None,
         typer.Option(help="Model; by default those that the last promotion changed."),
     ] = None,
     reason: Reason = "",
 ) -> None:
     """Make the previous champion champion again; serving follows at once."""
-    from training.release.manual_promotion import roll_back
+    from training.release.manual_promotion import ManualDecision
 
-    def change(settings: Settings, log: "Log", registry: "Registry") -> "ManualPromotion":
-        now, names = datetime.now(UTC), [model] if model else []
-        return roll_back(log, registry, settings.bundles, names, reviewer, reason, now)
-
-    _overrule(change)
+    _decide(ManualDecision(reviewer, reason, (model.value,) if model else ()))
 
 
 def reconcile() -> None:
@@ -86,14 +74,15 @@ def reconcile() -> None:
         console.print(escape(sentence), soft_wrap=True)
 
 
-def _overrule(change: Callable[[Settings, "Log", "Registry"], "ManualPromotion"]) -> None:
-    """Reconcile, change the champion and package it.
+def _decide(decision: "ManualDecision") -> None:
+    """Reconcile, carry out a reviewer's decision and package the service.
 
     No Prefect engine is started, because the change may be urgent.
     """
     from flows.local.bento_build import package
     from flows.local.local_log import open_own_log
     from flows.presentation.run_summary import command
+    from training.release.manual_promotion import change_champions
     from training.release.reconcile import reconcile
     from training.tracking.registry import Registry
 
@@ -104,9 +93,9 @@ def _overrule(change: Callable[[Settings, "Log", "Registry"], "ManualPromotion"]
         registry = Registry(settings.tracking_uri, settings.artifacts)
         for sentence in reconcile(log, registry, settings.bundles, datetime.now(UTC)):
             say(f"Reconcile: {sentence}")
-        changed = change(settings, log, registry)
+        changed = change_champions(log, registry, settings.bundles, decision, datetime.now(UTC))
         say(f"{changed}; serving follows within two seconds")
         say("Package: bentoml build")
         bento = package(settings.bundles / changed.bundle, settings.bentos)
-    said = f"Bundle {changed.bundle[:12]}, Bento {bento}. See {command()} models"
-    console.print(said, soft_wrap=True)
+    summary = f"Bundle {changed.bundle[:12]}, Bento {bento}. See {command()} models"
+    console.print(summary, soft_wrap=True)

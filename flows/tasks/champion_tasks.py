@@ -1,17 +1,17 @@
 """Tasks for the champions: reconcile, promote, roll back."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
+from flows.tasks.package_task import package_bundle
 from flows.tasks.training_tasks import IO
 from sensei.events.log import open_log
 from sensei.settings import Settings
 from training.release import ledger, manual_promotion
 from training.release import reconcile as reconciliation
-from training.release.manual_promotion import ManualPromotion
+from training.release.manual_promotion import ManualDecision, ManualPromotion
 from training.tracking.registry import Registry
 
 
@@ -36,41 +36,32 @@ def read_champions(settings: Settings) -> dict[str, str]:
     return ledger.champions(ledger.read(open_log(settings.log_url)))
 
 
-def number_of(settings: Settings, model: str, version: str) -> str:
-    """Return the number of a version.
-
-    Resolve it before the promotion, because a promotion removes the alias `challenger`.
-    """
-    registry = Registry(settings.tracking_uri, settings.artifacts)
-    return manual_promotion.number_of(registry, model, version)
-
-
-@task(name="promote version", **IO)
-def promote_version(
-    settings: Settings, model: str, version: str, name: str, reason: str
-) -> ManualPromotion:
-    """Make a version champion by a person's decision."""
+@task(name="change champions", **IO)
+def change_champions(settings: Settings, decision: ManualDecision) -> ManualPromotion:
+    """Carry out a reviewer's decision; it names a version by number, because a retry repeats it."""
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
     now = datetime.now(UTC)
-    return manual_promotion.promote_version(
-        log, registry, settings.bundles, model, version, name, reason, now
-    )
+    return manual_promotion.change_champions(log, registry, settings.bundles, decision, now)
 
 
-@task(name="roll back", **IO)
-def roll_back(settings: Settings, models: Sequence[str], name: str, reason: str) -> ManualPromotion:
-    """Make the previous champions champions again."""
-    log = open_log(settings.log_url)
+def decide(settings: Settings, decision: ManualDecision) -> None:
+    """Reconcile, carry out a reviewer's decision, package the service and publish the change."""
+    reconcile(settings)
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    now = datetime.now(UTC)
-    return manual_promotion.roll_back(log, registry, settings.bundles, models, name, reason, now)
+    changed = change_champions(settings, decision.numbered(registry))
+    bento = package_bundle(settings, changed.bundle)
+    _publish(changed, decision, bento)
 
 
-def publish(changed: ManualPromotion, name: str, reason: str, bento: str) -> None:
-    """Publish a person's change in the Prefect UI."""
-    lines = [str(changed) + ".", f"Decided by {name}" + (f": {reason}" if reason else ".")]
-    lines.append(f"Bundle `{changed.bundle}`, Bento `{bento}`.")
+def _publish(changed: ManualPromotion, decision: ManualDecision, bento: str) -> None:
+    """Publish a reviewer's change in the Prefect UI."""
+    reason = f": {decision.reason}" if decision.reason else "."
+    lines = [
+        f"{changed}.",
+        f"Decided by {decision.reviewer}{reason}",
+        f"Bundle `{changed.bundle}`, Bento `{bento}`.",
+    ]
     create_markdown_artifact(
         key="champion", markdown="\n\n".join(lines), description="Version that answers learners"
     )

@@ -30,17 +30,17 @@ def describe_versions(
         "Data Docs of its inputs": f"reports/{features.docs.name}",
         "all reports": "reports",
     }
-    for model, decision in decisions.items():
-        version, made = registered.versions[model], registered.made[model]
-        place = version_page.VersionLocation(
+    for model_name, decision in decisions.items():
+        version, made = registered.versions[model_name], registered.made[model_name]
+        location = version_page.VersionLocation(
             version,
-            champions.get(model),
+            champions.get(model_name),
             registered.run_id,
             registered.experiment_id,
             reports,
         )
-        registry.describe(model, version, version_page.page(result, made, decision, place))
-        registry.tag(model, version, version_page.tags(made, decision, place))
-        registry.measure(registered.run_id, version_page.figures(model, decision))
-        get_run_logger().info("Page: %s version %s", model, version)
+        registry.describe(model_name, version, version_page.page(result, made, decision, location))
+        registry.tag(model_name, version, version_page.tags(made, decision, location))
+        registry.measure(registered.run_id, version_page.figures(model_name, decision))
+        get_run_logger().info("Page: %s version %s", model_name, version)
     registry.note(registered.run_id, version_page.verdicts(registered.versions, decisions))

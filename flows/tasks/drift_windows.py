@@ -18,6 +18,7 @@ from sensei import curriculum
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
 from sensei.events.log import Log as Interactions
+from sensei.model_name import ModelName
 from training.data.dataset import Dataset
 from training.data.shards import Log
 from training.release.bundle_predictor import answers_of
@@ -55,12 +56,12 @@ class ObservedLog:
         return cls(prepared.log, prepared.census.daily, prepared.test.outline)
 
     def window(
-        self, model: str, statistics: Statistics, predict: Predict | None, start: int, end: int
+        self, model_name: str, statistics: Statistics, predict: Predict | None, start: int, end: int
     ) -> pd.DataFrame:
         """Build one row per learner of [start, end): inputs and answer for their last event.
 
         Args:
-            model: `recommendation` or `difficulty`.
+            model_name: `recommendation` or `difficulty`.
             statistics: those of the model.
             predict: the model; None for the inputs alone.
             start: microseconds since 1970.
@@ -69,10 +70,10 @@ class ObservedLog:
         recency = self.daily.recency(statistics, self.outline.domains)
         frames = []
         for events in self.log:
-            last = last_of_each(events, start, end, scored=model == "difficulty")
+            last = last_of_each(events, start, end, scored=model_name == ModelName.DIFFICULTY)
             rows = examples(events, statistics, last, recency, self.outline)
             answers = predict(rows) if predict else None
-            if model == "recommendation":
+            if model_name == ModelName.RECOMMENDATION:
                 frames.append(next_topic_window(rows, answers))
             elif answers is not None:
                 frames.append(success_window(rows, answers))
@@ -81,7 +82,7 @@ class ObservedLog:
     def inputs(self, start: int, end: int) -> pd.DataFrame:
         """Build the window of inputs without any model."""
         nothing = corpus.fit(self.log[0], np.zeros(len(self.log[0]), bool))
-        return self.window("recommendation", nothing, None, start, end)
+        return self.window(ModelName.RECOMMENDATION, nothing, None, start, end)
 
 
 @dataclass(frozen=True)
@@ -110,17 +111,17 @@ def windows(
     current, reference = [], []
     own: list[str] = []
     other: list[str] = []
-    for model, entry in champion.manifest.models.items():
-        statistics = Statistics.from_arrays(dict(champion.statistics[model]))
-        of = model, statistics, answers_of(champion, model)
-        current.append(observed.window(*of, *last))
-        kept = load_reference(registry, model, entry.version)
-        reference.append(observed.window(*of, *before) if kept is None else kept)
-        (other if kept is None else own).append(f"{model} {entry.version}")
+    for model_name, entry in champion.manifest.models.items():
+        statistics = Statistics.from_arrays(dict(champion.statistics[model_name]))
+        model = model_name, statistics, answers_of(champion, ModelName(model_name))
+        current.append(observed.window(*model, *last))
+        stored = load_reference(registry, model_name, entry.version)
+        reference.append(observed.window(*model, *before) if stored is None else stored)
+        (other if stored is None else own).append(f"{model_name} {entry.version}")
     against = f"the training window of {' and '.join(own)}" if own else earlier
     if own and other:
         against += f" ({earlier} for {' and '.join(other)})"
-    return DriftWindows(_beside(current), _beside(reference), against)
+    return DriftWindows(_joined(current), _joined(reference), against)
 
 
 def references(
@@ -128,7 +129,7 @@ def references(
     trained: Mapping[str, tuple[Statistics, Predict, int]],
     days: int,
 ) -> dict[str, pd.DataFrame]:
-    """Model -> its window of the last days before its training cutoff.
+    """Return by model its window of the last days before its training cutoff.
 
     Args:
         observed: log of the run.
@@ -137,15 +138,15 @@ def references(
         days: length of the window.
     """
     return {
-        model: observed.window(model, statistics, predict, cutoff - days * DAY, cutoff)
-        for model, (statistics, predict, cutoff) in trained.items()
+        model_name: observed.window(model_name, statistics, predict, cutoff - days * DAY, cutoff)
+        for model_name, (statistics, predict, cutoff) in trained.items()
     }
 
 
-def _beside(frames: list[pd.DataFrame]) -> pd.DataFrame:
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Join frames by columns; shorter ones are padded with NaN, as drift compares columns only."""
     return pd.concat(frames, axis=1)
 
 
 def _us(*moments: datetime) -> tuple[int, ...]:
-    return tuple(int(each.timestamp() * 1e6) for each in moments)
+    return tuple(int(moment.timestamp() * 1e6) for moment in moments)

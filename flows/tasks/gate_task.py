@@ -9,12 +9,13 @@ from flows.tasks.training_tasks import IN_MEMORY, Features
 from sensei.bundle.bundle_format import Bundle
 from sensei.errors import IncompatibleBundle
 from sensei.events.log import open_log
+from sensei.model_name import ModelName
 from sensei.settings import Settings
 from training.evaluation.result import EvaluationEvidence
 from training.release.champion_comparison import decide_all
 from training.release.export import Exported
 from training.release.gate import Decision, judge
-from training.release.network_checks import fitness
+from training.release.serving_checks import fitness
 
 
 @task(name="gate", **IN_MEMORY)
@@ -22,7 +23,7 @@ def gate(
     settings: Settings,
     features: Features,
     evidence: EvaluationEvidence,
-    exported: Mapping[str, Exported],
+    exported: Mapping[ModelName, Exported],
     seed: int,
 ) -> dict[str, Decision]:
     """Compare each challenger with the champion on the same later events and check its fitness."""
@@ -36,12 +37,13 @@ def gate(
         seed,
     )
     decisions = {}
-    for model, decision in compared.items():
-        statistics = features.parts(model).statistics
-        champion = serving.networks.get(model) if serving else None
+    for model_name, decision in compared.items():
+        statistics = features.parts(model_name).statistics
+        champion = serving.networks.get(model_name) if serving else None
         size = len(statistics.topic_ids), statistics.width
-        decisions[model] = judge(decision, fitness(model, exported[model], *size, champion))
-        get_run_logger().info("Gate: %s: %s", model, decisions[model].reason)
+        checks = fitness(model_name, exported[model_name], *size, champion)
+        decisions[model_name.value] = judge(decision, checks)
+        get_run_logger().info("Gate: %s: %s", model_name, decisions[model_name].reason)
     return decisions
 
 

@@ -1,7 +1,6 @@
 """Readings of the guards: counts of the log and last good runs, judged together."""
 
 from datetime import datetime
-from typing import get_args
 
 from monitoring.feed import read_feed
 from monitoring.guards import (
@@ -15,10 +14,10 @@ from monitoring.guards import (
     judge_volume,
 )
 from sensei.app_state import DEMO, MONITORED
-from sensei.bundle.manifest import ModelName
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log
 from sensei.events.refusals import recent_refusals
+from sensei.model_name import ModelName
 from sensei.settings import Settings
 from training.release import ledger
 from training.tracking.mlflow_status import read_tracked
@@ -61,7 +60,7 @@ def judge_runs(settings: Settings, log: Log, now: datetime) -> list[GuardVerdict
     in_use_since = entries[0].created_at if entries else None
     limit = settings.max_run_age_days
     try:
-        finished = read_tracked(settings.tracking_uri, get_args(ModelName)).last_finished
+        finished = read_tracked(settings.tracking_uri, list(ModelName)).last_finished
         last_trained = finished.started_at if finished else None
         trained = judge_run(NIGHTLY, last_trained, in_use_since, now, limit)
     except StorageUnavailable:

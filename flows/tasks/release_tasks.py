@@ -17,8 +17,9 @@ from sensei.app_state import DEMO
 from sensei.bundle import bundle_format
 from sensei.bundle.bundle_format import Manifest, ModelEntry
 from sensei.events.log import open_log
+from sensei.model_name import ModelName
 from sensei.settings import Settings
-from training.candidates import Candidate, Candidates
+from training.candidates import Candidate, Candidates, curves_of
 from training.code_version import code_version
 from training.data.batching import BatchFeed
 from training.evaluation.result import EvaluationEvidence, Result
@@ -39,25 +40,24 @@ KEPT_BUNDLES = 20
 
 
 @task(name="export", **IN_MEMORY)
-def export(features: Features, candidates: Mapping[str, Candidate]) -> dict[str, Exported]:
+def export(
+    features: Features, candidates: Mapping[ModelName, Candidate]
+) -> dict[ModelName, Exported]:
     """Convert the chosen candidates and compare their answers with Keras on held-out rows."""
     exported = {}
-    for model, candidate in candidates.items():
-        rows = features.parts(model).test
-        exported[model] = to_serving(candidate.network, BatchFeed(rows, model))
-        parity = exported[model].parity
-        get_run_logger().info("Export: %s answers within %.1e of Keras", model, parity)
+    for model_name, candidate in candidates.items():
+        rows = features.parts(model_name).test
+        exported[model_name] = to_serving(candidate.network, BatchFeed(rows, model_name))
+        parity = exported[model_name].parity
+        get_run_logger().info("Export: %s answers within %.1e of Keras", model_name, parity)
     return exported
 
 
-def chosen(candidates: Candidates, evidence: EvaluationEvidence) -> dict[str, Candidate]:
-    """Model -> the candidate that was chosen on validation."""
-    found = {}
-    if evidence.chosen.recommendation:
-        found["recommendation"] = candidates.recommendation[evidence.chosen.recommendation]
-    if evidence.chosen.difficulty:
-        found["difficulty"] = candidates.difficulty[evidence.chosen.difficulty]
-    return found
+def chosen(candidates: Candidates, evidence: EvaluationEvidence) -> dict[ModelName, Candidate]:
+    """Return by model the candidate that was chosen on validation."""
+    return {
+        model_name: candidates[model_name][name] for model_name, name in evidence.chosen.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def register(
     candidates: Candidates,
     evidence: EvaluationEvidence,
     result: Result,
-    exported: Mapping[str, Exported],
+    exported: Mapping[ModelName, Exported],
     parameters: Mapping[str, Any],
 ) -> Registered:
     """Store the run in MLflow and register the chosen candidates as versions."""
@@ -94,12 +94,12 @@ def register(
         candidates, evidence.tested, evidence.chosen, features.prepared.kind
     )
     with TemporaryDirectory() as folder:
-        draw(Path(folder), candidates.curves, evidence, result)
+        draw(Path(folder), curves_of(candidates), evidence, result)
         name = f"train {dataset.last:%Y-%m-%d}"
         run = log_candidates(registry, name, parameters, dataset, contests, Path(folder))
     demo = bool(open_log(settings.log_url).get_fact(DEMO))
     made = {
-        contest.model: _made(contest, exported[contest.model], dataset, demo, parameters)
+        contest.model: _made(contest, exported[ModelName(contest.model)], dataset, demo, parameters)
         for contest in contests
     }
     cards = "\n\n".join(card(result, each) for each in made.values())
@@ -109,7 +109,7 @@ def register(
         tags = {
             "candidate": contest.chosen,
             "measured": run_description.headline(contest),
-            "parity": f"{exported[contest.model].parity:.1e}",
+            "parity": f"{exported[ModelName(contest.model)].parity:.1e}",
         }
         versions[contest.model] = registry.register(
             contest.model,
@@ -157,8 +157,8 @@ def promote_versions(
         Digest of the bundle that serves; None if nothing passed.
     """
     moves = [
-        PlannedPromotion(model, champions.get(model), registered.versions[model], _reason(decision))
-        for model, decision in decisions.items()
+        PlannedPromotion(name, champions.get(name), registered.versions[name], _reason(decision))
+        for name, decision in decisions.items()
         if decision.promote
     ]
     if not moves:
@@ -173,16 +173,16 @@ def promote_versions(
 
 def _reason(decision: Decision) -> dict[str, Any]:
     """Convert a decision to JSON values; NaN and infinities, unknown to JSON, become None."""
-    given: dict[str, Any] = json.loads(json.dumps(asdict(decision)), parse_constant=lambda _: None)
-    return given
+    reason: dict[str, Any] = json.loads(json.dumps(asdict(decision)), parse_constant=lambda _: None)
+    return reason
 
 
 @task(name="keep bundles", **IO, **IN_MEMORY)
 def keep_bundles(
     settings: Settings,
     features: Features,
-    candidates: Mapping[str, Candidate],
-    exported: Mapping[str, Exported],
+    candidates: Mapping[ModelName, Candidate],
+    exported: Mapping[ModelName, Exported],
     registered: Registered,
 ) -> None:
     """Write a bundle of each new version, so that a person may promote it later.
@@ -191,37 +191,40 @@ def keep_bundles(
     """
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    for model, version in registered.versions.items():
-        entry = _entry(model, candidates[model], version, features)
+    for model_name, candidate in candidates.items():
+        version = registered.versions[model_name]
+        entry = _entry(model_name, candidate, version, features)
         manifest = Manifest(
             fold_version=FOLD_VERSION, models={entry.name: entry}, created_at=datetime.now(UTC)
         )
-        statistics = {model: features.parts(model).statistics.to_arrays()}
-        networks = {model: exported[model].network}
+        statistics = {model_name.value: features.parts(model_name).statistics.to_arrays()}
+        networks = {model_name.value: exported[model_name].network}
         path = bundle_format.write(settings.bundles, manifest, networks, statistics)
-        registry.tag(model, version, {BUNDLE: path.name})
+        registry.tag(model_name, version, {BUNDLE: path.name})
     bundles.prune(settings.bundles, bundles.used(log, registry), KEPT_BUNDLES)
 
 
-def _entry(model: Any, candidate: Candidate, version: str, features: Features) -> ModelEntry:
-    statistics, network = features.parts(model).statistics, candidate.network
+def _entry(
+    model_name: ModelName, candidate: Candidate, version: str, features: Features
+) -> ModelEntry:
+    statistics, network = features.parts(model_name).statistics, candidate.network
     return ModelEntry(
-        name=model,
+        name=model_name,
         version=version,
         candidate=candidate.name,
         inputs={name: int(x.shape[-1]) for name, x in network.read.input.items()},
         outputs={name: int(y.shape[-1]) for name, y in network.read.output.items()},
-        trained_until=datetime.fromtimestamp(trained_until(features, model) / 1e6, UTC),
+        trained_until=datetime.fromtimestamp(trained_until(features, model_name) / 1e6, UTC),
         topic_ids=tuple(int(topic) for topic in statistics.topic_ids),
         state=network.state,
     )
 
 
-def trained_until(features: Features, model: str) -> int:
+def trained_until(features: Features, model_name: ModelName) -> int:
     """Return the first moment after all training and validation events of a model.
 
     The unit is microseconds since 1970.
     """
-    parts = features.parts(model)
+    parts = features.parts(model_name)
     by_time = parts.kind == "time"
     return int(parts.test.time.min() if by_time else features.prepared.census.last + 1)

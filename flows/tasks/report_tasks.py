@@ -12,6 +12,7 @@ from flows.tasks.training_tasks import IN_MEMORY, IO, Features, Validation
 from monitoring.drift.drift_score import Drift, measure_drift, unlinked
 from monitoring.drift.report import DriftReport, write_report
 from sensei.bundle.bundle_format import Bundle
+from sensei.model_name import ModelName
 from sensei.settings import Settings
 from training.candidates import Candidate
 from training.tracking.drift_reference import store_reference
@@ -31,20 +32,24 @@ class DriftComparison:
 def keep_references(
     settings: Settings,
     features: Features,
-    candidates: Mapping[str, Candidate],
+    candidates: Mapping[ModelName, Candidate],
     registered: Registered,
 ) -> None:
     """Store with each version the distribution of its inputs and answers at training time."""
     observed = ObservedLog.prepared(features.prepared)
     trained = {
-        model: (features.parts(model).statistics, each.predict, trained_until(features, model))
-        for model, each in candidates.items()
+        model_name.value: (
+            features.parts(model_name).statistics,
+            candidate.predict,
+            trained_until(features, model_name),
+        )
+        for model_name, candidate in candidates.items()
     }
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    for model, window in references(observed, trained, settings.drift_days).items():
-        version = registered.versions[model]
-        store_reference(registry, registered.run_id, model, version, unlinked(window))
-        get_run_logger().info("Reference: %s %s: %d learners", model, version, len(window))
+    for model_name, window in references(observed, trained, settings.drift_days).items():
+        version = registered.versions[model_name]
+        store_reference(registry, registered.run_id, model_name, version, unlinked(window))
+        get_run_logger().info("Reference: %s %s: %d learners", model_name, version, len(window))
 
 
 @task(name="drift report", **IO, **IN_MEMORY)
@@ -63,19 +68,19 @@ def report_drift(
         "Drift: the last %d days compared with the champion's", settings.drift_days
     )
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    found = windows(observed, champion, registry, end, settings.drift_days)
-    drift = measure_drift(found.current, found.reference)
+    compared = windows(observed, champion, registry, end, settings.drift_days)
+    drift = measure_drift(compared.current, compared.reference)
     report = write_report(
         drift,
-        found.current,
-        found.reference,
+        compared.current,
+        compared.reference,
         end,
         settings.reports / "drift",
         settings.evidently,
         settings.kept_reports,
     )
-    get_run_logger().info("Drift: score %.2f against %s", drift.score, found.against)
-    return DriftComparison(drift, found.against, report)
+    get_run_logger().info("Drift: score %.2f against %s", drift.score, compared.against)
+    return DriftComparison(drift, compared.against, report)
 
 
 @task(name="keep reports", **IO, **IN_MEMORY)

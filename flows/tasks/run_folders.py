@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sensei.retention import beyond_newest
+
 if sys.platform != "win32":
     import fcntl
 
@@ -27,15 +29,14 @@ def run_folder(folder: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def keep_newest(runs: Path, kept: int) -> None:
+def keep_run_folders(runs: Path, kept: int) -> None:
     """Delete all run folders except the newest ones and those in use.
 
     Args:
         runs: the folder that holds them.
         kept: number of the newest that stay, in use or not.
     """
-    newest_first = sorted(runs.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for folder in newest_first[kept:]:
+    for folder in beyond_newest(runs.iterdir(), kept):
         _delete_unused(folder)
 
 

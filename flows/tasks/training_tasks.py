@@ -17,12 +17,13 @@ from expectations.outcome import RunBaseline, by_expectation, refuse
 from expectations.validate import validate_features, validate_interactions
 from features.corpus.catalogue_features import CatalogueFeatures
 from flows.local.local_log import refuse_empty
-from flows.tasks.run_folders import keep_newest
+from flows.tasks.run_folders import keep_run_folders
 from sensei import curriculum
 from sensei.contracts import DAY
 from sensei.errors import SenseiError, StorageUnavailable
 from sensei.events.log import open_log
 from sensei.events.refusals import recent_refusals
+from sensei.model_name import ModelName
 from sensei.settings import Settings
 from training.candidates import Candidates, train_again, train_candidates
 from training.code_version import code_version
@@ -33,7 +34,7 @@ from training.data.time_split import by_time
 from training.evaluation.protocol import choose, measure
 from training.evaluation.result import EvaluationEvidence, Result, result_of
 from training.recipes import EFFORTS
-from training.release.export import import_tensorflow
+from training.tensorflow_import import import_tensorflow
 
 KEPT_RUNS = 3
 """Number of newest run folders that are kept for the cache.
@@ -142,7 +143,7 @@ def extract(settings: Settings, moment: RunSnapshot) -> Path:
     frame = open_log(settings.log_url).read(until=moment.as_of)
     folder = moment.folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    keep_newest(settings.runs, KEPT_RUNS)
+    keep_run_folders(settings.runs, KEPT_RUNS)
     path = folder / "interactions.parquet"
     _write_parquet(frame, path)
     get_run_logger().info("Extract: %s interactions up to %s", f"{len(frame):,}", moment.as_of)
@@ -198,10 +199,11 @@ class Features:
     prepared: Dataset
     docs: Path
 
-    def parts(self, model: str) -> Splits:
-        """Return targets and statistics of a model, `recommendation` or `difficulty`."""
-        attempts = self.prepared.attempts if model == "difficulty" else None
-        return attempts or self.prepared
+    def parts(self, model_name: ModelName) -> Splits:
+        """Return targets and statistics of a model that was trained."""
+        parts = self.prepared.parts(model_name)
+        assert parts is not None, f"{model_name} was trained"
+        return parts
 
 
 @task(name="features")
@@ -274,7 +276,6 @@ def evaluate(
     validated = measure(trained.candidates, prepared, "validate", trained.again)
     chosen = choose(validated)
     tested = measure(trained.candidates, prepared, "test", trained.again)
-    names = " and ".join(name for name in (chosen.recommendation, chosen.difficulty) if name)
-    get_run_logger().info("Evaluate: chosen on validation: %s", names)
+    get_run_logger().info("Evaluate: chosen on validation: %s", " and ".join(chosen.values()))
     evidence = EvaluationEvidence(chosen, validated, tested)
     return evidence, result_of(split, seed, EFFORTS[effort], prepared, evidence)

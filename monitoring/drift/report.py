@@ -11,6 +11,7 @@ import pandas as pd
 
 from monitoring.drift.drift_score import FEWEST_ROWS, METHOD, Drift, comparable
 from monitoring.drift.workspace import keep
+from sensei.retention import keep_newest
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def write_report(
         keep(workspace, snapshot, kept)
         report = DriftReport(html, report.json)
     report.json.write_text(json.dumps(asdict(drift), indent=1), "utf-8")
-    _keep_newest(folder, kept)
+    _keep_reports(folder, kept)
     return report
 
 
@@ -103,8 +104,7 @@ def _stem(folder: Path) -> Path:
     return folder / f"drift-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
 
 
-def _keep_newest(folder: Path, max_reports: int) -> None:
+def _keep_reports(folder: Path, max_reports: int) -> None:
     """Remove all but the newest `max_reports` reports."""
     for suffix in ("html", "json"):
-        for old in sorted(folder.glob(f"drift-*.{suffix}"), reverse=True)[max_reports:]:
-            old.unlink()
+        keep_newest(folder.glob(f"drift-*.{suffix}"), max_reports)

@@ -82,15 +82,15 @@ def durations(
     return _rows(engine, query, since=since_us, newest=newest)
 
 
-def _learned(engine: Engine, where: str, **given: int) -> list[tuple[int, int, int, int]]:
+def _learned(engine: Engine, where: str, **parameters: int) -> list[tuple[int, int, int, int]]:
     query = (
         f"SELECT topic_id, timestamp / {DAY}, COUNT(*), MIN(timestamp) "  # noqa: S608
         f"FROM valid_interactions WHERE {where} "
         f"AND interaction_type IN {LEARNING_KINDS} GROUP BY 1, 2"
     )
-    return _rows(engine, query, **given)
+    return _rows(engine, query, **parameters)
 
 
-def _rows(engine: Engine, query: str, **given: int | str) -> list[Any]:
+def _rows(engine: Engine, query: str, **parameters: int | str) -> list[Any]:
     with database.read_connection(engine) as connection:
-        return [tuple(row) for row in connection.execute(text(query), given)]
+        return [tuple(row) for row in connection.execute(text(query), parameters)]

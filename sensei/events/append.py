@@ -1,4 +1,4 @@
-"""Row-based appending of a few events: the write path of single requests, without Arrow."""
+"""Checking and appending of a few events: the write path of single requests, without Arrow."""
 
 import uuid
 from collections import Counter
@@ -6,17 +6,67 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from sqlalchemy import Connection, Engine
 
 from sensei.errors import ConflictingEvent, InvalidBatch, InvalidInput, LearnerErased
+from sensei.event_fields import EVENT_KEY, RECEIVED_AT
 from sensei.events import event_ids, rules
-from sensei.events.interaction import Interaction, parse
 from sensei.privacy import tombstones
 from sensei.storage import database
-from sensei.storage.revisions import conflict, raise_revisions, signs
-from sensei.storage.tables import to_microseconds
+from sensei.storage.revisions import conflict, raise_revisions
+from sensei.storage.sql import insert_or_ignore_sql, signs
+from sensei.storage.tables import UserInteraction, to_microseconds
+
+
+def _user_id(value: object) -> str:
+    return rules.check_id("user_id", value)
+
+
+def _event_id(value: object) -> str | None:
+    return None if value is None else rules.check_id("event_id", value)
+
+
+def _metadata(value: object) -> dict[str, Any] | None:
+    text = rules.check_metadata(value).text
+    return None if text is None else orjson.loads(text)
+
+
+class Interaction(BaseModel):
+    """One action of a learner; every value has passed its rule in `sensei.events.rules`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user_id: Annotated[str, BeforeValidator(_user_id)]
+    interaction_type: Annotated[str, BeforeValidator(rules.check_kind)]
+    topic_id: Annotated[int, BeforeValidator(rules.check_topic)]
+    timestamp: Annotated[datetime, BeforeValidator(rules.check_time)]
+    score: Annotated[float | None, BeforeValidator(rules.check_score)] = None
+    duration_seconds: Annotated[int | None, BeforeValidator(rules.check_duration)] = None
+    metadata: Annotated[dict[str, Any] | None, BeforeValidator(_metadata)] = None
+    event_id: Annotated[str | None, BeforeValidator(_event_id)] = None
+
+
+def parse(row: Mapping[str, object]) -> Interaction:
+    """Validate one event.
+
+    Raises:
+        InvalidInput: a value breaks its rule, or a field is missing or unknown.
+    """
+    try:
+        return Interaction.model_validate(row)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            fields = ", ".join(Interaction.model_fields)
+            raise InvalidInput(
+                f"{field}: expected one of {fields}, got an unknown field; leave it out"
+            ) from error
+        raise InvalidInput(f"{field}: expected a value, got none; send it") from error
 
 
 class EventRow(NamedTuple):
@@ -73,21 +123,21 @@ def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) ->
     Raises:
         InvalidBatch: at least one event breaks a rule; all such events are listed.
     """
-    until, found, bad = rules.latest(now), [], {}
+    until, pending, bad = rules.latest(now), [], {}
     seen: Counter[EventRow] = Counter()
-    for place, event in enumerate(events):
+    for position, event in enumerate(events):
         try:
             stamped = not isinstance(event, Interaction) and _object(event).get("timestamp") is None
-            given = event | {"timestamp": now} if stamped else event  # type: ignore[operator]
-            checked = given if isinstance(given, Interaction) else parse(given)
+            timed = event | {"timestamp": now} if stamped else event  # type: ignore[operator]
+            checked = timed if isinstance(timed, Interaction) else parse(timed)
             rules.check_not_future(checked.timestamp, until)
         except InvalidInput as error:
-            bad[place] = str(error)
+            bad[position] = str(error)
         else:
-            found.append(PendingRow(_row(checked, stamped, seen), stamped))
+            pending.append(PendingRow(_row(checked, stamped, seen), stamped))
     if bad:
         raise InvalidBatch(bad)
-    return found
+    return pending
 
 
 def _object(event: object) -> Mapping[str, Any]:
@@ -116,8 +166,8 @@ def _row(event: Interaction, stamped: bool, seen: Counter[EventRow]) -> EventRow
         return row._replace(event_id=str(uuid.uuid4()))
     ordinal = seen[row]
     seen[row] += 1
-    told = (*row[1:7], row.metadata)
-    return row._replace(event_id=event_ids.event_id(*told, ordinal=ordinal))
+    hashed = (*row[1:7], row.metadata)
+    return row._replace(event_id=event_ids.event_id(*hashed, ordinal=ordinal))
 
 
 def record(
@@ -139,14 +189,16 @@ def record(
     """
     if len(submissions) > 1:
         try:
-            recorded = append(engine, [entry for each in submissions for entry in each], now)
+            recorded = append(
+                engine, [entry for submission in submissions for entry in submission], now
+            )
         except (ConflictingEvent, LearnerErased):
             pass  # separate transactions show which submission failed
         else:
             rows, is_new = iter(recorded.rows), iter(recorded.is_new)
             sizes = [len(submission) for submission in submissions]
             return [AppendResult((*islice(rows, n),), (*islice(is_new, n),)) for n in sizes]
-    return [_alone(engine, each, now) for each in submissions]
+    return [_alone(engine, submission, now) for submission in submissions]
 
 
 def _alone(
@@ -185,11 +237,10 @@ def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> A
 
 def _insert(connection: Connection, rows: Sequence[EventRow], now: datetime) -> int:
     cursor = connection.connection.cursor()
+    columns = [*EventRow._fields, RECEIVED_AT.name]
+    values = f"VALUES ({signs(connection, len(EventRow._fields))}, {to_microseconds(now)})"
     cursor.executemany(
-        f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608 - names are ours
-        f"VALUES ({signs(connection, len(EventRow._fields))}, {to_microseconds(now)}) "
-        "ON CONFLICT (user_id, event_id) DO NOTHING",
-        rows,
+        insert_or_ignore_sql(UserInteraction.__tablename__, columns, values, EVENT_KEY), rows
     )
     return int(cursor.rowcount)
 

@@ -8,15 +8,14 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection
 
+from sensei.event_fields import CHECKED, EVENT_KEY, PAYLOAD, RECEIVED_AT
 from sensei.events.rules_arrow import CANONICAL, BadRow
-from sensei.storage.revisions import conflict, raise_revisions, signs
-from sensei.storage.tables import to_microseconds
-
-PAYLOAD = ("interaction_type", "topic_id", "score", "duration_seconds", "timestamp", "metadata")
-"""Columns that must be equal if an event id arrives a second time."""
+from sensei.storage.revisions import conflict, raise_revisions
+from sensei.storage.sql import insert_or_ignore_sql, signs
+from sensei.storage.tables import UserInteraction, to_microseconds
 
 _NAMES = ", ".join(CANONICAL.names)
-_REPEATED = ("user_id", "interaction_type", "item_id", "difficulty", "metadata")
+_REPEATED = frozenset(field.name for field in CHECKED if field.is_repeated)
 _CHUNK = 20_000  # rows held as Python objects at a time: limits the memory of an insert
 _COPY_FROM = 1_000  # PostgreSQL: from this number of rows on, COPY is faster than inserts
 
@@ -62,9 +61,7 @@ def _by_learner(table: pa.Table) -> pa.Table:
 def _insert(connection: Connection, table: pa.Table, now: datetime) -> int:
     return _execute_many(
         connection,
-        f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608 - names are ours
-        f"VALUES ({signs(connection, len(CANONICAL))}, {to_microseconds(now)}) "
-        "ON CONFLICT (user_id, event_id) DO NOTHING",
+        _insert_new(f"VALUES ({signs(connection, len(CANONICAL))}, {to_microseconds(now)})"),
         table,
     )
 
@@ -72,39 +69,42 @@ def _insert(connection: Connection, table: pa.Table, now: datetime) -> int:
 def _stage(connection: Connection, table: pa.Table) -> None:
     """Put the rows into the temporary table `incoming`, each with its position."""
     connection.exec_driver_sql(
-        f"CREATE TEMP TABLE incoming AS SELECT id AS place, {_NAMES} "  # noqa: S608
+        f"CREATE TEMP TABLE incoming AS SELECT id AS position, {_NAMES} "  # noqa: S608
         "FROM user_interactions LIMIT 0"
     )
-    table = table.add_column(0, "place", pa.array(np.arange(table.num_rows)))
+    table = table.add_column(0, "position", pa.array(np.arange(table.num_rows)))
     if connection.dialect.name == "postgresql":
         with connection.connection.cursor().copy("COPY incoming FROM STDIN") as copy:
             for columns in _chunks(table):
                 for row in zip(*columns, strict=True):
                     copy.write_row(row)
     else:
-        places = signs(connection, len(table.column_names))
-        _execute_many(connection, f"INSERT INTO incoming VALUES ({places})", table)  # noqa: S608
+        values = signs(connection, len(table.column_names))
+        _execute_many(connection, f"INSERT INTO incoming VALUES ({values})", table)  # noqa: S608
 
 
 def _insert_staged(connection: Connection, now: datetime) -> int:
     return connection.exec_driver_sql(
-        f"INSERT INTO user_interactions ({_NAMES}, received_at) "  # noqa: S608
-        f"SELECT {_NAMES}, {to_microseconds(now)} FROM incoming ORDER BY place "
-        "ON CONFLICT (user_id, event_id) DO NOTHING"
+        _insert_new(f"SELECT {_NAMES}, {to_microseconds(now)} FROM incoming ORDER BY position")  # noqa: S608
     ).rowcount
+
+
+def _insert_new(source: str) -> str:
+    columns = [*CANONICAL.names, RECEIVED_AT.name]
+    return insert_or_ignore_sql(UserInteraction.__tablename__, columns, source, EVENT_KEY)
 
 
 def _conflicts(connection: Connection, table: pa.Table) -> list[BadRow]:
     """Return the staged rows whose event id is in the log with another payload."""
     other = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
     differs = " OR ".join(f"new.{name} {other} old.{name}" for name in PAYLOAD)
-    found = connection.exec_driver_sql(
-        "SELECT new.place FROM incoming AS new "  # noqa: S608
+    positions = connection.exec_driver_sql(
+        "SELECT new.position FROM incoming AS new "  # noqa: S608
         "JOIN user_interactions AS old "
         "ON old.user_id = new.user_id AND old.event_id = new.event_id "
-        f"WHERE {differs} ORDER BY new.place"
-    )
-    rows = table.take(pa.array([place for (place,) in found], pa.int64())).to_pylist()
+        f"WHERE {differs} ORDER BY new.position"
+    ).scalars()
+    rows = table.take(pa.array(list(positions), pa.int64())).to_pylist()
     return [BadRow(row, conflict(row["event_id"])) for row in rows]
 
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 from sqlalchemy import Engine
 
-from sensei.events.rules_arrow import CANONICAL
+from sensei.event_fields import FIELDS, FieldType
+from sensei.events.rules_arrow import ARROW_TYPES
 from sensei.storage import database
 
 LARGE = 50_000
@@ -19,11 +20,9 @@ LARGE = 50_000
 Starting the process takes a fifth of a second.
 """
 
-TYPES = {field.name: field.type for field in CANONICAL} | {
-    "id": pa.int64(),
-    "timestamp": pa.int64(),
-    "received_at": pa.int64(),
-}
+_STORED = ARROW_TYPES | {FieldType.TIME: pa.int64()}
+
+TYPES = {field.name: _STORED[field.type] for field in FIELDS}
 """Readable columns of the log and their types; times are in microseconds since 1970."""
 
 _CHUNK = 50_000
@@ -76,8 +75,8 @@ def read(engine: Engine, columns: Sequence[str], where: str, large: int = LARGE)
 
 def _greatest_id(engine: Engine) -> int:
     with database.read_connection(engine) as connection:
-        found = connection.exec_driver_sql("SELECT MAX(id) FROM user_interactions").scalar()
-    return found or 0
+        key = connection.exec_driver_sql("SELECT MAX(id) FROM user_interactions").scalar()
+    return key or 0
 
 
 def fetch(engine: Engine, query: str, schema: pa.Schema) -> pa.Table:
@@ -126,6 +125,6 @@ def _reader(engine: Engine, query: str) -> pa.Table:
             text=True,
         )
         if ended.returncode:
-            said = ended.stderr.strip().splitlines()[-1:]
-            raise database.unavailable(engine.url, RuntimeError(*said))
+            last_line = ended.stderr.strip().splitlines()[-1:]
+            raise database.unavailable(engine.url, RuntimeError(*last_line))
         return ipc.open_file(pa.memory_map(str(file))).read_all()  # mapped pages outlive the file

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensei.event_fields import PAYLOAD, USER_ID
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -97,16 +99,11 @@ def _names(table: "pa.Table") -> list[bytes]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    bits = pc.add(table["score"].combine_chunks(), 0.0)
-    parts = [
-        table["user_id"],
-        table["interaction_type"],
-        table["topic_id"],
-        pa.chunked_array([bits]).combine_chunks().view(pa.int64()),
-        table["duration_seconds"],
-        table["timestamp"].cast(pa.int64()),
-        table["metadata"],
-    ]
+    columns = {name: table[name] for name in (USER_ID.name, *PAYLOAD)}
+    bits = pc.add(columns["score"].combine_chunks(), 0.0)
+    columns["score"] = pa.chunked_array([bits]).combine_chunks().view(pa.int64())
+    columns["timestamp"] = columns["timestamp"].cast(pa.int64())
+    parts = columns.values()
     texts = [pc.fill_null(part.cast(pa.string()), "").cast(pa.binary()) for part in parts]
     space = pa.scalar(NAMESPACE.bytes)
     joined: list[bytes] = pc.binary_join_element_wise(space, *texts, b"0", b"\x1f").to_pylist()
@@ -121,9 +118,9 @@ def _uuid5_text(raw: np.ndarray[Any, np.dtype[np.uint8]]) -> "pa.Array":
     raw[:, 8] = (raw[:, 8] & 0x3F) | 0x80
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     text = np.full((len(raw), 36), ord("-"), np.uint8)
-    places = [place for place in range(36) if place not in (8, 13, 18, 23)]
-    text[:, places[0::2]] = digits[raw >> 4]
-    text[:, places[1::2]] = digits[raw & 0x0F]
+    positions = [position for position in range(36) if position not in (8, 13, 18, 23)]
+    text[:, positions[0::2]] = digits[raw >> 4]
+    text[:, positions[1::2]] = digits[raw & 0x0F]
     offsets = np.arange(0, 36 * len(raw) + 1, 36, dtype=np.int32)
     return pa.StringArray.from_buffers(
         len(raw), pa.py_buffer(offsets), pa.py_buffer(text.tobytes())

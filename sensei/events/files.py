@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from sensei.contracts import CONTRACT_COLUMNS, REQUIRED_COLUMNS
 from sensei.errors import InvalidInput
+from sensei.event_fields import CONTRACT_COLUMNS, REQUIRED_COLUMNS
 from sensei.events import rules
 from sensei.events.rules_arrow import BadRow
 
@@ -81,10 +81,10 @@ def read(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
     try:
         yield from reader(path, mapping)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        said = str(error).splitlines()[0]
+        problem = str(error).splitlines()[0]
         whole = "parquet file" if reader is _parquet else f"{path.suffix[1:]} file in UTF-8"
         raise InvalidInput(
-            f"{path.name}: expected a whole {whole}, got {said!r}; "
+            f"{path.name}: expected a whole {whole}, got {problem!r}; "
             "write it again, then repeat: no row counts twice"
         ) from error
 
@@ -112,15 +112,18 @@ def _check_text(path: Path) -> None:
         head = file.read(_HEAD)
     try:
         getincrementaldecoder("utf-8")().decode(head)
-        looked_at = head.split(b"\n", 1)[0]
+        start = head.split(b"\n", 1)[0]
     except UnicodeDecodeError:
-        looked_at = head
-    if b"\0" in looked_at or head.startswith(_GZIP):
-        found = next((said for begin, said in _BINARY.items() if head.startswith(begin)), _OTHER)
-        raise InvalidInput(f"{path.name}: expected text in UTF-8, got {found}")
+        start = head
+    if b"\0" in start or head.startswith(_GZIP):
+        content = next(
+            (description for begin, description in _BINARY.items() if head.startswith(begin)),
+            _OTHER,
+        )
+        raise InvalidInput(f"{path.name}: expected text in UTF-8, got {content}")
 
 
-def names(path: Path, given: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
+def names(path: Path, present: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
     """Return the contract's column of each column to read.
 
     Raises:
@@ -128,32 +131,34 @@ def names(path: Path, given: list[str], mapping: Mapping[str, str]) -> dict[str,
     """
     for theirs, ours in mapping.items():
         if ours and not _expected(ours):
-            known = ", ".join(CONTRACT_COLUMNS)
-            raise InvalidInput(f"--map {theirs}={ours}: expected one of {known}, got {ours!r}")
-    absent = [t for t, ours in mapping.items() if t not in given and not ours.startswith(KEPT)]
+            columns_of_contract = ", ".join(CONTRACT_COLUMNS)
+            raise InvalidInput(
+                f"--map {theirs}={ours}: expected one of {columns_of_contract}, got {ours!r}"
+            )
+    absent = [t for t, ours in mapping.items() if t not in present and not ours.startswith(KEPT)]
     if absent:
         raise InvalidInput(
-            f"--map {absent[0]}=...: expected a column of {path.name}, got {', '.join(given)}; "
+            f"--map {absent[0]}=...: expected a column of {path.name}, got {', '.join(present)}; "
             "name one of them"
         )
-    ours_of = {theirs: mapping.get(theirs, theirs) for theirs in given}
-    kept = {theirs: ours for theirs, ours in ours_of.items() if ours}
-    unknown = [theirs for theirs, ours in kept.items() if not _expected(ours)]
-    missing = [ours for ours in REQUIRED_COLUMNS if ours not in kept.values()]
+    ours_of = {theirs: mapping.get(theirs, theirs) for theirs in present}
+    renamed = {theirs: ours for theirs, ours in ours_of.items() if ours}
+    unknown = [theirs for theirs, ours in renamed.items() if not _expected(ours)]
+    missing = [ours for ours in REQUIRED_COLUMNS if ours not in renamed.values()]
     if missing:
         step = f"name theirs with `--map THEIRS={missing[0]}`"
         raise InvalidInput(
             f"{path.name}: expected columns {', '.join(REQUIRED_COLUMNS)}, "
-            f"got {', '.join(given) or 'none'}; {step}"
+            f"got {', '.join(present) or 'none'}; {step}"
         )
     if unknown:
         raise InvalidInput(
             f"{path.name}: expected columns of the data contract, got also {', '.join(unknown)}; "
             f"name each with `--map {unknown[0]}=OURS`, or leave it out with `--map {unknown[0]}=`"
         )
-    if len(set(given)) < len(given) or len(set(kept.values())) < len(kept):
+    if len(set(present)) < len(present) or len(set(renamed.values())) < len(renamed):
         raise InvalidInput(f"{path.name}: expected each column once, got two; check `--map`")
-    return kept
+    return renamed
 
 
 def _expected(ours: str) -> bool:
@@ -162,18 +167,18 @@ def _expected(ours: str) -> bool:
 
 def _parquet(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
     with pyarrow.parquet.ParquetFile(path) as file:
-        kept = names(path, file.schema_arrow.names, mapping)
+        renamed_columns = names(path, file.schema_arrow.names, mapping)
         rows = 0
-        for batch in file.iter_batches(BATCH, columns=list(kept)):
+        for batch in file.iter_batches(BATCH, columns=list(renamed_columns)):
             batch.validate(full=True)  # finds text that is not UTF-8 here, not in a later step
             rows += batch.num_rows
             table = pa.Table.from_batches([batch])
-            renamed = table.rename_columns([kept[name] for name in table.column_names])
+            renamed = table.rename_columns([renamed_columns[name] for name in table.column_names])
             yield FileBatch(renamed, size(path) * rows // file.metadata.num_rows)
 
 
 def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
-    kept = names(path, _header(path), mapping)
+    renamed_columns = names(path, _header(path), mapping)
     bad: list[BadRow] = []
 
     def refuse(row: Any) -> str:
@@ -183,8 +188,8 @@ def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
 
     # Everything as text: a type guessed from the first rows breaks on a later one.
     options = pyarrow.csv.ConvertOptions(
-        column_types=dict.fromkeys(kept, pa.string()),
-        include_columns=list(kept),
+        column_types=dict.fromkeys(renamed_columns, pa.string()),
+        include_columns=list(renamed_columns),
         strings_can_be_null=True,
         null_values=[""],
     )
@@ -198,7 +203,7 @@ def _csv(path: Path, mapping: Mapping[str, str]) -> Iterator[FileBatch]:
             convert_options=options,
         )
         for batch in reader:
-            renamed = pa.Table.from_batches([batch]).rename_columns(list(kept.values()))
+            renamed = pa.Table.from_batches([batch]).rename_columns(list(renamed_columns.values()))
             yield FileBatch(renamed, file.tell(), bad.copy())
             bad.clear()
     if bad:  # the reader yields no batch if none of the lines is a row
@@ -241,10 +246,12 @@ def _objects(file: BinaryIO) -> Iterator[tuple[list[dict[str, Any]], list[BadRow
 
 def _json_table(path: Path, mapping: Mapping[str, str], rows: list[dict[str, Any]]) -> pa.Table:
     # Keys may differ from row to row; an optional key may be absent from all rows.
-    given = list(dict.fromkeys(key for row in rows for key in row)) if rows else []
-    of_part = {theirs: ours for theirs, ours in mapping.items() if theirs in given}
-    kept = names(path, given, of_part) if rows else {}
-    columns = {ours: _column([row.get(key) for row in rows], ours) for key, ours in kept.items()}
+    keys = list(dict.fromkeys(key for row in rows for key in row)) if rows else []
+    of_part = {theirs: ours for theirs, ours in mapping.items() if theirs in keys}
+    renamed_columns = names(path, keys, of_part) if rows else {}
+    columns = {
+        ours: _column([row.get(key) for row in rows], ours) for key, ours in renamed_columns.items()
+    }
     return pa.table(columns) if rows else _no_rows()
 
 

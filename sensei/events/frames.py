@@ -8,11 +8,23 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sensei.contracts import KINDS, LEVELS
-from sensei.events.rules_arrow import CANONICAL
+from sensei.event_fields import CHECKED, ID, METADATA, EventField, FieldType
 
-COLUMNS = ("id", *CANONICAL.names[:-1])
+_FIELDS = (ID, *CHECKED)
+
+COLUMNS = tuple(field.name for field in _FIELDS if field is not METADATA)
 """Columns of the log that make up a frame without metadata."""
+
+
+def dtype(field: EventField) -> str:
+    """Return the pandas dtype of a field; numbers that may be absent are floats, with NaN."""
+    if field.type is FieldType.TIME:
+        return "datetime64[us, UTC]"
+    if field.type is FieldType.NUMBER or (field.type is FieldType.INTEGER and field.is_nullable):
+        return "float64"
+    if field.type in (FieldType.KEY, FieldType.INTEGER):
+        return "int64"
+    return "category" if field.type is FieldType.TEXT and field.is_repeated else "object"
 
 
 def from_arrow(table: pa.Table, metadata: bool = False) -> pd.DataFrame:
@@ -24,36 +36,30 @@ def from_arrow(table: pa.Table, metadata: bool = False) -> pd.DataFrame:
         metadata: keep the `metadata` column as JSON text.
 
     Returns:
-        One row per interaction: `event_id` object, `user_id`, `interaction_type` (categories
-        `KINDS`), `difficulty` (categories `LEVELS`) and `item_id` category, `topic_id` int64,
-        `score` and `duration_seconds` float64 (NaN: none), `timestamp` datetime64[us, UTC],
-        `interaction_id` int64; only those that the table has.
+        One row per interaction, with the columns that the table has, as `dtype`: the categories of
+        `interaction_type` are `KINDS`, those of `difficulty` are `LEVELS`; the column `id` is named
+        `interaction_id`.
     """
-    names = table.column_names
-    frame: dict[str, Any] = {}
-    if "id" in names:
-        frame["interaction_id"] = table["id"].to_numpy()
-    if "event_id" in names:
-        frame["event_id"] = table["event_id"].cast(pa.string()).to_numpy()
-    if "user_id" in names:
-        frame["user_id"] = categories(table["user_id"])
-    if "interaction_type" in names:
-        frame["interaction_type"] = known(table["interaction_type"], KINDS)
-    if "topic_id" in names:
-        frame["topic_id"] = table["topic_id"].cast(pa.int64()).to_numpy()
-    for name in ("score", "duration_seconds"):
-        if name in names:
-            frame[name] = table[name].cast(pa.float64()).to_numpy()
-    if "timestamp" in names:
-        frame["timestamp"] = _times(table["timestamp"])
-    items = _inside_metadata(table) if "metadata" in names else {}
-    if "item_id" in names or items:
-        frame["item_id"] = categories(table["item_id"] if "item_id" in names else items["item_id"])
-        levels = table["difficulty"] if "difficulty" in names else items["difficulty"]
-        frame["difficulty"] = known(levels, LEVELS)
-    if metadata and "metadata" in names:
-        frame["metadata"] = table["metadata"].cast(pa.string()).to_numpy()
+    columns = _inside_metadata(table) if "metadata" in table.column_names else {}
+    columns |= {name: table[name] for name in table.column_names}
+    frame = {
+        "interaction_id" if field is ID else field.name: _encoded(field, columns[field.name])
+        for field in _FIELDS
+        if field.name in columns and (metadata or field is not METADATA)
+    }
     return pd.DataFrame(frame, index=pd.RangeIndex(table.num_rows), copy=False)
+
+
+def _encoded(field: EventField, column: pa.ChunkedArray) -> Any:
+    """Return a column as values of the field's dtype."""
+    kind = dtype(field)
+    if field.choices:
+        return known(column, field.choices)
+    if kind == "category":
+        return categories(column)
+    if field.type is FieldType.TIME:
+        return _times(column)
+    return column.cast(pa.string() if kind == "object" else kind).to_numpy()
 
 
 def categories(column: pa.ChunkedArray) -> pd.Categorical:
@@ -70,8 +76,8 @@ def categories(column: pa.ChunkedArray) -> pd.Categorical:
 
 def known(column: pa.ChunkedArray, names: tuple[str, ...]) -> Any:
     """Encode text as a pandas category of `names`, in their order; any other text becomes NaN."""
-    found = pc.index_in(column.cast(pa.string()), value_set=pa.array(names, pa.string()))
-    codes = pc.fill_null(found, -1).to_numpy()
+    positions = pc.index_in(column.cast(pa.string()), value_set=pa.array(names, pa.string()))
+    codes = pc.fill_null(positions, -1).to_numpy()
     return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(names)))
 
 
@@ -94,12 +100,11 @@ def _inside_metadata(table: pa.Table) -> dict[str, pa.ChunkedArray]:
         nothing = pa.chunked_array([pa.array([], pa.string())])
         return {"item_id": nothing, "difficulty": nothing}
     parsed = [orjson.loads(text) for text in encoded.dictionary.to_pylist()]
-    found = {}
+    columns = {}
     for name in ("item_id", "difficulty"):
         values = [None if row.get(name) is None else str(row[name]) for row in parsed]
-        taken = pa.array(values, pa.string()).take(encoded.indices)
-        found[name] = pa.chunked_array([taken])
-    return found
+        columns[name] = pa.chunked_array([pa.array(values, pa.string()).take(encoded.indices)])
+    return columns
 
 
 def microseconds(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:

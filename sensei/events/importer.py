@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from sensei.app_state import DEMO
-from sensei.contracts import CONTRACT_COLUMNS
 from sensei.errors import InvalidInput
+from sensei.event_fields import CONTRACT_COLUMNS
 from sensei.events import files, frames, rules
 from sensei.events.event_ids import Occurrences
 from sensei.events.log import Log

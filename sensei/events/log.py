@@ -10,9 +10,8 @@ import orjson
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from sensei.events import append as recording
-from sensei.events import quarantine
-from sensei.events.interaction import Interaction
+from sensei.events import append, quarantine
+from sensei.events.append import Interaction
 from sensei.privacy import tombstones
 from sensei.storage import database, revisions
 from sensei.storage.database import Deadlines
@@ -171,9 +170,9 @@ class Log:
             StorageUnavailable: nothing was written.
         """
         now = now or datetime.now(UTC)
-        submission = recording.entries(interactions, now)
-        recorded = recording.append(self.engine, submission, now)
-        return BulkAppendResult(recorded.inserted, len(submission) - recorded.inserted)
+        submission = append.entries(interactions, now)
+        appended = append.append(self.engine, submission, now)
+        return BulkAppendResult(appended.inserted, len(submission) - appended.inserted)
 
     def append_table(
         self,
@@ -200,15 +199,15 @@ class Log:
         now = now or datetime.now(UTC)
         suspects = {
             *table["user_id"].unique().to_pylist(),
-            *(str(each.row.get("user_id")) for each in bad),
+            *(str(bad_row.row.get("user_id")) for bad_row in bad),
         }
         with database.write_transaction(self.engine) as connection:
-            gone = tombstones.erased(connection, suspects)
-            kept, refused = _without(gone, table, bad)
-            inserted, conflicts = bulk_append.append(connection, kept, now)
+            erased_ids = tombstones.erased(connection, suspects)
+            accepted, refused = _without(erased_ids, table, bad)
+            inserted, conflicts = bulk_append.append(connection, accepted, now)
             quarantine.store(connection, [*refused, *conflicts], source, now)
-        repeated = kept.num_rows - inserted - len(conflicts)
-        erased = table.num_rows + len(bad) - kept.num_rows - len(refused)
+        repeated = accepted.num_rows - inserted - len(conflicts)
+        erased = table.num_rows + len(bad) - accepted.num_rows - len(refused)
         return BulkAppendResult(inserted, repeated, tuple(conflicts), tuple(refused), erased)
 
     def quarantine_interactions(
@@ -293,8 +292,8 @@ class Log:
     def last_time(self, before_us: int) -> int | None:
         """Return the last interaction's time before a time (us since 1970); None without one."""
         query = "SELECT MAX(timestamp) FROM user_interactions WHERE timestamp < :before"
-        found = self._scalar(text(query).bindparams(before=before_us))
-        return None if found is None else int(found)
+        time = self._scalar(text(query).bindparams(before=before_us))
+        return None if time is None else int(time)
 
     def revision(self, user_id: str) -> int | None:
         """Return the number of writes that touched a learner; None if they were never seen."""
@@ -326,8 +325,8 @@ class Log:
 
     def last_event(self) -> datetime | None:
         """Return the time of the newest valid interaction; None without one."""
-        found = self._scalar(text("SELECT MAX(timestamp) FROM valid_interactions"))
-        return None if found is None else to_datetime(found)
+        time = self._scalar(text("SELECT MAX(timestamp) FROM valid_interactions"))
+        return None if time is None else to_datetime(time)
 
     def _scalar(self, query: Any) -> Any:
         with database.read_connection(self.engine) as connection:
@@ -345,8 +344,8 @@ class Log:
 
     def pointer(self) -> str | None:
         """Return the digest of the bundle that serving must load; None if none was set."""
-        found = self._scalar(select(ServingState.bundle).where(ServingState.name == "serving"))
-        return None if found is None else str(found)
+        digest = self._scalar(select(ServingState.bundle).where(ServingState.name == "serving"))
+        return None if digest is None else str(digest)
 
     def set_pointer(self, digest: str) -> None:
         """Point serving at a bundle."""
@@ -360,14 +359,14 @@ class Log:
 
 
 def _without(
-    gone: set[str], table: "pa.Table", bad: "Sequence[BadRow]"
+    erased_ids: set[str], table: "pa.Table", bad: "Sequence[BadRow]"
 ) -> "tuple[pa.Table, list[BadRow]]":
     """Return the rows without those of erased learners."""
-    if not gone:
+    if not erased_ids:
         return table, list(bad)
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    theirs = pc.is_in(table["user_id"], value_set=pa.array(sorted(gone)))
-    refused = [each for each in bad if str(each.row.get("user_id")) not in gone]
+    theirs = pc.is_in(table["user_id"], value_set=pa.array(sorted(erased_ids)))
+    refused = [bad_row for bad_row in bad if str(bad_row.row.get("user_id")) not in erased_ids]
     return table.filter(pc.invert(theirs)), refused

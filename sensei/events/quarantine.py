@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sensei.events import rules
+from sensei.storage.sql import insert_or_ignore
 from sensei.storage.tables import Quarantined, UserInteraction
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def take_out(
         query = select(UserInteraction.__table__).where(
             UserInteraction.__table__.c.id.in_(ids[start : start + _CHUNK])
         )
-        for found in connection.execute(query).mappings():
-            key = found["id"]
-            row = {name: value for name, value in found.items() if name != "received_at"}
+        for stored in connection.execute(query).mappings():
+            key = stored["id"]
+            row = {name: value for name, value in stored.items() if name != "received_at"}
             entries.append(_entry(row, reasons[key], expectation, source, now, key))
     count = _insert(connection, entries)
     return sorted({entry["user_id"] for entry in entries}), count
@@ -81,19 +81,17 @@ def _entry(
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)[:200].replace("\0", "")
+    return None if value is None else str(value)[: rules.MAX_TEXT].replace("\0", "")
 
 
 def _insert(connection: Connection, entries: list[dict[str, Any]]) -> int:
     """Insert entries that are not stored yet; return their number."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     count = 0
     for start in range(0, len(entries), _CHUNK):
         chunk = {entry["digest"]: entry for entry in entries[start : start + _CHUNK]}
-        there = select(Quarantined.digest).where(Quarantined.digest.in_(chunk))
-        new = chunk.keys() - set(connection.execute(there).scalars())
+        stored = select(Quarantined.digest).where(Quarantined.digest.in_(chunk))
+        new = chunk.keys() - set(connection.execute(stored).scalars())
         if new:
-            statement = dialect.insert(Quarantined).on_conflict_do_nothing()
-            connection.execute(statement, [chunk[digest] for digest in new])
+            insert_or_ignore(connection, Quarantined, [chunk[digest] for digest in new])
         count += len(new)
     return count

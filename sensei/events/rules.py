@@ -1,8 +1,8 @@
 """The rules of one row: each takes a raw value and returns it as the log stores it.
 
-They apply everywhere: `sensei.events.interaction` applies them to a single event,
-`sensei.events.rules_arrow` to whole columns. Every rule raises InvalidInput with the expected
-value, the value received and the next step.
+They apply everywhere: `sensei.events.append` applies them to a single event,
+`sensei.events.rules_arrow` to whole columns. Their limits are those of `sensei.event_fields`. Every
+rule raises InvalidInput with the expected value, the value received and the next step.
 """
 
 import math
@@ -13,29 +13,20 @@ from typing import Any, NoReturn
 
 import orjson
 
-from sensei.contracts import KINDS, LEVELS, MAX_FUTURE_MINUTES
+from sensei import event_fields as fields
+from sensei.contracts import MAX_FUTURE_MINUTES
 from sensei.errors import InvalidInput
 
-MAX_TEXT = 200
-"""Maximum characters of an id."""
-
-MAX_METADATA = 16_384
-"""Maximum bytes of an event's metadata, as JSON."""
+MAX_TEXT, MAX_METADATA = fields.MAX_TEXT, fields.MAX_METADATA
+MAX_DURATION_SECONDS = fields.MAX_DURATION_SECONDS
+MAX_TOPIC_ID = int(fields.TOPIC_ID.maximum)
 
 MAX_LEVELS = 32
 """Maximum nesting of objects and lists in an event's metadata.
 
 The JSON writer fails at about 250 levels.
 """
-
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-"""Earliest time of an event; a clock that was never set shows this time or an earlier one."""
-
-MAX_DURATION_SECONDS = 366 * 86400
-"""Maximum duration of an event in seconds: one year."""
-
-MAX_TOPIC_ID = 2**63 - 1
-_ANSWERS = frozenset({"rating", "helpful", "format", "prediction_id"})
+_ANSWERS = frozenset(field.name for field in fields.ANSWER_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -49,8 +40,8 @@ class EventMetadata:
 
 def refuse(field: str, expected: str, value: object, step: str) -> NoReturn:
     """Raise the error with the expected value, the value received and the next step."""
-    came = repr(value) if isinstance(value, str) else str(cut_off(value))
-    shown = came if len(came) <= 80 else came[:77] + "..."
+    received = repr(value) if isinstance(value, str) else str(cut_off(value))
+    shown = received if len(received) <= 80 else received[:77] + "..."
     raise InvalidInput(f"{field}: expected {expected}, got {shown}; {step}")
 
 
@@ -59,7 +50,7 @@ def check_id(field: str, value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or "\0" in value:
-        refuse(field, f"text of 1 to {MAX_TEXT} characters", value, f"send the {field}")
+        refuse(field, fields.USER_ID.expected, value, f"send the {field}")
     if any("\ud800" <= character <= "\udfff" for character in value):
         refuse(field, "Unicode text", value, "send it without lone surrogates")
     return value
@@ -67,8 +58,8 @@ def check_id(field: str, value: object) -> str:
 
 def check_kind(value: object) -> str:
     """Check that a value is one of the contract's kinds."""
-    if value not in KINDS:
-        refuse("interaction_type", "one of " + ", ".join(KINDS), value, "send one of them")
+    if value not in fields.INTERACTION_TYPE.choices:
+        refuse("interaction_type", fields.INTERACTION_TYPE.expected, value, "send one of them")
     return str(value)
 
 
@@ -80,7 +71,7 @@ def check_topic(value: object) -> int:
     elif isinstance(value, float) and value.is_integer():
         number = int(value)
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_TOPIC_ID:
-        refuse("topic_id", "a whole number of at least 0", value, "send the topic's number")
+        refuse("topic_id", fields.TOPIC_ID.expected, value, "send the topic's number")
     return number
 
 
@@ -88,11 +79,11 @@ def check_score(value: object) -> float | None:
     """Check a fraction in [0, 1]; None and NaN give None."""
     number = _number(value)
     if number is None and not _absent(value):
-        refuse("score", "a fraction in [0, 1]", value, "send a number or leave it out")
+        refuse("score", fields.SCORE.expected, value, "send a number or leave it out")
     if number is None or 0 <= number <= 1:
         return None if number is None else number + 0.0  # no negative zero
     shown = int(number) if number.is_integer() else number
-    refuse("score", "a fraction in [0, 1]", shown, _score_step(number))
+    refuse("score", fields.SCORE.expected, shown, _score_step(number))
 
 
 def _score_step(number: float) -> str:
@@ -116,7 +107,7 @@ def check_duration(value: object) -> int | None:
     if number is None and _absent(value):
         return None
     if number is None or not 0 <= number <= MAX_DURATION_SECONDS:
-        expected = f"seconds in [0, {MAX_DURATION_SECONDS}]"
+        expected = fields.DURATION_SECONDS.expected
         refuse("duration_seconds", expected, value, "send seconds or leave it out")
     return round(number)
 
@@ -137,14 +128,14 @@ def check_time(value: object) -> datetime:
     if isinstance(moment, datetime):
         try:
             aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            found = aware.astimezone(UTC)
+            in_utc = aware.astimezone(UTC)
         except OverflowError:
-            found = None
-        if found is not None and found >= EARLIEST:
-            return found
-        if found is not None:
-            expected = "a time from 1970 on"
-            refuse("timestamp", expected, found.isoformat(), "check the sender's clock")
+            in_utc = None
+        if in_utc is not None and in_utc >= fields.EARLIEST:
+            return in_utc
+        if in_utc is not None:
+            expected = f"a time from {fields.EARLIEST.year} on"
+            refuse("timestamp", expected, in_utc.isoformat(), "check the sender's clock")
     refuse("timestamp", "a time such as 2026-01-31T09:30:00Z", value, "send ISO 8601 in UTC")
 
 
@@ -163,31 +154,31 @@ def check_not_future(moment: datetime, until: datetime) -> datetime:
 
 def check_metadata(value: object) -> EventMetadata:
     """Check a JSON object, as text or as a dict, or None; the known keys have their own rules."""
-    found = value
+    parsed = value
     if isinstance(value, str):
         try:
-            found = orjson.loads(value)
+            parsed = orjson.loads(value)
         except orjson.JSONDecodeError:
-            refuse("metadata", "a JSON object", value, "send an object or leave it out")
-    if found is None or found == {}:
+            refuse("metadata", fields.METADATA.expected, value, "send an object or leave it out")
+    if parsed is None or parsed == {}:
         return EventMetadata()
-    if not isinstance(found, dict):
-        refuse("metadata", "a JSON object", value, "send an object or leave it out")
-    if is_nested_deeper(found, MAX_LEVELS):
+    if not isinstance(parsed, dict):
+        refuse("metadata", fields.METADATA.expected, value, "send an object or leave it out")
+    if is_nested_deeper(parsed, MAX_LEVELS):
         raise InvalidInput(
             f"metadata: expected at most {MAX_LEVELS} levels of nesting, got more; flatten it"
         )
-    item, level = found.get("item_id"), found.get("difficulty")
+    item, level = parsed.get("item_id"), parsed.get("difficulty")
     if isinstance(item, float) and item.is_integer():
         item = int(item)
-    if level is not None and level not in LEVELS:
-        refuse("metadata.difficulty", "one of " + ", ".join(LEVELS), level, "send one of them")
-    if not _ANSWERS.isdisjoint(found):
-        _check_answers(found)
+    if level is not None and level not in fields.DIFFICULTY.choices:
+        refuse("metadata.difficulty", fields.DIFFICULTY.expected, level, "send one of them")
+    if not _ANSWERS.isdisjoint(parsed):
+        _check_answers(parsed)
     try:
-        text = orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
+        text = orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        refuse("metadata", "a JSON object", value, "send only JSON values")
+        refuse("metadata", fields.METADATA.expected, value, "send only JSON values")
     if len(text) > MAX_METADATA:
         refuse("metadata", f"at most {MAX_METADATA} bytes", len(text), "send less of it")
     return EventMetadata(
@@ -231,18 +222,21 @@ def cut_off(value: Any, levels: int = MAX_LEVELS) -> Any:
     return [cut_off(child, levels - 1) for child in value]
 
 
-def _check_answers(found: dict[str, Any]) -> None:
+def _check_answers(metadata: dict[str, Any]) -> None:
     """Check the keys that answer a recommendation: rating, helpful, format, prediction_id."""
-    rating, helpful = found.get("rating"), found.get("helpful")
+    rating, helpful = metadata.get("rating"), metadata.get("helpful")
     if rating is not None and (
-        isinstance(rating, bool) or not isinstance(rating, int | float) or not 1 <= rating <= 5
+        isinstance(rating, bool)
+        or not isinstance(rating, int | float)
+        or not fields.RATING.minimum <= rating <= fields.RATING.maximum
     ):
-        refuse("metadata.rating", "a number in [1, 5]", rating, "send it or leave it out")
+        refuse("metadata.rating", fields.RATING.expected, rating, "send it or leave it out")
     if helpful is not None and not isinstance(helpful, bool):
-        refuse("metadata.helpful", "true or false", helpful, "send it or leave it out")
-    for key in ("format", "prediction_id"):
-        if not isinstance(found.get(key), str | None):
-            refuse(f"metadata.{key}", "text", found[key], "send text or leave it out")
+        refuse("metadata.helpful", fields.HELPFUL.expected, helpful, "send it or leave it out")
+    for field in (fields.FORMAT, fields.PREDICTION_ID):
+        text = metadata.get(field.name)
+        if not isinstance(text, str | None):
+            refuse(f"metadata.{field.name}", field.expected, text, "send text or leave it out")
 
 
 def _absent(value: object) -> bool:

@@ -14,28 +14,26 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sensei.contracts import CONTRACT_COLUMNS, KINDS
+from sensei.contracts import KINDS
 from sensei.errors import InvalidInput
+from sensei.event_fields import CHECKED, CONTRACT_COLUMNS, EARLIEST, FieldType
 from sensei.events import rules
 from sensei.events.event_ids import Occurrences, event_ids
 
-CANONICAL = pa.schema(
-    {
-        "event_id": pa.string(),
-        "user_id": pa.string(),
-        "interaction_type": pa.string(),
-        "topic_id": pa.int64(),
-        "score": pa.float64(),
-        "duration_seconds": pa.int64(),
-        "timestamp": pa.timestamp("us", "UTC"),
-        "item_id": pa.string(),
-        "difficulty": pa.string(),
-        "metadata": pa.string(),
-    }
-)
+ARROW_TYPES = {
+    FieldType.KEY: pa.int64(),
+    FieldType.TEXT: pa.string(),
+    FieldType.INTEGER: pa.int64(),
+    FieldType.NUMBER: pa.float64(),
+    FieldType.TIME: pa.timestamp("us", "UTC"),
+    FieldType.JSON: pa.string(),
+}
+"""Arrow types of the fields of an event."""
+
+CANONICAL = pa.schema({field.name: ARROW_TYPES[field.type] for field in CHECKED})
 """Columns of checked rows, as the log stores them."""
 
-_EARLIEST = pa.scalar(rules.EARLIEST, pa.timestamp("us", "UTC"))
+_EARLIEST = pa.scalar(EARLIEST, pa.timestamp("us", "UTC"))
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 _PLAIN_TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
 
@@ -108,8 +106,8 @@ def _within_calendar(table: pa.Table) -> pa.Table:
     inside = pc.max_element_wise(
         pc.min_element_wise(moments, high, skip_nulls=False), low, skip_nulls=False
     )
-    place = table.column_names.index("timestamp")
-    return table.set_column(place, "timestamp", inside.cast(column.type))
+    position = table.column_names.index("timestamp")
+    return table.set_column(position, "timestamp", inside.cast(column.type))
 
 
 def _checked(
@@ -131,10 +129,10 @@ def _checked(
     if not len(slow):
         return values.cast(kind)
     taken = column.take(pa.array(slow)).to_pylist()
-    given = pa.array(_by_rule(taken, slow.tolist(), rule, reasons), kind)
-    at = np.arange(len(column))
-    at[slow] = len(column) + np.arange(len(slow))
-    return pa.concat_arrays([values.cast(kind), given]).take(pa.array(at))
+    results = pa.array(_by_rule(taken, slow.tolist(), rule, reasons), kind)
+    order = np.arange(len(column))
+    order[slow] = len(column) + np.arange(len(slow))
+    return pa.concat_arrays([values.cast(kind), results]).take(pa.array(order))
 
 
 def _by_rule(
@@ -142,7 +140,7 @@ def _by_rule(
 ) -> list[Any]:
     """Apply the rule to values, once per distinct value."""
     outcomes: dict[Any, tuple[Any, str | None]] = {}
-    given = []
+    results = []
     for row, value in zip(rows, values, strict=True):
         key = value if value.__hash__ else repr(value)
         if key not in outcomes:
@@ -151,10 +149,10 @@ def _by_rule(
             except InvalidInput as error:
                 outcomes[key] = (None, str(error))
         result, reason = outcomes[key]
-        given.append(result)
+        results.append(result)
         if reason is not None:
             reasons.setdefault(row, reason)
-    return given
+    return results
 
 
 def _fast_id(column: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -244,23 +242,23 @@ def _details(table: pa.Table, reasons: dict[int, str]) -> dict[str, pa.Array]:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     broken: dict[int, str] = {}
     texts = encoded.dictionary.to_pylist()
-    found = _by_rule(texts, list(range(len(texts))), rules.check_metadata, broken)
+    parsed = _by_rule(texts, list(range(len(texts))), rules.check_metadata, broken)
     if broken:
         rows = pc.is_in(encoded.indices, value_set=pa.array(list(broken), encoded.indices.type))
         for row in np.flatnonzero(rows.to_numpy(zero_copy_only=False)).tolist():
             reasons.setdefault(row, broken[encoded.indices[row].as_py()])
-    details = [each or rules.EventMetadata() for each in found]
+    details = [metadata or rules.EventMetadata() for metadata in parsed]
     columns = {
-        "metadata": [each.text for each in details],
-        "item_id": [each.item_id for each in details],
-        "difficulty": [each.difficulty for each in details],
+        "metadata": [metadata.text for metadata in details],
+        "item_id": [metadata.item_id for metadata in details],
+        "difficulty": [metadata.difficulty for metadata in details],
     }
     return {name: pa.array(columns[name], pa.string()).take(encoded.indices) for name in names}
 
 
 def _object_text(value: object) -> str | None:
     if isinstance(value, dict):
-        value = {key: each for key, each in value.items() if each is not None}
+        value = {key: child for key, child in value.items() if child is not None}
     value = rules.cut_off(value)
     return None if value is None else orjson.dumps(value, default=str).decode()
 
@@ -270,13 +268,13 @@ def with_event_ids(good: pa.Table, occurrences: Occurrences) -> pa.Table:
 
     See `sensei.events.event_ids`.
     """
-    given = good["event_id"].combine_chunks()
-    if not good.num_rows or not given.null_count:
+    sent = good["event_id"].combine_chunks()
+    if not good.num_rows or not sent.null_count:
         return good
-    absent = np.flatnonzero(given.is_null().to_numpy(zero_copy_only=False))
+    absent = np.flatnonzero(sent.is_null().to_numpy(zero_copy_only=False))
     derived = event_ids(good.take(pa.array(absent)), occurrences)
-    if given.null_count < len(given):
-        at = np.arange(len(given))
-        at[absent] = len(given) + np.arange(len(absent))
-        derived = pa.concat_arrays([given, derived]).take(pa.array(at))
+    if sent.null_count < len(sent):
+        order = np.arange(len(sent))
+        order[absent] = len(sent) + np.arange(len(absent))
+        derived = pa.concat_arrays([sent, derived]).take(pa.array(order))
     return good.set_column(0, "event_id", derived)

@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select
 
-from sensei.privacy import tombstones
 from sensei.storage import database
 from sensei.storage.tables import AuditEntry
 
@@ -72,7 +71,7 @@ def record(
     action: str,
     by: Actor | None = None,
     *,
-    learner: str | None = None,
+    subject: str | None = None,
     **detail: Any,
 ) -> None:
     """Write an entry in the transaction of the act.
@@ -81,13 +80,10 @@ def record(
         connection: connection in a writing transaction.
         action: one of the constants of this module.
         by: the actor; by default the owner of the process.
-        learner: the learner that the act concerns; only a keyed digest is stored.
+        subject: keyed digest of the learner that the act concerns, if any.
         detail: further facts of the act, as JSON values.
     """
     actor = by or process_owner()
-    subject = None
-    if learner is not None:
-        subject = tombstones.digest(tombstones.ensure_key(connection), learner)
     entry = Entry(datetime.now(UTC), actor.name, action, actor.origin, subject, detail)
     connection.execute(insert(AuditEntry).values(**vars(entry)))
 

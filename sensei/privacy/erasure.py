@@ -33,7 +33,7 @@ from sensei.app_state import RETRAINING_DUE
 from sensei.errors import StorageUnavailable
 from sensei.events import rules
 from sensei.privacy import audit_log, tombstones
-from sensei.privacy.suppression import ErasedEntry, add_entries, read_list
+from sensei.privacy.suppression import ErasedEntry, add_entries
 from sensei.storage import database
 from sensei.storage.sqlite_copy import automatic_copies, remove_unfinished
 from sensei.storage.tables import (
@@ -62,24 +62,32 @@ with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.AC
 
 def personal_tables() -> list[Table]:
     """Return the tables whose rows name a learner, in `user_id`."""
-    return [each for each in Base.metadata.sorted_tables if "user_id" in each.columns]
+    return [table for table in Base.metadata.sorted_tables if "user_id" in table.columns]
 
 
 def export(
-    engine: Engine, user_id: str, by: audit_log.Actor | None = None
+    engine: Engine,
+    user_id: str,
+    suppression: Path | None = None,
+    by: audit_log.Actor | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return everything the database holds about a learner: rows by table, by column name.
 
     Args:
         engine: engine of the log.
         user_id: id of the learner.
+        suppression: file that outlives a restored backup, see `sensei.privacy.suppression`; its key
+            is used if the database has none.
         by: the actor, for the audit log, which is written first.
 
     Raises:
-        StorageUnavailable: the database cannot be read, or the audit log cannot be written.
+        StorageUnavailable: the database or the suppression list cannot be read, or the audit log
+            cannot be written.
     """
     with database.write_transaction(engine) as connection:
-        audit_log.record(connection, audit_log.EXPORT, by, learner=user_id)
+        key = tombstones.ensure_key(connection, suppression)
+        subject = tombstones.digest(key, user_id)
+        audit_log.record(connection, audit_log.EXPORT, by, subject=subject)
     with database.read_connection(engine) as connection:
         return {
             str(table.name): [_plain(row) for row in connection.execute(_theirs(table, user_id))]
@@ -93,15 +101,15 @@ def _theirs(table: Table, user_id: str) -> Any:
 
 def _plain(row: Any) -> dict[str, Any]:
     """Return columns as JSON values; metadata as a parsed object."""
-    found = {str(name): value for name, value in row._mapping.items()}  # not SQLAlchemy's names
-    if isinstance(found.get("metadata"), str):
-        found["metadata"] = orjson.loads(found["metadata"])
-    for name, value in found.items():
+    values = {str(name): value for name, value in row._mapping.items()}  # not SQLAlchemy's names
+    if isinstance(values.get("metadata"), str):
+        values["metadata"] = orjson.loads(values["metadata"])
+    for name, value in values.items():
         if rules.is_nested_deeper(
             value, rules.MAX_LEVELS
         ):  # an older row: the JSON writer limits nesting
-            found[name] = json.dumps(value)
-    return found
+            values[name] = json.dumps(value)
+    return values
 
 
 def erase(
@@ -142,10 +150,10 @@ def erase_all(
     now = datetime.now(UTC)
     with database.write_transaction(engine) as connection:
         tombstones.exclude_writers(connection)
-        key = _key(connection, suppression)  # before the audit log would make one
-        for user_id in user_ids:
-            audit_log.record(connection, audit_log.ERASE, by, learner=user_id)
+        key = tombstones.ensure_key(connection, suppression)
         digests = {user_id: tombstones.digest(key, user_id) for user_id in user_ids}
+        for digest in digests.values():
+            audit_log.record(connection, audit_log.ERASE, by, subject=digest)
         if suppression is not None:
             add_entries(suppression, [ErasedEntry(key, digest, now) for digest in digests.values()])
         for user_id, tombstone in digests.items():
@@ -171,15 +179,6 @@ def erase_all(
     return counts
 
 
-def _key(connection: Connection, suppression: Path | None) -> str:
-    """Return the tombstones' key; a database without one adopts that of the suppression list."""
-    key = tombstones.key_of(connection)
-    if key is None:
-        listed = read_list(suppression).erasures if suppression else ()
-        key = tombstones.ensure_key(connection, listed[-1].key if listed else None)
-    return key
-
-
 def _delete(connection: Connection, table: FromClause, user_id: str) -> int:
     theirs = delete(table).where(table.c.user_id == user_id)  # type: ignore[arg-type]
     return connection.execute(theirs).rowcount
@@ -202,8 +201,8 @@ def _erase_in_copy(file: Path, user_ids: Collection[str]) -> None:
 
 def _bury(connection: Connection, user_id: str, tombstone: str, now: datetime) -> None:
     """Write the tombstone with the learner's revision: the sum of all revisions must never fall."""
-    known = select(LearnerRow.revision).where(LearnerRow.user_id == user_id)
-    revision = (connection.execute(known).scalar() or 0) + 1
+    query = select(LearnerRow.revision).where(LearnerRow.user_id == user_id)
+    revision = (connection.execute(query).scalar() or 0) + 1
     earlier = connection.execute(
         delete(ErasedLearner)
         .where(ErasedLearner.tombstone == tombstone)
@@ -236,14 +235,14 @@ def empty(folders: Iterable[Path]) -> None:
         StorageUnavailable: a file remains.
     """
     for folder in folders:
-        for each in folder.iterdir() if folder.is_dir() else ():
+        for path in folder.iterdir() if folder.is_dir() else ():
             try:
-                shutil.rmtree(each) if each.is_dir() else each.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise StorageUnavailable(
-                    f"erase: expected to remove {each}, got {error.strerror}; make it writable"
+                    f"erase: expected to remove {path}, got {error.strerror}; make it writable"
                 ) from error
 
 
@@ -255,8 +254,8 @@ def _scrub(engine: Engine, user_ids: Collection[str]) -> None:
     """
     _empty_journal(engine)
     # as text, and as JSON columns escape it
-    spelled = {name for each in user_ids for name in (each, json.dumps(each)[1:-1])}
-    if len(user_ids) > _SEARCHED or _file_holds(engine, spelled):
+    spellings = {name for user_id in user_ids for name in (user_id, json.dumps(user_id)[1:-1])}
+    if len(user_ids) > _SEARCHED or _file_holds(engine, spellings):
         with database.storage_errors(engine), engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None, "the pool gave it out"
@@ -285,12 +284,12 @@ def _empty_journal(engine: Engine) -> None:
 
 def _file_holds(engine: Engine, names: Iterable[str]) -> bool:
     """Tell if the bytes of SQLite's file contain one of the names."""
-    found = subprocess.run(  # noqa: S603 - our own program, no shell
+    search = subprocess.run(  # noqa: S603 - our own program, no shell
         [sys.executable, "-I", "-S", "-c", _SEARCHER, str(engine.url.database)],
         input="\0".join(names).encode(),  # not an argument: arguments are visible to all users
         capture_output=True,
     )
-    if found.returncode:
-        said = found.stderr.decode().strip().splitlines()[-1:]
-        raise database.unavailable(engine.url, RuntimeError(*said))
-    return found.stdout.strip() == b"True"
+    if search.returncode:
+        last_line = search.stderr.decode().strip().splitlines()[-1:]
+        raise database.unavailable(engine.url, RuntimeError(*last_line))
+    return search.stdout.strip() == b"True"

@@ -28,8 +28,8 @@ def style_override(engine: Engine, user_id: str) -> str | None:
     """
     with database.read_connection(engine) as connection:
         query = select(LearnerRow.style_override).where(LearnerRow.user_id == user_id)
-        found: str | None = connection.execute(query).scalar()
-    return found
+        style: str | None = connection.execute(query).scalar()
+    return style
 
 
 def set_style_override(engine: Engine, user_id: str, style: str | None) -> None:

@@ -72,26 +72,26 @@ def reapply(engine: Engine, file: Path, folders: Sequence[Path]) -> Unapplied:
     listed = read_list(file)
     with database.write_transaction(engine) as connection:
         tombstones.exclude_writers(connection)
-        found = _unapplied(connection, listed)
-        if found.tombstones:
-            key = tombstones.ensure_key(connection, found.tombstones[-1].key)
+        missing = _unapplied(connection, listed)
+        if missing.tombstones:
+            key = tombstones.ensure_key(connection, file)
             # `erase_all` buries learners who are present: until then a repeated call finds them.
-            present = {tombstones.digest(key, name) for name in found.learners}
+            present = {tombstones.digest(key, name) for name in missing.learners}
             rows = [
-                {"tombstone": each.tombstone, "revision": 0, "erased_at": each.at}
-                for each in found.tombstones
-                if each.tombstone not in present
+                {"tombstone": entry.tombstone, "revision": 0, "erased_at": entry.at}
+                for entry in missing.tombstones
+                if entry.tombstone not in present
             ]
             if rows:
                 connection.execute(insert(ErasedLearner), rows)
-        for revocation in found.keys:
+        for revocation in missing.keys:
             named = update(ApiKey).where(ApiKey.key_id == revocation.key_id)
             connection.execute(named.values(revoked_at=revocation.at))
-        if found.is_older:
+        if missing.is_older:
             revisions.raise_all(connection)
-    if found.learners:
-        erase_all(engine, found.learners, folders, file)
-    return found
+    if missing.learners:
+        erase_all(engine, missing.learners, folders, file)
+    return missing
 
 
 def complete_list(engine: Engine, file: Path) -> int:
@@ -106,8 +106,8 @@ def complete_list(engine: Engine, file: Path) -> int:
         StorageUnavailable: the database cannot be read, or the list cannot be written.
     """
     listed = read_list(file)
-    digests = {each.tombstone for each in listed.erasures}
-    key_ids = {each.key_id for each in listed.revocations}
+    digests = {entry.tombstone for entry in listed.erasures}
+    key_ids = {entry.key_id for entry in listed.revocations}
     with database.read_connection(engine) as connection:
         if not {"erased", "api_keys"} <= set(inspect(connection).get_table_names()):
             return 0  # an older schema
@@ -127,12 +127,12 @@ def complete_list(engine: Engine, file: Path) -> int:
 
 def _unapplied(connection: Connection, listed: Suppressed) -> Unapplied:
     own = tombstones.key_of(connection) or (listed.erasures[-1].key if listed.erasures else None)
-    by_digest = {each.tombstone: each for each in listed.erasures if each.key == own}
+    by_digest = {entry.tombstone: entry for entry in listed.erasures if entry.key == own}
     absent = [by_digest[digest] for digest in _absent(connection, by_digest)]
-    keys = {each.key for each in listed.erasures}
+    keys = {entry.key for entry in listed.erasures}
     if not absent:  # learners with a tombstone here cannot be written about
         keys.discard(own or "")
-    named = {each.tombstone for each in listed.erasures}
+    named = {entry.tombstone for entry in listed.erasures}
     learners = (
         frozenset(
             name
@@ -147,12 +147,12 @@ def _unapplied(connection: Connection, listed: Suppressed) -> Unapplied:
 
 def _absent(connection: Connection, digests: Collection[str]) -> list[str]:
     """Return the digests that have no tombstone in the database, in their order."""
-    known: set[str] = set()
+    stored: set[str] = set()
     rest = iter(digests)
     while chunk := list(islice(rest, _CHUNK)):
         query = select(ErasedLearner.tombstone).where(ErasedLearner.tombstone.in_(chunk))
-        known.update(connection.execute(query).scalars())
-    return [digest for digest in digests if digest not in known]
+        stored.update(connection.execute(query).scalars())
+    return [digest for digest in digests if digest not in stored]
 
 
 def _names(connection: Connection) -> set[str]:
@@ -168,5 +168,9 @@ def _names(connection: Connection) -> set[str]:
 def _valid_again(connection: Connection, listed: Suppressed) -> tuple[Revocation, ...]:
     query = select(ApiKey.key_id).where(ApiKey.revoked_at.is_(None))
     valid = set(connection.execute(query).scalars())
-    revoked = {each.key_id: each for each in listed.revocations if each.key_id in valid}
+    revoked = {
+        revocation.key_id: revocation
+        for revocation in listed.revocations
+        if revocation.key_id in valid
+    }
     return tuple(revoked.values())

@@ -20,7 +20,6 @@ from sqlalchemy.exc import DBAPIError
 from sensei.errors import InvalidInput, SenseiError, StorageUnavailable
 from sensei.privacy.erasure import empty
 from sensei.privacy.reapply import Unapplied, complete_list, reapply
-from sensei.privacy.suppression import sync_folder
 from sensei.settings import Settings
 from sensei.storage import database, postgres_tools, revisions
 from sensei.storage.backup import (
@@ -35,12 +34,13 @@ from sensei.storage.backup import (
 from sensei.storage.locks import exclusive_lock
 from sensei.storage.sqlite_copy import (
     MODE,
-    beside,
     copy_name,
     copy_sqlite,
     prune_copies,
     stamp,
     sync_file,
+    sync_folder,
+    unfinished_copy,
 )
 
 JOBS = ("train", "promotion")
@@ -136,14 +136,14 @@ def _check_sqlite(file: Path) -> None:
         with backup.connect() as connection:
             names = set(inspect(connection).get_table_names())
             current = MigrationContext.configure(connection).get_current_revision()
-        said = "" if "user_interactions" in names else "a database without user_interactions"
+        problem = "" if "user_interactions" in names else "a database without user_interactions"
     except DBAPIError as error:
-        current, said = None, str(error.orig)
+        current, problem = None, str(error.orig)
     finally:
         backup.dispose()
-    if said:
+    if problem:
         raise InvalidInput(
-            f"file: expected a whole backup of the log, got {said!r}; use another one"
+            f"file: expected a whole backup of the log, got {problem!r}; use another one"
         )
     database.refuse_unknown(current)
 
@@ -169,13 +169,13 @@ def _prepare(url: str, settings: Settings) -> Unapplied:
     database.upgrade(url, copy=False)
     engine = database.connect(url)
     try:
-        found = reapply(engine, settings.suppression, ())
-        if not found.is_older:
+        reapplied = reapply(engine, settings.suppression, ())
+        if not reapplied.is_older:
             with database.write_transaction(engine) as connection:
                 revisions.raise_all(connection)
     finally:
         engine.dispose()
-    return found
+    return reapplied
 
 
 # SQLite
@@ -185,7 +185,7 @@ def _replace_sqlite(
     engine: Engine, file: Path, settings: Settings
 ) -> tuple[Path | None, Unapplied]:
     target = Path(str(engine.url.database))
-    with _only_user(target), beside(copy_name(target, "restoring")) as part:
+    with _only_user(target), unfinished_copy(copy_name(target, "restoring")) as part:
         part.unlink()  # the copy refuses an existing target
         try:
             copy_sqlite(file, part)
@@ -195,7 +195,7 @@ def _replace_sqlite(
             raise InvalidInput(
                 f"file: expected a whole backup of the log, got {str(error)!r}; use another one"
             ) from error
-        found = _prepare(f"sqlite:///{part}", settings)
+        reapplied = _prepare(f"sqlite:///{part}", settings)
         with closing(sqlite3.connect(part)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
         sync_file(part)
@@ -203,7 +203,7 @@ def _replace_sqlite(
         part.replace(target)
         sync_folder(target.parent)
     prune_copies(target, "replaced")
-    return replaced, found
+    return replaced, reapplied
 
 
 @contextmanager
@@ -281,10 +281,10 @@ def _refuse_connected(engine: Engine, force: bool) -> None:
         "AND coalesce(backend_type, 'client backend') = 'client backend'"  # null: another user's
     )
     with database.read_connection(engine) as connection:
-        found = connection.execute(others).scalar_one()
+        count = connection.execute(others).scalar_one()
     engine.dispose()
-    if found and not force:
+    if count and not force:
         raise StorageUnavailable(
-            f"restore: expected no other connection to the database, got {found} connections; "
+            f"restore: expected no other connection to the database, got {count} connections; "
             "stop the service and runs on all machines, then repeat, or add --force"
         )

@@ -7,7 +7,6 @@ needed because a backup older than the first erasure has no key.
 
 import json
 import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sensei.errors import StorageUnavailable
+from sensei.storage.sqlite_copy import sync_folder
 
 FILE = "suppression.jsonl"
 """Name of the file under `SENSEI_HOME`."""
@@ -106,17 +106,6 @@ def add_entries(file: Path, entries: Iterable[ErasedEntry | Revocation]) -> None
             sync_folder(file.parent)
     except OSError as error:
         raise _unavailable(file, "to write", error) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk: a new or renamed file then survives a power failure."""
-    if sys.platform == "win32":  # Windows cannot open folders
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

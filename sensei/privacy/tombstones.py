@@ -7,13 +7,14 @@ names against a digest.
 import hmac
 import secrets
 from collections.abc import Iterable
+from pathlib import Path
 
 import orjson
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sensei.errors import LearnerErased
-from sensei.storage.revisions import signs
+from sensei.privacy.suppression import read_list
+from sensei.storage.sql import insert_or_ignore, signs
 from sensei.storage.tables import AppStateRow
 
 _KEY = "erasure_key"
@@ -21,19 +22,24 @@ _LOCK = 7_366_729  # any number that nobody else locks in this database
 _CHUNK = 5_000  # names per statement: databases limit its parameters
 
 
-def ensure_key(connection: Connection, adopted: str | None = None) -> str:
-    """Return the key of this database in hex; create and store it first if there is none.
+def ensure_key(connection: Connection, suppression: Path | None) -> str:
+    """Return the key of this database in hex; store one first if there is none.
 
     Args:
         connection: connection in a writing transaction.
-        adopted: key to store if there is none, such as that of the suppression list; None creates
-            one.
+        suppression: the suppression list; a database without a key adopts the key of its last
+            erasure. A random key is created if there is no list, or if it has no erasure.
+
+    Raises:
+        StorageUnavailable: the suppression list cannot be read.
     """
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    fact = dialect.insert(AppStateRow).values(name=_KEY, value=adopted or secrets.token_hex(32))
-    connection.execute(fact.on_conflict_do_nothing())
     key = key_of(connection)
-    assert key is not None, "it was stored a line above"
+    if key is None:
+        listed = read_list(suppression).erasures if suppression else ()
+        key = listed[-1].key if listed else secrets.token_hex(32)
+        insert_or_ignore(connection, AppStateRow, [{"name": _KEY, "value": key}])
+        key = key_of(connection)
+        assert key is not None, "it was stored a line above"
     return key
 
 
@@ -53,13 +59,13 @@ def erased(connection: Connection, user_ids: Iterable[str]) -> set[str]:
     if key is None:
         return set()
     names = {digest(key, user_id): user_id for user_id in user_ids}
-    cursor, found, digests = connection.connection.cursor(), set(), list(names)
+    cursor, erased_ids, digests = connection.connection.cursor(), set(), list(names)
     for start in range(0, len(digests), _CHUNK):
         chunk = digests[start : start + _CHUNK]
-        places = signs(connection, len(chunk))
-        cursor.execute(f"SELECT tombstone FROM erased WHERE tombstone IN ({places})", chunk)  # noqa: S608
-        found |= {names[tombstone] for (tombstone,) in cursor.fetchall()}
-    return found
+        values = signs(connection, len(chunk))
+        cursor.execute(f"SELECT tombstone FROM erased WHERE tombstone IN ({values})", chunk)  # noqa: S608
+        erased_ids |= {names[tombstone] for (tombstone,) in cursor.fetchall()}
+    return erased_ids
 
 
 def refuse_erased(connection: Connection, user_ids: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, NullPool, create_engine, func, inspect, select, text
 
 from sensei.storage import database, postgres_tools
-from sensei.storage.sqlite_copy import beside, copy_sqlite, publish, read_only
+from sensei.storage.sqlite_copy import copy_sqlite, publish, read_only, unfinished_copy
 from sensei.storage.tables import ApiKey, Base
 
 SQLITE, POSTGRESQL = b"SQLite format 3\0", b"PGDMP"
@@ -95,7 +95,7 @@ def connect_read_only(file: Path) -> Engine:
 
 
 def _postgres(engine: Engine, file: Path) -> Content:
-    with beside(file) as part:
+    with unfinished_copy(file) as part:
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             snapshot = str(connection.execute(text("SELECT pg_export_snapshot()")).scalar())
             content = Content.of(connection)

@@ -116,14 +116,14 @@ def connect(url: str, deadlines: Deadlines = PATIENT, file: DatabaseFile | None 
         event.listen(postgres, "do_connect", _connect_postgres)
         event.listen(postgres, "connect", partial(_prepare_postgres, deadlines))
         return postgres
-    held = file or DatabaseFile(str(parsed.database))
-    engine = create_engine(parsed, execution_options={_FILE: held})
-    event.listen(engine, "do_connect", lambda *_: held.check())
+    opened = file or DatabaseFile(str(parsed.database))
+    engine = create_engine(parsed, execution_options={_FILE: opened})
+    event.listen(engine, "do_connect", lambda *_: opened.check())
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "connect", lambda *_: held.pin())
+    event.listen(engine, "connect", lambda *_: opened.pin())
     event.listen(engine, "begin", _begin_sqlite)
     if file is None:
-        event.listen(engine, "engine_disposed", lambda _: held.close())
+        event.listen(engine, "engine_disposed", lambda _: opened.close())
     return engine
 
 
@@ -293,16 +293,16 @@ def write_queue(engine: Engine) -> Iterator[None]:
 
 def unavailable(url: URL, error: BaseException) -> StorageUnavailable:
     """Return the error to raise for a database error."""
-    said = str(getattr(error, "orig", error)).strip()
-    line, step = _telling(said or type(error).__name__, url)
+    message = str(getattr(error, "orig", error)).strip()
+    line, step = _telling(message or type(error).__name__, url)
     return StorageUnavailable(
         f"database: expected {url.render_as_string()} to answer, got {line!r}; {step}"
     )
 
 
-def _telling(said: str, url: URL) -> tuple[str, str]:
+def _telling(message: str, url: URL) -> tuple[str, str]:
     """Return an error's line with a known next step, else its first line; and the step."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
     steps = {**_STEPS, **(_SQLITE_STEPS if is_sqlite(url) else _postgres_steps(url))}
     for line in lines:  # the attempts to connect are listed below a heading
         for pattern, step in steps.items():
@@ -382,18 +382,18 @@ def upgrade(url: str, copy: bool = True) -> Path | None:
     with storage_errors(engine):
         if is_sqlite(engine.url) and engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-    config, kept = _config(), None
+    config, copied = _config(), None
     try:
         with write_transaction(engine) as connection:
             current = MigrationContext.configure(connection).get_current_revision()
             refuse_unknown(current)
             if copy and is_sqlite(engine.url) and current not in (None, _migrations()[0]):
-                kept = _keep_copy(Path(str(engine.url.database)), f"migration-{current}")
+                copied = _keep_copy(Path(str(engine.url.database)), f"migration-{current}")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
         engine.dispose()
-    return kept
+    return copied
 
 
 def _keep_copy(file: Path, kind: str) -> Path:
@@ -457,10 +457,10 @@ def refuse_unknown(current: str | None) -> None:
     Raises:
         SchemaMismatch: the migration is unknown.
     """
-    known = _migrations()
-    if current is not None and current not in known:
+    migrations = _migrations()
+    if current is not None and current not in migrations:
         raise SchemaMismatch(
-            f"database: expected a migration up to {known[0]}, got {current}; "
+            f"database: expected a migration up to {migrations[0]}, got {current}; "
             "use the newer software that wrote it, or choose another SENSEI_HOME"
         )
 
@@ -468,7 +468,7 @@ def refuse_unknown(current: str | None) -> None:
 @cache
 def _migrations() -> list[str]:
     """Return all migrations of this software, newest first."""
-    return [each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()]
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 
 def _config() -> Config:

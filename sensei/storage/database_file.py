@@ -76,27 +76,28 @@ class DatabaseFile:
 
     def look(self) -> None:
         """Compare the files; if another file took the place, keep the journal from damaging it."""
-        opened = self._opened
-        if opened is None or self._is_damaged:
-            return
-        there = self._at_path()
-        trouble = None if there == opened else _sentence(opened, there)
-        if trouble != self.trouble:
-            logger.warning(trouble or "log: its file is back at its path")
-            self._is_saved = False
-        self.trouble = trouble
-        if trouble and not self._is_saved:
-            with self._lock:
+        with self._lock:  # an error that `note` remembers meanwhile is not overwritten
+            opened = self._opened
+            if opened is None or self._is_damaged:
+                return
+            present = self._at_path()
+            trouble = None if present == opened else _sentence(opened, present)
+            if trouble != self.trouble:
+                logger.warning(trouble or "log: its file is back at its path")
+                self._is_saved = False
+            self.trouble = trouble
+            if trouble and not self._is_saved:
                 self._save()
 
     def note(self, error: BaseException) -> None:
         """Remember an SQLite error that reports a damaged file, as damage is permanent."""
         code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
         if code is not None and code & 0xFF in DAMAGED:  # the rest is an extended code
-            self._is_damaged = True
-            self.trouble = (
-                "log: expected a whole file, got a damaged one; restore a backup, restart"
-            )
+            with self._lock:
+                self._is_damaged = True
+                self.trouble = (
+                    "log: expected a whole file, got a damaged one; restore a backup, restart"
+                )
 
     def watch(self, seconds: float) -> None:
         """Run `look` every `seconds` seconds in the background, until `close`."""
@@ -139,14 +140,14 @@ class DatabaseFile:
 
 def _identity(path: Path) -> Identity:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
-def _sentence(opened: tuple[Identity, ...], there: tuple[Identity, ...]) -> str:
-    if opened[0] != there[0]:
-        got = "another" if there[0] else "none"
+def _sentence(opened: tuple[Identity, ...], present: tuple[Identity, ...]) -> str:
+    if opened[0] != present[0]:
+        got = "another" if present[0] else "none"
         return f"log: expected the file that was opened, got {got} at its path; {RETURN}"
     return "log: expected the journal that was opened (-wal, -shm), got none or another; restart"

@@ -3,7 +3,6 @@
 from sqlalchemy import func, insert, select, text
 
 from sensei.errors import InvalidInput
-from sensei.events.log import open_log
 from sensei.storage import database
 from sensei.storage.tables import Base
 
@@ -24,13 +23,14 @@ def copy_database(from_url: str, to_url: str) -> dict[str, int]:
         InvalidInput: the target holds rows already.
         StorageUnavailable: one of the two does not answer.
     """
-    source = open_log(from_url)
+    source = database.connect(from_url)
+    database.check(source)
     database.upgrade(to_url)
-    target = open_log(to_url)
+    target = database.connect(to_url)
     counts = {}
     with (
-        database.read_connection(source.engine) as old,
-        database.write_transaction(target.engine) as new,
+        database.read_connection(source) as old,
+        database.write_transaction(target) as new,
     ):
         for table in Base.metadata.sorted_tables:
             if new.execute(select(func.count()).select_from(table)).scalar():
@@ -44,8 +44,8 @@ def copy_database(from_url: str, to_url: str) -> dict[str, int]:
                 counts[table.name] += len(chunk)
             if new.dialect.name == "postgresql" and "id" in table.columns:
                 new.execute(text(_next_key(table.name)))
-    source.close()
-    target.close()
+    source.dispose()
+    target.dispose()
     return counts
 
 

@@ -46,18 +46,18 @@ def exclusive_lock(
             longer.
     """
     with storage_errors(engine):
-        place = _open(engine, job)
-    with closing(place):
+        holder = _open(engine, job)
+    with closing(holder):
         with storage_errors(engine):
-            if not _taken(place, job):
+            if not _taken(holder, job):
                 waits()
-                _wait(place, job, patience)
+                _wait(holder, job, patience)
         yield
 
 
-def _wait(place: Connection | IO[str], job: str, patience: float) -> None:
+def _wait(holder: Connection | IO[str], job: str, patience: float) -> None:
     until, pause = time.monotonic() + patience, _PAUSE_SECONDS
-    while not _taken(place, job):
+    while not _taken(holder, job):
         if time.monotonic() > until:
             raise StorageUnavailable(
                 f"{job}: expected no other one to run, got one that takes more than "
@@ -75,13 +75,13 @@ def _open(engine: Engine, job: str) -> Connection | IO[str]:
     return connection
 
 
-def _taken(place: Connection | IO[str], job: str) -> bool:
-    if isinstance(place, Connection):
+def _taken(holder: Connection | IO[str], job: str) -> bool:
+    if isinstance(holder, Connection):
         key = int.from_bytes(hashlib.sha256(job.encode()).digest()[:8], signed=True)
-        return bool(place.execute(select(func.pg_try_advisory_lock(key))).scalar())
+        return bool(holder.execute(select(func.pg_try_advisory_lock(key))).scalar())
     if sys.platform != "win32":
         try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
     return True

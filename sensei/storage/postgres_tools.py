@@ -55,13 +55,13 @@ def dumped_migration(file: Path) -> str:
         InvalidInput: the file is not a dump of the log.
     """
     command = [find_tool("pg_restore"), "--data-only", "--table=alembic_version", "--file=-"]
-    said = subprocess.run([*command, str(file)], capture_output=True, text=True)  # noqa: S603
-    found = re.search(r"^COPY .*alembic_version.*;\n(\w+)$", said.stdout, re.MULTILINE)
-    if found is None:
+    reading = subprocess.run([*command, str(file)], capture_output=True, text=True)  # noqa: S603
+    migration = re.search(r"^COPY .*alembic_version.*;\n(\w+)$", reading.stdout, re.MULTILINE)
+    if migration is None:
         raise InvalidInput(
             f"file: expected a dump of the log, got {file} without its migration; use another one"
         )
-    return found[1]
+    return migration[1]
 
 
 def load_dump(engine: Engine, file: Path, tables: Sequence[str], views: Sequence[str]) -> None:
@@ -77,13 +77,13 @@ def load_dump(engine: Engine, file: Path, tables: Sequence[str], views: Sequence
     write = [find_tool("psql"), "--no-password", "--no-psqlrc", "--quiet", "--single-transaction"]
     write += ["--set=ON_ERROR_STOP=1", f"--dbname={parameters}", f"--command={first}"]
     write += [f"--command={drop}", "--file=-"]
-    with tempfile.TemporaryFile() as said:
-        reader = subprocess.Popen(read, stdout=subprocess.PIPE, stderr=said)  # noqa: S603
+    with tempfile.TemporaryFile() as errors:
+        reader = subprocess.Popen(read, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603
         writer = subprocess.Popen(  # noqa: S603 - no shell
             write,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=errors,
             env=os.environ | environment,
         )
         assert reader.stdout is not None
@@ -96,7 +96,7 @@ def load_dump(engine: Engine, file: Path, tables: Sequence[str], views: Sequence
             writer.kill()  # at the end of its input it would commit the partial content
         writer.communicate()
         if reader.returncode or writer.returncode:
-            raise _failed("psql", said)
+            raise _failed("psql", errors)
 
 
 def find_tool(name: str) -> str:
@@ -105,22 +105,22 @@ def find_tool(name: str) -> str:
     Raises:
         StorageUnavailable: it is in neither place.
     """
-    places = sorted(Path(_INSTALLED).glob(f"*/bin/{name}"), key=lambda place: place.parts[-3])
-    found = shutil.which(name) or (str(places[-1]) if places else None)
-    if found is None:
+    installed = sorted(Path(_INSTALLED).glob(f"*/bin/{name}"), key=lambda path: path.parts[-3])
+    tool = shutil.which(name) or (str(installed[-1]) if installed else None)
+    if tool is None:
         raise StorageUnavailable(
             f"{name}: expected PostgreSQL's tool on PATH or in {_INSTALLED}/*/bin, got none; "
             "install PostgreSQL's client programs (Debian: postgresql-client)"
         )
-    return found
+    return tool
 
 
 def _connection(engine: Engine) -> tuple[str, dict[str, str]]:
     """Return parameters that may be visible, and the others as environment variables."""
-    _, given = engine.dialect.create_connect_args(engine.url)
-    variables = {each.keyword.decode(): each.envvar for each in pq.Conninfo.get_defaults()}
+    _, arguments = engine.dialect.create_connect_args(engine.url)
+    variables = {option.keyword.decode(): option.envvar for option in pq.Conninfo.get_defaults()}
     shown, hidden = {}, {}
-    for name, value in given.items():  # includes parameters that only the driver knows
+    for name, value in arguments.items():  # includes parameters that only the driver knows
         if variable := variables.get(name):
             hidden[variable.decode()] = str(value)
         elif name in variables and name != "sslpassword":  # sslpassword has no variable
@@ -129,17 +129,17 @@ def _connection(engine: Engine) -> tuple[str, dict[str, str]]:
 
 
 def _run(command: Sequence[str], environment: dict[str, str]) -> None:
-    with tempfile.TemporaryFile() as said:
-        found = subprocess.run(  # noqa: S603 - no shell
-            command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=said
+    with tempfile.TemporaryFile() as errors:
+        ended = subprocess.run(  # noqa: S603 - no shell
+            command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=errors
         )
-        if found.returncode:
-            raise _failed(Path(command[0]).name, said)
+        if ended.returncode:
+            raise _failed(Path(command[0]).name, errors)
 
 
-def _failed(name: str, said: IO[bytes]) -> StorageUnavailable:
-    said.seek(0)
-    lines = said.read().decode(errors="replace").strip().splitlines() or ["no output"]
+def _failed(name: str, errors: IO[bytes]) -> StorageUnavailable:
+    errors.seek(0)
+    lines = errors.read().decode(errors="replace").strip().splitlines() or ["no output"]
     telling = next((line for line in lines if "error" in line.lower()), lines[-1])
     return StorageUnavailable(
         f"{name}: expected it to succeed, got {telling!r}; correct that, then repeat"

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, PoolProxiedConnection, update
 
 from sensei.errors import StorageUnavailable
 from sensei.storage import database
+from sensei.storage.sql import signs
 from sensei.storage.tables import LearnerRow
 
 if sys.platform != "win32":
@@ -156,8 +157,3 @@ def conflict(event_id: str) -> str:
         f"event_id: expected the payload first sent with it, got another for {event_id!r}; "
         "give a new event a new id"
     )
-
-
-def signs(through: Connection | Engine, count: int) -> str:
-    """Return `count` placeholders for values in a statement of the driver."""
-    return ", ".join(["?" if through.dialect.name == "sqlite" else "%s"] * count)

@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sensei.errors import InvalidInput, StorageUnavailable
-from sensei.privacy.suppression import sync_folder
+from sensei.retention import beyond_newest
 
 KEPT = 3
 """Number of automatic copies to keep of each kind, newest first."""
@@ -32,7 +33,7 @@ def copy_sqlite(source: Path, target: Path) -> None:
         sqlite3.Error: the source cannot be read, or the target cannot be written.
         OSError: the target cannot be written.
     """
-    with beside(target) as part:
+    with unfinished_copy(target) as part:
         with closing(read_only(source)) as old, closing(sqlite3.connect(part)) as new:
             old.backup(new)
             new.execute("PRAGMA journal_mode = DELETE")  # one file, without a separate journal
@@ -54,15 +55,15 @@ def verify(connection: sqlite3.Connection, file: Path) -> None:
     Raises:
         StorageUnavailable: the database is damaged.
     """
-    said = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if said != "ok":
+    outcome = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if outcome != "ok":
         raise StorageUnavailable(
-            f"database: expected {file} to be whole, got {said!r}; use another copy"
+            f"database: expected {file} to be whole, got {outcome!r}; use another copy"
         )
 
 
 @contextmanager
-def beside(target: Path) -> Iterator[Path]:
+def unfinished_copy(target: Path) -> Iterator[Path]:
     """Create an empty file next to a target, to write and then publish; remove it at the end.
 
     Raises:
@@ -108,6 +109,17 @@ def sync_file(file: Path) -> None:
         os.close(descriptor)
 
 
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk: a new or renamed file then survives a power failure."""
+    if sys.platform == "win32":  # Windows cannot open folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _refuse_existing(target: Path) -> None:
     if target.exists():
         raise InvalidInput(
@@ -127,8 +139,12 @@ def stamp() -> str:
 
 def automatic_copies(database: Path, kind: str = "*") -> list[Path]:
     """Return the automatic copies of a database, newest first."""
-    found = database.parent.glob(f"{database.name}.{kind}.backup")
-    return sorted(found, key=lambda copy: copy.name.split(".")[-2], reverse=True)
+    return beyond_newest(database.parent.glob(f"{database.name}.{kind}.backup"), 0, _copied_at)
+
+
+def _copied_at(copy: Path) -> str:
+    """Return the time in a copy's name; the file's own may be that of the copied database."""
+    return copy.name.split(".")[-2]
 
 
 def prune_copies(database: Path, kind: str) -> None:

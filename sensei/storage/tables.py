@@ -16,7 +16,10 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, mapped_column
+
+from sensei import event_fields as fields
+from sensei.event_fields import EventField, FieldType
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BIG_KEY = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
@@ -54,6 +57,23 @@ class Base(DeclarativeBase):
     """Base of all tables."""
 
 
+_SQL_TYPES: dict[FieldType, Any] = {
+    FieldType.KEY: BIG_KEY,
+    FieldType.TEXT: String,
+    FieldType.INTEGER: BigInteger,
+    FieldType.NUMBER: Float(53),
+    FieldType.TIME: UtcMicroseconds,
+    FieldType.JSON: Text,  # Arrow readers need JSON as text
+}
+
+
+def _column(field: EventField) -> MappedColumn[Any]:
+    """Return the column of an event's field."""
+    is_key = field.type is FieldType.KEY
+    kind = _SQL_TYPES[field.type]
+    return mapped_column(field.name, kind, nullable=field.is_nullable, primary_key=is_key)
+
+
 class UserInteraction(Base):
     """One action of a learner; never changed, only appended, quarantined or erased."""
 
@@ -65,20 +85,20 @@ class UserInteraction(Base):
         {"sqlite_autoincrement": True},  # the key of an erased row is never used again
     )
 
-    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
-    event_id: Mapped[str] = mapped_column(String)
-    user_id: Mapped[str] = mapped_column(String)
-    interaction_type: Mapped[str] = mapped_column(String)
-    topic_id: Mapped[int] = mapped_column(BigInteger)
-    score: Mapped[float | None] = mapped_column(Float(53))
-    duration_seconds: Mapped[int | None] = mapped_column(BigInteger)
-    timestamp: Mapped[datetime] = mapped_column(UtcMicroseconds)
+    id: Mapped[int] = _column(fields.ID)
+    event_id: Mapped[str] = _column(fields.EVENT_ID)
+    user_id: Mapped[str] = _column(fields.USER_ID)
+    interaction_type: Mapped[str] = _column(fields.INTERACTION_TYPE)
+    topic_id: Mapped[int] = _column(fields.TOPIC_ID)
+    score: Mapped[float | None] = _column(fields.SCORE)
+    duration_seconds: Mapped[int | None] = _column(fields.DURATION_SECONDS)
+    timestamp: Mapped[datetime] = _column(fields.TIMESTAMP)
     # Both are in the metadata too; extracted once, so that reading parses no JSON.
-    item_id: Mapped[str | None] = mapped_column(String)
-    difficulty: Mapped[str | None] = mapped_column(String)
-    received_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
-    # `metadata` is reserved on a declarative class; Arrow readers need JSON as text.
-    event_metadata: Mapped[str | None] = mapped_column("metadata", Text)
+    item_id: Mapped[str | None] = _column(fields.ITEM_ID)
+    difficulty: Mapped[str | None] = _column(fields.DIFFICULTY)
+    received_at: Mapped[datetime] = _column(fields.RECEIVED_AT)
+    # `metadata` is reserved on a declarative class.
+    event_metadata: Mapped[str | None] = _column(fields.METADATA)
 
 
 class LearnerRow(Base):

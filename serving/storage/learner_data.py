@@ -149,7 +149,7 @@ class LearnerData:
         Raises:
             StorageUnavailable: the database does not answer, or the audit entry cannot be written.
         """
-        read = partial(_exported, user_id=user_id, by=by)
+        read = partial(_exported, user_id=user_id, suppression=self._suppression, by=by)
         return await self._writes.run(read, LONG_SECONDS)
 
     async def erase(self, user_id: str, by: "Actor") -> dict[str, int]:
@@ -199,6 +199,6 @@ def _described(kinds: dict[str, int], chosen: str | None, fallback: str | None) 
     }
 
 
-def _exported(log: "Log", user_id: str, by: "Actor") -> bytes | None:
-    held = erasure.export(log.engine, user_id, by)
+def _exported(log: "Log", user_id: str, suppression: Path | None, by: "Actor") -> bytes | None:
+    held = erasure.export(log.engine, user_id, suppression, by)
     return orjson.dumps({"user_id": user_id, "held": held}) if any(held.values()) else None

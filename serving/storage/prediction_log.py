@@ -19,7 +19,7 @@ from sensei.contracts import DAY
 from sensei.errors import StorageUnavailable
 from sensei.privacy import tombstones
 from sensei.storage import database
-from sensei.storage.revisions import signs
+from sensei.storage.sql import insert_or_ignore_sql, signs
 from sensei.storage.tables import Prediction
 from serving.observability import PREDICTIONS_LOST
 
@@ -249,12 +249,8 @@ def _row(answer: LoggedAnswer) -> list[Any]:
 
 def _insert(connection: "Connection", rows: int) -> str:
     """Return one INSERT for all rows: with one per row, requests would wait for Python's lock."""
-    names, places = (
-        ", ".join(LoggedAnswer._fields),
-        f"({signs(connection, len(LoggedAnswer._fields))})",
-    )
-    return (
-        f"INSERT INTO {Prediction.__tablename__} ({names}) "  # noqa: S608 - names of ours
-        f"VALUES {', '.join([places] * rows)} "
-        "ON CONFLICT (prediction_id) DO NOTHING"
+    values = f"({signs(connection, len(LoggedAnswer._fields))})"
+    source = f"VALUES {', '.join([values] * rows)}"
+    return insert_or_ignore_sql(
+        Prediction.__tablename__, LoggedAnswer._fields, source, ("prediction_id",)
     )

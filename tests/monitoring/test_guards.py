@@ -175,6 +175,11 @@ def test_the_first_weekend_of_a_new_log_is_no_alarm_and_a_silent_week_is_one():
     assert silent(school(1), day_of(0, 4), 8.1).fires
 
 
+def test_a_log_of_three_days_has_no_rhythm_to_judge_by():
+    assert not silent(school(1), day_of(0, 2), 100).fires
+    assert silent(school(1), day_of(0, 3), 100).fires
+
+
 def test_a_class_that_meets_weekly_is_stale_after_eight_days():
     weekly = dict.fromkeys(range(MONDAY, MONDAY + 140, 7), 50)
     assert not silent(weekly, MONDAY + 133, 7.9).fires

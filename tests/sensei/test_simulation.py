@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sensei import contracts, curriculum, simulation
+from sensei.event_fields import CONTRACT_COLUMNS
 from sensei.events.rules_arrow import check_table
 from sensei.simulation import Cohort, choices, memory, responses, traits
 
@@ -73,7 +74,7 @@ def test_its_own_kinds_levels_and_columns_are_the_contracts(world: Cohort) -> No
     assert choices.KINDS == contracts.KINDS
     assert traits.LEVELS == contracts.LEVELS
     assert responses.PASSES / responses.QUESTIONS == contracts.PASS_SCORE
-    assert tuple(world.table().column_names) == contracts.CONTRACT_COLUMNS
+    assert tuple(world.table().column_names) == CONTRACT_COLUMNS
 
 
 def test_every_row_meets_the_contract(world: Cohort) -> None:

@@ -29,7 +29,7 @@ def prepared_of(frame: pd.DataFrame) -> Dataset:
 
 def test_all_models_compete(candidates: Candidates) -> None:
     counting = ["most_popular", "recently_popular", "repeat_last", "most_frequent", "habits"]
-    assert list(candidates.recommendation) == [
+    assert list(candidates["recommendation"]) == [
         *counting,
         "markov_1",
         "markov_2",
@@ -37,7 +37,7 @@ def test_all_models_compete(candidates: Candidates) -> None:
         "history",
         "sequence",
     ]
-    assert list(candidates.difficulty) == [
+    assert list(candidates["difficulty"]) == [
         "global_mean",
         "topic_mean",
         "proficiency",
@@ -59,20 +59,23 @@ def test_a_full_run_trains_what_a_quick_one_leaves_out() -> None:
 
 
 def test_networks_have_curves_and_counting_models_none(candidates: Candidates) -> None:
-    for candidate in (*candidates.recommendation.values(), *candidates.difficulty.values()):
+    for candidate in (*candidates["recommendation"].values(), *candidates["difficulty"].values()):
         assert bool(candidate.curves) == (candidate.kind == "network")
         assert candidate.description.endswith(".")
 
 
 def test_no_network_takes_more_epochs_than_its_budget(candidates: Candidates) -> None:
-    both = (candidates.recommendation["history"], candidates.difficulty["history"])
+    both = (candidates["recommendation"]["history"], candidates["difficulty"]["history"])
     assert [len(each.curves["val_loss"]) for each in both] == [BRIEF.epochs] * 2
 
 
 def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: Path) -> None:
     import keras
 
-    for name, candidate in (*candidates.recommendation.items(), *candidates.difficulty.items()):
+    for name, candidate in (
+        *candidates["recommendation"].items(),
+        *candidates["difficulty"].items(),
+    ):
         model = candidate.model
         given = {key: np.ones((2, x.shape[-1]), np.float32) for key, x in model.input.items()}
         model.save(tmp_path / f"{name}.keras")
@@ -107,8 +110,8 @@ def test_recommendation_is_trained_without_any_score(frame_of) -> None:
     made = prepared_of(frame_of([[1, 2, 3, 4]] * 12))
     assert made.no_success == "no attempt carries a score"
     trained = train_candidates(made, 0, BRIEF, ["reference", "history"])
-    assert list(trained.recommendation) == ["reference", "history"]
-    assert trained.difficulty == {}
+    assert list(trained["recommendation"]) == ["reference", "history"]
+    assert trained["difficulty"] == {}
 
 
 def test_reason_without_success(frame_of) -> None:

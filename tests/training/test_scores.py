@@ -16,8 +16,8 @@ from training.scores import (
     Predict,
     RecommendationScores,
     level_taken,
+    score_difficulty,
     score_recommendation,
-    score_success,
 )
 
 
@@ -69,7 +69,9 @@ def test_unseen_topics_stay_in_the_denominator(frame_of) -> None:
 
 
 def test_chunks_in_any_order_change_no_score(prepared: Dataset, candidates: Candidates) -> None:
-    chosen, answer = zip(*candidates.recommendation["markov_2"].predict(prepared.test), strict=True)
+    chosen, answer = zip(
+        *candidates["recommendation"]["markov_2"].predict(prepared.test), strict=True
+    )
     probability = np.zeros((len(prepared.test), prepared.statistics.width))
     probability[np.concatenate(chosen)] = np.concatenate([each["probability"] for each in answer])
     mixed = np.random.default_rng(0).permutation(len(prepared.test))
@@ -123,7 +125,7 @@ def test_table_by_hand() -> None:
 
 def test_success_is_read_at_the_level_taken(prepared: Dataset) -> None:
     by_level = np.array([0.2, 0.5, 0.8])
-    got = score_success(success(lambda rows: np.tile(by_level, (len(rows), 1))), prepared.test)
+    got = score_difficulty(success(lambda rows: np.tile(by_level, (len(rows), 1))), prepared.test)
     assert got.probability == pytest.approx(by_level[level_taken(prepared.test)])
     assert got.table()["n"] == len(prepared.test)
     assert got.topic_only is None
@@ -134,7 +136,7 @@ def test_answer_without_item_and_level_is_scored_beside(prepared: Dataset) -> No
         answer = {"success": np.full((len(rows), 3), 0.9), "overall": np.full((len(rows), 1), 0.4)}
         yield np.arange(len(rows)), answer
 
-    got = score_success(predict, prepared.test)
+    got = score_difficulty(predict, prepared.test)
     assert got.topic_only is not None
     assert got.probability == pytest.approx(0.9)
     assert got.topic_only.probability == pytest.approx(0.4)
@@ -144,4 +146,4 @@ def test_answer_without_item_and_level_is_scored_beside(prepared: Dataset) -> No
 def test_rows_without_scored_attempts_are_refused(prepared: Dataset) -> None:
     none = prepared.test.take(np.zeros(len(prepared.test), bool))
     with pytest.raises(NotEnoughData, match="score: expected"):
-        score_success(success(lambda rows: np.zeros((len(rows), 3))), none)
+        score_difficulty(success(lambda rows: np.zeros((len(rows), 3))), none)

@@ -25,6 +25,7 @@ from sensei.contracts import (
     SUCCESS_INPUTS,
     place,
 )
+from sensei.model_name import ModelName
 from training.architectures import Network, Tensor, recurrent, slots
 from training.architectures.reference import scaled
 from training.data.batching import BatchFeed
@@ -140,4 +141,6 @@ def _at_levels(
 
 def _sample(rows: Examples) -> dict[str, NDArray[np.float32]]:
     chosen = np.arange(0, len(rows), max(1, len(rows) // SCALED_ROWS))
-    return BatchFeed(rows, "difficulty").inputs(chosen, ("inputs", "context", "free", "item"))
+    return BatchFeed(rows, ModelName.DIFFICULTY).inputs(
+        chosen, ("inputs", "context", "free", "item")
+    )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from features.batch import Examples
 from features.sequences import EVERY, Sequences
+from sensei.model_name import ModelName
 
 Batch = dict[str, NDArray[Any]]
 Rows = NDArray[np.int64]
@@ -27,11 +28,11 @@ class BatchFeed:
 
     Attributes:
         rows: examples of one part.
-        vector: vector used as `inputs`: `recommendation` or `difficulty`.
+        model_name: model whose vector is used as `inputs`.
     """
 
     rows: Examples
-    vector: str
+    model_name: ModelName
 
     @cached_property
     def sequences(self) -> Sequences:
@@ -49,7 +50,7 @@ class BatchFeed:
         """
         batch: Batch = {}
         if "inputs" in names:
-            batch["inputs"] = getattr(self.rows, self.vector)[chosen]
+            batch["inputs"] = getattr(self.rows, self.model_name)[chosen]
         if "context" in names:
             batch["context"] = self.rows.recommendation[chosen]
         if "topic" in names:

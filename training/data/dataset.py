@@ -14,6 +14,7 @@ from features.corpus.statistics import Statistics
 from features.corpus.transitions import PAIRS
 from features.events import together
 from sensei.errors import NotEnoughData
+from sensei.model_name import ModelName
 from training.data.log_statistics import HELD_OUT_SALT, MIN_TARGETS, LogStatistics
 from training.data.row_chunks import RowChunks
 from training.data.shards import Log, hashes
@@ -87,25 +88,29 @@ class Dataset(Splits):
     log: Log
     census: LogStatistics
 
+    def parts(self, model_name: ModelName) -> Splits | None:
+        """Return the targets of a model; None if it cannot be trained."""
+        return self if model_name == ModelName.RECOMMENDATION else self.attempts
+
     @property
     def scored_share(self) -> float:
         """Share of the learners whose validation and test targets are used, in (0, 1]."""
         return self.census.share if len(self.log) > 1 else 1.0
 
     def extremes(self) -> dict[str, NDArray[np.float32]]:
-        """Return the training inputs per vector: all rows, or the extreme rows of each shard.
+        """Return the training inputs of each model: all rows, or the extreme rows of each shard.
 
         If the log is in shards, a shard contributes one row per input for its lowest value and one
         for its highest value. A NaN counts as both.
         """
-        found: dict[str, list[NDArray[np.float32]]] = {"recommendation": [], "difficulty": []}
+        chunks: dict[str, list[NDArray[np.float32]]] = {name.value: [] for name in ModelName}
         for rows in self.training:
-            for name, kept in found.items():
-                inputs = getattr(rows, name)
+            for model_name, inputs_of_chunks in chunks.items():
+                inputs = getattr(rows, model_name)
                 if len(self.log) > 1:
                     inputs = inputs[np.append(inputs.argmin(axis=0), inputs.argmax(axis=0))]
-                kept.append(inputs)
-        return {name: np.concatenate(kept) for name, kept in found.items()}
+                inputs_of_chunks.append(inputs)
+        return {model_name: np.concatenate(inputs) for model_name, inputs in chunks.items()}
 
 
 def prepare(

@@ -6,24 +6,22 @@ No test metric is computed before the choice.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.batch import Events, Examples, encode
+from features.batch import Events, encode
 from sensei.errors import InvalidInput
+from sensei.model_name import ModelName
 from training.candidates import (
     COUNTING,
-    Candidate,
     Candidates,
     CandidateTraining,
     PredictionTask,
     check_names,
-    jobs_of,
+    tasks_of,
     title,
 )
 from training.data.dataset import Dataset, prepare
@@ -31,15 +29,10 @@ from training.data.splits import SplitLabels, split_by_column, split_by_learner
 from training.data.time_split import split_by_time
 from training.evaluation.result import ChosenCandidates, EvaluationEvidence, Result, result_of
 from training.evaluation.score_cache import ScoreCache, SeedRun, digest_of
-from training.evaluation.seed_runs import ModelScores, NextTopicRuns, SuccessRuns
+from training.evaluation.seed_runs import ModelScores
+from training.fitting.keras_fit import Curves
 from training.recipes import QUICK, Budget
-from training.reports.evaluation_figures import draw
-from training.scores import (
-    RecommendationScores,
-    SuccessScores,
-    score_recommendation,
-    score_success,
-)
+from training.scores import SCORE
 
 __all__ = [
     "ChosenCandidates",
@@ -53,6 +46,9 @@ __all__ = [
 
 COLUMN = "column:"
 METADATA = "metadata."
+
+Draw = Callable[[Mapping[str, Curves], EvaluationEvidence, Result], None]
+"""Function that draws the figures of an evaluation from its training curves."""
 
 Say = Callable[[str], None]
 """Function that reports progress to the user."""
@@ -70,7 +66,7 @@ def evaluate(
     seeds: int | None = None,
     cache: OpenCache | None = None,
     say: Say = lambda _: None,
-    plots: Path | None = None,
+    draw: Draw | None = None,
 ) -> Result:
     """Run the protocol on a frame of interactions.
 
@@ -83,7 +79,7 @@ def evaluate(
         seeds: number of seeds per network; by default as in the budget.
         cache: opens the store of finished models' scores, which are reused.
         say: called with progress messages.
-        plots: folder for figures.
+        draw: draws the figures; by default none are drawn.
 
     Raises:
         InvalidInput: the split or a model is unknown, or the split's column is missing or has no
@@ -95,27 +91,27 @@ def evaluate(
     events = encode(frame)
     parts = split_events(events, split, frame)
     prepared = prepare(events, parts)
-    jobs = jobs_of(prepared, budget, models)
-    if not any(job.wanted for job in jobs):
+    tasks = tasks_of(prepared, budget, models)
+    if not any(task.wanted for task in tasks):
         raise InvalidInput(
             f"models: expected one that can be evaluated here, got {', '.join(models or ())}: "
             f"{prepared.no_success}; name others"
         )
-    kept = cache(digest_of(events, parts, budget)) if cache else None
-    trials = {job.vector: _trials(job, seed, budget, kept, say) for job in jobs}
-    validated = _measured(trials, "validate")
+    store = cache(digest_of(events, parts, budget)) if cache else None
+    runs = {task.model_name: _seed_runs(task, seed, budget, store, say) for task in tasks}
+    validated = _scores_of(runs, "validate")
     chosen = choose(validated)
     say("Evaluate: candidates chosen; scoring the test part, resampling learners")
-    evidence = EvaluationEvidence(chosen, validated, _measured(trials, "test"))
+    evidence = EvaluationEvidence(chosen, validated, _scores_of(runs, "test"))
     result = result_of(split, seed, budget, prepared, evidence)
-    if plots:
-        say(f"Draw: {plots}")
+    if draw:
+        say("Draw: the figures")
         curves = {
-            f"{name}_{job}": each[0].curves
-            for job, made in trials.items()
-            for name, each in made.items()
+            f"{name}_{model_name}": of_seeds[0].curves
+            for model_name, by_name in runs.items()
+            for name, of_seeds in by_name.items()
         }
-        draw(plots, curves, evidence, result)
+        draw(curves, evidence, result)
     return result
 
 
@@ -148,28 +144,22 @@ def measure(
         part: `validate`, or `test` after the choice.
         again: the networks among them, trained again with further seeds.
     """
-    seeds = (candidates, *again)
-    next_topic = {
-        name: NextTopicRuns(
-            tuple(
-                score_recommendation(each.recommendation[name].predict, getattr(prepared, part))
-                for each in seeds
-                if name in each.recommendation
-            )
-        )
-        for name in candidates.recommendation
-    }
-    success = {
-        name: SuccessRuns(
-            tuple(
-                score_success(each.difficulty[name].predict, getattr(prepared.attempts, part))
-                for each in seeds
-                if name in each.difficulty
-            )
-        )
-        for name in candidates.difficulty
-    }
-    return ModelScores(next_topic, success)
+    return ModelScores.of(
+        {
+            model_name: {
+                name: [
+                    SCORE[model_name](
+                        of_seed[model_name][name].predict,
+                        getattr(prepared.parts(model_name), part),
+                    )
+                    for of_seed in (candidates, *again)
+                    if name in of_seed[model_name]
+                ]
+                for name in by_name
+            }
+            for model_name, by_name in candidates.items()
+        }
+    )
 
 
 def choose(validated: ModelScores) -> ChosenCandidates:
@@ -179,80 +169,78 @@ def choose(validated: ModelScores) -> ChosenCandidates:
     served: level known, no item. Metrics are means over seeds, so that a lucky seed does not
     decide. In a tie the first model of the list wins: counting models come before networks.
     """
-    recommendation = difficulty = None
-    if scores := validated.next_topic:
-        mode = "new" if next(iter(scores.values())).is_new.any() else "all"
-        recommendation = max(scores, key=lambda n: scores[n].table(mode)["ndcg_at_5"])
-    if losses := {n: s.table()["log_loss"] for n, s in validated.level_only.items()}:
-        difficulty = min(losses, key=lambda n: losses[n])
-    return ChosenCandidates(recommendation, difficulty)
+    chosen = {}
+    if ranked := validated.recommendation:
+        mode = "new" if next(iter(ranked.values())).is_new.any() else "all"
+        gains = {name: runs.table(mode)["ndcg_at_5"] for name, runs in ranked.items()}
+        chosen[ModelName.RECOMMENDATION] = max(gains, key=lambda name: gains[name])
+    if losses := {name: r.table()["log_loss"] for name, r in validated.level_only.items()}:
+        chosen[ModelName.DIFFICULTY] = min(losses, key=lambda name: losses[name])
+    return chosen
 
 
 @dataclass(frozen=True)
 class _Bench:
     """Context in which the seed runs of one task and one seed are trained or loaded."""
 
-    job: PredictionTask
+    task: PredictionTask
     seed: int
     budget: Budget
     training: CandidateTraining
     cache: ScoreCache | None
     say: Say
 
-    def trial(self, name: str) -> SeedRun:
-        """Return a model's scores on both parts; train it only if they are not cached."""
-        job, seed = self.job, self.seed
-        called = title(name, job, seed, self.budget)
-        known = self.cache.load(job.vector, name, seed) if self.cache else None
-        if known:
+    def seed_run(self, name: str) -> SeedRun:
+        """Return a candidate's scores on both parts; train it only if they are not cached."""
+        task, seed = self.task, self.seed
+        called = title(name, task, seed, self.budget)
+        cached = self.cache.load(task.model_name, name, seed) if self.cache else None
+        if cached:
             self.say(f"Cached: {called}")
-            return known
+            return cached
         self.say(f"Train: {called}")
         candidate = self.training[name]
         self.say(f"Score: {called}")
-        parts = {part: _scored(candidate, getattr(job.parts, part)) for part in _PARTS}
-        trial = SeedRun(**parts, curves=candidate.curves)
+        parts = {
+            part: SCORE[task.model_name](candidate.predict, getattr(task.parts, part))
+            for part in _PARTS
+        }
+        seed_run = SeedRun(**parts, curves=candidate.curves)
         if self.cache:
-            self.cache.save(job.vector, name, seed, trial)
-        return trial
+            self.cache.save(task.model_name, name, seed, seed_run)
+        return seed_run
 
 
 _PARTS = ("validate", "test")
 
 
-def _scored(candidate: Candidate, rows: Examples) -> RecommendationScores | SuccessScores:
-    if candidate.vector == "difficulty":
-        return score_success(candidate.predict, rows)
-    return score_recommendation(candidate.predict, rows)
-
-
-def _trials(
-    job: PredictionTask, seed: int, budget: Budget, cache: ScoreCache | None, say: Say
+def _seed_runs(
+    task: PredictionTask, seed: int, budget: Budget, cache: ScoreCache | None, say: Say
 ) -> dict[str, list[SeedRun]]:
-    """Return the seed runs by model, one per seed; a counting model has one."""
+    """Return the seed runs by candidate, one per seed; a counting model has one."""
 
     def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
         say(f"Train: {name}, epoch {epoch}: validation loss {logs['val_loss']:.4f}")
 
-    found: dict[str, list[SeedRun]] = {each.name: [] for each in job.wanted}
-    for each in range(seed, seed + budget.seeds):
-        bench = _Bench(
-            job, each, budget, CandidateTraining(job, each, budget, progress), cache, say
-        )
-        for recipe in job.wanted:
-            if each == seed or recipe.kind != COUNTING:
-                found[recipe.name].append(bench.trial(recipe.name))
-    return found
+    runs: dict[str, list[SeedRun]] = {recipe.name: [] for recipe in task.wanted}
+    for of_seed in range(seed, seed + budget.seeds):
+        training = CandidateTraining(task, of_seed, budget, progress)
+        bench = _Bench(task, of_seed, budget, training, cache, say)
+        for recipe in task.wanted:
+            if of_seed == seed or recipe.kind != COUNTING:
+                runs[recipe.name].append(bench.seed_run(recipe.name))
+    return runs
 
 
-def _measured(trials: Mapping[str, Mapping[str, Sequence[SeedRun]]], part: str) -> ModelScores:
-    def scores(job: str) -> dict[str, tuple[Any, ...]]:
-        made = trials.get(job, {})
-        return {name: tuple(getattr(t, part) for t in each) for name, each in made.items()}
-
-    return ModelScores(
-        {name: NextTopicRuns(each) for name, each in scores("recommendation").items()},
-        {name: SuccessRuns(each) for name, each in scores("difficulty").items()},
+def _scores_of(runs: Mapping[ModelName, Mapping[str, Sequence[SeedRun]]], part: str) -> ModelScores:
+    return ModelScores.of(
+        {
+            model_name: {
+                name: [getattr(seed_run, part) for seed_run in of_seeds]
+                for name, of_seeds in by_name.items()
+            }
+            for model_name, by_name in runs.items()
+        }
     )
 
 
@@ -262,8 +250,8 @@ def _column(frame: pd.DataFrame, name: str) -> NDArray[np.object_]:
     if name.startswith(METADATA) and "metadata" in frame.columns:
         key = name.removeprefix(METADATA)
         codes, texts = pd.factorize(frame["metadata"])
-        found = np.array([orjson.loads(text).get(key) for text in texts] + [None], dtype=object)
-        return found[codes]
+        values = np.array([orjson.loads(text).get(key) for text in texts] + [None], dtype=object)
+        return values[codes]
     raise InvalidInput(
         f"split: expected a column of the file or a key of its metadata, got {name!r}; "
         f"the file has {', '.join(map(str, frame.columns))}"

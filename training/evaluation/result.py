@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from training.candidates import PredictionTask, jobs_of
+from sensei.model_name import ModelName
+from training.candidates import PredictionTask, tasks_of
 from training.data.dataset import Dataset
 from training.evaluation.intervals import (
     interval,
     recommendation_intervals,
     success_intervals,
 )
-from training.evaluation.seed_runs import Figures, ModelScores, NextTopicRuns, SuccessRuns
+from training.evaluation.seed_runs import DifficultyRuns, Figures, ModelScores, RecommendationRuns
 from training.evaluation.slices import Mask, slices_of
 from training.recipes import Budget
 from training.scores import MODES
@@ -22,12 +23,8 @@ from training.scores import MODES
 Table = dict[str, Figures]
 
 
-@dataclass(frozen=True)
-class ChosenCandidates:
-    """Names of the best candidates on validation; None if none was trained for a task."""
-
-    recommendation: str | None
-    difficulty: str | None
+ChosenCandidates = Mapping[ModelName, str]
+"""Model -> name of the best candidate on validation, for models with candidates."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def result_of(
     tested = evidence.tested
     return Result(
         next_topic=next_topic_table(tested),
-        success=success_table(tested.success),
+        success=success_table(tested.difficulty),
         level_only=success_table(tested.level_only),
         topic_only=success_table(tested.topic_only),
         data=_data(split, seed, budget, prepared, evidence),
@@ -99,10 +96,10 @@ def result_of(
 
 def next_topic_table(measured: ModelScores) -> dict[str, Table]:
     """Return the metrics by mode and model."""
-    return {m: {n: s.table(m) for n, s in measured.next_topic.items()} for m in MODES}
+    return {m: {n: s.table(m) for n, s in measured.recommendation.items()} for m in MODES}
 
 
-def success_table(success: Mapping[str, SuccessRuns]) -> Table:
+def success_table(success: Mapping[str, DifficultyRuns]) -> Table:
     """Return the metrics by model."""
     return {name: scores.table() for name, scores in success.items()}
 
@@ -115,31 +112,29 @@ def intervals(tested: ModelScores, chosen: ChosenCandidates, seed: int) -> dict[
         "level_only": {},
         "topic_only": {},
     }
-    if chosen.recommendation:
-        found["next_topic"] = recommendation_intervals(
-            tested.next_topic, chosen.recommendation, seed
-        )
-    if chosen.difficulty:
-        found["success"] = success_intervals(tested.success, chosen.difficulty, seed)
-        found["level_only"] = success_intervals(tested.level_only, chosen.difficulty, seed)
-        found["topic_only"] = success_intervals(tested.topic_only, chosen.difficulty, seed)
+    if best := chosen.get(ModelName.RECOMMENDATION):
+        found["next_topic"] = recommendation_intervals(tested.recommendation, best, seed)
+    if best := chosen.get(ModelName.DIFFICULTY):
+        found["success"] = success_intervals(tested.difficulty, best, seed)
+        found["level_only"] = success_intervals(tested.level_only, best, seed)
+        found["topic_only"] = success_intervals(tested.topic_only, best, seed)
     return found
 
 
 def _slices(tested: ModelScores, prepared: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {"next_topic": {}, "success": {}}
-    if tested.next_topic:
+    if tested.recommendation:
         found["next_topic"] = {
             group: {
                 name: {
-                    mode: {n: s.table(mode, mask) for n, s in tested.next_topic.items()}
+                    mode: {n: s.table(mode, mask) for n, s in tested.recommendation.items()}
                     for mode in MODES
                 }
                 for name, mask in masks.items()
             }
             for group, masks in slices_of(prepared.test, prepared).items()
         }
-    if tested.success:
+    if tested.difficulty:
         found["success"] = {
             group: {
                 name: {n: s.table(mask) for n, s in tested.level_only.items()}
@@ -161,8 +156,8 @@ def _slice_intervals(
 ) -> dict[str, Any]:
     """Return the chosen models' intervals per slice: NDCG@5 on topic changes, and log loss."""
     found: dict[str, Any] = {"next_topic": {}, "success": {}}
-    if chosen.recommendation:
-        scores = tested.next_topic[chosen.recommendation]
+    if best := chosen.get(ModelName.RECOMMENDATION):
+        scores = tested.recommendation[best]
         gain, learner = scores.values("ndcg_at_5", "new"), scores.who("new")
         found["next_topic"] = {
             group: {
@@ -171,23 +166,25 @@ def _slice_intervals(
             }
             for group, masks in slices_of(prepared.test, prepared).items()
         }
-    if chosen.difficulty:
-        of = tested.level_only[chosen.difficulty]
-        loss = of.values("log_loss")
+    if best := chosen.get(ModelName.DIFFICULTY):
+        served = tested.level_only[best]
+        loss, learner = served.values("log_loss"), served.learner
         found["success"] = {
-            group: {name: interval(loss[mask], of.learner[mask], seed) for name, mask in m.items()}
-            for group, m in _slices_of_attempts(prepared).items()
+            group: {name: interval(loss[mask], learner[mask], seed) for name, mask in masks.items()}
+            for group, masks in _slices_of_attempts(prepared).items()
         }
     return found
 
 
 def _seeds(tested: ModelScores) -> dict[str, Any]:
-    def ranked(scores: NextTopicRuns, mode: str) -> list[Figures]:
+    def ranked(scores: RecommendationRuns, mode: str) -> list[Figures]:
         return [each.table(mode) for each in scores.seeds]
 
     return {
-        "next_topic": {m: {n: ranked(s, m) for n, s in tested.next_topic.items()} for m in MODES},
-        "success": {n: [e.table() for e in s.seeds] for n, s in tested.success.items()},
+        "next_topic": {
+            m: {n: ranked(s, m) for n, s in tested.recommendation.items()} for m in MODES
+        },
+        "success": {n: [e.table() for e in s.seeds] for n, s in tested.difficulty.items()},
         "level_only": {n: [e.table() for e in s.seeds] for n, s in tested.level_only.items()},
         "topic_only": {n: [e.table() for e in s.seeds] for n, s in tested.topic_only.items()},
     }
@@ -213,22 +210,24 @@ def _data(
             "epochs": budget.epochs,
             "seeds": budget.seeds,
         },
-        "left_out": {job.vector: _left_out(job, validated) for job in jobs_of(prepared, budget)},
+        "left_out": {
+            task.model_name: _left_out(task, validated) for task in tasks_of(prepared, budget)
+        },
         "targets": prepared.counts,
         "attempts": prepared.attempts.counts if prepared.attempts else {},
-        "selected": asdict(evidence.chosen),
+        "selected": {model_name: evidence.chosen.get(model_name) for model_name in ModelName},
         "no_success": prepared.no_success,
         "validation": {
             "next_topic": next_topic_table(validated),
-            "success": success_table(validated.success),
+            "success": success_table(validated.difficulty),
             "level_only": success_table(validated.level_only),
         },
     }
 
 
-def _left_out(job: PredictionTask, measured: ModelScores) -> list[str]:
-    there = measured.success if job.vector == "difficulty" else measured.next_topic
-    return [each.name for each in job.recipes if each.name not in there]
+def _left_out(task: PredictionTask, measured: ModelScores) -> list[str]:
+    scored = getattr(measured, task.model_name)
+    return [recipe.name for recipe in task.recipes if recipe.name not in scored]
 
 
 def _moment(microseconds: Any) -> str:

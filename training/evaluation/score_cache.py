@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Events
+from sensei.model_name import ModelName
+from sensei.retention import keep_newest
 from training.code_version import ROOT, digest_of_sources
 from training.data.splits import SplitLabels
 from training.fitting.keras_fit import Curves
 from training.recipes import Budget
-from training.scores import RecommendationScores, SuccessScores
+from training.scores import DifficultyScores, RecommendationScores
 
 KEPT = 5
 """Number of folders kept: the most recently used ones."""
@@ -31,8 +33,10 @@ KEPT = 5
 DECIDING = ("sensei", "features", "training")
 """Packages whose code affects scores."""
 
-Scores = RecommendationScores | SuccessScores
-_KINDS = {"recommendation": RecommendationScores, "difficulty": SuccessScores}
+_CLASSES = {
+    ModelName.RECOMMENDATION: RecommendationScores,
+    ModelName.DIFFICULTY: DifficultyScores,
+}
 
 
 @dataclass(frozen=True)
@@ -66,49 +70,46 @@ class ScoreCache:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True, exist_ok=True)
         os.utime(self._folder)
-        by_age = sorted(root.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
-        for old in by_age[KEPT:]:
-            shutil.rmtree(old, ignore_errors=True)
+        keep_newest(root.iterdir(), KEPT)
 
-    def load(self, job: str, model: str, seed: int) -> SeedRun | None:
+    def load(self, model_name: ModelName, candidate: str, seed: int) -> SeedRun | None:
         """Return a cached seed run; None if there is no readable one."""
-        path = self._path(job, model, seed)
+        path = self._path(model_name, candidate, seed)
         if not path.exists():
             return None
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = dict(stored)
+            names = [field.name for field in fields(_CLASSES[model_name])]
             parts = {
-                part: _KINDS[job](
-                    **{f.name: arrays[f"{part}_{f.name}"] for f in fields(_KINDS[job])}
-                )
+                part: _CLASSES[model_name](**{name: arrays[f"{part}_{name}"] for name in names})
                 for part in ("validate", "test")
             }
             return SeedRun(**parts, curves=json.loads(str(arrays["curves"])))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None  # incomplete or foreign file: the model is trained again
 
-    def save(self, job: str, model: str, seed: int, trial: SeedRun) -> None:
+    def save(self, model_name: ModelName, candidate: str, seed: int, seed_run: SeedRun) -> None:
         """Store a seed run atomically: a reader finds all of it or nothing."""
         arrays: dict[str, Any] = {
-            f"{part}_{each.name}": getattr(scores, each.name)
-            for part, scores in (("validate", trial.validate), ("test", trial.test))
-            for each in fields(scores)
+            f"{part}_{field.name}": getattr(scores, field.name)
+            for part, scores in (("validate", seed_run.validate), ("test", seed_run.test))
+            for field in fields(scores)
         }
-        path = self._path(job, model, seed)
+        path = self._path(model_name, candidate, seed)
         with NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
-            np.savez_compressed(file, curves=np.array(json.dumps(trial.curves)), **arrays)
+            np.savez_compressed(file, curves=np.array(json.dumps(seed_run.curves)), **arrays)
         Path(file.name).replace(path)
 
-    def _path(self, job: str, model: str, seed: int) -> Path:
-        return self._folder / f"{job}-{model}-{seed}.npz"
+    def _path(self, model_name: ModelName, candidate: str, seed: int) -> Path:
+        return self._folder / f"{model_name}-{candidate}-{seed}.npz"
 
 
 def digest_of(events: Events, split: SplitLabels, budget: Budget) -> str:
     """Return a digest of rows, parts, code and budget; the number of seeds does not change it."""
     digest = hashlib.sha256(digest_of_sources(ROOT, DECIDING).encode())
-    given = {k: v for k, v in asdict(budget).items() if k not in ("name", "seeds", "slow")}
-    digest.update(json.dumps(given, sort_keys=True).encode())
+    limits = {k: v for k, v in asdict(budget).items() if k not in ("name", "seeds", "slow")}
+    digest.update(json.dumps(limits, sort_keys=True).encode())
     for name, values in _columns({**vars(events), **vars(split)}):
         digest.update(f"{name} {values.dtype} {values.shape}".encode())
         texts = values.dtype == object

@@ -4,21 +4,23 @@ The classes have the interface of the scores of one seed, so tables, intervals a
 both alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.scores import Floats, RecommendationScores, SuccessScores
+from sensei.model_name import ModelName
+from training.scores import DifficultyScores, Floats, RecommendationScores
 
 Figures = dict[str, float]
 Chosen = NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
-class NextTopicRuns:
-    """Scores of one next-topic model on the same targets, one entry per seed.
+class RecommendationRuns:
+    """Scores of one recommendation candidate on the same targets, one entry per seed.
 
     Attributes:
         seeds: at least one; a counting model has one, because it does not depend on the seed.
@@ -54,27 +56,27 @@ class NextTopicRuns:
 
 
 @dataclass(frozen=True)
-class SuccessRuns:
-    """Scores of one success model on the same attempts, one entry per seed."""
+class DifficultyRuns:
+    """Scores of one difficulty candidate on the same attempts, one entry per seed."""
 
-    seeds: tuple[SuccessScores, ...]
+    seeds: tuple[DifficultyScores, ...]
 
     @property
-    def first(self) -> SuccessScores:
+    def first(self) -> DifficultyScores:
         """Scores of the first seed, whose network is exported."""
         return self.seeds[0]
 
     @property
-    def topic_only(self) -> "SuccessRuns | None":
+    def topic_only(self) -> "DifficultyRuns | None":
         """Scores with neither item nor level known; None if a seed has none."""
-        found = [each.topic_only for each in self.seeds]
-        known = tuple(each for each in found if each)
-        return SuccessRuns(known) if len(known) == len(found) else None
+        scores = tuple(of_seed.topic_only for of_seed in self.seeds)
+        complete = tuple(of_seed for of_seed in scores if of_seed)
+        return DifficultyRuns(complete) if len(complete) == len(scores) else None
 
     @property
-    def level_only(self) -> "SuccessRuns":
+    def level_only(self) -> "DifficultyRuns":
         """Scores with the level known and no item, as in serving."""
-        return SuccessRuns(tuple(each.level_only for each in self.seeds))
+        return DifficultyRuns(tuple(each.level_only for each in self.seeds))
 
     @property
     def learner(self) -> NDArray[np.int32]:
@@ -101,27 +103,36 @@ class SuccessRuns:
         return _mean_row([each.values(metric) for each in self.seeds])
 
     def table(self, chosen: Chosen = None) -> Figures:
-        """Return the metrics of `SuccessScores.table`, means over seeds."""
+        """Return the metrics of `DifficultyScores.table`, means over seeds."""
         return _mean_table([each.table(chosen) for each in self.seeds])
 
 
 @dataclass(frozen=True)
 class ModelScores:
-    """Scores of every model on the same rows; `success` is empty if no attempt is scored."""
+    """Scores of every candidate on the same rows; `difficulty` is empty without scored attempts."""
 
-    next_topic: dict[str, NextTopicRuns]
-    success: dict[str, SuccessRuns]
+    recommendation: dict[str, RecommendationRuns]
+    difficulty: dict[str, DifficultyRuns]
+
+    @classmethod
+    def of(cls, seeds: Mapping[ModelName, Mapping[str, Sequence[Any]]]) -> "ModelScores":
+        """Collect scores: model -> candidate -> scores of each seed."""
+        ranked = seeds.get(ModelName.RECOMMENDATION, {})
+        predicted = seeds.get(ModelName.DIFFICULTY, {})
+        return cls(
+            {name: RecommendationRuns(tuple(scores)) for name, scores in ranked.items()},
+            {name: DifficultyRuns(tuple(scores)) for name, scores in predicted.items()},
+        )
 
     @property
-    def topic_only(self) -> dict[str, SuccessRuns]:
-        """Scores of success models with neither item nor level known, for models that have them."""
-        found = {name: each.topic_only for name, each in self.success.items()}
-        return {name: each for name, each in found.items() if each}
+    def topic_only(self) -> dict[str, DifficultyRuns]:
+        """Scores with neither item nor level known, of the difficulty candidates that have them."""
+        return {name: only for name, runs in self.difficulty.items() if (only := runs.topic_only)}
 
     @property
-    def level_only(self) -> dict[str, SuccessRuns]:
-        """Scores of success models with the level known and no item."""
-        return {name: each.level_only for name, each in self.success.items()}
+    def level_only(self) -> dict[str, DifficultyRuns]:
+        """Scores of the difficulty candidates with the level known and no item."""
+        return {name: runs.level_only for name, runs in self.difficulty.items()}
 
 
 def _mean_row(values: Sequence[Floats]) -> Floats:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sensei import metrics
 from training.architectures import Model, Network
 from training.fitting.train_loop import LearningTask, predict
-from training.scores import score_success
+from training.scores import score_difficulty
 
 SLOPES = np.geomspace(0.5, 2.0, 29)
 """Candidate slopes (inverse temperatures) of the scores; 1 is in the middle."""
@@ -58,7 +58,7 @@ def _softmax(scores: Model, slope: float) -> Model:
 def _with_success(network: Network, task: LearningTask) -> Network:
     plain = replace(network, read=_sigmoids(network.scores, {}))
     rows = task.validate.rows
-    scored = score_success(lambda _: predict(plain, task.validate), rows)
+    scored = score_difficulty(lambda _: predict(plain, task.validate), rows)
     fitted = {
         "success": _platt(scored.passed, scored.probability),
         "levels": _platt(scored.passed, scored.any_item),

@@ -16,11 +16,12 @@ from sensei.contracts import (
     TOPIC_INPUTS,
     place,
 )
+from sensei.model_name import ModelName
 from training.architectures import columns
 from training.data.batching import Batch, BatchFeed
 from training.data.dataset import Splits
 from training.fitting.train_loop import LearningTask, Lesson
-from training.scores import Answers, level_taken, score_recommendation, score_success
+from training.scores import Answers, level_taken, score_difficulty, score_recommendation
 
 NEW_SHARE = 0.1
 """Share of topics masked as new, in the batches that have masked topics."""
@@ -69,7 +70,7 @@ def next_topic(parts: Splits) -> LearningTask:
     after_new = parts.statistics.continuations.log_ratios(nothing, nothing, some)
 
     def lesson(rows: Examples) -> Lesson:
-        return BatchFeed(rows, "recommendation"), {"target": rows.target - 1}
+        return BatchFeed(rows, ModelName.RECOMMENDATION), {"target": rows.target - 1}
 
     def hide(batch: Batch, rng: np.random.Generator) -> None:
         if rng.random() < NEW_BATCHES:
@@ -80,7 +81,7 @@ def next_topic(parts: Splits) -> LearningTask:
         train=parts.training.map(lesson),
         loss=_ranking_loss(trained),
         judge=lambda answers: _missed_gain(answers, validate),
-        validate=BatchFeed(validate, "recommendation"),
+        validate=BatchFeed(validate, ModelName.RECOMMENDATION),
         hide=hide,
     )
 
@@ -95,7 +96,7 @@ def success(attempts: Splits) -> LearningTask:
 
     def lesson(rows: Examples) -> Lesson:
         level, passed = level_taken(rows).astype(np.int32), rows.passed.astype(np.float32)
-        return BatchFeed(rows, "difficulty"), {"level": level, "passed": passed}
+        return BatchFeed(rows, ModelName.DIFFICULTY), {"level": level, "passed": passed}
 
     def hide(batch: Batch, rng: np.random.Generator) -> None:
         unknown = rng.random(len(batch["item"])) < TOPIC_HIDDEN
@@ -112,7 +113,7 @@ def success(attempts: Splits) -> LearningTask:
         train=attempts.training.map(lesson),
         loss=_success_loss,
         judge=lambda answers: _loss(answers, attempts.validate),
-        validate=BatchFeed(attempts.validate, "difficulty"),
+        validate=BatchFeed(attempts.validate, ModelName.DIFFICULTY),
         hide=hide,
     )
 
@@ -183,6 +184,6 @@ def _missed_gain(answers: Answers, rows: Examples) -> float:
 
 def _loss(answers: Answers, rows: Examples) -> float:
     """Return the mean log loss over three answers: item known, level alone, neither known."""
-    scores = score_success(lambda _: answers, rows)
+    scores = score_difficulty(lambda _: answers, rows)
     given = (scores.probability, scores.any_item, scores.overall)
     return float(np.mean([metrics.log_loss(scores.passed, each) for each in given]))

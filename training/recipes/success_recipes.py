@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from features.batch import Examples
+from sensei.model_name import ModelName
 from training import baselines
 from training.architectures import Model, Network, reference, success
 from training.architectures.success import SuccessSize
@@ -46,7 +47,7 @@ def _fitted(model: Model, given: RecipeContext) -> Trained:
 
 
 def _read(rows: Examples, names: tuple[str, ...]) -> Arrays:
-    found = BatchFeed(rows, "difficulty").inputs(np.arange(len(rows)), names)
+    found = BatchFeed(rows, ModelName.DIFFICULTY).inputs(np.arange(len(rows)), names)
     return {name: found[name] for name in names}  # with an extra name Keras matches by order
 
 

@@ -2,18 +2,18 @@
 
 import os
 import re
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import get_args
 
 from features.history import FOLD_VERSION
 from sensei.app_state import TRIAL
 from sensei.bundle import bundle_format
 from sensei.bundle.bundle_format import Bundle
-from sensei.bundle.manifest import Manifest, ModelName
+from sensei.bundle.manifest import Manifest
 from sensei.errors import IncompatibleBundle
 from sensei.events.log import Log
+from sensei.model_name import ModelName
+from sensei.retention import keep_newest
 from training.release import ledger
 from training.tracking.registry import Registry
 
@@ -25,7 +25,7 @@ def bundle_with(log: Log, registry: Registry, folder: Path, versions: Mapping[st
         log: its ledger names the champions.
         registry: knows the bundle that a version was exported to.
         folder: folder of the bundles.
-        versions: model -> version.
+        versions: model name -> version.
 
     Returns:
         Digest of the bundle; the same versions give the same digest.
@@ -36,30 +36,30 @@ def bundle_with(log: Log, registry: Registry, folder: Path, versions: Mapping[st
     """
     lines = ledger.read(log)
     parts = {}
-    for model, version in sorted({**ledger.champions(lines), **versions}.items()):
-        served = [line.bundle for line in lines if line.is_of(model, version)]
-        exported = registry.bundle(model, version)
+    for model_name, version in sorted({**ledger.champions(lines), **versions}.items()):
+        served = [line.bundle for line in lines if line.is_of(model_name, version)]
+        exported = registry.bundle(model_name, version)
         digests = [exported, *reversed(served)] if exported else reversed(served)
-        parts[model] = _load(folder, model, version, digests)
+        parts[model_name] = _load(folder, model_name, version, digests)
     return _join(folder, parts)
 
 
-def _load(folder: Path, model: str, version: str, digests: Iterable[str]) -> Bundle:
+def _load(folder: Path, model_name: str, version: str, digests: Iterable[str]) -> Bundle:
     """Load the first of some bundles that exists and contains the version."""
     wrong = ""
     for digest in digests:
         if not (folder / digest).is_dir():
             continue
         try:
-            found = Bundle.load(folder / digest, FOLD_VERSION)
+            bundle = Bundle.load(folder / digest, FOLD_VERSION)
         except IncompatibleBundle as error:
             wrong = f" ({error})"
             continue
-        entry = found.manifest.models.get(model)  # type: ignore[call-overload]
+        entry = bundle.manifest.models.get(model_name)
         if entry and entry.version == version:
-            return found
+            return bundle
     raise IncompatibleBundle(
-        f"{model} {version}: expected its bundle in {folder}, got no usable one{wrong}; "
+        f"{model_name} {version}: expected its bundle in {folder}, got no usable one{wrong}; "
         "restore it from a copy, or train again"
     )
 
@@ -68,11 +68,11 @@ def _join(folder: Path, parts: Mapping[str, Bundle]) -> str:
     """Write a bundle that takes each model from another bundle."""
     manifest = Manifest(
         fold_version=FOLD_VERSION,
-        models={model: part.manifest.models[model] for model, part in parts.items()},  # type: ignore[index]
+        models={name: part.manifest.models[name] for name, part in parts.items()},
         created_at=max(part.manifest.created_at for part in parts.values()),
     )
-    networks = {model: part.networks[model] for model, part in parts.items()}
-    statistics = {model: part.statistics[model] for model, part in parts.items()}
+    networks = {name: part.networks[name] for name, part in parts.items()}
+    statistics = {name: part.statistics[name] for name, part in parts.items()}
     path = bundle_format.write(folder, manifest, networks, statistics)
     os.utime(path)  # marks an old bundle as recent, see `prune`
     return path.name
@@ -81,13 +81,13 @@ def _join(folder: Path, parts: Mapping[str, Bundle]) -> str:
 def used(log: Log, registry: Registry) -> set[str]:
     """Return the digests of bundles that serve, served, are in an A/B test or await a decision."""
     trial = log.get_fact(TRIAL)
-    found = {line.bundle for line in ledger.read(log)} | {log.pointer()}
+    digests = {line.bundle for line in ledger.read(log)} | {log.pointer()}
     if trial:
-        found.add(trial["bundle"])
-    for model in get_args(ModelName):
-        challenger = registry.challenger(model)
-        found.add(registry.bundle(model, challenger) if challenger else None)
-    return {digest for digest in found if digest}
+        digests.add(trial["bundle"])
+    for model_name in ModelName:
+        challenger = registry.challenger(model_name)
+        digests.add(registry.bundle(model_name, challenger) if challenger else None)
+    return {digest for digest in digests if digest}
 
 
 def prune(folder: Path, used: Collection[str], newest: int) -> list[str]:
@@ -102,10 +102,7 @@ def prune(folder: Path, used: Collection[str], newest: int) -> list[str]:
         Digests of the removed bundles.
     """
     others = [path for path in _digests(folder) if path.name not in used]
-    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in others[newest:]:
-        shutil.rmtree(path, ignore_errors=True)
-    return [path.name for path in others[newest:]]
+    return [path.name for path in keep_newest(others, newest)]
 
 
 def _digests(folder: Path) -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +11,19 @@ from features.corpus.daily_counts import DailyCounts
 from features.corpus.statistics import Statistics
 from sensei import metrics
 from sensei.bundle.bundle_format import Bundle
+from sensei.model_name import ModelName
 from training.data.dataset import Dataset, Splits
+from training.evaluation.metric_specs import DECIDING
 from training.evaluation.result import ChosenCandidates
 from training.evaluation.seed_runs import ModelScores
 from training.evaluation.slices import Mask, newcomers
 from training.release.bundle_predictor import answers_of
 from training.release.gate import Decision, PerLearner, decide, judge, not_inferior
 from training.scores import (
+    DifficultyScores,
     RecommendationScores,
-    SuccessScores,
+    score_difficulty,
     score_recommendation,
-    score_success,
 )
 
 
@@ -33,7 +34,7 @@ def decide_all(
     chosen: ChosenCandidates,
     margin: float,
     seed: int,
-) -> dict[str, Decision]:
+) -> dict[ModelName, Decision]:
     """Decide for each model if the chosen candidate replaces the champion.
 
     Args:
@@ -47,23 +48,20 @@ def decide_all(
         seed: seed of the resampling.
 
     Returns:
-        Decisions for `recommendation` and, if trained, for `difficulty`.
+        Decisions by model, for the models with a challenger.
     """
     decisions = {}
-    if chosen.recommendation:
-        decisions["recommendation"] = _decide_recommendation(
-            champion,
-            prepared,
-            tested.next_topic[chosen.recommendation].first,
-            margin,
-            seed,
+    if best := chosen.get(ModelName.RECOMMENDATION):
+        challenger = tested.recommendation[best].first
+        decisions[ModelName.RECOMMENDATION] = _decide_recommendation(
+            champion, prepared, challenger, margin, seed
         )
-    if chosen.difficulty and prepared.attempts:
-        decisions["difficulty"] = _decide_success(
+    if (best := chosen.get(ModelName.DIFFICULTY)) and prepared.attempts:
+        decisions[ModelName.DIFFICULTY] = _decide_difficulty(
             champion,
             prepared.census.daily,
             prepared.attempts,
-            tested.level_only[chosen.difficulty].first,
+            tested.level_only[best].first,
             margin,
             seed,
         )
@@ -77,40 +75,38 @@ def _decide_recommendation(
     margin: float,
     seed: int,
 ) -> Decision:
-    test = prepared.test
-    if champion is None or "recommendation" not in champion.manifest.models:
+    test, model_name = prepared.test, ModelName.RECOMMENDATION
+    if champion is None or model_name not in champion.manifest.models:
         return decide(None, _ndcg(challenger, np.ones(len(test), bool)), margin, seed)
-    entry = champion.manifest.models["recommendation"]
-    rows = _read_with(champion.statistics["recommendation"], prepared.census.daily, test)
-    scores = score_recommendation(answers_of(champion, "recommendation"), rows)
-    later = test.time >= _microseconds(entry.trained_until)
+    rows = _read_with(champion.statistics[model_name], prepared.census.daily, test)
+    scores = score_recommendation(answers_of(champion, model_name), rows)
 
     def measured(used: Mask) -> tuple[PerLearner, PerLearner]:
         return _ndcg(scores, used), _ndcg(challenger, used)
 
+    later = _after_training(champion, model_name, test)
     return _decide(measured, later, newcomers(test, prepared), margin, seed)
 
 
-def _decide_success(
+def _decide_difficulty(
     champion: Bundle | None,
     daily: DailyCounts,
     attempts: Splits,
-    challenger: SuccessScores,
+    challenger: DifficultyScores,
     margin: float,
     seed: int,
 ) -> Decision:
-    test = attempts.test
-    if champion is None or "difficulty" not in champion.manifest.models:
+    test, model_name = attempts.test, ModelName.DIFFICULTY
+    if champion is None or model_name not in champion.manifest.models:
         return decide(None, _loss(challenger, np.ones(len(test), bool)), margin, seed)
-    entry = champion.manifest.models["difficulty"]
-    rows = _read_with(champion.statistics["difficulty"], daily, test)
+    rows = _read_with(champion.statistics[model_name], daily, test)
     rows = replace(rows, level=test.level)  # the level taken does not depend on the model
-    scores = score_success(answers_of(champion, "difficulty"), rows).level_only
-    later = test.time >= _microseconds(entry.trained_until)
+    scores = score_difficulty(answers_of(champion, model_name), rows).level_only
 
     def measured(used: Mask) -> tuple[PerLearner, PerLearner]:
         return _loss(scores, used), _loss(challenger, used)
 
+    later = _after_training(champion, model_name, test)
     return _decide(measured, later, newcomers(test, attempts), margin, seed)
 
 
@@ -130,8 +126,8 @@ def _decide(
         margin: the lower bound of the gain must exceed it.
         seed: seed of the resampling.
     """
-    held = [not_inferior(name, *measured(later & mask), seed) for name, mask in slices.items()]
-    return judge(decide(*measured(later), margin, seed), held)
+    checks = [not_inferior(name, *measured(later & mask), seed) for name, mask in slices.items()]
+    return judge(decide(*measured(later), margin, seed), checks)
 
 
 def _read_with(
@@ -150,13 +146,18 @@ def _read_with(
 def _ndcg(scores: RecommendationScores, later: NDArray[np.bool_]) -> PerLearner:
     used = later & scores.is_new
     gain = metrics.ndcg_at_k(scores.new_rank[used], 5)
-    return PerLearner.of("NDCG@5 on new topics", True, gain, scores.learner[used])
+    spec = DECIDING[ModelName.RECOMMENDATION]
+    label = f"{spec.label} on new topics"
+    return PerLearner.of(label, spec.higher_is_better, gain, scores.learner[used])
 
 
-def _loss(scores: SuccessScores, later: NDArray[np.bool_]) -> PerLearner:
+def _loss(scores: DifficultyScores, later: NDArray[np.bool_]) -> PerLearner:
     loss = metrics.log_loss(scores.passed, scores.probability)[later]
-    return PerLearner.of("log loss", False, loss, scores.learner[later])
+    spec = DECIDING[ModelName.DIFFICULTY]
+    return PerLearner.of(spec.label, spec.higher_is_better, loss, scores.learner[later])
 
 
-def _microseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1e6)
+def _after_training(champion: Bundle, model_name: ModelName, test: Examples) -> Mask:
+    """Return (n,) bool: the targets on which neither model was trained."""
+    trained_until = champion.manifest.models[model_name].trained_until
+    return test.time >= int(trained_until.timestamp() * 1e6)

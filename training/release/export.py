@@ -1,6 +1,5 @@
 """Export of a Keras model to LiteRT for serving, and the parity check of both."""
 
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +20,11 @@ from sensei.contracts import (
     Input,
 )
 from sensei.errors import ParityFailed
+from sensei.model_name import ModelName
 from sensei.native_stderr import without_lines
 from training.architectures import Network
 from training.data.batching import BatchFeed
+from training.tensorflow_import import IMPORT_NOISE, import_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -44,9 +45,8 @@ Single precision has about seven digits, so the error grows with the scores.
 
 _CHUNK = 1_000  # rows per Keras call: limits memory with many topics
 
-_IMPORT_NOISE = (b"absl::InitializeLog()", b"port.cc", b"cudart_stub.cc")
 EXPORT_NOISE = (
-    *_IMPORT_NOISE,
+    *IMPORT_NOISE,
     b"dump_mlir_util.cc",
     b"tf_tfl_flatbuffer_helpers.cc",
     b"reader.cc",
@@ -56,17 +56,6 @@ EXPORT_NOISE = (
     b"devices.cc",
     b"flatbuffer_export.cc",
 )
-
-
-def import_tensorflow() -> Any:
-    """Import TensorFlow without its start-up messages; no setting suppresses all of them."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read only during the import
-    with without_lines(*_IMPORT_NOISE):
-        import tensorflow
-
-        tensorflow.config.list_logical_devices()  # the first use logs as well
-    tensorflow.get_logger().setLevel("ERROR")  # no warnings about retracing: each network is new
-    return tensorflow
 
 
 def to_litert(model: "keras.Model") -> bytes:
@@ -164,15 +153,16 @@ def extremes(rows: Rows) -> dict[str, NDArray[np.float32]]:
 def contract_of(name: str, width: int) -> tuple[Input, ...]:
     """Return the contract of a model's input; of one topic if the input repeats it per topic."""
     if name == "inputs":
-        name = "recommendation" if width == len(RECOMMENDATION_INPUTS) else "difficulty"
+        is_recommendation = width == len(RECOMMENDATION_INPUTS)
+        name = ModelName.RECOMMENDATION if is_recommendation else ModelName.DIFFICULTY
     unknown = Input(name, "", -1, 1, "")
     return _CONTRACTS.get(name, (unknown,) * width)
 
 
 _CONTRACTS = {
-    "recommendation": RECOMMENDATION_INPUTS,
+    ModelName.RECOMMENDATION: RECOMMENDATION_INPUTS,
     "context": RECOMMENDATION_INPUTS,
-    "difficulty": DIFFICULTY_INPUTS,
+    ModelName.DIFFICULTY: DIFFICULTY_INPUTS,
     "topics": TOPIC_INPUTS,
     "event": EVENT_INPUTS,
     "free": SUCCESS_INPUTS,

@@ -2,11 +2,10 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import get_args
 
-from sensei.bundle.manifest import ModelName
 from sensei.errors import IncompatibleBundle
 from sensei.events.log import Log
+from sensei.model_name import ModelName
 from training.release import ledger
 from training.release.ledger import PlannedPromotion
 from training.release.promote import finish, one_at_a_time, promote_alone
@@ -49,41 +48,46 @@ def reconcile(
             f"{line.model}: the interrupted promotion of version {line.to_version} is complete."
             for line in finish(log, registry, now)
         ]
-        for model in get_args(ModelName):
-            done += _follow_alias(log, registry, folder, model, now, why)
-        return done + _mend_pointer(log)
+        for model_name in ModelName:
+            done += _follow_alias(log, registry, folder, model_name, now, why)
+        return done + _correct_pointer(log)
 
 
 def _follow_alias(
-    log: Log, registry: Registry, folder: Path, model: str, now: datetime, why: str
+    log: Log, registry: Registry, folder: Path, model_name: str, now: datetime, why: str
 ) -> list[str]:
-    champion, bearer = ledger.champions(ledger.read(log)).get(model), registry.champion(model)
+    champion, bearer = (
+        ledger.champions(ledger.read(log)).get(model_name),
+        registry.champion(model_name),
+    )
     if bearer == champion:
         return []
     if bearer is None:
-        return _put_back(registry, model, champion, "its alias `champion` was removed")
+        return _put_back(registry, model_name, champion, "its alias `champion` was removed")
     reason = {"reason": f"Reconciled: {why}."}
-    move = PlannedPromotion(model, champion, bearer, reason)
+    move = PlannedPromotion(model_name, champion, bearer, reason)
     try:
         promote_alone(log, registry, folder, [move], UNKNOWN, now)
     except IncompatibleBundle as error:
         moved = f"its alias `champion` was moved to version {bearer}, which cannot serve"
-        return _put_back(registry, model, champion, f"{moved} ({error})")
-    return [f"{model}: version {bearer} is champion: {why}."]
+        return _put_back(registry, model_name, champion, f"{moved} ({error})")
+    return [f"{model_name}: version {bearer} is champion: {why}."]
 
 
-def _put_back(registry: Registry, model: str, champion: str | None, why: str) -> list[str]:
+def _put_back(registry: Registry, model_name: str, champion: str | None, why: str) -> list[str]:
     """Give the alias to the ledger's champion again."""
     if champion is None:
-        registry.uncrown(model)
-        return [f"{model}: {why}; the alias was removed, because there is no champion."]
-    if not registry.exists(model, champion):
-        return [f"{model}: {why}; version {champion} serves, although MLflow no longer has it."]
-    registry.crown(model, champion)
-    return [f"{model}: {why}; the alias is back at version {champion}, which serves."]
+        registry.uncrown(model_name)
+        return [f"{model_name}: {why}; the alias was removed, because there is no champion."]
+    if not registry.exists(model_name, champion):
+        return [
+            f"{model_name}: {why}; version {champion} serves, although MLflow no longer has it."
+        ]
+    registry.crown(model_name, champion)
+    return [f"{model_name}: {why}; the alias is back at version {champion}, which serves."]
 
 
-def _mend_pointer(log: Log) -> list[str]:
+def _correct_pointer(log: Log) -> list[str]:
     lines = ledger.read(log)
     if not lines or lines[-1].bundle == log.pointer():
         return []

@@ -13,12 +13,14 @@ from training.release.export import EXPORT_NOISE
 from training.tracking.registry import Registry
 
 
-def export_saved_model(registry: Registry, model: str, version: str | None, folder: Path) -> Path:
+def export_saved_model(
+    registry: Registry, model_name: str, version: str | None, folder: Path
+) -> Path:
     """Write a version atomically.
 
     Args:
         registry: holds the version.
-        model: `recommendation` or `difficulty`.
+        model_name: `recommendation` or `difficulty`.
         version: its number; None for the champion.
         folder: folder of all models; made if absent.
 
@@ -29,21 +31,22 @@ def export_saved_model(registry: Registry, model: str, version: str | None, fold
         InvalidInput: there is no such version, or it is in the folder already.
         StorageUnavailable: the folder cannot be written.
     """
-    found = version or registry.champion(model)
-    if found is None or not registry.exists(model, found):
+    number = version or registry.champion(model_name)
+    if number is None or not registry.exists(model_name, number):
         wanted = f"version {version}" if version else "its champion"
         raise InvalidInput(
-            f"--version: expected one of {model} in the registry, got {wanted}; see `sensei models`"
+            f"--version: expected one of {model_name} in the registry, got {wanted}; "
+            "see `sensei models`"
         )
-    target = folder / model / found
+    target = folder / model_name / number
     if target.exists():
         raise InvalidInput(f"--out: expected no {target} yet, got one; remove it, or name another")
-    loaded = registry.load(model, found)
+    loaded = registry.load(model_name, number)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # otherwise a server that watches the folder could load an incomplete version
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as temporary:
-            made = Path(temporary) / found
+            made = Path(temporary) / number
             with without_lines(*EXPORT_NOISE):
                 loaded.export(str(made), format="tf_saved_model", verbose=False)
             made.rename(target)

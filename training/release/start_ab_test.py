@@ -18,7 +18,7 @@ def start(
     log: Log,
     registry: Registry,
     bundles: Path,
-    model: str,
+    model_name: str,
     version: str | None,
     share: float,
     control: float,
@@ -30,7 +30,7 @@ def start(
         log: its database holds the ledger and the A/B test.
         registry: holds the versions.
         bundles: folder of the bundles.
-        model: `recommendation` or `difficulty`.
+        model_name: `recommendation` or `difficulty`.
         version: its number; None for the current challenger.
         share: share of learners, in [0.01, 0.95].
         control: share of learners served by a counting policy, in [0, 1].
@@ -51,11 +51,13 @@ def start(
     with promote.one_at_a_time(log):
         _refuse_second(log)
         promote.finish(log, registry, now)
-        against = ledger.champions(ledger.read(log)).get(model)
-        number = version or _waiting(registry, model)
-        _refuse_useless(registry, model, number, against)
-        bundle = bundle_with(log, registry, bundles, {model: number})
-        trial = AbTest(bundle, share, model, number, against, now.isoformat(timespec="seconds"))
+        against = ledger.champions(ledger.read(log)).get(model_name)
+        number = version or _waiting(registry, model_name)
+        _refuse_useless(registry, model_name, number, against)
+        bundle = bundle_with(log, registry, bundles, {model_name: number})
+        trial = AbTest(
+            bundle, share, model_name, number, against, now.isoformat(timespec="seconds")
+        )
         put_before_learners(log, trial)
     return trial
 
@@ -68,24 +70,26 @@ def _refuse_second(log: Log) -> None:
         )
 
 
-def _waiting(registry: Registry, model: str) -> str:
-    waiting = registry.challenger(model)
+def _waiting(registry: Registry, model_name: str) -> str:
+    waiting = registry.challenger(model_name)
     if waiting is None:
         raise InvalidInput(
-            f"version: expected a challenger of {model}, got none; train one with `sensei train`, "
-            "or name a version with --version"
+            f"version: expected a challenger of {model_name}, got none; "
+            "train one with `sensei train`, or name a version with --version"
         )
     return waiting
 
 
-def _refuse_useless(registry: Registry, model: str, version: str, champion: str | None) -> None:
-    if not registry.exists(model, version):
+def _refuse_useless(
+    registry: Registry, model_name: str, version: str, champion: str | None
+) -> None:
+    if not registry.exists(model_name, version):
         raise InvalidInput(
-            f"version: expected one of {model} in the registry, got {version}; "
+            f"version: expected one of {model_name} in the registry, got {version}; "
             "list them with `sensei models`"
         )
     if version == champion:
         raise InvalidInput(
-            f"version: expected another one than the champion, got {model} {version}; "
+            f"version: expected another one than the champion, got {model_name} {version}; "
             "list the others with `sensei models`"
         )

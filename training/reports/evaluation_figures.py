@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sensei.model_name import ModelName
 from training.evaluation.result import EvaluationEvidence, Result
 from training.evaluation.seed_runs import Figures
 from training.fitting.keras_fit import Curves
@@ -41,9 +42,9 @@ def draw(
         if of_network:
             path = folder / f"curves_{name}.png"
             plots.training_curves(path, f"{name}: training", of_network)
-    if chosen := evidence.chosen.recommendation:
+    if chosen := evidence.chosen.get(ModelName.RECOMMENDATION):
         _draw_next_topic(folder, chosen, evidence, result)
-    if chosen := evidence.chosen.difficulty:
+    if chosen := evidence.chosen.get(ModelName.DIFFICULTY):
         _draw_success(folder, chosen, evidence, result)
 
 
@@ -52,7 +53,7 @@ def _draw_next_topic(
 ) -> None:
     for mode, words in MODES.items():
         gain = {name: each["ndcg_at_5"] for name, each in result.next_topic[mode].items()}
-        ranks = {name: s.rank(mode) for name, s in evidence.tested.next_topic.items()}
+        ranks = {name: s.rank(mode) for name, s in evidence.tested.recommendation.items()}
         if mode == "new":
             ranks.pop("repeat_last", None)  # its only answer is masked in this mode
         said = emphasis(NEXT_TOPIC, gain, chosen)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from sensei.model_name import ModelName
 from training.candidates import Candidate, Candidates
 from training.evaluation.result import ChosenCandidates, next_topic_table, success_table
 from training.evaluation.seed_runs import ModelScores
@@ -24,19 +25,22 @@ def contests(
         name: {f"{mode}_{metric}": v for mode in tables for metric, v in tables[mode][name].items()}
         for name in tables["all"]
     }
-    name = chosen.recommendation
-    assert name is not None, "a run always trains recommenders"
-    words = _words(candidates.recommendation[name], tables["new"], "ndcg_at_5", split)
-    found = [ModelSelection("recommendation", candidates.recommendation, ranking, name, words)]
-    if chosen.difficulty:
-        name, success = chosen.difficulty, success_table(tested.level_only)
-        words = _words(candidates.difficulty[name], success, "log_loss", split)
-        item_known = success_table(tested.success)
+    name = chosen[ModelName.RECOMMENDATION]  # a run always trains recommenders
+    words = _words(candidates[ModelName.RECOMMENDATION][name], tables["new"], "ndcg_at_5", split)
+    found = [
+        ModelSelection("recommendation", candidates[ModelName.RECOMMENDATION], ranking, name, words)
+    ]
+    if best := chosen.get(ModelName.DIFFICULTY):
+        name, success = best, success_table(tested.level_only)
+        words = _words(candidates[ModelName.DIFFICULTY][name], success, "log_loss", split)
+        item_known = success_table(tested.difficulty)
         figures = {
             model: {**served, **{f"item_known_{m}": v for m, v in item_known[model].items()}}
             for model, served in success.items()
         }
-        found.append(ModelSelection("difficulty", candidates.difficulty, figures, name, words))
+        found.append(
+            ModelSelection("difficulty", candidates[ModelName.DIFFICULTY], figures, name, words)
+        )
     return found
 
 

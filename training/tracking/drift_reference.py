@@ -20,14 +20,14 @@ MOST_ROWS = 10_000
 
 
 def store_reference(
-    registry: Registry, run_id: str, model: str, version: str, window: "pd.DataFrame"
+    registry: Registry, run_id: str, model_name: str, version: str, window: "pd.DataFrame"
 ) -> None:
     """Store the drift reference of a version with its run.
 
     Args:
         registry: holds the version.
         run_id: run that trained the version.
-        model: `recommendation` or `difficulty`.
+        model_name: `recommendation` or `difficulty`.
         version: number of the version.
         window: one row per learner, each column shuffled separately; at most `MOST_ROWS` rows are
             stored.
@@ -35,34 +35,34 @@ def store_reference(
     Raises:
         StorageUnavailable: the file cannot be written.
     """
-    path = f"reference/{model}.parquet"
+    path = f"reference/{model_name}.parquet"
     with TemporaryDirectory() as folder, stored():
         file = Path(folder) / Path(path).name
         window.head(MOST_ROWS).to_parquet(file, index=False)
         registry.client.log_artifact(run_id, str(file), str(Path(path).parent))
-    registry.tag(model, version, {TAG: path})
+    registry.tag(model_name, version, {TAG: path})
 
 
-def load_reference(registry: Registry, model: str, version: str) -> "pd.DataFrame | None":
+def load_reference(registry: Registry, model_name: str, version: str) -> "pd.DataFrame | None":
     """Return the drift reference of a version; None if it has none or the file is missing."""
     import mlflow
     import pandas as pd
     from mlflow.exceptions import MlflowException
 
     try:
-        found = registry.client.get_model_version(model, version)
-        if TAG not in found.tags:
+        entry = registry.client.get_model_version(model_name, version)
+        if TAG not in entry.tags:
             return None
         with TemporaryDirectory() as folder:
             path = mlflow.artifacts.download_artifacts(
-                run_id=found.run_id,
-                artifact_path=found.tags[TAG],
+                run_id=entry.run_id,
+                artifact_path=entry.tags[TAG],
                 dst_path=folder,
                 tracking_uri=registry.tracking_uri,
             )
             return pd.read_parquet(path)
     except (MlflowException, OSError) as error:
         logging.getLogger(__name__).warning(
-            "reference of %s %s: expected a file, got %s", model, version, error
+            "reference of %s %s: expected a file, got %s", model_name, version, error
         )
         return None

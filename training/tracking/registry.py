@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensei.errors import StorageUnavailable
+from sensei.model_name import ModelName
 from sensei.storage.database import connect
 from sensei.storage.locks import exclusive_lock
 from training.tracking.model_version import Version
@@ -70,12 +71,12 @@ class Registry:
         return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
 
     def register(
-        self, model: str, run_id: str, uri: str, description: str, tags: Mapping[str, str]
+        self, model_name: str, run_id: str, uri: str, description: str, tags: Mapping[str, str]
     ) -> str:
         """Register a logged model as a version with the alias `challenger`.
 
         Args:
-            model: `recommendation` or `difficulty`.
+            model_name: `recommendation` or `difficulty`.
             run_id: run that trained the model.
             uri: URI of the logged model; see `training.tracking.run_logging.LoggedRun`.
             description: text for the reviewer.
@@ -84,29 +85,31 @@ class Registry:
         Returns:
             The number of the version, as text.
         """
+        import mlflow
         from mlflow.exceptions import MlflowException
 
+        mlflow.set_tracking_uri(self.tracking_uri)  # MLflow looks up the logged model there
         with stored():
             try:
-                self.client.create_registered_model(model, description=_ABOUT.get(model))
+                self.client.create_registered_model(model_name, description=_ABOUT.get(model_name))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             created = self.client.create_model_version(
-                model,
+                model_name,
                 uri,
                 run_id,
                 tags=dict(tags),
                 description=description,
                 model_id=uri.removeprefix("models:/"),
             )
-            self.client.set_registered_model_alias(model, CHALLENGER, created.version)
+            self.client.set_registered_model_alias(model_name, CHALLENGER, created.version)
         return str(created.version)
 
-    def describe(self, model: str, version: str, text: str) -> None:
+    def describe(self, model_name: str, version: str, text: str) -> None:
         """Replace the description of a version, in Markdown."""
         with stored():
-            self.client.update_model_version(model, version, text)
+            self.client.update_model_version(model_name, version, text)
 
     def note(self, run_id: str, text: str) -> None:
         """Put Markdown text before the description of a run, unless it is already there."""
@@ -134,20 +137,20 @@ class Registry:
             for name, text in texts.items():
                 self.client.log_text(run_id, text, name)
 
-    def champion(self, model: str) -> str | None:
+    def champion(self, model_name: str) -> str | None:
         """Return the version with the champion alias; the ledger in the database has precedence."""
-        return self._bearer(model, CHAMPION)
+        return self._bearer(model_name, CHAMPION)
 
-    def challenger(self, model: str) -> str | None:
+    def challenger(self, model_name: str) -> str | None:
         """Return the version that awaits a decision, if any."""
-        return self._bearer(model, CHALLENGER)
+        return self._bearer(model_name, CHALLENGER)
 
-    def _bearer(self, model: str, alias: str) -> str | None:
+    def _bearer(self, model_name: str, alias: str) -> str | None:
         from mlflow.exceptions import MlflowException
 
         with stored():
             try:
-                return str(self.client.get_model_version_by_alias(model, alias).version)
+                return str(self.client.get_model_version_by_alias(model_name, alias).version)
             except MlflowException as error:
                 if error.error_code in _ABSENT:
                     return None
@@ -169,53 +172,53 @@ class Registry:
                 found.append(Version.of(registered.name, entry, aliases))
         return sorted(found, key=lambda v: v.created_at, reverse=True)
 
-    def exists(self, model: str, version: str) -> bool:
+    def exists(self, model_name: str, version: str) -> bool:
         """Tell if the registry has a version."""
-        return self._version(model, version) is not None
+        return self._version(model_name, version) is not None
 
-    def bundle(self, model: str, version: str) -> str | None:
+    def bundle(self, model_name: str, version: str) -> str | None:
         """Return the digest of the bundle that a version was exported to; None if it has none."""
-        found = self._version(model, version)
+        found = self._version(model_name, version)
         return found.tags.get(BUNDLE) if found else None
 
-    def _version(self, model: str, version: str) -> Any:
+    def _version(self, model_name: str, version: str) -> Any:
         from mlflow.exceptions import MlflowException
 
         with stored():
             try:
-                return self.client.get_model_version(model, version)
+                return self.client.get_model_version(model_name, version)
             except MlflowException as error:
                 if error.error_code in _ABSENT:
                     return None
                 raise
 
-    def crown(self, model: str, version: str) -> None:
+    def crown(self, model_name: str, version: str) -> None:
         """Move the champion alias to a version, and remove its challenger alias if it has one."""
         with stored():
-            self.client.set_registered_model_alias(model, CHAMPION, version)
-            if self.challenger(model) == version:
-                self.client.delete_registered_model_alias(model, CHALLENGER)
+            self.client.set_registered_model_alias(model_name, CHAMPION, version)
+            if self.challenger(model_name) == version:
+                self.client.delete_registered_model_alias(model_name, CHALLENGER)
 
-    def uncrown(self, model: str) -> None:
+    def uncrown(self, model_name: str) -> None:
         """Remove the champion alias."""
         with stored():
-            self.client.delete_registered_model_alias(model, CHAMPION)
+            self.client.delete_registered_model_alias(model_name, CHAMPION)
 
-    def tag(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+    def tag(self, model_name: str, version: str, tags: Mapping[str, str]) -> None:
         """Add tags to a version, for example its bundle or the gate's reason."""
         with stored():
             for key, value in tags.items():
-                self.client.set_model_version_tag(model, version, key, value)
+                self.client.set_model_version_tag(model_name, version, key, value)
 
-    def load(self, model: str, version: str) -> "keras.Model":
+    def load(self, model_name: str, version: str) -> "keras.Model":
         """Load a version as its Keras model."""
-        from training.release.export import import_tensorflow
+        from training.tensorflow_import import import_tensorflow
 
         import_tensorflow()
         import mlflow.tensorflow
 
         mlflow.set_tracking_uri(self.tracking_uri)
-        return mlflow.tensorflow.load_model(f"models:/{model}/{version}")
+        return mlflow.tensorflow.load_model(f"models:/{model_name}/{version}")
 
 
 _SAID = 200
@@ -223,9 +226,9 @@ _SAID = 200
 
 _NOTE = "mlflow.note.content"
 
-_ABOUT = {
-    "recommendation": "Next topic to study: probabilities over topics from twenty inputs.",
-    "difficulty": "Difficulty of the next quiz: expected success at easy, medium and hard.",
+_ABOUT: dict[str, str] = {
+    ModelName.RECOMMENDATION: "Next topic to study: probabilities over topics from twenty inputs.",
+    ModelName.DIFFICULTY: "Difficulty of the next quiz: expected success at easy, medium and hard.",
 }
 
 

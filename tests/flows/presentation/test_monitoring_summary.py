@@ -96,6 +96,8 @@ def test_answers_that_are_not_judged_yet_are_counted():
         ([alarms.QUALITY], None, "`sensei train`"),
         ([alarms.SKEW], [alarms.SKEW], "do not train"),
         ([alarms.SKEW], None, "do not train"),
+        (["sensei.volume.low"], ["sensei.volume.low"], "None of it starts a training"),
+        (["sensei.run.overdue", alarms.SKEW], [], "do not train"),
     ],
 )
 def test_an_alarm_says_what_follows(alarming, emitted, said):
@@ -104,3 +106,12 @@ def test_an_alarm_says_what_follows(alarming, emitted, said):
     assert bool(sentence) == bool(alarming)
     for text in (shown, markdown):
         assert sentence in text(EMPTY | {"alarms": ["wrong"], "follows": sentence})
+
+
+def test_guards_and_what_they_hold_back_are_shown():
+    verdict = {"fires": True, "sentence": "10% of the usual"}
+    found = EMPTY | {"guards": {"volume": verdict}, "held_back": ["Drift: 0.50 of 1"]}
+    for text in (markdown(found), shown(found)):
+        assert "Volume" in text
+        assert "10% of the usual" in text
+        assert "no reason to train while events are missing: Drift: 0.50 of 1" in text

@@ -14,7 +14,7 @@ from prefect.logging import disable_run_logger
 
 from flows.local.local_log import last_midnight, open_own_log, simulate_into
 from flows.tasks import training_tasks
-from flows.tasks.run_folders import keep_newest, run_folder
+from flows.tasks.run_folders import keep_run_folders, run_folder
 from sensei.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -62,10 +62,10 @@ def test_a_folder_that_another_process_uses_stays_however_old_it_is(tmp_path: Pa
         make_folder(tmp_path / "training", 900)
         for age in range(5):
             make_folder(tmp_path / f"check-{age}", age)
-        keep_newest(tmp_path, 3)
+        keep_run_folders(tmp_path, 3)
         assert names(tmp_path) == {"training", "check-0", "check-1", "check-2"}
         assert (tmp_path / "training" / "shards" / "shard-00000.npz").exists()
-    keep_newest(tmp_path, 3)
+    keep_run_folders(tmp_path, 3)
     assert names(tmp_path) == {"check-0", "check-1", "check-2"}
 
 
@@ -74,13 +74,13 @@ def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path: Path) -> None:
         make_folder(tmp_path / "training", 900)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        keep_newest(tmp_path, 0)
+        keep_run_folders(tmp_path, 0)
         assert names(tmp_path) == set()
 
 
 def test_two_runs_may_use_one_folder(tmp_path: Path) -> None:
     with another_run(tmp_path / "same"), run_folder(tmp_path / "same") as folder:
-        keep_newest(tmp_path, 0)
+        keep_run_folders(tmp_path, 0)
         assert folder.exists()
 
 
@@ -99,7 +99,7 @@ def test_a_folder_deleted_before_it_could_be_locked_is_made_again(
     with run_folder(tmp_path / "run") as folder:
         monkeypatch.undo()
         assert folder.is_dir()
-        keep_newest(tmp_path, 0)
+        keep_run_folders(tmp_path, 0)
         assert folder.is_dir()
 
 

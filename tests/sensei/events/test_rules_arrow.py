@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sensei.contracts import KINDS, LEVELS
 from sensei.errors import InvalidInput
 from sensei.events import rules
-from sensei.events.interaction import parse
+from sensei.events.append import parse
 from sensei.events.rules_arrow import check_table
 
 UNTIL = rules.latest(datetime(2026, 6, 1, tzinfo=UTC))

@@ -30,7 +30,7 @@ def entries(log: Log) -> list[tuple[Any, ...]]:
 
 def test_an_erase_and_an_export_name_the_caller_and_the_learner_by_a_digest(log: Log) -> None:
     log.append([EVENT])
-    erasure.export(log.engine, "mia", CALLER)
+    erasure.export(log.engine, "mia", by=CALLER)
     erasure.erase(log.engine, "mia", [], by=CALLER)
     erased, exported = audit_log.newest(log.engine, 100)
     assert (erased.action, exported.action) == ("learner erased", "learner exported")

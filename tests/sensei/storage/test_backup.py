@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sensei.access import key_store
 from sensei.errors import InvalidInput, LearnerErased, StorageUnavailable
 from sensei.events.log import open_log
+from sensei.privacy import audit_log
 from sensei.privacy.erasure import erase, export
 from sensei.privacy.reapply import reapply, unapplied
 from sensei.privacy.restore import restore
@@ -233,6 +234,21 @@ def test_damaged_lines_are_counted_and_the_others_count(home: Settings) -> None:
     erase_in(home, "eve")
     found = read_list(home.suppression)
     assert (len(found.erasures), found.damaged) == (2, 1)
+
+
+def test_an_export_from_a_new_database_uses_the_key_of_the_list(home: Settings) -> None:
+    """A second key would make the same learner unrecognisable in the audit log and the list."""
+    erase_in(home, CANARY)
+    (listed,) = read_list(home.suppression).erasures
+    with closing(open_log(home.log_url)) as log:
+        with log.engine.begin() as connection:  # as it was before the first erasure
+            connection.execute(text("DELETE FROM erased"))
+            connection.execute(text("DELETE FROM facts"))
+        export(log.engine, CANARY, home.suppression)
+        assert audit_log.newest(log.engine, 1)[0].subject == listed.tombstone
+        assert reapply(log.engine, home.suppression, ()).tombstones == (listed,)
+        with pytest.raises(LearnerErased):
+            log.append([event(CANARY)], NOW)
 
 
 # SQLite only

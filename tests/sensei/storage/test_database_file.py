@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log, open_log
 from sensei.storage import database
+from sensei.storage.database_file import DatabaseFile, Identity
 
 EVENT = {"user_id": "mia", "interaction_type": "text_read", "topic_id": 1}
 
@@ -208,3 +210,31 @@ def test_a_file_that_was_written_over_is_said_to_be_damaged_from_then_on(
     for _ in range(2):
         with pytest.raises(StorageUnavailable, match=r"^log: expected a whole file"):
             log.append(event(1))
+
+
+def test_damage_noted_while_another_thread_looks_is_not_forgotten(home: Path) -> None:
+    damage = sqlite3.DatabaseError("malformed")
+    damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+    class NotedMeanwhile(DatabaseFile):
+        """File of which another thread notes damage while `look` has just compared it."""
+
+        noting: Thread | None = None
+
+        def _at_path(self) -> tuple[Identity, ...]:
+            present = super()._at_path()
+            if self.noting is None and self._opened is not None:
+                self.noting = Thread(target=self.note, args=[damage])
+                self.noting.start()
+                self.noting.join(0.2)  # it ends only after the look, if the look holds the lock
+            return present
+
+    file = NotedMeanwhile(str(home / "sensei.db"))
+    file.pin()
+    file.look()
+    assert file.noting
+    file.noting.join()
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable, match=r"^log: expected a whole file"):
+            file.check()
+    file.close()

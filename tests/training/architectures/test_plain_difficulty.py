@@ -5,7 +5,7 @@ import pytest
 
 from sensei.contracts import DIFFICULTY_INPUTS, SUCCESS_INPUTS, place
 from training.architectures import reference
-from training.release.export import import_tensorflow
+from training.tensorflow_import import import_tensorflow
 
 
 def row(scores: list[float], attempts: int, trend: float, seconds: float | None) -> np.ndarray:

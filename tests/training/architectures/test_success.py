@@ -7,7 +7,7 @@ from sensei.contracts import ITEM_INPUTS
 from training.architectures import Network, blend, success
 from training.architectures.success import SuccessSize
 from training.data.dataset import Dataset
-from training.release.export import import_tensorflow
+from training.tensorflow_import import import_tensorflow
 
 
 @pytest.fixture(scope="module")

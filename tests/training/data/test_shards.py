@@ -190,11 +190,11 @@ def test_counting_models_of_shards_are_those_of_the_log(both) -> None:
     names = ["most_popular", "repeat_last", "markov_1", "markov_2", "global_mean", "topic_mean"]
     measured = [measure(train_candidates(each, 0, models=names), each, "test") for each in both]
     one, other = measured
-    for name, scores in one.next_topic.items():
-        again = other.next_topic[name].table("all")
+    for name, scores in one.recommendation.items():
+        again = other.recommendation[name].table("all")
         assert scores.table("all") == pytest.approx(again, nan_ok=True), name
-    for name, success in one.success.items():
-        assert success.table() == pytest.approx(other.success[name].table(), nan_ok=True), name
+    for name, success in one.difficulty.items():
+        assert success.table() == pytest.approx(other.difficulty[name].table(), nan_ok=True), name
 
 
 @pytest.mark.slow
@@ -203,7 +203,7 @@ def test_networks_learn_from_shards(shards: Shards) -> None:
     prepared = prepare_log(shards, by_learner(shards))
     trained = train_candidates(prepared, 0, budget, ["reference", "history"])
     measured = measure(trained, prepared, "test")
-    for name, scores in measured.next_topic.items():
+    for name, scores in measured.recommendation.items():
         assert scores.table("all")["hr_at_1"] > 0.8, name
-    for name, success in measured.success.items():
+    for name, success in measured.difficulty.items():
         assert success.table()["auc"] > 0.7, name

@@ -3,7 +3,7 @@
 import numpy as np
 
 from training.evaluation.intervals import recommendation_intervals, success_intervals
-from training.scores import RecommendationScores, SuccessScores
+from training.scores import DifficultyScores, RecommendationScores
 
 LEARNER = np.repeat(np.arange(30), 10).astype(np.int32)
 
@@ -12,8 +12,8 @@ def ranked(rank: np.ndarray) -> RecommendationScores:
     return RecommendationScores(rank, rank, np.ones(300, bool), LEARNER)
 
 
-def expected(passed: np.ndarray, probability: np.ndarray) -> SuccessScores:
-    return SuccessScores(passed, probability, LEARNER, probability, overall=np.full(300, np.nan))
+def expected(passed: np.ndarray, probability: np.ndarray) -> DifficultyScores:
+    return DifficultyScores(passed, probability, LEARNER, probability, overall=np.full(300, np.nan))
 
 
 def test_gain_over_a_worse_model_excludes_zero_and_over_an_equal_one_does_not() -> None:

@@ -13,7 +13,6 @@ from sensei.errors import InvalidInput
 from training.candidates import Candidates
 from training.data.dataset import Dataset
 from training.evaluation.protocol import (
-    ChosenCandidates,
     ModelScores,
     Result,
     choose,
@@ -21,10 +20,10 @@ from training.evaluation.protocol import (
     measure,
 )
 from training.evaluation.score_cache import ScoreCache
-from training.evaluation.seed_runs import NextTopicRuns, SuccessRuns
+from training.evaluation.seed_runs import DifficultyRuns, RecommendationRuns
 from training.fitting.keras_fit import FAST
 from training.recipes import NEXT_TOPIC, QUICK, SUCCESS, Budget
-from training.scores import Floats, RecommendationScores, SuccessScores
+from training.scores import DifficultyScores, Floats, RecommendationScores
 
 RANKING = {"hr_at_1", "hr_at_3", "hr_at_5", "ndcg_at_5", "mrr", "n"}
 PROBABILITY = {"auc", "accuracy", "log_loss", "brier", "ece", "n"}
@@ -79,11 +78,14 @@ def test_selected_model_has_no_gain_over_itself(result: Result) -> None:
 def test_choice_is_the_best_on_validation(candidates: Candidates, prepared: Dataset) -> None:
     validated = measure(candidates, prepared, "validate")
     chosen = choose(validated)
-    best = {n: validated.next_topic[n].table("new")["ndcg_at_5"] for n in candidates.recommendation}
+    best = {
+        n: validated.recommendation[n].table("new")["ndcg_at_5"]
+        for n in candidates["recommendation"]
+    }
     loss = {n: s.table()["log_loss"] for n, s in validated.level_only.items()}
-    assert best[chosen.recommendation] == max(best.values())
-    assert chosen.difficulty is not None
-    assert loss[chosen.difficulty] == min(loss.values())
+    assert best[chosen["recommendation"]] == max(best.values())
+    assert chosen["difficulty"] is not None
+    assert loss[chosen["difficulty"]] == min(loss.values())
 
 
 def test_the_test_part_has_no_say_in_the_choice(planted: pd.DataFrame) -> None:
@@ -161,14 +163,14 @@ def test_figures_are_means_over_seeds_and_counting_models_are_made_once(
 def test_architecture_is_chosen_by_its_mean_not_by_a_lucky_seed() -> None:
     learner, new = np.arange(4, dtype=np.int32), np.ones(4, bool)
 
-    def of(*ranks: float) -> NextTopicRuns:
-        return NextTopicRuns(
+    def of(*ranks: float) -> RecommendationRuns:
+        return RecommendationRuns(
             tuple(RecommendationScores(np.full(4, r), np.full(4, r), new, learner) for r in ranks)
         )
 
-    assert choose(
-        ModelScores({"lucky": of(1.0, 9.0), "steady": of(2.0, 2.0)}, {})
-    ) == ChosenCandidates("steady", None)
+    assert choose(ModelScores({"lucky": of(1.0, 9.0), "steady": of(2.0, 2.0)}, {})) == {
+        "recommendation": "steady"
+    }
 
 
 def test_success_is_chosen_by_the_answers_that_serving_gives() -> None:
@@ -176,14 +178,17 @@ def test_success_is_chosen_by_the_answers_that_serving_gives() -> None:
     passed, learner = np.array([1, 0, 1, 0], np.int8), np.arange(4, dtype=np.int32)
     right, wrong = np.array([0.9, 0.1, 0.9, 0.1]), np.array([0.5, 0.5, 0.4, 0.6])
 
-    def of(with_item: Floats, without: Floats) -> SuccessRuns:
-        return SuccessRuns((SuccessScores(passed, with_item, learner, without, without),))
+    def of(with_item: Floats, without: Floats) -> DifficultyRuns:
+        return DifficultyRuns((DifficultyScores(passed, with_item, learner, without, without),))
 
     success = {"by item": of(right, wrong), "by learner": of(wrong, right)}
-    ranks = NextTopicRuns(
+    ranks = RecommendationRuns(
         (RecommendationScores(np.ones(4), np.ones(4), np.ones(4, bool), learner),)
     )
-    assert choose(ModelScores({"any": ranks}, success)) == ChosenCandidates("any", "by learner")
+    assert choose(ModelScores({"any": ranks}, success)) == {
+        "recommendation": "any",
+        "difficulty": "by learner",
+    }
 
 
 def test_models_are_chosen_by_name_and_what_they_need_is_trained_unseen(

@@ -11,11 +11,11 @@ from training.data.splits import split_by_learner
 from training.data.time_split import split_by_time
 from training.evaluation.score_cache import KEPT, ScoreCache, SeedRun, digest_of
 from training.recipes import QUICK
-from training.scores import RecommendationScores, SuccessScores
+from training.scores import DifficultyScores, RecommendationScores
 
 LEARNER = np.array([0, 1], np.int32)
 RANKED = RecommendationScores(np.array([1.0, np.inf]), np.array([1.0, 2.0]), LEARNER > 0, LEARNER)
-PREDICTED = SuccessScores(
+PREDICTED = DifficultyScores(
     np.array([0, 1], np.int8),
     np.array([0.25, 0.5]),
     LEARNER,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from training.evaluation.intervals import recommendation_intervals, success_intervals
-from training.evaluation.seed_runs import ModelScores, NextTopicRuns, SuccessRuns
-from training.scores import RecommendationScores, SuccessScores
+from training.evaluation.seed_runs import DifficultyRuns, ModelScores, RecommendationRuns
+from training.scores import DifficultyScores, RecommendationScores
 
 LEARNER = np.array([0, 0, 1, 1], np.int32)
 NEW = np.array([True, False, True, True])
@@ -16,12 +16,12 @@ def ranked(*rank: float) -> RecommendationScores:
     return RecommendationScores(np.array(rank), np.array(rank), NEW, LEARNER)
 
 
-def predicted(*p: float, overall: float = np.nan) -> SuccessScores:
-    return SuccessScores(PASSED, np.array(p), LEARNER, np.array(p), np.full(4, overall))
+def predicted(*p: float, overall: float = np.nan) -> DifficultyScores:
+    return DifficultyScores(PASSED, np.array(p), LEARNER, np.array(p), np.full(4, overall))
 
 
 def test_next_topic_figures_are_means_over_seeds() -> None:
-    two = NextTopicRuns((ranked(1, 1, 9, 9), ranked(1, 9, 1, 9)))
+    two = RecommendationRuns((ranked(1, 1, 9, 9), ranked(1, 9, 1, 9)))
     assert two.values("hr_at_1", "all").tolist() == [1.0, 0.5, 0.5, 0.0]
     assert two.table("all")["hr_at_1"] == 0.5
     assert two.table("new") == pytest.approx({**two.table("new"), "hr_at_1": 0.5, "n": 3})
@@ -31,12 +31,12 @@ def test_next_topic_figures_are_means_over_seeds() -> None:
 
 def test_success_figures_are_means_over_seeds_also_where_they_are_no_mean_over_rows() -> None:
     right, wrong = predicted(0.9, 0.1, 0.9, 0.1), predicted(0.1, 0.9, 0.1, 0.9)
-    both = SuccessRuns((right, wrong))
+    both = DifficultyRuns((right, wrong))
     assert both.table()["auc"] == 0.5
     assert both.table()["log_loss"] == pytest.approx(
         (right.table()["log_loss"] + wrong.table()["log_loss"]) / 2
     )
-    sure = success_intervals({"both": both, "right": SuccessRuns((right,))}, "right", seed=0)
+    sure = success_intervals({"both": both, "right": DifficultyRuns((right,))}, "right", seed=0)
     assert sure["both"]["auc"]["value"] == 0.5
     assert sure["both"]["gain"]["low"] > 0
 
@@ -44,15 +44,15 @@ def test_success_figures_are_means_over_seeds_also_where_they_are_no_mean_over_r
 def test_intervals_of_one_seed_are_those_of_its_scores() -> None:
     one = ranked(1, 2, 3, 9)
     alone = recommendation_intervals({"m": one}, "m", seed=0)
-    assert recommendation_intervals({"m": NextTopicRuns((one,))}, "m", seed=0) == alone
+    assert recommendation_intervals({"m": RecommendationRuns((one,))}, "m", seed=0) == alone
 
 
 def test_topic_only_leaves_out_models_that_need_more() -> None:
     measured = ModelScores(
         {},
         {
-            "needs": SuccessRuns((predicted(0.5, 0.5, 0.5, 0.5),)),
-            "knows": SuccessRuns((predicted(0.5, 0.5, 0.5, 0.5, overall=0.25),) * 2),
+            "needs": DifficultyRuns((predicted(0.5, 0.5, 0.5, 0.5),)),
+            "knows": DifficultyRuns((predicted(0.5, 0.5, 0.5, 0.5, overall=0.25),) * 2),
         },
     )
     assert list(measured.topic_only) == ["knows"]

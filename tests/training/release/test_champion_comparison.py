@@ -13,7 +13,7 @@ from training.candidates import Candidates
 from training.data.batching import BatchFeed
 from training.data.dataset import Dataset
 from training.evaluation.protocol import ChosenCandidates, ModelScores, measure
-from training.evaluation.seed_runs import SuccessRuns
+from training.evaluation.seed_runs import DifficultyRuns
 from training.release.champion_comparison import decide_all
 from training.release.export import export
 
@@ -31,10 +31,10 @@ def champion(
     until: datetime,
 ) -> Bundle:
     assert prepared.attempts is not None
-    assert chosen.difficulty is not None
+    assert chosen["difficulty"] is not None
     models = {
-        "recommendation": (candidates.recommendation[chosen.recommendation], prepared),
-        "difficulty": (candidates.difficulty[chosen.difficulty], prepared.attempts),
+        "recommendation": (candidates["recommendation"][chosen["recommendation"]], prepared),
+        "difficulty": (candidates["difficulty"][chosen["difficulty"]], prepared.attempts),
     }
     entries = {
         name: ModelEntry(
@@ -63,9 +63,9 @@ def champion(
 
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-BEST = ChosenCandidates("markov_1", "topic_mean")
-WORST = ChosenCandidates("most_popular", "global_mean")
-NETWORKS = ChosenCandidates("sequence", "history")
+BEST = {"recommendation": "markov_1", "difficulty": "topic_mean"}
+WORST = {"recommendation": "most_popular", "difficulty": "global_mean"}
+NETWORKS = {"recommendation": "sequence", "difficulty": "history"}
 
 
 def test_without_a_champion_the_best_candidate_is_the_first(prepared, tested):
@@ -101,21 +101,19 @@ def test_a_better_model_replaces_a_worse_one_and_never_the_reverse(
 
 def test_what_is_known_only_with_the_item_wins_nothing(tmp_path, candidates, prepared, tested):
     """A challenger that knows every outcome with the item, and serves what the worst one does."""
-    (served,) = (each.level_only for each in tested.success["global_mean"].seeds)
+    (served,) = (each.level_only for each in tested.difficulty["global_mean"].seeds)
     clairvoyant = replace(served, probability=served.passed * 0.98 + 0.01)
-    success = {"clairvoyant": SuccessRuns((clairvoyant,))}
+    success = {"clairvoyant": DifficultyRuns((clairvoyant,))}
     better = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
     decision = decide_all(
         better,
         prepared,
-        ModelScores(tested.next_topic, success),
-        ChosenCandidates(None, "clairvoyant"),
+        ModelScores(tested.recommendation, success),
+        {"difficulty": "clairvoyant"},
         0.0,
         0,
     )["difficulty"]
-    down = decide_all(better, prepared, tested, ChosenCandidates(None, "global_mean"), 0.0, 0)[
-        "difficulty"
-    ]
+    down = decide_all(better, prepared, tested, {"difficulty": "global_mean"}, 0.0, 0)["difficulty"]
     assert not decision.promote
     assert decision.gain == pytest.approx(down.gain)
 

@@ -4,7 +4,8 @@ import pytest
 from sensei.bundle.runtime import Runner
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS
 from sensei.errors import ParityFailed
-from training.release.export import check_parity, extremes, import_tensorflow, to_litert
+from training.release.export import check_parity, extremes, to_litert
+from training.tensorflow_import import import_tensorflow
 
 TOPICS = 12
 

@@ -1,6 +1,6 @@
 """Pictures of an evaluation: few lines are named, however many models there are."""
 
-from training.candidates import Candidates
+from training.candidates import Candidates, curves_of
 from training.data.dataset import Dataset
 from training.evaluation.protocol import EvaluationEvidence, choose, measure
 from training.evaluation.result import result_of
@@ -13,9 +13,9 @@ def test_plots_show_curves_hit_rates_reliability_and_slices(
 ) -> None:
     validated, tested = (measure(candidates, prepared, part) for part in ("validate", "test"))
     evidence = EvaluationEvidence(choose(validated), validated, tested)
-    draw(tmp_path, candidates.curves, evidence, result_of("time", 0, QUICK, prepared, evidence))
+    draw(tmp_path, curves_of(candidates), evidence, result_of("time", 0, QUICK, prepared, evidence))
     assert {p.name for p in tmp_path.iterdir()} == {
-        *(f"curves_{name}.png" for name, curves in candidates.curves.items() if curves),
+        *(f"curves_{name}.png" for name, curves in curves_of(candidates).items() if curves),
         "hit_rate_all.png",
         "hit_rate_new.png",
         "next_topic_by_history_length.png",

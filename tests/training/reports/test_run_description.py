@@ -1,9 +1,9 @@
 """A version carries what a reviewer needs."""
 
-from training.evaluation.protocol import ChosenCandidates, measure
+from training.evaluation.protocol import measure
 from training.reports.run_description import contests, headline
 
-CHOSEN = ChosenCandidates("markov_1", "reference")
+CHOSEN = {"recommendation": "markov_1", "difficulty": "reference"}
 
 
 def test_words_name_the_choice_its_figure_and_every_other_model(candidates, prepared):
@@ -14,7 +14,7 @@ def test_words_name_the_choice_its_figure_and_every_other_model(candidates, prep
     words = found["recommendation"].description
     assert words.startswith("**markov_1**")
     assert "split by learner" in words
-    assert all(name in words for name in candidates.recommendation)
+    assert all(name in words for name in candidates["recommendation"])
     assert "log loss" in headline(found["difficulty"])
 
 
@@ -27,4 +27,4 @@ def test_a_success_model_is_shown_by_what_serving_answers_and_with_the_item_besi
     )
     for name, figures in difficulty.metrics.items():
         assert figures["log_loss"] == tested.level_only[name].table()["log_loss"]
-        assert figures["item_known_log_loss"] == tested.success[name].table()["log_loss"]
+        assert figures["item_known_log_loss"] == tested.difficulty[name].table()["log_loss"]

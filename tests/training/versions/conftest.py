@@ -32,7 +32,7 @@ def registry(tmp_path_factory):
 @pytest.fixture(scope="session")
 def contests():
     """Two contests of small networks; the networks were chosen."""
-    from training.release.export import import_tensorflow
+    from training.tensorflow_import import import_tensorflow
 
     import_tensorflow()
     import keras

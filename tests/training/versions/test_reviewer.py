@@ -9,7 +9,7 @@ from sensei.errors import IncompatibleBundle, InvalidInput, PromotionRefused, St
 from training.release import ledger
 from training.release.bundles import bundle_with
 from training.release.ledger import PlannedPromotion
-from training.release.manual_promotion import promote_version, roll_back
+from training.release.manual_promotion import ManualDecision, change_champions
 from training.release.promote import promote
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
@@ -22,13 +22,13 @@ def log_url(sqlite_url):
 
 
 def _promote(kept, version, model="recommendation", reviewer="Ann", reason="looks right"):
-    return promote_version(
-        kept.log, kept.registry, kept.folder, model, version, reviewer, reason, NOW
-    )
+    decision = ManualDecision(reviewer, reason, (model,), version)
+    return change_champions(kept.log, kept.registry, kept.folder, decision, NOW)
 
 
 def _back(kept, *models, reviewer="Ann"):
-    return roll_back(kept.log, kept.registry, kept.folder, models, reviewer, "complaints", NOW)
+    decision = ManualDecision(reviewer, "complaints", models)
+    return change_champions(kept.log, kept.registry, kept.folder, decision, NOW)
 
 
 def test_the_challenger_becomes_champion_and_the_ledger_says_who_and_why(kept):
