@@ -84,10 +84,12 @@ def _schedule(url: str, deployment: str, moment: datetime) -> str:
     """Create a run that was due at a moment; return its id."""
     details = {"scheduled_time": moment.isoformat()}
     state = {"type": "SCHEDULED", "name": "Late", "state_details": details}
-    made = httpx.post(
-        f"{url}/deployments/{deployment}/create_flow_run", json={"state": state}, timeout=PATIENCE
-    )
-    return made.raise_for_status().json()["id"]
+    path, until = f"{url}/deployments/{deployment}/create_flow_run", time.monotonic() + PATIENCE
+    while True:
+        made = httpx.post(path, json={"state": state}, timeout=PATIENCE)
+        if made.status_code != 503 or time.monotonic() > until:  # its database is busy
+            return made.raise_for_status().json()["id"]
+        time.sleep(1)
 
 
 def _ended(url: str, runs: set[str]) -> dict[str, dict]:
