@@ -24,6 +24,7 @@ from serving.http.keyless import Headers, Keyless, is_loopback, is_of_another_si
 
 if TYPE_CHECKING:
     from sensei.settings import Settings
+    from sensei.storage.database_file import DatabaseFile
 
 EVERY_SECONDS = 2.0
 """Seconds between two reads of the keys: the maximum time until a revoked key is refused."""
@@ -198,17 +199,23 @@ class OnlyFor:
         return self._unless is not None and getattr(scope["app"].state, self._unless, False)
 
 
-def open_access(settings: "Settings") -> Access:
+def open_access(settings: "Settings", log_file: "DatabaseFile | None" = None) -> Access:
     """Return access control by the keys in the database that the settings name.
 
-    A home without a database that never had a key counts as having no keys. If the home ever had a
-    key, missing keys are an outage. If an address names the database, a missing database is one
-    too.
+    Keys are read only from the file that was opened first: if it was moved or replaced, the last
+    keys stay valid up to their maximum age. A home without a database that never had a key counts
+    as having no keys. If the home ever had a key, missing keys are an outage. If an address names
+    the database, a missing database is one too.
+
+    Args:
+        settings: location of the database, and the maximum age of the keys.
+        log_file: SQLite file that the process has open; None to open one here.
     """
     from sensei.access import key_store
     from sensei.storage import database
 
-    engine = database.connect(settings.log_url, database.PROMPT)
+    engine = database.connect(settings.log_url, database.PROMPT, log_file)
+    opened = database.file_of(engine)
     file = engine.url.database if database.is_sqlite(engine.url) else None
     home = settings.root
     marked = {home, Path(file).parent} if file else {home}
@@ -219,6 +226,8 @@ def open_access(settings: "Settings") -> Access:
             if had_keys or settings.database_url:
                 raise StorageUnavailable(f"database: expected a file at {file}, got none; {BACK}")
             return []
+        if opened:
+            opened.check()
         keys = key_store.read(engine)
         if had_keys and not keys:
             raise StorageUnavailable(
