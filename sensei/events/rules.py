@@ -35,6 +35,7 @@ MAX_DURATION_SECONDS = 366 * 86400
 """Maximum duration of an event in seconds: one year."""
 
 MAX_TOPIC_ID = 2**63 - 1
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ANSWERS = frozenset({"rating", "helpful", "format", "prediction_id"})
 
 
@@ -60,7 +61,7 @@ def check_id(field: str, value: object) -> str:
         value = str(value)
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or "\0" in value:
         refuse(field, f"text of 1 to {MAX_TEXT} characters", value, f"send the {field}")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if _SURROGATE.search(value):
         refuse(field, "Unicode text", value, "send it without lone surrogates")
     return value
 
@@ -110,14 +111,14 @@ def _score_step(number: float) -> str:
     return "divide it by the highest possible score"
 
 
-def check_duration(value: object) -> int | None:
+def check_duration(value: object, field: str = "duration_seconds") -> int | None:
     """Check seconds and round them to whole ones; None and NaN give None."""
     number = _number(value)
     if number is None and _absent(value):
         return None
     if number is None or not 0 <= number <= MAX_DURATION_SECONDS:
         expected = f"seconds in [0, {MAX_DURATION_SECONDS}]"
-        refuse("duration_seconds", expected, value, "send seconds or leave it out")
+        refuse(field, expected, value, "send seconds or leave it out")
     return round(number)
 
 
