@@ -23,7 +23,8 @@ def admit(
     """Ask as a program of this machine does, with an address and headers of its own."""
     scope = {"server": (address, 8000), "client": ("a test", 1), "http_version": "1.1"}
     sent = {"host": f"{address}:8000"} | {n.replace("_", "-"): v for n, v in headers.items()}
-    return access.admit(scope, {n.encode(): v.encode() for n, v in sent.items()}, presented)
+    key = {b"x-api-key": presented} if presented else {}
+    return access.admit(scope, {n.encode(): v.encode() for n, v in sent.items()} | key)
 
 
 def refusal(ask: Callable[[], object]) -> tuple[int, str]:
