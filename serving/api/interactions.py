@@ -127,12 +127,12 @@ def _about(
 
 async def _find(request: Request, doc_id: int) -> "tuple[Topic, Resource]":
     records: LearnerData = request.app.state.worker.records
-    resource = await records.find(doc_id)
-    if resource is None:
+    topic_and_resource = await records.find(doc_id)
+    if topic_and_resource is None:
         raise HTTPException(
             404, f"doc_id: expected a resource of the curriculum, got {doc_id}; see its resources"
         )
-    return resource
+    return topic_and_resource
 
 
 async def _record(request: Request, row: "PendingRow") -> dict[str, Any]:
