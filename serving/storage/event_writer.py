@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sensei.errors import NotRecorded, StorageUnavailable
 from sensei.events import append
-from sensei.events.append import EventRow, PendingRow
+from sensei.events.append import AppendResult, EventRow, PendingRow
 from sensei.storage import database
 from serving.observability import EVENTS
 
@@ -126,7 +126,7 @@ class EventWriter:
         self._writing = False
         if self._waiting:
             self._begin(loop)  # the next write runs while these requests are answered
-        EVENTS.inc(sum(each.inserted for each in outcomes if isinstance(each, append.AppendResult)))
+        EVENTS.inc(sum(sum(each.is_new) for each in outcomes if isinstance(each, AppendResult)))
         for each, outcome in zip(group, outcomes, strict=True):
             if each.recorded.done():
                 continue  # the request ended; its events are recorded all the same
