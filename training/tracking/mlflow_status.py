@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import httpx
 from sqlalchemy import create_engine, inspect, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from sensei.errors import StorageUnavailable
 from training.tracking.registry import EXPERIMENT
@@ -58,23 +58,31 @@ def read_tracked(uri: str, models: Sequence[str]) -> Tracked:
         models: names of the registered models.
 
     Raises:
-        StorageUnavailable: the server or the database does not answer.
+        StorageUnavailable: the server or the database does not answer, or has unknown tables.
     """
     check_store(uri)
     with _answering(uri):
-        return (_served if uri.startswith("http") else _stored)(uri, models)
+        if uri.startswith("http"):
+            return _served(uri, models)
+        return Tracked((), None) if _is_absent(uri) else _stored(uri, models)
 
 
 @contextmanager
 def _answering(uri: str) -> Iterator[None]:
     try:
         yield
-    except (httpx.HTTPError, SQLAlchemyError, KeyError, ValueError) as error:
-        said = str(getattr(error, "orig", error)).partition("\n")[0]
+    except _FAILURES as error:
+        message = str(getattr(error, "orig", error)).partition("\n")[0]
+        if isinstance(error, LookupError | TypeError):
+            message = "an answer that is not MLflow's"
         raise StorageUnavailable(
-            f"MLflow: expected {uri.split('@')[-1]} to answer, got {said!r}; start it with "
+            f"MLflow: expected {uri.split('@')[-1]} to answer, got {message!r}; start it with "
             "`make mlflow`, or check SENSEI_MLFLOW_TRACKING_URI"
         ) from error
+
+
+_FAILURES = (httpx.HTTPError, SQLAlchemyError, ImportError, LookupError, TypeError, ValueError)
+"""Errors of a store that does not answer, of a missing driver, and of an answer in other words."""
 
 
 def store_version(uri: str) -> str | None:
@@ -94,8 +102,10 @@ def store_version(uri: str) -> str | None:
             with engine.connect() as connection:
                 if not inspect(connection).has_table("alembic_version"):
                     return None
-                found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-                return None if found is None else str(found)
+                migration = connection.execute(
+                    text("SELECT version_num FROM alembic_version")
+                ).scalar()
+                return None if migration is None else str(migration)
         finally:
             engine.dispose()
 
@@ -106,26 +116,37 @@ def _is_absent(uri: str) -> bool:
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
 
 
+_TABLES = {"registered_model_aliases", "runs"}
+_ALIASES = text("SELECT name, alias, version FROM registered_model_aliases")
+_NEWEST_RUN = text(
+    "SELECT r.name, r.status, r.start_time FROM runs r JOIN experiments e "
+    "ON e.experiment_id = r.experiment_id WHERE e.name = :experiment "
+    "AND r.lifecycle_stage = 'active' AND r.start_time IS NOT NULL "
+    "ORDER BY r.start_time DESC LIMIT 1"
+)
+
+
 def _stored(uri: str, models: Sequence[str]) -> Tracked:
-    if _is_absent(uri):
-        return Tracked((), None)
+    """Read MLflow's tables, which are private: another version may name them otherwise."""
     engine = create_engine(uri)
-    newest = text(
-        "SELECT r.name, r.status, r.start_time FROM runs r JOIN experiments e "
-        "ON e.experiment_id = r.experiment_id WHERE e.name = :experiment "
-        "AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT 1"
-    )
     try:
         with engine.connect() as connection:
-            found = connection.execute(
-                text("SELECT name, alias, version FROM registered_model_aliases")
-            ).all()
-            run = connection.execute(newest, {"experiment": EXPERIMENT}).first()
+            if _TABLES.isdisjoint(inspect(connection).get_table_names()):
+                return Tracked((), None)  # MLflow has not written to it yet
+            rows = connection.execute(_ALIASES).all()
+            run = connection.execute(_NEWEST_RUN, {"experiment": EXPERIMENT}).first()
+    except (OperationalError, ProgrammingError) as error:
+        message = str(error.orig).partition("\n")[0]
+        raise StorageUnavailable(
+            f"MLflow: expected the tables of MLflow {version('mlflow')} in {uri.split('@')[-1]}, "
+            f"got {message!r}; install the MLflow of requirements.lock, or restore a copy of the "
+            "store"
+        ) from error
     finally:
         engine.dispose()
-    aliases = tuple(Alias(row.name, row.alias, str(row.version)) for row in found)
+    aliases = tuple(Alias(row.name, row.alias, str(row.version)) for row in rows)
     return Tracked(
-        tuple(each for each in aliases if each.model in models),
+        tuple(alias for alias in aliases if alias.model in models),
         TrackedRun(str(run.name), str(run.status), _moment(run.start_time)) if run else None,
     )
 
@@ -134,28 +155,28 @@ def _served(uri: str, models: Sequence[str]) -> Tracked:
     api = uri.rstrip("/") + "/api/2.0/mlflow"
     with httpx.Client(timeout=SECONDS) as client:
         aliases = [alias for model in models for alias in _aliases(client, api, model)]
-        asked = {"experiment_name": EXPERIMENT}
-        answer = client.get(f"{api}/experiments/get-by-name", params=asked)
+        named = {"experiment_name": EXPERIMENT}
+        answer = client.get(f"{api}/experiments/get-by-name", params=named)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return Tracked(tuple(aliases), None)
         number = answer.raise_for_status().json()["experiment"]["experiment_id"]
-        wanted = {
+        query = {
             "experiment_ids": [number],
             "max_results": 1,
             "order_by": ["attributes.start_time DESC"],
         }
-        runs = client.post(f"{api}/runs/search", json=wanted).raise_for_status().json()
+        runs = client.post(f"{api}/runs/search", json=query).raise_for_status().json()
     infos = [run["info"] for run in runs.get("runs", [])]
-    last = [TrackedRun(i["run_name"], i["status"], _moment(i["start_time"])) for i in infos]
-    return Tracked(tuple(aliases), last[0] if last else None)
+    newest = [TrackedRun(i["run_name"], i["status"], _moment(i["start_time"])) for i in infos]
+    return Tracked(tuple(aliases), newest[0] if newest else None)
 
 
 def _aliases(client: httpx.Client, api: str, model: str) -> list[Alias]:
     answer = client.get(f"{api}/registered-models/get", params={"name": model})
     if answer.status_code == httpx.codes.NOT_FOUND:
         return []
-    found = answer.raise_for_status().json()["registered_model"].get("aliases", [])
-    return [Alias(model, each["alias"], str(each["version"])) for each in found]
+    aliases = answer.raise_for_status().json()["registered_model"].get("aliases", [])
+    return [Alias(model, entry["alias"], str(entry["version"])) for entry in aliases]
 
 
 def _moment(milliseconds: Any) -> datetime:
@@ -214,7 +235,11 @@ def check_migration(
 
 
 def migrations_in(folder: Path) -> tuple[str, frozenset[str]]:
-    """Return the newest Alembic migration in a folder, and all of them."""
+    """Return the newest Alembic migration in a folder, and all of them.
+
+    Raises:
+        StorageUnavailable: the folder has none, so the installed library keeps them elsewhere.
+    """
     texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
     named, built_on = (
         frozenset(
@@ -224,6 +249,11 @@ def migrations_in(folder: Path) -> tuple[str, frozenset[str]]:
         )
         for key in ("revision", "down_revision")
     )
+    if not named:
+        raise StorageUnavailable(
+            f"migrations: expected Alembic migrations in {folder}, got none; "
+            "install the versions of requirements.lock"
+        )
     return ", ".join(sorted(named - built_on)), named
 
 
@@ -233,7 +263,7 @@ def _mlflow_migrations() -> tuple[str, frozenset[str]]:
 
 def package_folder(package: str) -> Path:
     """Return the folder of an installed package without importing it, which may take seconds."""
-    found = find_spec(package)
-    assert found is not None
-    assert found.submodule_search_locations
-    return Path(found.submodule_search_locations[0])
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0])

@@ -2,15 +2,24 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from sensei.errors import StorageUnavailable
-from training.tracking.mlflow_status import newest_migration, read_tracked, store_version
+from training.tracking.mlflow_status import (
+    migrations_in,
+    newest_migration,
+    read_tracked,
+    store_version,
+)
 
 MODELS = ("recommendation", "difficulty")
 
@@ -64,6 +73,60 @@ def test_a_store_that_does_not_answer_is_said_with_the_next_step(tmp_path):
         for ask in (store_version, lambda uri: read_tracked(uri, MODELS)):
             with pytest.raises(StorageUnavailable, match="make mlflow"):
                 ask(uri)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE registered_model_aliases RENAME TO registered_model_labels",
+        "ALTER TABLE runs RENAME COLUMN lifecycle_stage TO stage",
+    ],
+)
+def test_unknown_tables_at_a_known_migration_are_a_sentence(registry, tmp_path, change):
+    stored = Path(registry.tracking_uri.removeprefix("sqlite:///"))
+    with (
+        closing(sqlite3.connect(stored)) as source,
+        closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy,
+    ):
+        source.backup(copy)
+        copy.execute(change)
+        copy.commit()
+    with pytest.raises(StorageUnavailable, match=r"expected the tables of MLflow \d.*got 'no such"):
+        read_tracked(f"sqlite:///{tmp_path / 'mlflow.db'}", MODELS)
+
+
+def test_a_database_without_tables_is_empty(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
+        other.execute("CREATE TABLE notes (line TEXT)")
+    seen = read_tracked(f"sqlite:///{tmp_path / 'mlflow.db'}", MODELS)
+    assert (seen.aliases, seen.last_run) == ((), None)
+
+
+def test_a_missing_driver_is_a_sentence():
+    with pytest.raises(StorageUnavailable, match=r"got .*SENSEI_MLFLOW_TRACKING_URI"):
+        read_tracked("mysql://127.0.0.1/mlflow", MODELS)
+
+
+def test_a_server_that_answers_otherwise_is_a_sentence():
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[1, 2]")
+
+        def log_message(self, *_: object) -> None:
+            """Stay quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(StorageUnavailable, match=r"expected http://127.0.0.1:.* to answer"):
+            read_tracked(f"http://127.0.0.1:{server.server_port}", MODELS)
+        server.shutdown()
+
+
+def test_a_library_without_migrations_is_a_sentence(tmp_path):
+    with pytest.raises(StorageUnavailable, match=r"expected Alembic migrations in .*, got none"):
+        migrations_in(tmp_path)
 
 
 @pytest.mark.slow
