@@ -15,7 +15,7 @@ from training.evaluation.result import EvaluationEvidence
 from training.release.champion_comparison import decide_all
 from training.release.export import Exported
 from training.release.gate import Decision, judge
-from training.release.network_checks import fitness
+from training.release.serving_checks import fitness
 
 
 @task(name="gate", **IN_MEMORY)
