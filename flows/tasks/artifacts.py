@@ -8,9 +8,11 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from flows.presentation.result_tables import NAMES, PROBABILITY, RANKING, Figures
+from flows.presentation.result_tables import Figures
 from flows.presentation.run_summary import RunSummary
 from monitoring.drift.drift_score import Drift
+from sensei.model_name import ModelName
+from training.evaluation.metric_specs import CANDIDATE_LABELS, METRICS, PRECISE_DIGITS
 
 
 def publish(run: RunSummary) -> None:
@@ -18,7 +20,7 @@ def publish(run: RunSummary) -> None:
     for mode, figures in run.tables.next_topic.items():
         create_table_artifact(
             key=f"next-topic-{mode}",
-            table=_rows(figures, RANKING),
+            table=_rows(figures, ModelName.RECOMMENDATION),
             description=f"Next topic, {mode} targets of the test part; every topic ranked",
         )
     for key, figures, known in (
@@ -29,7 +31,7 @@ def publish(run: RunSummary) -> None:
         if figures:
             create_table_artifact(
                 key=key,
-                table=_rows(figures, PROBABILITY),
+                table=_rows(figures, ModelName.DIFFICULTY),
                 description=f"Success of scored attempts of the test part, {known}",
             )
     create_markdown_artifact(key="run", markdown=_markdown(run), description="Results of this run")
@@ -41,10 +43,11 @@ def publish(run: RunSummary) -> None:
         create_link_artifact(key=key, link=address, link_text=title, description=title)
 
 
-def _rows(figures: Figures, columns: dict[str, str]) -> list[dict[str, str]]:
+def _rows(figures: Figures, model_name: ModelName) -> list[dict[str, str]]:
     return [
-        {"model": NAMES.get(name, name)} | {h: f"{values[c]:.4f}" for c, h in columns.items()}
-        for name, values in figures.items()
+        {"model": CANDIDATE_LABELS.get(candidate, candidate)}
+        | {m.label: m.text(values[m.name], PRECISE_DIGITS) for m in METRICS[model_name]}
+        for candidate, values in figures.items()
     ]
 
 
@@ -54,9 +57,9 @@ def _markdown(run: RunSummary) -> str:
         f"{run.read:,} rows read, {run.quarantined:,} quarantined; "
         f"{run.learners:,} learners, {run.topics:,} topics.",
     ]
-    for model, version in run.versions.items():
-        name = NAMES.get(run.chosen[model], run.chosen[model])
-        lines.append(f"**{model}** version {version} ({name}), {run.verdict(model)}")
+    for model_name, version in run.versions.items():
+        label = CANDIDATE_LABELS.get(run.chosen[model_name], run.chosen[model_name])
+        lines.append(f"**{model_name}** version {version} ({label}), {run.verdict(model_name)}")
     if run.review:
         lines.append(_how_to_promote(run))
     if run.no_success:
