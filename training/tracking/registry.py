@@ -85,8 +85,10 @@ class Registry:
         Returns:
             The number of the version, as text.
         """
+        import mlflow
         from mlflow.exceptions import MlflowException
 
+        mlflow.set_tracking_uri(self.tracking_uri)  # MLflow looks up the logged model there
         with stored():
             try:
                 self.client.create_registered_model(model_name, description=_ABOUT.get(model_name))

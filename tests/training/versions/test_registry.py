@@ -57,6 +57,13 @@ def test_a_version_comes_back_as_the_model_that_was_trained(registry, logged, co
     assert {name: tensor.shape for name, tensor in loaded.input.items()} == {"inputs": (None, 20)}
 
 
+def test_a_version_is_registered_whatever_store_mlflow_used_last(registry, logged):
+    import mlflow
+
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    assert registry.exists("recommendation", _register(registry, logged))
+
+
 def test_tags_can_be_added_later(registry, logged):
     version = _register(registry, logged)
     registry.tag("recommendation", version, {"bundle": "abc"})
