@@ -27,15 +27,15 @@ def run_folder(folder: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def keep_newest(runs: Path, kept: int) -> None:
+def keep_newest(runs: Path, count: int) -> None:
     """Delete all run folders except the newest ones and those in use.
 
     Args:
         runs: the folder that holds them.
-        kept: number of the newest that stay, in use or not.
+        count: number of the newest that stay, in use or not.
     """
     newest_first = sorted(runs.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for folder in newest_first[kept:]:
+    for folder in newest_first[count:]:
         _delete_unused(folder)
 
 
