@@ -17,18 +17,20 @@ def of(networks: Sequence[Network], name: str) -> Network:
     """
     import keras
 
-    widths = [each.state for each in networks]
+    widths = [network.state for network in networks]
     total = sum(widths)
-    inputs = {key: like(t, key) for each in networks for key, t in each.scores.input.items()}
+    inputs = {key: like(t, key) for network in networks for key, t in network.scores.input.items()}
     if total:
         inputs["state"] = keras.Input((total,), name="state")
     states = _parted(inputs.get("state"), widths)
     answers = [
-        each.scores({key: inputs[key] if key != "state" else state for key in each.scores.input})
-        for each, state in zip(networks, states, strict=True)
+        network.scores(
+            {key: inputs[key] if key != "state" else state for key in network.scores.input}
+        )
+        for network, state in zip(networks, states, strict=True)
     ]
     mean = {key: sum(answer[key] for answer in answers[1:]) + answers[0][key] for key in answers[0]}
-    scores = {key: each * (1.0 / len(networks)) for key, each in mean.items()}
+    scores = {key: total_score * (1.0 / len(networks)) for key, total_score in mean.items()}
     return Network(
         read=keras.Model(inputs, scores, name=name),  # replaced by calibration
         scores=keras.Model(inputs, scores, name=name),
@@ -62,8 +64,8 @@ def _step(networks: Sequence[Network], widths: Sequence[int]) -> Model:
 def _unroll(networks: Sequence[Network]) -> Model:
     import keras
 
-    unrolled = [each.unroll for each in networks if each.unroll]
+    unrolled = [network.unroll for network in networks if network.unroll]
     events = like(unrolled[0].input, "events")
-    after = [each(events) for each in unrolled]
+    after = [unroll(events) for unroll in unrolled]
     joined = keras.ops.concatenate(after, axis=2) if len(after) > 1 else after[0]
     return keras.Model(events, joined, name="unroll")

@@ -25,7 +25,7 @@ NEVER = -1e9  # score of a slot without a topic
 
 WEIGHT = place(TOPIC_INPUTS, "log_weight")
 
-SCALE = [0.3 if each.unit.startswith("log") else 1.0 for each in TOPIC_INPUTS]
+SCALE = [0.3 if declared.unit.startswith("log") else 1.0 for declared in TOPIC_INPUTS]
 """Scale per topic input; it brings logarithms near 1."""
 
 
@@ -121,10 +121,10 @@ def _weighed(values: Tensor, h: Tensor, bias: Any, name: str) -> Tensor:
 
 def _read(size: SequenceSize) -> list[int]:
     """Return the topic input columns that a network uses; the column for new is always included."""
-    kept = {*PRIORS} if size.priors else set()
+    indices = {*PRIORS} if size.priors else set()
     if size.history:
-        kept |= set(range(len(TOPIC_INPUTS))) - {*PRIORS}
-    return sorted(kept | {NEW})
+        indices |= set(range(len(TOPIC_INPUTS))) - {*PRIORS}
+    return sorted(indices | {NEW})
 
 
 def _initial(read: list[int]) -> Any:

@@ -145,7 +145,7 @@ def _encoded(path: Path) -> Events:
 
 
 def _save(path: Path, events: Events) -> None:
-    arrays: dict[str, Any] = {each.name: getattr(events, each.name) for each in fields(events)}
+    arrays: dict[str, Any] = {field.name: getattr(events, field.name) for field in fields(events)}
     for name in ("user_ids", "item_ids"):
         arrays[name] = arrays[name].astype(np.str_)
     np.savez(path, **arrays)
