@@ -23,7 +23,7 @@ def publish(run: RunSummary) -> None:
             table=_rows(figures, ModelName.RECOMMENDATION),
             description=f"Next topic, {mode} targets of the test part; every topic ranked",
         )
-    for key, figures, known in (
+    for key, figures, condition in (
         ("success-as-served", run.tables.level_only, "level known and no item, as served"),
         ("success", run.tables.success, "item and level known"),
         ("success-topic-only", run.tables.topic_only, "neither item nor level known"),
@@ -32,7 +32,7 @@ def publish(run: RunSummary) -> None:
             create_table_artifact(
                 key=key,
                 table=_rows(figures, ModelName.DIFFICULTY),
-                description=f"Success of scored attempts of the test part, {known}",
+                description=f"Success of scored attempts of the test part, {condition}",
             )
     create_markdown_artifact(key="run", markdown=_markdown(run), description="Results of this run")
     pages = {

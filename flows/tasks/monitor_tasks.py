@@ -115,16 +115,16 @@ def follow_trial(settings: Settings, end: datetime) -> dict[str, Any] | None:
     if trial is None:
         return None
     horizon = settings.acceptance_hours * HOUR
-    said = follow(log.engine, trial, to_microseconds(end), horizon, settings.seed)
-    get_run_logger().info("Trial: %s: %s", trial.name, said["said"])
-    return said
+    verdict = follow(log.engine, trial, to_microseconds(end), horizon, settings.seed)
+    get_run_logger().info("Trial: %s: %s", trial.name, verdict["said"])
+    return verdict
 
 
 @dataclass(frozen=True)
 class MonitorFindings:
     """Findings as they are stored and shown, and their alarms."""
 
-    found: dict[str, Any]
+    findings: dict[str, Any]
     alarms: list[Alarm]
 
 
@@ -139,7 +139,7 @@ def conclude(
 ) -> MonitorFindings:
     """Compute the figures and the alarms from all results."""
     stop = to_microseconds(end)
-    found = figures(answers.current, stop - settings.drift_days * DAY, stop, settings.seed)
+    findings = figures(answers.current, stop - settings.drift_days * DAY, stop, settings.seed)
     alarming = alarms(
         answers.current,
         answers.before,
@@ -150,7 +150,7 @@ def conclude(
     )
     for alarm in alarming:
         get_run_logger().warning("Alarm: %s", alarm.sentence)
-    found |= {
+    findings |= {
         "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "data_drift_score": drift and drift.drift.score,
         "drift": drift and _drift(drift),
@@ -158,7 +158,7 @@ def conclude(
         "trial": trial,
         "alarms": [alarm.sentence for alarm in alarming],
     }
-    return MonitorFindings(found, alarming)
+    return MonitorFindings(findings, alarming)
 
 
 def _drift(compared: DriftComparison) -> dict[str, Any]:
@@ -192,15 +192,21 @@ def give_alarm(settings: Settings, concluded: MonitorFindings, end: datetime) ->
     before, events = log.get_fact(ALARMED) or {}, None
     if get_current_settings().api.url is not None:
         events = due(by_event, before, end, hours)
-    found = concluded.found | {"emitted": events, "follows": follows([*by_event], events, hours)}
-    json.dumps(found, allow_nan=False)  # it is sent over HTTP as JSON, which has no NaN
-    log.set_fact(MONITORED, found)
+    findings = concluded.findings | {
+        "emitted": events,
+        "follows": follows([*by_event], events, hours),
+    }
+    json.dumps(findings, allow_nan=False)  # it is sent over HTTP as JSON, which has no NaN
+    log.set_fact(MONITORED, findings)
     create_markdown_artifact(
-        key="monitoring", markdown=markdown(found), description="Outcomes of the answers"
+        key="monitoring", markdown=markdown(findings), description="Outcomes of the answers"
     )
     for event in events or []:
-        payload = {"window": found["window"], "alarms": [asdict(each) for each in by_event[event]]}
+        payload = {
+            "window": findings["window"],
+            "alarms": [asdict(alarm) for alarm in by_event[event]],
+        }
         emit_event(event, resource=RESOURCE, payload=payload)
     if events:
         log.set_fact(ALARMED, before | dict.fromkeys(events, end.isoformat()))
-    return found
+    return findings

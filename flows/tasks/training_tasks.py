@@ -162,20 +162,20 @@ def validate(settings: Settings, moment: RunSnapshot, extracted: Path) -> Valida
     logger = get_run_logger()
     logger.info("Validate: Great Expectations reads the rows")
     log = open_log(settings.log_url)
-    known = log.get_fact(PREVIOUS_RUN)
+    previous = log.get_fact(PREVIOUS_RUN)
     catalogue = {topic.topic_id for topic in curriculum.read(log.engine).topics}
     frame = pd.read_parquet(extracted)
     validated = validate_interactions(
         frame,
         catalogue,
-        RunBaseline.from_json(known) if known else None,
+        RunBaseline.from_json(previous) if previous else None,
         moment.as_of,
         settings.reports / "data_docs",
         settings.kept_reports,
     )
     refuse(validated, settings.max_quarantined_share)
-    for expectation, found in by_expectation(validated.bad):
-        log.quarantine_interactions(found, expectation)
+    for expectation, rows in by_expectation(validated.bad):
+        log.quarantine_interactions(rows, expectation)
     log.set_fact(PREVIOUS_RUN, validated.statistics.to_json())
     path = extracted.with_name("valid.parquet")
     _write_parquet(validated.good, path, row_group_size=BATCH_ROWS)
