@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from errno import EACCES, EDQUOT, ENOSPC, EROFS
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,21 +11,18 @@ import typer
 from rich.markup import escape
 
 from flows.cli.ab_test_commands import app as trial_app
-from flows.cli.audit_command import audit
-from flows.cli.column_mapping import Renamed, mapping_of, refuse_useless
-from flows.cli.curriculum_commands import app as curriculum_app
+from flows.cli.data_commands import curriculum_app, import_, simulate
 from flows.cli.db_commands import app as db_app
-from flows.cli.doctor_command import doctor
-from flows.cli.error_messages import in_words
 from flows.cli.evaluate_command import Effort, Models, evaluate, names_of
 from flows.cli.export_command import export
 from flows.cli.key_commands import app as keys_app
-from flows.cli.learner_commands import app as learner_app
+from flows.cli.privacy_commands import audit, learner_app
 from flows.cli.promotion_commands import models, promote, reconcile, rollback
-from flows.cli.status import status
+from flows.cli.status_commands import doctor, status
 from flows.local.preflight import check_port, check_room
 from flows.local.service_probe import use_prefect
-from flows.presentation.terminal import console, flow_messages, progress_bar, run_progress
+from flows.presentation.terminal import console, flow_messages, run_progress
+from sensei.errors import SenseiError
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
@@ -39,6 +37,10 @@ Split = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.")]
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
+_FULL = "free some space, then repeat"
+_FORBIDDEN = "make it writable, or choose another SENSEI_HOME"
+_STORAGE = {ENOSPC: _FULL, EDQUOT: _FULL, EROFS: _FORBIDDEN, EACCES: _FORBIDDEN}
+"""Error number of a failed file operation -> next step for the user."""
 
 
 app = typer.Typer(
@@ -133,40 +135,8 @@ def _train(
         )
 
 
-@app.command("import")
-def import_(
-    files: Annotated[list[Path], typer.Argument(help="CSV, JSON Lines or Parquet files.")],
-    renamed: Renamed = None,
-) -> None:
-    """Append the interactions of files to the log; quarantine bad rows with a reason."""
-    from flows.local.local_log import open_own_log
-    from flows.presentation.run_summary import command, show_import
-    from sensei.events.importer import import_files
-
-    settings = Settings()
-    mapping = mapping_of(renamed)
-    log = open_own_log(settings)
-    with progress_bar("Importing") as progress:
-        imported = import_files(log, files, mapping, progress)
-    show_import(console, imported)
-    refuse_useless(imported)
-    console.print(f"Next: {command()} run")
-
-
-@app.command()
-def simulate(
-    learners: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
-    days: Annotated[int, typer.Option(min=1, max=3_650)] = 60,
-    seed: Annotated[int, typer.Option()] = 0,
-) -> None:
-    """Fill an empty log with simulated learners; the database is then marked as a demo."""
-    from flows.local.local_log import last_midnight, open_own_log, simulate_into
-    from flows.presentation.run_summary import command
-
-    settings = Settings()
-    with run_progress() as say:
-        simulate_into(open_own_log(settings), learners, days, seed, last_midnight(), say)
-    console.print(f"Next: {command()} run")
+app.command("import")(import_)
+app.command()(simulate)
 
 
 @app.command()
@@ -222,6 +192,23 @@ def monitor() -> None:
     show_monitored(console, found)
 
 
+def _error_message(error: Exception) -> str:
+    """Return the message of an error; empty if the help was shown instead."""
+    if isinstance(error, SenseiError):
+        return str(error)
+    # Errors of Typer's command line share this method, but have no public base class.
+    command_line: Callable[[], str] | None = getattr(error, "format_message", None)
+    if command_line:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "sensei"
+        message = command_line().rstrip(".")  # empty if the help was shown
+        return f"{message}; see `{command} --help`" if message else ""
+    if isinstance(error, OSError) and error.errno in _STORAGE:
+        path = error.filename or "the folder of SENSEI_HOME"
+        return f"files: expected to write {path}, got {error.strerror!r}; {_STORAGE[error.errno]}"
+    return f"unexpected {type(error).__name__}: {error}; get the traceback with `sensei --debug`"
+
+
 def main() -> None:
     """Run the `sensei` command and print an error as one sentence with the next step."""
     keep_files_private()
@@ -233,9 +220,9 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        said = in_words(error)
-        if said:
-            console.print(f"[red]error:[/red] {escape(said)}", soft_wrap=True)
+        message = _error_message(error)
+        if message:
+            console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
         raise SystemExit(1) from error
     if code == INTERRUPTED:
         console.print("Stopped. No file is incomplete: repeat the command to continue.")

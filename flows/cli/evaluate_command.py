@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.cli.column_mapping import Renamed, mapping_of, refuse_useless
+from flows.cli.data_commands import Renamed, mapping_of, refuse_useless
 from flows.local.preflight import check_folder, check_output, check_room
 from flows.presentation.terminal import console, run_progress
 from sensei.errors import InvalidInput

@@ -1,13 +1,15 @@
-"""`sensei status`: state of servers, models, monitoring and training on one screen."""
+"""`sensei status` and `sensei doctor`: state of this installation, and what to fix in it."""
 
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
+import typer
 from rich.markup import escape
 from rich.table import Table
 
+from flows.cli.doctor import checkup
 from flows.local.prefect_auth import use_known_auth_string
 from flows.local.service_probe import ServerProbe, ask_prefect, neighbours, prefect_api
 from flows.presentation.phrases import (
@@ -19,6 +21,7 @@ from flows.presentation.phrases import (
 )
 from flows.presentation.terminal import console
 from sensei.errors import SenseiError, StorageUnavailable
+from sensei.private_files import make_private
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,6 +48,29 @@ def status() -> None:
     console.print(f"[bold]{settings.root}[/bold]  {now:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
     console.print(table)
     console.print(f"Problems and fixes: {command()} doctor", soft_wrap=True)
+
+
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First make all files of the home private.")
+    ] = False,
+) -> None:
+    """Report misconfigurations and how to fix them; exit with 1 if there is any."""
+    settings, wrong = Settings(), 0
+    if repair:
+        closed = make_private(settings.root)
+        console.print(f"Made private: {closed:,} files and folders that others could read.")
+    use_known_auth_string(settings)
+    for finding in checkup(settings, os.environ, neighbours(settings), datetime.now(UTC)):
+        mark = "[red]WRONG[/red]" if finding.fix else "[green]ok[/green]   "
+        console.print(f"{mark}  {finding.name}: {escape(finding.said)}", soft_wrap=True)
+        if finding.fix:
+            console.print(f"       fix: {escape(finding.fix)}", soft_wrap=True)
+        wrong += bool(finding.fix)
+    if wrong:
+        console.print(f"{wrong} to fix.")
+        raise typer.Exit(1)
+    console.print("No problems found.")
 
 
 def servers(around: Sequence[ServerProbe]) -> str:
