@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 from flows.local.preflight import check_prefect_store, check_room
 from flows.local.service_probe import POOL, ServerProbe, ask_prefect
@@ -250,7 +250,7 @@ def suppressed(log: "Log", file: Path) -> Finding:
 
 def agreement(log: "Log", uri: str) -> Finding:
     """Check that ledger, serving pointer and MLflow's aliases name the same champions."""
-    from sensei.bundle.manifest import ModelName
+    from sensei.model_name import ModelName
     from training.release import ledger
     from training.tracking.mlflow_status import read_tracked
 
@@ -260,11 +260,11 @@ def agreement(log: "Log", uri: str) -> Finding:
     if lines and lines[-1].bundle != log.pointer():
         return Finding("ledger", "the serving pointer names another bundle than the ledger", fix)
     try:
-        tracked = read_tracked(uri, get_args(ModelName))
+        tracked = read_tracked(uri, list(ModelName))
     except StorageUnavailable as error:
         return of_error("ledger", error)
     champions = ledger.champions(lines)
-    for model in get_args(ModelName):
+    for model in ModelName:
         alias, ours = tracked.version(model, "champion"), champions.get(model)
         if alias != ours:
             said = (

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -136,10 +136,10 @@ def champions(lines: Sequence["LedgerEntry"], now: datetime) -> str:
 
 
 def _tracked(settings: Settings) -> "Tracked":
-    from sensei.bundle.manifest import ModelName
+    from sensei.model_name import ModelName
     from training.tracking.mlflow_status import read_tracked
 
-    return read_tracked(settings.tracking_uri, get_args(ModelName))
+    return read_tracked(settings.tracking_uri, list(ModelName))
 
 
 def _waiting(tracked: "Tracked", champion: dict[str, str]) -> str:

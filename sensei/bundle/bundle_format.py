@@ -31,6 +31,7 @@ from sensei.bundle.manifest import (
 from sensei.bundle.runtime import Runner
 from sensei.contracts import EVENT_INPUTS
 from sensei.errors import IncompatibleBundle, InvalidInput, StorageUnavailable
+from sensei.model_name import ModelName
 
 __all__ = ["Bundle", "LiteRtNetwork", "Manifest", "ModelEntry", "write"]
 
@@ -140,7 +141,7 @@ class Bundle:
             self._runners[name] = runner = Runner(contents[entry.file])
             expect("inputs of " + name, entry.inputs, runner.inputs)
             expect("outputs of " + name, entry.outputs, runner.outputs)
-        if recommendation := manifest.models.get("recommendation"):
+        if recommendation := manifest.models.get(ModelName.RECOMMENDATION):
             width = recommendation.outputs.get("probability", 0)
             expect("a slot for each topic", True, width >= len(recommendation.topic_ids))
 
@@ -204,7 +205,7 @@ class Bundle:
 
     def start(self, name: str) -> NDArray[np.float32] | None:
         """Return the (1, state) initial hidden state; None if the model has no hidden state."""
-        width = self.manifest.models[name].state  # type: ignore[index]
+        width = self.manifest.models[name].state
         return np.zeros((1, width), np.float32) if width else None
 
     def advance(

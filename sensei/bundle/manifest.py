@@ -1,12 +1,13 @@
 """The manifest of a bundle: its models, their inputs, and the digest of every other file."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from sensei.contracts import DIFFICULTY_INPUTS, EVENT_INPUTS, RECOMMENDATION_INPUTS
 from sensei.errors import IncompatibleBundle
+from sensei.model_name import ModelName
 
 FORMAT_VERSION = 2
 """Version of the bundle's layout; increase it when the layout changes."""
@@ -15,7 +16,15 @@ MANIFEST = "manifest.json"
 
 REMEDY = "make a new bundle with `sensei train`"
 
-ModelName = Literal["recommendation", "difficulty"]
+
+def _of_model(name: str) -> str:
+    """Return the plain string, because orjson takes no other keys."""
+    return ModelName(name).value
+
+
+ModelKey = Annotated[str, AfterValidator(_of_model)]
+"""Value of a `ModelName`."""
+
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z_]+\.(tflite|npz)$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -27,7 +36,7 @@ class _Record(BaseModel):
 class ModelEntry(_Record):
     """One model of a bundle: its version, inputs and outputs."""
 
-    name: ModelName
+    name: ModelKey
     version: str  # version in the registry
     candidate: str  # architecture or baseline that was selected
     inputs: dict[str, int]  # name -> width
@@ -61,7 +70,7 @@ class Manifest(_Record):
     """Content of a bundle; `bundle_format.write` fills in `files`."""
 
     fold_version: int
-    models: dict[ModelName, ModelEntry]
+    models: dict[ModelKey, ModelEntry]
     created_at: datetime
     format_version: int = FORMAT_VERSION
     recommendation_inputs: tuple[str, ...] = tuple(i.name for i in RECOMMENDATION_INPUTS)
@@ -72,7 +81,7 @@ class Manifest(_Record):
     @property
     def topic_ids(self) -> tuple[int, ...]:
         """Topics that the recommendation model ranks; empty without that model."""
-        entry = self.models.get("recommendation")
+        entry = self.models.get(ModelName.RECOMMENDATION)
         return entry.topic_ids if entry else ()
 
     @classmethod

@@ -99,12 +99,12 @@ class Model:
 
     def source(self, name: str) -> dict[str, str]:
         """Return the candidate that serves as a model, and its version in the registry."""
-        entry = self.bundle.manifest.models[name]  # type: ignore[index]
+        entry = self.bundle.manifest.models[name]
         return {"model": entry.candidate, "version": entry.version}
 
     def wants(self, name: str) -> Mapping[str, int]:
         """Return the width of each input array that a model reads, by name."""
-        return self.bundle.manifest.models[name].inputs  # type: ignore[index]
+        return self.bundle.manifest.models[name].inputs
 
     @cached_property
     def taken(self) -> NDArray[np.bool_]:

@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 from sqlalchemy import text
 
-from sensei.bundle.manifest import ModelName
 from sensei.events.log import open_log
+from sensei.model_name import ModelName
 from sensei.settings import Settings
 from sensei.storage.database import connect
 from training.release import ledger
@@ -145,7 +145,7 @@ def assert_whole(site: Site) -> None:
     log = open_log(site.settings.log_url)
     lines = ledger.read(log)
     champions, registry = ledger.champions(lines), Registry(site.mlflow, site.settings.root)
-    assert set(champions) == set(get_args(ModelName))
+    assert set(champions) == set(ModelName)
     assert {name: registry.champion(name) for name in champions} == champions
     assert log.pointer() == lines[-1].bundle
     assert reconcile(log, registry, site.settings.bundles, datetime.now(UTC)) == []

@@ -25,7 +25,7 @@ def answers_of(bundle: Bundle, name: str) -> Predict:
 
     def predict(rows: Examples) -> Answers:
         feed = BatchFeed(rows, vector)
-        names = set(bundle.manifest.models[name].inputs)  # type: ignore[index]
+        names = set(bundle.manifest.models[name].inputs)
         for chosen in feed.batches(CELLS, CELLS):
             inputs = feed.inputs(chosen, names)
             if "events" in inputs:

@@ -5,15 +5,15 @@ import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import get_args
 
 from features.history import FOLD_VERSION
 from sensei.app_state import TRIAL
 from sensei.bundle import bundle_format
 from sensei.bundle.bundle_format import Bundle
-from sensei.bundle.manifest import Manifest, ModelName
+from sensei.bundle.manifest import Manifest
 from sensei.errors import IncompatibleBundle
 from sensei.events.log import Log
+from sensei.model_name import ModelName
 from training.release import ledger
 from training.tracking.registry import Registry
 
@@ -55,7 +55,7 @@ def _load(folder: Path, model: str, version: str, digests: Iterable[str]) -> Bun
         except IncompatibleBundle as error:
             wrong = f" ({error})"
             continue
-        entry = found.manifest.models.get(model)  # type: ignore[call-overload]
+        entry = found.manifest.models.get(model)
         if entry and entry.version == version:
             return found
     raise IncompatibleBundle(
@@ -68,7 +68,7 @@ def _join(folder: Path, parts: Mapping[str, Bundle]) -> str:
     """Write a bundle that takes each model from another bundle."""
     manifest = Manifest(
         fold_version=FOLD_VERSION,
-        models={model: part.manifest.models[model] for model, part in parts.items()},  # type: ignore[index]
+        models={model: part.manifest.models[model] for model, part in parts.items()},
         created_at=max(part.manifest.created_at for part in parts.values()),
     )
     networks = {model: part.networks[model] for model, part in parts.items()}
@@ -84,9 +84,9 @@ def used(log: Log, registry: Registry) -> set[str]:
     found = {line.bundle for line in ledger.read(log)} | {log.pointer()}
     if trial:
         found.add(trial["bundle"])
-    for model in get_args(ModelName):
-        challenger = registry.challenger(model)
-        found.add(registry.bundle(model, challenger) if challenger else None)
+    for model_name in ModelName:
+        challenger = registry.challenger(model_name)
+        found.add(registry.bundle(model_name, challenger) if challenger else None)
     return {digest for digest in found if digest}
 
 

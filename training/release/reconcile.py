@@ -2,11 +2,10 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import get_args
 
-from sensei.bundle.manifest import ModelName
 from sensei.errors import IncompatibleBundle
 from sensei.events.log import Log
+from sensei.model_name import ModelName
 from training.release import ledger
 from training.release.ledger import PlannedPromotion
 from training.release.promote import finish, one_at_a_time, promote_alone
@@ -49,8 +48,8 @@ def reconcile(
             f"{line.model}: the interrupted promotion of version {line.to_version} is complete."
             for line in finish(log, registry, now)
         ]
-        for model in get_args(ModelName):
-            done += _follow_alias(log, registry, folder, model, now, why)
+        for model_name in ModelName:
+            done += _follow_alias(log, registry, folder, model_name, now, why)
         return done + _mend_pointer(log)
 
 
