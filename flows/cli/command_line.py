@@ -21,7 +21,7 @@ from flows.cli.promotion_commands import models, promote, reconcile, rollback
 from flows.cli.status_commands import doctor, status
 from flows.local.preflight import check_port, check_room
 from flows.local.service_probe import use_prefect
-from flows.presentation.terminal import console, flow_messages, run_progress
+from flows.presentation.terminal import RunDisplay, console, flow_messages, run_progress
 from sensei.errors import SenseiError
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
@@ -111,7 +111,7 @@ def _train(
     seed: int | None,
     promotion: Literal["auto", "review"],
     effort: Literal["quick", "full"],
-    say: Callable[[str], None],
+    say: RunDisplay,
     models: list[str] | None = None,
 ) -> "RunSummary":
     from flows.local.local_log import open_own_log, refuse_empty

@@ -21,6 +21,7 @@ from training.candidates import (
     Candidate,
     Candidates,
     CandidateTraining,
+    ModelProgress,
     PredictionTask,
     check_names,
     jobs_of,
@@ -71,6 +72,7 @@ def evaluate(
     cache: OpenCache | None = None,
     say: Say = lambda _: None,
     plots: Path | None = None,
+    progress: ModelProgress | None = None,
 ) -> Result:
     """Run the protocol on a frame of interactions.
 
@@ -84,6 +86,7 @@ def evaluate(
         cache: opens the store of finished models' scores, which are reused.
         say: called with progress messages.
         plots: folder for figures.
+        progress: called after each epoch.
 
     Raises:
         InvalidInput: the split or a model is unknown, or the split's column is missing or has no
@@ -102,7 +105,7 @@ def evaluate(
             f"{prepared.no_success}; name others"
         )
     kept = cache(digest_of(events, parts, budget)) if cache else None
-    trials = {job.vector: _trials(job, seed, budget, kept, say) for job in jobs}
+    trials = {job.vector: _trials(job, seed, budget, kept, say, progress) for job in jobs}
     validated = _measured(trials, "validate")
     chosen = choose(validated)
     say("Evaluate: candidates chosen; scoring the test part, resampling learners")
@@ -227,13 +230,14 @@ def _scored(candidate: Candidate, rows: Examples) -> RecommendationScores | Succ
 
 
 def _trials(
-    job: PredictionTask, seed: int, budget: Budget, cache: ScoreCache | None, say: Say
+    job: PredictionTask,
+    seed: int,
+    budget: Budget,
+    cache: ScoreCache | None,
+    say: Say,
+    progress: ModelProgress | None,
 ) -> dict[str, list[SeedRun]]:
     """Return the seed runs by model, one per seed; a counting model has one."""
-
-    def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
-        say(f"Train: {name}, epoch {epoch}: validation loss {logs['val_loss']:.4f}")
-
     found: dict[str, list[SeedRun]] = {each.name: [] for each in job.wanted}
     for each in range(seed, seed + budget.seeds):
         bench = _Bench(
