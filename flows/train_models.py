@@ -9,7 +9,7 @@ from pydantic import Field
 
 from flows.local.run_lock import one_at_a_time
 from flows.package_service import package_bundle
-from flows.presentation.run_summary import RunSummary, tables_of
+from flows.presentation.run_summary import RunSummary
 from flows.tasks import champion_tasks, release_tasks, report_tasks, training_tasks
 from flows.tasks.artifacts import drift_in_words, publish
 from flows.tasks.description_task import describe_versions
@@ -99,15 +99,13 @@ def train_models(
         learners=features.prepared.census.learners,
         topics=features.prepared.census.topics,
         targets=features.prepared.counts,
-        tables=tables_of(result),
+        result=result,
         no_success=features.prepared.no_success,
-        chosen={model: candidate.name for model, candidate in chosen.items()},
         versions=registered.versions,
         promoted={
             model: digest is not None and decision.promote for model, decision in decisions.items()
         },
-        decisions={model: decision.reason for model, decision in decisions.items()},
-        checks={model: decision.summary for model, decision in decisions.items()},
+        decisions=decisions,
         bundle=digest,
         bento=bento,
         drift=drift_in_words(drift.drift, settings.drift_days, drift.against),
@@ -116,5 +114,5 @@ def train_models(
         scored_share=features.prepared.scored_share,
         review=promotion == "review",
     )
-    publish(summary)
+    publish(settings, summary)
     return summary

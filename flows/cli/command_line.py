@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from errno import EACCES, EDQUOT, ENOSPC, EROFS
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,10 +19,16 @@ from flows.cli.export_command import export
 from flows.cli.key_commands import app as keys_app
 from flows.cli.privacy_commands import audit, learner_app
 from flows.cli.promotion_commands import models, promote, reconcile, rollback
-from flows.cli.status_commands import doctor, status
+from flows.cli.status_commands import champions, doctor, results, status
 from flows.local.preflight import check_port, check_room
 from flows.local.service_probe import use_prefect
-from flows.presentation.terminal import RunDisplay, console, flow_messages, run_progress
+from flows.presentation.terminal import (
+    RunDisplay,
+    console,
+    flow_messages,
+    run_progress,
+)
+from flows.presentation.terminal_document import show_document
 from sensei.errors import SenseiError
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
@@ -72,13 +79,12 @@ def run(
     An empty log is first filled with simulated learners, and marked as a demo.
     """
     from flows.local.local_log import fill_empty_log
-    from flows.presentation.run_summary import show_summary
 
     settings = Settings()
     with run_progress() as say:
         fill_empty_log(settings, say)
         summary = _train(settings, days, split, seed, "auto", effort, say)
-    show_summary(console, summary)
+    _show_results(settings, summary)
 
 
 @app.command()
@@ -94,14 +100,13 @@ def train(
     models: Models = None,
 ) -> None:
     """Train on the log as it is, and promote what passes the gate."""
-    from flows.presentation.run_summary import show_summary
     from training.candidates import check_run
 
-    wanted = names_of(models)
+    settings, wanted = Settings(), names_of(models)
     check_run(wanted)
     with run_progress() as say:
-        summary = _train(Settings(), days, split, seed, promotion, effort, say, wanted)
-    show_summary(console, summary)
+        summary = _train(settings, days, split, seed, promotion, effort, say, wanted)
+    _show_results(settings, summary)
 
 
 def _train(
@@ -135,6 +140,16 @@ def _train(
         )
 
 
+def _show_results(settings: Settings, summary: "RunSummary") -> None:
+    from flows.presentation.run_summary import show_summary
+    from sensei.events.log import open_log
+    from training.release import ledger
+
+    lines = ledger.read(open_log(settings.log_url))
+    show_summary(console, summary, champions(lines, datetime.now(UTC)))
+
+
+app.command()(results)
 app.command("import")(import_)
 app.command()(simulate)
 
@@ -178,7 +193,7 @@ app.command()(reconcile)
 def monitor() -> None:
     """Measure the outcomes of the last days' answers and the drift, and raise alarms."""
     from flows.local.local_log import open_own_log
-    from flows.presentation.monitoring_summary import show_monitored
+    from flows.presentation.monitoring_summary import findings_document
 
     settings = Settings()
     open_own_log(settings)
@@ -188,8 +203,8 @@ def monitor() -> None:
         from flows.monitor_models import monitor_models
 
         with flow_messages(say):
-            found = monitor_models()
-    show_monitored(console, found)
+            findings = monitor_models()
+    show_document(console, findings_document(findings))
 
 
 def _error_message(error: Exception) -> str:

@@ -69,7 +69,7 @@ def import_(
         imported = import_files(log, files, mapping, progress)
     show_import(console, imported)
     refuse_useless(imported)
-    console.print(f"Next: {command()} run")
+    console.print(f"Next: {command()} run", soft_wrap=True)
 
 
 def simulate(
@@ -84,7 +84,7 @@ def simulate(
     settings = Settings()
     with run_progress() as say:
         simulate_into(open_own_log(settings), learners, days, seed, last_midnight(), say)
-    console.print(f"Next: {command()} run")
+    console.print(f"Next: {command()} run", soft_wrap=True)
 
 
 @curriculum_app.command("load")
@@ -100,4 +100,4 @@ def load(
 
     catalogue = curriculum.load_file(file)
     curriculum.store(open_own_log(Settings()).engine, catalogue)
-    console.print(f"{len(catalogue.topics)} topics loaded. Next: {command()} run")
+    console.print(f"{len(catalogue.topics)} topics loaded. Next: {command()} run", soft_wrap=True)
