@@ -66,9 +66,9 @@ def metric_tables(result: "Result", model: ModelName) -> Iterator[MetricTable]:
 def figures_blocks(result: "Result") -> Iterator[Block]:
     """Return the tables of both models with titles, and the legend."""
     for model in ModelName:
-        for each in metric_tables(result, model):
-            yield Heading(each.title, 3)
-            yield each.table
+        for metric_table in metric_tables(result, model):
+            yield Heading(metric_table.title, 3)
+            yield metric_table.table
     seeds = result.data["budget"]["seeds"]
     yield Paragraph((f"Figures are means over {seeds} seeds. " if seeds > 1 else "") + LEGEND)
 

@@ -151,9 +151,9 @@ def _protocol(standing: CandidateComparison) -> str:
 
 
 def _figures(standing: CandidateComparison) -> Iterator[Block]:
-    for each in metric_tables(standing.result, ModelName(standing.model)):
-        columns = (each.title, *each.table.columns[1:])
-        yield Table(columns, each.table.rows, each.table.chosen)
+    for metric_table in metric_tables(standing.result, ModelName(standing.model)):
+        columns = (metric_table.title, *metric_table.table.columns[1:])
+        yield Table(columns, metric_table.table.rows, metric_table.table.chosen)
 
 
 def _slices(standing: CandidateComparison) -> Table:
@@ -179,8 +179,8 @@ def _calibration(standing: CandidateComparison) -> str:
     def error(table: Mapping[str, Mapping[str, float]]) -> str:
         return ECE.text(table[name][ECE.name])
 
-    known = f"ECE {error(result.level_only)} in 15 bins of equal count, with the level alone, as "
-    known += f"served; {error(result.success)} with item and level known"
+    text = f"ECE {error(result.level_only)} in 15 bins of equal count, with the level alone, as "
+    text += f"served; {error(result.success)} with item and level text"
     if name in result.topic_only:
-        known += f"; {error(result.topic_only)} with neither"
-    return f"{known}. The plot `reliability.png` of the run shows the bins."
+        text += f"; {error(result.topic_only)} with neither"
+    return f"{text}. The plot `reliability.png` of the run shows the bins."

@@ -27,7 +27,7 @@ def contests(
     name = chosen.recommendation
     assert name is not None, "a run always trains recommenders"
     words = _words(candidates.recommendation[name], tables["new"], "ndcg_at_5", split)
-    found = [ModelSelection("recommendation", candidates.recommendation, ranking, name, words)]
+    selections = [ModelSelection("recommendation", candidates.recommendation, ranking, name, words)]
     if chosen.difficulty:
         name, success = chosen.difficulty, success_table(tested.level_only)
         words = _words(candidates.difficulty[name], success, "log_loss", split)
@@ -36,8 +36,8 @@ def contests(
             model: {**served, **{f"item_known_{m}": v for m, v in item_known[model].items()}}
             for model, served in success.items()
         }
-        found.append(ModelSelection("difficulty", candidates.difficulty, figures, name, words))
-    return found
+        selections.append(ModelSelection("difficulty", candidates.difficulty, figures, name, words))
+    return selections
 
 
 def _words(
