@@ -13,7 +13,7 @@ from prefect.settings import get_current_settings
 
 from features.corpus.statistics import Statistics
 from features.history import FOLD_VERSION
-from flows.presentation.monitoring_summary import follows, markdown
+from flows.presentation.monitoring_summary import findings_document, follows
 from flows.tasks.drift_windows import ObservedLog
 from flows.tasks.report_tasks import DriftComparison
 from flows.tasks.training_tasks import IN_MEMORY, IO
@@ -32,6 +32,7 @@ from sensei.errors import IncompatibleBundle
 from sensei.events.log import open_log
 from sensei.settings import Settings
 from sensei.storage.tables import to_microseconds
+from training.reports.document import to_markdown
 
 HOUR = 3_600_000_000
 
@@ -199,7 +200,9 @@ def give_alarm(settings: Settings, concluded: MonitorFindings, end: datetime) ->
     json.dumps(findings, allow_nan=False)  # it is sent over HTTP as JSON, which has no NaN
     log.set_fact(MONITORED, findings)
     create_markdown_artifact(
-        key="monitoring", markdown=markdown(findings), description="Outcomes of the answers"
+        key="monitoring",
+        markdown=to_markdown(findings_document(findings)),
+        description="Outcomes of the answers",
     )
     for event in events or []:
         payload = {

@@ -17,6 +17,7 @@ from expectations.outcome import RunBaseline, by_expectation, refuse
 from expectations.validate import validate_features, validate_interactions
 from features.corpus.catalogue_features import CatalogueFeatures
 from flows.local.local_log import refuse_empty
+from flows.presentation.terminal import EPOCH, TrainingEpoch
 from flows.tasks.run_folders import keep_run_folders
 from sensei import curriculum
 from sensei.contracts import DAY
@@ -252,9 +253,17 @@ def train(features: Features, seed: int, effort: str, models: Sequence[str] | No
     logger = get_run_logger()
     logger.info("Train: loading TensorFlow")
     import_tensorflow()
+    logger.info("Train: counting models, then networks")
 
     def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
-        logger.info("Train: %s, epoch %d: validation loss %.4f", name, epoch, logs["val_loss"])
+        loss, epochs = logs["val_loss"], int(logs["epochs"])
+        logger.info(
+            "Train: %s, epoch %d: validation loss %.4f",
+            name,
+            epoch,
+            loss,
+            extra={EPOCH: TrainingEpoch(name, epoch, epochs, loss)},
+        )
 
     budget = EFFORTS[effort]
     further = range(seed + 1, seed + budget.seeds)
