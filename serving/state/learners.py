@@ -7,6 +7,7 @@ All states are of this process's `FOLD_VERSION`; a bundle of another one is neve
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -23,7 +24,7 @@ from serving.state.folded_learner import (
     Read,
     read_learner,
 )
-from serving.state.log_reads import Reads
+from serving.state.log_reads import Reads, finishes_within
 from serving.state.revision_batcher import RevisionBatcher
 
 if TYPE_CHECKING:
@@ -42,7 +43,12 @@ READERS = 2
 """Learners read at the same time."""
 
 COLD_SECONDS = 0.5
-"""Deadline for a learner of whom nothing is kept."""
+"""Maximum wait, in seconds, of a request for a learner whose cached state is missing or old.
+
+The request is then answered with a fallback; the read continues for the next request."""
+
+READ_SECONDS = 10.0
+"""Deadline, in seconds, of one read of a learner's events; a longer one opens the breaker."""
 
 TRIES = 3
 """Times that a learner is read who goes on acting meanwhile."""
@@ -85,6 +91,7 @@ class LearnerCache:
         # Of their own: a lookup for all must not wait for the many events of one learner.
         self._lookups = Reads(connect, 1, "revisions")
         self._reads = Reads(connect, READERS, "learners")
+        self._free_readers = asyncio.Semaphore(READERS)
         self._gathering = RevisionBatcher(self._lookups)
 
     @property
@@ -119,6 +126,7 @@ class LearnerCache:
 
     async def _prepared(self, user_id: str, networks: Networks) -> Learner | None:
         folded: FoldedLearner | None = None
+        wait_ends: float | None = None
         for _ in range(TRIES):  # the learner may act while the log is folded
             revision = await self._revision(user_id, networks)
             if revision is None:
@@ -128,7 +136,8 @@ class LearnerCache:
             if kept and kept.revision == revision:
                 self._cache.move_to_end(user_id)
                 return kept.learner
-            folded = await self._fold(user_id, networks)
+            wait_ends = wait_ends or time.monotonic() + COLD_SECONDS
+            folded = await self._fold(user_id, networks, wait_ends - time.monotonic())
         return folded.learner if folded else None
 
     async def _revision(self, user_id: str, networks: Networks) -> int | None:
@@ -141,19 +150,40 @@ class LearnerCache:
                 raise
         return await self._gathering.revision(user_id)
 
-    async def _fold(self, user_id: str, networks: Networks) -> FoldedLearner | None:
-        """Fold once for all who wait for it."""
+    async def _fold(self, user_id: str, networks: Networks, seconds: float) -> FoldedLearner | None:
+        """Read and fold a learner once for all requests that wait for it.
+
+        Args:
+            user_id: the learner's name.
+            networks: as `learner`.
+            seconds: maximum wait; a fold that takes longer continues, and its result is cached.
+
+        Raises:
+            StorageUnavailable: the log does not answer, or the wait ended.
+        """
         key = user_id, networks.states_of
         task = self._folding.get(key)
         if task is None:
             task = self._folding[key] = asyncio.create_task(self._read_and_fold(user_id, networks))
-            task.add_done_callback(lambda _: self._folding.pop(key))
-        return await asyncio.shield(task)
+            task.add_done_callback(partial(self._end_fold, key))
+        if await finishes_within(task, seconds):
+            return task.result()
+        raise StorageUnavailable(
+            f"log: expected a learner's events within {COLD_SECONDS:g} s, got none yet; "
+            "repeat in a second"
+        )
+
+    def _end_fold(self, key: tuple[str, str], task: "asyncio.Task[FoldedLearner | None]") -> None:
+        del self._folding[key]
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, StorageUnavailable):
+            logger.error("a learner cannot be read", exc_info=error)  # maybe nobody waits any more
 
     async def _read_and_fold(self, user_id: str, networks: Networks) -> FoldedLearner | None:
         before = self._kept(user_id, networks)
         read = partial(read_learner, user_id=user_id, before=before)
-        found = await self._reads.ask(read, COLD_SECONDS)
+        async with self._free_readers:  # the deadline does not include the wait for a thread
+            found = await self._reads.ask(read, READ_SECONDS)
         if found is None:
             self._cache.pop(user_id, None)
             return None

@@ -1,4 +1,6 @@
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -12,7 +14,7 @@ from sensei.errors import StorageUnavailable
 from sensei.events.log import Event, Log, open_log
 from sensei.privacy.preferences import set_style_override
 from sensei.storage.revisions import Revisions
-from serving.state.learners import PIECE, RETRY_SECONDS, LearnerCache
+from serving.state.learners import COLD_SECONDS, PIECE, RETRY_SECONDS, LearnerCache
 
 Quiz = Callable[..., dict[str, Any]]
 LONG = 1_000
@@ -136,6 +138,41 @@ def test_a_caller_that_goes_away_takes_nobody_s_reading_along(
     asyncio.run(ask())
     history_of(learners, "mia")
     assert counting.reads == [0]
+
+
+def test_a_slow_cold_learner_gets_a_fallback_and_the_next_request_their_state(
+    url: str, quiz: Quiz
+) -> None:
+    read = threading.Event()
+
+    class SlowForMia(CountingLog):
+        def learner_in_pieces(
+            self, user_id: str, size: int, after_id: int = 0
+        ) -> Iterator[list[Event]]:
+            if user_id == "mia":
+                read.wait(10)
+            return super().learner_in_pieces(user_id, size, after_id)
+
+    log = SlowForMia(url)
+    log.append([quiz("mia", 11, 0), quiz("noa", 12, 0)])
+    learners = LearnerCache(lambda: log, lambda: 0.0)
+
+    async def ask() -> None:
+        started = time.monotonic()
+        await learners.prepare("mia")
+        with pytest.raises(StorageUnavailable):
+            learners.learner("mia")
+        assert time.monotonic() - started < 2 * COLD_SECONDS
+        assert not learners.is_unreachable
+        await learners.prepare("noa")
+        assert history_of(learners, "noa") is not None
+        read.set()
+        await asyncio.gather(*learners._folding.values())
+        await learners.prepare("mia")
+        assert history_of(learners, "mia") is not None
+
+    asyncio.run(ask())
+    assert log.reads == [0, 0], "each learner is read once"
 
 
 def test_a_write_that_brings_no_event_folds_nothing_anew(
