@@ -52,6 +52,7 @@ class FollowerStatus:
     Attributes:
         log: true if the log answered the last request.
         mismatch: error sentence if the log is at another migration, else None.
+        failed: error type and sentence if the last update failed for another reason, else None.
         refused: reason if the bundle that the pointer names does not serve, else None.
         refused_challenger: the same for the bundle of an A/B test.
         polled_seconds: seconds since the last read of the pointer; None before the first one.
@@ -61,6 +62,7 @@ class FollowerStatus:
 
     log: bool
     mismatch: str | None
+    failed: str | None
     refused: str | None
     refused_challenger: str | None
     polled_seconds: float | None
@@ -152,6 +154,7 @@ class BundleFollower:
         self._refreshed_at = -math.inf
         self._failing = False
         self._mismatch: str | None = None
+        self._failed: str | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="follower")
 
@@ -178,6 +181,7 @@ class BundleFollower:
         return FollowerStatus(
             log=not self._failing and self._polled_at is not None,
             mismatch=self._mismatch,
+            failed=self._failed,
             refused=self._champion.refused
             or (None if self._engine.state.model else self._unpacked.refused),
             refused_challenger=self._challenger.refused,
@@ -207,10 +211,13 @@ class BundleFollower:
             if self._log is not None:
                 self._log.close()
                 self._log = None
-        except Exception:  # the thread must survive any error of one update
-            logger.exception("the log cannot be read")
+        except Exception as error:  # the thread must survive any error of one update
+            failed = f"{type(error).__name__}: {error}"
+            if failed != self._failed:  # once per distinct error
+                logger.exception("the served models and popularity cannot be updated")
+            self._failed = failed
         else:
-            self._failing, self._mismatch = False, None
+            self._failing, self._mismatch, self._failed = False, None, None
 
     def _follow(self, log: "Log") -> None:
         serving, (digest, share) = self._engine.state, _trial(log.get_fact(TRIAL))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from features.history import FOLD_VERSION
 from sensei import curriculum
@@ -177,6 +178,24 @@ def test_without_the_log_what_is_served_stays_and_is_followed_again_afterwards(
     worker.down = False
     assert worker.look() == "8"
     assert worker.follower.status().log
+
+
+def test_an_update_that_fails_permanently_is_reported_and_logged_once(
+    worker: Worker, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert worker.look() == "7"
+    curriculum.store(log.engine, curriculum.load_file())
+    change = "UPDATE topics SET prerequisites = '{}' WHERE topic_id = 11"
+    with database.write_transaction(log.engine) as connection:
+        connection.execute(text(change.format("{broken")))
+    with caplog.at_level(logging.ERROR):
+        assert [worker.look(REFRESH_SECONDS) for _ in range(3)] == ["7"] * 3
+    assert len(caplog.records) == 1
+    assert worker.follower.status().failed
+    with database.write_transaction(log.engine) as connection:
+        connection.execute(text(change.format("[]")))
+    worker.look(REFRESH_SECONDS)
+    assert worker.follower.status().failed is None
 
 
 def test_what_a_bento_was_packed_with_serves_until_the_pointer_names_another(
