@@ -166,7 +166,10 @@ def at_the_end(world: Cohort, log: Log, model: Model, events: Events) -> Shares:
     now = int(END.timestamp() * 1e6)
     engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
     questions = list(asked(events, split_by_learner(events).part))
-    level = [engine.suggest_quiz_difficulty(*each)["difficulty"] for each in questions]
+    level = [
+        engine.suggest_quiz_difficulty(engine.blocking_context_for(user), topic)["difficulty"]
+        for user, topic in questions
+    ]
     truth = [within(world, *each, END) for each in questions]
     return Shares(np.array(truth), np.array([LEVELS.index(each) for each in level]), NOBODY)
 

@@ -175,7 +175,9 @@ class Platform:
         moments, fresh = self.cohort.moments, self.cohort.fresh
         for each in who[fresh[who]].tolist():
             self._now_us = int(1e6 * (moments[each] - OPENED))
-            answer = self.engine.recommend_next_topics(self.cohort.user_ids[each])
+            answer = self.engine.recommend_next_topics(
+                self.engine.blocking_context_for(self.cohort.user_ids[each])
+            )
             shown = [self._place[row["topic_id"]] for row in answer["recommendations"]]
             self._pages[each] = (shown + [-1] * 3)[:3]
 
@@ -185,7 +187,7 @@ class Platform:
             self._now_us = int(1e6 * acts.begin[row]) - 1
             learner = self.cohort.user_ids[acts.learner[row]]
             topic = TOPICS[acts.topic[row]]["topic_id"]
-            self.engine.suggest_quiz_difficulty(learner, topic)
+            self.engine.suggest_quiz_difficulty(self.engine.blocking_context_for(learner), topic)
 
     def _take(self, acts: Acts) -> None:
         world = self.cohort

@@ -88,26 +88,26 @@ def evidence(inputs: Sequence[float], row: Numbers | None, now_us: int) -> dict[
     }
 
 
-def suggested(question: RequestContext, topic_ids: Sequence[int]) -> list[dict[str, Any]]:
+def suggested(context: RequestContext, topic_ids: Sequence[int]) -> list[dict[str, Any]]:
     """Suggest a level for each topic, with the expected success at that level now.
 
     Returns:
         `difficulty` and `expected_success` of each topic; both None without a difficulty model.
     """
-    model = question.able("difficulty")
+    model = context.able("difficulty")
     if model is None or not topic_ids:
         return [{"difficulty": None, "expected_success": None} for _ in topic_ids]
     found = []
-    for success in model.success(question.learner, topic_ids, question.now_us).tolist():
+    for success in model.success(context.learner, topic_ids, context.now_us).tolist():
         level = suggest_level(success)
         found.append({"difficulty": LEVELS[level], "expected_success": success[level]})
     return found
 
 
-def suggest(question: RequestContext, topic_id: int) -> EngineResult:
+def suggest(context: RequestContext, topic_id: int) -> EngineResult:
     """Suggest the level of the next quiz on a topic; the easiest without a difficulty model."""
-    model = question.able("difficulty")
-    topic = {"topic_id": topic_id, "title": question.catalogue.title(topic_id)}
+    model = context.able("difficulty")
+    topic = {"topic_id": topic_id, "title": context.catalogue.title(topic_id)}
     if model is None:
         content: dict[str, Any] = {
             "difficulty": LEVELS[0],  # no estimate: the level most likely to be passed
@@ -118,20 +118,20 @@ def suggest(question: RequestContext, topic_id: int) -> EngineResult:
             **{"model": "easiest_first", "version": None, "fallback": NO_MODEL},
         }
         return EngineResult(topic | content, LEVELS[0], topic_id)
-    given = model.success_inputs(question.learner, [topic_id], question.now_us)
+    given = model.success_inputs(context.learner, [topic_id], context.now_us)
     said = {name: values[0].tolist() for name, values in model.difficulty(given).items()}
     success = at_levels(said)
     level = suggest_level(success)
-    row = question.learner.history.topics.get(topic_id)
+    row = context.learner.history.topics.get(topic_id)
     known = model.corpora["difficulty"].statistics.slot_of(topic_id)
     content = {
         "difficulty": LEVELS[level],
         "success_probability": success[level],
         "levels": by_level(success),
         "level_probabilities": by_level(said.get("difficulty") or level_probabilities(success)),
-        "evidence": evidence(given["inputs"][0].tolist(), row, question.now_us),
+        "evidence": evidence(given["inputs"][0].tolist(), row, context.now_us),
         **model.source("difficulty"),
-        "fallback": question.unknown or (None if known else UNKNOWN_TOPIC),
+        "fallback": context.unknown or (None if known else UNKNOWN_TOPIC),
     }
     shown = {"difficulty": LEVELS[level], "levels": success}
     return EngineResult(topic | content, shown, topic_id, inputs={"inputs": given["inputs"][0]})

@@ -62,12 +62,12 @@ class Goal:
 
 
 def learning_path(
-    question: RequestContext, goal: Goal, steps: int, preferred: Format
+    context: RequestContext, goal: Goal, steps: int, preferred: Format
 ) -> EngineResult:
     """Plan the next steps to a goal, prerequisites first; each request plans again.
 
     Args:
-        question: the request.
+        context: the request.
         goal: the goal of the path.
         steps: maximum number of steps, at least 1.
         preferred: preferred format of the resources.
@@ -75,15 +75,15 @@ def learning_path(
     Raises:
         InvalidInput: there is no such goal.
     """
-    catalogue, topics = question.catalogue, question.learner.history.topics
-    durations = question.state.durations
+    catalogue, topics = context.catalogue, context.learner.history.topics
+    durations = context.state.durations
     goals = goal.topics(catalogue)
     open_now = open_topics(goals, topics, catalogue)
-    appeal, source = _appeal(question)
+    appeal, source = _appeal(context)
     if goal.topic_id is not None and goal.topic_id not in catalogue.topics:
         source["fallback"] = source["fallback"] or UNKNOWN_TOPIC
     planned = in_order(open_now, steps, catalogue, appeal)
-    levels = suggested(question, [each.topic_id for each in planned])
+    levels = suggested(context, [each.topic_id for each in planned])
     listed = [
         {
             "topic_id": step.topic_id,
@@ -91,7 +91,7 @@ def learning_path(
             "status": step.status,
             **level,
             **_material(catalogue.topics.get(step.topic_id), preferred, durations),
-            "why": _why(step, question, goals, open_now),
+            "why": _why(step, context, goals, open_now),
         }
         for step, level in zip(planned, levels, strict=True)
     ]
@@ -104,25 +104,25 @@ def learning_path(
     return EngineResult(content | source, [each.topic_id for each in planned], goal.topic_id)
 
 
-def _appeal(question: RequestContext) -> tuple[Callable[[int], float], dict[str, Any]]:
+def _appeal(context: RequestContext) -> tuple[Callable[[int], float], dict[str, Any]]:
     """Return a function topic id -> probability of being next, and the source of the values.
 
     The function returns 0 for every topic if the model cannot rank for this request.
     """
-    model = question.able("recommendation")
-    is_known = question.unknown in (None, STALE_LEARNER)
-    if model is None or not is_known or question.arm == "control":
-        fallback = question.unknown if model else NO_MODEL
+    model = context.able("recommendation")
+    is_known = context.unknown in (None, STALE_LEARNER)
+    if model is None or not is_known or context.arm == "control":
+        fallback = context.unknown if model else NO_MODEL
         source = {"model": "curriculum_order", "version": None, "fallback": fallback}
         return lambda _: 0.0, source
-    likely = model.next_topics(question.learner, question.now_us)
+    likely = model.next_topics(context.learner, context.now_us)
     slots = model.corpora["recommendation"].slots
 
     def appeal(topic_id: int) -> float:
         place = slots[topic_id] - 1
         return float(likely[place]) if 0 <= place < len(likely) else 0.0
 
-    return appeal, {**model.source("recommendation"), "fallback": question.unknown}
+    return appeal, {**model.source("recommendation"), "fallback": context.unknown}
 
 
 def _material(topic: Topic | None, preferred: Format, durations: StudyTimes) -> dict[str, Any]:
@@ -157,12 +157,12 @@ def _minutes(
 
 
 def _why(
-    step: Step, question: RequestContext, goals: Iterable[int], open_now: dict[int, Step]
+    step: Step, context: RequestContext, goals: Iterable[int], open_now: dict[int, Step]
 ) -> str:
     """Return the reason for a step's position in the path, as shown to the learner."""
-    catalogue, row = question.catalogue, question.learner.history.topics.get(step.topic_id)
+    catalogue, row = context.catalogue, context.learner.history.topics.get(step.topic_id)
     if step.because is not None:
-        times = int(-question.learner.history.topics[step.because][T_STREAK])
+        times = int(-context.learner.history.topics[step.because][T_STREAK])
         failed = catalogue.title(step.because)
         return f"you failed “{failed}” {times} times in a row, and it builds on this topic"
     if step.status == "failed" and row is not None:

@@ -8,7 +8,7 @@ from serving.engine.mastery import finished, mastered
 from serving.engine.request_context import RequestContext
 
 
-def profile(question: RequestContext) -> dict[str, Any]:
+def profile(context: RequestContext) -> dict[str, Any]:
     """Return counts of a learner's activity, and the topics met, finished and mastered.
 
     Returns:
@@ -16,10 +16,10 @@ def profile(question: RequestContext) -> dict[str, Any]:
         [0, 1] and `last_event` (UTC), both None without one. The topic ids `met`, `finished` and
         `mastered`. `fallback`: None, or the reason why the history is missing or stale.
     """
-    history = question.learner.history
+    history = context.learner.history
     numbers, attempts = history.learner, int(history.learner[ATTEMPTS])
     return {
-        "user_id": question.user_id,
+        "user_id": context.user_id,
         "events": int(numbers[EVENTS]),
         "active_days": int(numbers[DAYS]),
         "attempts": attempts,
@@ -29,5 +29,5 @@ def profile(question: RequestContext) -> dict[str, Any]:
         "met": sorted(history.topics),
         "finished": sorted(each for each, row in history.topics.items() if finished(row)),
         "mastered": sorted(each for each, row in history.topics.items() if mastered(row)),
-        "fallback": question.unknown,
+        "fallback": context.unknown,
     }

@@ -1,6 +1,6 @@
 """Recommendations: ranked topics with difficulty, expected success and reasons."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
@@ -13,17 +13,10 @@ from serving.engine.mastery import finished
 from serving.engine.ranking import RankingOptions, best, is_offered, offerable, shares
 from serving.engine.reason_texts import WORDS, ReasonContext
 from serving.engine.request_context import LOG_UNREACHABLE, NO_MODEL, EngineResult, RequestContext
-from serving.state.catalogue import Catalogue
 from serving.state.model import Model
 
 CANDIDATES = 20
 """Maximum number of topics logged per recommendation, best first; at least the topics shown."""
-
-REPEATED_US = 60_000_000
-"""Lifetime of a cached recommendation, in microseconds.
-
-Within a minute the same question gets the same answer, so a page opened again shows the same list.
-An event of the learner, another bundle or another catalogue ends it."""
 
 Reason = dict[str, Any]
 """Keys `cause`, `text` and `without`, which is the probability without that cause."""
@@ -45,62 +38,26 @@ class Ranking(NamedTuple):
     inputs: dict[str, Any] | None = None
 
 
-def recommend(
-    question: RequestContext,
-    wanted: RankingOptions,
-    answered: Callable[[EngineResult], dict[str, Any]],
-) -> dict[str, Any]:
-    """Recommend the next topics; repeat the answer of this minute, with its id, if nothing changed.
-
-    Args:
-        question: the request.
-        wanted: the caller's options.
-        answered: turns a result into an answer with an id, and logs it.
-    """
-    if question.unknown or question.model is None:
-        return answered(computed(question, wanted))
-    asked = wanted, question.arm
-    # Keyed by bundle: each minute a model with newer popularity replaces the model object.
-    kept = question.learner.history.remembered("recommendations", question.model.bundle, _Kept)
-    # The minute starts per learner, so not all expire together. A clock set back ends it too.
-    is_old = not 0 <= question.now_us - kept.since < REPEATED_US
-    if is_old or kept.catalogue is not question.catalogue:
-        kept.since, kept.catalogue = question.now_us, question.catalogue
-        kept.answers.clear()
-    if asked not in kept.answers:
-        kept.answers[asked] = answered(computed(question, wanted))
-    return kept.answers[asked]
-
-
-class _Kept:
-    """Answers of one minute, by options and arm."""
-
-    def __init__(self) -> None:
-        self.since = -REPEATED_US
-        self.catalogue: Catalogue | None = None
-        self.answers: dict[tuple[RankingOptions, str], dict[str, Any]] = {}
-
-
-def computed(question: RequestContext, wanted: RankingOptions) -> EngineResult:
-    """Compute the next topics.
+def recommend(context: RequestContext, options: RankingOptions) -> EngineResult:
+    """Recommend the next topics.
 
     The model ranks if it can. In the control arm, or if the log is unreachable, popularity ranks.
     Without a model the curriculum's order applies. A learner never seen is ranked by the model too:
     first topics were part of its training and evaluation.
     """
-    model = question.able("recommendation")
+    model = context.able("recommendation")
     if model is None:
-        ranking = in_curriculum_order(question, wanted)
-    elif question.arm == "control" or question.unknown == LOG_UNREACHABLE:
-        ranking = by_popularity(question, model, wanted)
+        ranking = in_curriculum_order(context, options)
+    elif context.arm == "control" or context.unknown == LOG_UNREACHABLE:
+        ranking = by_popularity(context, model, options)
     else:
-        ranking = by_model(question, model, wanted)
-    shown = ranking.topics[: wanted.count]
-    tested = suggested(question, [topic_id for topic_id, _ in shown])
+        ranking = by_model(context, model, options)
+    shown = ranking.topics[: options.count]
+    tested = suggested(context, [topic_id for topic_id, _ in shown])
     listed = [
         {
             "topic_id": topic_id,
-            "title": question.catalogue.title(topic_id),
+            "title": context.catalogue.title(topic_id),
             "probability": probability,
             **each,
             "reasons": reasons,
@@ -117,18 +74,18 @@ def computed(question: RequestContext, wanted: RankingOptions) -> EngineResult:
     )
 
 
-def by_model(question: RequestContext, model: Model, wanted: RankingOptions) -> Ranking:
+def by_model(context: RequestContext, model: Model, options: RankingOptions) -> Ranking:
     """Rank by the model; the same call computes the effect of each cause."""
-    learner, catalogue, now = question.learner, question.catalogue, question.now_us
+    learner, catalogue, now = context.learner, context.catalogue, context.now_us
     corpus = model.corpora["recommendation"]
     given = model.next_topic_inputs(learner, now)
-    kept = offerable(wanted, learner.history, corpus, catalogue, model.taken, now)
+    kept = offerable(options, learner.history, corpus, catalogue, model.taken, now)
     share = shares(model.probabilities(model.counterfactuals.of(given)), kept)
-    places = best(share[0], kept, max(wanted.count, CANDIDATES))
+    places = best(share[0], kept, max(options.count, CANDIDATES))
     known = given["topics"].reshape(-1, len(TOPIC_INPUTS)) if "topics" in given else None
     ids = cast("list[int]", corpus.topic_ids)  # every offered slot has a topic
     reasons = []
-    for place in places[: wanted.count]:
+    for place in places[: options.count]:
         told = ReasonContext(
             ids[place],
             None if known is None else known[place],
@@ -144,25 +101,25 @@ def by_model(question: RequestContext, model: Model, wanted: RankingOptions) -> 
             ]
         )
     topics = [(ids[each], float(share[0, each])) for each in places]
-    source = {**model.source("recommendation"), "fallback": question.unknown}
+    source = {**model.source("recommendation"), "fallback": context.unknown}
     return Ranking(topics, reasons, source, {"inputs": given["inputs"][0]})
 
 
-def by_popularity(question: RequestContext, model: Model, wanted: RankingOptions) -> Ranking:
+def by_popularity(context: RequestContext, model: Model, options: RankingOptions) -> Ranking:
     """Rank by the number of events of all learners per topic, up to the training cutoff."""
     corpus = model.corpora["recommendation"]
     events = np.zeros((1, len(model.taken)), np.float32)
     counted = corpus.statistics.topic_events
     events[0, : len(counted)] = counted
-    history, catalogue = question.learner.history, question.catalogue
-    kept = offerable(wanted, history, corpus, catalogue, model.taken, question.now_us)
+    history, catalogue = context.learner.history, context.catalogue
+    kept = offerable(options, history, corpus, catalogue, model.taken, context.now_us)
     share = shares(events, kept)[0]
-    places = best(share, kept, max(wanted.count, CANDIDATES))
+    places = best(share, kept, max(options.count, CANDIDATES))
     even = 1.0 / max(int(kept.sum()), 1)
-    reasons = [_popular(share, place, even) for place in places[: wanted.count]]
+    reasons = [_popular(share, place, even) for place in places[: options.count]]
     ids = cast("list[int]", corpus.topic_ids)  # every offered slot has a topic
     topics = [(ids[each], float(share[each])) for each in places]
-    source = {"model": "most_popular", "version": None, "fallback": question.unknown}
+    source = {"model": "most_popular", "version": None, "fallback": context.unknown}
     return Ranking(topics, reasons, source)
 
 
@@ -173,14 +130,14 @@ def _popular(share: NDArray[np.float32], place: int, even: float) -> list[Reason
     return [{"cause": "popular", "text": text, "without": even}]
 
 
-def in_curriculum_order(question: RequestContext, wanted: RankingOptions) -> Ranking:
+def in_curriculum_order(context: RequestContext, options: RankingOptions) -> Ranking:
     """Rank in the curriculum's order, with the topics that the learner has finished at the end."""
-    history, catalogue = question.learner.history, question.catalogue
-    offered = is_offered(wanted, history, catalogue, question.now_us)
+    history, catalogue = context.learner.history, context.catalogue
+    offered = is_offered(options, history, catalogue, context.now_us)
     done = {each for each, row in history.topics.items() if finished(row)}
     in_order = sorted(filter(offered, catalogue.topics), key=done.__contains__)  # stable
-    topics = [(each, None) for each in islice(in_order, max(wanted.count, CANDIDATES))]
+    topics = [(each, None) for each in islice(in_order, max(options.count, CANDIDATES))]
     text = "it comes next in the order of the curriculum"
     reason = {"cause": "curriculum", "text": text, "without": None}
     source = {"model": "curriculum_order", "version": None, "fallback": NO_MODEL}
-    return Ranking(topics, [[reason] for _ in topics[: wanted.count]], source)
+    return Ranking(topics, [[reason] for _ in topics[: options.count]], source)

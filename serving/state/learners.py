@@ -10,7 +10,6 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -55,13 +54,6 @@ TRIES = 3
 
 logger = logging.getLogger(__name__)
 
-_Prepared = Learner | StorageUnavailable | None
-
-_AT_HAND: ContextVar[tuple["LearnerCache", str, str, _Prepared] | None] = ContextVar(
-    "at_hand", default=None
-)
-"""Learner that `LearnerCache.prepare` read for the next call of the same request."""
-
 
 class LearnerCache:
     """Histories of learners, read from the log and advanced by what was appended since.
@@ -105,26 +97,31 @@ class LearnerCache:
         self._lookups.close()
         self._reads.close()
 
-    async def prepare(self, user_id: str, networks: Networks | None = None) -> None:
-        """Read what the question that follows at once needs; meanwhile others get their turn.
+    async def read(self, user_id: str, networks: Networks | None = None) -> Learner | None:
+        """Return the state after all valid events in the log; None for an unknown learner.
 
-        If the log does not answer, the question is about the learner as of the last answer of the
-        log (`is_stale`), or raises StorageUnavailable if nothing is kept.
+        Other requests are answered meanwhile. Use the state before the next `await`: later events
+        advance its history in place. If the log does not answer, the state is that of the last
+        read, marked as stale.
 
         Args:
             user_id: any name.
-            networks: as `learner`.
+            networks: networks whose hidden states are needed. The caller must use the same ones,
+                so that a swap in between cannot mix two models.
+
+        Raises:
+            StorageUnavailable: the log does not answer, and nothing is cached.
         """
         networks = networks or NoNetworks()
-        prepared: _Prepared
         try:
-            prepared = await self._prepared(user_id, networks)
-        except StorageUnavailable as error:
-            kept = self._kept(user_id, networks)
-            prepared = replace(kept.learner, is_stale=True) if kept else error
-        _AT_HAND.set((self, user_id, networks.states_of, prepared))
+            return await self._read(user_id, networks)
+        except StorageUnavailable:
+            cached = self._cached(user_id, networks)
+            if cached is None:
+                raise
+            return replace(cached.learner, is_stale=True)
 
-    async def _prepared(self, user_id: str, networks: Networks) -> Learner | None:
+    async def _read(self, user_id: str, networks: Networks) -> Learner | None:
         folded: FoldedLearner | None = None
         wait_ends: float | None = None
         for _ in range(TRIES):  # the learner may act while the log is folded
@@ -132,7 +129,7 @@ class LearnerCache:
             if revision is None:
                 self._cache.pop(user_id, None)
                 return None
-            kept = self._kept(user_id, networks)
+            kept = self._cached(user_id, networks)
             if kept and kept.revision == revision:
                 self._cache.move_to_end(user_id)
                 return kept.learner
@@ -144,7 +141,7 @@ class LearnerCache:
         try:
             return await self._gathering.revision(user_id)
         except StorageUnavailable:
-            if self._kept(user_id, networks) or not await self._lookups.answers_within(
+            if self._cached(user_id, networks) or not await self._lookups.answers_within(
                 COLD_SECONDS
             ):
                 raise
@@ -155,7 +152,7 @@ class LearnerCache:
 
         Args:
             user_id: the learner's name.
-            networks: as `learner`.
+            networks: as `read`.
             seconds: maximum wait; a fold that takes longer continues, and its result is cached.
 
         Raises:
@@ -180,7 +177,7 @@ class LearnerCache:
             logger.error("a learner cannot be read", exc_info=error)  # maybe nobody waits any more
 
     async def _read_and_fold(self, user_id: str, networks: Networks) -> FoldedLearner | None:
-        before = self._kept(user_id, networks)
+        before = self._cached(user_id, networks)
         read = partial(read_learner, user_id=user_id, before=before)
         async with self._free_readers:  # the deadline does not include the wait for a thread
             found = await self._reads.ask(read, READ_SECONDS)
@@ -188,36 +185,20 @@ class LearnerCache:
             self._cache.pop(user_id, None)
             return None
         if found.is_later:
-            kept = self._kept(user_id, networks)
+            kept = self._cached(user_id, networks)
             # Without an event loop somebody may have advanced it meanwhile.
             return self._advance(user_id, before, found, networks) if kept is before else kept
         folded = await _folded(found, networks)
         self._keep(user_id, folded)
         return folded
 
-    def learner(self, user_id: str, networks: Networks | None = None) -> Learner | None:
-        """Return the state after all valid events in the log; None for an unknown learner.
-
-        Args:
-            user_id: any name.
-            networks: whose hidden states are wanted; the caller goes on to ask the same ones, so
-                that a swap in between cannot mix two models.
+    def read_blocking(self, user_id: str, networks: Networks | None = None) -> Learner | None:
+        """Return the same as `read`, for callers without an event loop; it waits for the log.
 
         Raises:
             StorageUnavailable: the log does not answer, or did not within the last second.
         """
         networks = networks or NoNetworks()
-        at_hand = _AT_HAND.get()
-        if at_hand:
-            _AT_HAND.set(None)
-            if at_hand[:3] == (self, user_id, networks.states_of):
-                if isinstance(at_hand[3], StorageUnavailable):
-                    raise at_hand[3]
-                return at_hand[3]
-        return self._read_now(user_id, networks)
-
-    def _read_now(self, user_id: str, networks: Networks) -> Learner | None:
-        """For callers without an event loop: it waits for the log."""
         if self._monotonic() < self._retry_at:
             raise StorageUnavailable("log: expected an answer, got an error; repeat in a second")
         try:
@@ -229,7 +210,7 @@ class LearnerCache:
             raise
 
     def _current(self, log: "Log", user_id: str, networks: Networks) -> Learner | None:
-        revision, before = log.revision(user_id), self._kept(user_id, networks)
+        revision, before = log.revision(user_id), self._cached(user_id, networks)
         if revision is not None and before and before.revision == revision:
             self._keep(user_id, before)
             return before.learner
@@ -240,7 +221,7 @@ class LearnerCache:
         before = before if found.is_later else None
         return self._advance(user_id, before, found, networks).learner
 
-    def _kept(self, user_id: str, networks: Networks) -> FoldedLearner | None:
+    def _cached(self, user_id: str, networks: Networks) -> FoldedLearner | None:
         """Return the cached state of a learner, if it was computed for these networks."""
         kept = self._cache.get(user_id)
         return kept if kept and kept.states_of == networks.states_of else None

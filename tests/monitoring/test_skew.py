@@ -45,9 +45,9 @@ class Platform:
     def asks(self, user_id: str, minute: float, topic_id: int | None = None) -> None:
         self.minute = minute
         if topic_id is None:
-            self.engine.recommend_next_topics(user_id)
+            self.engine.recommend_next_topics(self.engine.blocking_context_for(user_id))
         else:
-            self.engine.suggest_quiz_difficulty(user_id, topic_id)
+            self.engine.suggest_quiz_difficulty(self.engine.blocking_context_for(user_id), topic_id)
         assert self.writer.flush()
 
     def skew(self, **other: int) -> Skew:

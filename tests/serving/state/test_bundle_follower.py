@@ -255,7 +255,9 @@ def test_foreign_statistics_are_refused_and_a_worker_starts_without_them(
     started = Worker(worker.home if is_pointed_at else tmp_path / "nothing", packed)
     started.down = not is_pointed_at
     started.follower.start()
-    assert started.engine.recommend_next_topics("mia")["fallback"]
+    assert started.engine.recommend_next_topics(started.engine.blocking_context_for("mia"))[
+        "fallback"
+    ]
     assert started.follower.status().refused
     if not is_pointed_at:
         another(planted_bundle, packed, "6")
@@ -324,7 +326,9 @@ def test_a_catalogue_that_is_loaded_later_is_known_within_a_minute_and_never_for
     log.append([quiz("mia", 11, 0)])
 
     def title() -> str:
-        first = worker.engine.recommend_next_topics("mia", 1)["recommendations"][0]
+        first = worker.engine.recommend_next_topics(worker.engine.blocking_context_for("mia"), 1)[
+            "recommendations"
+        ][0]
         return f"{first['topic_id']} {first['title']}"
 
     worker.look()
@@ -375,11 +379,11 @@ def test_no_answer_is_made_from_half_of_a_swap(
 
     def answer() -> None:
         for user, answers in seen.items():
-            question = worker.engine.ask(user)
-            assert question.model is not None
-            version = question.model.source("recommendation")["version"]
-            if (question.arm, version) not in answers[-1:]:
-                answers.append((question.arm, version))
+            context = worker.engine.blocking_context_for(user)
+            assert context.model is not None
+            version = context.model.source("recommendation")["version"]
+            if (context.arm, version) not in answers[-1:]:
+                answers.append((context.arm, version))
 
     worker.look()
     steps = [
@@ -410,10 +414,10 @@ def test_models_and_the_catalogue_that_their_inputs_are_read_with_are_replaced_t
     seen: set[tuple[bool, bool]] = set()
 
     def answer() -> None:
-        question = worker.engine.ask("mia")
-        assert question.model is not None
-        domains = question.model.corpora["recommendation"].outline.domains
-        seen.add((bool(question.catalogue.topics), bool(len(domains))))
+        context = worker.engine.blocking_context_for("mia")
+        assert context.model is not None
+        domains = context.model.corpora["recommendation"].outline.domains
+        seen.add((bool(context.catalogue.topics), bool(len(domains))))
 
     worker.look()
     curriculum.store(log.engine, curriculum.load_file())
