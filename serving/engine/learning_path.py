@@ -46,13 +46,13 @@ class Goal:
                 raise InvalidInput("domain: expected one goal, got a topic too; leave one out")
             return [self.topic_id]
         if self.domain is not None and self.domain not in catalogue.domains:
-            known = ", ".join(catalogue.domains) or "none"
+            domains = ", ".join(catalogue.domains) or "none"
             raise InvalidInput(
-                f"domain: expected one of the catalogue ({known}), got {self.domain!r:.80}; "
+                f"domain: expected one of the catalogue ({domains}), got {self.domain!r:.80}; "
                 "send one of them"
             )
         topics = catalogue.topics.values()
-        return [each.topic_id for each in topics if self.domain in (None, each.domain)]
+        return [topic.topic_id for topic in topics if self.domain in (None, topic.domain)]
 
     def named(self, catalogue: Catalogue) -> str:
         """Return the goal as text."""
@@ -83,7 +83,7 @@ def learning_path(
     if goal.topic_id is not None and goal.topic_id not in catalogue.topics:
         source["fallback"] = source["fallback"] or UNKNOWN_TOPIC
     planned = in_order(open_now, steps, catalogue, appeal)
-    levels = suggested(context, [each.topic_id for each in planned])
+    levels = suggested(context, [step.topic_id for step in planned])
     listed = [
         {
             "topic_id": step.topic_id,
@@ -101,7 +101,7 @@ def learning_path(
         "remaining": len(open_now),
         "format": preferred,
     }
-    return EngineResult(content | source, [each.topic_id for each in planned], goal.topic_id)
+    return EngineResult(content | source, [step.topic_id for step in planned], goal.topic_id)
 
 
 def _appeal(context: RequestContext) -> tuple[Callable[[int], float], dict[str, Any]]:
@@ -119,8 +119,8 @@ def _appeal(context: RequestContext) -> tuple[Callable[[int], float], dict[str, 
     slots = model.corpora["recommendation"].slots
 
     def appeal(topic_id: int) -> float:
-        place = slots[topic_id] - 1
-        return float(likely[place]) if 0 <= place < len(likely) else 0.0
+        index = slots[topic_id] - 1
+        return float(likely[index]) if 0 <= index < len(likely) else 0.0
 
     return appeal, {**model.source("recommendation"), "fallback": context.unknown}
 
@@ -130,7 +130,7 @@ def _material(topic: Topic | None, preferred: Format, durations: StudyTimes) -> 
     if topic is None:
         return {"domain": None, "resource": None, "minutes": None, "minutes_from": None}
     resource = next(
-        (each for each in topic.resources if each.kind == preferred),
+        (resource for resource in topic.resources if resource.kind == preferred),
         topic.resources[0] if topic.resources else None,
     )
     minutes, source = _minutes(topic, resource, durations)
@@ -169,7 +169,9 @@ def _why(
         return f"you failed it last time, with {last_score(row):.0%}"
     if step.status == "started":
         return "you have started it and not passed it yet"
-    waiting = [each for each in open_now if step.topic_id in catalogue.prerequisites(each)]
+    waiting = [
+        topic_id for topic_id in open_now if step.topic_id in catalogue.prerequisites(topic_id)
+    ]
     if waiting:
         return f"{_titles(waiting, catalogue)} build{'s' * (len(waiting) == 1)} on it"
     before = catalogue.prerequisites(step.topic_id)
@@ -179,6 +181,6 @@ def _why(
 
 
 def _titles(topic_ids: Iterable[int], catalogue: Catalogue) -> str:
-    titles = [f"“{catalogue.title(each)}”" for each in topic_ids]  # titles contain commas
+    titles = [f"“{catalogue.title(topic_id)}”" for topic_id in topic_ids]  # titles contain commas
     shown = titles[:2] + ([f"{len(titles) - 2} more"] if len(titles) > 2 else [])
     return " and ".join(shown) if len(shown) < 3 else f"{shown[0]}, {shown[1]} and {shown[2]}"
