@@ -112,7 +112,9 @@ def served(prepared: Dataset, candidate: Candidate, folder: Path) -> Model:
     tables = parts.statistics.to_arrays()
     path = bundle_format.write(folder, manifest, {"difficulty": files}, {"difficulty": tables})
     model = Model.of(Bundle.load(path, FOLD_VERSION))
-    return model.knowing(lambda known: Corpus(known, SlotPopularity.nothing(known), OUTLINE))
+    return model.with_popularity(
+        lambda known: Corpus(known, SlotPopularity.nothing(known), OUTLINE)
+    )
 
 
 def asked(events: Events, split_part: np.ndarray) -> Iterator[tuple[str, int]]:

@@ -216,6 +216,6 @@ class Platform:
         self._lately.read(self.log, since, int(1e6 * self.now.timestamp()))
         reading = self._lately.of(state.catalogue.topics.values())
         self.engine.swap(
-            model=state.model and state.model.knowing(reading),
-            challenger=state.challenger and state.challenger.knowing(reading),
+            model=state.model and state.model.with_popularity(reading),
+            challenger=state.challenger and state.challenger.with_popularity(reading),
         )

@@ -15,8 +15,8 @@ from sensei.contracts import Format
 from sensei.errors import NothingServed, StorageUnavailable
 from serving.engine.difficulty import suggest
 from serving.engine.learning_path import FORMAT_OF, Goal, learning_path
+from serving.engine.mastery import profile
 from serving.engine.predict import predict
-from serving.engine.profile import profile
 from serving.engine.ranking import RankingOptions
 from serving.engine.recommend import recommend
 from serving.engine.request_context import (
@@ -154,7 +154,7 @@ class Engine:
         if context.unknown or context.model is None:
             return self._answered(context, "recommendation", recommend(context, options))
         # The bundle, not the model: each minute newer popularity replaces the model.
-        made_from = context.model.digest, context.state.catalogue
+        made_from = context.model.bundle.digest, context.state.catalogue
         answers = context.learner.answers.valid_at(context.now_us, *made_from)
         answer = answers.get((options, context.arm))
         if answer is None:
@@ -247,7 +247,7 @@ class Engine:
                     reply.topic_id,
                     content["model"],
                     content["version"],
-                    context.model.digest if context.model else None,
+                    context.model.bundle.digest if context.model else None,
                     context.arm,
                     context.state.arms.propensity(context.arm),
                     content["fallback"],

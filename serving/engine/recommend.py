@@ -1,17 +1,16 @@
 """Recommendations: ranked topics with difficulty, expected success and reasons."""
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sensei.contracts import TOPIC_INPUTS
 from serving.engine.difficulty import suggested
 from serving.engine.mastery import finished
-from serving.engine.ranking import RankingOptions, best, is_offered, offerable, shares
+from serving.engine.ranking import RankingOptions, best, excluded_topics, is_open, offerable, shares
 from serving.engine.reason_texts import WORDS, ReasonContext
+from serving.engine.reasons import counterfactuals_of
 from serving.engine.request_context import LOG_UNREACHABLE, NO_MODEL, EngineResult, RequestContext
 from serving.state.model import Model
 
@@ -53,22 +52,23 @@ def recommend(context: RequestContext, options: RankingOptions) -> EngineResult:
     else:
         ranking = by_model(context, model, options)
     shown = ranking.topics[: options.count]
-    tested = suggested(context, [topic_id for topic_id, _ in shown])
+    ids = [topic_id for topic_id, _ in shown]
+    title = context.state.catalogue.title
     listed = [
         {
             "topic_id": topic_id,
-            "title": context.catalogue.title(topic_id),
+            "title": title(topic_id),
             "probability": probability,
-            **each,
+            **level,
             "reasons": reasons,
         }
-        for (topic_id, probability), each, reasons in zip(
-            shown, tested, ranking.reasons, strict=True
+        for (topic_id, probability), level, reasons in zip(
+            shown, suggested(context, ids), ranking.reasons, strict=True
         )
     ]
     return EngineResult(
         {"recommendations": listed, **ranking.source},
-        [each["topic_id"] for each in listed],
+        ids,
         candidates=ranking.topics,
         inputs=ranking.inputs,
     )
@@ -76,33 +76,28 @@ def recommend(context: RequestContext, options: RankingOptions) -> EngineResult:
 
 def by_model(context: RequestContext, model: Model, options: RankingOptions) -> Ranking:
     """Rank by the model; the same call computes the effect of each cause."""
-    learner, catalogue, now = context.learner, context.catalogue, context.now_us
+    learner, catalogue, now = context.learner, context.state.catalogue, context.now_us
     corpus = model.corpora["recommendation"]
-    given = model.next_topic_inputs(learner, now)
-    kept = offerable(options, learner.history, corpus, catalogue, model.taken, now)
-    share = shares(model.probabilities(model.counterfactuals.of(given)), kept)
-    places = best(share[0], kept, max(options.count, CANDIDATES))
-    known = given["topics"].reshape(-1, len(TOPIC_INPUTS)) if "topics" in given else None
+    counterfactuals = counterfactuals_of(model.input_widths["recommendation"])
+    inputs = model.next_topic_inputs(learner, now)
+    offered = offerable(options, learner.history, corpus, catalogue, model.taken, now)
+    share = shares(model.probabilities(counterfactuals.of(inputs)), offered)
+    slots = best(share[0], offered, max(options.count, CANDIDATES))
+    features = inputs["topics"].reshape(-1, len(TOPIC_INPUTS)) if "topics" in inputs else None
     ids = cast("list[int]", corpus.topic_ids)  # every offered slot has a topic
-    reasons = []
-    for place in places[: options.count]:
-        told = ReasonContext(
-            ids[place],
-            None if known is None else known[place],
-            learner.history,
-            catalogue,
-            now,
-        )
-        speaking = model.counterfactuals.speaking_for(share[:, place])
-        reasons.append(
-            [
-                {"cause": cause.name, "text": WORDS[cause.name](told), "without": without}
-                for cause, without in speaking
-            ]
-        )
-    topics = [(ids[each], float(share[0, each])) for each in places]
+    shown = slots[: options.count]
+    reasons: list[list[Reason]] = []
+    for slot, causes in zip(shown, counterfactuals.supporting(share[:, shown]), strict=True):
+        row = None if features is None else features[slot]
+        facts = ReasonContext(ids[slot], row, learner.history, catalogue, now)
+        reasons.append([])
+        for cause, without in causes:
+            text = WORDS[cause.name](facts)
+            reasons[-1].append({"cause": cause.name, "text": text, "without": without})
+    probabilities = share[0, slots].tolist()
+    topics = [(ids[slot], share_of) for slot, share_of in zip(slots, probabilities, strict=True)]
     source = {**model.source("recommendation"), "fallback": context.unknown}
-    return Ranking(topics, reasons, source, {"inputs": given["inputs"][0]})
+    return Ranking(topics, reasons, source, {"inputs": inputs["inputs"][0]})
 
 
 def by_popularity(context: RequestContext, model: Model, options: RankingOptions) -> Ranking:
@@ -112,19 +107,19 @@ def by_popularity(context: RequestContext, model: Model, options: RankingOptions
     counted = corpus.statistics.topic_events
     events[0, : len(counted)] = counted
     history, catalogue = context.learner.history, context.catalogue
-    kept = offerable(options, history, corpus, catalogue, model.taken, context.now_us)
-    share = shares(events, kept)[0]
-    places = best(share, kept, max(options.count, CANDIDATES))
-    even = 1.0 / max(int(kept.sum()), 1)
-    reasons = [_popular(share, place, even) for place in places[: options.count]]
+    offered = offerable(options, history, corpus, catalogue, model.taken, context.now_us)
+    share = shares(events, offered)[0]
+    slots = best(share, offered, max(options.count, CANDIDATES))
+    even = 1.0 / max(int(offered.sum()), 1)
+    reasons = [_popular(share[slot], even) for slot in slots[: options.count]]
     ids = cast("list[int]", corpus.topic_ids)  # every offered slot has a topic
-    topics = [(ids[each], float(share[each])) for each in places]
+    topics = [(ids[slot], float(share[slot])) for slot in slots]
     source = {"model": "most_popular", "version": None, "fallback": context.unknown}
     return Ranking(topics, reasons, source)
 
 
-def _popular(share: NDArray[np.float32], place: int, even: float) -> list[Reason]:
-    if share[place] <= even:
+def _popular(share: np.float32, even: float) -> list[Reason]:
+    if share <= even:
         return []
     text = "it is one of the topics that learners study most"
     return [{"cause": "popular", "text": text, "without": even}]
@@ -133,10 +128,13 @@ def _popular(share: NDArray[np.float32], place: int, even: float) -> list[Reason
 def in_curriculum_order(context: RequestContext, options: RankingOptions) -> Ranking:
     """Rank in the curriculum's order, with the topics that the learner has finished at the end."""
     history, catalogue = context.learner.history, context.catalogue
-    offered = is_offered(options, history, catalogue, context.now_us)
-    done = {each for each, row in history.topics.items() if finished(row)}
-    in_order = sorted(filter(offered, catalogue.topics), key=done.__contains__)  # stable
-    topics = [(each, None) for each in islice(in_order, max(options.count, CANDIDATES))]
+    excluded = excluded_topics(options, history, context.now_us)
+    offered = [topic_id for topic_id in catalogue.topics if topic_id not in excluded]
+    if options.respect_prerequisites:
+        offered = list(filter(is_open(history, catalogue), offered))
+    done = {topic_id for topic_id, row in history.topics.items() if finished(row)}
+    in_order = sorted(offered, key=done.__contains__)  # stable
+    topics = [(topic_id, None) for topic_id in in_order[: max(options.count, CANDIDATES)]]
     text = "it comes next in the order of the curriculum"
     reason = {"cause": "curriculum", "text": text, "without": None}
     source = {"model": "curriculum_order", "version": None, "fallback": NO_MODEL}

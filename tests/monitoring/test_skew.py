@@ -20,7 +20,7 @@ from serving.engine.engine import Engine
 from serving.state.catalogue import Catalogue
 from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from serving.state.topic_popularity import lately
+from serving.state.topic_popularity import popularity_of_log
 from serving.storage.prediction_log import PredictionLog
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -153,7 +153,7 @@ def test_a_topic_after_training_may_have_any_spare_slot(
 ) -> None:
     quiz("ann", 0, 99)
     platform.asks("ann", 5)  # the worker has not counted yet: no slot
-    model = platform.engine.state.model.knowing(lately(platform.log, (), at(6)))
+    model = platform.engine.state.model.with_popularity(popularity_of_log(platform.log, (), at(6)))
     platform.engine.swap(model=model)
     platform.asks("ann", 10)
     read = rows("SELECT CAST(inputs AS TEXT) FROM predictions ORDER BY created_at")

@@ -16,7 +16,7 @@ from serving.engine.mastery import rests
 from serving.state.catalogue import Catalogue
 from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from serving.state.topic_popularity import lately
+from serving.state.topic_popularity import popularity_of_log
 from training.data.batching import BatchFeed
 from training.fitting.train_loop import predict
 
@@ -52,7 +52,7 @@ class Growing:
         if due:
             self.log.append(due, LATER)
             self.waiting = self.waiting[len(due) :]
-        self.engine.swap(model=self.model.knowing(lately(self.log, (), now)))
+        self.engine.swap(model=self.model.with_popularity(popularity_of_log(self.log, (), now)))
 
 
 @pytest.fixture
@@ -200,7 +200,9 @@ def test_a_topic_of_the_catalogue_that_nobody_met_is_offered(growing, taught) ->
     now = int(LATER.timestamp() * 1e6)
     growing.go_to(now)
     topics = [Topic(topic_id=each, title=str(each), domain="web") for each in (77, 10, 11)]
-    growing.engine.swap(model=growing.model.knowing(lately(growing.log, topics, now)))
+    growing.engine.swap(
+        model=growing.model.with_popularity(popularity_of_log(growing.log, topics, now))
+    )
     given = growing.engine.recommend_next_topics(
         growing.engine.blocking_context_for("learner 3"), 50
     )["recommendations"]
@@ -215,7 +217,9 @@ def test_a_last_topic_that_a_model_has_no_slot_for_masks_nothing(
 ) -> None:
     log.append([quiz("mia", 11, 0), quiz("mia", 55, 1)])
     now = int(quiz("mia", 11, 5)["timestamp"].timestamp() * 1e6)
-    model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)).knowing(lately(log, (), now))
+    model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)).with_popularity(
+        popularity_of_log(log, (), now)
+    )
     engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
     given = engine.recommend_next_topics(engine.blocking_context_for("mia"), 50)
     assert sorted(each["topic_id"] for each in given["recommendations"]) == [11, 12, 13, 14]

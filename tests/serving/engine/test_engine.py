@@ -355,7 +355,8 @@ def test_newer_popularity_keeps_the_answer_and_another_catalogue_ends_it(
         record=recorded.append,
     )
     first = engine.recommend_next_topics(engine.blocking_context_for("mia"))
-    engine.swap(model=model.knowing(lambda found: Corpus(found, SlotPopularity.nothing(found))))
+    nothing = SlotPopularity.nothing
+    engine.swap(model=model.with_popularity(lambda known: Corpus(known, nothing(known))))
     assert engine.recommend_next_topics(engine.blocking_context_for("mia")) == first
     engine.swap(catalogue=Catalogue.of(TOPICS))
     assert (

@@ -20,7 +20,7 @@ from serving.state.arms import Arms
 from serving.state.catalogue import Catalogue
 from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from serving.state.topic_popularity import lately
+from serving.state.topic_popularity import popularity_of_log
 
 Quiz = Callable[..., dict[str, Any]]
 
@@ -44,7 +44,9 @@ def answering(log: Log, taught: Any) -> Engine:
     """The trained networks, with a hidden state, on the log they were trained on."""
     log.append(taught.events)
     now = int((taught.events[-1]["timestamp"] + timedelta(hours=3)).timestamp() * 1e6)
-    model = Model.of(Bundle.load(taught.bundle, FOLD_VERSION)).knowing(lately(log, (), now))
+    model = Model.of(Bundle.load(taught.bundle, FOLD_VERSION)).with_popularity(
+        popularity_of_log(log, (), now)
+    )
     return Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
 
 

@@ -21,9 +21,9 @@ from sensei.bundle.bundle_format import Bundle, write
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log, open_log
 from sensei.storage import database
+from serving.bundle_follower import REFRESH_SECONDS, BundleFollower
 from serving.engine.engine import Engine
 from serving.state.arms import place
-from serving.state.bundle_follower import REFRESH_SECONDS, BundleFollower
 from serving.state.catalogue import Catalogue
 from serving.state.learners import LearnerCache
 
@@ -350,7 +350,7 @@ def between_any_two_steps(read: Callable[[], object]) -> Iterator[None]:
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         if frame.f_globals.get("__name__") not in (
-            "serving.state.bundle_follower",
+            "serving.bundle_follower",
             "serving.engine.engine",
         ):
             return None
