@@ -14,7 +14,7 @@ from prefect.settings import get_current_settings
 
 from features.corpus.statistics import Statistics
 from features.history import FOLD_VERSION
-from flows.presentation.monitoring_summary import follows, markdown
+from flows.presentation.monitoring_summary import findings_document, follows
 from flows.tasks.drift_windows import ObservedLog
 from flows.tasks.guard_readings import judge_guards
 from flows.tasks.report_tasks import DriftComparison
@@ -35,6 +35,7 @@ from sensei.errors import IncompatibleBundle
 from sensei.events.log import open_log
 from sensei.settings import Settings
 from sensei.storage.tables import to_microseconds
+from training.reports.document import to_markdown
 
 HOUR = 3_600_000_000
 
@@ -118,9 +119,9 @@ def follow_trial(settings: Settings, end: datetime) -> dict[str, Any] | None:
     if trial is None:
         return None
     horizon = settings.acceptance_hours * HOUR
-    said = follow(log.engine, trial, to_microseconds(end), horizon, settings.seed)
-    get_run_logger().info("Trial: %s: %s", trial.name, said["said"])
-    return said
+    verdict = follow(log.engine, trial, to_microseconds(end), horizon, settings.seed)
+    get_run_logger().info("Trial: %s: %s", trial.name, verdict["said"])
+    return verdict
 
 
 @task(name="judge the guards", **IO)
@@ -136,7 +137,7 @@ def judge(settings: Settings, as_of: datetime | None) -> list[GuardVerdict]:
 class MonitorFindings:
     """Findings as they are stored and shown, and their alarms."""
 
-    found: dict[str, Any]
+    findings: dict[str, Any]
     alarms: list[Alarm]
 
 
@@ -155,7 +156,7 @@ def conclude(
     While the guards find that events are missing, alarms that start a training are held back.
     """
     stop = to_microseconds(end)
-    found = figures(answers.current, stop - settings.drift_days * DAY, stop, settings.seed)
+    findings = figures(answers.current, stop - settings.drift_days * DAY, stop, settings.seed)
     raised = alarms(
         answers.current,
         answers.before,
@@ -168,7 +169,7 @@ def conclude(
     alarming = [*guard_alarms(verdicts), *released]
     for alarm in alarming:
         get_run_logger().warning("Alarm: %s", alarm.sentence)
-    found |= {
+    findings |= {
         "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "data_drift_score": drift and drift.drift.score,
         "drift": drift and _drift(drift),
@@ -178,7 +179,7 @@ def conclude(
         "held_back": [alarm.sentence for alarm in held_back],
         "alarms": [alarm.sentence for alarm in alarming],
     }
-    return MonitorFindings(found, alarming)
+    return MonitorFindings(findings, alarming)
 
 
 def _drift(compared: DriftComparison) -> dict[str, Any]:
@@ -212,15 +213,23 @@ def give_alarm(settings: Settings, concluded: MonitorFindings, end: datetime) ->
     before, events = log.get_fact(ALARMED) or {}, None
     if get_current_settings().api.url is not None:
         events = due(by_event, before, end, hours)
-    found = concluded.found | {"emitted": events, "follows": follows([*by_event], events, hours)}
-    json.dumps(found, allow_nan=False)  # it is sent over HTTP as JSON, which has no NaN
-    log.set_fact(MONITORED, found)
+    findings = concluded.findings | {
+        "emitted": events,
+        "follows": follows([*by_event], events, hours),
+    }
+    json.dumps(findings, allow_nan=False)  # it is sent over HTTP as JSON, which has no NaN
+    log.set_fact(MONITORED, findings)
     create_markdown_artifact(
-        key="monitoring", markdown=markdown(found), description="Outcomes of the answers"
+        key="monitoring",
+        markdown=to_markdown(findings_document(findings)),
+        description="Outcomes of the answers",
     )
     for event in events or []:
-        payload = {"window": found["window"], "alarms": [asdict(each) for each in by_event[event]]}
+        payload = {
+            "window": findings["window"],
+            "alarms": [asdict(alarm) for alarm in by_event[event]],
+        }
         emit_event(event, resource=RESOURCE, payload=payload)
     if events:
         log.set_fact(ALARMED, before | dict.fromkeys(events, end.isoformat()))
-    return found
+    return findings

@@ -1,16 +1,13 @@
 """Refused events of requests go into the quarantine, like the refused rows of a file."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
 
 from sensei.errors import InvalidBatch, InvalidInput, StorageUnavailable
-from serving.http.endpoints import refused
-from serving.http.raw_path import of_path
 
 MOST_WAITING = 100
 """Maximum number of requests whose refused events wait for the database; more are not kept."""
@@ -36,21 +33,27 @@ class RefusedEvent(NamedTuple):
     expectation: str
 
 
-async def refuse_invalid(request: Request, error: Exception) -> Response:
-    """Answer 422; store the events that broke a rule, without delay for the answer."""
-    assert isinstance(error, InvalidInput)
-    declared = getattr(request.scope.get("endpoint"), "declared", None)
+async def keep_refused(
+    request: Request, path: str, in_path: Mapping[str, str], error: InvalidInput
+) -> None:
+    """Store the events that broke a rule, without delay for the answer.
+
+    Args:
+        request: its body is JSON, and was read.
+        path: template of the path.
+        in_path: parameters of the path.
+        error: the rules that were broken.
+    """
     worker = getattr(request.app.state, "worker", None)
-    if worker and declared and declared.path in RECORDING and len(_waiting) < MOST_WAITING:
-        events = list(refused_events(await request.body(), of_path(request), error))
+    if worker and path in RECORDING and len(_waiting) < MOST_WAITING:
+        events = list(refused_events(await request.body(), in_path, error))
         task = asyncio.create_task(_store(worker.records, events))
         _waiting.add(task)
         task.add_done_callback(_waiting.discard)
-    return await refused(request, error)
 
 
 def refused_events(
-    body: bytes, in_path: dict[str, Any], error: InvalidInput
+    body: bytes, in_path: Mapping[str, str], error: InvalidInput
 ) -> Iterator[RefusedEvent]:
     """Yield the events of a body that broke a rule.
 
@@ -59,7 +62,10 @@ def refused_events(
         in_path: parameters of the path; `username` is the learner.
         error: the rules that were broken.
     """
-    sent = orjson.loads(body)
+    try:
+        sent = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return  # the path was refused before the body was read
     reasons = error.items if isinstance(error, InvalidBatch) else {0: str(error)}
     events = sent if isinstance(sent, list) else [sent]
     for position, reason in reasons.items():

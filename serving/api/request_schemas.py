@@ -89,13 +89,13 @@ class LearningPathQuery(Query):
 def _row_schema(contract: tuple[Input, ...]) -> list[dict[str, Any]]:
     """Return the JSON schemas of a row of inputs: as an object and as a list."""
     numbers = {
-        each.name: {
-            "type": "integer" if each.is_id else "number",
-            "minimum": each.low,
-            "maximum": each.high,
-            "description": each.formula,
+        column.name: {
+            "type": "integer" if column.is_id else "number",
+            "minimum": column.low,
+            "maximum": column.high,
+            "description": column.formula,
         }
-        for each in contract
+        for column in contract
     }
     count = len(contract)
     return [
@@ -150,24 +150,29 @@ def parse(model: type[Asked], values: Any) -> Asked:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
-        said = [_sentence(model, each) for each in faults[:MAX_FAULTS]]
-        if len(faults) > MAX_FAULTS:
-            said.append(f"{len(faults) - MAX_FAULTS} more faults; correct these first")
-        raise InvalidInput(". ".join(said)) from None
+        raise invalid_request(model, error) from None
+
+
+def invalid_request(model: type[BaseModel], error: ValidationError) -> InvalidInput:
+    """Return the error whose message names the faults found in a request."""
+    faults = error.errors(include_url=False)
+    sentences = [_sentence(model, fault) for fault in faults[:MAX_FAULTS]]
+    if len(faults) > MAX_FAULTS:
+        sentences.append(f"{len(faults) - MAX_FAULTS} more faults; correct these first")
+    return InvalidInput(". ".join(sentences))
 
 
 def _sentence(model: type[BaseModel], error: Any) -> str:
-    place = error["loc"]
-    if not place:
+    location = error["loc"]
+    if not location:
         fields = ", ".join(model.model_fields)
         return f"body: expected an object of {fields}, got {error['input']!r:.80}; send one"
-    path, name = ".".join(map(str, place)), str(place[0])
+    path, name = ".".join(map(str, location)), str(location[0])
     field = model.model_fields.get(name)
     if field is None:
-        known = ", ".join(model.model_fields) or "nothing"
-        return f"{path}: expected only {known}, got {path}; leave it out"
-    inside = len(place) > 1 or not field.description
+        names = ", ".join(model.model_fields) or "nothing"
+        return f"{path}: expected only {names}, got {path}; leave it out"
+    inside = len(location) > 1 or not field.description
     expected = error["msg"][0].lower() + error["msg"][1:] if inside else field.description
     got = "nothing" if error["type"] == "missing" else repr(error["input"])[:80]
     send = f"{name}={field.examples[0]}" if field.examples else name

@@ -12,10 +12,10 @@ import orjson
 from features.style import detect_learning_style, evidence
 from sensei import curriculum
 from sensei.app_state import MONITORED
+from sensei.contracts import LOG_UNREACHABLE
 from sensei.errors import StorageUnavailable
 from sensei.privacy import erasure, preferences, tombstones
 from sensei.storage import database
-from serving.engine.request_context import LOG_UNREACHABLE
 from serving.state.log_reads import Reads
 
 if TYPE_CHECKING:
@@ -77,24 +77,24 @@ class LearnerData:
             StorageUnavailable: the database does not answer, and the resource was never read.
         """
         try:
-            found = await self._reads.ask(
+            resource = await self._reads.ask(
                 lambda log: curriculum.find(log.engine, doc_id), READ_SECONDS
             )
         except StorageUnavailable:
             if doc_id not in self._seen:
                 raise
             return self._seen[doc_id]
-        if found is not None:
-            self._seen[doc_id] = found
-        return found
+        if resource is not None:
+            self._seen[doc_id] = resource
+        return resource
 
     async def learning_style(self, user_id: str) -> dict[str, Any]:
         """Return a learner's learning style: in effect, observed, chosen, and the evidence."""
         try:
-            found = await self._reads.ask(partial(_style, user_id=user_id), READ_SECONDS)
+            observed = await self._reads.ask(partial(_style, user_id=user_id), READ_SECONDS)
         except StorageUnavailable:
             return _described({}, None, LOG_UNREACHABLE)
-        return _described(*found, None)
+        return _described(*observed, None)
 
     async def choose_style(self, user_id: str, style: str | None) -> dict[str, Any]:
         """Store a learner's choice, or remove it with None; return the result of `learning_style`.
@@ -114,11 +114,11 @@ class LearnerData:
         During a database outage, return the last figures read, labelled in `fallback`.
         """
         try:
-            found = await self._reads.ask(lambda log: log.get_fact(MONITORED), READ_SECONDS)
+            figures = await self._reads.ask(lambda log: log.get_fact(MONITORED), READ_SECONDS)
         except StorageUnavailable:
             missing = {"fallback": LOG_UNREACHABLE, "note": UNREACHABLE}
             return self._monitored | missing
-        self._monitored = found if isinstance(found, dict) else {}
+        self._monitored = figures if isinstance(figures, dict) else {}
         return self._monitored | {"note": None if self._monitored else NEVER_RAN}
 
     async def guard_state(self) -> tuple[dict[str, Any], int | None]:
@@ -200,5 +200,5 @@ def _described(kinds: dict[str, int], chosen: str | None, fallback: str | None) 
 
 
 def _exported(log: "Log", user_id: str, suppression: Path | None, by: "Actor") -> bytes | None:
-    held = erasure.export(log.engine, user_id, suppression, by)
-    return orjson.dumps({"user_id": user_id, "held": held}) if any(held.values()) else None
+    rows = erasure.export(log.engine, user_id, suppression, by)
+    return orjson.dumps({"user_id": user_id, "held": rows}) if any(rows.values()) else None

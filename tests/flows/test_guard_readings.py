@@ -15,7 +15,7 @@ from prefect.logging import disable_run_logger
 from sqlalchemy import insert, text
 from starlette.testclient import TestClient
 
-from flows.cli import doctor, status
+from flows.cli import doctor, status_commands
 from flows.tasks import monitor_tasks
 from flows.tasks.guard_readings import judge_guards
 from flows.tasks.monitor_tasks import MonitorFindings
@@ -95,12 +95,12 @@ def test_drift_of_a_feed_at_a_tenth_starts_no_training_and_the_volume_is_the_ala
     now = datetime.now(UTC)
     opened.append(live(now, last_week=0.1))
     concluded = conclude(settings, opened, now)
-    assert concluded.found["data_drift_score"] >= settings.drift_alarm
+    assert concluded.findings["data_drift_score"] >= settings.drift_alarm
     assert [alarm.event for alarm in concluded.alarms] == ["sensei.volume.low"]
     assert TRAINING.isdisjoint(alarm.event for alarm in concluded.alarms)
-    (held_back,) = concluded.found["held_back"]
+    (held_back,) = concluded.findings["held_back"]
     assert held_back.startswith("Drift")
-    assert "10% of the 600 usual" in concluded.found["guards"]["volume"]["sentence"]
+    assert "10% of the 600 usual" in concluded.findings["guards"]["volume"]["sentence"]
 
 
 def test_the_same_drift_of_a_feed_at_its_usual_volume_still_starts_one(settings, opened):
@@ -108,7 +108,7 @@ def test_the_same_drift_of_a_feed_at_its_usual_volume_still_starts_one(settings,
     opened.append(live(now, last_week=0.99))
     concluded = conclude(settings, opened, now)
     assert [alarm.event for alarm in concluded.alarms] == [DRIFT]
-    assert concluded.found["held_back"] == []
+    assert concluded.findings["held_back"] == []
 
 
 def firing(settings: Settings, log: Log, now: datetime) -> set[str]:
@@ -179,7 +179,7 @@ def test_a_monitor_22_days_old_and_a_training_35_days_old_are_faults_of_doctor(s
     assert "35 days ago" in faults["nightly"].said
     assert "22 days ago" in faults["monitor"].said
     assert "`sensei monitor`" in faults["monitor"].fix
-    shown = status.guards(settings, opened, now)
+    shown = status_commands.guards(settings, opened, now)
     assert "22 days ago, expected at most 3 days - ALARM" in shown
     alarms = conclude(settings, opened, now).alarms
     assert {alarm.event for alarm in alarms} == {"sensei.run.overdue"}
@@ -215,7 +215,7 @@ def test_the_service_exports_the_guards_without_reading_the_log_as_a_whole(setti
     now = datetime.now(UTC)
     assert "sensei_guard_fires{" not in scrape(settings), "before the first run"
     opened.append(live(now, last_week=0.1))
-    opened.set_fact(MONITORED, conclude(settings, opened, now).found)
+    opened.set_fact(MONITORED, conclude(settings, opened, now).findings)
     lines = scrape(settings).splitlines()
     assert 'sensei_guard_fires{guard="volume"} 1.0' in lines
     assert 'sensei_guard_fires{guard="freshness"} 0.0' in lines

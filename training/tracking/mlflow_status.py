@@ -68,9 +68,7 @@ def read_tracked(uri: str, models: Sequence[str]) -> Tracked:
     with _answering(uri):
         if uri.startswith("http"):
             return _served(uri, models)
-        if store_version(uri) is None:
-            return Tracked((), None)
-        return _stored(uri, models)
+        return Tracked((), None) if _is_absent(uri) else _stored(uri, models)
 
 
 @contextmanager
@@ -122,6 +120,7 @@ def _is_absent(uri: str) -> bool:
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
 
 
+_TABLES = {"registered_model_aliases", "runs"}
 _ALIASES = text("SELECT name, alias, version FROM registered_model_aliases")
 _NEWEST_RUN = text(
     "SELECT r.name, r.status, r.start_time FROM runs r JOIN experiments e "
@@ -136,6 +135,8 @@ def _stored(uri: str, models: Sequence[str]) -> Tracked:
     engine = create_engine(uri)
     try:
         with engine.connect() as connection:
+            if _TABLES.isdisjoint(inspect(connection).get_table_names()):
+                return Tracked((), None)  # MLflow has not written to it yet
             rows = connection.execute(_ALIASES).all()
             last, finished = (
                 connection.execute(

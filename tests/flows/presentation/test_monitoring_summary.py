@@ -5,8 +5,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from flows.presentation.monitoring_summary import FIGURES, follows, markdown, show_monitored
+from flows.presentation.monitoring_summary import FIGURES, findings_document, follows
+from flows.presentation.terminal_document import show_document
 from monitoring import alarms
+from training.reports.document import to_markdown
 
 NOTHING = {"value": None, "low": None, "high": None, "n": 0, "learners": 0}
 WINDOW = {"start": "2026-01-24T03:00:00+00:00", "end": "2026-01-31T03:00:00+00:00"}
@@ -31,8 +33,12 @@ DRIFT = {
 
 def shown(found) -> str:
     console = Console(width=200, file=StringIO())
-    show_monitored(console, found)
+    show_document(console, findings_document(found))
     return console.file.getvalue()
+
+
+def markdown(found) -> str:
+    return to_markdown(findings_document(found))
 
 
 def test_before_anything_happened_every_row_says_so_and_nothing_fails():
