@@ -97,8 +97,8 @@ def is_of_another_site(headers: Headers) -> bool:
     if headers.keys().isdisjoint(BROWSERS):
         return False
     origin = headers.get(b"origin")
-    ours = origin is None or origin == b"http://" + headers.get(b"host", b"")
-    return not ours or headers.get(b"sec-fetch-site", b"") not in _OWN_PAGES
+    is_own_origin = origin is None or origin == b"http://" + headers.get(b"host", b"")
+    return not is_own_origin or headers.get(b"sec-fetch-site", b"") not in _OWN_PAGES
 
 
 @lru_cache(maxsize=256)
