@@ -116,9 +116,9 @@ def emphasis(recipes: Sequence[Recipe], gain: Mapping[str, float], chosen: str) 
         chosen: name of the selected model.
     """
     kinds = {recipe.name: recipe.kind for recipe in recipes}
-    best = sorted((n for n in gain if n != chosen), key=lambda n: -np.nan_to_num(gain[n]))
-    networks = [name for name in best if kinds.get(name) == "network"]
-    counting = [name for name in best if kinds.get(name) == "counting"]
+    ranked_names = sorted((n for n in gain if n != chosen), key=lambda n: -np.nan_to_num(gain[n]))
+    networks = [name for name in ranked_names if kinds.get(name) == "network"]
+    counting = [name for name in ranked_names if kinds.get(name) == "counting"]
     named = [
         *networks[:OTHER_NETWORKS],
         *(n for n in networks[OTHER_NETWORKS:] if n == "reference"),
