@@ -23,13 +23,13 @@ def settings(**ports: int) -> Settings:
     return Settings(**{f"{name}_port": ports.get(name, FREE) for name in ANSWERS})
 
 
-def states(given: Settings) -> dict[str, tuple[str, str]]:
-    return {each.name.lower(): (each.state, each.said) for each in neighbours(given)}
+def states(home_settings: Settings) -> dict[str, tuple[str, str]]:
+    return {probe.name.lower(): (probe.state, probe.said) for probe in neighbours(home_settings)}
 
 
 def test_each_server_is_known_by_what_it_says(listening):
-    found = states(settings(**{name: listening(said) for name, said in ANSWERS.items()}))
-    assert found == {
+    probed = states(settings(**{name: listening(text) for name, text in ANSWERS.items()}))
+    assert probed == {
         "service": ("answers", "log: gone"),
         "prefect": ("answers", "3.8.8"),
         "mlflow": ("answers", "3.17.2"),

@@ -31,14 +31,14 @@ DRIFT = {
 }
 
 
-def shown(found) -> str:
+def shown(findings) -> str:
     console = Console(width=200, file=StringIO())
-    show_document(console, findings_document(found))
+    show_document(console, findings_document(findings))
     return console.file.getvalue()
 
 
-def markdown(found) -> str:
-    return to_markdown(findings_document(found))
+def markdown(findings) -> str:
+    return to_markdown(findings_document(findings))
 
 
 def test_before_anything_happened_every_row_says_so_and_nothing_fails():
@@ -83,8 +83,8 @@ def test_skew_names_the_inputs():
 
 def test_a_live_trial_has_a_row_while_it_runs():
     assert "A/B test" not in markdown(EMPTY)
-    said = {"said": "3.0 points more often", "enough": True}
-    assert "| A/B test | decided | 3.0 points more often |" in markdown(EMPTY | {"trial": said})
+    verdict = {"said": "3.0 points more often", "enough": True}
+    assert "| A/B test | decided | 3.0 points more often |" in markdown(EMPTY | {"trial": verdict})
 
 
 def test_answers_that_are_not_judged_yet_are_counted():
@@ -116,8 +116,8 @@ def test_an_alarm_says_what_follows(alarming, emitted, said):
 
 def test_guards_and_what_they_hold_back_are_shown():
     verdict = {"fires": True, "sentence": "10% of the usual"}
-    found = EMPTY | {"guards": {"volume": verdict}, "held_back": ["Drift: 0.50 of 1"]}
-    for text in (markdown(found), shown(found)):
+    findings = EMPTY | {"guards": {"volume": verdict}, "held_back": ["Drift: 0.50 of 1"]}
+    for text in (markdown(findings), shown(findings)):
         assert "Volume" in text
         assert "10% of the usual" in text
         assert "no reason to train while events are missing: Drift: 0.50 of 1" in text
