@@ -173,8 +173,8 @@ def _of_slice(
     if count == 0:
         return [f"{words}: no target in the test part, so unknown."] if cold else []
     overall, value = comparison.leading[chosen]["value"], comparison.value(of[chosen])
-    few = ", too few to be sure" if count < FEW else ""
-    slice_text = f"{words} ({count:,} targets{few})"
+    caution = ", too few to be sure" if count < FEW else ""
+    slice_text = f"{words} ({count:,} targets{caution})"
     best_baseline = max(
         (n for n in of if n in COUNTING_LABELS),
         key=lambda n: comparison.gain(of[n]),

@@ -86,6 +86,6 @@ def test_window_on_a_learner_split_keeps_the_parts_inside(events: Events) -> Non
 def test_response_events_are_never_targets(planted: pd.DataFrame) -> None:
     frame = planted.copy()
     frame.loc[frame.index % 5 == 0, "interaction_type"] = "feedback_recommendation"
-    given = encode(frame)
-    for split in (split_by_time(given), split_by_learner(given)):
-        assert (split.part[given.kind == 6] == CONTEXT).all()
+    with_responses = encode(frame)
+    for split in (split_by_time(with_responses), split_by_learner(with_responses)):
+        assert (split.part[with_responses.kind == 6] == CONTEXT).all()

@@ -126,11 +126,11 @@ def test_of_a_long_log_a_moment_stands_for_several_targets(frame_of, monkeypatch
     monkeypatch.setattr(time_split, "SAMPLED_MOMENTS", 800)
     monkeypatch.setattr(time_split, "ENOUGH", 500)
     rule = by_time(halves, fresh=True)
-    held = sum(int(np.sum(rule(events).part == TEST)) for events in halves)
-    assert held == pytest.approx(500, abs=40)
+    test_count = sum(int(np.sum(rule(events).part == TEST)) for events in halves)
+    assert test_count == pytest.approx(500, abs=40)
 
 
 def test_of_a_short_log_a_fresh_split_holds_out_the_usual_share(frame_of) -> None:
     events = evenly(frame_of, 2_000, 90)
-    fresh, usual = (by_time((events,), fresh=each)(events) for each in (True, False))
+    fresh, usual = (by_time((events,), fresh=is_fresh)(events) for is_fresh in (True, False))
     assert (fresh.part == usual.part).all()

@@ -134,4 +134,6 @@ def test_time_is_that_of_the_median_call_of_each_network(planted_bundle):
         (at, at + (0.002 if at // CALLS % 2 else 0.001) + (1.0 if at % 10 == 0 else 0.0))
         for at in range(2 * ROUNDS * CALLS)
     )
-    assert [round(each, 6) for each in milliseconds([network] * 2, lambda: next(seconds))] == [1, 2]
+    assert [
+        round(duration, 6) for duration in milliseconds([network] * 2, lambda: next(seconds))
+    ] == [1, 2]

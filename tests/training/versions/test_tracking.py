@@ -33,17 +33,17 @@ def test_curves_are_kept_by_epoch(registry, logged):
 
 
 def test_more_numbers_than_one_call_takes_are_all_kept(registry, contests, dataset):
-    long = replace(contests[1].candidates["reference"], curves={"loss": [0.5] * 1100})
-    contest = replace(contests[1], candidates={"reference": long})
+    candidate = replace(contests[1].candidates["reference"], curves={"loss": [0.5] * 1100})
+    contest = replace(contests[1], candidates={"reference": candidate})
     run = log_candidates(registry, "long", {}, dataset, [contest])
     name = "difficulty/reference/curve/loss"
     assert len(registry.client.get_metric_history(run.run_id, name)) == 1100
 
 
 def test_a_run_names_its_data_by_digest_and_counts(registry, logged):
-    (used,) = registry.client.get_run(logged.run_id).inputs.dataset_inputs
-    assert used.dataset.digest == "d" * 36
-    facts = json.loads(used.dataset.source)["tags"]
+    (dataset_input,) = registry.client.get_run(logged.run_id).inputs.dataset_inputs
+    assert dataset_input.dataset.digest == "d" * 36
+    facts = json.loads(dataset_input.dataset.source)["tags"]
     assert facts["interactions"] == "1000"
     assert facts["digest"] == "d" * 64
     assert facts["last"] == "2024-03-01 00:00:00+00:00"
