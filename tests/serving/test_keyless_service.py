@@ -93,8 +93,8 @@ end = socket.create_connection(("127.0.0.1", {port}), timeout=60)
 end.sendall(b"{LIST}\\r\\nHost: 127.0.0.1:{port}\\r\\nConnection: close\\r\\n\\r\\n")
 print(end.recv(100))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "HTTP/1.1 401" in done.stdout, done.stderr
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "HTTP/1.1 401" in completed.stdout, completed.stderr
 
 
 def nested(levels: int) -> str:

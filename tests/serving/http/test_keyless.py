@@ -69,8 +69,8 @@ def test_a_host_without_a_port_means_port_80_and_a_socket_file_has_none() -> Non
 )  # fmt: skip
 def test_one_header_of_a_proxy_alone_is_enough_to_refuse(header: str) -> None:
     assert Keyless().foreign(HERE, HOST | {b"accept": b"*/*"}) is None
-    said = Keyless().foreign(HERE, HOST | {header.encode(): b"x"})
-    assert said == "for a request that a proxy forwarded"
+    reason = Keyless().foreign(HERE, HOST | {header.encode(): b"x"})
+    assert reason == "for a request that a proxy forwarded"
 
 
 def test_what_nginx_sends_by_default_is_refused() -> None:
@@ -157,15 +157,15 @@ sys.stdin.readline()
 
 @pytest.fixture
 def connect() -> Iterator[Any]:
-    opened = []
+    connections = []
 
     def make(uid: int, family: Any = socket.AF_INET, client_family: str = "same") -> Connection:
-        opened.append(Connection(family, client_family, uid))
-        return opened[-1]
+        connections.append(Connection(family, client_family, uid))
+        return connections[-1]
 
     yield make
-    for each in opened:
-        each.close()
+    for connection in connections:
+        connection.close()
 
 
 @needs_kernel
@@ -187,8 +187,8 @@ def test_a_connection_of_another_account_is_refused(connect: Any) -> None:
     """nginx and every other proxy of a distribution has an account of its own."""
     connection = connect(33)
     assert connection.owner == 33
-    said = Keyless().foreign(connection.scope, connection.headers)
-    assert said == "for another account of this machine"
+    reason = Keyless().foreign(connection.scope, connection.headers)
+    assert reason == "for another account of this machine"
 
 
 def test_an_end_that_was_gone_at_once_is_nobodys() -> None:
