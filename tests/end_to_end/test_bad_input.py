@@ -144,7 +144,7 @@ UNUSABLE: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_a_file_that_cannot_be_used_is_said_and_adds_nothing(case, command, home, tmp_path):
+def test_a_file_that_cannot_be_used_is_reported_and_adds_nothing(case, command, home, tmp_path):
     name, content, words = UNUSABLE[case]
     file = tmp_path / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -296,7 +296,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_arguments_are_said_and_change_nothing(case, command, home, tmp_path):
+def test_wrong_arguments_are_reported_and_change_nothing(case, command, home, tmp_path):
     arguments, words = WRONG[case]
     (tmp_path / "good.csv").write_text(csv(ROW))
     (tmp_path / "folder").mkdir()
@@ -310,7 +310,7 @@ def test_wrong_arguments_are_said_and_change_nothing(case, command, home, tmp_pa
     assert rows(home) == rows(home, "topics") == 0
 
 
-def test_what_a_sentence_advises_can_be_done(command, home, tmp_path):
+def test_the_advice_of_an_error_can_be_followed(command, home, tmp_path):
     (tmp_path / "f.csv").write_text("zzz," + HEADER + "1," + ROW)
     assert_refused(command("import", tmp_path / "f.csv"), "`--map zzz=`")
     assert command("import", tmp_path / "f.csv", "--map", "zzz=")[0] == 0
@@ -349,7 +349,7 @@ def test_an_empty_setting_is_no_setting(monkeypatch):
         ("sqlite:////nowhere/at/all.db", "sensei db upgrade"),
     ],
 )
-def test_a_wrong_database_is_said_without_its_password(url, word, command, tmp_path):
+def test_a_wrong_database_is_reported_without_its_password(url, word, command, tmp_path):
     (tmp_path / "good.csv").write_text(csv(ROW))
     result = command("import", tmp_path / "good.csv", SENSEI_DATABASE_URL=url)
     assert_refused(result, word)
@@ -417,7 +417,7 @@ RUINED = {
 
 
 @pytest.mark.parametrize("kind", RUINED)
-def test_a_ruined_database_is_said_and_left_as_it_is(kind, command, home, tmp_path):
+def test_a_ruined_database_is_reported_and_not_changed(kind, command, home, tmp_path):
     (tmp_path / "good.csv").write_text(csv(ROW))
     command("import", tmp_path / "good.csv")
     _ruined(kind, home)
@@ -449,7 +449,7 @@ def test_an_older_database_is_brought_up_to_date_by_an_import(command, home, tmp
     assert rows(home) == 1
 
 
-def test_a_home_that_is_a_file_or_forbidden_is_said(command, tmp_path):
+def test_a_home_that_is_a_file_or_forbidden_is_reported(command, tmp_path):
     (tmp_path / "good.csv").write_text(csv(ROW))
     for folder in (tmp_path / "good.csv", Path("/proc/sensei")):
         result = command("import", tmp_path / "good.csv", SENSEI_HOME=str(folder))
@@ -480,7 +480,7 @@ def _disk(folder: Path, *steps: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_a_full_disk_stops_an_import_and_room_lets_it_go_on(tmp_path):
+def test_a_full_disk_stops_an_import_and_free_space_lets_it_continue(tmp_path):
     file, disk = _many(tmp_path / "many.parquet", 60_000), tmp_path / "disk"
     count = f"{sys.executable} -c \"import sqlite3; print(sqlite3.connect('{disk}/home/sensei.db')"
     count += ".execute('SELECT COUNT(*) FROM user_interactions').fetchone())\""
@@ -531,7 +531,7 @@ def _start(home: Path, *arguments: object) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_import_that_was_interrupted_goes_on_when_repeated(how, command, home, tmp_path):
+def test_an_interrupted_import_continues_when_repeated(how, command, home, tmp_path):
     file = _many(tmp_path / "many.parquet", 250_000)
     command("db", "upgrade")
     importing = _start(home, "import", file)
@@ -563,7 +563,7 @@ def test_two_imports_at_once_lose_nothing_and_double_nothing(command, home, tmp_
     assert rows(home) == 120_000
 
 
-def test_the_command_itself_says_a_wrong_setting_in_one_line(sensei, tmp_path):
+def test_the_command_reports_a_wrong_setting_in_one_line(sensei, tmp_path):
     completed = sensei(tmp_path / "home", "models", ok=False, SENSEI_SEED="abc")
     assert completed.returncode == 1
     assert completed.stdout == (
@@ -572,7 +572,7 @@ def test_the_command_itself_says_a_wrong_setting_in_one_line(sensei, tmp_path):
     assert completed.stderr == ""
 
 
-def test_a_taken_port_is_said_with_the_setting_that_changes_it(command):
+def test_a_taken_port_is_reported_with_the_setting_that_changes_it(command):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -621,7 +621,7 @@ def test_one_learner_or_one_topic_is_refused(learners, topics, words, command, t
         ("quiz_complete", ["0.9"], "every attempt of the training part was passed"),
     ],
 )
-def test_without_outcomes_topics_are_still_learned_and_the_reason_is_kept(
+def test_without_outcomes_topics_are_still_learned_and_the_reason_is_stored(
     kind, scores, reason, tmp_path
 ):
     frame, _ = read_frame(_log(tmp_path / "log.csv", 10, 5, kind, scores), {})

@@ -38,7 +38,7 @@ def test_no_network_is_needed(isolation, printed):
     assert "sensei results" in printed
 
 
-def test_summary_says_what_was_read_refused_trained_and_promoted(home, printed):
+def test_the_summary_counts_rows_read_and_refused_and_models_trained_and_promoted(home, printed):
     rows = _one(home, "select count(*) from user_interactions")
     assert f"{rows:,} interactions of 60 simulated learners (a demo)" in " ".join(printed.split())
     output = " ".join(printed.split())

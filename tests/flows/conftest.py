@@ -151,14 +151,14 @@ class Up:
     def site(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
 
-    def said(self) -> str:
+    def printed(self) -> str:
         return self.output.read_text()
 
     def wait_for(self, words: str, seconds: float = 420) -> None:
         deadline = time.monotonic() + seconds
-        while words not in self.said():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
+        while words not in self.printed():
+            assert self.process.poll() is None, self.printed()
+            assert time.monotonic() < deadline, self.printed()
             time.sleep(0.3)
 
     def family(self) -> list[psutil.Process]:

@@ -80,7 +80,7 @@ def test_one_limit_holds_for_all_training(server):
 
 
 @pytest.mark.timeout(500)
-def test_a_run_that_gives_no_sign_of_life_is_said_to_have_crashed(server):
+def test_a_run_without_a_heartbeat_is_marked_as_crashed(server):
     url, _ = server
     (watch,) = (
         deployment for deployment in _ask(url, "automations", {}) if deployment["name"] == LOST
@@ -138,7 +138,7 @@ def test_a_promotion_without_a_name_or_of_no_version_is_refused_by_the_form(serv
 
 
 @pytest.mark.timeout(500)
-def test_a_worker_finds_the_flow_and_says_why_an_empty_log_is_refused(server):
+def test_a_worker_finds_the_flow_and_reports_why_an_empty_log_is_refused(server):
     url, environment = server
     completed = subprocess.run(
         [SENSEI, "db", "upgrade"], env=environment, capture_output=True, check=False
@@ -165,7 +165,7 @@ def test_a_worker_finds_the_flow_and_says_why_an_empty_log_is_refused(server):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_what_a_person_starts_runs_on_a_worker_and_says_what_is_missing(server):
+def test_runs_started_by_a_person_run_on_a_worker_and_report_what_is_missing(server):
     url, environment = server
     subprocess.run([SENSEI, "db", "upgrade"], env=environment, capture_output=True, check=True)
     messages = {

@@ -63,7 +63,7 @@ def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any
     assert references <= document["components"]["schemas"].keys()
 
 
-def test_every_endpoint_of_our_own_but_pages_is_for_a_role_or_said_to_be_open() -> None:
+def test_every_endpoint_except_pages_has_a_role_or_is_declared_open() -> None:
     api = [endpoint for endpoint in ENDPOINTS if endpoint.path.startswith("/api/")]
     assert api
     assert all(endpoint.scope in ("platform", "operator") for endpoint in api)

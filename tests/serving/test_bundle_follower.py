@@ -97,7 +97,7 @@ def test_the_bundle_of_the_pointer_serves_and_its_predecessor_after_a_rollback(
     assert worker.look() == "7"
 
 
-def test_a_restart_keeps_what_the_pointer_says(
+def test_a_restart_serves_the_bundle_of_the_pointer(
     worker: Worker, log: Log, planted_bundle: Path
 ) -> None:
     log.set_pointer(another(planted_bundle, worker.home / "bundles", "8"))
@@ -300,7 +300,7 @@ def test_a_trial_without_a_bundle_that_serves_has_no_share(
     assert worker.engine.state.arms.challenger == 0.0
 
 
-def test_what_is_popular_lately_is_read_again_and_a_new_model_knows_it_from_the_start(
+def test_recent_popularity_is_read_again_and_a_new_model_has_it_from_the_start(
     worker: Worker, log: Log, quiz: Quiz, planted_bundle: Path
 ) -> None:
     worker.look()

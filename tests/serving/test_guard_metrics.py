@@ -55,7 +55,7 @@ def test_ages_fire_without_another_run_of_the_monitor():
     ]
 
 
-def test_what_is_not_judged_fires_not_and_nothing_is_known_before_the_first_run():
+def test_guards_without_a_verdict_do_not_fire_and_ages_are_absent_before_the_first_run():
     unknown = {name: {"fires": False, "value": None, "limit": None} for name in VERDICTS}
     samples = scraped(NOW, NOW - timedelta(days=400), unknown)
     assert {samples["sensei_guard_fires", name] for name in VERDICTS} == {0}

@@ -101,7 +101,7 @@ def assert_named_and_answered(server: Any, trouble: str) -> None:
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
 
 
-def test_what_is_put_back_is_written_to_again_without_a_restart(
+def test_a_restored_database_is_written_again_without_a_restart(
     home: Path, serve: Callable[..., Any]
 ) -> None:
     with serve(SENSEI_HOME=str(home), SENSEI_LOG_LEVEL="WARNING") as server:

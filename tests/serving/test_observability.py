@@ -35,7 +35,9 @@ def work(folder: Path, amount: int) -> str:
     ).stdout
 
 
-def test_counts_of_all_workers_add_up_and_what_is_now_is_of_the_living(tmp_path: Path) -> None:
+def test_counters_of_all_workers_add_up_and_gauges_are_those_of_live_workers(
+    tmp_path: Path,
+) -> None:
     work(tmp_path, 2)
     metrics = work(tmp_path, 5)
     assert "sensei_events_appended_total 7.0" in metrics

@@ -195,7 +195,7 @@ with open(sys.argv[1], "r+b") as shared:
 
 
 @contextmanager
-def held(file: Path) -> Iterator[None]:
+def sqlite_locked(file: Path) -> Iterator[None]:
     """Take SQLite's locks by force from another process, for readers too."""
     command = [sys.executable, "-c", HOLD, f"{file}-shm"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
@@ -211,7 +211,7 @@ def test_sqlite_locked_by_force_stops_nobody(
     log = home_of(tmp_path, planted_bundle, f"sqlite:///{file}")
     log.close()
     with serve(SENSEI_HOME=str(tmp_path)) as server:
-        lives_through(server.url, lambda: held(file))
+        lives_through(server.url, lambda: sqlite_locked(file))
     log = open_log(f"sqlite:///{file}")
     assert [event.event_id for event in log.read_learner("mia")] == ["first", "held back"]
     log.close()

@@ -75,7 +75,7 @@ def some(rows: Examples, count: int, mask: np.ndarray) -> list[int]:
     return order[np.linspace(0, len(order) - 1, count).astype(int)].tolist()
 
 
-def test_recommendations_are_what_training_says_of_the_same_moment(growing, taught) -> None:
+def test_recommendations_equal_those_of_training_at_the_same_moment(growing, taught) -> None:
     rows = taught.prepared.test
     answers = expected(taught, "recommendation", rows, "probability")
     newcomer = np.isin(rows.last_topic_id, [98, 99])
@@ -104,7 +104,7 @@ def test_recommendations_are_what_training_says_of_the_same_moment(growing, taug
             assert offered == pytest.approx(answers[row, slots[topic] - 1] / mass, abs=1e-5)
 
 
-def test_expected_success_is_what_training_says_of_the_same_moment(growing, taught) -> None:
+def test_expected_success_equals_that_of_training_at_the_same_moment(growing, taught) -> None:
     rows = taught.prepared.attempts.test
     answers = expected(taught, "difficulty", rows, "success")
     unnamed = rows.events.item[rows.event] < 0  # who suggests a quiz knows no item
@@ -131,7 +131,7 @@ def refolded(growing: Growing, user: str) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", ["quiz_complete", "recommendation_accepted"])
-def test_one_more_event_advances_the_state_without_folding_anew(growing, taught, kind) -> None:
+def test_one_more_event_advances_the_state_without_folding_again(growing, taught, kind) -> None:
     growing.go_to(int(LATER.timestamp() * 1e6))
     before = states(growing, "learner 3")
     growing.reads.clear()
@@ -161,7 +161,7 @@ def test_an_event_that_comes_late_is_folded_in_its_place(growing, taught) -> Non
         np.testing.assert_array_equal(after[name], fresh[name])
 
 
-def test_news_of_what_is_popular_keep_the_states(growing, taught) -> None:
+def test_new_popularity_keeps_the_states(growing, taught) -> None:
     growing.go_to(int(LATER.timestamp() * 1e6))
     states(growing, "learner 3")
     growing.reads.clear()
@@ -170,7 +170,7 @@ def test_news_of_what_is_popular_keep_the_states(growing, taught) -> None:
     assert growing.reads == []
 
 
-def test_a_bundle_with_other_states_folds_anew(growing, taught, tmp_path) -> None:
+def test_a_bundle_with_other_states_folds_again(growing, taught, tmp_path) -> None:
     growing.go_to(int(LATER.timestamp() * 1e6))
     before = states(growing, "learner 3")
     name = "recommendation"
@@ -199,7 +199,7 @@ def test_a_bundle_that_differs_elsewhere_keeps_the_states(growing, taught, tmp_p
     assert growing.reads == []
 
 
-def test_a_topic_of_the_catalogue_that_nobody_met_is_offered(growing, taught) -> None:
+def test_a_topic_of_the_catalogue_without_events_is_offered(growing, taught) -> None:
     now = int(LATER.timestamp() * 1e6)
     growing.go_to(now)
     topics = [

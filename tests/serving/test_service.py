@@ -121,7 +121,7 @@ def test_the_page_names_the_version_and_loads_nothing_from_elsewhere(server: Any
     assert "<script" not in page.text
 
 
-def test_readiness_says_what_is_missing_and_health_what_serves(
+def test_readiness_names_what_is_missing_and_health_the_serving_models(
     server: Any, planted_bundle: Path
 ) -> None:
     assert server.get("/livez").json() == {"alive": True}
@@ -137,7 +137,7 @@ def test_readiness_says_what_is_missing_and_health_what_serves(
     assert health["worker"] in [process.pid for process in server.family()]
 
 
-def test_metrics_say_what_serves_what_fell_back_and_what_was_appended(server: Any) -> None:
+def test_metrics_count_serving_models_fallbacks_and_appended_events(server: Any) -> None:
     server.get("/api/user/nobody-knows-me/recommendations")
     quiz = {"topic_id": 11, "score": 0.9}
     httpx.post(f"{server.url}/api/learning/ida/submit-quiz", json=quiz).raise_for_status()

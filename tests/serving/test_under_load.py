@@ -136,7 +136,7 @@ def service(
         yield server, Clients(server, key)
 
 
-def held(log: Log) -> list[str]:
+def stored_event_ids(log: Log) -> list[str]:
     with log.engine.connect() as connection:
         return list(connection.execute(text("SELECT event_id FROM user_interactions")).scalars())
 
@@ -148,7 +148,7 @@ def test_after_a_minute_of_reads_and_writes_the_log_holds_exactly_what_was_ackno
     asyncio.run(clients.run(SECONDS))
     clients.report(log.engine.url.get_backend_name())
     assert clients.seen.keys() <= {"200", "503"}
-    stored_ids = held(log)
+    stored_ids = stored_event_ids(log)
     assert len(stored_ids) == len(set(stored_ids))
     assert set(stored_ids) == clients.acknowledged == clients.begun
 
@@ -170,7 +170,7 @@ def test_after_kill_9_in_the_middle_the_log_holds_all_that_was_acknowledged_and_
 
     asyncio.run(clients.run(SECONDS, kill))
     clients.report(f"{log.engine.url.get_backend_name()}, killed")
-    stored_ids = held(log)
+    stored_ids = stored_event_ids(log)
     assert len(stored_ids) == len(set(stored_ids))
     assert clients.acknowledged <= set(stored_ids) <= clients.begun
     assert len(set(stored_ids) - clients.acknowledged) <= 3 * CONNECTIONS, (

@@ -20,7 +20,7 @@ CONTINUED = [[1, 4], [2, 1, 4], [2, 1, 4], [3, 1, 5], [3, 1, 5], [3, 1, 5], [2, 
 """Topic 4 follows 1 for those who came from 2, topic 5 for those from 3."""
 
 
-def asked_after(*pairs: tuple[int, int]) -> np.ndarray:
+def inputs_after(*pairs: tuple[int, int]) -> np.ndarray:
     """Inputs of learners by (last topic, the one before); no event so far where the last is -1."""
     inputs = np.zeros((len(pairs), len(NAMES)), np.float32)
     for row, (last, before) in zip(inputs, pairs, strict=True):
@@ -33,7 +33,7 @@ def answer(model, inputs: np.ndarray) -> np.ndarray:
     return np.asarray(model({"inputs": inputs})["probability"])
 
 
-def asked(model: Model, part: Examples) -> np.ndarray:
+def scores_of(model: Model, part: Examples) -> np.ndarray:
     """Answers to a model that reads topics, (n, width)."""
     probabilities = np.zeros((len(part), part.tables[0].width))
     for chosen, output in predict(Network(model), BatchFeed(part, "recommendation")):
@@ -48,13 +48,13 @@ def counted(frame_of) -> Statistics:
 
 
 def test_most_popular_is_the_same_for_everybody(counted: Statistics) -> None:
-    actual = answer(baselines.most_popular(counted), asked_after((1, 2), (4, 4)))
+    actual = answer(baselines.most_popular(counted), inputs_after((1, 2), (4, 4)))
     assert actual[0].tolist() == actual[1].tolist()
     assert actual[0] * 24 == pytest.approx([7, 4, 5, 4, 4])  # one count added to each
 
 
 def test_repeat_last_puts_the_last_topic_first_then_the_popular(counted: Statistics) -> None:
-    actual = answer(baselines.repeat_last(counted), asked_after((2, 1), (-1, 0)))
+    actual = answer(baselines.repeat_last(counted), inputs_after((2, 1), (-1, 0)))
     assert np.argsort(-actual[0])[:2].tolist() == [1, 0]
     assert np.argmax(actual[1]) == 0
 
@@ -68,28 +68,28 @@ def after(frame_of, counted: Statistics, *walks: list[int]) -> Examples:
 
 
 def test_markov_1_by_hand(frame_of, counted: Statistics) -> None:
-    actual = asked(baselines.markov_1(counted.width), after(frame_of, counted, [2, 1]))
+    actual = scores_of(baselines.markov_1(counted.width), after(frame_of, counted, [2, 1]))
     popular = np.array([7, 4, 5, 4, 4]) / (19 + counted.width)
     expected = (np.array([0, 0, 0, 3, 3]) + 2 * popular) / (6 + 2)
     assert actual[0, :5] == pytest.approx(expected / expected.sum(), rel=1e-5)
     assert actual[0, 5:].max() < 1e-6, "nothing was counted of newcomers"
 
 
-def test_markov_2_tells_pairs_apart(frame_of, counted: Statistics) -> None:
+def test_markov_2_distinguishes_pairs(frame_of, counted: Statistics) -> None:
     rows = after(frame_of, counted, [2, 1], [3, 1])
-    actual = asked(baselines.markov_2(counted.width), rows)
+    actual = scores_of(baselines.markov_2(counted.width), rows)
     assert np.argmax(actual, axis=1).tolist() == [3, 4]
 
 
 def test_first_event_has_a_context_of_its_own(frame_of, counted: Statistics) -> None:
-    actual = asked(baselines.markov_1(counted.width), after(frame_of, counted, []))
+    actual = scores_of(baselines.markov_1(counted.width), after(frame_of, counted, []))
     assert np.argsort(-actual[0])[:2].tolist() in ([1, 2], [2, 1])
 
 
-def test_unknown_topic_falls_back_to_what_is_popular(frame_of, counted: Statistics) -> None:
+def test_an_unknown_topic_falls_back_to_popularity(frame_of, counted: Statistics) -> None:
     rows = after(frame_of, counted, [77], [5, 5])
     for model in (baselines.markov_1(counted.width), baselines.markov_2(counted.width)):
-        actual = asked(model, rows)[:, :5]
+        actual = scores_of(model, rows)[:, :5]
         assert actual == pytest.approx(np.tile(np.array([7, 4, 5, 4, 4]) / 24, (2, 1)), rel=1e-5)
 
 
@@ -101,9 +101,9 @@ def test_all_probabilities_sum_to_one(prepared: Dataset) -> None:
         assert answer(model, prepared.test.recommendation).sum(axis=1) == pytest.approx(1.0)
     width = prepared.statistics.width
     for model in (baselines.markov_1(width), baselines.markov_2(width)):
-        assert asked(model, prepared.test).sum(axis=1) == pytest.approx(1.0)
+        assert scores_of(model, prepared.test).sum(axis=1) == pytest.approx(1.0)
     for model in (baselines.recently_popular(width), baselines.most_frequent(width)):
-        actual = asked(model, prepared.test)
+        actual = scores_of(model, prepared.test)
         assert actual.shape == (len(prepared.test), width)
         assert (actual[:, : prepared.topics] > 0).all()
         assert (actual[:, prepared.topics :] == 0).all(), "slots that no topic has yet"
@@ -119,7 +119,7 @@ def test_most_frequent_counts_the_whole_history(frame_of) -> None:
     assert train_events is events
     width = dataset.statistics.width
     for part in (dataset.train, dataset.validate, dataset.test):
-        actual = asked(baselines.most_frequent(width), part)
+        actual = scores_of(baselines.most_frequent(width), part)
         for score, event, learner in zip(actual, part.event, part.learner, strict=True):
             before = events.topic[events.offsets[learner] : event]
             counts = np.bincount(before, minlength=width)
@@ -143,7 +143,7 @@ def later_days(frame_of, last_day: int) -> Dataset:
 
 def test_recently_popular_weighs_recent_days_and_knows_newcomers(frame_of) -> None:
     dataset = later_days(frame_of, 8)
-    actual = asked(baselines.recently_popular(dataset.statistics.width), dataset.test)
+    actual = scores_of(baselines.recently_popular(dataset.statistics.width), dataset.test)
     assert dataset.statistics.topic_ids.tolist() == [1, 2]
     weight = np.ones(dataset.statistics.width)  # one event added to each
     weight[:2] += np.array([19, 1]) * 0.5 ** (7 / 7)  # seven days before the last one asked of
@@ -153,9 +153,9 @@ def test_recently_popular_weighs_recent_days_and_knows_newcomers(frame_of) -> No
     assert (actual == actual[0]).all()
 
 
-def test_most_frequent_breaks_ties_by_what_is_popular_lately(frame_of) -> None:
+def test_most_frequent_breaks_ties_by_recent_popularity(frame_of) -> None:
     dataset = later_days(frame_of, 2)
-    actual = asked(baselines.most_frequent(dataset.statistics.width), dataset.test)
+    actual = scores_of(baselines.most_frequent(dataset.statistics.width), dataset.test)
     assert (np.argsort(-actual[0])[:1] == 0).all()  # nobody's history: what all studied
     assert actual[0, 0] > actual[0, 2] > actual[0, 3]
 

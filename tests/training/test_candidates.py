@@ -86,13 +86,13 @@ def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: P
             assert (np.asarray(before[key]) == np.asarray(after[key])).all()
 
 
-def test_catalogue_topics_have_a_slot_though_nobody_met_them(planted: pd.DataFrame) -> None:
+def test_catalogue_topics_without_events_have_a_slot(planted: pd.DataFrame) -> None:
     events = encode(planted)
     dataset = prepare(events, split_by_learner(events), CatalogueFeatures({99: "web"}))
     assert 99 in dataset.validate.recency.newcomers
 
 
-def test_no_score_of_a_learner_enters_his_own_training_rows(planted: pd.DataFrame) -> None:
+def test_no_score_of_a_learner_enters_their_own_training_rows(planted: pd.DataFrame) -> None:
     """Flipping one learner's scores changes nothing on their first training row."""
     events = encode(planted)
     split = split_by_learner(events)
@@ -140,7 +140,7 @@ def test_too_few_targets_are_refused(frame_of) -> None:
         prepared_of(frame_of([[1, 2], [2, 1], [1, 2], [2, 1]]))
 
 
-def test_training_inputs_do_not_tell_the_outcome(frame_of) -> None:
+def test_training_inputs_do_not_reveal_the_outcome(frame_of) -> None:
     """Each learner attempts each topic once, at random: nothing is there to be known beforehand.
 
     If only the learner's own outcome is left out of a topic's rate, those who passed see a lower

@@ -135,7 +135,7 @@ def test_success_is_read_at_the_level_taken(prepared: Dataset) -> None:
     assert actual.topic_only is None
 
 
-def test_answer_without_item_and_level_is_scored_beside(prepared: Dataset) -> None:
+def test_the_answer_without_item_and_level_is_scored_too(prepared: Dataset) -> None:
     def predict(rows: Examples) -> Answers:
         answer = {"success": np.full((len(rows), 3), 0.9), "overall": np.full((len(rows), 1), 0.4)}
         yield np.arange(len(rows)), answer

@@ -107,7 +107,7 @@ def test_a_file_copied_back_by_hand_is_found_by_doctor_and_repaired(
     assert "agree" in command(home, "db", "reapply")
 
 
-def test_an_upgrade_says_where_the_database_is_as_it_was(command: Command, home: Path) -> None:
+def test_an_upgrade_names_the_copy_of_the_database_before_it(command: Command, home: Path) -> None:
     with closing(sqlite3.connect(home / "sensei.db")) as connection:
         connection.executescript(
             "DROP TABLE audit_log; DROP TABLE erased; "
@@ -119,7 +119,7 @@ def test_an_upgrade_says_where_the_database_is_as_it_was(command: Command, home:
     assert str(copy) in output
 
 
-def test_an_upgrade_of_postgresql_dumps_it_first_or_says_that_it_could_not(
+def test_an_upgrade_of_postgresql_dumps_it_first_or_reports_that_it_could_not(
     command: Command, empty_postgres_url: str, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
@@ -159,7 +159,7 @@ def test_a_restore_while_the_service_answers_is_refused(
     command(home, *restore, "--force", SENSEI_SERVICE_PORT=port)
 
 
-def test_a_restore_without_mlflow_says_what_is_left_to_do(
+def test_a_restore_without_mlflow_names_the_remaining_steps(
     command: Command, home: Path, tmp_path: Path
 ) -> None:
     (home / "mlflow.db").write_text("no database at all, but a text of some length")

@@ -41,7 +41,7 @@ def test_before_the_first_run_it_says_how_to_begin(home, capsys):
     assert "none yet: `sensei run`" in output
 
 
-def test_a_new_log_has_nothing_to_show_and_says_so(home, capsys):
+def test_an_empty_log_is_reported_as_empty(home, capsys):
     upgrade(home.log_url)
     status()
     rows = {row.split("  ")[0]: row for row in capsys.readouterr().out.splitlines()}
@@ -82,7 +82,7 @@ def test_champions_are_the_newest_of_each_model():
     assert sentence == "recommendation 2 since 2026-04-29 12:00 (2 days ago), by ann, PENDING"
 
 
-def test_another_program_at_a_port_is_not_said_to_be_the_server():
+def test_another_program_at_a_port_is_not_reported_as_the_server():
     probes = [
         ServerProbe("service", "http://127.0.0.1:8000", "X", "answers", "log: gone"),
         ServerProbe("MLflow", "http://127.0.0.1:5001", "X", "another program"),

@@ -63,7 +63,7 @@ def test_the_bento_requires_every_package_of_ours_that_a_worker_loads() -> None:
 
 
 @pytest.mark.slow
-def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, planted_bundle: Path) -> None:
+def test_a_store_that_cannot_be_written_is_reported(tmp_path: Path, planted_bundle: Path) -> None:
     store = tmp_path / "bentoml"
     store.mkdir()
     (store / "bentos").write_text("a file where a folder must be")

@@ -91,9 +91,9 @@ def site(start: Callable[[], Any], tmp_path: Path) -> Site:
     subprocess.run(planted, env=environment, check=True)
     launcher = start()
     launcher.wait_for("Ctrl-C ends all", 600)
-    assert "keys prefect" in launcher.said()
+    assert "keys prefect" in launcher.printed()
     site = Site(launcher)
-    assert site.password not in launcher.said()
+    assert site.password not in launcher.printed()
     return site
 
 

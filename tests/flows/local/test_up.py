@@ -30,8 +30,8 @@ def test_all_answer_are_scheduled_end_with_ctrl_c_and_start_again_as_they_were(s
     launcher = start()
     launcher.wait_for("Ctrl-C ends all")
     for name, port in launcher.ports.items():
-        assert f"http://127.0.0.1:{port}" in launcher.said(), name
-    assert "run `sensei run`" in launcher.said()
+        assert f"http://127.0.0.1:{port}" in launcher.printed(), name
+    assert "run `sensei run`" in launcher.printed()
     assert httpx.get(launcher.site("SERVICE") + "/readyz").json()["ready"]
     assert httpx.get(launcher.site("MLFLOW")).status_code == 200
     assert httpx.get(launcher.site("PREFECT")).status_code == 200

@@ -41,7 +41,7 @@ def markdown(findings) -> str:
     return to_markdown(findings_document(findings))
 
 
-def test_before_anything_happened_every_row_says_so_and_nothing_fails():
+def test_before_any_event_every_row_is_marked_empty_and_nothing_fails():
     for text in (markdown(EMPTY), shown(EMPTY)):
         assert text.count("nothing to count yet") == len(FIGURES)
         assert "the log is empty" in text
@@ -60,7 +60,7 @@ def test_figures_stand_with_their_intervals_and_counts():
     assert "+0.3 points to +8.0 points, 2,000 answers, 300 learners" in text
 
 
-def test_drift_names_what_moved_and_against_what():
+def test_drift_names_the_drifted_columns_and_the_reference():
     text = shown(EMPTY | {"drift": DRIFT, "alarms": ["Drift: 0.25 of 1"]})
     assert "score, domain; 1,200 learners against the training window of recommendation 3" in text
     assert "alarm: Drift: 0.25 of 1" in text
@@ -114,7 +114,7 @@ def test_an_alarm_says_what_follows(alarming, emitted, said):
         assert sentence in text(EMPTY | {"alarms": ["wrong"], "follows": sentence})
 
 
-def test_guards_and_what_they_hold_back_are_shown():
+def test_guards_and_the_alarms_they_hold_back_are_shown():
     verdict = {"fires": True, "sentence": "10% of the usual"}
     findings = EMPTY | {"guards": {"volume": verdict}, "held_back": ["Drift: 0.50 of 1"]}
     for text in (markdown(findings), shown(findings)):

@@ -40,14 +40,14 @@ def test_how_long_ago(seconds, said):
     assert ago(NOW - timedelta(seconds=seconds), NOW) == said
 
 
-def test_figures_are_said_with_their_interval_and_what_drifted():
+def test_figures_are_described_with_their_interval_and_drifted_columns():
     assert figures_in_words(FOUND) == (
         "acceptance 42 %, lift over counting +5.1 points (+1.2 to +9.0), satisfaction 4.1 of 5, "
         "drift 0.25 of 1 (score_mean)"
     )
 
 
-def test_what_is_not_known_is_said_to_be_unknown():
+def test_missing_figures_are_described_as_unknown():
     phrase = figures_in_words(dict.fromkeys(FOUND))
     assert phrase.count("unknown") == 4
     assert figures_in_words({"lift": {"value": None}}).count("unknown") == 4
@@ -55,7 +55,7 @@ def test_what_is_not_known_is_said_to_be_unknown():
     assert monitored_at(None) is None
 
 
-def test_a_trial_is_said_with_its_share_and_age():
+def test_a_trial_is_described_with_its_share_and_age():
     assert trial_in_words(TRIAL, NOW) == (
         "recommendation 4 answers 10 % of learners, against recommendation 3, started 1 day ago"
     )

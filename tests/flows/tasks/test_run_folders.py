@@ -121,7 +121,7 @@ class Step:
         return self.file
 
 
-def test_a_cached_step_is_computed_again_if_its_file_is_gone(tmp_path: Path) -> None:
+def test_a_cached_step_is_computed_again_if_its_file_is_missing(tmp_path: Path) -> None:
     step = Step(tmp_path / "interactions.parquet")
     with disable_run_logger():
         assert training_tasks.cached(step).exists()
@@ -158,7 +158,7 @@ print("cached", valid.stat().st_mtime_ns == stamp)
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_checks_during_a_training_leave_its_shards_and_files_that_are_gone_are_made_again(
+def test_checks_during_a_training_leave_its_shards_and_missing_files_are_made_again(
     tmp_path: Path,
 ) -> None:
     settings = Settings(home=tmp_path / "home")

@@ -48,7 +48,7 @@ def test_without_keys_a_page_of_another_site_is_refused() -> None:
     assert admit(Access(), origin="http://127.0.0.1:8000", sec_fetch_site="same-origin") is None
 
 
-def test_without_keys_loopback_is_open_and_any_other_address_says_what_to_do() -> None:
+def test_without_keys_loopback_is_open_and_any_other_address_gets_the_next_step() -> None:
     access = Access()
     assert admit(access) is None
     status, sentence = refusal(lambda: admit(access, address=OUTSIDE))
@@ -80,7 +80,7 @@ def test_where_the_last_key_is_revoked_nobody_is_let_in_even_on_loopback(log: Lo
     assert refusal(lambda: admit(access))[0] == 401
 
 
-def test_keys_that_cannot_be_read_any_more_go_on_to_count(log: Log) -> None:
+def test_keys_remain_valid_while_the_database_cannot_be_read(log: Log) -> None:
     _, secret = key_store.create(log.engine, "platform")
     keys = key_store.read(log.engine)
     answers = [keys]
@@ -130,7 +130,7 @@ def test_keys_and_their_absence_are_believed_up_to_a_maximum_age(log: Log, with_
     admit(access, credential)
 
 
-def test_how_the_keys_stand_is_logged_at_the_start_and_at_a_change(
+def test_the_state_of_the_keys_is_logged_at_the_start_and_at_a_change(
     log: Log, caplog: pytest.LogCaptureFixture
 ) -> None:
     access = Access(lambda: key_store.read(log.engine))
@@ -195,7 +195,7 @@ def keyed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_home_that_had_keys_does_not_open_where_its_database_is_gone(keyed: Path) -> None:
+def test_a_home_that_had_keys_does_not_open_if_its_database_is_missing(keyed: Path) -> None:
     for file in keyed.glob("sensei.db*"):
         file.unlink()
     access = open_access(Settings(home=keyed))

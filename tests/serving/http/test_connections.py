@@ -104,7 +104,7 @@ def test_a_head_of_sixty_megabytes_is_cut_off_at_once(server: Any, head: bytes) 
     assert server.get("/livez").elapsed.total_seconds() < 2
 
 
-def test_a_head_beyond_the_limit_is_told_so_and_one_within_it_is_judged_by_the_guard(
+def test_a_head_beyond_the_limit_gets_431_and_one_within_it_reaches_the_guard(
     server: Any,
 ) -> None:
     for size in (20_000, connections.HEAD_BYTES + 1):
@@ -201,7 +201,7 @@ def test_more_idle_connections_than_file_descriptors_keep_nobody_from_answers_an
     log.close()
 
 
-def test_busy_connections_are_kept_where_idle_ones_are_closed(server: Any) -> None:
+def test_busy_connections_stay_open_where_idle_ones_are_closed(server: Any) -> None:
     host = server.url.removeprefix("http://").encode()  # without keys the port must be right
     head = b"POST /api/interactions HTTP/1.1\r\nHost: %b\r\nContent-Length: 2\r\n\r\n" % host
     with connect(server.url) as busy, ExitStack() as stack:
@@ -273,7 +273,7 @@ DRIPS = {
 
 
 @pytest.mark.usefixtures("hurried")
-def test_who_sends_byte_by_byte_is_cut_off() -> None:
+def test_a_client_that_sends_byte_by_byte_is_cut_off() -> None:
     with Served(echo) as served, ExitStack() as stack:
         clients = [stack.enter_context(connect(served.url)) for _ in DRIPS]
         for client, (first, _) in zip(clients, DRIPS.values(), strict=True):

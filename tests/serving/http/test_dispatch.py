@@ -137,7 +137,7 @@ def test_a_route_of_operators_is_for_them_before_anything_is_read(
     assert client.delete("/u/mia").status_code == 403
 
 
-def test_an_invalid_value_inside_a_handler_is_a_fault_of_ours(client: TestClient) -> None:
+def test_an_invalid_value_inside_a_handler_is_an_internal_error(client: TestClient) -> None:
     failed = client.get("/broken")
     assert failed.status_code == 500
     assert "mia" not in failed.text

@@ -133,7 +133,7 @@ def test_a_body_of_many_wrong_fields_is_refused_in_few_words(client: TestClient)
     assert len(response.text) < 2_000
 
 
-def test_what_is_not_served_is_said_with_the_way_on(client: TestClient) -> None:
+def test_an_unknown_path_is_answered_with_the_next_step(client: TestClient) -> None:
     nowhere, not_allowed = client.get("/nowhere"), client.delete("/api/mia/things")
     assert (nowhere.status_code, not_allowed.status_code) == (404, 405)
     assert "see /docs" in nowhere.json()["error"]
@@ -146,7 +146,7 @@ def test_the_same_id_with_other_content_is_a_conflict(client: TestClient) -> Non
     assert (response.status_code, "same content" in response.text) == (409, True)
 
 
-def test_without_the_log_the_caller_is_asked_to_repeat_and_reads_none_of_our_places(
+def test_without_the_log_the_caller_gets_503_without_paths_or_hosts(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     response = client.get("/api/mia/things?trouble=storage")
@@ -155,7 +155,7 @@ def test_without_the_log_the_caller_is_asked_to_repeat_and_reads_none_of_our_pla
     assert "secret" in caplog.text
 
 
-def test_a_fault_of_ours_is_logged_and_its_inside_is_not_shown(
+def test_an_internal_error_is_logged_and_its_details_are_not_sent(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):

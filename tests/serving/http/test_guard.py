@@ -107,7 +107,9 @@ def test_a_key_is_taken_from_either_header(ask: Ask, keyed: dict[str, str]) -> N
     assert ask(PATH, headers={"Authorization": f"Basic {key}"}).status_code == 401
 
 
-def test_who_has_no_key_is_told_nothing_of_what_is_served(ask: Ask, keyed: dict[str, str]) -> None:
+def test_a_caller_without_a_key_learns_nothing_about_the_paths(
+    ask: Ask, keyed: dict[str, str]
+) -> None:
     texts = {ask(path).text for path in (PATH, "/metrics", "/nothing", "/fails/x", "/docs/x")}
     assert len(texts) == 1
     assert json.loads(texts.pop())["error"].startswith("key: expected one, got none")
@@ -190,7 +192,7 @@ def test_a_body_may_be_as_long_as_the_limit_and_no_longer(ask: Ask) -> None:
         assert answer.headers["connection"] == "close"
 
 
-def test_a_key_that_asks_too_often_is_refused_until_it_waited_and_others_are_not(
+def test_a_key_over_its_rate_limit_is_refused_until_it_waits_and_others_are_not(
     app: Starlette, keyed: dict[str, str]
 ) -> None:
     app.state.rates = RateLimiter(per_second=3)
@@ -222,7 +224,7 @@ def test_a_long_path_and_many_headers_are_refused(ask: Ask) -> None:
 @pytest.mark.parametrize(
     "header", ["Host", "Authorization", "X-API-Key", "Origin", "Sec-Fetch-Site"]
 )
-def test_a_header_that_decides_who_asks_may_come_once(ask: Ask, header: str) -> None:
+def test_a_header_that_identifies_the_caller_may_come_once(ask: Ask, header: str) -> None:
     repeated = [(header, "127.0.0.1"), (header.lower(), "127.0.0.1")]
     for path in (PATH, "/", "/livez"):
         answer = ask(path, headers=repeated)
@@ -241,7 +243,7 @@ AMBIGUOUS_PATHS = [
 ]  # fmt: skip
 
 
-async def asked_raw(app: Starlette, path: str, method: str) -> int:
+async def status_of_raw_request(app: Starlette, path: str, method: str) -> int:
     """The status of a path that clients would tidy up."""
     status = 0
 
@@ -259,7 +261,9 @@ async def asked_raw(app: Starlette, path: str, method: str) -> int:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
 def test_a_path_that_others_may_read_as_another_one_is_refused(app: Starlette, method: str) -> None:
-    statuses = {path: asyncio.run(asked_raw(app, path, method)) for path in AMBIGUOUS_PATHS}
+    statuses = {
+        path: asyncio.run(status_of_raw_request(app, path, method)) for path in AMBIGUOUS_PATHS
+    }
     assert statuses == dict.fromkeys(AMBIGUOUS_PATHS, 400)
 
 
@@ -267,10 +271,10 @@ def test_a_name_with_dots_and_encoded_slashes_is_a_name(app: Starlette) -> None:
     names = ["a.b", "..a", "a..", "...", "mia@example.org", "a%2Fb", "a%2F%2Fb", "CORP%5Cmia"]
     for name in names:
         path = f"/api/user/{name}/recommendations"
-        assert asyncio.run(asked_raw(app, path, "GET")) == 200, name
+        assert asyncio.run(status_of_raw_request(app, path, "GET")) == 200, name
 
 
-def test_a_fault_of_ours_is_500_and_its_words_are_not_logged(
+def test_an_internal_error_is_500_and_its_message_is_not_logged(
     ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "serving"):
@@ -282,7 +286,7 @@ def test_a_fault_of_ours_is_500_and_its_words_are_not_logged(
     assert not [line for line in lines if "mia" in line or "0.85" in line]
 
 
-def test_a_line_is_logged_for_each_request_without_who_it_was_about(
+def test_a_line_is_logged_for_each_request_without_the_learner(
     ask: Ask, keyed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, request_log, stream = keyed["platform"], AccessLog(), StringIO()

@@ -24,7 +24,7 @@ def networks(prepared: Dataset) -> list[Network]:
     return built
 
 
-def test_a_harder_level_is_never_said_to_be_passed_more_often(networks: list[Network]) -> None:
+def test_a_harder_level_never_has_a_higher_probability_of_success(networks: list[Network]) -> None:
     rng = np.random.default_rng(1)
     for network in (*networks, blend.of(networks, "both")):
         inputs = {

@@ -103,7 +103,7 @@ def threads() -> set[threading.Thread]:
     return set(threading.enumerate())
 
 
-def gone(started: set[threading.Thread]) -> bool:
+def have_ended(started: set[threading.Thread]) -> bool:
     """Check if all threads end within five seconds."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and any(thread.is_alive() for thread in started):
@@ -115,15 +115,15 @@ def test_batches_come_in_their_order() -> None:
     before = threads()
     rows = [batch["rows"] for batch in ahead(lambda row: {"rows": row}, range(50))]
     assert rows == list(range(50))
-    assert gone(threads() - before)
+    assert have_ended(threads() - before)
 
 
-def test_what_the_maker_raised_reaches_the_reader_after_what_was_made() -> None:
+def test_an_error_of_the_maker_reaches_the_reader_after_the_batches_made_before() -> None:
     before, batches = threads(), ahead(lambda row: {"rows": 1 // (7 - row)}, range(50))
     assert [next(batches)["rows"] for _ in range(7)] == [0, 0, 0, 0, 0, 0, 1]
     with pytest.raises(ZeroDivisionError):
         next(batches)
-    assert gone(threads() - before)
+    assert have_ended(threads() - before)
 
 
 @pytest.mark.parametrize("how", ["close", "raise"])
@@ -143,5 +143,5 @@ def test_the_thread_ends_when_the_reader_stops_early(how: str) -> None:
     else:
         with pytest.raises(KeyboardInterrupt):
             batches.throw(KeyboardInterrupt)
-    assert gone(started)
+    assert have_ended(started)
     assert len(rows_made) <= AHEAD + 3, "no more was made than fits beside the reader"

@@ -66,7 +66,7 @@ def test_column_without_test_rows_is_refused(events: Events) -> None:
         split_by_column(events, ["train"] * len(events))
 
 
-def test_column_with_own_validation_is_kept(events: Events) -> None:
+def test_a_column_with_its_own_validation_part_is_used(events: Events) -> None:
     values = np.array(["train", "validation", "test", "later"])[np.arange(len(events)) % 4]
     part = split_by_column(events, values).part
     assert (part[values[events.row] == "validation"] == VALIDATE).all()

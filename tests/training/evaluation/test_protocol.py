@@ -85,7 +85,7 @@ def test_choice_is_the_best_on_validation(candidates: Candidates, validated: Mod
     assert loss[chosen["difficulty"]] == min(loss.values())
 
 
-def test_the_test_part_has_no_say_in_the_choice(planted: pd.DataFrame) -> None:
+def test_the_test_part_does_not_affect_the_choice(planted: pd.DataFrame) -> None:
     """Turn the rows of the test part into noise: figures change, the choice does not."""
     rng, noise = np.random.default_rng(2), planted.copy()
     test = planted["metadata"].str.contains("test")
@@ -215,7 +215,9 @@ def test_models_of_one_job_only_leave_the_other_out(planted: pd.DataFrame) -> No
         evaluate(planted.assign(score=np.nan), "learner", models=["topic_mean"])
 
 
-def test_stopped_evaluation_goes_on_where_it_was(planted: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_stopped_evaluation_continues_where_it_stopped(
+    planted: pd.DataFrame, tmp_path: Path
+) -> None:
     names = ["markov_1", "reference", "topic_mean"]
 
     def run(messages: list[str]) -> Result:
@@ -270,7 +272,7 @@ def real_log(name: str) -> Path:
 
 
 @pytest.mark.slow
-def test_real_log_beats_what_is_popular(planted: pd.DataFrame) -> None:
+def test_on_a_real_log_markov_beats_most_popular(planted: pd.DataFrame) -> None:
     frame = pd.read_parquet(real_log("assist09_skillbuilder.parquet"))
     frame = frame[frame["user_id"].isin(frame["user_id"].unique()[:150])].reset_index(drop=True)
     kinds = planted["interaction_type"].cat.categories

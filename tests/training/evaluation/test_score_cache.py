@@ -30,7 +30,7 @@ def same(left: object, right: object) -> bool:
     return all(a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
-def test_a_trial_is_given_back_as_it_was(tmp_path: Path) -> None:
+def test_a_trial_is_loaded_as_it_was_stored(tmp_path: Path) -> None:
     ScoreCache(tmp_path, "a").save("recommendation", "sequence", 3, TRIAL)
     ScoreCache(tmp_path, "a").save("difficulty", "history", 3, SeedRun(PREDICTED, PREDICTED, {}))
     trial = ScoreCache(tmp_path, "a").load("recommendation", "sequence", 3)
@@ -42,7 +42,7 @@ def test_a_trial_is_given_back_as_it_was(tmp_path: Path) -> None:
     assert same(second_trial.validate, PREDICTED)
 
 
-def test_another_seed_model_or_digest_is_not_known(tmp_path: Path) -> None:
+def test_another_seed_model_or_digest_is_not_cached(tmp_path: Path) -> None:
     cache = ScoreCache(tmp_path, "a")
     cache.save("recommendation", "sequence", 3, TRIAL)
     assert cache.load("recommendation", "sequence", 4) is None
@@ -50,7 +50,7 @@ def test_another_seed_model_or_digest_is_not_known(tmp_path: Path) -> None:
     assert ScoreCache(tmp_path, "b").load("recommendation", "sequence", 3) is None
 
 
-def test_what_was_half_written_is_not_known(tmp_path: Path) -> None:
+def test_a_half_written_file_is_not_cached(tmp_path: Path) -> None:
     cache = ScoreCache(tmp_path, "a")
     cache.save("recommendation", "sequence", 3, TRIAL)
     (path,) = (tmp_path / "a").iterdir()

@@ -35,7 +35,7 @@ def test_rare_topics_are_in_the_rarest_quarter_and_unseen_ones_in_none(frame_of)
     assert topics == {"rarest": {4}, "rarer": {3}, "commoner": {2}, "commonest": {1}}
 
 
-def test_a_topic_that_training_never_met_is_unseen(frame_of) -> None:
+def test_a_topic_without_training_events_is_unseen(frame_of) -> None:
     walks = [[1, 2, 1, 2]] * 30
     events = encode(frame_of(walks))
     part_of_test = split_by_learner(events).part == 2

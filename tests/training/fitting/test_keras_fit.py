@@ -64,7 +64,7 @@ def test_same_seed_gives_the_same_weights_and_another_one_others(setting: FitSet
 
 
 @both
-def test_progress_is_told_after_each_epoch_and_curves_have_one_value_each(
+def test_progress_is_reported_after_each_epoch_and_curves_have_one_value_per_epoch(
     setting: FitSettings,
 ) -> None:
     data = next_in_circle(200, 5)

@@ -138,7 +138,7 @@ def test_an_epoch_without_a_figure_is_never_the_best(prepared: Dataset) -> None:
     assert all((a == b).all() for a, b in zip(weights(network), epoch_weights[1], strict=True))
 
 
-def test_who_asks_again_after_weights_have_changed_gets_the_new_answers(
+def test_predictions_after_a_change_of_weights_are_those_of_the_new_weights(
     prepared: Dataset,
 ) -> None:
     network, feed = untrained(prepared), BatchFeed(prepared.test, "recommendation")

@@ -94,7 +94,7 @@ def test_a_better_model_replaces_a_worse_one_and_never_the_reverse(
     assert upgrades["recommendation"].gain == pytest.approx(-downgrades["recommendation"].gain)
 
 
-def test_what_is_known_only_with_the_item_wins_nothing(tmp_path, candidates, prepared, tested):
+def test_a_gain_that_needs_the_item_does_not_count(tmp_path, candidates, prepared, tested):
     """A challenger that knows every outcome with the item, and serves what the worst one does."""
     (level_scores,) = (scores.level_only for scores in tested.difficulty["global_mean"].seeds)
     clairvoyant = replace(level_scores, probability=level_scores.passed * 0.98 + 0.01)
@@ -124,7 +124,9 @@ def test_events_that_the_champion_was_trained_on_do_not_count(
     assert "too few" in decisions["recommendation"].reason
 
 
-def test_slices_of_newcomers_are_checked_beside_the_gain(tmp_path, candidates, prepared, tested):
+def test_slices_of_newcomers_are_checked_in_addition_to_the_gain(
+    tmp_path, candidates, prepared, tested
+):
     worse = champion(tmp_path, candidates, prepared, WORST, LONG_AGO)
     for decision in decide_all(worse, prepared, tested, BEST, 0.0, 0).values():
         named = {check.name: check.said for check in decision.checks}

@@ -10,7 +10,7 @@ from training.reports.model_card import Provenance, card, short
 Maker = Callable[..., Provenance]
 
 
-def test_card_holds_data_figures_beside_baselines_and_how_it_was_made(
+def test_the_card_holds_data_figures_of_model_and_baselines_and_provenance(
     result: Result, made: Maker
 ) -> None:
     text = card(result, made("recommendation"))
@@ -35,7 +35,7 @@ def test_repeat_last_is_not_among_the_answers_where_it_is_masked(
     assert card(result, made("recommendation")).count("| repeat last |") == 1
 
 
-def test_limits_name_slices_where_counting_does_better_and_where_little_is_known(
+def test_limits_name_slices_where_counting_does_better_and_those_with_few_targets(
     result: Result,
 ) -> None:
     sentences = limits(CandidateComparison(result, "recommendation"), demo=False)
@@ -64,7 +64,7 @@ def test_one_seed_and_a_split_by_learner_are_limits(result: Result) -> None:
     assert any("not on later events" in line for line in sentences)
 
 
-def test_short_form_says_figure_best_baseline_and_the_gravest_limits(
+def test_the_short_form_holds_figure_best_baseline_and_the_gravest_limits(
     result: Result, made: Maker
 ) -> None:
     text = short(result, made("difficulty"))

@@ -14,9 +14,7 @@ def test_words_name_the_choice_its_figure_and_every_other_model(candidates, test
     assert "log loss" in headline(by_model["difficulty"])
 
 
-def test_a_success_model_is_shown_by_what_serving_answers_and_with_the_item_besides(
-    candidates, tested
-):
+def test_a_difficulty_model_is_described_with_and_without_the_item(candidates, tested):
     (difficulty,) = (
         c for c in contests(candidates, tested, CHOSEN, "learner") if c.model == "difficulty"
     )

@@ -51,7 +51,7 @@ def test_the_page_holds_what_a_reviewer_needs(result: Result, made: Maker, model
         assert part in text
 
 
-def test_figures_stand_beside_those_of_models_that_need_no_training(
+def test_figures_are_compared_with_those_of_models_that_need_no_training(
     result: Result, made: Maker
 ) -> None:
     rows = page(result, made("recommendation"), KEPT_BACK, PLACE).splitlines()

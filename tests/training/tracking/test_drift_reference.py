@@ -36,7 +36,7 @@ def test_without_a_reference_or_a_version_there_is_none(registry):
     assert load_reference(registry, "recommendation", "99") is None
 
 
-def test_a_reference_whose_file_is_gone_is_none_and_said(registry, tmp_path, caplog):
+def test_a_reference_whose_file_is_missing_is_none_and_is_logged(registry, tmp_path, caplog):
     run_id, version_number = version(registry)
     store_reference(registry, run_id, "recommendation", version_number, pd.DataFrame({"a": [1.0]}))
     (file,) = (tmp_path / "artifacts").rglob("recommendation.parquet")

@@ -14,7 +14,7 @@ def log_url(sqlite_url):
     return sqlite_url
 
 
-def test_a_challenger_is_bundled_beside_the_champion_and_nothing_changes(kept):
+def test_a_challenger_is_bundled_with_the_champion_and_nothing_changes(kept):
     first, quiz = kept.version("recommendation"), kept.version("difficulty")
     kept.promote(None, first)
     kept.promote(None, quiz, "difficulty")

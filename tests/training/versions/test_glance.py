@@ -79,7 +79,7 @@ def test_a_store_that_is_not_there_is_empty_and_not_made(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_that_does_not_answer_is_said_with_the_next_step(tmp_path):
+def test_a_store_that_does_not_answer_is_reported_with_the_next_step(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database at all, but a text of some length")
     for uri in (f"sqlite:///{tmp_path / 'mlflow.db'}", "http://127.0.0.1:9"):
         for ask in (store_version, lambda uri: read_tracked(uri, MODELS)):
@@ -142,7 +142,7 @@ def test_a_library_without_migrations_is_a_sentence(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_server_says_the_same_as_its_database(registry, versions):
+def test_a_server_answers_the_same_as_its_database(registry, versions):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -33,7 +33,7 @@ def champion(kept):
     return first
 
 
-def test_the_waiting_challenger_is_tried_beside_the_other_champion(kept, champion):
+def test_the_waiting_challenger_is_on_trial_with_the_other_champion(kept, champion):
     second = kept.version(MODEL)
     trial = start(kept)
     assert ab_test_state.current(kept.log) == trial

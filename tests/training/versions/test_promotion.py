@@ -33,7 +33,7 @@ def test_ledger_pointer_and_alias_agree_after_a_promotion(kept):
     assert (after.from_version, after.to_version) == (first, second)
 
 
-def test_two_models_move_together_and_one_may_be_kept(kept):
+def test_two_models_are_promoted_together_or_one_alone(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     quiz = kept.version("difficulty")
     _promote(
@@ -56,7 +56,7 @@ def test_a_champion_that_changed_since_the_decision_refuses_the_promotion(kept):
     assert kept.agree() == {"recommendation": second}
 
 
-def test_a_promotion_of_the_other_model_in_between_is_kept(kept):
+def test_a_promotion_of_the_other_model_in_between_is_not_undone(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     predecessor, new = kept.version("difficulty"), kept.version("difficulty")
     _promote(
@@ -150,7 +150,7 @@ def _cut_off(monkeypatch, target, name, position, before):
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: f"{write[1]}-{write[2]}")
-def test_a_promotion_that_is_cut_off_anywhere_is_mended(kept, monkeypatch, write, before):
+def test_a_promotion_that_is_cut_off_anywhere_is_repaired(kept, monkeypatch, write, before):
     predecessors = {model: kept.version(model) for model in ("recommendation", "difficulty")}
     _promote(
         kept, *(PlannedPromotion(model, None, version) for model, version in predecessors.items())
@@ -180,7 +180,7 @@ def test_a_promotion_that_is_cut_off_anywhere_is_mended(kept, monkeypatch, write
     assert reconcile(kept.log, kept.registry, kept.folder, NOW) == []
 
 
-def test_what_was_cut_off_is_finished_by_asking_for_it_again(kept, monkeypatch):
+def test_an_interrupted_promotion_is_finished_by_repeating_it(kept, monkeypatch):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     kept.promote(None, first)
     with monkeypatch.context() as broken:

@@ -56,7 +56,7 @@ def test_an_alias_moved_by_hand_is_a_promotion_by_unknown_and_serving_follows(ke
     assert _reconcile(kept) == []
 
 
-def test_a_promotion_after_the_backup_that_was_restored_is_followed_and_says_so(kept):
+def test_a_promotion_after_the_restored_backup_is_followed_and_reported(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     kept.promote(None, first)
     serving = kept.log.pointer()
@@ -105,7 +105,7 @@ def test_an_alias_that_was_removed_is_put_back(kept):
     assert kept.agree() == {"recommendation": first}
 
 
-def test_a_champion_deleted_in_mlflow_is_said_and_goes_on_serving(kept):
+def test_a_champion_deleted_in_mlflow_is_reported_and_continues_to_serve(kept):
     first = kept.version("recommendation")
     kept.promote(None, first)
     kept.registry.client.delete_model_version("recommendation", first)
@@ -115,7 +115,7 @@ def test_a_champion_deleted_in_mlflow_is_said_and_goes_on_serving(kept):
 
 
 @pytest.mark.parametrize("pointer", [None, "f" * 64])
-def test_a_pointer_that_is_not_what_the_ledger_says_is_set_right(kept, pointer):
+def test_a_pointer_that_differs_from_the_ledger_is_corrected(kept, pointer):
     first = kept.version("recommendation")
     kept.promote(None, first)
     with write_transaction(kept.log.engine) as connection:
@@ -126,7 +126,7 @@ def test_a_pointer_that_is_not_what_the_ledger_says_is_set_right(kept, pointer):
     assert kept.agree() == {"recommendation": first}
 
 
-def test_who_moves_an_alias_while_a_promotion_is_cut_off_decides_last(kept, monkeypatch):
+def test_an_alias_moved_during_an_interrupted_promotion_decides_last(kept, monkeypatch):
     first, second, third = (kept.version("recommendation") for _ in range(3))
     kept.promote(None, first)
 
@@ -160,7 +160,7 @@ def test_a_promotion_by_hand_that_is_cut_off_is_finished_by_the_next(kept, monke
     assert kept.agree() == {"recommendation": second}
 
 
-def test_a_kept_champion_whose_bundle_is_gone_stops_what_is_moved_by_hand(kept):
+def test_a_missing_bundle_of_the_other_champion_stops_a_promotion_by_hand(kept):
     first, quiz = kept.version("recommendation"), kept.version("difficulty")
     kept.promote(None, quiz, "difficulty")
     shutil.rmtree(kept.folder / kept.log.pointer())

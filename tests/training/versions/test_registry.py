@@ -18,7 +18,7 @@ def _register(registry, logged, model="recommendation", **tags):
     return registry.register(model, logged.run_id, logged.models[model], "In words.", tags)
 
 
-def test_a_new_version_is_the_challenger_and_says_what_it_is(registry, logged):
+def test_a_new_version_is_the_challenger_with_description_and_tags(registry, logged):
     version = _register(registry, logged, candidate="reference")
     assert registry.challenger("recommendation") == version
     entry = registry.client.get_model_version("recommendation", version)
@@ -70,7 +70,7 @@ def test_tags_can_be_added_later(registry, logged):
     assert registry.client.get_model_version("recommendation", version).tags == {"bundle": "abc"}
 
 
-def test_storage_that_cannot_be_written_says_what_to_do(tmp_path):
+def test_storage_that_cannot_be_written_is_reported_with_the_next_step(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StorageUnavailable, match="SENSEI_HOME"):
         Registry(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}", tmp_path)
@@ -134,7 +134,7 @@ def test_all_of_it_works_against_a_server(server, tmp_path, contests, dataset):
     ],
     ids=["alias", "version", "crown", "tag", "list"],
 )
-def test_a_server_that_died_meanwhile_is_said(registry, monkeypatch, ask):
+def test_a_server_that_died_meanwhile_is_reported(registry, monkeypatch, ask):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     disconnected = object.__new__(Registry)  # connected once; the port has nobody now
     disconnected.client = MlflowClient("http://127.0.0.1:9")

@@ -31,7 +31,7 @@ def _back(kept, *models, reviewer="Ann"):
     return change_champions(kept.log, kept.registry, kept.folder, decision, NOW)
 
 
-def test_the_challenger_becomes_champion_and_the_ledger_says_who_and_why(kept):
+def test_the_challenger_becomes_champion_and_the_ledger_names_reviewer_and_reason(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     kept.promote(None, first)
     changed = _promote(kept, "challenger", reviewer=" Ann ")
@@ -42,7 +42,7 @@ def test_the_challenger_becomes_champion_and_the_ledger_says_who_and_why(kept):
     assert last.bundle == changed.bundle
 
 
-def test_a_version_that_waited_is_promoted_beside_what_was_promoted_since(kept):
+def test_a_waiting_version_is_promoted_with_the_champions_promoted_since(kept):
     waiting = kept.version("difficulty")
     first, second = kept.version("recommendation"), kept.version("recommendation")
     kept.promote(None, first)
@@ -120,7 +120,7 @@ def test_without_any_champion_there_is_nothing_to_go_back_to(kept):
             _back(kept, *models)
 
 
-def test_a_bundle_gone_from_disk_is_said_before_anything_is_written(kept):
+def test_a_missing_bundle_is_reported_before_anything_is_written(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     kept.promote(None, first)
     kept.promote(first, second)

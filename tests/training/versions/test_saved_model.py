@@ -33,7 +33,7 @@ def test_a_version_is_laid_out_for_tensorflow_serving_and_answers_the_same(
     )
 
 
-def test_the_champion_is_meant_where_no_version_is_named(registry, version, tmp_path):
+def test_the_champion_is_exported_if_no_version_is_named(registry, version, tmp_path):
     registry.crown("recommendation", version)
     assert export_saved_model(registry, "recommendation", None, tmp_path).name == version
 
@@ -49,7 +49,7 @@ def test_a_version_that_is_not_there_or_written_already_is_refused(registry, ver
         export_saved_model(registry, "recommendation", version, tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(registry, version, tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported_in_a_sentence(registry, version, tmp_path):
     (tmp_path / "recommendation").write_text("a file where a folder must be")
     with pytest.raises(StorageUnavailable, match="--out"):
         export_saved_model(registry, "recommendation", version, tmp_path)

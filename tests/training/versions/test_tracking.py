@@ -11,7 +11,7 @@ from training.code_version import code_version
 from training.tracking.run_logging import DatasetSummary, log_candidates, synthetic_example
 
 
-def test_a_run_tells_parameters_metrics_of_all_and_what_was_chosen(registry, logged):
+def test_a_run_stores_parameters_metrics_of_all_models_and_the_choice(registry, logged):
     run = registry.client.get_run(logged.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {
@@ -26,13 +26,13 @@ def test_a_run_tells_parameters_metrics_of_all_and_what_was_chosen(registry, log
     assert "Chosen for NDCG@5." in run.data.tags["mlflow.note.content"]
 
 
-def test_curves_are_kept_by_epoch(registry, logged):
+def test_curves_are_stored_by_epoch(registry, logged):
     name = "recommendation/reference/curve/val_loss"
     history = registry.client.get_metric_history(logged.run_id, name)
     assert [(point.step, point.value) for point in history] == [(1, 1.1), (2, 0.7)]
 
 
-def test_more_numbers_than_one_call_takes_are_all_kept(registry, contests, dataset):
+def test_more_numbers_than_one_call_takes_are_all_stored(registry, contests, dataset):
     candidate = replace(contests[1].candidates["reference"], curves={"loss": [0.5] * 1100})
     contest = replace(contests[1], candidates={"reference": candidate})
     run = log_candidates(registry, "long", {}, dataset, [contest])

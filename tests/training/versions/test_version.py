@@ -18,7 +18,7 @@ from training.tracking.model_version import Version, judged
         ),
     ],
 )
-def test_what_the_gate_found_is_said_in_short(tags: dict[str, str], said: str) -> None:
+def test_the_gate_verdict_is_summarised(tags: dict[str, str], said: str) -> None:
     assert judged(tags) == said
 
 
