@@ -336,12 +336,12 @@ def test_the_command_ends_with_one_where_something_is_wrong(tmp_path, monkeypatc
     for name in ("SERVICE", "PREFECT", "MLFLOW", "EVIDENTLY"):
         monkeypatch.setenv(f"SENSEI_{name}_PORT", "9")
     if not fault:
-        doctor()
+        status_commands.doctor()
         assert capsys.readouterr().out.endswith("No problems found.\n")
         return
     monkeypatch.setenv("SENSEI_HOEM", "x")
     with pytest.raises(typer.Exit) as exit_error:
-        doctor()
+        status_commands.doctor()
     assert exit_error.value.exit_code == 1
     output = capsys.readouterr().out
     assert "fix: set SENSEI_HOME instead" in output
