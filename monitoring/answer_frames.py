@@ -21,7 +21,7 @@ _ANSWERS = pa.schema(
 )
 _EVENTS = pa.schema(
     {
-        "event_id": pa.string(),
+        "id": pa.int64(),
         "user_id": pa.string(),
         "kind": pa.string(),
         "topic": pa.int64(),
@@ -33,7 +33,7 @@ _EVENTS = pa.schema(
 )
 _RESPONDED = f"CASE WHEN interaction_type IN {RESPONSE_KINDS} THEN metadata END"
 _COLUMNS = (
-    f"event_id, v.user_id, interaction_type, topic_id, score, difficulty, timestamp, {_RESPONDED}"
+    f"v.id, v.user_id, interaction_type, topic_id, score, difficulty, timestamp, {_RESPONDED}"
 )
 
 
@@ -80,7 +80,7 @@ def read_events(engine: Engine, users: pd.Index, start_us: int, end_us: int) -> 
         end_us: end, excluded.
 
     Returns:
-        Ordered by time, then event id: `learner`, `kind` (code), `topic`, `score`, `level` (code,
+        Ordered by time, then arrival: `learner`, `kind` (code), `topic`, `score`, `level` (code,
         -1 if absent), `time` (us), `metadata` (JSON text of responses, else None).
 
     Raises:
@@ -100,7 +100,7 @@ def read_events(engine: Engine, users: pd.Index, start_us: int, end_us: int) -> 
         f"WHERE v.interaction_type IN {LEARNING_KINDS}",
     )
     parts = [bulk_read.fetch(engine, query, _EVENTS) for query in queries]
-    events = pa.concat_tables(parts).sort_by([("time", "ascending"), ("event_id", "ascending")])
+    events = pa.concat_tables(parts).sort_by([("time", "ascending"), ("id", "ascending")])
     learner = pc.index_in(events["user_id"], value_set=pa.array(users, pa.string()))
     frame = pd.DataFrame(
         {

@@ -66,9 +66,9 @@ class Event(NamedTuple):
     difficulty: str | None
 
     @property
-    def place(self) -> tuple[int, str]:
-        """Sort key of the fold: time, then event id."""
-        return self.timestamp, self.event_id
+    def order(self) -> tuple[int, int]:
+        """Sort key of the fold: time, then arrival."""
+        return self.timestamp, self.id
 
 
 _EVENTS = (
@@ -264,10 +264,9 @@ class Log:
         return bulk_read.read(self.engine, columns, " AND ".join(bounds))
 
     def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
-        """Return a learner's valid events with a key above `after_id`, by time, then event id."""
+        """Return a learner's valid events with a key above `after_id`, by time, then arrival."""
         pieces = self.learner_in_pieces(user_id, 1_000, after_id)
-        # Sorted here: databases differ in how they order text.
-        return sorted(chain.from_iterable(pieces), key=lambda event: event.place)
+        return sorted(chain.from_iterable(pieces), key=lambda event: event.order)
 
     def learner_in_pieces(
         self, user_id: str, size: int, after_id: int = 0
