@@ -207,6 +207,11 @@ def show_import(console: Console, imported: "ImportSummary") -> None:
         f"{imported.read:,} rows read: {imported.inserted:,} new, {imported.repeated:,} already "
         f"stored, {imported.quarantined:,} quarantined"
     )
+    if imported.identical:
+        console.print(
+            f"{imported.identical:,} of them without an event_id: rows that are equal count once; "
+            "if they are different events, give each an event_id"
+        )
     if imported.erased:
         console.print(f"{imported.erased:,} of learners who were erased: dropped")
     for reason, count in imported.reasons.most_common(5):

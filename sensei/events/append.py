@@ -1,7 +1,6 @@
 """Checking and appending of a few events: the write path of single requests, without Arrow."""
 
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -117,14 +116,13 @@ def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) ->
     """Check events that were sent together.
 
     An event without a time gets `now`. An event without an id gets an id derived from its
-    content, as in a file, so it may be sent again. An event with neither always counts as a new
-    event.
+    content, as in a file, so it may be sent again, and identical events count once. An event with
+    neither always counts as a new event.
 
     Raises:
         InvalidBatch: at least one event breaks a rule; all such events are listed.
     """
     until, pending, bad = rules.latest(now), [], {}
-    seen: Counter[EventRow] = Counter()
     for position, event in enumerate(events):
         try:
             stamped = not isinstance(event, Interaction) and _object(event).get("timestamp") is None
@@ -134,7 +132,7 @@ def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) ->
         except InvalidInput as error:
             bad[position] = str(error)
         else:
-            pending.append(PendingRow(_row(checked, stamped, seen), stamped))
+            pending.append(PendingRow(_row(checked, stamped), stamped))
     if bad:
         raise InvalidBatch(bad)
     return pending
@@ -146,7 +144,7 @@ def _object(event: object) -> Mapping[str, Any]:
     return event
 
 
-def _row(event: Interaction, stamped: bool, seen: Counter[EventRow]) -> EventRow:
+def _row(event: Interaction, stamped: bool) -> EventRow:
     details = rules.check_metadata(event.metadata)
     row = EventRow(
         event.event_id or "",
@@ -164,10 +162,7 @@ def _row(event: Interaction, stamped: bool, seen: Counter[EventRow]) -> EventRow
         return row
     if stamped:
         return row._replace(event_id=str(uuid.uuid4()))
-    ordinal = seen[row]
-    seen[row] += 1
-    hashed = (*row[1:7], row.metadata)
-    return row._replace(event_id=event_ids.event_id(*hashed, ordinal=ordinal))
+    return row._replace(event_id=event_ids.event_id(*row[1:7], row.metadata))
 
 
 def record(

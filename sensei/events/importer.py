@@ -14,7 +14,6 @@ from sensei.app_state import DEMO
 from sensei.errors import InvalidInput
 from sensei.event_fields import CONTRACT_COLUMNS
 from sensei.events import files, frames, rules
-from sensei.events.event_ids import Occurrences
 from sensei.events.log import Log
 from sensei.events.rules_arrow import CANONICAL, BadRow, check_table
 
@@ -23,11 +22,16 @@ _EXAMPLES = 5
 
 @dataclass
 class ImportSummary:
-    """Row counts of an import: read = inserted + repeated + quarantined + erased."""
+    """Row counts of an import: read = inserted + repeated + quarantined + erased.
+
+    `identical` counts those of the repeated rows that came in batches without any event id: each is
+    identical to an earlier row, of this import or of an earlier one.
+    """
 
     read: int = 0
     inserted: int = 0
     repeated: int = 0
+    identical: int = 0
     quarantined: int = 0
     erased: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -44,11 +48,15 @@ class ImportSummary:
 
 @dataclass(frozen=True)
 class CheckedBatch:
-    """Some rows of a file: the good ones as `rules_arrow.CANONICAL`, and the bad ones."""
+    """Some rows of a file: the good ones as `rules_arrow.CANONICAL`, and the bad ones.
+
+    `has_ids` is False if no row came with an event id.
+    """
 
     good: pa.Table
     bad: list[BadRow]
     bytes_read: int
+    has_ids: bool
 
 
 def import_files(
@@ -84,6 +92,7 @@ def import_files(
             imported.read += batch.good.num_rows + len(batch.bad)
             imported.inserted += appended.inserted
             imported.repeated += appended.repeated
+            imported.identical += 0 if batch.has_ids else appended.repeated
             imported.erased += appended.erased
             imported.refuse([*appended.refused, *appended.conflicts])
             if progress:
@@ -105,10 +114,14 @@ def read_file(
     Raises:
         InvalidInput: the file is broken or its columns do not fit.
     """
-    until, occurrences = rules.latest(now or datetime.now(UTC)), Occurrences()
+    until = rules.latest(now or datetime.now(UTC))
     for part in files.read(path, mapping):
-        good, bad = check_table(part.table, until, occurrences)
-        yield CheckedBatch(good, [*part.bad, *bad], part.bytes_read)
+        good, bad = check_table(part.table, until)
+        yield CheckedBatch(good, [*part.bad, *bad], part.bytes_read, _has_ids(part.table))
+
+
+def _has_ids(table: pa.Table) -> bool:
+    return "event_id" in table.column_names and table["event_id"].null_count < table.num_rows
 
 
 def read_frame(

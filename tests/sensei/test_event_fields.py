@@ -91,4 +91,4 @@ def test_derived_ids_never_change() -> None:
     derived = "f08704f6-931a-5a3b-8c3f-31151d32346d"
     assert event_ids.event_id(*ROW.values()) == derived  # type: ignore[arg-type]
     table = pa.Table.from_pylist([ROW])
-    assert event_ids.event_ids(table, event_ids.Occurrences()).to_pylist() == [derived]
+    assert event_ids.event_ids(table).to_pylist() == [derived]

@@ -94,9 +94,16 @@ def test_rows_of_one_table_and_time_stay_in_their_order(log: Log, count: int) ->
         assert [event.topic_id for event in log.read_learner(user_id)] == sent
 
 
-def test_identical_rows_of_one_batch_are_different_events(log: Log) -> None:
-    assert log.append([event(), event()], NOW).inserted == 2
+def test_identical_events_with_a_time_but_no_id_count_once(log: Log) -> None:
+    assert log.append([event(), event(), event(topic_id=2)], NOW).inserted == 2
     assert log.append([event(), event()], NOW).inserted == 0
+    table = checked([event(), event(topic_id=3), event(topic_id=3)])
+    assert log.append_table(table, "file").inserted == 1
+
+
+def test_events_without_id_and_time_always_count(log: Log) -> None:
+    sent = {name: value for name, value in event().items() if name != "timestamp"}
+    assert log.append([sent, sent], NOW).inserted == 2
 
 
 def test_an_id_with_another_payload_is_refused_and_nothing_is_written(log: Log) -> None:
