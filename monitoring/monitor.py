@@ -113,7 +113,7 @@ class ModelMonitor:
             LearnerErased: the learner was erased.
             StorageUnavailable: the prediction or its acceptance is not logged.
         """
-        user_id = rules.check_id("user_id", user_id)
+        user_id = rules.check_user_id("user_id", user_id)
         topic, now = rules.check_topic(recommendation), to_datetime(self._clock())
         prediction_id = str(uuid.uuid4())
         row = {

@@ -1,13 +1,16 @@
 """`sensei learner`: export and erasure of one learner's data."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.presentation.terminal import console
 from sensei.app_state import RETRAINING_DUE
 from sensei.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 app = typer.Typer(no_args_is_help=True, help="Export or erase the data of one learner.")
 Name = Annotated[str, typer.Argument(help="The learner's user_id.")]
@@ -23,13 +26,17 @@ def export(
     from flows.local.local_log import open_own_log
     from flows.local.preflight import check_output
     from sensei.privacy import erasure
+    from sensei.privacy.look_alikes import stored_id
 
     check_output(out)
     settings = Settings()
-    held = erasure.export(open_own_log(settings).engine, name, settings.suppression)
+    engine = open_own_log(settings).engine
+    name = stored_id(engine, name)
+    held = erasure.export(engine, name, settings.suppression)
     out.write_bytes(orjson.dumps({"user_id": name, "held": held}, option=orjson.OPT_INDENT_2))
     rows = sum(map(len, held.values()))
     console.print(f"{rows:,} rows written to {out}", soft_wrap=True, markup=False)
+    _name_look_alikes(engine, name)
 
 
 @app.command("erase")
@@ -37,11 +44,28 @@ def erase(name: Name) -> None:
     """Erase a learner permanently: later events about this user_id are refused."""
     from flows.local.local_log import open_own_log
     from sensei.privacy import erasure
+    from sensei.privacy.look_alikes import stored_id
 
     settings = Settings()
     log = open_own_log(settings)
+    name = stored_id(log.engine, name)
     counts = erasure.erase(log.engine, name, settings.emptied_by_erase, settings.suppression)
     console.print(f"{sum(counts.values()):,} rows erased; extracts and caches are removed.")
+    _name_look_alikes(log.engine, name)
     due = log.get_fact(RETRAINING_DUE)
     if due and due["bundle"] == log.pointer():
         console.print("The bundle in use may have been trained on them. Next: sensei train")
+
+
+def _name_look_alikes(engine: "Engine", name: str) -> None:
+    """Name the learners whose ids look the same: an old log may hold one person twice."""
+    from sensei.privacy.look_alikes import look_alikes
+
+    if names := look_alikes(engine, name):
+        shown = ", ".join(ascii(name) for name in names)
+        console.print(
+            f"Other learners look the same and are not included: {shown}. If they are the same "
+            "person, repeat the command with each.",
+            soft_wrap=True,
+            markup=False,
+        )

@@ -22,7 +22,7 @@ from sensei.storage.tables import UserInteraction, to_microseconds
 
 
 def _user_id(value: object) -> str:
-    return rules.check_id("user_id", value)
+    return rules.check_user_id("user_id", value)
 
 
 def _event_id(value: object) -> str | None:

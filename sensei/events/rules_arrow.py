@@ -35,6 +35,7 @@ CANONICAL = pa.schema({field.name: ARROW_TYPES[field.type] for field in CHECKED}
 
 _EARLIEST = pa.scalar(EARLIEST, pa.timestamp("us", "UTC"))
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+_NORMAL_USER_ID = "^[!-~]([ -~]*[!-~])?$"  # ASCII without blanks at the ends
 _PLAIN_TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
 
 
@@ -158,6 +159,11 @@ def _fast_id(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     return column, pc.and_(plain, pc.invert(pc.match_substring(column, "\0")))
 
 
+def _fast_user_id(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    short = pc.less_equal(pc.utf8_length(column), rules.MAX_TEXT)
+    return column, pc.and_(short, pc.match_substring_regex(column, _NORMAL_USER_ID))
+
+
 def _fast_kind(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     return column, pc.is_in(column.cast(pa.string()), value_set=pa.array(KINDS))
 
@@ -209,7 +215,7 @@ def _fast_event_id(column: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 _RULES: dict[str, tuple[Callable[[Any], Any], Callable[[pa.Array], tuple[pa.Array, pa.Array]]]] = {
-    "user_id": (lambda value: rules.check_id("user_id", value), _fast_id),
+    "user_id": (lambda value: rules.check_user_id("user_id", value), _fast_user_id),
     "interaction_type": (rules.check_kind, _fast_kind),
     "topic_id": (rules.check_topic, _fast_topic),
     "score": (rules.check_score, _fast_score),

@@ -151,6 +151,7 @@ def erase_all(
     with database.write_transaction(engine) as connection:
         tombstones.exclude_writers(connection)
         key = tombstones.ensure_key(connection, suppression)
+        user_ids = [*user_ids, *_normal_forms(connection, user_ids)]
         digests = {user_id: tombstones.digest(key, user_id) for user_id in user_ids}
         for digest in digests.values():
             audit_log.record(connection, audit_log.ERASE, by, subject=digest)
@@ -177,6 +178,17 @@ def erase_all(
                 for part in ("", "-wal", "-shm"):  # damaged, so it may hold the learner for ever
                     Path(f"{copy}{part}").unlink(missing_ok=True)
     return counts
+
+
+def _normal_forms(connection: Connection, user_ids: Collection[str]) -> list[str]:
+    """Return the normal forms of ids that older releases stored without one.
+
+    Later events of such a learner arrive under the normal form, so that must be refused too. A form
+    that another learner has stays: they may be another person.
+    """
+    forms = {rules.normal_form(user_id) for user_id in user_ids} - {*user_ids}
+    present = select(LearnerRow.user_id).where(LearnerRow.user_id.in_(forms))
+    return sorted(forms - {*connection.execute(present).scalars()}) if forms else []
 
 
 def _delete(connection: Connection, table: FromClause, user_id: str) -> int:

@@ -137,9 +137,13 @@ LEARNING_STYLE: dict[str, Any] = {
 EXPORT: dict[str, Any] = {
     "user_id": "testuser",
     "held": {"learners": [{"user_id": "testuser", "revision": 1, "style_override": None}]},
+    "look_alikes": [],
 }
 
-ERASURE: dict[str, Any] = {"erased": {"user_interactions": 12, "learners": 1, "predictions": 7}}
+ERASURE: dict[str, Any] = {
+    "erased": {"user_interactions": 12, "learners": 1, "predictions": 7},
+    "look_alikes": [],
+}
 
 MONITORED: dict[str, Any] = {
     "computed_at": "2026-01-31T03:00:12+00:00",

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from serving.storage.learner_data import LearnerData
 
 
+LOOK_ALIKES = "Other learners of an old log whose ids look the same; they are not included"
+
+
 class StyleChoice(Query):
     """Body of `PUT /api/user/{username}/learning-style`."""
 
@@ -52,12 +55,14 @@ class Export(ResponseModel):
 
     user_id: str
     held: dict[str, list[dict[str, Any]]] = Field(description="Rows by table")
+    look_alikes: list[str] = Field(description=LOOK_ALIKES)
 
 
 class Erasure(ResponseModel):
     """Result of an erasure: no data on the learner remains; later events about them are refused."""
 
     erased: dict[str, int] = Field(description="Rows erased by table")
+    look_alikes: list[str] = Field(description=LOOK_ALIKES)
 
 
 async def learning_style(request: Request, asked: OfLearner) -> Response:
@@ -84,7 +89,8 @@ async def export_learner(request: Request, asked: OfLearner) -> Response:
 async def erase_learner(request: Request, asked: OfLearner) -> Response:
     """Erase all data held on a learner."""
     records, by = _records(request), _caller(request)
-    return answer({"erased": await records.erase(asked.username, by)})
+    counts, look_alikes = await records.erase(asked.username, by)
+    return answer({"erased": counts, "look_alikes": look_alikes})
 
 
 def _caller(request: Request) -> "Actor":

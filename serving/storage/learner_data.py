@@ -12,6 +12,7 @@ from sensei import curriculum
 from sensei.app_state import MONITORED
 from sensei.errors import StorageUnavailable
 from sensei.privacy import erasure, preferences
+from sensei.privacy.look_alikes import look_alikes
 from serving.engine.request_context import LOG_UNREACHABLE
 from serving.state.log_reads import Reads
 
@@ -128,8 +129,8 @@ class LearnerData:
         read = partial(_exported, user_id=user_id, suppression=self._suppression, by=by)
         return await self._writes.run(read, LONG_SECONDS)
 
-    async def erase(self, user_id: str, by: "Actor") -> dict[str, int]:
-        """Erase a learner, and return the number of rows erased by table.
+    async def erase(self, user_id: str, by: "Actor") -> tuple[dict[str, int], list[str]]:
+        """Erase a learner; return the number of rows erased by table, and the look-alikes.
 
         An entry is written to the audit log.
 
@@ -137,7 +138,10 @@ class LearnerData:
             StorageUnavailable: some data may remain; repeat the call.
         """
         return await self._writes.run(
-            lambda log: erasure.erase(log.engine, user_id, self._folders, self._suppression, by),
+            lambda log: (
+                erasure.erase(log.engine, user_id, self._folders, self._suppression, by),
+                look_alikes(log.engine, user_id),
+            ),
             LONG_SECONDS,
         )
 
@@ -162,4 +166,7 @@ def _described(kinds: dict[str, int], chosen: str | None, fallback: str | None) 
 
 def _exported(log: "Log", user_id: str, suppression: Path | None, by: "Actor") -> bytes | None:
     held = erasure.export(log.engine, user_id, suppression, by)
-    return orjson.dumps({"user_id": user_id, "held": held}) if any(held.values()) else None
+    if not any(held.values()):
+        return None
+    others = look_alikes(log.engine, user_id)
+    return orjson.dumps({"user_id": user_id, "held": held, "look_alikes": others})
