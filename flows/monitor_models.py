@@ -1,4 +1,4 @@
-"""Hourly flow: outcomes of the served answers, drift, skew and alarms."""
+"""Hourly flow: outcomes of the served answers, drift, skew, guards and alarms."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows.tasks import monitor_tasks
-from flows.tasks.champion_tasks import reconcile
+from flows.tasks.champion_tasks import reconcile_champions
 from flows.tasks.gate_task import serving_bundle
 from flows.tasks.report_tasks import report_drift
 from sensei.private_files import keep_files_private
@@ -25,12 +25,13 @@ def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
     """
     keep_files_private()
     settings = Settings()
-    reconcile(settings)
+    reconcile_champions(settings)
     end = monitor_tasks.read_end(settings, as_of)
     answers = monitor_tasks.read_answers(settings, end)
     skew = monitor_tasks.compare_inputs(settings, answers, end)
     observed = monitor_tasks.observe(settings, end)
     drift = report_drift(settings, serving_bundle(settings), observed, end) if observed else None
     trial = monitor_tasks.follow_trial(settings, end)
-    concluded = monitor_tasks.conclude(settings, answers, drift, skew, trial, end)
+    verdicts = monitor_tasks.judge(settings, as_of)
+    concluded = monitor_tasks.conclude(settings, answers, drift, skew, trial, end, verdicts)
     return monitor_tasks.give_alarm(settings, concluded, end)

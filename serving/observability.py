@@ -67,7 +67,7 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the current request; None outside a request."""
 
 OURS = ("serving", "sensei", "features")
-_told: set[tuple[str, str, str]] = set()
+_shown: set[tuple[str, str, str]] = set()
 
 
 SHARED = SharedMetrics(REGISTRY, Path(os.environ[FOLDER]) if os.environ.get(FOLDER) else None)
@@ -85,13 +85,13 @@ def serves(models: Mapping[str, tuple[str, str]]) -> None:
     Args:
         models: model name -> (candidate, version).
     """
-    now = {(name, candidate, version) for name, (candidate, version) in models.items()}
-    for labels in _told - now:
+    current = {(name, candidate, version) for name, (candidate, version) in models.items()}
+    for labels in _shown - current:
         MODELS.labels(*labels).set(0)
-    for labels in now - _told:
+    for labels in current - _shown:
         MODELS.labels(*labels).set(1)
-    _told.clear()
-    _told.update(now)
+    _shown.clear()
+    _shown.update(current)
 
 
 class JsonLines(logging.Formatter):
@@ -132,9 +132,9 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.getLogger().handlers = [handler]
     for name in ("bentoml", "uvicorn.error", "circus"):
-        theirs = logging.getLogger(name)
-        theirs.handlers, theirs.propagate = [], True
-    paths = logging.getLogger("uvicorn.access")  # it would log learners' names
-    paths.handlers, paths.propagate = [], False
+        library = logging.getLogger(name)
+        library.handlers, library.propagate = [], True
+    access = logging.getLogger("uvicorn.access")  # it would log learners' names
+    access.handlers, access.propagate = [], False
     for name in OURS:
         logging.getLogger(name).setLevel(level)

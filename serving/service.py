@@ -73,7 +73,7 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
             from serving.http.connections import bound_connections
 
             bound_connections(Settings().keep_alive_seconds)
-        native = [each.route for each in self.apis.values()]
+        native = [api.route for api in self.apis.values()]
         theirs = Guard(super().to_asgi(is_main), **guard(app.state))
         return Front(app, theirs, [*native, "/schema.json"])
 
@@ -104,10 +104,10 @@ class SenseiService(NativeEndpoints):
         app.state.limits = Limits(settings.max_body_bytes)
         app.state.rates = RateLimiter(settings.requests_per_second)
         app.state.platform_may_erase = settings.platform_may_erase
-        app.state.access = auth.open_access(settings)
-        auth.keep_current(app.state.access)
         app.state.worker = start_worker(settings)
         app.state.engine = app.state.worker.engine
+        app.state.access = auth.open_access(settings, app.state.worker.log_file)
+        auth.keep_current(app.state.access)
         # Python's default switch interval of 5 ms would let the logging thread delay a response.
         sys.setswitchinterval(0.001)
         # Objects that exist now live as long as the process: exclude them from full collections.

@@ -190,8 +190,8 @@ def _scope(request: Request) -> Message:
         "root_path": "",
         "query_string": request.query.encode(),
         "headers": headers,
-        "client": ("127.0.0.1", 40000),
-        "server": ("127.0.0.1", 8000),
+        "client": None,  # as on a Unix socket: no TCP connection whose owner the kernel knows
+        "server": None,
         "state": {},
     }
 

@@ -37,9 +37,9 @@ def most_popular(statistics: Statistics) -> Model:
     Returns:
         Model of {"inputs": (n, 20)} to {"probability": (n, topics)}.
     """
-    given = _given(len(RECOMMENDATION_INPUTS))
-    nobody = slots(given[:, LAST], 0)
-    return _named("most_popular", given, _table(popularity(statistics)[None])(nobody))
+    vector = _vector_input(len(RECOMMENDATION_INPUTS))
+    nobody = slots(vector[:, LAST], 0)
+    return _named("most_popular", vector, _table(popularity(statistics)[None])(nobody))
 
 
 def repeat_last(statistics: Statistics) -> Model:
@@ -47,12 +47,12 @@ def repeat_last(statistics: Statistics) -> Model:
     from keras import ops
 
     topics = len(statistics.topic_ids)
-    given = _given(len(RECOMMENDATION_INPUTS))
-    last = slots(given[:, LAST], topics)
-    popular = _table(popularity(statistics)[None])(slots(given[:, LAST], 0))
+    vector = _vector_input(len(RECOMMENDATION_INPUTS))
+    last = slots(vector[:, LAST], topics)
+    popular = _table(popularity(statistics)[None])(slots(vector[:, LAST], 0))
     again = ops.one_hot(last, topics + 1, dtype="float32")
     shared = 1.0 - 0.5 * (1.0 - again[:, :1])
-    return _named("repeat_last", given, 0.5 * again[:, 1:] + shared * popular)
+    return _named("repeat_last", vector, 0.5 * again[:, 1:] + shared * popular)
 
 
 def markov_1(width: int) -> Model:
@@ -76,9 +76,9 @@ def markov_2(width: int) -> Model:
 def _followed(name: str, width: int, prior: int) -> Model:
     from keras import ops
 
-    given, known = _known(width)
-    followed = ops.exp(known[:, :, prior]) * ops.relu(1.0 - known[:, :, NEW])
-    return _shares(name, given, followed + NEXT_TO_NOTHING)
+    flat, topic_inputs = _topic_inputs(width)
+    followed = ops.exp(topic_inputs[:, :, prior]) * ops.relu(1.0 - topic_inputs[:, :, NEW])
+    return _shares(name, flat, followed + NEXT_TO_NOTHING)
 
 
 def global_mean(statistics: Statistics) -> Model:
@@ -90,9 +90,9 @@ def global_mean(statistics: Statistics) -> Model:
     Returns:
         Model of {"inputs": (n, 4)} to {"success": (n, 3)}, the same at each level.
     """
-    given = _given(len(DIFFICULTY_INPUTS))
+    vector = _vector_input(len(DIFFICULTY_INPUTS))
     rate = np.full((1, len(LEVELS)), _share_of_passes(statistics))
-    return _named("global_mean", given, _table(rate)(slots(given[:, 0], 0)), "success")
+    return _named("global_mean", vector, _table(rate)(slots(vector[:, 0], 0)), "success")
 
 
 def topic_mean(statistics: Statistics) -> Model:
@@ -106,12 +106,12 @@ def topic_mean(statistics: Statistics) -> Model:
     # slot 0 is an unknown topic; it gets the overall rate
     tried, won = (np.append(0, x) for x in (statistics.topic_attempts, statistics.topic_passes))
     rate = (won + PRIOR_ATTEMPTS * _share_of_passes(statistics)) / (tried + PRIOR_ATTEMPTS)
-    given = _given(len(DIFFICULTY_INPUTS))
+    vector = _vector_input(len(DIFFICULTY_INPUTS))
     topic = keras.Input((1,), name="topic")
     slot = slots(topic[:, 0], len(statistics.topic_ids))
     out = _table(np.repeat(rate[:, None], len(LEVELS), axis=1))(slot)
     named = keras.layers.Identity(name="success")(out)
-    return keras.Model({"inputs": given, "topic": topic}, {"success": named}, name="topic_mean")
+    return keras.Model({"inputs": vector, "topic": topic}, {"success": named}, name="topic_mean")
 
 
 def _share_of_passes(statistics: Statistics) -> float:
@@ -122,9 +122,9 @@ def proficiency() -> Model:
     """Predict the learner's shrunk share of passes on the topic: the sigmoid of the first input."""
     from keras import ops
 
-    given = _given(len(DIFFICULTY_INPUTS))
-    out = ops.repeat(ops.sigmoid(given[:, :1]), len(LEVELS), axis=1)
-    return _named("proficiency", given, out, "success")
+    vector = _vector_input(len(DIFFICULTY_INPUTS))
+    out = ops.repeat(ops.sigmoid(vector[:, :1]), len(LEVELS), axis=1)
+    return _named("proficiency", vector, out, "success")
 
 
 def recently_popular(width: int) -> Model:
@@ -138,45 +138,45 @@ def recently_popular(width: int) -> Model:
     """
     from keras import ops
 
-    given, known = _known(width)
-    return _shares("recently_popular", given, ops.exp(known[:, :, RECENT_7]))
+    flat, topic_inputs = _topic_inputs(width)
+    return _shares("recently_popular", flat, ops.exp(topic_inputs[:, :, RECENT_7]))
 
 
 def most_frequent(width: int) -> Model:
     """Recommend the topics that the learner has studied most; recent popularity decides ties."""
     from keras import ops
 
-    given, known = _known(width)
-    recent = ops.softmax(known[:, :, RECENT_7])
-    return _shares("most_frequent", given, ops.expm1(known[:, :, COUNT]) + 0.5 * recent)
+    flat, topic_inputs = _topic_inputs(width)
+    recent = ops.softmax(topic_inputs[:, :, RECENT_7])
+    return _shares("most_frequent", flat, ops.expm1(topic_inputs[:, :, COUNT]) + 0.5 * recent)
 
 
 def habits(width: int) -> Model:
     """Recommend topics that the learner often studies and that are popular, once per day each."""
     from keras import ops
 
-    given, known = _known(width)
-    recent = ops.exp(known[:, :, RECENT_7])
-    often = ops.expm1(known[:, :, COUNT]) + 0.5
-    return _shares("habits", given, often * recent * (1.0 - 0.999 * known[:, :, TODAY]))
+    flat, topic_inputs = _topic_inputs(width)
+    recent = ops.exp(topic_inputs[:, :, RECENT_7])
+    often = ops.expm1(topic_inputs[:, :, COUNT]) + 0.5
+    return _shares("habits", flat, often * recent * (1.0 - 0.999 * topic_inputs[:, :, TODAY]))
 
 
-def _known(width: int) -> tuple[Tensor, Tensor]:
+def _topic_inputs(width: int) -> tuple[Tensor, Tensor]:
     import keras
 
-    given = keras.Input((width * len(TOPIC_INPUTS),), name="topics")
-    return given, keras.layers.Reshape((width, len(TOPIC_INPUTS)))(given)
+    flat = keras.Input((width * len(TOPIC_INPUTS),), name="topics")
+    return flat, keras.layers.Reshape((width, len(TOPIC_INPUTS)))(flat)
 
 
-def _shares(name: str, given: Tensor, weight: Tensor) -> Model:
+def _shares(name: str, flat: Tensor, weight: Tensor) -> Model:
     """Normalise weights to shares of 1; a slot without a topic gets 0."""
     import keras
 
-    known = keras.ops.reshape(given, (-1, weight.shape[1], len(TOPIC_INPUTS)))
-    weight = weight * keras.ops.minimum(1.0, keras.ops.relu(2.0 - known[:, :, NEW]))
+    topic_inputs = keras.ops.reshape(flat, (-1, weight.shape[1], len(TOPIC_INPUTS)))
+    weight = weight * keras.ops.minimum(1.0, keras.ops.relu(2.0 - topic_inputs[:, :, NEW]))
     total = keras.ops.sum(weight, axis=1, keepdims=True)  # 0 if every topic is new
     share = weight / keras.ops.maximum(total, 1e-30)
-    return keras.Model({"topics": given}, {"probability": share}, name=name)
+    return keras.Model({"topics": flat}, {"probability": share}, name=name)
 
 
 def popularity(statistics: Statistics) -> NDArray[np.float64]:
@@ -197,15 +197,15 @@ def _table(values: NDArray[np.floating] | NDArray[np.int64]) -> Tensor:
     return layer
 
 
-def _given(width: int) -> Tensor:
+def _vector_input(width: int) -> Tensor:
     import keras
 
     return keras.Input((width,), name="inputs")
 
 
-def _named(name: str, given: Tensor, out: Tensor, output: str = "probability") -> Model:
+def _named(name: str, vector: Tensor, out: Tensor, output: str = "probability") -> Model:
     import keras
 
     return keras.Model(
-        {"inputs": given}, {output: keras.layers.Identity(name=output)(out)}, name=name
+        {"inputs": vector}, {output: keras.layers.Identity(name=output)(out)}, name=name
     )

@@ -125,15 +125,15 @@ def check_names(models: Collection[str] | None) -> None:
     """
     if models is None:
         return
-    known = dict.fromkeys(recipe.name for group in RECIPES.values() for recipe in group)
+    names = dict.fromkeys(recipe.name for group in RECIPES.values() for recipe in group)
     if not models:
         raise InvalidInput(
-            f"models: expected names among {', '.join(known)}, got none; name some, or leave it out"
+            f"models: expected names among {', '.join(names)}, got none; name some, or leave it out"
         )
     for name in models:
-        if name not in known:
+        if name not in names:
             raise InvalidInput(
-                f"models: expected names among {', '.join(known)}, got {name!r}; choose from these"
+                f"models: expected names among {', '.join(names)}, got {name!r}; choose from these"
             )
 
 
@@ -145,10 +145,10 @@ def check_run(models: Collection[str] | None) -> None:
             names.
     """
     check_names(models)
-    known = [recipe.name for recipe in RECIPES[ModelName.RECOMMENDATION]]
-    if models is not None and not {*models} & {*known}:
+    names = [recipe.name for recipe in RECIPES[ModelName.RECOMMENDATION]]
+    if models is not None and not {*models} & {*names}:
         raise InvalidInput(
-            f"models: expected a model of the next topic among them ({', '.join(known)}), got "
+            f"models: expected a model of the next topic among them ({', '.join(names)}), got "
             f"{', '.join(models)}; add one"
         )
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.cli.column_mapping import Renamed, mapping_of, refuse_useless
+from flows.cli.data_commands import Renamed, mapping_of, refuse_useless
 from flows.local.preflight import check_folder, check_output, check_room
-from flows.presentation.terminal import console, run_progress
+from flows.presentation.terminal import TrainingEpoch, console, run_progress
 from sensei.errors import InvalidInput
 from sensei.settings import Settings
 
@@ -50,7 +50,7 @@ def evaluate(
 ) -> None:
     """Measure every model on any log by one protocol, without the database.
 
-    Finished models are kept under SENSEI_HOME: the same command again continues from there.
+    Finished models are cache_folder under SENSEI_HOME: the same command again continues from there.
     """
     from flows.presentation.run_summary import show_evaluation, show_import
     from sensei.events.importer import read_frame
@@ -64,29 +64,32 @@ def evaluate(
     mapping = mapping_of(renamed)
     wanted = names_of(models)
     check_names(wanted)
-    kept = Settings().evaluations
+    cache_folder = Settings().evaluations
     if out:
         check_output(out)
     if plots:
         check_folder(plots)
-    fitted = {each.name: each for each in (keras_fit.FAST, keras_fit.SKETCH)}[setting]
+    fit_settings = {fit.name: fit for fit in (keras_fit.FAST, keras_fit.SKETCH)}[setting]
     with run_progress() as say:
         say(f"Read: {file}")
         column = _column(split)
         frame, imported = read_frame(file, mapping, column)
         refuse_useless(imported)
         _check_column(file, frame, column)
-        check_room(kept)
+        check_room(cache_folder)
         result = run_protocol(
             frame,
             split,
             seed,
-            replace(EFFORTS[effort], setting=fitted),
+            replace(EFFORTS[effort], setting=fit_settings),
             wanted,
             seeds,
-            cache=lambda digest: ScoreCache(kept, digest, fresh),
+            cache=lambda digest: ScoreCache(cache_folder, digest, fresh),
             say=say,
             draw=partial(draw, plots) if plots else None,
+            progress=lambda name, epoch, logs: say.epoch(
+                TrainingEpoch(name, epoch, int(logs["epochs"]), logs["val_loss"])
+            ),
         )
     if out:
         out.write_text(result.to_json() + "\n", "utf-8")

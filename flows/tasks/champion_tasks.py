@@ -10,17 +10,17 @@ from flows.tasks.training_tasks import IO
 from sensei.events.log import open_log
 from sensei.settings import Settings
 from training.release import ledger, manual_promotion
-from training.release import reconcile as reconciliation
 from training.release.manual_promotion import ManualDecision, ManualPromotion
+from training.release.reconcile import reconcile
 from training.tracking.registry import Registry
 
 
 @task(name="reconcile", **IO)
-def reconcile(settings: Settings) -> None:
+def reconcile_champions(settings: Settings) -> None:
     """Make ledger, serving pointer and aliases agree; log and publish each correction."""
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    done = reconciliation.reconcile(log, registry, settings.bundles, datetime.now(UTC))
+    done = reconcile(log, registry, settings.bundles, datetime.now(UTC))
     for sentence in done:
         get_run_logger().warning("Reconcile: %s", sentence)
     if done:
@@ -47,7 +47,7 @@ def change_champions(settings: Settings, decision: ManualDecision) -> ManualProm
 
 def decide(settings: Settings, decision: ManualDecision) -> None:
     """Reconcile, carry out a reviewer's decision, package the service and publish the change."""
-    reconcile(settings)
+    reconcile_champions(settings)
     registry = Registry(settings.tracking_uri, settings.artifacts)
     changed = change_champions(settings, decision.numbered(registry))
     bento = package_bundle(settings, changed.bundle)

@@ -102,7 +102,7 @@ def register(
         contest.model: _made(contest, exported[ModelName(contest.model)], dataset, demo, parameters)
         for contest in contests
     }
-    cards = "\n\n".join(card(result, each) for each in made.values())
+    cards = "\n\n".join(card(result, provenance) for provenance in made.values())
     registry.attach(run.run_id, {"model_card.md": cards, "evaluation.json": result.to_json()})
     versions = {}
     for contest in contests:

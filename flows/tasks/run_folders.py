@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sensei.retention import beyond_newest
+from sensei.pruning import beyond_newest
 
 if sys.platform != "win32":
     import fcntl
@@ -29,14 +29,14 @@ def run_folder(folder: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def keep_run_folders(runs: Path, kept: int) -> None:
+def keep_run_folders(runs: Path, count: int) -> None:
     """Delete all run folders except the newest ones and those in use.
 
     Args:
         runs: the folder that holds them.
-        kept: number of the newest that stay, in use or not.
+        count: number of the newest that stay, in use or not.
     """
-    for folder in beyond_newest(runs.iterdir(), kept):
+    for folder in beyond_newest(runs.iterdir(), count):
         _delete_unused(folder)
 
 

@@ -144,6 +144,52 @@ def _object(event: object) -> Mapping[str, Any]:
     return event
 
 
+def pending_row(
+    user_id: str,
+    interaction_type: str,
+    topic_id: int,
+    now: datetime,
+    *,
+    score: float | None = None,
+    duration_seconds: int | None = None,
+    event_id: str | None = None,
+    timestamp: datetime | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> PendingRow:
+    """Build the row of an event whose values all passed their rules; see `entries`.
+
+    Args:
+        user_id: name of the learner.
+        interaction_type: kind of event.
+        topic_id: topic of the event.
+        now: time of an event without a timestamp.
+        score: fraction in [0, 1].
+        duration_seconds: whole seconds.
+        event_id: id of the event; generated if None.
+        timestamp: time in UTC.
+        metadata: flat values; `item_id` and `difficulty` have columns too.
+
+    Raises:
+        InvalidInput: the timestamp is in the future.
+    """
+    if timestamp is not None:
+        rules.check_not_future(timestamp, rules.latest(now))
+    row = EventRow(
+        event_id or "",
+        user_id,
+        interaction_type,
+        topic_id,
+        score,
+        duration_seconds,
+        to_microseconds(timestamp or now),
+        metadata.get("item_id") if metadata else None,
+        metadata.get("difficulty") if metadata else None,
+        orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS).decode() if metadata else None,
+    )
+    is_stamped = timestamp is None
+    return PendingRow(row if event_id else _with_id(row, is_stamped), is_stamped)
+
+
 def _row(event: Interaction, stamped: bool) -> EventRow:
     details = rules.check_metadata(event.metadata)
     row = EventRow(
@@ -158,9 +204,12 @@ def _row(event: Interaction, stamped: bool) -> EventRow:
         details.difficulty,
         details.text,
     )
-    if event.event_id is not None:
-        return row
-    if stamped:
+    return row if row.event_id else _with_id(row, stamped)
+
+
+def _with_id(row: EventRow, is_stamped: bool) -> EventRow:
+    """Give a row an id: random if the server set its time, else derived from its content."""
+    if is_stamped:
         return row._replace(event_id=str(uuid.uuid4()))
     return row._replace(event_id=event_ids.event_id(*row[1:7], row.metadata))
 

@@ -27,6 +27,7 @@ MAX_LEVELS = 32
 
 The JSON writer fails at about 250 levels.
 """
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ANSWERS = frozenset(field.name for field in fields.ANSWER_FIELDS)
 
 
@@ -52,7 +53,7 @@ def check_id(field: str, value: object) -> str:
         value = str(value)
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or "\0" in value:
         refuse(field, fields.USER_ID.expected, value, f"send the {field}")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if _SURROGATE.search(value):
         refuse(field, "Unicode text", value, "send it without lone surrogates")
     return value
 
@@ -127,14 +128,13 @@ def _score_step(number: float) -> str:
     return "divide it by the highest possible score"
 
 
-def check_duration(value: object) -> int | None:
+def check_duration(value: object, field: str = "duration_seconds") -> int | None:
     """Check seconds and round them to whole ones; None and NaN give None."""
     number = _number(value)
     if number is None and _absent(value):
         return None
     if number is None or not 0 <= number <= MAX_DURATION_SECONDS:
-        expected = fields.DURATION_SECONDS.expected
-        refuse("duration_seconds", expected, value, "send seconds or leave it out")
+        refuse(field, fields.DURATION_SECONDS.expected, value, "send seconds or leave it out")
     return round(number)
 
 

@@ -1,16 +1,21 @@
 """Schemas of events that the platform sends, and of the recorded events that it gets back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, RootModel, TypeAdapter, WithJsonSchema
 
-from sensei.contracts import KINDS, LEVELS, Format
+from sensei import event_fields as fields
+from sensei.contracts import LEVELS, Format
 from sensei.errors import InvalidInput
 from sensei.events import rules
 from serving.api.request_schemas import Query, TopicId, Username
 from serving.api.response_schemas import Level, ResponseModel
+
+if TYPE_CHECKING:
+    from sensei.events.append import PendingRow
 
 MAX_BATCH = 1_000
 """Maximum number of events per request."""
@@ -18,73 +23,47 @@ MAX_BATCH = 1_000
 Style = Literal["visual", "kinesthetic", "mixed"]
 
 
-def _named(name: str, rule: Callable[[Any], Any]) -> BeforeValidator:
-    """Wrap a rule of the log so that its error names the field as the request does."""
+def _id(name: str) -> BeforeValidator:
+    """Return a validator for an id: text, or an integer that becomes text."""
+    return BeforeValidator(partial(rules.check_id, name))
+
+
+def _answer(name: str) -> BeforeValidator:
+    """Return a validator for a value that is stored in the metadata unchanged."""
 
     def check(value: Any) -> Any:
         try:
-            return rule(value)
+            rules.check_metadata({name: value})
         except InvalidInput as error:
-            raise InvalidInput(name + str(error)[str(error).index(":") :]) from None
+            raise InvalidInput(str(error).removeprefix("metadata.")) from None
+        return value
 
     return BeforeValidator(check)
 
 
-def _optional(rule: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else rule(value)
-
-
-def _text(name: str) -> Any:
-    return _named(name, _optional(lambda value: rules.check_id(name, value)))
-
-
-def _scored(value: Any) -> float:
-    score = rules.check_score(value)
-    if score is None:
-        rules.refuse("score", "a fraction in [0, 1]", value, "send the share of points")
-    return score
-
-
-def _level(value: Any) -> str | None:
-    return rules.check_metadata({"difficulty": value}).difficulty
-
-
-def _told(name: str) -> Any:
-    """Return a validator for a value that is stored in the metadata unchanged."""
-
-    def check(value: Any) -> Any:
-        rules.check_metadata({name: value})
-        return value
-
-    return _named(name, check)
-
-
-_TEXT = {"type": ["string", "integer", "null"], "minLength": 1, "maxLength": rules.MAX_TEXT}
-_SECONDS = {"type": ["number", "null"], "minimum": 0, "maximum": rules.MAX_DURATION_SECONDS}
+_TEXT = {"type": ["string", "integer", "null"], **fields.EVENT_ID.limits}
+_SECONDS = {"type": ["number", "null"], **fields.DURATION_SECONDS.limits}
 _MOMENT = {"type": ["string", "null"], "format": "date-time"}
 
 EventId = Annotated[
-    str | None,
-    _text("event_id"),
-    Field(description="Your id; events with the same id are stored once. Generated if absent"),
+    Annotated[str, _id("event_id")] | None,
+    Field(description=fields.EVENT_ID.description),
     WithJsonSchema(_TEXT),
 ]
 Duration = Annotated[
     int | None,
-    _named("duration", rules.check_duration),
+    BeforeValidator(partial(rules.check_duration, field="duration")),
     Field(description="Duration in seconds", examples=[240]),
     WithJsonSchema(_SECONDS),
 ]
 Moment = Annotated[
-    datetime | None,
-    _named("timestamp", _optional(rules.check_time)),
-    Field(description="Time at which it ended, ISO 8601; now if absent"),
+    Annotated[datetime, BeforeValidator(rules.check_time)] | None,
+    Field(description=fields.TIMESTAMP.description),
     WithJsonSchema(_MOMENT),
 ]
 PredictionId = Annotated[
-    str | None,
-    _text("prediction_id"),
-    Field(description="Id of the answer that led to it"),
+    Annotated[str, _id("prediction_id")] | None,
+    Field(description=fields.PREDICTION_ID.description),
     WithJsonSchema(_TEXT),
 ]
 
@@ -110,31 +89,41 @@ class QuizSubmission(Query):
     topic_id: TopicId
     score: Annotated[
         float,
-        BeforeValidator(_scored),
-        Field(description="a fraction in [0, 1]", examples=[0.85]),
-        WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+        BeforeValidator(rules.check_score),
+        Field(description=fields.SCORE.expected, examples=[fields.SCORE.example]),
+        WithJsonSchema({"type": "number", **fields.SCORE.limits}),
     ]
     duration: Duration = None
     event_id: EventId = None
     timestamp: Moment = None
     difficulty: Annotated[
-        Level | None, _named("difficulty", _level), Field(description="Difficulty of the quiz")
+        Level | None,
+        Field(description="the difficulty of the quiz: easy, medium or hard", examples=["medium"]),
     ] = None
-    item_id: Annotated[str | None, _text("item_id"), WithJsonSchema(_TEXT)] = None
+    item_id: Annotated[Annotated[str, _id("item_id")] | None, WithJsonSchema(_TEXT)] = None
     prediction_id: PredictionId = None
 
-    def event(self, user_id: str) -> dict[str, Any]:
-        """Return the event that the body describes."""
-        return {
-            "user_id": user_id,
-            "interaction_type": "quiz_complete",
-            "topic_id": self.topic_id,
-            "score": self.score,
-            "duration_seconds": self.duration,
-            "event_id": self.event_id,
-            "timestamp": self.timestamp,
-            "metadata": _given(self, "difficulty", "item_id", "prediction_id"),
-        }
+    def row(self, user_id: str, now: datetime) -> "PendingRow":
+        """Return the row of the log that the body describes.
+
+        Raises:
+            InvalidInput: the timestamp is in the future.
+        """
+        from sensei.events.append import pending_row  # here: BentoML's supervisor needs no database
+
+        return pending_row(
+            user_id,
+            "quiz_complete",
+            self.topic_id,
+            now,
+            score=self.score,
+            duration_seconds=self.duration,
+            event_id=self.event_id,
+            timestamp=self.timestamp,
+            metadata=_present(
+                difficulty=self.difficulty, item_id=self.item_id, prediction_id=self.prediction_id
+            ),
+        )
 
 
 class RecommendationFeedback(Query):
@@ -143,40 +132,45 @@ class RecommendationFeedback(Query):
     topic_id: TopicId
     helpful: Annotated[
         bool | None,
-        _told("helpful"),
-        Field(description="true or false", examples=[True]),
+        _answer("helpful"),
+        Field(description=fields.HELPFUL.expected, examples=[fields.HELPFUL.example]),
     ] = None
     rating: Annotated[
         float | None,
-        _told("rating"),
-        Field(description="From 1 to 5", examples=[4]),
-        WithJsonSchema({"type": ["number", "null"], "minimum": 1, "maximum": 5}),
+        _answer("rating"),
+        Field(description=fields.RATING.description, examples=[fields.RATING.example]),
+        WithJsonSchema({"type": ["number", "null"], **fields.RATING.limits}),
     ] = None
     event_id: EventId = None
     timestamp: Moment = None
     prediction_id: PredictionId = None
 
-    def event(self, user_id: str) -> dict[str, Any]:
-        """Return the event that the body describes.
+    def row(self, user_id: str, now: datetime) -> "PendingRow":
+        """Return the row of the log that the body describes.
 
         Raises:
-            InvalidInput: both `helpful` and `rating` are absent.
+            InvalidInput: both `helpful` and `rating` are absent, or the timestamp is in the future.
         """
+        from sensei.events.append import pending_row
+
         if self.helpful is None and self.rating is None:
             rules.refuse("helpful", "true or false, or a rating", None, "send one of them")
-        return {
-            "user_id": user_id,
-            "interaction_type": "feedback_recommendation",
-            "topic_id": self.topic_id,
-            "event_id": self.event_id,
-            "timestamp": self.timestamp,
-            "metadata": _given(self, "helpful", "rating", "prediction_id"),
-        }
+        return pending_row(
+            user_id,
+            "feedback_recommendation",
+            self.topic_id,
+            now,
+            event_id=self.event_id,
+            timestamp=self.timestamp,
+            metadata=_present(
+                helpful=self.helpful, rating=self.rating, prediction_id=self.prediction_id
+            ),
+        )
 
 
-def _given(sent: BaseModel, *names: str) -> dict[str, Any] | None:
-    found = {name: getattr(sent, name) for name in names}
-    return {name: value for name, value in found.items() if value is not None} or None
+def _present(**values: Any) -> dict[str, Any]:
+    """Return the values that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 class TimeSpent(Query):
@@ -185,7 +179,7 @@ class TimeSpent(Query):
     username: LearnerId
     duration: Annotated[
         int,
-        _named("duration", rules.check_duration),
+        BeforeValidator(partial(rules.check_duration, field="duration")),
         Field(description="seconds spent with the resource", examples=[300]),
         WithJsonSchema(_SECONDS | {"type": "number"}),
     ]
@@ -207,7 +201,7 @@ class DocumentQuery(Query):
         int,
         BeforeValidator(_doc_id),
         Field(description="Id of the resource", examples=[1]),
-        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": rules.MAX_TOPIC_ID}),
+        WithJsonSchema({"type": "integer", **fields.TOPIC_ID.limits}),
     ]
 
 
@@ -225,9 +219,9 @@ class SentEvent(BaseModel):
     """
 
     user_id: LearnerId
-    interaction_type: Annotated[str, WithJsonSchema({"enum": list(KINDS)})]
+    interaction_type: Annotated[str, WithJsonSchema(fields.INTERACTION_TYPE.limits)]
     topic_id: TopicId
-    score: Annotated[float | None, Field(ge=0, le=1)] = None
+    score: Annotated[float | None, Field(ge=fields.SCORE.minimum, le=fields.SCORE.maximum)] = None
     duration_seconds: Annotated[int | None, WithJsonSchema(_SECONDS)] = None
     event_id: EventId = None
     timestamp: Moment = None

@@ -95,8 +95,8 @@ async def readyz(request: Request, _: Query) -> Response:
         troubles = [str(keys.note), *troubles]
     fits = worker is not None and worker.follower.status().mismatch is None
     is_ready = fits and keys.is_ready
-    found = {"ready": is_ready, "troubles": troubles, "keys": keys._asdict()}
-    return answer(found, 200 if is_ready else 503)
+    content = {"ready": is_ready, "troubles": troubles, "keys": keys._asdict()}
+    return answer(content, 200 if is_ready else 503)
 
 
 async def healthz(request: Request, _: Query) -> Response:
@@ -138,7 +138,7 @@ def _served(model: "Model | None") -> dict[str, object] | None:
     if model is None:
         return None
     entries = model.bundle.manifest.models.items()
-    return {"bundle": model.digest, "versions": {name: each.version for name, each in entries}}
+    return {"bundle": model.digest, "versions": {name: entry.version for name, entry in entries}}
 
 
 def _log_answers(worker: "Worker") -> bool:
@@ -158,6 +158,9 @@ def _troubles(worker: "Worker") -> list[str]:
         following.mismatch or "": following.mismatch is not None,
         "log: expected an answer, got none; the served models stay": not (
             _log_answers(worker) or moved or following.mismatch
+        ),
+        "models: expected an update, got an error that is logged; those in use stay": (
+            following.failed is not None
         ),
         "models: expected a bundle, got none; run `sensei run`": model is None,
         f"bundle: expected the one of the serving pointer, got a refused one; {on}, see the "

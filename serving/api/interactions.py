@@ -1,7 +1,7 @@
 """Endpoints that record learner events; the response is sent after the event is durable."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,8 @@ from serving.http.endpoints import Endpoint, answer
 
 if TYPE_CHECKING:
     from sensei.curriculum import Resource, Topic
-    from sensei.events.append import EventRow
+    from sensei.events.append import EventRow, PendingRow
+    from serving.storage.event_writer import EventWriter
     from serving.storage.learner_data import LearnerData
 
 VIEWS = {"text": "text_read", "video": "video_view", "lab": "resource_view"}
@@ -42,30 +43,44 @@ _AT_ONCE = 50  # maximum number of events that are checked in the event loop
 
 async def submit_quiz(request: Request, asked: OfLearner, sent: QuizSubmission) -> Response:
     """Record a completed quiz."""
-    return answer(await _record_one(request, sent.event(asked.username)))
+    return answer(await _record(request, sent.row(asked.username, datetime.now(UTC))))
 
 
 async def recommendation_feedback(
     request: Request, asked: OfLearner, sent: RecommendationFeedback
 ) -> Response:
     """Record a learner's feedback on a recommendation."""
-    return answer(await _record_one(request, sent.event(asked.username)))
+    return answer(await _record(request, sent.row(asked.username, datetime.now(UTC))))
 
 
 async def log_interactions(request: Request, asked: Query, sent: SentEvents) -> Response:  # noqa: ARG001
     """Record one event, or a list of events: all or none."""
-    if isinstance(sent.root, Mapping):
-        return answer(await _record_one(request, sent.root))
-    return answer({"interactions": await _record(request, sent.root)})
+    from sensei.events.append import entries  # here: BentoML's supervisor needs no database
+
+    is_one = isinstance(sent.root, Mapping)
+    events = [sent.root] if is_one else sent.root
+    check = partial(entries, events, datetime.now(UTC))
+    try:
+        # A check of a thousand events takes 20 ms, too long to block the event loop.
+        rows = check() if len(events) <= _AT_ONCE else await asyncio.to_thread(check)
+    except InvalidBatch as error:
+        if is_one:  # a single event has no position to name
+            raise InvalidInput(str(error)) from None
+        raise
+    recorded = await _writer(request).log_interactions(rows)
+    if is_one:
+        return answer(_as_recorded(recorded[0]))
+    return answer({"interactions": [_as_recorded(row) for row in recorded]})
 
 
 async def view_document(request: Request, asked: ViewQuery) -> Response:
     """Return a resource; if a learner is named, record their view first, except for HEAD."""
-    topic, resource = found = await _find(request, asked.doc_id)
+    topic, resource = await _find(request, asked.doc_id)
     view = None
     if asked.username is not None and request.method == "GET":
-        event = _about(found, asked.username, VIEWS[resource.kind])
-        view = await _record_one(request, event | {"event_id": asked.event_id})
+        kind = VIEWS[resource.kind]
+        row = _about(topic, resource, asked.username, kind, event_id=asked.event_id)
+        view = await _record(request, row)
     elif asked.username is None and asked.event_id is not None:
         raise InvalidInput(
             "username: expected the learner who views it, got nothing; send username="
@@ -86,51 +101,48 @@ async def view_document(request: Request, asked: ViewQuery) -> Response:
 
 async def spend_time(request: Request, asked: DocumentQuery, sent: TimeSpent) -> Response:
     """Record the time that a learner spent with a resource."""
-    found = await _find(request, asked.doc_id)
-    event = _about(found, sent.username, "resource_view")
-    told = {
-        "duration_seconds": sent.duration,
-        "event_id": sent.event_id,
-        "timestamp": sent.timestamp,
-    }
-    return answer(await _record_one(request, event | told))
+    topic, resource = await _find(request, asked.doc_id)
+    row = _about(
+        topic,
+        resource,
+        sent.username,
+        "resource_view",
+        duration_seconds=sent.duration,
+        event_id=sent.event_id,
+        timestamp=sent.timestamp,
+    )
+    return answer(await _record(request, row))
 
 
-def _about(found: "tuple[Topic, Resource]", user_id: str, kind: str) -> dict[str, Any]:
-    topic, resource = found
-    return {
-        "user_id": user_id,
-        "interaction_type": kind,
-        "topic_id": topic.topic_id,
-        "metadata": {"format": resource.kind, "doc_id": resource.resource_id},
-    }
+def _about(
+    topic: "Topic", resource: "Resource", user_id: str, kind: str, **values: Any
+) -> "PendingRow":
+    """Return the row of an event about a resource."""
+    from sensei.events.append import pending_row
+
+    metadata = {"format": resource.kind, "doc_id": resource.resource_id}
+    now = datetime.now(UTC)
+    return pending_row(user_id, kind, topic.topic_id, now, metadata=metadata, **values)
 
 
 async def _find(request: Request, doc_id: int) -> "tuple[Topic, Resource]":
     records: LearnerData = request.app.state.worker.records
-    found = await records.find(doc_id)
-    if found is None:
+    topic_and_resource = await records.find(doc_id)
+    if topic_and_resource is None:
         raise HTTPException(
             404, f"doc_id: expected a resource of the curriculum, got {doc_id}; see its resources"
         )
-    return found
+    return topic_and_resource
 
 
-async def _record_one(request: Request, event: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return (await _record(request, [event]))[0]
-    except InvalidBatch as error:
-        raise InvalidInput(str(error)) from None  # a single event has no position to name
+async def _record(request: Request, row: "PendingRow") -> dict[str, Any]:
+    """Record one event; return it as the log stores it."""
+    return _as_recorded((await _writer(request).log_interactions([row]))[0])
 
 
-async def _record(request: Request, events: Sequence[Any]) -> list[dict[str, Any]]:
-    from sensei.events import append  # here: BentoML's supervisor needs no database
-
-    check = partial(append.entries, events, datetime.now(UTC))
-    # A check of a thousand events takes 20 ms, too long to block the event loop.
-    submission = check() if len(events) <= _AT_ONCE else await asyncio.to_thread(check)
-    rows = await request.app.state.worker.recorder.log_interactions(submission)
-    return [_as_recorded(row) for row in rows]
+def _writer(request: Request) -> "EventWriter":
+    writer: EventWriter = request.app.state.worker.recorder
+    return writer
 
 
 def _as_recorded(row: "EventRow") -> dict[str, Any]:

@@ -78,12 +78,12 @@ async def choose_learning_style(request: Request, asked: OfLearner, sent: StyleC
 async def export_learner(request: Request, asked: OfLearner) -> Response:
     """Export all data held on a learner."""
     records, name, by = _records(request), asked.username, _caller(request)
-    found = await records.export(name, by)
-    if found is None:
+    export = await records.export(name, by)
+    if export is None:
         raise HTTPException(
             404, f"username: expected a learner with stored data, got {name!r:.80}; check it"
         )
-    return Response(found, media_type="application/json")
+    return Response(export, media_type="application/json")
 
 
 async def erase_learner(request: Request, asked: OfLearner) -> Response:
@@ -148,6 +148,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Erasure,
         OfLearner,
         scope="operator",
+        platform_if="platform_may_erase",
         statuses=(503,),
         example=examples.ERASURE,
     ),

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, Format, Input
 from sensei.errors import InvalidInput
-from sensei.event_fields import HIDDEN_CHARACTERS
+from sensei.event_fields import HIDDEN_CHARACTERS, TOPIC_ID, USER_ID
 from sensei.events import rules
 
 MAX_COUNT = 50
@@ -22,12 +22,11 @@ _HIDDEN = HIDDEN_CHARACTERS.replace(r"\x", r"\u00")  # as JSON schemas spell the
 Username = Annotated[
     str,
     BeforeValidator(partial(rules.check_user_id, "username")),
-    Field(description=f"text of 1 to {rules.MAX_TEXT} characters", examples=["testuser"]),
+    Field(description=USER_ID.expected, examples=[USER_ID.example]),
     WithJsonSchema(
         {
             "type": "string",
-            "minLength": 1,
-            "maxLength": rules.MAX_TEXT,
+            **USER_ID.limits,
             "pattern": f"^[^{_HIDDEN}]*[^\\s{_HIDDEN}][^{_HIDDEN}]*$",
         }
     ),
@@ -35,8 +34,8 @@ Username = Annotated[
 TopicId = Annotated[
     int,
     BeforeValidator(rules.check_topic),
-    Field(description="a whole number of at least 0", examples=[1]),
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": rules.MAX_TOPIC_ID}),
+    Field(description=TOPIC_ID.expected, examples=[TOPIC_ID.example]),
+    WithJsonSchema({"type": "integer", **TOPIC_ID.limits}),
 ]
 
 
@@ -92,13 +91,13 @@ class LearningPathQuery(Query):
 def _row_schema(contract: tuple[Input, ...]) -> list[dict[str, Any]]:
     """Return the JSON schemas of a row of inputs: as an object and as a list."""
     numbers = {
-        each.name: {
-            "type": "integer" if each.is_id else "number",
-            "minimum": each.low,
-            "maximum": each.high,
-            "description": each.formula,
+        column.name: {
+            "type": "integer" if column.is_id else "number",
+            "minimum": column.low,
+            "maximum": column.high,
+            "description": column.formula,
         }
-        for each in contract
+        for column in contract
     }
     count = len(contract)
     return [
@@ -153,24 +152,29 @@ def parse(model: type[Asked], values: Any) -> Asked:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
-        said = [_sentence(model, each) for each in faults[:MAX_FAULTS]]
-        if len(faults) > MAX_FAULTS:
-            said.append(f"{len(faults) - MAX_FAULTS} more faults; correct these first")
-        raise InvalidInput(". ".join(said)) from None
+        raise invalid_request(model, error) from None
+
+
+def invalid_request(model: type[BaseModel], error: ValidationError) -> InvalidInput:
+    """Return the error whose message names the faults found in a request."""
+    faults = error.errors(include_url=False)
+    sentences = [_sentence(model, fault) for fault in faults[:MAX_FAULTS]]
+    if len(faults) > MAX_FAULTS:
+        sentences.append(f"{len(faults) - MAX_FAULTS} more faults; correct these first")
+    return InvalidInput(". ".join(sentences))
 
 
 def _sentence(model: type[BaseModel], error: Any) -> str:
-    place = error["loc"]
-    if not place:
+    location = error["loc"]
+    if not location:
         fields = ", ".join(model.model_fields)
         return f"body: expected an object of {fields}, got {error['input']!r:.80}; send one"
-    path, name = ".".join(map(str, place)), str(place[0])
+    path, name = ".".join(map(str, location)), str(location[0])
     field = model.model_fields.get(name)
     if field is None:
-        known = ", ".join(model.model_fields) or "nothing"
-        return f"{path}: expected only {known}, got {path}; leave it out"
-    inside = len(place) > 1 or not field.description
+        names = ", ".join(model.model_fields) or "nothing"
+        return f"{path}: expected only {names}, got {path}; leave it out"
+    inside = len(location) > 1 or not field.description
     expected = error["msg"][0].lower() + error["msg"][1:] if inside else field.description
     got = "nothing" if error["type"] == "missing" else repr(error["input"])[:80]
     send = f"{name}={field.examples[0]}" if field.examples else name

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sensei.access.keys import OPEN, OPERATOR, PLATFORM, Key, id_of
 from sensei.errors import InvalidInput, StorageUnavailable
@@ -24,6 +23,7 @@ from serving.http.keyless import Headers, Keyless, is_loopback, is_of_another_si
 
 if TYPE_CHECKING:
     from sensei.settings import Settings
+    from sensei.storage.database_file import DatabaseFile
 
 EVERY_SECONDS = 2.0
 """Seconds between two reads of the keys: the maximum time until a revoked key is refused."""
@@ -119,13 +119,12 @@ class Access:
             return KeyStatus("none", age, self._max_age, NO_KEYS)
         return KeyStatus("valid", age, self._max_age, None)
 
-    def admit(self, scope: Mapping[str, Any], headers: Headers, presented: bytes) -> Key | None:
+    def admit(self, scope: Mapping[str, Any], headers: Headers) -> Key | None:
         """Return the key that a caller presents; None if no key is needed.
 
         Args:
             scope: ASGI scope.
             headers: headers of the request, by name.
-            presented: the key as sent; empty if none was sent.
 
         Raises:
             RequestRefused: 401, 403, or 503 if the keys could not be read.
@@ -138,11 +137,12 @@ class Access:
         if not keys:
             self._check_own(scope, headers)
             return None
+        presented = _presented(headers)
         key = keys.get(id_of(presented))
         if key is None or not key.fits(presented) or not key.is_valid:
             got = "an invalid one" if presented else "none"
-            said = f"key: expected one, got {got}; send `Authorization: Bearer KEY`"
-            raise RequestRefused(401, said, BEARER)
+            sentence = f"key: expected one, got {got}; send `Authorization: Bearer KEY`"
+            raise RequestRefused(401, sentence, BEARER)
         return key
 
     def _check_own(self, scope: Mapping[str, Any], headers: Headers) -> None:
@@ -151,12 +151,18 @@ class Access:
         Raises:
             RequestRefused: 401, 403.
         """
-        if why := self._keyless.foreign(scope, headers):
-            raise RequestRefused(401, f"key: expected one {why}, none exists; {CREATE}", BEARER)
+        if reason := self._keyless.foreign(scope, headers):
+            raise RequestRefused(401, f"key: expected one {reason}, none exists; {CREATE}", BEARER)
         if is_of_another_site(headers):
             raise RequestRefused(
                 403, f"request: expected none from a page of another site; {CREATE}"
             )
+
+
+def _presented(headers: Headers) -> bytes:
+    """Return the key as sent; empty if none was sent."""
+    scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
+    return rest.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
 
 
 NO_KEYS = (
@@ -172,43 +178,41 @@ BEARER = {"WWW-Authenticate": "Bearer"}
 AGAIN = {"Retry-After": "2"}
 
 
-class OnlyFor:
-    """ASGI middleware of one route that refuses callers of a lower role with 403.
+def require_role(role: str, scope: Mapping[str, Any], unless: str | None = None) -> None:
+    """Check that the caller has a role or a higher one.
 
     Args:
-        app: the wrapped application.
         role: the lowest role that may call.
+        scope: ASGI scope.
         unless: name of a value in the application's state; while it is true, lower roles may call
             too.
+
+    Raises:
+        HTTPException: 403.
     """
-
-    def __init__(self, app: ASGIApp, role: str, unless: str | None = None) -> None:
-        self._app = app
-        self._role = role
-        self._unless = unless
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        if RANK[scope[ROLE]] < RANK[self._role] and not self._is_lifted(scope):
-            said = f"key: expected one of role {self._role}, got {scope[ROLE]}; use such a key"
-            raise HTTPException(403, said)
-        await self._app(scope, receive, send)
-
-    def _is_lifted(self, scope: Scope) -> bool:
-        return self._unless is not None and getattr(scope["app"].state, self._unless, False)
+    caller = scope[ROLE]
+    if RANK[caller] >= RANK[role] or (unless and getattr(scope["app"].state, unless, False)):
+        return
+    raise HTTPException(403, f"key: expected one of role {role}, got {caller}; use such a key")
 
 
-def open_access(settings: "Settings") -> Access:
+def open_access(settings: "Settings", log_file: "DatabaseFile | None" = None) -> Access:
     """Return access control by the keys in the database that the settings name.
 
-    A home without a database that never had a key counts as having no keys. If the home ever had a
-    key, missing keys are an outage. If an address names the database, a missing database is one
-    too.
+    Keys are read only from the file that was opened first: if it was moved or replaced, the last
+    keys stay valid up to their maximum age. A home without a database that never had a key counts
+    as having no keys. If the home ever had a key, missing keys are an outage. If an address names
+    the database, a missing database is one too.
+
+    Args:
+        settings: location of the database, and the maximum age of the keys.
+        log_file: SQLite file that the process has open; None to open one here.
     """
     from sensei.access import key_store
     from sensei.storage import database
 
-    engine = database.connect(settings.log_url, database.PROMPT)
+    engine = database.connect(settings.log_url, database.PROMPT, log_file)
+    opened = database.file_of(engine)
     file = engine.url.database if database.is_sqlite(engine.url) else None
     home = settings.root
     marked = {home, Path(file).parent} if file else {home}
@@ -219,6 +223,8 @@ def open_access(settings: "Settings") -> Access:
             if had_keys or settings.database_url:
                 raise StorageUnavailable(f"database: expected a file at {file}, got none; {BACK}")
             return []
+        if opened:
+            opened.check()
         keys = key_store.read(engine)
         if had_keys and not keys:
             raise StorageUnavailable(

@@ -56,7 +56,7 @@ class Connections:
         self._limit = limit
         self._open: set[BoundedProtocol] = set()
         self._runs = False
-        self._told = -60
+        self._warned_at = -60
 
     def add(self, connection: "BoundedProtocol") -> None:
         """Register a new connection; above the limit, close idle ones or refuse it."""
@@ -82,17 +82,21 @@ class Connections:
 
         Connections that never sent a request are closed first.
         """
-        if self.seconds - self._told >= 60:
-            self._told = self.seconds
+        if self.seconds - self._warned_at >= 60:
+            self._warned_at = self.seconds
             logger.warning("%d connections: those without a request are closed", self._limit)
-        idle = [each for each in self._open if each.is_idle and each is not newcomer]
-        idle.sort(key=lambda each: (each.has_asked, each.since))
-        for each in idle[: 1 + self._limit // 20]:
-            self._open.discard(each)
-            each.transport.close()
+        idle = [
+            connection
+            for connection in self._open
+            if connection.is_idle and connection is not newcomer
+        ]
+        idle.sort(key=lambda connection: (connection.has_asked, connection.since))
+        for connection in idle[: 1 + self._limit // 20]:
+            self._open.discard(connection)
+            connection.transport.close()
         if not idle:
-            said = f"connections: expected at most {self._limit}, got more; repeat in a second"
-            newcomer.refuse(503, said)
+            sentence = f"connections: expected at most {self._limit}, got more; repeat in a second"
+            newcomer.refuse(503, sentence)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -158,8 +162,8 @@ class BoundedProtocol(HttpToolsProtocol):
             piece = data[start : start + HEAD_BYTES]
             self._unparsed += len(piece)
             if self._unparsed > HEAD_BYTES:
-                said = f"headers: expected at most {HEAD_BYTES} bytes, got more; send fewer"
-                return self.refuse(431, said)
+                sentence = f"headers: expected at most {HEAD_BYTES} bytes, got more; send fewer"
+                return self.refuse(431, sentence)
             super().data_received(piece)
             if self.transport.is_closing():
                 return None
@@ -171,8 +175,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start a request, or reject it if too many wait in the connection."""
         self._unparsed = 0
         if len(self.pipeline) >= PIPELINED:
-            said = f"requests: expected at most {PIPELINED} before an answer, got more; await it"
-            self._reject(said)
+            sentence = (
+                f"requests: expected at most {PIPELINED} before an answer, got more; await it"
+            )
+            self._reject(sentence)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -235,8 +241,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end_late(self) -> None:
         if self._unparsed:
-            said = f"request: expected within {HEAD_SECONDS} seconds, got a part; send it at once"
-            self.refuse(408, said)
+            sentence = (
+                f"request: expected within {HEAD_SECONDS} seconds, got a part; send it at once"
+            )
+            self.refuse(408, sentence)
         else:
             self.transport.close()
 

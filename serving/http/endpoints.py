@@ -1,7 +1,8 @@
 """Declaration of an endpoint, from which its route and its documentation are built.
 
 To add a route, write its handler and declare it in `ENDPOINTS` of the group's module in
-`serving.api`. `serving.app` assembles the groups. A handler is
+`serving.api`. `serving.app` assembles the groups, `serving.http.dispatch` answers them. A handler
+is
 
     async def handle(request: Request, asked: TheQuery) -> Response
     async def handle(request: Request, asked: TheQuery, sent: TheBody) -> Response
@@ -11,27 +12,21 @@ To add a route, write its handler and declare it in `ENDPOINTS` of the group's m
 ConflictingEvent 409, LearnerErased 410, StorageUnavailable and NothingServed 503, any other 500. A
 slash within a learner's name is sent as `%2F`; any other slash separates segments of the path.
 
-Code that depends on the declaration (such as its scope) is a middleware of each route, see
-`serving.app.route_middleware`. Other code is a middleware of the application. A middleware finds
-the declaration, with its path template, in `scope["endpoint"].declared`.
+Other code around requests is a middleware of the application. It finds the declaration, with its
+path template, in `scope["endpoint"]`.
 """
 
 import logging
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Literal, Protocol, cast
-from urllib.parse import parse_qsl
+from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from sensei.errors import (
     ConflictingEvent,
@@ -42,9 +37,7 @@ from sensei.errors import (
     SenseiError,
     StorageUnavailable,
 )
-from sensei.events import rules
-from serving.api.request_schemas import Query, parse
-from serving.http.raw_path import RawPathRoute, of_path
+from serving.api.request_schemas import Query
 
 Scope = Literal["open", "platform", "operator"]
 """Permitted callers: anybody; the platform's back end; the operators of the service."""
@@ -75,11 +68,6 @@ STATUSES = {
 FAILED = "service: expected to answer, got an error that is logged; repeat once"
 """Error sentence for internal errors; callers get no further detail."""
 
-MAX_LEVELS = 2 * rules.MAX_LEVELS
-"""Maximum nesting of objects and lists in a body: events may be in a list and hold metadata."""
-
-TOO_DEEP = f"body: expected at most {MAX_LEVELS} levels of nesting, got more; flatten it"
-
 logger = logging.getLogger(__name__)
 
 
@@ -96,6 +84,8 @@ class Endpoint:
         query: schema of path and query parameters.
         body: schema of the JSON body; None if there is none.
         scope: the permitted callers.
+        platform_if: name of a value in the application's state; while it is true, the platform may
+            call an endpoint of the operators too.
         status: status of a successful response.
         statuses: further statuses, besides those that `documented` adds to every endpoint.
         example: an example response.
@@ -109,6 +99,7 @@ class Endpoint:
     query: type[Query] = Query
     body: type[BaseModel] | None = None
     scope: Scope = "platform"
+    platform_if: str | None = None
     status: int = 200
     statuses: tuple[int, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict)
@@ -116,21 +107,12 @@ class Endpoint:
     @property
     def documented(self) -> list[int]:
         """All statuses that the endpoint may return, in ascending order."""
-        found = {self.status, 400, 413, 414, 422, 431, 500, *self.statuses}
+        statuses = {self.status, 400, 413, 414, 422, 431, 500, *self.statuses}
         if self.body:
-            found |= {408, 415}
+            statuses |= {408, 415}
         if self.scope != "open":
-            found |= {401, 403, 429, 503}
-        return sorted(found)
-
-
-class Responder(Protocol):
-    """Handler with its declaration, as Starlette calls it."""
-
-    declared: Endpoint
-
-    async def __call__(self, request: Request) -> Response:
-        """Parse the request, call the handler and return the response."""
+            statuses |= {401, 403, 429, 503}
+        return sorted(statuses)
 
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -162,88 +144,19 @@ def refusal(
     return answer({"error": sentence, **(details or {})}, status, headers)
 
 
-def route(endpoint: Endpoint, middleware: Sequence[Middleware] = ()) -> Route:
-    """Return the route of a declaration.
-
-    Args:
-        endpoint: the declaration.
-        middleware: runs before the request is read.
-    """
-    respond = responder(endpoint)
-    return RawPathRoute(endpoint.path, respond, methods=[endpoint.method], middleware=middleware)
-
-
-def responder(endpoint: Endpoint) -> Responder:
-    """Return a function that parses a request, calls the handler and returns the response.
-
-    It lets errors in `HANDLED` through, and turns all others into a 500 response.
-    """
-
-    async def respond(request: Request) -> Response:
-        try:
-            asked = parse(endpoint.query, _parameters(request))
-            if endpoint.body is None:
-                return await endpoint.handle(request, asked)
-            sent = parse(endpoint.body, await _json(request))
-            return await endpoint.handle(request, asked, sent)
-        except Exception as error:
-            if isinstance(error, HANDLED):
-                raise
-            return await failed(request, error)
-
-    respond.declared = endpoint  # type: ignore[attr-defined]
-    return cast("Responder", respond)
+def error_response(request: Request, error: Exception) -> Response:
+    """Return the response for an error of a handler; an unexpected one is logged and gets 500."""
+    if isinstance(error, HTTPException):
+        return _http_error_response(request, error)
+    if isinstance(error, SenseiError):
+        for kind, status in _STATUS_OF.items():
+            if isinstance(error, kind):
+                return _refused(request, error, status)
+    logger.error("%s %s failed", request.method, _template(request), exc_info=error)
+    return refusal(500, FAILED)
 
 
-@lru_cache(maxsize=1024)
-def _query(text: bytes) -> tuple[tuple[str, str], ...]:
-    """Return names and values of a query string; cached, because most requests repeat a few."""
-    try:
-        found = parse_qsl(text.decode("latin-1"), keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError:
-        raise InvalidInput(f"query: expected UTF-8, got {text!r:.80}; encode it so") from None
-    return tuple(found)
-
-
-def _parameters(request: Request) -> dict[str, Any]:
-    given = _query(request.scope["query_string"])
-    found = dict(given)
-    if len(found) < len(given):
-        names = [name for name, _ in given]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput(f"{twice}: expected one value, got several; send it once")
-    in_path = of_path(request)
-    if clash := found.keys() & in_path.keys():
-        name = min(clash)
-        raise InvalidInput(f"{name}: expected in the path only, got it twice; leave it out of ?")
-    return found | in_path
-
-
-async def _json(request: Request) -> Any:
-    kind = request.headers.get("content-type", "")
-    if not re.fullmatch(r"application/([\w.-]+\+)?json", kind.partition(";")[0].strip().lower()):
-        raise HTTPException(
-            415,
-            f"Content-Type: expected application/json, got {kind[:80] or 'nothing'}; send it so",
-        )
-    try:
-        found = orjson.loads(await request.body())
-    except orjson.JSONDecodeError as error:
-        # the wording depends on orjson's version
-        if "depth" in str(error) or "ecursion" in str(error):
-            raise HTTPException(400, TOO_DEEP) from None
-        raise HTTPException(
-            400, f"body: expected JSON, got something else ({error}); send null for NaN"
-        ) from None
-    if rules.is_nested_deeper(found, MAX_LEVELS):
-        raise InvalidInput(TOO_DEEP)
-    return found
-
-
-async def refused(request: Request, error: Exception) -> Response:
-    """Return the response for an error of the project, with its status."""
-    assert isinstance(error, SenseiError)
-    status = next(code for kind, code in _STATUS_OF.items() if isinstance(error, kind))
+def _refused(request: Request, error: SenseiError, status: int) -> Response:
     if not isinstance(error, StorageUnavailable):
         later = {"Retry-After": "60"} if status == 503 else None
         return refusal(status, str(error), later, error.details)
@@ -255,52 +168,38 @@ async def refused(request: Request, error: Exception) -> Response:
     return refusal(status, sentence, {"Retry-After": seconds}, error.details)
 
 
-async def failed(request: Request, error: Exception) -> Response:
-    """Return 500; the cause is only logged."""
-    logger.error("%s %s failed", request.method, _template(request), exc_info=error)
-    return refusal(500, FAILED)
+def _http_error_response(request: Request, error: HTTPException) -> Response:
+    """Return the response for an unknown path, or for an error that names its status."""
+    sentence, headers = error.detail, error.headers
+    if sentence == HTTPStatus.NOT_FOUND.phrase:
+        sentence = f"path: expected one that is served, got {request.url.path!r:.80}; see /docs"
+    elif sentence == HTTPStatus.METHOD_NOT_ALLOWED.phrase:  # of the files below /docs
+        sentence = f"method: expected GET, HEAD, got {request.method}; see /docs"
+        headers = {"Allow": "GET, HEAD"}
+    return refusal(error.status_code, sentence, headers)
 
 
-async def unknown(request: Request, error: Exception) -> Response:
-    """Return the response for an HTTPException: unknown path or method, or unreadable request."""
+async def _not_served(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if error.status_code == 405:
-        allowed = _allowed(request)
-        said = f"method: expected {allowed}, got {request.method}; see /docs"
-        return refusal(405, said, {"Allow": allowed})
-    if error.status_code == 404 and error.detail == HTTPStatus.NOT_FOUND.phrase:
-        said = f"path: expected one that is served, got {request.url.path!r:.80}; see /docs"
-    else:
-        said = error.detail
-    return refusal(error.status_code, said, error.headers)
+    return _http_error_response(request, error)
 
 
-def _allowed(request: Request) -> str:
-    """Return all methods of the path for the header `Allow`; static files allow GET and HEAD."""
-    template = _template(request)
-    same = [each for each in request.app.routes if getattr(each, "path", "") == template]
-    return ", ".join(sorted({name for each in same for name in each.methods} or {"GET", "HEAD"}))
+ERROR_HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+    HTTPException: _not_served
+}
+"""Starlette's exception handlers, for paths that no endpoint declares."""
 
 
 def _template(request: Request) -> str:
-    declared = getattr(request.scope.get("endpoint"), "declared", None)
-    return declared.path if declared else "path not served"
+    endpoint = request.scope.get("endpoint")
+    return endpoint.path if isinstance(endpoint, Endpoint) else "path not served"
 
 
-_STATUS_OF: dict[type[Exception], int] = {
+_STATUS_OF: dict[type[SenseiError], int] = {
     InvalidInput: 422,
     ConflictingEvent: 409,
     LearnerErased: 410,
     StorageUnavailable: 503,
     NothingServed: 503,
 }
-
-HANDLED: tuple[type[Exception], ...] = (HTTPException, *_STATUS_OF)
-"""Exceptions with a response of their own; all others are internal errors."""
-
-ERROR_HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
-    **dict.fromkeys(_STATUS_OF, refused),
-    HTTPException: unknown,
-    Exception: failed,
-}
-"""Starlette's exception handlers, for errors of handlers and middleware."""
+"""Statuses of the project's errors; all others are internal errors."""

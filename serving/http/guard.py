@@ -9,9 +9,11 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from itertools import chain
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import State
@@ -20,9 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sensei.access.keys import OPEN, OPERATOR, Key
 from serving.http.access_log import request_lines
 from serving.http.auth import CALLER, ROLE, Access, RequestRefused
-from serving.http.endpoints import FAILED, refusal
+from serving.http.endpoints import FAILED, Endpoint, refusal
 from serving.http.keyless import Headers
-from serving.http.raw_path import AMBIGUOUS, is_ambiguous
 from serving.observability import IN_FLIGHT, REQUEST_ID, REQUESTS, SECONDS
 
 MAX_HEADERS = 64
@@ -42,6 +43,13 @@ NOT_ROUTED = "not served"
 
 CLIENT_GONE = 499
 """Status in logs and metrics if the caller disconnected."""
+
+AMBIGUOUS = (
+    "path: expected no `.` or `..` as a segment, no `//` and no backslash, got one; a proxy may "
+    "read another path: send the final path"
+)
+_DECODING_ROUNDS = 3  # a path encoded more often is not a dot segment
+_BLANK = b"\0\t\n\r "
 
 SECURITY = [
     (b"x-content-type-options", b"nosniff"),
@@ -79,14 +87,13 @@ class Guard:
         self._open_paths = frozenset(open_paths)
         self._open_folder = open_folder
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one request, and always respond."""
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-        elif scope["type"] != "http" or ROLE in scope:
-            await self._app(scope, receive, send)
-        else:
-            await self._guarded(scope, receive, send)
+            return send({"type": "websocket.close", "code": 1008})
+        if scope["type"] != "http" or ROLE in scope:
+            return self._app(scope, receive, send)
+        return self._guarded(scope, receive, send)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, status, key = perf_counter(), 0, None
@@ -108,10 +115,7 @@ class Guard:
 
         IN_FLIGHT.inc()
         try:
-            _check_size(scope)
-            _check_once(scope["headers"], headers)
-            if is_ambiguous(scope.get("raw_path") or scope["path"].encode()):
-                raise RequestRefused(400, AMBIGUOUS)
+            _check_head(scope, headers)
             key = await self._admit(scope, headers)
             length = headers.get(b"content-length", b"")
             if length.strip(b"0") or b"transfer-encoding" in headers:
@@ -141,7 +145,7 @@ class Guard:
         if path in self._open_paths or path.startswith(self._open_folder):
             return None
         access: Access = self._state.access
-        key = access.admit(scope, headers, _presented(headers))
+        key = access.admit(scope, headers)
         if key is None:
             scope[ROLE] = OPERATOR
             return None
@@ -158,62 +162,69 @@ class Guard:
         """
         limits: Limits = self._state.limits
         limit = limits.body_bytes
-        said = f"body: expected at most {limit} bytes, got more; send less at once"
-        too_large = RequestRefused(413, said, {"Connection": "close"})
         if length and int(length) > limit:
-            raise too_large
+            raise _too_large(limit)
         body = bytearray()
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                while True:
+                is_complete = False
+                while not is_complete:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ClientGone
                     body += message.get("body", b"")
                     if len(body) > limit:
-                        raise too_large
-                    if not message.get("more_body"):
-                        return _replayed(bytes(body), receive)
+                        raise _too_large(limit)
+                    is_complete = not message.get("more_body")
         except TimeoutError:
-            said = f"body: expected within {BODY_SECONDS:.0f} seconds, got a part; send it at once"
-            raise RequestRefused(408, said, {"Connection": "close"}) from None
+            expected = f"body: expected within {BODY_SECONDS:.0f} seconds"
+            sentence = f"{expected}, got a part; send it at once"
+            raise RequestRefused(408, sentence, {"Connection": "close"}) from None
+        messages = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
+        return replay
+
+
+def _too_large(limit: int) -> RequestRefused:
+    sentence = f"body: expected at most {limit} bytes, got more; send less at once"
+    return RequestRefused(413, sentence, {"Connection": "close"})
 
 
 class ClientGone(Exception):
     """The caller disconnected before the body was complete."""
 
 
-def _presented(headers: Headers) -> bytes:
-    """Return the key as sent; empty if none was sent."""
-    scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
-    return rest.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
-
-
-def _check_size(scope: Scope) -> None:
-    """Check that target and headers are within their limits.
+def _check_head(scope: Scope, headers: Headers) -> None:
+    """Check path, query and headers: their size, repeated headers, and ambiguous paths.
 
     Raises:
-        RequestRefused: 414, 431.
+        RequestRefused: 414, 431, 400.
     """
-    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
-        said = f"path: expected at most {MAX_TARGET_BYTES} bytes with its query, got more"
-        raise RequestRefused(414, f"{said}; send less")
-    headers = scope["headers"]
-    size = sum([len(name) + len(value) for name, value in headers])
-    if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
-        said = f"headers: expected at most {MAX_HEADERS} of {MAX_HEADER_BYTES} bytes, got more"
-        raise RequestRefused(431, f"{said}; send fewer")
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    if len(path) + len(scope["query_string"]) > MAX_TARGET_BYTES:
+        expected = f"path: expected at most {MAX_TARGET_BYTES} bytes with its query"
+        raise RequestRefused(414, f"{expected}, got more; send less")
+    sent = scope["headers"]
+    if sum(map(len, chain.from_iterable(sent))) > MAX_HEADER_BYTES or len(sent) > MAX_HEADERS:
+        expected = f"headers: expected at most {MAX_HEADERS} of {MAX_HEADER_BYTES} bytes"
+        raise RequestRefused(431, f"{expected}, got more; send fewer")
+    if len(sent) > len(headers):
+        _check_once([name for name, _ in sent])
+    if b"//" in path or b"\\" in path:
+        raise RequestRefused(400, AMBIGUOUS)
+    if (b"/." in path or b"%" in path) and _has_dot_segment(path):
+        raise RequestRefused(400, AMBIGUOUS)
 
 
-def _check_once(sent: Sequence[tuple[bytes, bytes]], headers: Headers) -> None:
+def _check_once(names: Sequence[bytes]) -> None:
     """Check that no header of `ONCE` comes twice: a proxy may use the other value.
 
     Raises:
         RequestRefused: 400.
     """
-    if len(sent) == len(headers):
-        return
-    names = [name for name, _ in sent]
     for name in ONCE:
         if names.count(name) > 1:
             title = name.decode().title()
@@ -222,14 +233,17 @@ def _check_once(sent: Sequence[tuple[bytes, bytes]], headers: Headers) -> None:
             )
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that first gives the body already read, then further messages."""
-    rest = [{"type": "http.request", "body": body, "more_body": False}]
+def _has_dot_segment(path: bytes) -> bool:
+    """Tell if another server on the way may read a path differently: RFC 3986, 5.2.4.
 
-    async def replay() -> Message:
-        return rest.pop() if rest else await receive()
-
-    return replay
+    Dot segments count in every spelling: encoded, encoded twice, between encoded slashes, or with
+    path parameters (`..;x`). A `%2F%2F` or a `%5C` within a name is not ambiguous.
+    """
+    decoded = path
+    for _ in range(_DECODING_ROUNDS):
+        decoded = unquote_to_bytes(decoded)
+    segments = decoded.replace(b"\\", b"/").split(b"/")
+    return any(segment.partition(b";")[0].strip(_BLANK) in (b".", b"..") for segment in segments)
 
 
 _counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -237,15 +251,16 @@ _counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
 def _note(scope: Scope, status: int, seconds: float, key: Key | None) -> None:
     """Count a request and log it, by its route template and never by its path."""
-    declared: Any = getattr(scope.get("endpoint"), "declared", None) or scope.get("route")
+    endpoint = scope.get("endpoint")
+    declared = endpoint if isinstance(endpoint, Endpoint) else scope.get("route")
     route: str = getattr(declared, "path", "") or NOT_ROUTED
     method = scope["method"] if scope["method"] in METHODS else "other"
-    counted = _counters.get((route, method, status))
-    if counted is None:
-        counted = (REQUESTS.labels(route, method, status), SECONDS.labels(route))
-        _counters[route, method, status] = counted
-    counted[0].inc()
-    counted[1].observe(seconds)
+    counters = _counters.get((route, method, status))
+    if counters is None:
+        counters = (REQUESTS.labels(route, method, status), SECONDS.labels(route))
+        _counters[route, method, status] = counters
+    counters[0].inc()
+    counters[1].observe(seconds)
     if request_lines.wanted:
         fields = {
             "route": route,

@@ -56,8 +56,9 @@ class Keyless:
         server, host = scope.get("server"), headers.get(b"host", b"")
         address, port = server or (None, None)
         names = tuple(headers)
-        if why := _foreign_by_headers(address, port, host, scope.get("http_version"), names):
-            return why
+        reason = _foreign_by_headers(address, port, host, scope.get("http_version"), names)
+        if reason:
+            return reason
         if not self._is_own(scope.get("client"), server):
             return "for another account of this machine"
         return None
@@ -187,8 +188,8 @@ def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int:
         kernel.settimeout(1)
         # A client may use an IPv6 socket for an IPv4 address.
         for family in (socket.AF_INET, socket.AF_INET6):
-            if (place := _place(family, client, server)) is not None:
-                owner = _asked(kernel, family, place)
+            if (ends := _ends(family, client, server)) is not None:
+                owner = _owner(kernel, family, ends)
                 if owner != NOBODY:
                     return owner
     return NOBODY
@@ -209,14 +210,14 @@ def kernel_tells() -> bool:
         return False
 
 
-def _place(family: int, client: tuple[str, int], server: tuple[str, int]) -> bytes | None:
+def _ends(family: int, client: tuple[str, int], server: tuple[str, int]) -> bytes | None:
     """Return both ends in the kernel's format; None if they are not of this address family."""
     try:
-        ends = [_packed(family, host) for host, _ in (client, server)]
+        hosts = [_packed(family, host) for host, _ in (client, server)]
     except (OSError, ValueError):
         return None
     ports = struct.pack("!HH", client[1], server[1])
-    return ports + ends[0] + ends[1] + bytes(4) + b"\xff" * 8
+    return ports + hosts[0] + hosts[1] + bytes(4) + b"\xff" * 8
 
 
 def _packed(family: int, host: str) -> bytes:
@@ -225,13 +226,13 @@ def _packed(family: int, host: str) -> bytes:
     return socket.inet_pton(family, host if ":" in host else f"::ffff:{host}")
 
 
-def _asked(kernel: socket.socket, family: int, place: bytes) -> int:
+def _owner(kernel: socket.socket, family: int, ends: bytes) -> int:
     """Ask the kernel for the owner of one socket."""
-    body = struct.pack("=BBBBI", family, _TCP, 0, 0, 0xFFFFFFFF) + place
+    body = struct.pack("=BBBBI", family, _TCP, 0, 0, 0xFFFFFFFF) + ends
     kernel.send(_HEADER.pack(_HEADER.size + len(body), _REQUEST, 1, 1, 0) + body)
-    told = kernel.recv(4_096)
-    if _HEADER.unpack_from(told)[1] == _ERROR:
+    reply = kernel.recv(4_096)
+    if _HEADER.unpack_from(reply)[1] == _ERROR:
         return NOBODY
-    owner, inode = _OWNER.unpack_from(told, _OWNER_AT)
+    owner, inode = _OWNER.unpack_from(reply, _OWNER_AT)
     # A closed end has no owner; the kernel then reports account 0.
     return int(owner) if inode else NOBODY

@@ -24,13 +24,13 @@ def openapi(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     Args:
         endpoints: all declarations.
     """
-    bodies = [(each.body, "validation") for each in endpoints if each.body]
-    answers = [(each.returns, "serialization") for each in endpoints if each.returns]
+    bodies = [(endpoint.body, "validation") for endpoint in endpoints if endpoint.body]
+    answers = [(endpoint.returns, "serialization") for endpoint in endpoints if endpoint.returns]
     models = list(dict.fromkeys([*bodies, *answers, (ErrorResponse, "serialization")]))
     names, defs = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
     paths: dict[str, Any] = {}
-    for each in endpoints:
-        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, names)
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, names)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -48,7 +48,7 @@ def openapi(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 def _operation(endpoint: Endpoint, names: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "summary": endpoint.summary,
         "operationId": endpoint.handle.__name__,
         "tags": [endpoint.scope],
@@ -59,19 +59,20 @@ def _operation(endpoint: Endpoint, names: Any) -> dict[str, Any]:
     }
     if endpoint.body:
         schema = names[endpoint.body, "validation"]
-        found["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}
+        operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}
     if endpoint.scope != "open":
-        found["security"] = [{"key": []}, {}]  # on loopback no key is needed if none was created
-    return found
+        # The second one: on loopback no key is needed if none was created.
+        operation["security"] = [{"key": []}, {}]
+    return operation
 
 
 def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     schema = endpoint.query.model_json_schema()
     required = schema.get("required", [])
-    found = []
+    parameters = []
     for name, field in schema.get("properties", {}).items():
         in_path = f"{{{name}}}" in endpoint.path
-        found.append(
+        parameters.append(
             {
                 "name": name,
                 "in": "path" if in_path else "query",
@@ -80,20 +81,20 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
                 "schema": _in_text(field),
             }
         )
-    return found
+    return parameters
 
 
 def _in_text(field: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an optional parameter without null: a query string holds only text."""
     kinds = field.get("type")
     if isinstance(kinds, list):
-        some = [{"type": next(each for each in kinds if each != "null")}]
+        without_null = [{"type": next(kind for kind in kinds if kind != "null")}]
     else:
-        some = [each for each in field.get("anyOf", ()) if each != {"type": "null"}]
-    if len(some) != 1:
+        without_null = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(without_null) != 1:
         return field
-    dropped = ("anyOf", "default", *some[0])
-    return some[0] | {key: value for key, value in field.items() if key not in dropped}
+    dropped = ("anyOf", "default", *without_null[0])
+    return without_null[0] | {key: value for key, value in field.items() if key not in dropped}
 
 
 def _response(endpoint: Endpoint, status: int, names: Any) -> dict[str, Any]:

@@ -44,9 +44,9 @@ validatorUrl: null, docExpansion: "list", persistAuthorization: false})</script>
 
 def assets() -> Mount:
     """Mount Swagger UI (Apache 2.0), which BentoML ships for its own pages."""
-    found = find_spec("bentoml")  # located, not imported: the import takes a second
-    places = found.submodule_search_locations if found else None
-    folder = Path(places[0]) / "_internal" / "server" / "static_content" if places else None
+    spec = find_spec("bentoml")  # located, not imported: the import takes a second
+    folders = spec.submodule_search_locations if spec else None
+    folder = Path(folders[0]) / "_internal" / "server" / "static_content" if folders else None
     return Mount(ASSETS.rstrip("/"), StaticFiles(directory=folder), name="docs-assets")
 
 

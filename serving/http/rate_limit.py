@@ -28,6 +28,8 @@ class RateLimiter:
         if bucket is None:
             bucket = self._buckets[key_id] = AsyncLimiter(self._per_second, time_period=1.0)
         if not bucket.has_capacity():
-            said = f"requests: expected at most {self._per_second} a second of one key, got more"
-            raise RequestRefused(429, f"{said}; repeat in a second", {"Retry-After": "1"})
+            sentence = (
+                f"requests: expected at most {self._per_second} a second of one key, got more"
+            )
+            raise RequestRefused(429, f"{sentence}; repeat in a second", {"Retry-After": "1"})
         await bucket.acquire()

@@ -81,8 +81,18 @@ def test_what_is_served_is_shown_as_text(client: TestClient) -> None:
     assert "&lt;none&gt;" in client.get("/").text
 
 
-def test_the_application_that_the_service_mounts_has_all_of_it() -> None:
-    assert len(app.routes) == len(ENDPOINTS) + 1
+@pytest.mark.parametrize("path", sorted({endpoint.path for endpoint in ENDPOINTS}))
+def test_the_application_that_the_service_mounts_answers_every_declared_path(path: str) -> None:
+    refused = TestClient(app).request("PATCH", re.sub(r"{\w+}", "1", path))
+    methods = {endpoint.method for endpoint in ENDPOINTS if endpoint.path == path}
+    allowed = methods | ({"HEAD"} if "GET" in methods else set())
+    assert (refused.status_code, refused.headers["allow"]) == (405, ", ".join(sorted(allowed)))
+
+
+def test_a_file_of_the_pages_may_only_be_read(client: TestClient) -> None:
+    refused = client.post("/docs/assets/swagger-ui.css")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    assert client.get("/docs/assets/nothing.css").status_code == 404
 
 
 def test_schemas_in_the_document_have_plain_names(document: dict[str, Any]) -> None:

@@ -42,12 +42,12 @@ class Network:
             return self.read
         import keras
 
-        given = {name: like(tensor, name) for name, tensor in self.read.input.items()}
-        given["event"] = like(self.step.input["event"], "event")
-        after = self.step({"state": given["state"], "event": given["event"]})
+        inputs = {name: like(tensor, name) for name, tensor in self.read.input.items()}
+        inputs["event"] = like(self.step.input["event"], "event")
+        after = self.step({"state": inputs["state"], "event": inputs["event"]})
         # exactly its inputs: with an extra name Keras would match them by order
-        answer = self.read({name: given[name] for name in self.read.input})
-        return keras.Model(given, {**answer, **after}, name=self.read.name)
+        answer = self.read({name: inputs[name] for name in self.read.input})
+        return keras.Model(inputs, {**answer, **after}, name=self.read.name)
 
 
 def like(tensor: Tensor, name: str) -> Tensor:
@@ -74,13 +74,13 @@ def slots(values: Tensor, topics: int) -> Tensor:
 
     whole = ops.cast(values, "int32")
     # functions, because == on symbolic tensors compares identity, not values
-    known = ops.logical_and(ops.greater_equal(whole, 0), ops.less_equal(whole, topics))
-    return ops.where(known, whole, ops.zeros_like(whole))
+    valid = ops.logical_and(ops.greater_equal(whole, 0), ops.less_equal(whole, topics))
+    return ops.where(valid, whole, ops.zeros_like(whole))
 
 
 def columns(contract: tuple[Input, ...], *units: str) -> list[int]:
     """Return the positions in a vector of the inputs with some units."""
-    return [i for i, each in enumerate(contract) if each.unit in units]
+    return [i for i, declared in enumerate(contract) if declared.unit in units]
 
 
 def recurrent(units: int, topic: Model, topics: int, numbers: int, drop: float) -> tuple[Any, Any]:
@@ -109,7 +109,7 @@ def recurrent(units: int, topic: Model, topics: int, numbers: int, drop: float) 
     def read(event: Tensor) -> Tensor:
         known = dropout(topic(slots(event[..., 0], topics)))
         # counts and seconds arrive as logarithms of up to 30
-        scale = [0.25 if each.unit.startswith("log") else 1.0 for each in EVENT_INPUTS]
+        scale = [0.25 if declared.unit.startswith("log") else 1.0 for declared in EVENT_INPUTS]
         rest = event[..., 2 : 2 + numbers] * ops.array(scale[2 : 2 + numbers], "float32")
         return ops.concatenate([known, kind(slots(event[..., 1], len(KINDS))), rest], axis=-1)
 

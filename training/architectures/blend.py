@@ -17,32 +17,34 @@ def of(networks: Sequence[Network], name: str) -> Network:
     """
     import keras
 
-    widths = [each.state for each in networks]
+    widths = [network.state for network in networks]
     total = sum(widths)
-    given = {key: like(t, key) for each in networks for key, t in each.scores.input.items()}
+    inputs = {key: like(t, key) for network in networks for key, t in network.scores.input.items()}
     if total:
-        given["state"] = keras.Input((total,), name="state")
-    states = _parted(given.get("state"), widths)
+        inputs["state"] = keras.Input((total,), name="state")
+    states = _parted(inputs.get("state"), widths)
     answers = [
-        each.scores({key: given[key] if key != "state" else state for key in each.scores.input})
-        for each, state in zip(networks, states, strict=True)
+        network.scores(
+            {key: inputs[key] if key != "state" else state for key in network.scores.input}
+        )
+        for network, state in zip(networks, states, strict=True)
     ]
     mean = {key: sum(answer[key] for answer in answers[1:]) + answers[0][key] for key in answers[0]}
-    scores = {key: each * (1.0 / len(networks)) for key, each in mean.items()}
+    scores = {key: total_score * (1.0 / len(networks)) for key, total_score in mean.items()}
     return Network(
-        read=keras.Model(given, scores, name=name),  # replaced by calibration
-        scores=keras.Model(given, scores, name=name),
+        read=keras.Model(inputs, scores, name=name),  # replaced by calibration
+        scores=keras.Model(inputs, scores, name=name),
         step=_step(networks, widths) if total else None,
         unroll=_unroll(networks) if total else None,
     )
 
 
 def _parted(state: Model, widths: Sequence[int]) -> list[Model]:
-    found, start = [], 0
+    parts, start = [], 0
     for width in widths:
-        found.append(state[:, start : start + width] if width else None)
+        parts.append(state[:, start : start + width] if width else None)
         start += width
-    return found
+    return parts
 
 
 def _step(networks: Sequence[Network], widths: Sequence[int]) -> Model:
@@ -51,19 +53,19 @@ def _step(networks: Sequence[Network], widths: Sequence[int]) -> Model:
     state = keras.Input((sum(widths),), name="state")
     event = like(next(n.step for n in networks if n.step).input["event"], "event")
     after = [
-        each.step({"state": mine, "event": event})["next_state"]
-        for each, mine in zip(networks, _parted(state, widths), strict=True)
-        if each.step
+        network.step({"state": of_network, "event": event})["next_state"]
+        for network, of_network in zip(networks, _parted(state, widths), strict=True)
+        if network.step
     ]
-    together = {"next_state": keras.ops.concatenate(after, axis=1) if len(after) > 1 else after[0]}
-    return keras.Model({"state": state, "event": event}, together, name="step")
+    joined = {"next_state": keras.ops.concatenate(after, axis=1) if len(after) > 1 else after[0]}
+    return keras.Model({"state": state, "event": event}, joined, name="step")
 
 
 def _unroll(networks: Sequence[Network]) -> Model:
     import keras
 
-    unrolled = [each.unroll for each in networks if each.unroll]
+    unrolled = [network.unroll for network in networks if network.unroll]
     events = like(unrolled[0].input, "events")
-    after = [each(events) for each in unrolled]
-    together = keras.ops.concatenate(after, axis=2) if len(after) > 1 else after[0]
-    return keras.Model(events, together, name="unroll")
+    after = [unroll(events) for unroll in unrolled]
+    joined = keras.ops.concatenate(after, axis=2) if len(after) > 1 else after[0]
+    return keras.Model(events, joined, name="unroll")

@@ -38,11 +38,11 @@ def recommendation(inputs: NDArray[np.float32], topics: int) -> Model:
     """
     import keras
 
-    given = keras.Input((len(RECOMMENDATION_INPUTS),), name="inputs")
+    vector = keras.Input((len(RECOMMENDATION_INPUTS),), name="inputs")
     h = keras.layers.Concatenate()(
         [
-            *_embedded(given, topics),
-            scaled(given, inputs, RECOMMENDATION_INPUTS),
+            *_embedded(vector, topics),
+            scaled(vector, inputs, RECOMMENDATION_INPUTS),
         ]
     )
     h = keras.layers.Dense(128, activation="relu")(h)
@@ -51,7 +51,7 @@ def recommendation(inputs: NDArray[np.float32], topics: int) -> Model:
     h = keras.layers.Dropout(0.3)(h)
     h = keras.layers.Dense(32, activation="relu")(h)
     out = keras.layers.Dense(topics, activation="softmax", name="probability")(h)
-    return keras.Model({"inputs": given}, {"probability": out}, name="reference_recommendation")
+    return keras.Model({"inputs": vector}, {"probability": out}, name="reference_recommendation")
 
 
 def difficulty(inputs: NDArray[np.float32]) -> Model:
@@ -66,9 +66,9 @@ def difficulty(inputs: NDArray[np.float32]) -> Model:
     """
     import keras
 
-    given = keras.Input((len(DIFFICULTY_INPUTS),), name="inputs")
-    answers = _levels(scaled(given, inputs, DIFFICULTY_INPUTS))
-    return keras.Model({"inputs": given}, answers, name="reference_difficulty")
+    vector = keras.Input((len(DIFFICULTY_INPUTS),), name="inputs")
+    answers = _levels(scaled(vector, inputs, DIFFICULTY_INPUTS))
+    return keras.Model({"inputs": vector}, answers, name="reference_difficulty")
 
 
 def plain_difficulty(inputs: NDArray[np.float32], free: NDArray[np.float32]) -> Model:
@@ -87,13 +87,13 @@ def plain_difficulty(inputs: NDArray[np.float32], free: NDArray[np.float32]) -> 
     """
     import keras
 
-    given = {
+    named = {
         "inputs": keras.Input((len(DIFFICULTY_INPUTS),), name="inputs"),
         "free": keras.Input((len(SUCCESS_INPUTS),), name="free"),
     }
     seen = np.asarray(_plain(keras.ops.array(inputs), keras.ops.array(free)))
-    h = scaled(_plain(given["inputs"], given["free"]), seen, DIFFICULTY_INPUTS)
-    return keras.Model(given, _levels(h), name="plain_difficulty")
+    h = scaled(_plain(named["inputs"], named["free"]), seen, DIFFICULTY_INPUTS)
+    return keras.Model(named, _levels(h), name="plain_difficulty")
 
 
 def _plain(inputs: Tensor, free: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def _levels(h: Tensor) -> dict[str, Tensor]:
     return {"difficulty": level, "success": success}
 
 
-def _embedded(given: Tensor, topics: int) -> list[Tensor]:
+def _embedded(vector: Tensor, topics: int) -> list[Tensor]:
     """Embed topic slots and kinds; all topic positions of the vector share one table."""
     import keras
 
@@ -126,14 +126,14 @@ def _embedded(given: Tensor, topics: int) -> list[Tensor]:
     topic = keras.layers.Embedding(topics + 1, TOPIC_DIMENSIONS, name="topic")
     kind = keras.layers.Embedding(len(KINDS) + 1, KIND_DIMENSIONS, name="kind")
     return [
-        keras.layers.Flatten()(topic(slots(keras.ops.take(given, topic_columns, axis=1), topics))),
+        keras.layers.Flatten()(topic(slots(keras.ops.take(vector, topic_columns, axis=1), topics))),
         keras.layers.Flatten()(
-            kind(slots(keras.ops.take(given, kind_columns, axis=1), len(KINDS)))
+            kind(slots(keras.ops.take(vector, kind_columns, axis=1), len(KINDS)))
         ),
     ]
 
 
-def scaled(given: Tensor, inputs: NDArray[np.float32], contract: tuple[Input, ...]) -> Tensor:
+def scaled(vector: Tensor, inputs: NDArray[np.float32], contract: tuple[Input, ...]) -> Tensor:
     """Scale the numeric inputs to mean 0 and variance 1, and clip them to 5 standard deviations.
 
     An input that was constant in training is scaled to 0, because its weights were never fitted.
@@ -141,10 +141,10 @@ def scaled(given: Tensor, inputs: NDArray[np.float32], contract: tuple[Input, ..
     """
     import keras
 
-    numbers = [i for i, each in enumerate(contract) if not each.is_id]
+    numbers = [i for i, declared in enumerate(contract) if not declared.is_id]
     plain = np.asarray(inputs[:, numbers], np.float64)
     variance = plain.var(axis=0)
     layer = keras.layers.Normalization(
         mean=plain.mean(axis=0), variance=np.where(variance < 1e-8, _SILENT, variance)
     )
-    return keras.ops.clip(layer(keras.ops.take(given, numbers, axis=1)), -5.0, 5.0)
+    return keras.ops.clip(layer(keras.ops.take(vector, numbers, axis=1)), -5.0, 5.0)

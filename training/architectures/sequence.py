@@ -25,7 +25,7 @@ NEVER = -1e9  # score of a slot without a topic
 
 WEIGHT = place(TOPIC_INPUTS, "log_weight")
 
-SCALE = [0.3 if each.unit.startswith("log") else 1.0 for each in TOPIC_INPUTS]
+SCALE = [0.3 if declared.unit.startswith("log") else 1.0 for declared in TOPIC_INPUTS]
 """Scale per topic input; it brings logarithms near 1."""
 
 
@@ -74,36 +74,36 @@ def recommendation(
     import keras
     from keras import ops
 
-    given = {"inputs": keras.Input((len(RECOMMENDATION_INPUTS),), name="inputs")}
-    given["topics"] = keras.Input((width * len(TOPIC_INPUTS),), name="topics")
-    known = keras.layers.Reshape((width, len(TOPIC_INPUTS)))(given["topics"])
-    parts = _context(given["inputs"], inputs, topics)
+    named = {"inputs": keras.Input((len(RECOMMENDATION_INPUTS),), name="inputs")}
+    named["topics"] = keras.Input((width * len(TOPIC_INPUTS),), name="topics")
+    topic_inputs = keras.layers.Reshape((width, len(TOPIC_INPUTS)))(named["topics"])
+    parts = _context(named["inputs"], inputs, topics)
     unroll = step = None
     if size.history:
-        own = known[:, :, WEIGHT] * (1.0 - known[:, :, NEW])
+        own = topic_inputs[:, :, WEIGHT] * (1.0 - topic_inputs[:, :, NEW])
         parts.append(keras.layers.Dense(64, activation="relu")(keras.layers.Dropout(0.1)(own)))
     if size.state:
         table = keras.layers.Embedding(topics + 1, size.embedding, name="event_topic")
         unroll, step = recurrent(size.state, table, topics, 3, 0.1)
-        given["state"] = keras.Input((size.state,), name="state")
-        parts.append(keras.layers.Dropout(size.drop)(given["state"]))
+        named["state"] = keras.Input((size.state,), name="state")
+        parts.append(keras.layers.Dropout(size.drop)(named["state"]))
     h = keras.layers.Dense(size.hidden, activation="relu")(ops.concatenate(parts, axis=1))
     h = keras.layers.Dropout(size.drop)(h)
     query = keras.layers.Dense(size.query, use_bias=False, name="query")(
         ops.concatenate([h, parts[-1] if size.state else parts[0]], axis=1)
     )
-    taste = keras.layers.Dense(width, name="taste")(query) * (1.0 - known[:, :, NEW])
+    taste = keras.layers.Dense(width, name="taste")(query) * (1.0 - topic_inputs[:, :, NEW])
     read = _read(size)
     # no column selection if all are used: it would cost as much as the rest of the network
-    about = known if len(read) == len(TOPIC_INPUTS) else ops.take(known, read, axis=2)
+    about = topic_inputs if len(read) == len(TOPIC_INPUTS) else ops.take(topic_inputs, read, axis=2)
     score = taste + _weighed(about, h, _initial(read), "weight")
     scale = ops.array(np.array(SCALE, np.float32)[read])
     mixed = keras.layers.Dense(size.mixed, activation="relu", name="mix")(about * scale)
-    free = ops.relu(known[:, :, NEW] - 1.0)
+    free = ops.relu(topic_inputs[:, :, NEW] - 1.0)
     score = score + _weighed(mixed, h, "zeros", "mixed") + NEVER * free
-    scores = keras.Model(given, {"probability": score}, name=name)
+    scores = keras.Model(named, {"probability": score}, name=name)
     answer = {"probability": ops.softmax(score)}
-    return Network(keras.Model(given, answer, name=name), scores, step, unroll)
+    return Network(keras.Model(named, answer, name=name), scores, step, unroll)
 
 
 def _weighed(values: Tensor, h: Tensor, bias: Any, name: str) -> Tensor:
@@ -121,10 +121,10 @@ def _weighed(values: Tensor, h: Tensor, bias: Any, name: str) -> Tensor:
 
 def _read(size: SequenceSize) -> list[int]:
     """Return the topic input columns that a network uses; the column for new is always included."""
-    kept = {*PRIORS} if size.priors else set()
+    indices = {*PRIORS} if size.priors else set()
     if size.history:
-        kept |= set(range(len(TOPIC_INPUTS))) - {*PRIORS}
-    return sorted(kept | {NEW})
+        indices |= set(range(len(TOPIC_INPUTS))) - {*PRIORS}
+    return sorted(indices | {NEW})
 
 
 def _initial(read: list[int]) -> Any:
@@ -136,7 +136,7 @@ def _initial(read: list[int]) -> Any:
     return keras.initializers.Constant(values)
 
 
-def _context(given: Tensor, inputs: NDArray[np.float32], topics: int) -> list[Tensor]:
+def _context(vector: Tensor, inputs: NDArray[np.float32], topics: int) -> list[Tensor]:
     """Embed the ids and scale the numbers of the twenty inputs."""
     import keras
 
@@ -148,7 +148,7 @@ def _context(given: Tensor, inputs: NDArray[np.float32], topics: int) -> list[Te
     kinds = keras.layers.Embedding(len(KINDS) + 1, 4, name="kind")
     flat = keras.layers.Flatten()
     return [
-        keras.layers.Dropout(0.1)(flat(table(slots(keras.ops.take(given, ids, axis=1), topics)))),
-        flat(kinds(slots(keras.ops.take(given, kind, axis=1), len(KINDS)))),
-        scaled(given, inputs, RECOMMENDATION_INPUTS),
+        keras.layers.Dropout(0.1)(flat(table(slots(keras.ops.take(vector, ids, axis=1), topics)))),
+        flat(kinds(slots(keras.ops.take(vector, kind, axis=1), len(KINDS)))),
+        scaled(vector, inputs, RECOMMENDATION_INPUTS),
     ]

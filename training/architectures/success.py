@@ -78,40 +78,40 @@ def difficulty(rows: Examples, topics: int, size: SuccessSize, name: str) -> Net
     from keras import ops
 
     seen = _sample(rows)
-    given = {"inputs": keras.Input((len(DIFFICULTY_INPUTS),), name="inputs")}
-    parts = [scaled(given["inputs"], seen["inputs"], DIFFICULTY_INPUTS)]
-    for wanted, key, contract in (
+    named = {"inputs": keras.Input((len(DIFFICULTY_INPUTS),), name="inputs")}
+    parts = [scaled(named["inputs"], seen["inputs"], DIFFICULTY_INPUTS)]
+    for is_read, key, contract in (
         (True, "free", SUCCESS_INPUTS),
         (size.history, "context", RECOMMENDATION_INPUTS),
     ):
-        if wanted:
-            given[key] = keras.Input((len(contract),), name=key)
-            parts.append(scaled(given[key], seen[key], contract))
+        if is_read:
+            named[key] = keras.Input((len(contract),), name=key)
+            parts.append(scaled(named[key], seen[key], contract))
     wide = keras.layers.Dense(1, name="wide")(ops.concatenate(parts, axis=1))
-    given["item"] = keras.Input((len(ITEM_INPUTS),), name="item")
+    named["item"] = keras.Input((len(ITEM_INPUTS),), name="item")
     table = keras.layers.Embedding(topics + 1, size.topic or 8, name="topics")
     if size.topic:
-        given["topic"] = keras.Input((1,), name="topic")
-        parts.append(keras.layers.Dropout(size.drop)(table(slots(given["topic"][:, 0], topics))))
+        named["topic"] = keras.Input((1,), name="topic")
+        parts.append(keras.layers.Dropout(size.drop)(table(slots(named["topic"][:, 0], topics))))
     unroll = step = None
     if size.state:
-        given["state"] = keras.Input((size.state,), name="state")
+        named["state"] = keras.Input((size.state,), name="state")
         unroll, step = recurrent(size.state, table, topics, 6, 0.1)
-        parts.append(keras.layers.Dropout(size.drop)(given["state"]))
+        parts.append(keras.layers.Dropout(size.drop)(named["state"]))
     h = keras.layers.Dense(size.hidden, activation="relu")(ops.concatenate(parts, axis=1))
     h = keras.layers.Dropout(size.drop)(h)
-    proficiency = given["inputs"][:, PROFICIENCY : PROFICIENCY + 1]
+    proficiency = named["inputs"][:, PROFICIENCY : PROFICIENCY + 1]
     overall = keras.layers.Dense(1, name="over_all")(h) + wide + proficiency
-    item = given["item"] if size.items else given["item"] * 0.0
+    item = named["item"] if size.items else named["item"] * 0.0
     at_levels = _at_levels(h, overall, seen["item"], size)
     answers = {
         "success": at_levels(item),
         "levels": at_levels(item * 0.0),
         "overall": overall,
     }
-    scores = keras.Model(given, answers, name=name)
-    sure = {key: ops.sigmoid(each) for key, each in answers.items()}
-    return Network(keras.Model(given, sure, name=name), scores, step, unroll)
+    scores = keras.Model(named, answers, name=name)
+    probabilities = {key: ops.sigmoid(score) for key, score in answers.items()}
+    return Network(keras.Model(named, probabilities, name=name), scores, step, unroll)
 
 
 def _at_levels(

@@ -89,59 +89,61 @@ class BatchFeed:
         mixed = length * (rng.uniform(0.8, 1.25, len(length)) if rng else 1.0)
         batches: list[list[Rows]] = []
         widest = 0
-        for place in np.argsort(-mixed, kind="stable"):
-            widest = max(widest, int(length[place]))
+        for index in np.argsort(-mixed, kind="stable"):
+            widest = max(widest, int(length[index]))
             if not batches or widest * (len(batches[-1]) + 1) > cells:
                 batches.append([])
-                widest = int(length[place])
-            batches[-1].append(pieces[place])
-        found = [np.concatenate(sorted(each, key=lambda rows: int(rows[0]))) for each in batches]
+                widest = int(length[index])
+            batches[-1].append(pieces[index])
+        rows_of_batches = [
+            np.concatenate(sorted(segments, key=lambda rows: int(rows[0]))) for segments in batches
+        ]
         if rng:
-            rng.shuffle(found)
-        return found
+            rng.shuffle(rows_of_batches)
+        return rows_of_batches
 
     def _pieces(self, stretch: int) -> list[Rows]:
         learner = self.rows.learner
         first = np.flatnonzero(np.diff(learner, prepend=-1))
-        found: list[Rows] = []
+        segments: list[Rows] = []
         for start, stop in zip(first, np.append(first[1:], len(learner)), strict=True):
-            found += np.array_split(np.arange(start, stop), -(-(stop - start) // stretch))
-        return found
+            segments += np.array_split(np.arange(start, stop), -(-(stop - start) // stretch))
+        return segments
 
 
-def ahead(make: Callable[[Asked], Batch], asked: Iterable[Asked]) -> Iterator[Batch]:
+def ahead(make: Callable[[Asked], Batch], requests: Iterable[Asked]) -> Iterator[Batch]:
     """Build batches in a background thread while the network works.
 
     Args:
         make: builds the batch of one request.
-        asked: requests; iterated in the background thread as well.
+        requests: iterated in the background thread as well.
 
     Raises:
-        Exception: the error raised by `make` or by iterating over `asked`.
+        Exception: the error raised by `make` or by iterating over `requests`.
     """
-    made: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
     stopped = threading.Event()
 
-    def put(what: "Batch | BaseException | None") -> None:
+    def put(item: "Batch | BaseException | None") -> None:
         while not stopped.is_set():
             try:
-                return made.put(what, timeout=1.0)
+                return ready.put(item, timeout=1.0)
             except queue.Full:
                 continue
 
     def work() -> None:
         try:
-            for each in asked:
+            for request in requests:
                 if stopped.is_set():
                     return
-                put(make(each))
+                put(make(request))
             put(None)
         except BaseException as error:
             put(error)
 
     threading.Thread(target=work, daemon=True).start()
     try:
-        while (batch := made.get()) is not None:
+        while (batch := ready.get()) is not None:
             if isinstance(batch, BaseException):
                 raise batch
             yield batch

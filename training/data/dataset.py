@@ -148,7 +148,7 @@ def _held_out(log: Log, census: LogStatistics) -> Events:
         return log[0]
     last = census.last_hash
     return together(
-        [each.of_learners(hashes(each.user_ids, HELD_OUT_SALT) <= last) for each in log]
+        [events.of_learners(hashes(events.user_ids, HELD_OUT_SALT) <= last) for events in log]
     )
 
 
@@ -175,9 +175,9 @@ class _Source:
         tables = corpus.merged(by_fold, offered=offered)
         others = [
             corpus.merged(
-                [*by_fold[:each], *by_fold[each + 1 :]], tables.topic_ids, offered=offered
+                [*by_fold[:left_out], *by_fold[left_out + 1 :]], tables.topic_ids, offered=offered
             )
-            for each in range(FOLDS)
+            for left_out in range(FOLDS)
         ]
         recency = self.census.daily.recency(tables, offered)
         split = rule(self.held_out)
@@ -185,7 +185,7 @@ class _Source:
         validate, test = (later.take(split.part[later.event] == p) for p in (VALIDATE, TEST))
         training = RowChunks(
             tuple(census.counts[:, TRAIN].tolist()),
-            lambda place: self._cross_fitted(self.log[place], rule, others, recency),
+            lambda shard: self._cross_fitted(self.log[shard], rule, others, recency),
         )
         if len(self.log) == 1:
             training = RowChunks.held(training.first, len(training))
@@ -195,17 +195,19 @@ class _Source:
 
     def _statistics(self, rule: Rule, continuations: bool) -> list[Statistics]:
         """Return the statistics of each fold of learners, summed over the log."""
-        found: list[Statistics | None] = [None] * FOLDS
+        tables: list[Statistics | None] = [None] * FOLDS
         for events in self.log:
-            known, fold = rule(events).known, self.fold(events)
-            for each in range(FOLDS):
-                mine = corpus.fit(events, known & (fold == each), events.topic_ids, continuations)
-                sofar = found[each]
-                if sofar is not None:
-                    every = np.union1d(sofar.topic_ids, mine.topic_ids)
-                    mine = corpus.merged([sofar, mine], every, pairs=2 * PAIRS)
-                found[each] = mine
-        return [each for each in found if each is not None]
+            is_known, fold = rule(events).known, self.fold(events)
+            for number in range(FOLDS):
+                of_shard = corpus.fit(
+                    events, is_known & (fold == number), events.topic_ids, continuations
+                )
+                before = tables[number]
+                if before is not None:
+                    topic_ids = np.union1d(before.topic_ids, of_shard.topic_ids)
+                    of_shard = corpus.merged([before, of_shard], topic_ids, pairs=2 * PAIRS)
+                tables[number] = of_shard
+        return [statistics for statistics in tables if statistics is not None]
 
     def _cross_fitted(
         self, events: Events, rule: Rule, others: list[Statistics], recency: SlotPopularity
@@ -219,8 +221,8 @@ class _Source:
         train, fold = rule(events).part == TRAIN, self.fold(events)
         return joined(
             [
-                examples(events, table, train & (fold == each), recency, self.outline)
-                for each, table in enumerate(others)
+                examples(events, table, train & (fold == index), recency, self.outline)
+                for index, table in enumerate(others)
             ]
         )
 
@@ -240,8 +242,8 @@ def _attempts(source: _Source, rule: Rule) -> tuple[Splits | None, str]:
     if failed + passed < MIN_TARGETS:
         return None, f"{failed + passed} scored attempts in the training part, {MIN_TARGETS} needed"
     if not failed or not passed:
-        said = "passed" if passed else "failed"
-        return None, f"every attempt of the training part was {said}"
+        outcome = "passed" if passed else "failed"
+        return None, f"every attempt of the training part was {outcome}"
     parts = source.parts(attempts, census, continuations=False)
     for name, rows in (("validation", parts.validate), ("test", parts.test)):
         if not len(rows):

@@ -78,7 +78,7 @@ class LogStatistics:
         assert daily is not None, "a log has a piece"
         columns = {name: [piece[name] for piece in pieces] for name in pieces[0]}
         named, learned = (np.concatenate(columns[name]) for name in ("named", "learned"))
-        topic_ids, place = np.unique(named, return_inverse=True)
+        topic_ids, position = np.unique(named, return_inverse=True)
         failed, passed = np.sum(columns["outcomes"], axis=0).tolist()
         return cls(
             learners=sum(columns["learners"]),
@@ -92,7 +92,7 @@ class LogStatistics:
             counts=np.array(columns["counts"]),
             kind=split.kind,
             topic_ids=topic_ids,
-            learned=np.bincount(place, learned, len(topic_ids)).astype(np.int64),
+            learned=np.bincount(position, learned, len(topic_ids)).astype(np.int64),
             outcomes=(failed, passed),
             hashes=np.concatenate(columns["hashes"]),
             held_out=np.concatenate(columns["held_out"]),

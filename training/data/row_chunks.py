@@ -37,7 +37,7 @@ class RowChunks(Generic[Piece]):
     @property
     def places(self) -> list[int]:
         """Indices of the chunks that have rows."""
-        return [place for place, rows in enumerate(self.counts) if rows]
+        return [index for index, rows in enumerate(self.counts) if rows]
 
     @property
     def first(self) -> Piece:
@@ -53,4 +53,4 @@ class RowChunks(Generic[Piece]):
 
     def map(self, change: Callable[[Piece], Other]) -> "RowChunks[Other]":
         """Return the same rows, with a function applied to each chunk when it is built."""
-        return RowChunks(self.counts, lambda place: change(self.make(place)))
+        return RowChunks(self.counts, lambda index: change(self.make(index)))

@@ -55,10 +55,10 @@ class Shards(Sequence[Events]):
     def __getitem__(self, place: int) -> Events: ...
     @overload
     def __getitem__(self, place: slice) -> "Shards": ...
-    def __getitem__(self, place: int | slice) -> "Events | Shards":
-        if isinstance(place, slice):
-            return Shards(self.paths[place])
-        return _load(self.paths[place])
+    def __getitem__(self, index: int | slice) -> "Events | Shards":
+        if isinstance(index, slice):
+            return Shards(self.paths[index])
+        return _load(self.paths[index])
 
 
 def read_log(
@@ -79,14 +79,14 @@ def read_log(
     for old in folder.glob("shard-*"):
         old.unlink()
     raw = _deal(path, folder, -(-rows // shard_rows))
-    made = []
-    for each in raw:
-        events = _encoded(each)
-        each.unlink()
+    encoded = []
+    for raw_path in raw:
+        events = _encoded(raw_path)
+        raw_path.unlink()
         if len(events):
-            made.append(each.with_suffix(".npz"))
-            _save(made[-1], events)
-    return Shards(made)
+            encoded.append(raw_path.with_suffix(".npz"))
+            _save(encoded[-1], events)
+    return Shards(encoded)
 
 
 def hashes(user_ids: Sequence[str] | NDArray[np.object_], salt: str) -> NDArray[np.uint64]:
@@ -97,21 +97,23 @@ def hashes(user_ids: Sequence[str] | NDArray[np.object_], salt: str) -> NDArray[
 
 def _deal(path: Path, folder: Path, count: int) -> list[Path]:
     """Write the rows of each learner into one of `count` files, one batch of rows at a time."""
-    paths = [folder / f"shard-{place:05}.parquet" for place in range(count)]
+    paths = [folder / f"shard-{shard:05}.parquet" for shard in range(count)]
     source = pq.ParquetFile(path)
     names = [name for name in COLUMNS if name in source.schema_arrow.names]
     schema = pa.schema([_plain(source.schema_arrow.field(name)) for name in names])
-    writers = [pq.ParquetWriter(each, schema) for each in paths]
+    writers = [pq.ParquetWriter(path_of_shard, schema) for path_of_shard in paths]
     try:
         for batch in source.iter_batches(BATCH_ROWS, columns=names):
             table = pa.table(batch).cast(schema)
-            place = _places(table["user_id"], count)
-            order = np.argsort(place, kind="stable")
-            bounds = np.searchsorted(place[order], np.arange(count + 1))
+            shard = _places(table["user_id"], count)
+            order = np.argsort(shard, kind="stable")
+            bounds = np.searchsorted(shard[order], np.arange(count + 1))
             table = table.take(order)
-            for at, writer in enumerate(writers):
-                if bounds[at] < bounds[at + 1]:
-                    writer.write_table(table.slice(bounds[at], bounds[at + 1] - bounds[at]))
+            for index, writer in enumerate(writers):
+                if bounds[index] < bounds[index + 1]:
+                    writer.write_table(
+                        table.slice(bounds[index], bounds[index + 1] - bounds[index])
+                    )
     finally:
         for writer in writers:
             writer.close()
@@ -142,7 +144,7 @@ def _encoded(path: Path) -> Events:
 
 
 def _save(path: Path, events: Events) -> None:
-    arrays: dict[str, Any] = {each.name: getattr(events, each.name) for each in fields(events)}
+    arrays: dict[str, Any] = {field.name: getattr(events, field.name) for field in fields(events)}
     for name in ("user_ids", "item_ids"):
         arrays[name] = arrays[name].astype(np.str_)
     np.savez(path, **arrays)

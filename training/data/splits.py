@@ -81,21 +81,21 @@ def by_learner(log: Log, start: int | None = None, end: int | None = None) -> Ru
         NotEnoughData: the log has fewer than three learners.
     """
     places, validating = zip(*(_two_hashes(events) for events in log), strict=True)
-    place, second = np.concatenate(places), np.concatenate(validating)
-    count = len(place)
+    test_hash, validate_hash = np.concatenate(places), np.concatenate(validating)
+    count = len(test_hash)
     if count < 3:
         raise NotEnoughData(
             f"user_id: expected three or more learners to split by learner, got {count}; "
             "import more learners"
         )
-    last_test = np.sort(place)[_at_least_one(count, TEST_SHARE) - 1]
-    others = np.sort(second[place > last_test])
+    last_test = np.sort(test_hash)[_at_least_one(count, TEST_SHARE) - 1]
+    others = np.sort(validate_hash[test_hash > last_test])
     last_validate = others[_at_least_one(len(others), VALIDATE_SHARE) - 1]
 
     def rule(events: Events) -> SplitLabels:
-        place, second = _two_hashes(events)
-        part = np.where(second <= last_validate, VALIDATE, TRAIN)
-        part = np.where(place <= last_test, TEST, part).astype(np.int8)
+        test_hash, validate_hash = _two_hashes(events)
+        part = np.where(validate_hash <= last_validate, VALIDATE, TRAIN)
+        part = np.where(test_hash <= last_test, TEST, part).astype(np.int8)
         split = _whole_learners(events, part[events.learner], "learner")
         return within(split, events, start, end)
 
@@ -155,8 +155,8 @@ def inside(events: Events, start: int | None, end: int | None) -> NDArray[np.boo
     """Return (n_events,) bool: events of a half-open window, in microseconds since the epoch."""
     least = np.iinfo(np.int64)
     first, stop = least.min if start is None else start, least.max if end is None else end
-    found: NDArray[np.bool_] = (events.time >= first) & (events.time < stop)
-    return found
+    is_inside: NDArray[np.bool_] = (events.time >= first) & (events.time < stop)
+    return is_inside
 
 
 def folds(log: Log, count: int) -> Callable[[Events], NDArray[np.int64]]:
@@ -200,5 +200,5 @@ def _hash_order(user_ids: NDArray[np.object_], salt: str) -> NDArray[np.int64]:
 
 def learning(events: Events) -> NDArray[np.bool_]:
     """Return (n_events,) bool: events that may be targets; codes of learning kinds come first."""
-    found: NDArray[np.bool_] = events.kind < len(LEARNING_KINDS)
-    return found
+    is_learning: NDArray[np.bool_] = events.kind < len(LEARNING_KINDS)
+    return is_learning

@@ -89,8 +89,8 @@ def of_attempts(log: Log, rule: Rule) -> Rule:
         return SplitLabels(part, split.known, split.kind)
 
     def targets(events: Events) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = attempts(events).part != CONTEXT
-        return found
+        is_target: NDArray[np.bool_] = attempts(events).part != CONTEXT
+        return is_target
 
     if rule(log[0]).kind == "time":
         return TimeSplit.of(log, targets, isinstance(rule, TimeSplit) and rule.fresh)
@@ -121,8 +121,8 @@ class TimeSplit:
         Raises:
             NotEnoughData: the targets fall on fewer than three moments.
         """
-        moments, each = _moments(log, targets)
-        enough = ENOUGH / each if fresh else None
+        moments, per_moment = _moments(log, targets)
+        enough = ENOUGH / per_moment if fresh else None
         test_from = _cut(moments, TEST_SHARE, enough)
         validate_from = _cut(moments[moments < test_from], VALIDATE_SHARE, enough)
         return cls(targets, fresh, validate_from, test_from)
@@ -142,14 +142,14 @@ def _moments(
 
     A log in one piece returns all moments, a log in shards every k-th of each shard.
     """
-    found: list[NDArray[np.int64]] = []
+    sorted_times: list[NDArray[np.int64]] = []
     count = 0
     for events in log:
         step = -(-len(events) * len(log) // SAMPLED_MOMENTS) if len(log) > 1 else 1
         times = events.time[targets(events)]
-        found.append(np.sort(times)[::step])
+        sorted_times.append(np.sort(times)[::step])
         count += len(times)
-    moments = np.sort(np.concatenate(found))
+    moments = np.sort(np.concatenate(sorted_times))
     return moments, max(count, 1) / max(len(moments), 1)
 
 
@@ -167,9 +167,9 @@ def _cut(moments: NDArray[np.int64], share: float, enough: float | None) -> int:
             "timestamp: expected learning events at three or more different times, got fewer; "
             "import more events or split by learner"
         )
-    place = int(len(moments) * (1 - share))
+    index = int(len(moments) * (1 - share))
     if enough is not None:
-        lately = int(np.searchsorted(moments, moments[-1] - FRESH_DAYS * DAY))
-        place = max(place, min(lately, len(moments) - math.ceil(enough)))
-    cut = moments[place]
+        first_fresh = int(np.searchsorted(moments, moments[-1] - FRESH_DAYS * DAY))
+        index = max(index, min(first_fresh, len(moments) - math.ceil(enough)))
+    cut = moments[index]
     return int(cut if cut > moments[0] else moments[moments > moments[0]][0])

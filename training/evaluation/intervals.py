@@ -61,10 +61,10 @@ def recommendation_intervals(
     for mode in MODES:
         best = scores[chosen].values("ndcg_at_5", mode)
         out[mode] = {}
-        for name, each in scores.items():
-            learner, ndcg = each.who(mode), each.values("ndcg_at_5", mode)
+        for name, sample in scores.items():
+            learner, ndcg = sample.who(mode), sample.values("ndcg_at_5", mode)
             out[mode][name] = {
-                "hr_at_1": interval(each.values("hr_at_1", mode), learner, seed),
+                "hr_at_1": interval(sample.values("hr_at_1", mode), learner, seed),
                 "ndcg_at_5": interval(ndcg, learner, seed),
                 "gain": interval(best - ndcg, learner, seed),
             }
@@ -80,14 +80,16 @@ def success_intervals(
     """
     out: dict[str, Any] = {}
     best = scores[chosen].values("log_loss") if chosen in scores else None
-    for name, s in scores.items():
-        loss = s.values("log_loss")
+    for name, sample in scores.items():
+        loss = sample.values("log_loss")
         out[name] = {
-            "auc": asdict(metrics.auc_bootstrap(s.passed, s.probability, s.learner, seed)),
-            "log_loss": interval(loss, s.learner, seed),
+            "auc": asdict(
+                metrics.auc_bootstrap(sample.passed, sample.probability, sample.learner, seed)
+            ),
+            "log_loss": interval(loss, sample.learner, seed),
         }
         if best is not None:
-            out[name]["gain"] = interval(loss - best, s.learner, seed)
+            out[name]["gain"] = interval(loss - best, sample.learner, seed)
     return out
 
 

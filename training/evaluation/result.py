@@ -106,25 +106,25 @@ def success_table(success: Mapping[str, DifficultyRuns]) -> Table:
 
 def intervals(tested: ModelScores, chosen: ChosenCandidates, seed: int) -> dict[str, Any]:
     """Return 95 % intervals of every model's metrics and of the chosen models' gains."""
-    found: dict[str, Any] = {
+    tables: dict[str, Any] = {
         "next_topic": {},
         "success": {},
         "level_only": {},
         "topic_only": {},
     }
     if best := chosen.get(ModelName.RECOMMENDATION):
-        found["next_topic"] = recommendation_intervals(tested.recommendation, best, seed)
+        tables["next_topic"] = recommendation_intervals(tested.recommendation, best, seed)
     if best := chosen.get(ModelName.DIFFICULTY):
-        found["success"] = success_intervals(tested.difficulty, best, seed)
-        found["level_only"] = success_intervals(tested.level_only, best, seed)
-        found["topic_only"] = success_intervals(tested.topic_only, best, seed)
-    return found
+        tables["success"] = success_intervals(tested.difficulty, best, seed)
+        tables["level_only"] = success_intervals(tested.level_only, best, seed)
+        tables["topic_only"] = success_intervals(tested.topic_only, best, seed)
+    return tables
 
 
 def _slices(tested: ModelScores, prepared: Dataset) -> dict[str, Any]:
-    found: dict[str, Any] = {"next_topic": {}, "success": {}}
+    tables: dict[str, Any] = {"next_topic": {}, "success": {}}
     if tested.recommendation:
-        found["next_topic"] = {
+        tables["next_topic"] = {
             group: {
                 name: {
                     mode: {n: s.table(mode, mask) for n, s in tested.recommendation.items()}
@@ -135,14 +135,14 @@ def _slices(tested: ModelScores, prepared: Dataset) -> dict[str, Any]:
             for group, masks in slices_of(prepared.test, prepared).items()
         }
     if tested.difficulty:
-        found["success"] = {
+        tables["success"] = {
             group: {
                 name: {n: s.table(mask) for n, s in tested.level_only.items()}
                 for name, mask in masks.items()
             }
             for group, masks in _slices_of_attempts(prepared).items()
         }
-    return found
+    return tables
 
 
 def _slices_of_attempts(prepared: Dataset) -> dict[str, dict[str, Mask]]:
@@ -155,11 +155,11 @@ def _slice_intervals(
     tested: ModelScores, chosen: ChosenCandidates, prepared: Dataset, seed: int
 ) -> dict[str, Any]:
     """Return the chosen models' intervals per slice: NDCG@5 on topic changes, and log loss."""
-    found: dict[str, Any] = {"next_topic": {}, "success": {}}
+    tables: dict[str, Any] = {"next_topic": {}, "success": {}}
     if best := chosen.get(ModelName.RECOMMENDATION):
         scores = tested.recommendation[best]
         gain, learner = scores.values("ndcg_at_5", "new"), scores.who("new")
-        found["next_topic"] = {
+        tables["next_topic"] = {
             group: {
                 name: interval(gain[mask[scores.is_new]], learner[mask[scores.is_new]], seed)
                 for name, mask in masks.items()
@@ -169,16 +169,16 @@ def _slice_intervals(
     if best := chosen.get(ModelName.DIFFICULTY):
         served = tested.level_only[best]
         loss, learner = served.values("log_loss"), served.learner
-        found["success"] = {
+        tables["success"] = {
             group: {name: interval(loss[mask], learner[mask], seed) for name, mask in masks.items()}
             for group, masks in _slices_of_attempts(prepared).items()
         }
-    return found
+    return tables
 
 
 def _seeds(tested: ModelScores) -> dict[str, Any]:
     def ranked(scores: RecommendationRuns, mode: str) -> list[Figures]:
-        return [each.table(mode) for each in scores.seeds]
+        return [of_seed.table(mode) for of_seed in scores.seeds]
 
     return {
         "next_topic": {

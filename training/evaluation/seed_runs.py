@@ -44,15 +44,15 @@ class RecommendationRuns:
 
     def rank(self, mode: str) -> Floats:
         """Return the ranks of a mode, concatenated over seeds; their mean is one over seeds."""
-        return np.concatenate([each.of(mode)[0] for each in self.seeds])
+        return np.concatenate([scores.of(mode)[0] for scores in self.seeds])
 
     def values(self, metric: str, mode: str) -> Floats:
         """Return a metric of `scores.RANKED` per target of a mode, mean over seeds."""
-        return _mean_row([each.values(metric, mode) for each in self.seeds])
+        return _mean_row([scores.values(metric, mode) for scores in self.seeds])
 
     def table(self, mode: str, chosen: Chosen = None) -> Figures:
         """Return the metrics of `RecommendationScores.table`, means over seeds."""
-        return _mean_table([each.table(mode, chosen) for each in self.seeds])
+        return _mean_table([scores.table(mode, chosen) for scores in self.seeds])
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class DifficultyRuns:
     @property
     def level_only(self) -> "DifficultyRuns":
         """Scores with the level known and no item, as in serving."""
-        return DifficultyRuns(tuple(each.level_only for each in self.seeds))
+        return DifficultyRuns(tuple(scores.level_only for scores in self.seeds))
 
     @property
     def learner(self) -> NDArray[np.int32]:
@@ -91,7 +91,7 @@ class DifficultyRuns:
     @property
     def probability(self) -> Floats:
         """(s, n) probabilities, one row per seed."""
-        return np.stack([each.probability for each in self.seeds])
+        return np.stack([scores.probability for scores in self.seeds])
 
     @property
     def answers(self) -> tuple[NDArray[np.int8], Floats]:
@@ -100,11 +100,11 @@ class DifficultyRuns:
 
     def values(self, metric: str) -> Floats:
         """Return a metric of `scores.PREDICTED` per attempt, mean over seeds."""
-        return _mean_row([each.values(metric) for each in self.seeds])
+        return _mean_row([scores.values(metric) for scores in self.seeds])
 
     def table(self, chosen: Chosen = None) -> Figures:
         """Return the metrics of `DifficultyScores.table`, means over seeds."""
-        return _mean_table([each.table(chosen) for each in self.seeds])
+        return _mean_table([scores.table(chosen) for scores in self.seeds])
 
 
 @dataclass(frozen=True)

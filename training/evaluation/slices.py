@@ -54,18 +54,18 @@ def newcomers(rows: Examples, parts: Splits) -> dict[str, Mask]:
 
 def _events_of_topic(rows: Examples, parts: Splits) -> NDArray[np.int64]:
     """Return (n,) training events on the target's topic; 0 without a slot or with a spare one."""
-    known = np.append(0, parts.statistics.topic_events)
-    return known[np.where(rows.target < len(known), rows.target, 0)]
+    events = np.append(0, parts.statistics.topic_events)
+    return events[np.where(rows.target < len(events), rows.target, 0)]
 
 
 def _by_length(previous: NDArray[np.int32]) -> dict[str, Mask]:
     bucket = np.searchsorted(list(LENGTHS.values()), previous, side="right") - 1
-    return {name: bucket == place for place, name in enumerate(LENGTHS)}
+    return {name: bucket == position for position, name in enumerate(LENGTHS)}
 
 
 def _by_quarter(events: NDArray[np.int64], of_topics: NDArray[np.int64]) -> dict[str, Mask]:
-    met = np.sort(of_topics[of_topics > 0])
+    counts = np.sort(of_topics[of_topics > 0])
     # topics with equal counts share a quartile, so the order of topics has no effect
-    below = np.searchsorted(met, events, side="left")
-    quarter = np.where(events > 0, below * len(QUARTERS) // max(len(met), 1), -1)
-    return {name: quarter == place for place, name in enumerate(QUARTERS)}
+    below = np.searchsorted(counts, events, side="left")
+    quarter = np.where(events > 0, below * len(QUARTERS) // max(len(counts), 1), -1)
+    return {name: quarter == position for position, name in enumerate(QUARTERS)}

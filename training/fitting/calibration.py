@@ -43,8 +43,8 @@ def _temperature(network: Network, task: LearningTask) -> float:
         score = np.log(np.maximum(answer["probability"], 1e-9))
         target = rows.target[chosen] - 1
         hit = score[np.arange(len(chosen)), target]
-        for place, slope in enumerate(SLOPES):
-            loss[place] += (np.log(np.exp(slope * score).sum(axis=1)) - slope * hit).sum()
+        for index, slope in enumerate(SLOPES):
+            loss[index] += (np.log(np.exp(slope * score).sum(axis=1)) - slope * hit).sum()
     return float(SLOPES[loss.argmin()]) if len(rows) else 1.0
 
 

@@ -81,7 +81,10 @@ Curves = dict[str, list[float]]
 Arrays = dict[str, NDArray[Any]]
 
 Progress = Callable[[int, Mapping[str, float]], None]
-"""Callback after each epoch: its number, from 1, and its metrics."""
+"""Callback after each epoch: its number, from 1, and its metrics.
+
+The metrics have `epochs`, the maximum number of epochs, too.
+"""
 
 Pair = tuple[NDArray[np.float32], NDArray[np.int32]]
 """Inputs and target slots."""
@@ -113,9 +116,9 @@ def fit_recommendation(
 
     def data(pair: Pair) -> Data:
         inputs, target = pair
-        known = (target > 0) & (target <= topics)
-        if not known.all():
-            inputs, target = inputs[known], target[known]
+        has_slot = (target > 0) & (target <= topics)
+        if not has_slot.all():
+            inputs, target = inputs[has_slot], target[has_slot]
         return {"inputs": inputs}, {"probability": target - 1}
 
     # sparse categorical cross-entropy: the same loss without an (n, topics) one-hot matrix
@@ -159,9 +162,9 @@ def fit_difficulty(
         {**model.input, "level": taken}, {"difficulty": answers["difficulty"], "taken": success}
     )
     losses = {"difficulty": "sparse_categorical_crossentropy", "taken": "binary_crossentropy"}
-    data, held = train.map(_success_data), _success_data(validate)
+    data, held_out = train.map(_success_data), _success_data(validate)
     # models are compared by success, so early stopping monitors it, not the staircase label
-    task = _Task(trainer, losses, "val_taken_loss", data, held)
+    task = _Task(trainer, losses, "val_taken_loss", data, held_out)
     return _by_plateau(task, seed, setting, progress)
 
 
@@ -202,21 +205,21 @@ def _by_cycle(task: _Task, seed: int, setting: FitSettings, progress: Progress |
     assert setting.pace is not None
     pace = replace(setting.pace, epochs=min(setting.pace.epochs, setting.epochs))
     (loss,) = task.losses.values()
-    best, since, kept = math.inf, 0, task.model.get_weights()
+    best, epochs_since_best, weights = math.inf, 0, task.model.get_weights()
     curves: Curves = {"loss": [], "val_loss": []}
     run = cycle(task.model, loss, task.train, task.validate, seed, pace.scaled(len(task.train)))
     for epoch, figures in enumerate(run, 1):
         for name, value in figures.items():
             curves[name].append(value)
         if progress is not None:
-            progress(epoch, figures)
-        since += 1
+            progress(epoch, figures | {"epochs": pace.epochs})
+        epochs_since_best += 1
         if figures[task.monitor] < best - MIN_GAIN:
-            best, since, kept = figures[task.monitor], 0, task.model.get_weights()
-        elif since >= pace.patience:
+            best, epochs_since_best, weights = figures[task.monitor], 0, task.model.get_weights()
+        elif epochs_since_best >= pace.patience:
             break
     run.close()
-    task.model.set_weights(kept)
+    task.model.set_weights(weights)
     return curves
 
 
@@ -245,7 +248,9 @@ def _by_plateau(task: _Task, seed: int, setting: FitSettings, progress: Progress
     if progress is not None:
         callbacks.append(
             keras.callbacks.LambdaCallback(
-                on_epoch_end=lambda epoch, logs: progress(epoch + 1, dict(logs or {}))
+                on_epoch_end=lambda epoch, logs: progress(
+                    epoch + 1, {**(logs or {}), "epochs": setting.epochs}
+                )
             )
         )
     history = task.model.fit(

@@ -172,7 +172,7 @@ def _success_loss(scores: dict[str, Any], batch: dict[str, Any]) -> Any:
     cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
     answers = [tf.gather(scores[name], batch["level"], batch_dims=1) for name in AT_LEVELS]
     answers.append(scores["overall"][:, 0])
-    return tf.add_n([cross_entropy(batch["passed"], each) for each in answers])
+    return tf.add_n([cross_entropy(batch["passed"], answer) for answer in answers])
 
 
 def _missed_gain(answers: Answers, rows: Examples) -> float:
@@ -185,5 +185,9 @@ def _missed_gain(answers: Answers, rows: Examples) -> float:
 def _loss(answers: Answers, rows: Examples) -> float:
     """Return the mean log loss over three answers: item known, level alone, neither known."""
     scores = score_difficulty(lambda _: answers, rows)
-    given = (scores.probability, scores.any_item, scores.overall)
-    return float(np.mean([metrics.log_loss(scores.passed, each) for each in given]))
+    answers_of_success = (scores.probability, scores.any_item, scores.overall)
+    return float(
+        np.mean(
+            [metrics.log_loss(scores.passed, probability) for probability in answers_of_success]
+        )
+    )

@@ -117,11 +117,11 @@ def cycle(
     learner = _Learner(model, loss, pace, train.counts)
     learn = _over_rows(learner.step, pace.batch)
     judge = _over_rows(lambda data: learner.summed(data, training=False), JUDGED)
-    held, pieces = _tensors(validate), _kept(train)
+    held_out, pieces = _tensors(validate), _kept(train)
     for _ in range(pace.epochs):
         learned = [_asked(learn, piece, rng) for piece in pieces.shuffled(rng)]
         with learner.averaged():
-            yield {"loss": _mean(learned), "val_loss": _mean([_asked(judge, held)])}
+            yield {"loss": _mean(learned), "val_loss": _mean([_asked(judge, held_out)])}
 
 
 class _Learner:
@@ -137,7 +137,7 @@ class _Learner:
         import tensorflow as tf
 
         self._model, self._loss, self._pace = model, keras.losses.get(loss), pace
-        self._layers = [each.value for each in model.trainable_variables]
+        self._layers = [variable.value for variable in model.trainable_variables]
         start = _flat(self._layers)
         self._weights, self._mean = tf.Variable(start), tf.Variable(start)
         self._moments = tf.Variable(tf.zeros_like(start)), tf.Variable(tf.zeros_like(start))
@@ -149,9 +149,9 @@ class _Learner:
         import tensorflow as tf
 
         inputs, answers = data
-        given = self._model(inputs, training=training)
-        ((name, wanted),) = answers.items()
-        return tf.reduce_sum(self._loss(wanted[:, None], given[name]))
+        outputs = self._model(inputs, training=training)
+        ((name, target),) = answers.items()
+        return tf.reduce_sum(self._loss(target[:, None], outputs[name]))
 
     def step(self, data: Any) -> Any:
         """Run one update from a batch, at the rate of the current step; return the summed loss."""
@@ -209,7 +209,7 @@ def _flat(tensors: list[Any]) -> Any:
     """Concatenate all values into one vector."""
     import tensorflow as tf
 
-    return tf.concat([tf.reshape(each, (-1,)) for each in tensors], axis=0)
+    return tf.concat([tf.reshape(tensor, (-1,)) for tensor in tensors], axis=0)
 
 
 def _kept(train: RowChunks[Data]) -> RowChunks[Any]:
@@ -238,8 +238,8 @@ def _over_rows(step: Callable[[Any], Any], batch: int) -> Callable[[Any, Any], A
     def loop(data: Any, order: Any) -> Any:
         def body(start: Any, total: Any) -> tuple[Any, Any]:
             rows = order[start : start + batch]
-            found = step(tf.nest.map_structure(lambda values: tf.gather(values, rows), data))
-            return start + batch, total + found
+            of_batch = step(tf.nest.map_structure(lambda values: tf.gather(values, rows), data))
+            return start + batch, total + of_batch
 
         rows = tf.shape(order)[0]
         return tf.while_loop(lambda start, _: start < rows, body, (0, 0.0))[1]
@@ -257,5 +257,5 @@ def _asked(
     return rows, float(loop(data, order.astype(np.int32)))
 
 
-def _mean(found: list[tuple[int, float]]) -> float:
-    return sum(total for _, total in found) / max(sum(rows for rows, _ in found), 1)
+def _mean(sums: list[tuple[int, float]]) -> float:
+    return sum(total for _, total in sums) / max(sum(rows for rows, _ in sums), 1)

@@ -86,7 +86,7 @@ def fit(
         schedule: epochs, learning rate and batch size.
         seed: seed for the order of shards and batches, and for `task.hide`.
         progress: called after each epoch with its number and `loss`, `val_loss` (the value of
-            `task.judge`) and `seconds`.
+            `task.judge`), `seconds`, and `epochs`, the maximum number of epochs.
 
     Returns:
         `loss`, `val_loss` and `seconds` of each epoch.
@@ -113,13 +113,13 @@ def fit(
     )
     step, ask = _compiled_step(network, optimizer, task.loss), BatchPredictor(network)
 
-    def asked() -> Iterator[tuple[Lesson, Rows]]:
+    def requests() -> Iterator[tuple[Lesson, Rows]]:
         for lesson in task.train.shuffled(rng):
             for rows in lesson[0].batches(*pieces, rng):
                 yield lesson, rows
 
-    def make(each: tuple[Lesson, Rows]) -> Batch:
-        (feed, targets), rows = each
+    def make(request: tuple[Lesson, Rows]) -> Batch:
+        (feed, targets), rows = request
         batch = feed.inputs(rows, names, reach)
         task.hide(batch, rng)
         return batch | {name: values[rows] for name, values in targets.items()}
@@ -128,13 +128,13 @@ def fit(
     best = _Best(network)
     for epoch in range(1, schedule.epochs + 1):
         started = time.monotonic()
-        losses = [step(batch) for batch in ahead(make, asked())]
+        losses = [step(batch) for batch in ahead(make, requests())]
         now = task.judge(ask(task.validate))
         figures = (float(np.mean(losses)), now, time.monotonic() - started)
         for name, figure in zip(curves, figures, strict=True):
             curves[name].append(figure)
         if progress is not None:
-            progress(epoch, dict(zip(curves, figures, strict=True)))
+            progress(epoch, dict(zip(curves, figures, strict=True)) | {"epochs": schedule.epochs})
         best.saw(now)
         if best.since > schedule.patience:
             break
@@ -205,17 +205,17 @@ class BatchPredictor:
         Yields:
             Rows, and the network's answers for them by name.
         """
-        given = self._network.read.input
-        width = sum(int(each.shape[-1]) for each in given.values())
+        named = self._network.read.input
+        width = sum(int(tensor.shape[-1]) for tensor in named.values())
         cells = min(8192, max(256, CELLS // width))
         reach = EVERY if self._network.state else 0
 
         def make(rows: Rows) -> Batch:
-            return {"rows": rows, **feed.inputs(rows, set(given))}
+            return {"rows": rows, **feed.inputs(rows, set(named))}
 
         for batch in ahead(make, feed.batches(cells, cells, reach)):
             rows = batch.pop("rows")
-            yield rows, {name: each.numpy() for name, each in self._compiled(batch).items()}
+            yield rows, {name: tensor.numpy() for name, tensor in self._compiled(batch).items()}
 
 
 class _Compiled:
@@ -239,10 +239,10 @@ def _signature(batch: Batch) -> dict[str, Any]:
 
     return {
         name: tf.TensorSpec(
-            [*(None for _ in each.shape[:-1]), each.shape[-1] if each.ndim > 1 else None],
-            each.dtype,
+            [*(None for _ in array.shape[:-1]), array.shape[-1] if array.ndim > 1 else None],
+            array.dtype,
         )
-        for name, each in batch.items()
+        for name, array in batch.items()
     }
 
 
@@ -255,8 +255,8 @@ def _compiled_step(network: Network, optimizer: Any, loss: Loss) -> Callable[[Ba
 
     def step(batch: dict[str, Any]) -> Any:
         with tf.GradientTape() as tape:
-            given = _with_state(network, batch, True)
-            mean = tf.reduce_mean(loss(network.scores(given, training=True), batch))
+            inputs = _with_state(network, batch, True)
+            mean = tf.reduce_mean(loss(network.scores(inputs, training=True), batch))
         optimizer.apply(tape.gradient(mean, variables), variables)
         return mean
 
@@ -267,12 +267,12 @@ def _with_state(network: Network, batch: dict[str, Any], training: bool) -> dict
     """Return the inputs of `read`; the state is computed from the events before each row."""
     import tensorflow as tf
 
-    given = {name: batch[name] for name in network.read.input if name != "state"}
+    inputs = {name: batch[name] for name in network.read.input if name != "state"}
     if network.unroll is not None:
         after = network.unroll(batch["events"], training=training)
-        every = tf.concat([tf.zeros_like(after[:, :1]), after], axis=1)
-        given["state"] = tf.gather(tf.reshape(every, (-1, network.state)), batch["place"])
-    return given
+        states = tf.concat([tf.zeros_like(after[:, :1]), after], axis=1)
+        inputs["state"] = tf.gather(tf.reshape(states, (-1, network.state)), batch["place"])
+    return inputs
 
 
 def _variables(network: Network) -> list[Any]:

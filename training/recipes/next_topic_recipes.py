@@ -20,16 +20,16 @@ from training.fitting.train_loop import Schedule, fit
 from training.recipes.recipe import Recipe, RecipeContext, Trained, blending, counting
 
 
-def _reference(given: RecipeContext) -> Trained:
-    parts = given.parts
+def _reference(context: RecipeContext) -> Trained:
+    parts = context.parts
     model = reference.recommendation(parts.train.recommendation, parts.topics)
     curves = fit_recommendation(
         model,
         parts.training.map(_inputs_and_target),
         _inputs_and_target(parts.validate),
-        given.seed,
-        given.budget.setting,
-        given.progress,
+        context.seed,
+        context.budget.setting,
+        context.progress,
     )
     return Network(model), curves
 
@@ -41,14 +41,14 @@ def _inputs_and_target(rows: Examples) -> tuple[NDArray[np.float32], NDArray[np.
 def _network(name: str, size: SequenceSize) -> Callable[[RecipeContext], Trained]:
     """Return the recipe function of a network in `training.architectures.sequence`."""
 
-    def make(given: RecipeContext) -> Trained:
-        parts = given.parts
+    def make(context: RecipeContext) -> Trained:
+        parts = context.parts
         network = sequence.recommendation(
             parts.train.recommendation, parts.topics, parts.statistics.width, size, name
         )
         task = learning_tasks.next_topic(parts)
-        schedule = replace(Schedule(), epochs=given.budget.epochs)
-        curves = fit(network, task, schedule, given.seed, given.progress)
+        schedule = replace(Schedule(), epochs=context.budget.epochs)
+        curves = fit(network, task, schedule, context.seed, context.progress)
         return calibrate(network, task), curves
 
     return make

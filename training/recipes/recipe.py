@@ -34,7 +34,7 @@ class Budget:
 
 QUICK = Budget("quick", FAST, 6, 1, False)
 FULL = Budget("full", FAST, 8, 3, True)
-EFFORTS = {each.name: each for each in (QUICK, FULL)}
+EFFORTS = {budget.name: budget for budget in (QUICK, FULL)}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ class Recipe:
 
 def counting(name: str, description: str, build: Callable[[Splits], Model]) -> Recipe:
     """Define a model of fixed weights, counted from the training statistics."""
-    return Recipe(name, "counting", description, lambda given: (Network(build(given.parts)), {}))
+    return Recipe(
+        name, "counting", description, lambda context: (Network(build(context.parts)), {})
+    )
 
 
 def blending(
@@ -79,8 +81,8 @@ def blending(
 ) -> Recipe:
     """Define the calibrated geometric mean of networks that were trained before."""
 
-    def make(given: RecipeContext) -> Trained:
-        network = blend.of([given.trained[name] for name in needs], "blend")
-        return calibrate(network, task(given.parts)), {}
+    def make(context: RecipeContext) -> Trained:
+        network = blend.of([context.trained[name] for name in needs], "blend")
+        return calibrate(network, task(context.parts)), {}
 
     return Recipe("blend", "network", description, make, needs, slow=True)

@@ -21,46 +21,46 @@ from training.recipes.recipe import Recipe, RecipeContext, Trained, blending, co
 from training.scores import level_taken
 
 
-def _reference(given: RecipeContext) -> Trained:
-    return _fitted(reference.difficulty(given.parts.train.difficulty), given)
+def _reference(context: RecipeContext) -> Trained:
+    return _fitted(reference.difficulty(context.parts.train.difficulty), context)
 
 
-def _plain(given: RecipeContext) -> Trained:
-    seen = _read(given.parts.train, ("inputs", "free"))
-    return _fitted(reference.plain_difficulty(seen["inputs"], seen["free"]), given)
+def _plain(context: RecipeContext) -> Trained:
+    rows = _read(context.parts.train, ("inputs", "free"))
+    return _fitted(reference.plain_difficulty(rows["inputs"], rows["free"]), context)
 
 
-def _fitted(model: Model, given: RecipeContext) -> Trained:
+def _fitted(model: Model, context: RecipeContext) -> Trained:
     def attempts(rows: Examples) -> Arrays:
-        taken: Arrays = {"level": level_taken(rows), "score": rows.score}
-        return _read(rows, tuple(model.input)) | taken
+        outcome: Arrays = {"level": level_taken(rows), "score": rows.score}
+        return _read(rows, tuple(model.input)) | outcome
 
     curves = fit_difficulty(
         model,
-        given.parts.training.map(attempts),
-        attempts(given.parts.validate),
-        given.seed,
-        given.budget.setting,
-        given.progress,
+        context.parts.training.map(attempts),
+        attempts(context.parts.validate),
+        context.seed,
+        context.budget.setting,
+        context.progress,
     )
     return Network(model), curves
 
 
 def _read(rows: Examples, names: tuple[str, ...]) -> Arrays:
-    found = BatchFeed(rows, ModelName.DIFFICULTY).inputs(np.arange(len(rows)), names)
-    return {name: found[name] for name in names}  # with an extra name Keras matches by order
+    inputs = BatchFeed(rows, ModelName.DIFFICULTY).inputs(np.arange(len(rows)), names)
+    return {name: inputs[name] for name in names}  # with an extra name Keras matches by order
 
 
 def _network(name: str, size: SuccessSize) -> Callable[[RecipeContext], Trained]:
     """Return the recipe function of a network in `training.architectures.success`."""
 
-    def make(given: RecipeContext) -> Trained:
-        parts = given.parts
+    def make(context: RecipeContext) -> Trained:
+        parts = context.parts
         network = success.difficulty(parts.train, parts.topics, size, name)
         task = learning_tasks.success(parts)
-        epochs = given.budget.epochs + given.budget.epochs // 2
+        epochs = context.budget.epochs + context.budget.epochs // 2
         schedule = Schedule(epochs=epochs, patience=4, rate=3e-3, cells=256)
-        curves = fit(network, task, schedule, given.seed, given.progress)
+        curves = fit(network, task, schedule, context.seed, context.progress)
         return calibrate(network, task), curves
 
     return make

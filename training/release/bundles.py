@@ -13,7 +13,7 @@ from sensei.bundle.manifest import Manifest
 from sensei.errors import IncompatibleBundle
 from sensei.events.log import Log
 from sensei.model_name import ModelName
-from sensei.retention import keep_newest
+from sensei.pruning import keep_newest
 from training.release import ledger
 from training.tracking.registry import Registry
 

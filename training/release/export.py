@@ -95,11 +95,11 @@ def check_parity(
     rows = {name: np.ascontiguousarray(inputs[name][:MAX_ROWS], np.float32) for name in model.input}
     runner = Runner(litert)
     worst = 0.0
-    for what, given, allowed in (
+    for what, checked, allowed in (
         ("held-out rows", rows, tolerance),
         ("the edges of the contract", extremes(rows), EDGE_FACTOR * tolerance),
     ):
-        gap = _worst(model, runner, given)
+        gap = _worst(model, runner, checked)
         if gap > allowed:
             raise ParityFailed(
                 f"export of {model.name}: expected answers within {allowed:g} of Keras on {what}, "
@@ -145,7 +145,9 @@ def extremes(rows: Rows) -> dict[str, NDArray[np.float32]]:
     Returns:
         Name -> (m, width), the same m for all names.
     """
-    edges = {name: _edges(contract_of(name, each.shape[1]), each) for name, each in rows.items()}
+    edges = {
+        name: _edges(contract_of(name, values.shape[1]), values) for name, values in rows.items()
+    }
     count = max(len(edge) for edge in edges.values())
     return {name: np.resize(edge, (count, edge.shape[1])) for name, edge in edges.items()}
 

@@ -92,7 +92,7 @@ class Decision:
     @property
     def summary(self) -> str:
         """Every check with its verdict, in one line."""
-        return ", ".join(f"{each.name} {each.verdict}" for each in self.checks)
+        return ", ".join(f"{check.name} {check.verdict}" for check in self.checks)
 
 
 NOTHING = Decision(False, "")
@@ -121,20 +121,20 @@ def decide(
     _check_same_targets(champion, challenger)
     learners, targets = len(challenger.learner), int(challenger.count.sum())
     if learners < 2:
-        said = f"{targets} later events of {learners} learners are too few to compare on"
-        return _decided((ServingCheck(GAIN, False, said),))
+        finding = f"{targets} later events of {learners} learners are too few to compare on"
+        return _decided((ServingCheck(GAIN, False, finding),))
     gain, low, high = _gain(champion, challenger, seed)
     margin = max(margin, ROUNDING)
     passed = bool(low > margin)
     bound = "exceeds" if passed else "does not exceed"
-    said = (
+    finding = (
         f"{challenger.metric} is {challenger.mean:.4f} against {champion.mean:.4f} on "
         f"{targets:,} later events of {learners:,} learners, a gain of {gain:+.4f} "
         f"(95 % interval {low:+.4f} to {high:+.4f}) whose lower bound {bound} the margin of "
         f"{margin:g}"
     )
     figures = Decision(passed, "", gain, low, high, challenger.mean, champion.mean)
-    return _decided((ServingCheck(GAIN, passed, said, gain),), figures)
+    return _decided((ServingCheck(GAIN, passed, finding, gain),), figures)
 
 
 def judge(decision: Decision, checks: Sequence[ServingCheck]) -> Decision:
@@ -144,15 +144,15 @@ def judge(decision: Decision, checks: Sequence[ServingCheck]) -> Decision:
 
 def _decided(checks: tuple[ServingCheck, ...], figures: Decision = NOTHING) -> Decision:
     """Build the decision from checks, the first of which is the comparison with the champion."""
-    promote = all(each.passed for each in checks)
-    compared, failed = checks[0], [each for each in checks[1:] if not each.passed]
+    promote = all(check.passed for check in checks)
+    compared, failed = checks[0], [check for check in checks[1:] if not check.passed]
     if compared.name == FIRST:
         verdict = "There is no champion yet" if promote else "There is still no champion"
     else:
         verdict = "The challenger is promoted" if promote else "The champion stays"
-    why = [f"{each.name}: {each.said}" for each in failed]
-    said = why if failed and compared.name == FIRST else [*why, compared.said]
-    reason = f"{verdict}: {'; '.join(said)}."
+    failures = [f"{check.name}: {check.said}" for check in failed]
+    findings = failures if failed and compared.name == FIRST else [*failures, compared.said]
+    reason = f"{verdict}: {'; '.join(findings)}."
     return replace(figures, promote=promote, reason=reason, checks=checks)
 
 
@@ -176,18 +176,18 @@ def not_inferior(
     """
     _check_same_targets(champion, challenger)
     learners, targets = len(challenger.learner), int(challenger.count.sum())
-    of = f"{targets:,} targets of {learners:,} learners"
+    sample = f"{targets:,} targets of {learners:,} learners"
     if learners < FEW_LEARNERS:
-        return ServingCheck(name, True, f"{of} are too few to judge", judged=False)
+        return ServingCheck(name, True, f"{sample} are too few to judge", judged=False)
     gain, low, high = _gain(champion, challenger, seed)
-    found = f"gain {gain:+.4f} ({low:+.4f} to {high:+.4f}) on {of}"
+    finding = f"gain {gain:+.4f} ({low:+.4f} to {high:+.4f}) on {sample}"
     if low > -margin:
-        return ServingCheck(name, True, f"{found}, above -{margin:g}", gain)
+        return ServingCheck(name, True, f"{finding}, above -{margin:g}", gain)
     if high < 0:
         return ServingCheck(
-            name, False, f"{found}, a loss beyond chance and not above -{margin:g}", gain
+            name, False, f"{finding}, a loss beyond chance and not above -{margin:g}", gain
         )
-    return ServingCheck(name, True, f"{found}, too few to judge", gain, judged=False)
+    return ServingCheck(name, True, f"{finding}, too few to judge", gain, judged=False)
 
 
 def _gain(champion: PerLearner, challenger: PerLearner, seed: int) -> tuple[float, float, float]:

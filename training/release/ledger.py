@@ -89,17 +89,19 @@ def predecessor(lines: Sequence[LedgerEntry], model: str) -> str | None:
 
     After a rollback it is the version before that one: a second rollback goes back further.
     """
-    theirs = [line for line in lines if line.model == model and line.status == DONE]
-    came = [
-        line for line in theirs if line.to_version == theirs[-1].to_version and not line.is_rollback
+    completed = [line for line in lines if line.model == model and line.status == DONE]
+    promotions = [
+        line
+        for line in completed
+        if line.to_version == completed[-1].to_version and not line.is_rollback
     ]
-    return came[-1].from_version if came else None
+    return promotions[-1].from_version if promotions else None
 
 
 def last_changed(lines: Sequence[LedgerEntry]) -> list[str]:
     """Return the models that the last promotion changed."""
-    together = {(line.created_at, line.bundle) for line in lines[-1:]}
-    changed = (line.model for line in lines if (line.created_at, line.bundle) in together)
+    newest = {(line.created_at, line.bundle) for line in lines[-1:]}
+    changed = (line.model for line in lines if (line.created_at, line.bundle) in newest)
     return list(dict.fromkeys(changed))
 
 

@@ -56,11 +56,11 @@ def promote(
     """
     _check_moves(registry, moves)
     with one_at_a_time(log):
-        cut_off = finish(log, registry, now)
-        if {(each.model, each.from_version, each.to_version) for each in cut_off} == {
+        interrupted = finish(log, registry, now)
+        if {(line.model, line.from_version, line.to_version) for line in interrupted} == {
             (move.model, move.expected, move.version) for move in moves
         }:
-            return cut_off[0].bundle
+            return interrupted[0].bundle
         return promote_alone(log, registry, folder, moves, decided_by, now)
 
 

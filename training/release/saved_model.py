@@ -33,23 +33,23 @@ def export_saved_model(
     """
     number = version or registry.champion(model_name)
     if number is None or not registry.exists(model_name, number):
-        wanted = f"version {version}" if version else "its champion"
+        requested = f"version {version}" if version else "its champion"
         raise InvalidInput(
-            f"--version: expected one of {model_name} in the registry, got {wanted}; "
+            f"--version: expected one of {model_name} in the registry, got {requested}; "
             "see `sensei models`"
         )
     target = folder / model_name / number
     if target.exists():
         raise InvalidInput(f"--out: expected no {target} yet, got one; remove it, or name another")
-    loaded = registry.load(model_name, number)
+    model = registry.load(model_name, number)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # otherwise a server that watches the folder could load an incomplete version
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as temporary:
-            made = Path(temporary) / number
+            exported = Path(temporary) / number
             with without_lines(*EXPORT_NOISE):
-                loaded.export(str(made), format="tf_saved_model", verbose=False)
-            made.rename(target)
+                model.export(str(exported), format="tf_saved_model", verbose=False)
+            exported.rename(target)
     except OSError as error:
         raise StorageUnavailable(
             f"--out: expected a folder that can be written, got {folder} ({error.strerror}); "

@@ -94,8 +94,10 @@ def schema(model_name: ModelName, ports: Ports, topics: int, slots: int) -> Serv
         *_missing(model_name, ports, topics),
         *_steps(ports),
     ]
-    said = "; ".join(faults) or f"reads {_listed(ports.inputs)}; answers {_listed(ports.outputs)}"
-    return ServingCheck("schema", not faults, said)
+    finding = (
+        "; ".join(faults) or f"reads {_listed(ports.inputs)}; answers {_listed(ports.outputs)}"
+    )
+    return ServingCheck("schema", not faults, finding)
 
 
 def _foreign(model_name: ModelName, ports: Ports, slots: int) -> Iterator[str]:
@@ -174,8 +176,8 @@ def latency(milliseconds: float, champion: float | None) -> ServingCheck:
     if champion is not None:
         allowed = min(SLOWEST_MS, max(QUICK_MS, SLOWER * champion))
         champions = f" ({champion:.3f} ms of the champion)"
-    said = f"{milliseconds:.3f} ms per answer{champions}, {allowed:.1f} ms allowed"
-    return ServingCheck("latency", milliseconds <= allowed, said, milliseconds)
+    finding = f"{milliseconds:.3f} ms per answer{champions}, {allowed:.1f} ms allowed"
+    return ServingCheck("latency", milliseconds <= allowed, finding, milliseconds)
 
 
 def fitness(

@@ -44,5 +44,5 @@ class Version:
 
 def judged(tags: Mapping[str, str]) -> str:
     """Return the gate's verdict from a version's tags; see `training.reports.version_page.tags`."""
-    said = f"gate: {tags['gate']}" if tags.get("gate") else ""
-    return f"{said}, gain {tags['gain']} over {tags['against']}" if tags.get("gain") else said
+    verdict = f"gate: {tags['gate']}" if tags.get("gate") else ""
+    return f"{verdict}, gain {tags['gain']} over {tags['against']}" if tags.get("gain") else verdict

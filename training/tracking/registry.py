@@ -63,9 +63,9 @@ class Registry:
             ) from error
 
     def _experiment(self, tracking_uri: str, artifacts: Path) -> str:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found is not None:
-            return str(found.experiment_id)
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         served = tracking_uri.startswith("http")
         location = None if served else artifacts.absolute().as_uri()
         return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
@@ -114,9 +114,9 @@ class Registry:
     def note(self, run_id: str, text: str) -> None:
         """Put Markdown text before the description of a run, unless it is already there."""
         with stored():
-            said = self.client.get_run(run_id).data.tags.get(_NOTE, "")
-            if not said.startswith(text):
-                self.client.set_tag(run_id, _NOTE, f"{text}\n\n{said}")
+            before = self.client.get_run(run_id).data.tags.get(_NOTE, "")
+            if not before.startswith(text):
+                self.client.set_tag(run_id, _NOTE, f"{text}\n\n{before}")
 
     def measure(self, run_id: str, figures: Mapping[str, float]) -> None:
         """Add metrics to a run."""
@@ -162,15 +162,15 @@ class Registry:
             return self._versions()
 
     def _versions(self) -> list[Version]:
-        found = []
+        versions = []
         for registered in self.client.search_registered_models():
-            bearers: dict[str, list[str]] = {}
+            aliases_of: dict[str, list[str]] = {}
             for alias, version in registered.aliases.items():
-                bearers.setdefault(str(version), []).append(alias)
+                aliases_of.setdefault(str(version), []).append(alias)
             for entry in self.client.search_model_versions(f"name='{registered.name}'"):
-                aliases = tuple(sorted(bearers.get(str(entry.version), ())))
-                found.append(Version.of(registered.name, entry, aliases))
-        return sorted(found, key=lambda v: v.created_at, reverse=True)
+                aliases = tuple(sorted(aliases_of.get(str(entry.version), ())))
+                versions.append(Version.of(registered.name, entry, aliases))
+        return sorted(versions, key=lambda v: v.created_at, reverse=True)
 
     def exists(self, model_name: str, version: str) -> bool:
         """Tell if the registry has a version."""
@@ -178,8 +178,8 @@ class Registry:
 
     def bundle(self, model_name: str, version: str) -> str | None:
         """Return the digest of the bundle that a version was exported to; None if it has none."""
-        found = self._version(model_name, version)
-        return found.tags.get(BUNDLE) if found else None
+        entry = self._version(model_name, version)
+        return entry.tags.get(BUNDLE) if entry else None
 
     def _version(self, model_name: str, version: str) -> Any:
         from mlflow.exceptions import MlflowException

@@ -170,8 +170,8 @@ def _log_numbers(
         if math.isfinite(value)
     ]
     chosen = {f"{c.model}_chosen": c.chosen for c in contests}
-    given = [Param(k, str(v)) for k, v in {**parameters, **chosen}.items()]
-    registry.client.log_batch(run_id, values[:_BATCH], given)
+    settings = [Param(k, str(v)) for k, v in {**parameters, **chosen}.items()]
+    registry.client.log_batch(run_id, values[:_BATCH], settings)
     for start in range(_BATCH, len(values), _BATCH):
         registry.client.log_batch(run_id, values[start : start + _BATCH])
 
@@ -206,8 +206,8 @@ def synthetic_example(model: "keras.Model") -> dict[str, NDArray[np.float32]]:
     """Return one synthetic row per input: 1 for ids, mid-range values up to 1 for others."""
     contracts = {len(inputs): inputs for inputs in (RECOMMENDATION_INPUTS, DIFFICULTY_INPUTS)}
     example = {}
-    for name, given in model.input.items():
-        width = given.shape[-1]
+    for name, tensor in model.input.items():
+        width = tensor.shape[-1]
         row = [
             1.0 if contract.is_id else min(1.0, (contract.low + contract.high) / 2)
             for contract in contracts.get(width, ())

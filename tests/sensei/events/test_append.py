@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensei.errors import ConflictingEvent, InvalidBatch
+from sensei.errors import ConflictingEvent, InvalidBatch, InvalidInput
 from sensei.events import append, rules
 from sensei.events.append import AppendResult, PendingRow
 from sensei.events.log import Log, open_log
@@ -48,6 +48,33 @@ events = st.fixed_dictionaries(
         "event_id": st.none() | st.sampled_from(["a", "b"]),
     }
 ).filter(lambda each: each["user_id"].strip())
+
+
+@pytest.mark.parametrize("event_id", ["a", None])
+@pytest.mark.parametrize(
+    "metadata", [None, {"prediction_id": "ü", "item_id": "7", "difficulty": "hard"}]
+)
+def test_checked_values_become_the_row_that_the_event_becomes(
+    event_id: str | None, metadata: dict[str, Any] | None
+) -> None:
+    sent = event(event_id=event_id, metadata=metadata, duration_seconds=60)
+    values = {
+        name: value for name, value in sent.items() if name not in append.EventRow._fields[1:4]
+    }
+    row = append.pending_row("ada", "quiz_complete", 1, NOW, **values)
+    assert [row] == submission(sent)
+
+
+def test_checked_values_without_a_time_get_the_current_one_and_a_new_id() -> None:
+    rows = [append.pending_row("ada", "text_read", 1, NOW) for _ in range(2)]
+    assert rows[0].stamped
+    assert rows[0].row.timestamp == submission(event(timestamp=NOW))[0].row.timestamp
+    assert rows[0].row.event_id != rows[1].row.event_id
+
+
+def test_checked_values_of_the_future_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="timestamp: expected a time at most"):
+        append.pending_row("ada", "text_read", 1, NOW, timestamp=NOW + timedelta(days=1))
 
 
 @given(st.lists(events, min_size=1, max_size=8))

@@ -23,7 +23,8 @@ def admit(
     """Ask as a program of this machine does, with an address and headers of its own."""
     scope = {"server": (address, 8000), "client": ("a test", 1), "http_version": "1.1"}
     sent = {"host": f"{address}:8000"} | {n.replace("_", "-"): v for n, v in headers.items()}
-    return access.admit(scope, {n.encode(): v.encode() for n, v in sent.items()}, presented)
+    key = {b"x-api-key": presented} if presented else {}
+    return access.admit(scope, {n.encode(): v.encode() for n, v in sent.items()} | key)
 
 
 def refusal(ask: Callable[[], object]) -> tuple[int, str]:
@@ -228,3 +229,36 @@ def test_a_database_that_an_address_names_is_expected_to_exist(tmp_path: Path) -
 def test_a_file_without_tables_is_no_database_without_keys(tmp_path: Path) -> None:
     (tmp_path / "sensei.db").touch()
     assert refusal(lambda: admit(open_access(Settings(home=tmp_path))))[0] == 503
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_keys_are_not_read_from_a_file_that_was_moved(
+    keyed: Path, is_replaced: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(home=keyed)
+    access = open_access(settings)
+    moved = keyed / "moved"
+    moved.mkdir()
+    for file in keyed.glob("sensei.db*"):
+        file.rename(moved / file.name)
+    if is_replaced:
+        database.upgrade(settings.log_url)
+    engine = database.connect(Settings(home=moved).log_url)
+    _, shown = key_store.create(engine, "platform")
+    engine.dispose()
+    access.refresh()
+    assert refusal(lambda: admit(access, shown.encode()))[0] == 401
+    assert "the last ones stay valid" in caplog.text
+    assert access.has_valid_key  # the key of before
+
+
+def test_keys_share_the_opened_file_of_the_worker(keyed: Path) -> None:
+    settings = Settings(home=keyed)
+    log_file = database.database_file(settings.log_url)
+    assert log_file
+    access = open_access(settings, log_file)
+    (keyed / "sensei.db").rename(keyed / "moved.db")
+    database.upgrade(settings.log_url)
+    access.refresh()
+    assert log_file.trouble
+    log_file.close()

@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from sensei.errors import ConflictingEvent, StorageUnavailable
 from serving.api.request_schemas import Query, TopicId, Username
-from serving.http.endpoints import ERROR_HANDLERS, Endpoint, answer, route
+from serving.http.dispatch import Dispatcher
+from serving.http.endpoints import ERROR_HANDLERS, Endpoint, answer
 
 
 class Asked(Query):
@@ -41,15 +42,21 @@ async def tell(request: Request, asked: Asked, sent: Sent) -> Response:
     return answer({"topic_id": sent.topic_id}, 201)
 
 
+def application(*endpoints: Endpoint) -> Starlette:
+    """Endpoints behind the dispatcher, with all other paths unknown."""
+    app = Starlette(exception_handlers=ERROR_HANDLERS)
+    app.router.redirect_slashes = False
+    app.add_middleware(Dispatcher, endpoints=endpoints)
+    return app
+
+
 @pytest.fixture
 def client() -> TestClient:
     declared = [
         Endpoint("GET", "/api/{username}/things", look, "Look", query=Asked),
         Endpoint("POST", "/api/{username}/things", tell, "Tell", query=Asked, body=Sent),
     ]
-    app = Starlette(routes=[route(each) for each in declared], exception_handlers=ERROR_HANDLERS)
-    app.router.redirect_slashes = False
-    return TestClient(app)
+    return TestClient(application(*declared))
 
 
 @pytest.mark.parametrize(
@@ -170,9 +177,8 @@ def test_the_declaration_is_found_from_the_scope() -> None:
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
             await self.app(scope, receive, send)
             if scope["type"] == "http":
-                seen.append(scope["endpoint"].declared.path)
+                seen.append(scope["endpoint"].path)
 
     declared = Endpoint("GET", "/api/{username}/things", look, "Look", query=Asked)
-    app = Watch(Starlette(routes=[route(declared)], exception_handlers=ERROR_HANDLERS))
-    TestClient(app).get("/api/mia/things")
+    TestClient(Watch(application(declared))).get("/api/mia/things")
     assert seen == ["/api/{username}/things"]

@@ -1,9 +1,12 @@
-"""`sensei learner`: export and erasure of one learner's data."""
+"""`sensei learner` and `sensei audit`: one learner's data, and who changed or read what."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from flows.presentation.terminal import console
 from sensei.app_state import RETRAINING_DUE
@@ -12,11 +15,11 @@ from sensei.settings import Settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-app = typer.Typer(no_args_is_help=True, help="Export or erase the data of one learner.")
+learner_app = typer.Typer(no_args_is_help=True, help="Export or erase the data of one learner.")
 Name = Annotated[str, typer.Argument(help="The learner's user_id.")]
 
 
-@app.command("export")
+@learner_app.command("export")
 def export(
     name: Name, out: Annotated[Path, typer.Option(help="JSON file to write.", dir_okay=False)]
 ) -> None:
@@ -32,14 +35,14 @@ def export(
     settings = Settings()
     engine = open_own_log(settings).engine
     name = stored_id(engine, name)
-    held = erasure.export(engine, name, settings.suppression)
-    out.write_bytes(orjson.dumps({"user_id": name, "held": held}, option=orjson.OPT_INDENT_2))
-    rows = sum(map(len, held.values()))
+    tables = erasure.export(engine, name, settings.suppression)
+    out.write_bytes(orjson.dumps({"user_id": name, "held": tables}, option=orjson.OPT_INDENT_2))
+    rows = sum(map(len, tables.values()))
     console.print(f"{rows:,} rows written to {out}", soft_wrap=True, markup=False)
     _name_look_alikes(engine, name)
 
 
-@app.command("erase")
+@learner_app.command("erase")
 def erase(name: Name) -> None:
     """Erase a learner permanently: later events about this user_id are refused."""
     from flows.local.local_log import open_own_log
@@ -69,3 +72,34 @@ def _name_look_alikes(engine: "Engine", name: str) -> None:
             soft_wrap=True,
             markup=False,
         )
+
+
+def audit(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of entries.")] = 50,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list, for programs.")
+    ] = False,
+) -> None:
+    """Show who erased, exported, changed keys or changed what serves; newest first."""
+    import orjson
+
+    from flows.local.local_log import open_own_log
+    from sensei.privacy import audit_log
+
+    entries = audit_log.newest(open_own_log(Settings()).engine, limit)
+    if as_json:
+        typer.echo(orjson.dumps([asdict(entry) for entry in entries], option=orjson.OPT_INDENT_2))
+        return
+    if not entries:
+        console.print("No entry yet.")
+        return
+    table = Table(title="Audit log (UTC, newest first)", title_justify="left")
+    for heading in ("when", "who", "from", "what", "learner (digest)", "detail"):
+        table.add_column(heading, overflow="fold")
+    for entry in entries:
+        detail = ", ".join(f"{name} {value}" for name, value in entry.detail.items())
+        moment = f"{entry.at:%Y-%m-%d %H:%M:%S}"
+        learner = (entry.subject or "-")[:16]
+        cells = (moment, entry.actor, entry.origin, entry.action, learner, detail or "-")
+        table.add_row(*map(escape, cells))
+    console.print(table)
