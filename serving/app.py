@@ -48,13 +48,17 @@ def application() -> Starlette:
     Its own routes are only the files below `/docs`; the declared paths are answered before them.
     The caller sets `app.state.engine` and the values that `Guard` looks up.
     """
-    served = Starlette(routes=[pages.assets()], exception_handlers=ERROR_HANDLERS)
-    served.router.redirect_slashes = False  # an unknown path gets 404, never a redirect
-    served.state.openapi = openapi(ENDPOINTS)
-    served.state.access, served.state.rates, served.state.limits = Access(), RateLimiter(), Limits()
-    served.add_middleware(Dispatcher, endpoints=ENDPOINTS)
-    served.add_middleware(Guard, **guard(served.state))
-    return served
+    web_app = Starlette(routes=[pages.assets()], exception_handlers=ERROR_HANDLERS)
+    web_app.router.redirect_slashes = False  # an unknown path gets 404, never a redirect
+    web_app.state.openapi = openapi(ENDPOINTS)
+    web_app.state.access, web_app.state.rates, web_app.state.limits = (
+        Access(),
+        RateLimiter(),
+        Limits(),
+    )
+    web_app.add_middleware(Dispatcher, endpoints=ENDPOINTS)
+    web_app.add_middleware(Guard, **guard(web_app.state))
+    return web_app
 
 
 app = application()

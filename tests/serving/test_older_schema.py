@@ -34,22 +34,22 @@ def test_a_service_on_an_older_schema_is_not_ready_until_it_is_upgraded(
         assert server.get("/healthz").json()["ready"] is False
         quiz = server.url + "/api/learning/ann/submit-quiz"
         event = {"topic_id": 1, "score": 0.5}
-        for refused in (
+        for response in (
             httpx.post(quiz, json=event),
             httpx.delete(server.url + "/api/user/ann"),
             httpx.put(
                 server.url + "/api/user/ann/learning-style", json={"learning_style": "visual"}
             ),
         ):
-            assert refused.status_code == 503
-            assert STEP in refused.json()["error"]
+            assert response.status_code == 503
+            assert STEP in response.json()["error"]
         assert server.get("/api/user/ann/recommendations").status_code == 200
         upgrade(url)
-        until = time.monotonic() + 30
-        while server.get("/readyz").status_code != 200 and time.monotonic() < until:
+        deadline = time.monotonic() + 30
+        while server.get("/readyz").status_code != 200 and time.monotonic() < deadline:
             time.sleep(0.2)
         assert server.get("/readyz").json()["ready"] is True
         assert httpx.post(quiz, json=event).status_code == 200
         assert httpx.delete(server.url + "/api/user/ann").status_code == 200
-    recorded = read_list(tmp_path / "suppression.jsonl")
-    assert len(recorded.erasures) == 1
+    suppression = read_list(tmp_path / "suppression.jsonl")
+    assert len(suppression.erasures) == 1
