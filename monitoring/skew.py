@@ -164,9 +164,11 @@ def _events(engine: Engine, users: Sequence[str]) -> pd.DataFrame:
     """Read all events of these learners, quarantined ones too, with both times."""
     query = text(
         "SELECT user_id, interaction_type, topic_id, score, duration_seconds, timestamp, "
-        "difficulty, received_at AS received, COALESCE((SELECT MIN(created_at) FROM quarantine "
+        "difficulty, received_at AS received, COALESCE((SELECT MIN(created_at) FROM "
+        "(SELECT interaction_id, created_at FROM quarantine "
+        "UNION ALL SELECT interaction_id, created_at FROM corrections) AS removed "
         "WHERE interaction_id = user_interactions.id), :never) AS taken_out "
-        "FROM user_interactions WHERE user_id IN :users ORDER BY id"
+        "FROM user_interactions WHERE user_id IN :users ORDER BY COALESCE(arrival, id)"
     ).bindparams(bindparam("users", type_=String, expanding=True))
     with database.read_connection(engine) as connection:
         result = connection.execute(query, {"users": users, "never": NEVER})

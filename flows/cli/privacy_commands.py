@@ -15,7 +15,7 @@ from sensei.settings import Settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-learner_app = typer.Typer(no_args_is_help=True, help="Export or erase the data of one learner.")
+learner_app = typer.Typer(no_args_is_help=True, help="Export, erase or merge learners.")
 Name = Annotated[str, typer.Argument(help="The learner's user_id.")]
 
 
@@ -58,6 +58,23 @@ def erase(name: Name) -> None:
     due = log.get_fact(RETRAINING_DUE)
     if due and due["bundle"] == log.pointer():
         console.print("The bundle in use may have been trained on them. Next: sensei train")
+
+
+@learner_app.command("merge")
+def merge(
+    former: Annotated[str, typer.Argument(help="The user_id that is given up.")],
+    into: Annotated[str, typer.Argument(help="The user_id that remains.")],
+) -> None:
+    """Make two learners one: all events of the first, later ones too, count for the second."""
+    from flows.local.local_log import open_own_log
+    from sensei.events.merging import merge_learners
+    from sensei.privacy.look_alikes import stored_id
+
+    settings = Settings()
+    engine = open_own_log(settings).engine
+    names = stored_id(engine, former), stored_id(engine, into)
+    moved = merge_learners(engine, *names, suppression=settings.suppression)
+    console.print(f"{moved:,} rows moved; later events of the first arrive at the second.")
 
 
 def _name_look_alikes(engine: "Engine", name: str) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from sensei.errors import ConflictingEvent, InvalidBatch, InvalidInput, LearnerErased
 from sensei.event_fields import EVENT_KEY, RECEIVED_AT
 from sensei.events import event_ids, rules
+from sensei.events.merged_ids import MergedIds, merged_ids
 from sensei.privacy import tombstones
 from sensei.storage import database
 from sensei.storage.revisions import conflict, raise_revisions
@@ -266,7 +267,11 @@ def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> A
     if not rows:
         return AppendResult((), ())
     with database.write_transaction(engine) as connection:
-        learners = {row.user_id for row in rows}
+        merged = merged_ids(connection, {row.user_id for row in rows})
+        if merged.into:
+            submission = [_under_present_id(entry, merged) for entry in submission]
+            rows = tuple(entry.row for entry in submission)
+        learners = merged.all_of(row.user_id for row in rows)
         tombstones.refuse_erased(connection, learners)
         # Before the rows: on PostgreSQL this locks the learners, in the same order for all writers.
         raise_revisions(connection, learners)
@@ -277,6 +282,11 @@ def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> A
         if not inserted:  # nothing new: no revision may rise
             connection.get_transaction().rollback()  # type: ignore[union-attr]
     return AppendResult(rows, is_new)
+
+
+def _under_present_id(entry: PendingRow, merged: MergedIds) -> PendingRow:
+    present = entry.row._replace(user_id=merged.present(entry.row.user_id))
+    return PendingRow(present, entry.stamped)
 
 
 def _insert(connection: Connection, rows: Sequence[EventRow], now: datetime) -> int:
@@ -304,6 +314,10 @@ def _stored(connection: Connection, entry: PendingRow) -> tuple[int, EventRow]:
     stored = EventRow._make(values)
     sent = entry.row._replace(timestamp=stored.timestamp) if entry.stamped else entry.row
     if sent != stored:
+        from sensei.events import corrections  # it appends rows, so it imports this module
+
+        if corrections.is_current(connection, sent):
+            return key, sent
         raise ConflictingEvent(conflict(sent.event_id))
     return key, stored
 

@@ -23,10 +23,10 @@ Starting the process takes a fifth of a second.
 
 _STORED = ARROW_TYPES | {FieldType.TIME: pa.int64()}
 
-TYPES = {field.name: _STORED[field.type] for field in FIELDS}
+TYPES = {field.name: _STORED[field.type] for field in FIELDS} | {"arrival": pa.int64()}
 """Readable columns of the log and their types; times are in microseconds since 1970."""
 
-_ARRIVAL = "id"
+_ARRIVAL = "arrival"
 _CHUNK = 50_000
 
 # connectorx has its own SQLite library. Two of them on one file in one process release each other's

@@ -64,6 +64,11 @@ def event_id(
     return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
+def superseding_id(event_id: str, content: str) -> str:
+    """Return the id of the row that supersedes an event with other content."""
+    return str(uuid.uuid5(NAMESPACE, f"{event_id}\x1f{content}"))
+
+
 def _names(table: "pa.Table") -> list[bytes]:
     """Return each row's namespace, text and end; floats as their bits, times in us."""
     import pyarrow as pa

@@ -14,6 +14,7 @@ from sensei.app_state import DEMO
 from sensei.errors import InvalidInput
 from sensei.event_fields import CONTRACT_COLUMNS
 from sensei.events import files, frames, rules
+from sensei.events.imports import begin_import
 from sensei.events.log import Log
 from sensei.events.rules_arrow import CANONICAL, BadRow, check_table
 
@@ -34,6 +35,7 @@ class ImportSummary:
     identical: int = 0
     quarantined: int = 0
     erased: int = 0
+    import_id: int | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
@@ -85,10 +87,12 @@ def import_files(
             "set SENSEI_HOME to another folder and run `sensei db upgrade` there"
         )
     total = sum(files.size(path) for path in paths)
-    imported, done = ImportSummary(), 0
+    imported, done = ImportSummary(import_id=begin_import(log.engine, paths)), 0
     for path in paths:
         for batch in read_file(path, mapping):
-            appended = log.append_table(batch.good, path.name, batch.bad)
+            appended = log.append_table(
+                batch.good, path.name, batch.bad, import_id=imported.import_id
+            )
             imported.read += batch.good.num_rows + len(batch.bad)
             imported.inserted += appended.inserted
             imported.repeated += appended.repeated

@@ -11,7 +11,13 @@ from sqlalchemy import Engine, select
 
 from sensei.events import rules
 from sensei.storage import database
-from sensei.storage.tables import LearnerRow
+from sensei.storage.tables import LearnerRow, MergedLearner
+
+_UNMERGED = (
+    select(LearnerRow.user_id)
+    .where(LearnerRow.user_id.not_in(select(MergedLearner.user_id)))
+    .order_by(LearnerRow.user_id)
+)
 
 
 def look_alikes(engine: Engine, user_id: str) -> list[str]:
@@ -22,7 +28,7 @@ def look_alikes(engine: Engine, user_id: str) -> list[str]:
     """
     seen = rules.appearance(user_id)
     with database.read_connection(engine) as connection:
-        names = connection.execute(select(LearnerRow.user_id)).scalars().all()
+        names = connection.execute(_UNMERGED).scalars().all()
     return sorted(name for name in names if name != user_id and rules.appearance(name) == seen)
 
 
@@ -34,8 +40,8 @@ def groups(engine: Engine) -> Sequence[Sequence[str]]:
     """
     names_of: dict[str, list[str]] = defaultdict(list)
     with database.read_connection(engine) as connection:
-        for name in connection.execute(select(LearnerRow.user_id).order_by(LearnerRow.user_id)):
-            names_of[rules.appearance(name.user_id)].append(name.user_id)
+        for name in connection.execute(_UNMERGED).scalars():
+            names_of[rules.appearance(name)].append(name)
     return [names for names in names_of.values() if len(names) > 1]
 
 

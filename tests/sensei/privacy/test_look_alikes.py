@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from sensei.errors import InvalidInput, LearnerErased
 from sensei.events.log import Log
+from sensei.events.merging import merge_learners
 from sensei.privacy.erasure import erase
 from sensei.privacy.look_alikes import groups, look_alikes, stored_id
 from sensei.storage import database
@@ -52,6 +53,13 @@ def test_learners_of_an_old_log_who_look_the_same_are_named(log: Log) -> None:
     assert sorted(map(sorted, groups(log.engine))) == sorted(map(sorted, pairs))
     assert look_alikes(log.engine, COMPOSED) == [DECOMPOSED]
     assert look_alikes(log.engine, "Bob") == []
+
+
+def test_merged_look_alikes_are_named_no_more(log: Log) -> None:
+    old(log, " ann ", "ann")
+    merge_learners(log.engine, " ann ", "ann")
+    assert groups(log.engine) == []
+    assert look_alikes(log.engine, "ann") == []
 
 
 def test_an_old_spelling_is_found_as_it_is_stored(log: Log) -> None:
