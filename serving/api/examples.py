@@ -134,6 +134,14 @@ LEARNING_STYLE: dict[str, Any] = {
     "fallback": None,
 }
 
+VOIDED: dict[str, Any] = {"state": "void", "changed": True, "event": None}
+
+CORRECTED: dict[str, Any] = {
+    "state": "corrected",
+    "changed": True,
+    "event": {**QUIZ, "score": 0.95},
+}
+
 EXPORT: dict[str, Any] = {
     "user_id": "testuser",
     "held": {"learners": [{"user_id": "testuser", "revision": 1, "style_override": None}]},

@@ -77,7 +77,7 @@ async def choose_learning_style(request: Request, asked: OfLearner, sent: StyleC
 
 async def export_learner(request: Request, asked: OfLearner) -> Response:
     """Export all data held on a learner."""
-    records, name, by = _records(request), asked.username, _caller(request)
+    records, name, by = _records(request), asked.username, caller(request)
     export = await records.export(name, by)
     if export is None:
         raise HTTPException(
@@ -88,12 +88,12 @@ async def export_learner(request: Request, asked: OfLearner) -> Response:
 
 async def erase_learner(request: Request, asked: OfLearner) -> Response:
     """Erase all data held on a learner."""
-    records, by = _records(request), _caller(request)
+    records, by = _records(request), caller(request)
     counts, look_alikes = await records.erase(asked.username, by)
     return answer({"erased": counts, "look_alikes": look_alikes})
 
 
-def _caller(request: Request) -> "Actor":
+def caller(request: Request) -> "Actor":
     """Return the caller's identity for the audit log."""
     from sensei.privacy.audit_log import (
         Actor,  # here: BentoML's supervisor needs no database

@@ -14,6 +14,7 @@ from sensei import curriculum
 from sensei.app_state import MONITORED
 from sensei.contracts import LOG_UNREACHABLE
 from sensei.errors import StorageUnavailable
+from sensei.events import corrections
 from sensei.privacy import erasure, preferences, tombstones
 from sensei.privacy.look_alikes import look_alikes
 from sensei.storage import database
@@ -21,6 +22,7 @@ from serving.state.log_reads import Reads
 
 if TYPE_CHECKING:
     from sensei.curriculum import Resource, Topic
+    from sensei.events.corrections import Correction, CorrectionResult
     from sensei.events.log import Log
     from sensei.privacy.audit_log import Actor
 
@@ -108,6 +110,19 @@ class LearnerData:
             lambda log: preferences.set_style_override(log.engine, user_id, style), WRITE_SECONDS
         )
         return await self.learning_style(user_id)
+
+    async def correct(self, order: "Correction", by: "Actor") -> "CorrectionResult":
+        """Carry out a correction of an event.
+
+        Raises:
+            InvalidInput: a new value breaks a rule.
+            LearnerErased: the learner was erased.
+            StorageUnavailable: nothing was written, or the outcome is unknown; repeat the call.
+        """
+        return await self._writes.run(
+            lambda log: corrections.correct(log.engine, [order], by, self._suppression)[0],
+            WRITE_SECONDS,
+        )
 
     async def monitored(self) -> dict[str, Any]:
         """Return the monitor's latest figures; those that are known, with a note.
