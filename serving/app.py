@@ -10,7 +10,14 @@ from starlette.applications import Starlette
 from starlette.datastructures import State
 
 from sensei.access.keys import OPEN
-from serving.api import health, interactions, learner, operations, recommendations
+from serving.api import (
+    corrected_events,
+    health,
+    interactions,
+    learner,
+    operations,
+    recommendations,
+)
 from serving.http import pages
 from serving.http.auth import Access
 from serving.http.dispatch import Dispatcher
@@ -22,6 +29,7 @@ from serving.http.rate_limit import RateLimiter
 ENDPOINTS: tuple[Endpoint, ...] = (
     *recommendations.ENDPOINTS,
     *interactions.ENDPOINTS,
+    *corrected_events.ENDPOINTS,
     *learner.ENDPOINTS,
     *operations.ENDPOINTS,
     *health.ENDPOINTS,

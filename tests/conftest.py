@@ -123,6 +123,37 @@ def sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
     return f"sqlite:///{shutil.copy(migrated_file, tmp_path)}"
 
 
+TO_0003 = (
+    "DROP VIEW valid_interactions",
+    "DROP TABLE corrections",
+    "DROP TABLE imports",
+    "DROP TABLE merged_learners",
+    "ALTER TABLE user_interactions DROP COLUMN import_id",
+    "ALTER TABLE user_interactions DROP COLUMN arrival",
+    "CREATE VIEW valid_interactions AS SELECT * FROM user_interactions WHERE NOT EXISTS "
+    "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id)",
+    "DROP TABLE audit_log",
+    "DROP TABLE erased",
+    "ALTER TABLE learners ADD COLUMN tombstone VARCHAR",
+    "UPDATE alembic_version SET version_num = '0003'",
+)
+"""Statements that take the newest schema back to migration 0003, the one before the tombstones."""
+
+
+@pytest.fixture(scope="session")
+def make_older() -> Callable[[str], None]:
+    """Gives a database the schema of migration 0003."""
+
+    def change(url: str) -> None:
+        engine = database.connect(url)
+        with engine.begin() as connection:
+            for statement in TO_0003:
+                connection.execute(text(statement))
+        engine.dispose()
+
+    return change
+
+
 @pytest.fixture(scope="session")
 def migrated_postgres_url(postgres_url: str) -> str:
     """A migrated, empty PostgreSQL database, the template of the one that a test writes."""

@@ -173,6 +173,21 @@ def keys(log: "Log", host: str) -> Finding:
     return Finding("keys", f"{valid} valid" if valid else "none, and none needed on loopback")
 
 
+def look_alikes(log: "Log") -> Finding:
+    """List learners whose ids look the same, as older releases stored them."""
+    from sensei.privacy.look_alikes import groups
+
+    groups_of_names = groups(log.engine)
+    if not groups_of_names:
+        return Finding("names", "no two learners look the same")
+    shown = "; ".join(" and ".join(ascii(name) for name in names) for names in groups_of_names[:5])
+    return Finding(
+        "names",
+        f"{len(groups_of_names):,} groups of learners look the same: {shown}",
+        "if they are one person, `sensei learner merge FROM INTO`",
+    )
+
+
 def clock(log: "Log", now: datetime) -> Finding:
     """Check that no interaction is in the future, which means that a clock is wrong."""
     from sqlalchemy import func, select
@@ -292,6 +307,7 @@ def of_log(log: "Log", settings: Settings, now: datetime) -> Iterable[Finding]:
     yield Finding("database", f"{log.engine.url.render_as_string()} answers, and is up to date")
     yield catalogue(log)
     yield keys(log, settings.service_host)
+    yield look_alikes(log)
     yield clock(log, now)
     yield bundle(log, settings.bundles)
     yield trial(log, settings.bundles)

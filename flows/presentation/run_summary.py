@@ -267,6 +267,13 @@ def show_import(console: Console, imported: "ImportSummary") -> None:
         f"{imported.read:,} rows read: {imported.inserted:,} new, {imported.repeated:,} already "
         f"stored, {imported.quarantined:,} quarantined"
     )
+    if imported.import_id is not None and imported.inserted:
+        console.print(f"Import {imported.import_id}; `sensei import undo` takes it back")
+    if imported.identical:
+        console.print(
+            f"{imported.identical:,} of them without an event_id: rows that are equal count once; "
+            "if they are different events, give each an event_id"
+        )
     if imported.erased:
         console.print(f"{imported.erased:,} of learners who were erased: dropped")
     for reason, count in imported.reasons.most_common(5):

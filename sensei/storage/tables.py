@@ -75,7 +75,7 @@ def _column(field: EventField) -> MappedColumn[Any]:
 
 
 class UserInteraction(Base):
-    """One action of a learner; never changed, only appended, quarantined or erased."""
+    """One action of a learner; never changed, only appended, superseded, quarantined or erased."""
 
     __tablename__ = "user_interactions"
     __table_args__ = (
@@ -99,6 +99,9 @@ class UserInteraction(Base):
     received_at: Mapped[datetime] = _column(fields.RECEIVED_AT)
     # `metadata` is reserved on a declarative class.
     event_metadata: Mapped[str | None] = _column(fields.METADATA)
+    import_id: Mapped[int | None] = mapped_column(BigInteger)
+    # Key of the row that this one supersedes: it takes that row's turn among events of one time.
+    arrival: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class LearnerRow(Base):
@@ -213,6 +216,50 @@ class Quarantined(Base):
     created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
 
 
+class CorrectionRow(Base):
+    """Correction of an interaction; several may name the same one, and the newest counts.
+
+    `action` is `void`, `correct`, `merge` or `undo`; `replaced_by` is the key of the row that
+    supersedes the interaction, None if none does.
+    """
+
+    __tablename__ = "corrections"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    user_id: Mapped[str] = mapped_column(String, index=True)
+    interaction_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    replaced_by: Mapped[int | None] = mapped_column(BigInteger)
+    action: Mapped[str] = mapped_column(String)
+    reason: Mapped[str | None] = mapped_column(String)
+    actor: Mapped[str] = mapped_column(String)
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+
+
+class ImportRow(Base):
+    """Import of files; `rows` counts the events that it added."""
+
+    __tablename__ = "imports"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    source: Mapped[str] = mapped_column(String)
+    digest: Mapped[str] = mapped_column(String)
+    actor: Mapped[str] = mapped_column(String)
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+    rows: Mapped[int] = mapped_column(BigInteger)
+
+
+class MergedLearner(Base):
+    """Former id of a learner; events sent under it count for `into_user_id`."""
+
+    __tablename__ = "merged_learners"
+
+    user_id: Mapped[str] = mapped_column(String, primary_key=True)
+    into_user_id: Mapped[str] = mapped_column(String, index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+
+
 class AppStateRow(Base):
     """Named value about the database, such as the demo mark or the previous run's facts."""
 
@@ -246,10 +293,3 @@ class AuditEntry(Base):
     origin: Mapped[str] = mapped_column(String)
     subject: Mapped[str | None] = mapped_column(String)
     detail: Mapped[Any] = mapped_column(JSON)
-
-
-VALID_INTERACTIONS = (
-    "SELECT * FROM user_interactions WHERE NOT EXISTS "
-    "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id)"
-)
-"""Query of the view `valid_interactions`: training and serving read nothing else."""

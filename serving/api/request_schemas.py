@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, Format, Input
 from sensei.errors import InvalidInput
-from sensei.event_fields import TOPIC_ID, USER_ID
+from sensei.event_fields import HIDDEN_CHARACTERS, TOPIC_ID, USER_ID
 from sensei.events import rules
 
 MAX_COUNT = 50
@@ -16,16 +16,18 @@ MAX_COUNT = 50
 MAX_FAULTS = 10
 """Maximum number of faults named in an error: a body may hold a hundred thousand unknown fields."""
 
+_HIDDEN = HIDDEN_CHARACTERS.replace(r"\x", r"\u00")  # as JSON schemas spell them
+
 # The same rules as for the log: an id that cannot be logged cannot be queried.
 Username = Annotated[
     str,
-    BeforeValidator(partial(rules.check_id, "username")),
+    BeforeValidator(partial(rules.check_user_id, "username")),
     Field(description=USER_ID.expected, examples=[USER_ID.example]),
     WithJsonSchema(
         {
             "type": "string",
             **USER_ID.limits,
-            "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
+            "pattern": f"^[^{_HIDDEN}]*[^\\s{_HIDDEN}][^{_HIDDEN}]*$",
         }
     ),
 ]

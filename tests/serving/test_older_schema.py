@@ -1,9 +1,7 @@
 """A service on a log at another migration: not ready, says what to do, answers reads."""
 
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,15 @@ import httpx
 from sensei.privacy.suppression import read_list
 from sensei.storage.database import upgrade
 
-OLDER = (
-    "DROP TABLE audit_log; DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
-    "UPDATE alembic_version SET version_num = '0003'"
-)
 STEP = "run `sensei db upgrade`"
 
 
 def test_a_service_on_an_older_schema_is_not_ready_until_it_is_upgraded(
-    tmp_path: Path, serve: Callable[..., Any]
+    tmp_path: Path, serve: Callable[..., Any], make_older: Callable[[str], None]
 ) -> None:
     url = f"sqlite:///{tmp_path / 'sensei.db'}"
     upgrade(url)
-    with closing(sqlite3.connect(tmp_path / "sensei.db")) as connection:
-        connection.executescript(OLDER)
+    make_older(url)
     with serve(SENSEI_HOME=str(tmp_path), awaited="/livez") as server:
         ready = server.get("/readyz")
         assert (ready.status_code, ready.json()["ready"]) == (503, False)

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from flows.cli import command_line
 from sensei import curriculum
 from sensei.events.log import open_log
 from sensei.settings import Settings
-from sensei.storage import database
 from sensei.storage.database import upgrade
 from training.tracking.mlflow_status import newest_migration
 
@@ -107,38 +105,28 @@ def test_a_file_copied_back_by_hand_is_found_by_doctor_and_repaired(
     assert "agree" in command(home, "db", "reapply")
 
 
-def test_an_upgrade_names_the_copy_of_the_database_before_it(command: Command, home: Path) -> None:
-    with closing(sqlite3.connect(home / "sensei.db")) as connection:
-        connection.executescript(
-            "DROP TABLE audit_log; DROP TABLE erased; "
-            "ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
-            "UPDATE alembic_version SET version_num = '0003'"
-        )
+def test_an_upgrade_names_the_copy_of_the_database_before_it(
+    command: Command, home: Path, make_older: Callable[[str], None]
+) -> None:
+    make_older(f"sqlite:///{home / 'sensei.db'}")
     output = command(home, "db", "upgrade")
     (copy,) = home.glob("sensei.db.migration-0003.*.backup")
     assert str(copy) in output
 
 
 def test_an_upgrade_of_postgresql_dumps_it_first_or_reports_that_it_could_not(
-    command: Command, empty_postgres_url: str, tmp_path: Path
+    command: Command,
+    empty_postgres_url: str,
+    tmp_path: Path,
+    make_older: Callable[[str], None],
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    engine = database.connect(empty_postgres_url)
-
-    def make_older() -> None:
-        with engine.begin() as connection:
-            connection.execute(text("DROP TABLE audit_log"))
-            connection.execute(text("DROP TABLE erased"))
-            connection.execute(text("ALTER TABLE learners ADD COLUMN tombstone VARCHAR"))
-            connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
-
-    make_older()
+    make_older(empty_postgres_url)
     output = command(home, "db", "upgrade", SENSEI_DATABASE_URL=empty_postgres_url)
     (dump,) = (home / "replaced").glob("migration-0003.*.dump")
     assert str(dump) in output
-    make_older()
-    engine.dispose()
+    make_older(empty_postgres_url)
     failing = "#!/bin/sh\necho 'pg_dump: error: server version mismatch' >&2\nexit 1\n"
     (tmp_path / "pg_dump").write_text(failing)
     (tmp_path / "pg_dump").chmod(0o755)
