@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +36,25 @@ def pytest_configure() -> None:
 
 
 COSTLY = ("taught", "candidates")
-"""Fixtures that train networks: all files that need one run on the same worker."""
+"""Fixtures that train networks: all files that name one run on the same worker."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@lru_cache
+def _group_of(file: str) -> str:
+    words = set(re.findall(r"\w+", Path(file).read_text()))
+    return next((fixture for fixture in COSTLY if fixture in words), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests of a file on one worker, and files of one costly fixture together."""
-    groups: dict[Path, str] = {}
-    for item in items:
-        for fixture in set(COSTLY) & set(getattr(item, "fixturenames", ())):
-            groups[item.path] = fixture
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.as_posix())))
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group_of(nodeid.partition("::")[0])
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -304,7 +304,7 @@ def test_an_alias_without_a_champion_is_to_be_reconciled_too(log, tmp_path):
 
 
 def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, monkeypatch, capsys):
-    from flows.cli.status_commands import doctor
+    from flows.cli import status_commands
 
     home = tmp_path / "home"
     (home / "logs").mkdir(parents=True)
@@ -315,9 +315,9 @@ def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, m
     finding = checkup.privacy(home)
     assert "3 files and folders" in finding.said
     assert finding.fix == "`sensei doctor --repair`"
-    monkeypatch.setattr(checkup, "checkup", lambda *_: [checkup.privacy(home)])
+    monkeypatch.setattr(status_commands, "checkup", lambda *_: [checkup.privacy(home)])
     monkeypatch.setenv("SENSEI_HOME", str(home))
-    doctor(repair=True)
+    status_commands.doctor(repair=True)
     output = capsys.readouterr().out
     assert "Made private: 3 files and folders" in output
     assert "No problems found." in output
@@ -328,7 +328,7 @@ def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, m
 def test_the_command_ends_with_one_where_something_is_wrong(tmp_path, monkeypatch, capsys, fault):
     import typer
 
-    from flows.cli.status_commands import doctor
+    from flows.cli import status_commands
 
     for name in [name for name in os.environ if name.startswith(("SENSEI_", "PREFECT_API"))]:
         monkeypatch.delenv(name)
@@ -336,12 +336,12 @@ def test_the_command_ends_with_one_where_something_is_wrong(tmp_path, monkeypatc
     for name in ("SERVICE", "PREFECT", "MLFLOW", "EVIDENTLY"):
         monkeypatch.setenv(f"SENSEI_{name}_PORT", "9")
     if not fault:
-        doctor()
+        status_commands.doctor()
         assert capsys.readouterr().out.endswith("No problems found.\n")
         return
     monkeypatch.setenv("SENSEI_HOEM", "x")
     with pytest.raises(typer.Exit) as exit_error:
-        doctor()
+        status_commands.doctor()
     assert exit_error.value.exit_code == 1
     output = capsys.readouterr().out
     assert "fix: set SENSEI_HOME instead" in output
