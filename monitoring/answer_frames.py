@@ -7,9 +7,9 @@ import pyarrow.compute as pc
 from sqlalchemy import Engine
 
 from sensei.contracts import KINDS, LEARNING_KINDS, LEVELS, RESPONSE_KINDS
+from sensei.corrections.merged_ids import PRESENT_ID
 from sensei.events import bulk_read
 from sensei.events.frames import categories, known
-from sensei.events.merged_ids import PRESENT_ID
 
 _TEXTS = ("user_id", "kind", "model", "version", "bundle", "arm", "fallback", "answer")
 _ANSWERS = pa.schema(

@@ -93,7 +93,7 @@ def _import(files: Sequence[Path], renamed: Renamed) -> None:
 
 def _list_imports() -> None:
     from flows.local.local_log import open_own_log
-    from sensei.events.imports import newest_imports
+    from sensei.corrections.imports import newest_imports
 
     for row in newest_imports(open_own_log(Settings()).engine, 50):
         moment = f"{row.created_at:%Y-%m-%d %H:%M}"
@@ -103,7 +103,7 @@ def _list_imports() -> None:
 
 def _undo_import(import_id: str) -> None:
     from flows.local.local_log import open_own_log
-    from sensei.events.imports import undo_import
+    from sensei.corrections.imports import undo_import
 
     if not import_id.isdecimal():
         raise InvalidInput(f"import: expected the number of an import, got {import_id!r}; send one")
@@ -113,7 +113,7 @@ def _undo_import(import_id: str) -> None:
 
 def _correct(files: Sequence[Path]) -> None:
     from flows.local.local_log import open_own_log
-    from sensei.events.correction_files import correct_from_file
+    from sensei.corrections.correction_files import correct_from_file
 
     settings = Settings()
     log = open_own_log(settings)

@@ -67,7 +67,7 @@ def merge(
 ) -> None:
     """Make two learners one: all events of the first, later ones too, count for the second."""
     from flows.local.local_log import open_own_log
-    from sensei.events.merging import merge_learners
+    from sensei.corrections.merging import merge_learners
     from sensei.privacy.look_alikes import stored_id
 
     settings = Settings()

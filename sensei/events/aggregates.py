@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from sensei.contracts import DAY, LEARNING_KINDS
-from sensei.events.merged_ids import PRESENT_ID
+from sensei.corrections.merged_ids import PRESENT_ID
 from sensei.storage import database
 
 

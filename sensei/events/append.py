@@ -11,10 +11,10 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from sqlalchemy import Connection, Engine
 
+from sensei.corrections.merged_ids import MergedIds, merged_ids
 from sensei.errors import ConflictingEvent, InvalidBatch, InvalidInput, LearnerErased
 from sensei.event_fields import EVENT_KEY, RECEIVED_AT
 from sensei.events import event_ids, rules
-from sensei.events.merged_ids import MergedIds, merged_ids
 from sensei.privacy import tombstones
 from sensei.storage import database
 from sensei.storage.revisions import conflict, raise_revisions
@@ -314,7 +314,7 @@ def _stored(connection: Connection, entry: PendingRow) -> tuple[int, EventRow]:
     stored = EventRow._make(values)
     sent = entry.row._replace(timestamp=stored.timestamp) if entry.stamped else entry.row
     if sent != stored:
-        from sensei.events import corrections  # it appends rows, so it imports this module
+        from sensei.corrections import corrections  # it appends rows, so it imports this module
 
         if corrections.is_current(connection, sent):
             return key, sent

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection
 
+from sensei.corrections.corrections import settle_superseded
+from sensei.corrections.merged_ids import MergedIds, merged_ids
 from sensei.event_fields import CHECKED, EVENT_KEY, PAYLOAD, RECEIVED_AT
 from sensei.events.append import EventRow
-from sensei.events.corrections import settle_superseded
-from sensei.events.merged_ids import MergedIds, merged_ids
 from sensei.events.rules_arrow import CANONICAL, BadRow
 from sensei.storage.revisions import conflict, raise_revisions
 from sensei.storage.sql import insert_or_ignore_sql, signs

@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow as pa
 
 from sensei.app_state import DEMO
+from sensei.corrections.imports import begin_import
 from sensei.errors import InvalidInput
 from sensei.event_fields import CONTRACT_COLUMNS
 from sensei.events import files, frames, rules
-from sensei.events.imports import begin_import
 from sensei.events.log import Log
 from sensei.events.rules_arrow import CANONICAL, BadRow, check_table
 

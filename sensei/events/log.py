@@ -10,9 +10,9 @@ import orjson
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from sensei.corrections.merged_ids import PRESENT_ID
 from sensei.events import append, quarantine
 from sensei.events.append import Interaction
-from sensei.events.merged_ids import PRESENT_ID
 from sensei.privacy import tombstones
 from sensei.storage import database, revisions
 from sensei.storage.database import Deadlines
@@ -201,7 +201,8 @@ class Log:
         Raises:
             StorageUnavailable: nothing was written.
         """
-        from sensei.events import bulk_append, imports
+        from sensei.corrections import imports
+        from sensei.events import bulk_append
 
         now = now or datetime.now(UTC)
         suspects = {

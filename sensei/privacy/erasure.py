@@ -30,9 +30,9 @@ from sqlalchemy import (
 )
 
 from sensei.app_state import RETRAINING_DUE
+from sensei.corrections.merged_ids import merged_ids
 from sensei.errors import StorageUnavailable
 from sensei.events import rules
-from sensei.events.merged_ids import merged_ids
 from sensei.privacy import audit_log, tombstones
 from sensei.privacy.suppression import ErasedEntry, add_entries
 from sensei.storage import database

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine, select, text, update
 
-from sensei.events.merged_ids import PRESENT_ID, merged_ids
+from sensei.corrections.merged_ids import PRESENT_ID, merged_ids
 from sensei.privacy import tombstones
 from sensei.storage import database, revisions
 from sensei.storage.tables import LearnerRow

@@ -19,7 +19,7 @@ from serving.api.response_schemas import ResponseModel
 from serving.http.endpoints import Endpoint, answer
 
 if TYPE_CHECKING:
-    from sensei.events.corrections import Correction
+    from sensei.corrections.corrections import Correction
     from serving.storage.learner_data import LearnerData
 
 
@@ -101,7 +101,9 @@ class CorrectedEvent(ResponseModel):
 
 async def void_event(request: Request, asked: VoidQuery) -> Response:
     """Void an event: it counts no more."""
-    from sensei.events.corrections import Correction  # here: BentoML's supervisor needs no database
+    from sensei.corrections.corrections import (
+        Correction,  # here: BentoML's supervisor needs no database
+    )
 
     order = Correction(asked.username, asked.event_id, None, asked.reason)
     return await _corrected(request, order)
@@ -109,7 +111,7 @@ async def void_event(request: Request, asked: VoidQuery) -> Response:
 
 async def correct_event(request: Request, asked: EventQuery, sent: EventCorrection) -> Response:
     """Give an event new values."""
-    from sensei.events.corrections import Correction
+    from sensei.corrections.corrections import Correction
 
     order = Correction(asked.username, asked.event_id, sent.changes(), sent.reason)
     return await _corrected(request, order)

@@ -13,16 +13,16 @@ from features.style import detect_learning_style, evidence
 from sensei import curriculum
 from sensei.app_state import MONITORED
 from sensei.contracts import LOG_UNREACHABLE
+from sensei.corrections import corrections
 from sensei.errors import StorageUnavailable
-from sensei.events import corrections
 from sensei.privacy import erasure, preferences, tombstones
 from sensei.privacy.look_alikes import look_alikes
 from sensei.storage import database
 from serving.state.log_reads import Reads
 
 if TYPE_CHECKING:
+    from sensei.corrections.corrections import Correction, CorrectionResult
     from sensei.curriculum import Resource, Topic
-    from sensei.events.corrections import Correction, CorrectionResult
     from sensei.events.log import Log
     from sensei.privacy.audit_log import Actor
 

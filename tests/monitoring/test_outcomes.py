@@ -10,8 +10,8 @@ import pytest
 
 from monitoring.outcomes import MEASURED, join
 from sensei.contracts import KINDS, LEARNING_KINDS
+from sensei.corrections.merging import merge_learners
 from sensei.events.log import Log
-from sensei.events.merging import merge_learners
 
 Given = Callable[..., None]
 Read = Callable[..., pd.DataFrame]

@@ -19,11 +19,11 @@ import pytest
 from features.events import encode
 from features.history import FOLD_VERSION
 from sensei.bundle.bundle_format import Bundle
+from sensei.corrections.corrections import Correction, correct
+from sensei.corrections.merging import merge_learners
 from sensei.events import rules
-from sensei.events.corrections import Correction, correct
 from sensei.events.importer import import_files
 from sensei.events.log import Log, open_log
-from sensei.events.merging import merge_learners
 from sensei.events.rules_arrow import check_table
 from sensei.privacy import preferences
 from serving.engine.engine import Engine

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import insert, select
 
 from sensei.app_state import RETRAINING_DUE
+from sensei.corrections.merging import merge_learners
 from sensei.errors import LearnerErased, StorageUnavailable
 from sensei.events import rules
 from sensei.events.importer import import_files
 from sensei.events.log import Log, open_log
-from sensei.events.merging import merge_learners
 from sensei.events.rules_arrow import check_table
 from sensei.privacy.erasure import erase, export, personal_tables
 from sensei.storage import database

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from sensei.corrections.merging import merge_learners
 from sensei.errors import InvalidInput, LearnerErased
 from sensei.events.log import Log
-from sensei.events.merging import merge_learners
 from sensei.privacy.erasure import erase
 from sensei.privacy.look_alikes import groups, look_alikes, stored_id
 from sensei.storage import database

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, insert, select
 
+from sensei.corrections.merged_ids import MergedIds, merged_ids
 from sensei.events import event_ids
 from sensei.events.append import EventRow
-from sensei.events.merged_ids import MergedIds, merged_ids
 from sensei.privacy import audit_log, tombstones
 from sensei.storage.revisions import raise_revisions
 from sensei.storage.sql import signs

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import text
 
+from sensei.corrections.corrections import Correction, correct
+from sensei.corrections.imports import newest_imports, undo_import
+from sensei.corrections.merging import merge_learners
 from sensei.errors import ConflictingEvent, InvalidInput, LearnerErased
 from sensei.events import rules
-from sensei.events.corrections import Correction, correct
 from sensei.events.importer import import_files
-from sensei.events.imports import newest_imports, undo_import
 from sensei.events.log import Log
-from sensei.events.merging import merge_learners
 from sensei.events.rules_arrow import check_table
 from sensei.privacy import audit_log
 from sensei.privacy.erasure import erase, export

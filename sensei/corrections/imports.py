@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
+from sensei.corrections.merged_ids import merged_ids
+from sensei.corrections.superseding import UNDO, invalidate
 from sensei.errors import InvalidInput
-from sensei.events.merged_ids import merged_ids
-from sensei.events.superseding import UNDO, invalidate
 from sensei.privacy import audit_log, tombstones
 from sensei.storage import database
 from sensei.storage.tables import ImportRow, to_microseconds

@@ -8,11 +8,8 @@ from pathlib import Path
 import orjson
 from sqlalchemy import Connection, Engine
 
-from sensei.errors import InvalidInput
-from sensei.events import append
-from sensei.events.append import EventRow
-from sensei.events.merged_ids import MergedIds
-from sensei.events.superseding import (
+from sensei.corrections.merged_ids import MergedIds
+from sensei.corrections.superseding import (
     CORRECT,
     UNDO,
     VOID,
@@ -23,6 +20,9 @@ from sensei.events.superseding import (
     lock_learners,
     supersede,
 )
+from sensei.errors import InvalidInput
+from sensei.events import append
+from sensei.events.append import EventRow
 from sensei.privacy import audit_log, tombstones
 from sensei.storage import database
 from sensei.storage.tables import to_datetime

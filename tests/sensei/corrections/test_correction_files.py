@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sensei.corrections.correction_files import correct_from_file
 from sensei.errors import InvalidInput
-from sensei.events.correction_files import correct_from_file
 from sensei.events.log import Log
 from sensei.privacy.erasure import erase
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from sensei.errors import InvalidInput
-from sensei.events import event_ids, quarantine
-from sensei.events.merged_ids import MergedIds
-from sensei.events.superseding import (
+from sensei.corrections.merged_ids import MergedIds
+from sensei.corrections.superseding import (
     MERGE,
     STORED_COLUMNS,
     StoredRow,
@@ -19,6 +17,8 @@ from sensei.events.superseding import (
     stored_of_columns,
     supersede,
 )
+from sensei.errors import InvalidInput
+from sensei.events import event_ids, quarantine
 from sensei.privacy import audit_log, tombstones
 from sensei.storage import database
 from sensei.storage.sql import signs

@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 import pyarrow.parquet
 
+from sensei.corrections.corrections import CHANGEABLE, Correction, CorrectionResult, correct
 from sensei.errors import InvalidInput, LearnerErased
 from sensei.events import rules
-from sensei.events.corrections import CHANGEABLE, Correction, CorrectionResult, correct
 from sensei.events.log import Log
 
 _CHUNK = 500  # corrections per transaction

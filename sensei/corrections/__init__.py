@@ -1,0 +1,1 @@
+"""Corrections of the log by superseding rows: void, correct, undo an import, merge learners."""
