@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 from prefect.settings import get_current_settings
 
+from features.corpus.catalogue_features import CatalogueFeatures
 from features.corpus.statistics import Statistics
 from features.history import FOLD_VERSION
 from flows.presentation.monitoring_summary import follows, markdown
@@ -24,6 +25,7 @@ from monitoring.drift.windows import window_end
 from monitoring.monitor import figures
 from monitoring.outcomes import read_outcomes
 from monitoring.skew import Skew, compare
+from sensei import curriculum
 from sensei.ab_test_state import current
 from sensei.app_state import ALARMED, MONITORED
 from sensei.bundle.bundle_format import Bundle
@@ -79,6 +81,8 @@ def read_answers(settings: Settings, end: datetime) -> AnswerOutcomes:
 @task(name="compare inputs", **IO, **IN_MEMORY)
 def compare_inputs(settings: Settings, answers: AnswerOutcomes, end: datetime) -> Skew:
     """Compare the inputs that serving read with those of training for the same moments."""
+    engine = open_log(settings.log_url).engine
+    replaced = CatalogueFeatures.of(curriculum.read(engine).topics).replaced
     tables = {}
     for digest in answers.current["bundle"].dropna().unique():
         try:
@@ -87,11 +91,10 @@ def compare_inputs(settings: Settings, answers: AnswerOutcomes, end: datetime) -
             get_run_logger().warning("Skew: answers of a bundle are left out: %s", error)
             continue
         tables[digest] = {
-            model: Statistics.from_arrays(dict(arrays))
+            model: Statistics.from_arrays(dict(arrays)).renamed(replaced)
             for model, arrays in served.statistics.items()
         }
     stop = to_microseconds(end)
-    engine = open_log(settings.log_url).engine
     skew = compare(engine, tables, stop - settings.drift_days * DAY, stop)
     get_run_logger().info("Skew: %d of %d answers", skew.different, skew.compared)
     return skew

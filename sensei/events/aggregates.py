@@ -7,6 +7,8 @@ from sqlalchemy import Engine, text
 from sensei.contracts import DAY, LEARNING_KINDS
 from sensei.storage import database
 
+_PRIME = 2_147_483_647
+
 
 def learned_between(
     engine: Engine, start_us: int, stop_us: int, last_id: int
@@ -39,21 +41,43 @@ def learned_since(
     return _learned(engine, where, after=after_id, last=last_id, start=start_us)
 
 
-def taken(engine: Engine, user_id: str, last_id: int) -> tuple[int, int]:
-    """Return number and key sum of a learner's valid events up to a key.
+def taken(engine: Engine, user_id: str, last_id: int) -> tuple[int, int, int]:
+    """Return number, key sum and topic sum of a learner's valid events up to a key.
 
     Equal results mean equal events: events are never changed, only appended, quarantined and
-    erased.
+    erased, and another catalogue may count them for other topics.
+
+    Returns:
+        Number of events, sum of their keys, and sum of `topic_checksum` of their topics.
 
     Raises:
         StorageUnavailable: the database cannot be read.
     """
     query = (
-        "SELECT COUNT(*), COALESCE(SUM(id), 0) FROM valid_interactions "
-        "WHERE user_id = :user AND id <= :last"
+        f"SELECT COUNT(*), COALESCE(SUM(id), 0), COALESCE(SUM(topic_id % {_PRIME}), 0) "  # noqa: S608
+        "FROM valid_interactions WHERE user_id = :user AND id <= :last"
     )
-    ((count, keys),) = _rows(engine, query, user=user_id, last=last_id)
-    return int(count), int(keys)
+    ((count, keys, topics),) = _rows(engine, query, user=user_id, last=last_id)
+    return int(count), int(keys), int(topics)
+
+
+def topic_checksum(topic_id: int) -> int:
+    """Return a number that is added up per learner; a sum of ids could exceed 64 bits."""
+    return topic_id % _PRIME
+
+
+def outside_catalogue(engine: Engine) -> dict[int, int]:
+    """Count the events on each topic that the catalogue does not have; empty without a catalogue.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    query = (
+        "SELECT topic_id, COUNT(*) FROM user_interactions "
+        "WHERE topic_id NOT IN (SELECT topic_id FROM topics) AND EXISTS (SELECT 1 FROM topics) "
+        "GROUP BY 1 ORDER BY 1"
+    )
+    return dict(_rows(engine, query))
 
 
 def durations(

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Dialect,
     Float,
     ForeignKey,
@@ -132,6 +133,10 @@ class TopicRow(Base):
     domain: Mapped[str] = mapped_column(String)
     prerequisites: Mapped[list[int]] = mapped_column(JSON, default=list)
     minutes: Mapped[int | None] = mapped_column(Integer)
+    # A retired topic keeps its events and is never offered.
+    retired: Mapped[bool] = mapped_column(Boolean, default=False)
+    # Offered topic that the events on this one count for; null if there is none.
+    replaced_by: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class ResourceRow(Base):
@@ -249,7 +254,16 @@ class AuditEntry(Base):
 
 
 VALID_INTERACTIONS = (
-    "SELECT * FROM user_interactions WHERE NOT EXISTS "
-    "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id)"
+    "SELECT id, event_id, user_id, interaction_type, COALESCE((SELECT topics.replaced_by "
+    "FROM topics WHERE topics.topic_id = user_interactions.topic_id), topic_id) AS topic_id, "
+    "score, duration_seconds, timestamp, item_id, difficulty, received_at, metadata "
+    "FROM user_interactions WHERE NOT EXISTS "
+    "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id) "
+    "AND (topic_id IN (SELECT topics.topic_id FROM topics) "
+    "OR NOT EXISTS (SELECT 1 FROM topics))"
 )
-"""Query of the view `valid_interactions`: training and serving read nothing else."""
+"""Query of the view `valid_interactions`: training and serving read nothing else.
+
+It leaves out quarantined events. With a catalogue it leaves out events on topics that the catalogue
+does not have, and an event on a replaced topic counts for its replacement.
+"""

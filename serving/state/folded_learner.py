@@ -91,7 +91,7 @@ class FoldedLearner:
         revision: number of writes that had changed the learner.
         states_of: identity of the networks that computed the hidden states.
         learner: data after these events.
-        taken: number of events, and sum of their keys.
+        taken: number of events, sum of their keys, and checksum of their topics.
         last_id: greatest of their keys.
         last: time and id of the last event, its position in the order of the fold.
     """
@@ -99,7 +99,7 @@ class FoldedLearner:
     revision: int
     states_of: str
     learner: Learner
-    taken: tuple[int, int]
+    taken: tuple[int, int, int]
     last_id: int
     last: tuple[int, str]
 
@@ -107,7 +107,7 @@ class FoldedLearner:
     def nothing(cls, revision: int, networks: Networks) -> "FoldedLearner":
         """Return a learner with no events folded."""
         nobody = Learner(History.new(), networks.start())
-        return cls(revision, networks.states_of, nobody, (0, 0), 0, (-1, ""))
+        return cls(revision, networks.states_of, nobody, (0, 0, 0), 0, (-1, ""))
 
     def styled(self, chosen_style: str | None) -> "FoldedLearner":
         """Return a copy with the style that the learner chose."""
@@ -135,7 +135,11 @@ class FoldedLearner:
             revision,
             self.states_of,
             replace(self.learner, states=states),
-            (self.taken[0] + len(ids), self.taken[1] + sum(ids)),
+            (
+                self.taken[0] + len(ids),
+                self.taken[1] + sum(ids),
+                self.taken[2] + sum(aggregates.topic_checksum(event.topic_id) for event in events),
+            ),
             max([self.last_id, *ids]),
             events[-1].place if events else self.last,
         )

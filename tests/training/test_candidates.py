@@ -88,7 +88,8 @@ def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: P
 
 def test_catalogue_topics_have_a_slot_though_nobody_met_them(planted: pd.DataFrame) -> None:
     events = encode(planted)
-    made = prepare(events, split_by_learner(events), CatalogueFeatures({99: "web"}))
+    catalogue = CatalogueFeatures(dict.fromkeys([*events.topic_ids.tolist(), 99], "web"))
+    made = prepare(events, split_by_learner(events), catalogue)
     assert 99 in made.validate.recency.newcomers
 
 
