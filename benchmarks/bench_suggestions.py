@@ -113,7 +113,7 @@ def served(prepared: Dataset, candidate: Candidate, folder: Path) -> Model:
     tables = parts.statistics.to_arrays()
     path = bundle_format.write(folder, manifest, {"difficulty": files}, {"difficulty": tables})
     model = Model.of(Bundle.load(path, FOLD_VERSION))
-    return model.knowing(
+    return model.with_popularity(
         lambda statistics: Corpus(statistics, SlotPopularity.nothing(statistics), OUTLINE)
     )
 
@@ -175,7 +175,10 @@ def at_the_end(world: Cohort, log: Log, model: Model, events: Events) -> Shares:
     now = int(END.timestamp() * 1e6)
     engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
     questions = list(questions_of(events, split_by_learner(events).part))
-    level = [engine.suggest_quiz_difficulty(*question)["difficulty"] for question in questions]
+    level = [
+        engine.suggest_quiz_difficulty(engine.blocking_context_for(user_id), topic_id)["difficulty"]
+        for user_id, topic_id in questions
+    ]
     truth = [within(world, *question, END) for question in questions]
     return Shares(np.array(truth), np.array([LEVELS.index(name) for name in level]), NOBODY)
 

@@ -177,7 +177,9 @@ class Platform:
         moments, fresh = self.cohort.moments, self.cohort.fresh
         for learner in due[fresh[due]].tolist():
             self._now_us = int(1e6 * (moments[learner] - OPENED))
-            answer = self.engine.recommend_next_topics(self.cohort.user_ids[learner])
+            answer = self.engine.recommend_next_topics(
+                self.engine.blocking_context_for(self.cohort.user_ids[learner])
+            )
             topics = [self._place[row["topic_id"]] for row in answer["recommendations"]]
             self._pages[learner] = (topics + [-1] * 3)[:3]
 
@@ -187,7 +189,7 @@ class Platform:
             self._now_us = int(1e6 * acts.begin[row]) - 1
             learner = self.cohort.user_ids[acts.learner[row]]
             topic = TOPICS[acts.topic[row]]["topic_id"]
-            self.engine.suggest_quiz_difficulty(learner, topic)
+            self.engine.suggest_quiz_difficulty(self.engine.blocking_context_for(learner), topic)
 
     def _take(self, acts: Acts) -> None:
         world = self.cohort
@@ -216,6 +218,6 @@ class Platform:
         self._lately.read(self.log, since, int(1e6 * self.now.timestamp()))
         reading = self._lately.of(state.catalogue.topics.values())
         self.engine.swap(
-            model=state.model and state.model.knowing(reading),
-            challenger=state.challenger and state.challenger.knowing(reading),
+            model=state.model and state.model.with_popularity(reading),
+            challenger=state.challenger and state.challenger.with_popularity(reading),
         )

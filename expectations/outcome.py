@@ -11,6 +11,7 @@ import pandas as pd
 
 from expectations.suites import Rule, describe, sentence
 from sensei.errors import DataRefused
+from sensei.events.refusals import ARRIVALS, NO_REFUSALS, Refusals
 
 EXAMPLES = 3
 """Maximum number of example reasons in an error."""
@@ -50,6 +51,8 @@ class ValidationOutcome:
         warnings: sentences about the log as a whole; none stops a run.
         docs: path of the HTML page.
         statistics: facts that the next run compares its own with.
+        refusals: rows of the last arrivals that were refused at any door, see
+            `sensei.events.refusals`.
     """
 
     good: pd.DataFrame
@@ -57,6 +60,7 @@ class ValidationOutcome:
     warnings: tuple[str, ...]
     docs: Path
     statistics: RunBaseline
+    refusals: Refusals = NO_REFUSALS
 
     @property
     def bad_share(self) -> float:
@@ -137,7 +141,7 @@ def by_expectation(bad: pd.DataFrame) -> Iterator[tuple[str, dict[int, str]]]:
 
 
 def refuse(validated: ValidationOutcome, max_share: float) -> None:
-    """Stop a run whose share of bad rows is too large.
+    """Stop a run whose share of bad rows is too large, in the log or among the last arrivals.
 
     Args:
         validated: the outcome of validation.
@@ -149,6 +153,7 @@ def refuse(validated: ValidationOutcome, max_share: float) -> None:
     """
     share = validated.bad_share
     if share <= max_share:
+        _refuse_arrivals(validated, max_share)
         return
     counts = validated.bad["expectation"].value_counts()
     worst = validated.bad[validated.bad["expectation"] == counts.index[0]]
@@ -159,6 +164,16 @@ def refuse(validated: ValidationOutcome, max_share: float) -> None:
         f"{counts.index[0]}, such as {examples}; correct the source and import it again, or raise "
         f"SENSEI_MAX_QUARANTINED_SHARE; all expectations: {validated.docs}"
     )
+
+
+def _refuse_arrivals(validated: ValidationOutcome, max_share: float) -> None:
+    if validated.refusals.exceed(max_share):
+        raise DataRefused(
+            f"interactions: expected at most {max_share:.1%} refused rows among those of the last "
+            f"{ARRIVALS.days} days of arrivals, got: {validated.refusals.sentence()}; correct the "
+            "source and send or import the rows again, or raise SENSEI_MAX_QUARANTINED_SHARE; all "
+            f"expectations: {validated.docs}"
+        )
 
 
 def _words(value: Any) -> str:

@@ -24,6 +24,7 @@ from sensei.contracts import (
     RECOMMENDATION_INPUTS,
 )
 from sensei.errors import DataRefused
+from sensei.events.refusals import ARRIVALS, NO_REFUSALS, Refusals
 
 COLLAPSED_VOLUME = 0.5
 """Share of the previous run's rows below which the log's volume causes a warning."""
@@ -39,6 +40,7 @@ def validate_interactions(
     as_of: datetime,
     docs_folder: Path,
     kept: int = 20,
+    refusals: Refusals = NO_REFUSALS,
 ) -> ValidationOutcome:
     """Validate a frame of interactions against the suite `interactions`.
 
@@ -49,6 +51,7 @@ def validate_interactions(
         as_of: moment up to which the log was read; events more than 5 minutes later are bad.
         docs_folder: folder of the HTML pages.
         kept: number of pages to keep there.
+        refusals: rows of the last arrivals that were refused at any door, for the page.
 
     Returns:
         Good rows, bad rows with reasons, warnings, the page and the facts for the next run.
@@ -76,11 +79,12 @@ def validate_interactions(
     whole = _judge(rules, good[["topic_id", "timestamp"]], parameters)
     warnings = _warnings(rules, whole, parameters) + ([] if known_topics else [_NO_CATALOGUE])
     notes = [*warnings, f"{len(frame):,} rows read, {len(bad):,} of them quarantined"]
+    if refusals.bad:
+        notes.append(f"of the last {ARRIVALS.days} days of arrivals, {refusals.sentence()}")
     newest = good["timestamp"].max() if len(good) else None
     facts = RunBaseline(len(frame), newest.to_pydatetime() if newest is not None else None)
-    return ValidationOutcome(
-        good, bad, tuple(warnings), page.write(shapes + results + whole, notes), facts
-    )
+    docs = page.write(shapes + results + whole, notes)
+    return ValidationOutcome(good, bad, tuple(warnings), docs, facts, refusals)
 
 
 def validate_features(

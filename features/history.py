@@ -1,7 +1,7 @@
 """State of one learner in plain Python, for serving and replays."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 from weakref import ref
 
@@ -33,7 +33,9 @@ FOLD_VERSION = 3
 Bundles of another version are refused.
 """
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
+
+_UNTOUCHED = [0.0] * ROW_WIDTH  # never written
 
 KIND_CODES = {kind: code for code, kind in enumerate(KINDS)}
 LEVEL_CODES = {None: -1} | {level: code for code, level in enumerate(LEVELS)}
@@ -100,7 +102,8 @@ class History:
     def recommendation_inputs(self, now_us: int, statistics: CorpusTables) -> NDArray[np.float32]:
         """Compute the (20,) float32 inputs of the recommendation model, as of `now_us`."""
         out = [0.0] * len(RECOMMENDATION_INPUTS)
-        row = self.topics.get(self.last_topic_id) if self.events else None  # type: ignore[arg-type]
+        last = self.last_topic_id
+        row = None if last is None else self.topics.get(last)
         read_recommendation(
             out, self.learner, row or [0.0] * ROW_WIDTH, self.ring, statistics.slots, now_us
         )
@@ -110,25 +113,28 @@ class History:
         self, topic_id: int, now_us: int, statistics: CorpusTables
     ) -> NDArray[np.float32]:
         """Compute the (4,) float32 inputs of the difficulty model for a topic, as of `now_us`."""
-        out = [0.0] * len(DIFFICULTY_INPUTS)
+        row: NDArray[np.float32] = self.difficulty_rows([topic_id], now_us, statistics)[0]
+        return row
+
+    def difficulty_rows(
+        self, topic_ids: Sequence[int], now_us: int, statistics: CorpusTables
+    ) -> NDArray[np.float32]:
+        """Compute the (n, 4) float32 inputs of the difficulty model for n topics."""
+        rows = [[0.0] * len(DIFFICULTY_INPUTS) for _ in topic_ids]
         expected = self.remembered(
             "expected passes", statistics, lambda: self._expected_passes(statistics)
         )
-        read_difficulty(
-            out,
-            self.topics.get(topic_id) or [0.0] * ROW_WIDTH,
-            statistics.pass_rate(topic_id),
-            self.learner[PASSES] - expected,
-            self.learner[ATTEMPTS],
-            now_us,
-        )
-        return np.array(out, np.float32)
+        surplus, attempts = self.learner[PASSES] - expected, self.learner[ATTEMPTS]
+        for out, topic_id in zip(rows, topic_ids, strict=True):
+            row = self.topics.get(topic_id) or _UNTOUCHED
+            read_difficulty(out, row, statistics.pass_rate(topic_id), surplus, attempts, now_us)
+        return np.array(rows, np.float32)
 
     def _expected_passes(self, statistics: CorpusTables) -> float:
         attempts = ((topic, row[T_ATTEMPTS]) for topic, row in self.topics.items())
         return sum(count * statistics.pass_rate(topic) for topic, count in attempts if count)
 
-    def remembered(self, what: str, reader: object, compute: Callable[[], Found]) -> Found:
+    def remembered(self, what: str, reader: object, compute: Callable[[], Value]) -> Value:
         """Return a value computed from the state, cached until the next event.
 
         Args:
@@ -137,11 +143,11 @@ class History:
                 history holds a weak reference, so that readers of old statistics are freed.
             compute: function that computes the value.
         """
-        by, found = self._remembered.get(what, (None, None))
-        if by is None or by() is not reader:
-            found = compute()
-            self._remembered[what] = ref(reader), found
-        return found  # type: ignore[no-any-return]
+        reference, value = self._remembered.get(what, (None, None))
+        if reference is None or reference() is not reader:
+            value = compute()
+            self._remembered[what] = ref(reader), value
+        return value  # type: ignore[no-any-return]
 
     @property
     def events(self) -> int:
@@ -151,17 +157,19 @@ class History:
     @property
     def last_topic_id(self) -> int | None:
         """Topic id of the last learning event; None without events."""
-        return self.last_topics(1)[0]
+        count = int(self.learner[EVENTS])
+        if not count:
+            return None
+        return int(self.ring[RING_WIDTH * ((count - 1) % RING_EVENTS) + RING_TOPIC])
 
     def last_topics(self, count: int) -> list[int | None]:
         """Return the topic ids of the last learning events, newest first, padded with None."""
-        places = [
-            RING_WIDTH * ((self.events - 1 - back) % RING_EVENTS) + RING_TOPIC
-            if back < self.events
-            else None
-            for back in range(count)
-        ]
-        return [None if place is None else int(self.ring[place]) for place in places]
+        last = self.events - 1
+        topics: list[int | None] = [None] * count
+        for back in range(min(count, last + 1)):
+            place = RING_WIDTH * ((last - back) % RING_EVENTS) + RING_TOPIC
+            topics[back] = int(self.ring[place])
+        return topics
 
     def gap(self, time: int) -> float:
         """Return the microseconds from the last learning event to `time`; 0 without events."""

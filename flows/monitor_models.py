@@ -1,4 +1,4 @@
-"""Hourly flow: outcomes of the served answers, drift, skew and alarms."""
+"""Hourly flow: outcomes of the served answers, drift, skew, guards and alarms."""
 
 from datetime import datetime
 from typing import Any
@@ -32,5 +32,6 @@ def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
     observed = monitor_tasks.observe(settings, end)
     drift = report_drift(settings, serving_bundle(settings), observed, end) if observed else None
     trial = monitor_tasks.follow_trial(settings, end)
-    concluded = monitor_tasks.conclude(settings, answers, drift, skew, trial, end)
+    verdicts = monitor_tasks.judge(settings, as_of)
+    concluded = monitor_tasks.conclude(settings, answers, drift, skew, trial, end, verdicts)
     return monitor_tasks.give_alarm(settings, concluded, end)

@@ -8,7 +8,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.local.run_lock import one_at_a_time
-from flows.presentation.run_summary import RunSummary, tables_of
+from flows.presentation.run_summary import RunSummary
 from flows.tasks import champion_tasks, release_tasks, report_tasks, training_tasks
 from flows.tasks.artifacts import drift_in_words, publish
 from flows.tasks.description_task import describe_versions
@@ -101,15 +101,13 @@ def train_models(
         learners=features.prepared.census.learners,
         topics=features.prepared.census.topics,
         targets=features.prepared.counts,
-        tables=tables_of(result),
+        result=result,
         no_success=features.prepared.no_success,
-        chosen={name: candidate.name for name, candidate in chosen.items()},
         versions=registered.versions,
         promoted={
             name: digest is not None and decision.promote for name, decision in decisions.items()
         },
-        decisions={name: decision.reason for name, decision in decisions.items()},
-        checks={name: decision.summary for name, decision in decisions.items()},
+        decisions=decisions,
         bundle=digest,
         bento=bento,
         drift=drift_in_words(drift.drift, settings.drift_days, drift.against),
@@ -118,5 +116,5 @@ def train_models(
         scored_share=features.prepared.scored_share,
         review=promotion == "review",
     )
-    publish(summary)
+    publish(settings, summary)
     return summary

@@ -1,6 +1,7 @@
-"""Alarms: pure decisions on quality, drift and skew."""
+"""Alarms: pure decisions on quality, drift, skew and the guards."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,12 +10,16 @@ import pandas as pd
 
 from monitoring.drift.drift_score import Drift
 from monitoring.estimates import Floats, codes, per_learner, ratio, resampled
+from monitoring.guards import EVENTS, OF_DATA, GuardVerdict
 from monitoring.measures import MEANS
 from monitoring.skew import Skew
 
 DRIFT = "sensei.drift.detected"
 QUALITY = "sensei.quality.degraded"
 SKEW = "sensei.skew.detected"
+
+TRAINING = frozenset({DRIFT, QUALITY})
+"""Events for which the deployment `on-drift` waits."""
 
 FEWEST_LEARNERS = 100
 """Minimum number of learners per period; below it no figure counts as degraded."""
@@ -57,7 +62,7 @@ GUARDS = (
 
 @dataclass(frozen=True)
 class Alarm:
-    """A condition that needs a person's attention and that retraining may fix.
+    """A condition that needs a person's attention; of those in `TRAINING`, retraining may fix it.
 
     Attributes:
         event: name of the event.
@@ -119,6 +124,37 @@ def alarms(
     candidates = [_degraded(guard, current, before, seed) for guard in GUARDS]
     candidates += [_drifted(drift, drift_alarm), _skewed(skew)]
     return [alarm for alarm in candidates if alarm is not None]
+
+
+def guard_alarms(verdicts: Collection[GuardVerdict]) -> list[Alarm]:
+    """Return an alarm for each guard that fires."""
+    return [
+        Alarm(
+            EVENTS[verdict.guard],
+            f"{verdict.guard.capitalize()}: {verdict.sentence}",
+            {"guard": verdict.guard, "value": verdict.value, "limit": verdict.limit},
+        )
+        for verdict in verdicts
+        if verdict.fires
+    ]
+
+
+def hold_back(
+    raised: Collection[Alarm], verdicts: Collection[GuardVerdict]
+) -> tuple[list[Alarm], list[Alarm]]:
+    """Split alarms into those to give and those to hold back while events are missing.
+
+    With a tenth of the events, drift and quality measure which events are missing, not how
+    learners changed, and a training would learn the remainder.
+
+    Args:
+        raised: of drift, quality and skew.
+        verdicts: of all guards.
+    """
+    if not any(verdict.fires and verdict.guard in OF_DATA for verdict in verdicts):
+        return list(raised), []
+    given = [alarm for alarm in raised if alarm.event not in TRAINING]
+    return given, [alarm for alarm in raised if alarm.event in TRAINING]
 
 
 def change(

@@ -43,6 +43,15 @@ class Settings(BaseSettings):
     alarm_cooldown_hours: int = Field(
         24, ge=0, description="Minimum hours between two retrainings by the same alarm"
     )
+    volume_alarm: float = Field(
+        0.25, ge=0, le=1, description="Share of the usual events below which volume is an alarm"
+    )
+    max_silence_days: float = Field(
+        2, gt=0, description="Days without an event that are no alarm; longer usual gaps neither"
+    )
+    max_run_age_days: float = Field(
+        3, gt=0, description="Maximum days since the last good training and the last monitor run"
+    )
     kept_reports: int = Field(20, ge=1, description="HTML reports kept per kind")
     control_share: float = Field(
         0.05, ge=0, le=1, description="Share of learners in the control arm, served by counting"

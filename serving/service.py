@@ -73,7 +73,7 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
             from serving.http.connections import bound_connections
 
             bound_connections(Settings().keep_alive_seconds)
-        native = [each.route for each in self.apis.values()]
+        native = [api.route for api in self.apis.values()]
         theirs = Guard(super().to_asgi(is_main), **guard(app.state))
         return Front(app, theirs, [*native, "/schema.json"])
 

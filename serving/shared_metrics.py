@@ -1,9 +1,9 @@
-"""Counts of several workers added up, through one small file for each worker.
+"""Sums of the metrics of all workers, through one small file per worker.
 
 Each worker counts in its own memory. Every second it writes its values into its file, whose space
-is taken when the file is made; whichever worker is asked adds up its own values and those in the
-files of the others. Nothing is mapped into memory: on a full disk, a write into a mapped file ends
-the process (SIGBUS), while here an ordinary write fails and the worker counts on.
+is reserved at the start. A request for the metrics adds up the values of all files. No file is
+mapped into memory: on a full disk, a write into a mapped file ends the process (SIGBUS), while an
+ordinary write fails and the worker continues.
 """
 
 import logging
@@ -17,11 +17,13 @@ from pathlib import Path
 import orjson
 from prometheus_client import CollectorRegistry, Metric
 
+from serving.background import RepeatingThread
+
 SECONDS = 1.0
-"""Age that the values of another worker have at most."""
+"""Maximum age, in seconds, of the values of another worker."""
 
 SLOT = 1 << 18
-"""Bytes for all values of a worker: about 2,000 series."""
+"""Size, in bytes, of all values of a worker: about 2,000 series."""
 
 Values = dict[str, float]
 """Values of series; a key is the JSON of metric, name of the sample, and labels."""
@@ -45,16 +47,16 @@ class SharedMetrics:
         self._turn = 0
         self._failing = False
         self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._thread = RepeatingThread("metrics", self._write_again, SECONDS, SECONDS)
 
     def start(self) -> None:
-        """Write the values every second, in the background."""
+        """Start to write the values every second, in the background."""
         if self._folder:
-            threading.Thread(target=self._run, daemon=True, name="metrics").start()
+            self._thread.start()
 
     def close(self) -> None:
-        """Write the last values."""
-        self._stop.set()
+        """Stop the thread, and write the last values."""
+        self._thread.close()
         self.write()
 
     def write(self) -> None:
@@ -72,10 +74,12 @@ class SharedMetrics:
                 self._failing = False
 
     def collect(self) -> Iterator[Metric]:
-        """Metrics with the values of all workers."""
+        """Yield the metrics with the values of all workers."""
         metrics = {metric.name: metric for metric in self._registry.collect()}
         together = self._values()
-        for other in self._others({n for n, each in metrics.items() if each.type == "gauge"}):
+        for other in self._others(
+            {name for name, metric in metrics.items() if metric.type == "gauge"}
+        ):
             for key, value in other.items():
                 together[key] = together.get(key, 0.0) + value
         for metric in metrics.values():
@@ -95,7 +99,7 @@ class SharedMetrics:
         }
 
     def _others(self, gauges: set[str]) -> Iterator[Values]:
-        """Values of the other workers; of those that ended, what adds up for ever."""
+        """Yield the values of the other workers; of workers that ended, all except gauges."""
         for file in self._folder.glob("sensei_*.values") if self._folder else ():
             process = int(file.stem.rpartition("_")[2])
             if process == os.getpid():
@@ -117,16 +121,13 @@ class SharedMetrics:
         os.pwrite(self._file, head + values.ljust(SLOT - 16), SLOT * (self._turn % 2))
         self._written = values
 
-    def _run(self) -> None:
-        while not self._stop.wait(SECONDS):
-            try:
-                self.write()
-            except Exception:  # the thread must outlive whatever one writing runs into
-                logger.exception("metrics of this worker are not shared")
+    def _write_again(self) -> float:
+        self.write()
+        return SECONDS
 
 
 def _allocated(file: Path) -> int:
-    """Open a file whose space is taken: two slots, written in turn, so that one is always whole.
+    """Open a file with reserved space: two slots, written in turn, so that one is always whole.
 
     Raises:
         OSError: there is no space.
@@ -145,13 +146,13 @@ def _allocated(file: Path) -> int:
 
 
 def _newest(file: Path) -> Values:
-    """The values in the slot that was written last and is whole; none in a file without one."""
+    """Return the values of the newest whole slot; none in a file without one."""
     with suppress(OSError):
         content = file.read_bytes()
         for turn, values in sorted(_slots(content), reverse=True):
             if turn:
-                found: Values = orjson.loads(values)
-                return found
+                newest: Values = orjson.loads(values)
+                return newest
     return {}
 
 

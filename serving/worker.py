@@ -13,9 +13,9 @@ from sensei.events.log import Log, open_log
 from sensei.settings import Settings
 from sensei.storage.database import PROMPT, STEADY, database_file, storage_errors
 from sensei.storage.database_file import DatabaseFile
+from serving.bundle_follower import BundleFollower
 from serving.engine.engine import Engine
 from serving.state.arms import Arms
-from serving.state.bundle_follower import BundleFollower
 from serving.state.catalogue import Catalogue
 from serving.state.learners import LearnerCache
 from serving.state.study_times import StudyTimeReader

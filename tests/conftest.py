@@ -33,6 +33,21 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+COSTLY = ("taught", "candidates")
+"""Fixtures that train networks: all files that need one run on the same worker."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker, and files of one costly fixture together."""
+    groups: dict[Path, str] = {}
+    for item in items:
+        for fixture in set(COSTLY) & set(getattr(item, "fixturenames", ())):
+            groups[item.path] = fixture
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.as_posix())))
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A temporary folder that all workers of one test run see."""

@@ -77,26 +77,32 @@ def test_user_interaction_is_the_table_with_the_columns_of_the_guide() -> None:
 
 
 def test_log_interaction_and_get_user_profile(worker: Worker) -> None:
-    profile = worker.engine.get_user_profile(MIA)
+    profile = worker.engine.get_user_profile(worker.engine.blocking_context_for(MIA))
     assert (profile["attempts"], profile["passes"], profile["met"]) == (1, 1, [11])
     assert profile["mean_score"] == pytest.approx(0.9)
 
 
 def test_recommend_next_topics(worker: Worker) -> None:
-    answer = worker.engine.recommend_next_topics(MIA, num_recommendations=2)
+    answer = worker.engine.recommend_next_topics(
+        worker.engine.blocking_context_for(MIA), num_recommendations=2
+    )
     first, second = answer["recommendations"]
     assert first["topic_id"] == 12  # what follows topic 11 in the planted model
     assert first["probability"] > second["probability"]
 
 
 def test_suggest_quiz_difficulty(worker: Worker) -> None:
-    answer = worker.engine.suggest_quiz_difficulty(MIA, topic_id=11)
+    answer = worker.engine.suggest_quiz_difficulty(
+        worker.engine.blocking_context_for(MIA), topic_id=11
+    )
     assert answer["difficulty"] in ("easy", "medium", "hard")
     assert answer["success_probability"] == answer["levels"][answer["difficulty"]]
 
 
 def test_adapt_learning_path(worker: Worker) -> None:
-    path = worker.engine.adapt_learning_path(MIA, steps=50, topic_id=12)["learning_path"]
+    path = worker.engine.adapt_learning_path(
+        worker.engine.blocking_context_for(MIA), steps=50, topic_id=12
+    )["learning_path"]
     topics = [step["topic_id"] for step in path]
     assert topics[-1] == 12  # the goal, after all that it builds on
     assert 11 not in topics  # passed already
@@ -106,7 +112,11 @@ def test_detect_learning_style(worker: Worker, log: Log) -> None:
     assert detect_learning_style(5, 2, 0, 0) == "visual"
     assert detect_learning_style(4, 2, 3, 2) == "kinesthetic"
     observed = detect_learning_style(**evidence(preferences.kinds(log.engine, MIA)))
-    assert observed == worker.engine.get_user_profile(MIA)["learning_style"] == "mixed"
+    assert (
+        observed
+        == worker.engine.get_user_profile(worker.engine.blocking_context_for(MIA))["learning_style"]
+        == "mixed"
+    )
 
 
 def test_collect_training_data(worker: Worker, log: Log) -> None:

@@ -3,6 +3,8 @@
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
+from errno import EACCES, EDQUOT, ENOSPC, EROFS
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,21 +12,24 @@ import typer
 from rich.markup import escape
 
 from flows.cli.ab_test_commands import app as trial_app
-from flows.cli.audit_command import audit
-from flows.cli.column_mapping import Renamed, mapping_of, refuse_useless
-from flows.cli.curriculum_commands import app as curriculum_app
+from flows.cli.data_commands import curriculum_app, import_, simulate
 from flows.cli.db_commands import app as db_app
-from flows.cli.doctor_command import doctor
-from flows.cli.error_messages import in_words
 from flows.cli.evaluate_command import Effort, Models, evaluate, names_of
 from flows.cli.export_command import export
 from flows.cli.key_commands import app as keys_app
-from flows.cli.learner_commands import app as learner_app
+from flows.cli.privacy_commands import audit, learner_app
 from flows.cli.promotion_commands import models, promote, reconcile, rollback
-from flows.cli.status import status
+from flows.cli.status_commands import champions, doctor, results, status
 from flows.local.preflight import check_port, check_room
 from flows.local.service_probe import use_prefect
-from flows.presentation.terminal import console, flow_messages, progress_bar, run_progress
+from flows.presentation.terminal import (
+    RunDisplay,
+    console,
+    flow_messages,
+    run_progress,
+)
+from flows.presentation.terminal_document import show_document
+from sensei.errors import SenseiError
 from sensei.private_files import keep_files_private
 from sensei.settings import Settings
 
@@ -39,6 +44,10 @@ Split = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.")]
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
+_FULL = "free some space, then repeat"
+_FORBIDDEN = "make it writable, or choose another SENSEI_HOME"
+_STORAGE = {ENOSPC: _FULL, EDQUOT: _FULL, EROFS: _FORBIDDEN, EACCES: _FORBIDDEN}
+"""Error number of a failed file operation -> next step for the user."""
 
 
 app = typer.Typer(
@@ -70,13 +79,12 @@ def run(
     An empty log is first filled with simulated learners, and marked as a demo.
     """
     from flows.local.local_log import fill_empty_log
-    from flows.presentation.run_summary import show_summary
 
     settings = Settings()
     with run_progress() as say:
         fill_empty_log(settings, say)
         summary = _train(settings, days, split, seed, "auto", effort, say)
-    show_summary(console, summary)
+    _show_results(settings, summary)
 
 
 @app.command()
@@ -92,14 +100,13 @@ def train(
     models: Models = None,
 ) -> None:
     """Train on the log as it is, and promote what passes the gate."""
-    from flows.presentation.run_summary import show_summary
     from training.candidates import check_run
 
-    wanted = names_of(models)
+    settings, wanted = Settings(), names_of(models)
     check_run(wanted)
     with run_progress() as say:
-        summary = _train(Settings(), days, split, seed, promotion, effort, say, wanted)
-    show_summary(console, summary)
+        summary = _train(settings, days, split, seed, promotion, effort, say, wanted)
+    _show_results(settings, summary)
 
 
 def _train(
@@ -109,7 +116,7 @@ def _train(
     seed: int | None,
     promotion: Literal["auto", "review"],
     effort: Literal["quick", "full"],
-    say: Callable[[str], None],
+    say: RunDisplay,
     models: list[str] | None = None,
 ) -> "RunSummary":
     from flows.local.local_log import open_own_log, refuse_empty
@@ -133,40 +140,18 @@ def _train(
         )
 
 
-@app.command("import")
-def import_(
-    files: Annotated[list[Path], typer.Argument(help="CSV, JSON Lines or Parquet files.")],
-    renamed: Renamed = None,
-) -> None:
-    """Append the interactions of files to the log; quarantine bad rows with a reason."""
-    from flows.local.local_log import open_own_log
-    from flows.presentation.run_summary import command, show_import
-    from sensei.events.importer import import_files
+def _show_results(settings: Settings, summary: "RunSummary") -> None:
+    from flows.presentation.run_summary import show_summary
+    from sensei.events.log import open_log
+    from training.release import ledger
 
-    settings = Settings()
-    mapping = mapping_of(renamed)
-    log = open_own_log(settings)
-    with progress_bar("Importing") as progress:
-        imported = import_files(log, files, mapping, progress)
-    show_import(console, imported)
-    refuse_useless(imported)
-    console.print(f"Next: {command()} run")
+    lines = ledger.read(open_log(settings.log_url))
+    show_summary(console, summary, champions(lines, datetime.now(UTC)))
 
 
-@app.command()
-def simulate(
-    learners: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
-    days: Annotated[int, typer.Option(min=1, max=3_650)] = 60,
-    seed: Annotated[int, typer.Option()] = 0,
-) -> None:
-    """Fill an empty log with simulated learners; the database is then marked as a demo."""
-    from flows.local.local_log import last_midnight, open_own_log, simulate_into
-    from flows.presentation.run_summary import command
-
-    settings = Settings()
-    with run_progress() as say:
-        simulate_into(open_own_log(settings), learners, days, seed, last_midnight(), say)
-    console.print(f"Next: {command()} run")
+app.command()(results)
+app.command("import")(import_)
+app.command()(simulate)
 
 
 @app.command()
@@ -208,7 +193,7 @@ app.command()(reconcile)
 def monitor() -> None:
     """Measure the outcomes of the last days' answers and the drift, and raise alarms."""
     from flows.local.local_log import open_own_log
-    from flows.presentation.monitoring_summary import show_monitored
+    from flows.presentation.monitoring_summary import findings_document
 
     settings = Settings()
     open_own_log(settings)
@@ -218,8 +203,25 @@ def monitor() -> None:
         from flows.monitor_models import monitor_models
 
         with flow_messages(say):
-            found = monitor_models()
-    show_monitored(console, found)
+            findings = monitor_models()
+    show_document(console, findings_document(findings))
+
+
+def _error_message(error: Exception) -> str:
+    """Return the message of an error; empty if the help was shown instead."""
+    if isinstance(error, SenseiError):
+        return str(error)
+    # Errors of Typer's command line share this method, but have no public base class.
+    command_line: Callable[[], str] | None = getattr(error, "format_message", None)
+    if command_line:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "sensei"
+        message = command_line().rstrip(".")  # empty if the help was shown
+        return f"{message}; see `{command} --help`" if message else ""
+    if isinstance(error, OSError) and error.errno in _STORAGE:
+        path = error.filename or "the folder of SENSEI_HOME"
+        return f"files: expected to write {path}, got {error.strerror!r}; {_STORAGE[error.errno]}"
+    return f"unexpected {type(error).__name__}: {error}; get the traceback with `sensei --debug`"
 
 
 def main() -> None:
@@ -233,9 +235,9 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        said = in_words(error)
-        if said:
-            console.print(f"[red]error:[/red] {escape(said)}", soft_wrap=True)
+        message = _error_message(error)
+        if message:
+            console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
         raise SystemExit(1) from error
     if code == INTERRUPTED:
         console.print("Stopped. No file is incomplete: repeat the command to continue.")

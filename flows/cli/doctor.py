@@ -248,6 +248,14 @@ def suppressed(log: "Log", file: Path) -> Finding:
     return Finding("erasures", "the database has all erasures and revocations recorded outside it")
 
 
+def guards(log: "Log", settings: Settings, now: datetime) -> Iterable[Finding]:
+    """Judge the guards of the feed and of the scheduled runs, see `monitoring.guards`."""
+    from flows.tasks.guard_readings import judge_guards
+
+    for verdict in judge_guards(settings, log, now):
+        yield Finding(verdict.guard, verdict.sentence, verdict.fix)
+
+
 def agreement(log: "Log", uri: str) -> Finding:
     """Check that ledger, serving pointer and MLflow's aliases name the same champions."""
     from sensei.model_name import ModelName
@@ -285,6 +293,7 @@ def of_log(log: "Log", settings: Settings, now: datetime) -> Iterable[Finding]:
     yield trial(log, settings.bundles)
     yield agreement(log, settings.tracking_uri)
     yield suppressed(log, settings.suppression)
+    yield from guards(log, settings, now)
 
 
 def checkup(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.cli.column_mapping import Renamed, mapping_of, refuse_useless
+from flows.cli.data_commands import Renamed, mapping_of, refuse_useless
 from flows.local.preflight import check_folder, check_output, check_room
-from flows.presentation.terminal import console, run_progress
+from flows.presentation.terminal import TrainingEpoch, console, run_progress
 from sensei.errors import InvalidInput
 from sensei.settings import Settings
 
@@ -87,6 +87,9 @@ def evaluate(
             cache=lambda digest: ScoreCache(kept, digest, fresh),
             say=say,
             draw=partial(draw, plots) if plots else None,
+            progress=lambda name, epoch, logs: say.epoch(
+                TrainingEpoch(name, epoch, int(logs["epochs"]), logs["val_loss"])
+            ),
         )
     if out:
         out.write_text(result.to_json() + "\n", "utf-8")

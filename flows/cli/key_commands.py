@@ -39,7 +39,7 @@ def list_() -> None:
 
     found = key_store.read(open_own_log(Settings()).engine)
     if not found:
-        console.print(f"No key yet. Next: {command()} keys create --role platform")
+        console.print(f"No key yet. Next: {command()} keys create --role platform", soft_wrap=True)
         return
     table = Table(title="Keys", title_justify="left")
     for heading in ("id", "role", "created", "revoked"):

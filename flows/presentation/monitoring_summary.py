@@ -1,15 +1,20 @@
-"""Findings of the monitor as tables and sentences."""
+"""Findings of the monitor as a document."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from monitoring.alarms import DRIFT, QUALITY, SKEW
+from training.reports.document import (
+    Heading,
+    Paragraph,
+    ResultDocument,
+    Table,
+    bullets,
+    document,
+    facts,
+)
 
-from monitoring.alarms import DRIFT, QUALITY
-
-Found = Mapping[str, Any]
+Findings = Mapping[str, Any]
 
 
 def _share(value: float) -> str:
@@ -33,33 +38,40 @@ FIGURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 OPEN = "each is judged SENSEI_ACCEPTANCE_HOURS after it was given"
 
+HELD_BACK = "no reason to train while events are missing"
 
-def rows(found: Found) -> list[tuple[str, str, str]]:
+
+def rows(findings: Findings) -> list[tuple[str, str, str]]:
     """Return the rows of the table: title, value, and interval or explanation."""
-    listed = [(title, *_figure(found["figures"][name], say)) for name, title, say in FIGURES]
-    listed.insert(1, ("Lift over the control arm", *_lift(found["lift"])))
-    if found.get("open"):
-        listed.append(("Answers not judged yet", f"{found['open']:,}", OPEN))
-    listed.append(("Drift, 0 to 1", *_drift(found["drift"])))
-    listed.append(("Answers with training-serving skew", *_skew(found["skew"])))
-    if found.get("trial"):
-        trial = found["trial"]
+    listed = [
+        (title, *_figure(findings["figures"][name], format_)) for name, title, format_ in FIGURES
+    ]
+    listed.insert(1, ("Lift over the control arm", *_lift(findings["lift"])))
+    if findings.get("open"):
+        listed.append(("Answers not judged yet", f"{findings['open']:,}", OPEN))
+    listed.append(("Drift, 0 to 1", *_drift(findings["drift"])))
+    listed.append(("Answers with training-serving skew", *_skew(findings["skew"])))
+    listed += [
+        (guard.capitalize(), "ALARM" if verdict["fires"] else "ok", verdict["sentence"])
+        for guard, verdict in findings.get("guards", {}).items()
+    ]
+    if findings.get("trial"):
+        trial = findings["trial"]
         listed.append(("A/B test", "decided" if trial["enough"] else "open", trial["said"]))
     return listed
 
 
-def _figure(row: Mapping[str, Any], say: Callable[[float], str]) -> tuple[str, str]:
+def _figure(row: Mapping[str, Any], format_: Callable[[float], str]) -> tuple[str, str]:
     if row["value"] is None:
         return "-", "nothing to count yet"
-    interval = "" if row["low"] is None else f"{say(row['low'])} to {say(row['high'])}, "
-    return say(row["value"]), f"{interval}{row['n']:,} answers, {row['learners']:,} learners"
+    interval = "" if row["low"] is None else f"{format_(row['low'])} to {format_(row['high'])}, "
+    return format_(row["value"]), f"{interval}{row['n']:,} answers, {row['learners']:,} learners"
 
 
 def _lift(lift: Mapping[str, Any] | None) -> tuple[str, str]:
     if lift is None or lift["value"] is None:
         return "-", "no day with outcomes in both arms"
-    value, sure = _figure(lift, lambda share: f"{100 * share:+.1f} points")
-    return value, sure
+    return _figure(lift, lambda share: f"{100 * share:+.1f} points")
 
 
 def _drift(drift: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -74,8 +86,8 @@ def _drift(drift: Mapping[str, Any] | None) -> tuple[str, str]:
 def _skew(skew: Mapping[str, Any] | None) -> tuple[str, str]:
     if skew is None or not skew["compared"]:
         return "-", "no logged inputs yet"
-    named = ", ".join(skew.get("inputs", {}))
-    return f"{skew['different']:,}", f"of {skew['compared']:,} answers" + (named and f": {named}")
+    inputs = ", ".join(skew.get("inputs", {}))
+    return f"{skew['different']:,}", f"of {skew['compared']:,} answers" + (inputs and f": {inputs}")
 
 
 def follows(alarming: Collection[str], emitted: Collection[str] | None, hours: int) -> str:
@@ -89,6 +101,8 @@ def follows(alarming: Collection[str], emitted: Collection[str] | None, hours: i
     training = {DRIFT, QUALITY}.intersection(alarming)
     if not alarming:
         return ""
+    if not training and SKEW not in alarming:
+        return "Check the feed and the runs named: `sensei doctor`. None of it starts a training."
     if not training:
         return "Serving and training must read the same inputs: check those named; do not train."
     if emitted is None:
@@ -98,35 +112,16 @@ def follows(alarming: Collection[str], emitted: Collection[str] | None, hours: i
     return "The deployment `on-drift` trains now; a better model replaces the champion."
 
 
-def title(found: Found) -> str:
-    """Describe the window in words."""
-    window = found["window"]
-    start, end = (window[name][:16].replace("T", " ") for name in ("start", "end"))
-    return f"From {start} to {end} UTC"
-
-
-def markdown(found: Found) -> str:
-    """Format the findings as Markdown for the Prefect UI."""
-    lines = [f"# {title(found)}", "| | | |", "|---|---|---|"]
-    lines += [f"| {what} | {value} | {sure} |" for what, value, sure in rows(found)]
-    alarms = [f"- **{sentence}**" for sentence in found["alarms"]] or ["No alarm."]
-    return "\n".join([*lines, "", *alarms, "", found.get("follows", "")]).rstrip()
-
-
-def show_monitored(console: Console, found: Found) -> None:
-    """Show the findings in a terminal."""
-    table = Table(title=title(found), title_justify="left", show_header=False)
-    for _ in range(2):
-        table.add_column(no_wrap=True)
-    table.add_column()
-    for row in rows(found):
-        table.add_row(*map(escape, row))
-    console.print(table)
-    for sentence in found["alarms"]:
-        console.print(f"[red]alarm:[/red] {escape(sentence)}", soft_wrap=True)
-    if not found["alarms"]:
-        console.print("No alarm.")
-    if found.get("follows"):
-        console.print(escape(found["follows"]), soft_wrap=True)
-    if found["drift"] and found["drift"]["report"]:
-        console.print(f"Drift report: {escape(found['drift']['report'])}", soft_wrap=True)
+def findings_document(findings: Findings) -> ResultDocument:
+    """Return the findings as a document: figures, alarms and the next step."""
+    start, end = (findings["window"][name][:16].replace("T", " ") for name in ("start", "end"))
+    report = (findings["drift"] or {}).get("report")
+    follows_text, held_back = findings.get("follows"), findings.get("held_back")
+    return document(
+        Heading(f"From {start} to {end} UTC", 1),
+        Table(("figure", "value", "interval and number, or note"), tuple(rows(findings))),
+        bullets((f"**alarm:** {sentence}" for sentence in findings["alarms"]), "No alarm."),
+        [bullets(f"{HELD_BACK}: {sentence}" for sentence in held_back)] if held_back else (),
+        [Paragraph(follows_text)] if follows_text else (),
+        facts({"Drift report": report or ""}) if report else (),
+    )

@@ -32,18 +32,18 @@ def _length(passed: timedelta) -> str:
 
 def monitored_at(monitored: Monitored | None) -> datetime | None:
     """Return the time of the monitor's last run; None if it never ran."""
-    said = (monitored or {}).get("computed_at")
-    return datetime.fromisoformat(said) if said else None
+    computed_at = (monitored or {}).get("computed_at")
+    return datetime.fromisoformat(computed_at) if computed_at else None
 
 
 def figures_in_words(monitored: Monitored) -> str:
     """Describe acceptance, lift, satisfaction and drift; `unknown` for missing values."""
     acceptance = _percent(monitored.get("recommendation_acceptance"))
     rating = monitored.get("user_satisfaction")
-    satisfied = "unknown" if rating is None else f"{rating:.1f} of 5"
+    satisfaction = "unknown" if rating is None else f"{rating:.1f} of 5"
     return (
         f"acceptance {acceptance}, lift over counting {_lift(monitored.get('lift'))}, "
-        f"satisfaction {satisfied}, drift {_drift(monitored)}"
+        f"satisfaction {satisfaction}, drift {_drift(monitored)}"
     )
 
 
@@ -66,8 +66,8 @@ def _drift(monitored: Monitored) -> str:
         return "not judged, too few learners"
     if score is None:
         return "unknown"
-    moved = ", ".join(drift.get("drifted") or [])
-    return f"{score:.2f} of 1" + (f" ({moved})" if moved else "")
+    columns = ", ".join(drift.get("drifted") or [])
+    return f"{score:.2f} of 1" + (f" ({columns})" if columns else "")
 
 
 def trial_in_words(trial: "AbTest", now: datetime) -> str:

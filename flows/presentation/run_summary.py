@@ -1,23 +1,42 @@
 """Summaries that a command prints at its end."""
 
+import math
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.markup import escape
 
-from flows.presentation.result_tables import COUNTING, NAMES, ResultTables, show_figures
+from flows.presentation.terminal_document import show_document
 from sensei.settings import Settings
+from training.evaluation.metric_specs import PRECISE_DIGITS
+from training.reports.document import (
+    Block,
+    Commands,
+    Facts,
+    Heading,
+    Paragraph,
+    ResultDocument,
+    bullets,
+    document,
+    facts,
+)
 
 if TYPE_CHECKING:  # a summary needs none of the libraries that these import
     from sensei.events.importer import ImportSummary
-    from training.evaluation.protocol import Result
+    from training.evaluation.result import Result
+    from training.release.gate import Decision
+
+LAST_RESULTS = "last_results"
+"""Fact name of the last training run's results, as `stored_document` returns them."""
+
+_STORED = TypeAdapter(ResultDocument)
 
 
 @dataclass(frozen=True)
@@ -32,13 +51,11 @@ class RunSummary:
         reasons: expectation -> refused rows.
         learners, topics: in the valid rows.
         targets: part -> targets.
-        tables: figures on the test part, and the candidates chosen before on validation.
+        result: figures on the test part, and the candidates chosen before on validation.
         no_success: why there is no difficulty model; empty if there is one.
-        chosen: model -> candidate chosen on validation.
         versions: model -> registered version.
         promoted: model -> true if the version now serves learners.
-        decisions: model -> the gate's sentence.
-        checks: model -> the gate's checks and their results, in one line.
+        decisions: model -> decision of the gate.
         bundle, bento: digest of the bundle and tag of the Bento; None if nothing was promoted.
         drift: finding of the drift report, in words.
         reports: title -> file.
@@ -56,13 +73,11 @@ class RunSummary:
     learners: int
     topics: int
     targets: dict[str, int]
-    tables: ResultTables
+    result: "Result"
     no_success: str
-    chosen: dict[str, str]
     versions: dict[str, str]
     promoted: dict[str, bool]
-    decisions: dict[str, str]
-    checks: dict[str, str]
+    decisions: "dict[str, Decision]"
     bundle: str | None
     bento: str | None
     drift: str
@@ -71,12 +86,12 @@ class RunSummary:
     scored_share: float = 1.0
     review: bool = False
 
-    def verdict(self, model: str) -> str:
-        """Describe the decision on a version, with the gate's sentence."""
-        sentence = self.decisions[model]
+    def outcome(self, model: str) -> str:
+        """Tell if a version was promoted."""
         if self.review:
-            return f"waits for a person; decision of the gate: {sentence}"
-        return f"{'promoted' if self.promoted[model] else 'not promoted'}. {sentence}"
+            passed = "passed" if self.decisions[model].promote else "did not pass"
+            return f"waits for a person, {passed} the gate"
+        return "promoted" if self.promoted[model] else "not promoted"
 
     def promoting(self) -> dict[str, str]:
         """Model -> the command that promotes the version that waits; empty without review."""
@@ -86,117 +101,162 @@ class RunSummary:
             if self.review
         }
 
-
-def show_summary(console: Console, run: RunSummary) -> None:
-    """Show the data read and refused, the models, their figures, and the next steps."""
-    console.rule("[bold]Results of this run")
-    whose = "simulated learners (a demo)" if run.demo else "learners"
-    console.print(
-        f"Read      {run.read:,} interactions of {run.learners:,} {whose} on "
-        f"{run.topics:,} topics, up to {run.as_of:%Y-%m-%d %H:%M} UTC"
-    )
-    why = ", ".join(f"{count:,} by {name}" for name, count in run.reasons.items())
-    console.print(
-        f"Refused   {run.quarantined:,} rows, kept in quarantine" + (f": {why}" if why else "")
-    )
-    console.print(
-        f"Trained   on {run.targets['train']:,} targets of the last {run.window_days} days; "
-        f"{run.targets['validate']:,} to choose by, {run.targets['test']:,} opened once at the end"
-    )
-    if run.scored_share < 1:
-        console.print(
-            f"          chosen and tested on {100 * run.scored_share:.0f} % of the learners, drawn "
-            "by hash: more would add no information"
+    @property
+    def data(self) -> str:
+        """Describe the interactions that were read and refused."""
+        whose = "simulated learners (a demo)" if self.demo else "learners"
+        return (
+            f"{self.read:,} interactions of {self.learners:,} {whose} on {self.topics:,} topics, "
+            f"up to {self.as_of:%Y-%m-%d %H:%M} UTC; {self.quarantined:,} rows refused"
         )
-    show_figures(console, run.tables.without_networks())
-    _show_comparison(console, run)
+
+
+def verdict(run: RunSummary) -> Facts:
+    """Describe each model: better than counting or not, promoted or not; then data and drift."""
+    pairs = {model: _verdict_on(run, model) for model in run.versions}
     if run.no_success:
-        console.print(f"No difficulty model: {run.no_success}.")
-    for model, version in run.versions.items():
-        colour = "green" if run.promoted[model] else "yellow"
-        console.print(
-            f"{model}: {_name(run.chosen[model])}, [{colour}]version {version}[/{colour}], "
-            f"{escape(run.verdict(model))}"
-        )
-        console.print(f"  checks: {run.checks[model]}")
-    console.print(run.drift)
-    for title, path in run.reports.items():
-        console.print(f"  {title:<14} {_short(path)}", soft_wrap=True)
-    console.print(f"  {'MLflow run':<14} {run.page}", soft_wrap=True)
-    console.print("                 with model_card.md, evaluation.json (all figures) and plots")
-    _show_next(console, run)
+        pairs["difficulty"] = f"No model: {run.no_success}."
+    return facts(pairs | {"data": run.data, "drift": run.drift})
 
 
-def _show_comparison(console: Console, run: RunSummary) -> None:
-    """Compare the chosen recommender with baselines in words, if all were measured."""
-    best = run.chosen["recommendation"]
-    new, every = run.tables.next_topic["new"], run.tables.next_topic["all"]
-    if not {"most_popular", "repeat_last"} <= new.keys():
-        return
-    others = [name for name in COUNTING if name in new and name != best]
-    runner_up = max(others, key=lambda name: new[name]["hr_at_1"])
-    tie = " (a tie)" if runner_up in run.tables.tied["new"] else ""
-    console.print(
-        f"In words: of 100 times that a learner changed the topic, it was ranked first "
-        f"{_percent(new[best])} times with {_name(best)}, {_percent(new['most_popular'])} with "
-        f"most popular, {_percent(new[runner_up])} with {_name(runner_up)}"
-        f"{tie}. Counting also the times when the "
-        f"learner stayed with the topic: {_percent(every[best])}, against "
-        f"{_percent(every['repeat_last'])} with repeat last."
+def _verdict_on(run: RunSummary, model: str) -> str:
+    from training.reports.candidate_comparison import CandidateComparison
+    from training.reports.metric_tables import gain_text, label
+
+    standing, decision = CandidateComparison(run.result, model), run.decisions[model]
+    reason = ""
+    if not math.isnan(decision.gain):
+        gain = {"value": decision.gain, "low": decision.low, "high": decision.high}
+        reason = f"; gain {gain_text(gain, PRECISE_DIGITS)} over the champion"
+    failed = [check.name for check in decision.checks if not check.passed]
+    reason += f"; failed checks: {', '.join(failed)}" if failed else ""
+    return (
+        f"{standing.against_counting} **Version {run.versions[model]}** "
+        f"({label(standing.chosen)}) **{run.outcome(model)}**{reason}."
     )
 
 
-def _name(candidate: str) -> str:
-    return NAMES.get(candidate, candidate)
+def results_document(run: RunSummary) -> ResultDocument:
+    """Return all results of a run: verdict, data, figures, checks of the gate, reports."""
+    from training.reports.metric_tables import figures_blocks
+
+    refused = ", ".join(f"{count:,} by {name}" for name, count in run.reasons.items())
+    share = f"{100 * run.scored_share:.0f} % of the learners, drawn by hash"
+    checks = (
+        f"**{model} {run.versions[model]}**: {decision.reason} Checks: {decision.summary}."
+        for model, decision in run.decisions.items()
+    )
+    return document(
+        Heading(f"Training up to {run.as_of:%Y-%m-%d %H:%M} UTC", 1),
+        verdict(run),
+        _how_to_decide(run) if run.review else (),
+        Heading("Data"),
+        facts(
+            {
+                "refused": refused,
+                "trained on": f"{run.targets['train']:,} targets of {run.window_days} days",
+                "chosen on": f"{run.targets['validate']:,} targets",
+                "tested on": f"{run.targets['test']:,} targets, used once, after the choice",
+                "sample": share if run.scored_share < 1 else "",
+            }
+        ),
+        Heading("Figures on the test part"),
+        figures_blocks(run.result),
+        Heading("Gate"),
+        bullets(checks),
+        Heading("Files"),
+        facts(
+            {
+                "bundle": run.bundle or "",
+                "Bento": run.bento or "",
+                "MLflow run": run.page,
+                **{title: short_path(path) for title, path in run.reports.items()},
+            }
+        ),
+        Paragraph("The MLflow run has model_card.md, evaluation.json and all plots."),
+    )
 
 
-def _percent(figures: Mapping[str, float]) -> str:
-    return f"{100 * figures['hr_at_1']:.0f}"
+def _how_to_decide(run: RunSummary) -> list[Block]:
+    """Tell the reviewer where to look, and three ways to decide."""
+    return [
+        Heading("Decision"),
+        Paragraph(
+            f"Read the model card, figures and plots of the [MLflow run]({run.page}) "
+            "(`make mlflow`). Then promote a version in one of three ways:"
+        ),
+        bullets(
+            [
+                *(f"in a terminal: `{line}`" for line in run.promoting().values()),
+                "in Prefect: run the deployment `promote-model`",
+                "in MLflow: give the version the alias `champion`; serving follows at the next "
+                "run of a flow, and the ledger records the reviewer `unknown`",
+            ]
+        ),
+        Paragraph("Without a decision, the champion continues to serve."),
+    ]
 
 
-def _show_next(console: Console, run: RunSummary) -> None:
-    """Show the useful next commands, as the user must type them here."""
-    sensei, learner = command(), "learner-00001" if run.demo else "testuser"
+def stored_document(page: ResultDocument) -> Any:
+    """Convert a document to JSON values."""
+    return _STORED.dump_python(page, mode="json")
+
+
+def read_document(stored: Any) -> ResultDocument:
+    """Convert the JSON values of `stored_document` back."""
+    return _STORED.validate_python(stored)
+
+
+def show_summary(console: Console, run: RunSummary, serving: str) -> None:
+    """Show the verdict, what serves now, and the next commands; they fit on one screen.
+
+    Args:
+        console: where to show it.
+        run: the training run.
+        serving: description of the champions.
+    """
+    pairs = dict(verdict(run).pairs) | {"serves now": serving}
+    steps = {f"promote {model}": line for model, line in run.promoting().items()} | _next_steps(run)
+    blocks = Heading("Results of this run", 1), facts(pairs), Heading("Next")
+    show_document(console, document(blocks, Commands((*steps.items(),))))
+
+
+def _next_steps(run: RunSummary) -> dict[str, str]:
+    """Purpose -> command, as the user must type it here."""
+    sensei = command()
+    steps = {"all figures": f"{sensei} results"}
+    if run.review:  # with the commands that promote, more would not fit on one screen
+        return steps
+    steps["start all"] = f"{sensei} up"
+    learner = "learner-00001" if run.demo else "testuser"
     site = f"http://127.0.0.1:{Settings().service_port}/api"
-    steps = {
-        "start everything in one terminal: the service, Prefect, MLflow, Evidently": [
-            f"{sensei} up"
-        ],
-        "or start the service alone": [f"{sensei} serve"],
-        "send requests, in another terminal": [
-            f"curl '{site}/user/{learner}/recommendations?count=5'",
-            f"curl '{site}/learning/topic/1/difficulty/suggest?username=testuser'",
-        ],
-        "show the status and all versions": [f"{sensei} status", f"{sensei} models"],
-    }
-    if run.review:
-        steps = {"promote a waiting version after review": [*run.promoting().values()], **steps}
+    steps["request"] = f"curl {site}/user/{learner}/recommendations"
+    steps["status"] = f"{sensei} status"
     if run.demo:
-        own = f"SENSEI_HOME=own {sensei.split()[-1]}"
-        steps["use your own log, in a separate folder"] = [f"{own} import FILE", f"{own} run"]
-    console.rule("[bold]Next steps")
-    for what, commands in steps.items():
-        console.print(f"{what}:")
-        for line in commands:
-            console.print(f"    {line}", soft_wrap=True)
+        steps["own log"] = f"SENSEI_HOME=own {sensei.split()[-1]} import FILE"
+    return steps
 
 
 def home_prefix() -> str:
     """Return `SENSEI_HOME=... ` if this process uses another home than the default one."""
     home = Settings().root
-    return "" if home == Path("var").resolve() else f"SENSEI_HOME={shlex.quote(_short(str(home)))} "
+    return (
+        ""
+        if home == Path("var").resolve()
+        else f"SENSEI_HOME={shlex.quote(short_path(str(home)))} "
+    )
 
 
 def command() -> str:
     """Return the `sensei` command as the user must type it here, for the same home."""
     ours = Path(sys.argv[0])
-    found = shutil.which("sensei")
-    if found and Path(found).resolve() == ours.resolve():
+    on_path = shutil.which("sensei")
+    if on_path and Path(on_path).resolve() == ours.resolve():
         return f"{home_prefix()}sensei"
-    return home_prefix() + (_short(str(ours)) if ours.name == "sensei" else "sensei")
+    return home_prefix() + (short_path(str(ours)) if ours.name == "sensei" else "sensei")
 
 
-def _short(path: str) -> str:
+def short_path(path: str) -> str:
     """Shorten a path below the working folder to a relative one."""
     return path.removeprefix(f"{Path.cwd()}/")
 
@@ -218,12 +278,14 @@ def show_evaluation(
     console: Console, result: "Result", out: Path | None, plots: Path | None, all_wanted: bool
 ) -> None:
     """Show an evaluation's figures; if all models were wanted, also list those not measured."""
+    from training.reports.metric_tables import figures_blocks
+
     data = result.data
     console.print(
         f"{data['rows']:,} rows of {data['learners']:,} learners on {data['topics']:,} topics, "
         f"split: {data['split']}"
     )
-    show_figures(console, tables_of(result))
+    show_document(console, document(figures_blocks(result)))
     if data["no_success"]:
         console.print(f"Success was not evaluated: {data['no_success']}.")
     for job, names in data["left_out"].items():
@@ -232,16 +294,3 @@ def show_evaluation(
     for path in (out, plots):
         if path:
             console.print(f"Written to {escape(str(path))}", soft_wrap=True)
-
-
-def tables_of(result: "Result") -> ResultTables:
-    """Build the tables of an evaluation result."""
-    return ResultTables(
-        result.next_topic,
-        result.level_only,
-        result.success,
-        result.topic_only,
-        result.intervals,
-        result.data["selected"],
-        result.data["budget"]["seeds"],
-    )

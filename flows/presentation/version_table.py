@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.presentation.result_tables import NAMES
 from flows.presentation.run_summary import command
 from training.release import ledger
 from training.release.ledger import LedgerEntry
+from training.reports.metric_tables import label
 from training.tracking.model_version import Version
 from training.tracking.registry import CHALLENGER, CHAMPION
 
@@ -55,8 +55,8 @@ def rows_of(versions: Sequence[Version], lines: Sequence[LedgerEntry]) -> list[V
     champions = ledger.champions(lines)
     last = {(line.model, line.to_version): line for line in lines}
     rows = [
-        _row(each, last.get((each.model, each.version)), champions.get(each.model))
-        for each in versions
+        _row(version, last.get((version.model, version.version)), champions.get(version.model))
+        for version in versions
     ]
     return sorted(rows, key=lambda row: (row.model != "recommendation", -int(row.version)))
 
@@ -68,7 +68,7 @@ def _row(version: Version, line: LedgerEntry | None, champion: str | None) -> Ve
     return VersionRow(
         version.model,
         version.version,
-        NAMES.get(version.candidate, version.candidate),
+        label(version.candidate),
         state,
         line.created_at if line else version.created_at,
         line.decided_by if line else "",
@@ -91,7 +91,7 @@ def _short(line: LedgerEntry) -> str:
 def show_versions(console: Console, rows: Sequence[VersionRow]) -> None:
     """Show the versions; older ones that never served learners are only counted."""
     if not rows:
-        console.print(f"No version yet. Next: {command()} run")
+        console.print(f"No version yet. Next: {command()} run", soft_wrap=True)
         return
     shown = [row for model in dict.fromkeys(r.model for r in rows) for row in _newest(rows, model)]
     table = Table(title="Versions", title_justify="left", show_lines=True)
@@ -112,11 +112,11 @@ def show_versions(console: Console, rows: Sequence[VersionRow]) -> None:
 
 
 def _newest(rows: Sequence[VersionRow], model: str) -> list[VersionRow]:
-    theirs = [row for row in rows if row.model == model]
+    of_model = [row for row in rows if row.model == model]
     return [
         row
-        for place, row in enumerate(theirs)
-        if place < SHOWN or row.state in (CHAMPION, CHALLENGER)
+        for position, row in enumerate(of_model)
+        if position < SHOWN or row.state in (CHAMPION, CHALLENGER)
     ]
 
 
@@ -129,4 +129,4 @@ def _state(row: VersionRow) -> str:
 
 
 def _words(row: VersionRow) -> str:
-    return "\n".join(escape(each) for each in (row.candidate, row.measured, row.reason) if each)
+    return "\n".join(escape(text) for text in (row.candidate, row.measured, row.reason) if text)

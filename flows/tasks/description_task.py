@@ -26,8 +26,8 @@ def describe_versions(
     """Describe each new version on its page: origin, gate's finding, and how to promote it."""
     registry = Registry(settings.tracking_uri, settings.artifacts)
     reports = {
-        "Data Docs of its rows": f"reports/{validation.docs.name}",
-        "Data Docs of its inputs": f"reports/{features.docs.name}",
+        "validation of its interactions (Data Docs)": f"reports/{validation.docs.name}",
+        "validation of its inputs (Data Docs)": f"reports/{features.docs.name}",
         "all reports": "reports",
     }
     for model_name, decision in decisions.items():

@@ -1,6 +1,7 @@
 """Tasks of the monitor: measure outcomes, compare, conclude, give the alarm."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,14 +15,16 @@ from prefect.settings import get_current_settings
 from features.corpus.catalogue_features import CatalogueFeatures
 from features.corpus.statistics import Statistics
 from features.history import FOLD_VERSION
-from flows.presentation.monitoring_summary import follows, markdown
+from flows.presentation.monitoring_summary import findings_document, follows
 from flows.tasks.drift_windows import ObservedLog
+from flows.tasks.guard_readings import judge_guards
 from flows.tasks.report_tasks import DriftComparison
 from flows.tasks.training_tasks import IN_MEMORY, IO
 from monitoring.ab_test_verdict import follow
-from monitoring.alarms import Alarm, alarms
+from monitoring.alarms import Alarm, alarms, guard_alarms, hold_back
 from monitoring.cooldown import due
 from monitoring.drift.windows import window_end
+from monitoring.guards import GuardVerdict
 from monitoring.monitor import figures
 from monitoring.outcomes import read_outcomes
 from monitoring.skew import Skew, compare
@@ -34,6 +37,7 @@ from sensei.errors import IncompatibleBundle
 from sensei.events.log import open_log
 from sensei.settings import Settings
 from sensei.storage.tables import to_microseconds
+from training.reports.document import to_markdown
 
 HOUR = 3_600_000_000
 
@@ -123,6 +127,15 @@ def follow_trial(settings: Settings, end: datetime) -> dict[str, Any] | None:
     return verdict
 
 
+@task(name="judge the guards", **IO)
+def judge(settings: Settings, as_of: datetime | None) -> list[GuardVerdict]:
+    """Judge volume, freshness, refused rows, and the ages of the last good runs."""
+    verdicts = judge_guards(settings, open_log(settings.log_url), datetime.now(UTC), as_of)
+    for verdict in verdicts:
+        get_run_logger().info("Guard: %s: %s", verdict.guard, verdict.sentence)
+    return verdicts
+
+
 @dataclass(frozen=True)
 class MonitorFindings:
     """Findings as they are stored and shown, and their alarms."""
@@ -139,11 +152,15 @@ def conclude(
     skew: Skew,
     trial: dict[str, Any] | None,
     end: datetime,
+    verdicts: Sequence[GuardVerdict] = (),
 ) -> MonitorFindings:
-    """Compute the figures and the alarms from all results."""
+    """Compute the figures and the alarms from all results.
+
+    While the guards find that events are missing, alarms that start a training are held back.
+    """
     stop = to_microseconds(end)
     findings = figures(answers.current, stop - settings.drift_days * DAY, stop, settings.seed)
-    alarming = alarms(
+    raised = alarms(
         answers.current,
         answers.before,
         drift.drift if drift else None,
@@ -151,6 +168,8 @@ def conclude(
         settings.seed,
         settings.drift_alarm,
     )
+    released, held_back = hold_back(raised, verdicts)
+    alarming = [*guard_alarms(verdicts), *released]
     for alarm in alarming:
         get_run_logger().warning("Alarm: %s", alarm.sentence)
     findings |= {
@@ -159,6 +178,8 @@ def conclude(
         "drift": drift and _drift(drift),
         "skew": asdict(skew),
         "trial": trial,
+        "guards": {verdict.guard: asdict(verdict) for verdict in verdicts},
+        "held_back": [alarm.sentence for alarm in held_back],
         "alarms": [alarm.sentence for alarm in alarming],
     }
     return MonitorFindings(findings, alarming)
@@ -202,7 +223,9 @@ def give_alarm(settings: Settings, concluded: MonitorFindings, end: datetime) ->
     json.dumps(findings, allow_nan=False)  # it is sent over HTTP as JSON, which has no NaN
     log.set_fact(MONITORED, findings)
     create_markdown_artifact(
-        key="monitoring", markdown=markdown(findings), description="Outcomes of the answers"
+        key="monitoring",
+        markdown=to_markdown(findings_document(findings)),
+        description="Outcomes of the answers",
     )
     for event in events or []:
         payload = {

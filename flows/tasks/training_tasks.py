@@ -17,11 +17,13 @@ from expectations.outcome import RunBaseline, by_expectation, refuse
 from expectations.validate import validate_features, validate_interactions
 from features.corpus.catalogue_features import CatalogueFeatures
 from flows.local.local_log import refuse_empty
+from flows.presentation.terminal import EPOCH, TrainingEpoch
 from flows.tasks.run_folders import keep_run_folders
 from sensei import curriculum
 from sensei.contracts import DAY
 from sensei.errors import SenseiError, StorageUnavailable
 from sensei.events.log import open_log
+from sensei.events.refusals import recent_refusals
 from sensei.model_name import ModelName
 from sensei.settings import Settings
 from training.candidates import Candidates, train_again, train_candidates
@@ -172,6 +174,7 @@ def validate(settings: Settings, moment: RunSnapshot, extracted: Path) -> Valida
         moment.as_of,
         settings.reports / "data_docs",
         settings.kept_reports,
+        recent_refusals(log.engine),
     )
     refuse(validated, settings.max_quarantined_share)
     for expectation, rows in by_expectation(validated.bad):
@@ -252,9 +255,17 @@ def train(features: Features, seed: int, effort: str, models: Sequence[str] | No
     logger = get_run_logger()
     logger.info("Train: loading TensorFlow")
     import_tensorflow()
+    logger.info("Train: counting models, then networks")
 
     def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
-        logger.info("Train: %s, epoch %d: validation loss %.4f", name, epoch, logs["val_loss"])
+        loss, epochs = logs["val_loss"], int(logs["epochs"])
+        logger.info(
+            "Train: %s, epoch %d: validation loss %.4f",
+            name,
+            epoch,
+            loss,
+            extra={EPOCH: TrainingEpoch(name, epoch, epochs, loss)},
+        )
 
     budget = EFFORTS[effort]
     further = range(seed + 1, seed + budget.seeds)

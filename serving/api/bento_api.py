@@ -53,18 +53,16 @@ class NativeEndpoints:
     async def recommend(self, user_id: str, count: int = 3) -> dict[str, Any]:
         """Recommend the topics that a learner should study next."""
         asked = _parsed(RecommendationsQuery, username=user_id, count=count)
-        await app.state.engine.prepare(asked.username)
-        found: dict[str, Any] = app.state.engine.recommend_next_topics(asked.username, asked.count)
+        context = await app.state.engine.context_for(asked.username)
+        found: dict[str, Any] = app.state.engine.recommend_next_topics(context, asked.count)
         return found
 
     @bentoml.api(route=f"{PATH}/suggest_difficulty")  # type: ignore[untyped-decorator]
     async def suggest_difficulty(self, user_id: str, topic_id: int) -> dict[str, Any]:
         """Suggest the level of a learner's next quiz on a topic."""
         asked = _parsed(DifficultyQuery, username=user_id, topic_id=topic_id)
-        await app.state.engine.prepare(asked.username)
-        found: dict[str, Any] = app.state.engine.suggest_quiz_difficulty(
-            asked.username, asked.topic_id
-        )
+        context = await app.state.engine.context_for(asked.username)
+        found: dict[str, Any] = app.state.engine.suggest_quiz_difficulty(context, asked.topic_id)
         return found
 
 

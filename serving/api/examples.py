@@ -162,6 +162,17 @@ MONITORED: dict[str, Any] = {
         "report": "reports/drift/2026-01-31.html",
     },
     "alarms": [],
+    "guards": {
+        "volume": {
+            "guard": "volume",
+            "fires": False,
+            "sentence": "1,188 events on 3 days from 2026-01-27 to 2026-01-29, 99% of the 1,200 "
+            "usual for these weekdays",
+            "value": 0.99,
+            "limit": 0.25,
+        }
+    },
+    "held_back": [],
     "measures": [
         {"version": "7", "arm": "champion", "day": "2026-01-30", "recommendation_acceptance": 0.39}
     ],

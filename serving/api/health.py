@@ -159,6 +159,9 @@ def _troubles(worker: "Worker") -> list[str]:
         "log: expected an answer, got none; the served models stay": not (
             _log_answers(worker) or moved or following.mismatch
         ),
+        "models: expected an update, got an error that is logged; those in use stay": (
+            following.failed is not None
+        ),
         "models: expected a bundle, got none; run `sensei run`": model is None,
         f"bundle: expected the one of the serving pointer, got a refused one; {on}, see the "
         "service's log": following.refused is not None,

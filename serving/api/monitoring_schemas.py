@@ -49,6 +49,17 @@ class DriftResponse(MonitoringModel):
     report: str | None = Field(description="Path of the report on the monitor's machine")
 
 
+class GuardResponse(MonitoringModel):
+    """Verdict of one guard of the feed or of a scheduled run."""
+
+    fires: bool = Field(description="True if a person must act")
+    sentence: str = Field(description="The measurement in words")
+    value: float | None = Field(
+        description="Share of the usual volume or of all rows, or an age in seconds"
+    )
+    limit: float | None = Field(description="Value that the guard compares with")
+
+
 class Monitored(MonitoringModel):
     """Figures of the last days; all null before the first result."""
 
@@ -73,6 +84,12 @@ class Monitored(MonitoringModel):
     skew: SkewResponse | None
     drift: DriftResponse | None
     alarms: list[str] | None = Field(description="Alarms, as sentences; empty if there are none")
+    guards: dict[str, GuardResponse] | None = Field(
+        description="Verdict on volume, freshness, refused rows, and the runs nightly and monitor"
+    )
+    held_back: list[str] | None = Field(
+        description="Alarms that start no training, because events are missing"
+    )
     measures: list[dict[str, Any]] | None = Field(description="Figures per version, arm and day")
     fallback: str | None = Field(
         description="Reason if these are not the newest figures, else null"

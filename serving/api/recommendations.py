@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 async def recommendations(request: Request, asked: RecommendationsQuery) -> Response:
     """Recommend the topics that a learner should study next."""
-    engine = await _prepared(request, asked.username)
+    engine = _engine(request)
     found = engine.recommend_next_topics(
-        asked.username,
+        await engine.context_for(asked.username),
         asked.count,
         exclude_mastered=asked.exclude_mastered,
         only_new=asked.only_new,
@@ -40,15 +40,16 @@ async def recommendations(request: Request, asked: RecommendationsQuery) -> Resp
 
 async def suggest_difficulty(request: Request, asked: DifficultyQuery) -> Response:
     """Suggest the level of a learner's next quiz on a topic."""
-    engine = await _prepared(request, asked.username)
-    return answer(engine.suggest_quiz_difficulty(asked.username, asked.topic_id))
+    engine = _engine(request)
+    context = await engine.context_for(asked.username)
+    return answer(engine.suggest_quiz_difficulty(context, asked.topic_id))
 
 
 async def learning_path(request: Request, asked: LearningPathQuery) -> Response:
     """Plan a learner's next steps to a goal."""
-    engine = await _prepared(request, asked.username)
+    engine = _engine(request)
     found = engine.adapt_learning_path(
-        asked.username,
+        await engine.context_for(asked.username),
         asked.steps,
         topic_id=asked.topic_id,
         domain=asked.domain,
@@ -60,12 +61,6 @@ async def learning_path(request: Request, asked: LearningPathQuery) -> Response:
 async def predict(request: Request, _: Query, sent: PredictBody) -> Response:
     """Return a model's predictions for given inputs."""
     return answer(_engine(request).predict(sent.features, sent.model))
-
-
-async def _prepared(request: Request, user_id: str) -> "Engine":
-    engine = _engine(request)
-    await engine.prepare(user_id)
-    return engine
 
 
 def _engine(request: Request) -> "Engine":

@@ -12,7 +12,7 @@ PROFICIENCY, TREND = (
     place(DIFFICULTY_INPUTS, name) for name in ("proficiency_logit", "score_trend")
 )
 
-Said = TypeVar("Said")
+Output = TypeVar("Output")
 
 SHARPNESS = 0.05
 """Scale of the decay in `level_probabilities`, as a distance in expected success.
@@ -23,25 +23,35 @@ A level at this distance from the suggested range weighs 1/e of a level inside i
 def distances(success: Sequence[float]) -> list[float]:
     """Return the distance of each expected success from `SUGGESTED_SUCCESS`; 0 inside the range."""
     low, high = SUGGESTED_SUCCESS
-    return [max(low - each, each - high, 0.0) for each in success]
+    return [max(low - share, share - high, 0.0) for share in success]
 
 
-def suggest_level(success: Sequence[float]) -> int:
-    """Return the level of difficulty to test a learner at.
+def suggest_levels(success: Sequence[Sequence[float]]) -> list[int]:
+    """Return the level of difficulty to test a learner at, for each of n topics.
 
     Args:
-        success: expected success at easy, medium and hard, each in [0, 1].
+        success: (n, 3) expected success at easy, medium and hard, each in [0, 1].
 
     Returns:
         The index of the hardest level whose expected success lies in `SUGGESTED_SUCCESS`. If none
         does, the nearest level to that range. Of equally near levels, the hardest that is not
         too hard, else the easiest.
     """
-    distance = distances(success)
-    least = min(distance)
-    nearest = [level for level, each in enumerate(distance) if each == least]
-    low = SUGGESTED_SUCCESS[0]
-    return max((level for level in nearest if success[level] >= low), default=nearest[0])
+    low, high = SUGGESTED_SUCCESS
+    levels = []
+    for shares in success:
+        least, suggested_level = math.inf, 0
+        for level, share in enumerate(shares):
+            distance = max(low - share, share - high, 0.0)
+            if distance < least or (distance == least and share >= low):
+                least, suggested_level = distance, level
+        levels.append(suggested_level)
+    return levels
+
+
+def suggest_level(success: Sequence[float]) -> int:
+    """Return the level for one topic; see `suggest_levels`."""
+    return suggest_levels([success])[0]
 
 
 def level_probabilities(success: Sequence[float]) -> list[float]:
@@ -49,14 +59,14 @@ def level_probabilities(success: Sequence[float]) -> list[float]:
 
     The values sum to 1. They are used if the model has no output for them; the reference has one.
     """
-    weights = [math.exp(-each / SHARPNESS) for each in distances(success)]
+    weights = [math.exp(-distance / SHARPNESS) for distance in distances(success)]
     total = sum(weights)
-    return [each / total for each in weights]
+    return [weight / total for weight in weights]
 
 
-def at_levels(said: Mapping[str, Said]) -> Said:
+def at_levels(outputs: Mapping[str, Output]) -> Output:
     """Return the expected success at each level from a model's outputs, independent of the item."""
-    return said["levels"] if "levels" in said else said["success"]
+    return outputs["levels"] if "levels" in outputs else outputs["success"]
 
 
 def by_level(values: Sequence[float]) -> dict[str, float]:
@@ -88,26 +98,26 @@ def evidence(inputs: Sequence[float], row: Numbers | None, now_us: int) -> dict[
     }
 
 
-def suggested(question: RequestContext, topic_ids: Sequence[int]) -> list[dict[str, Any]]:
+def suggested(context: RequestContext, topic_ids: Sequence[int]) -> list[dict[str, Any]]:
     """Suggest a level for each topic, with the expected success at that level now.
 
     Returns:
         `difficulty` and `expected_success` of each topic; both None without a difficulty model.
     """
-    model = question.able("difficulty")
+    model = context.able("difficulty")
     if model is None or not topic_ids:
         return [{"difficulty": None, "expected_success": None} for _ in topic_ids]
-    found = []
-    for success in model.success(question.learner, topic_ids, question.now_us).tolist():
-        level = suggest_level(success)
-        found.append({"difficulty": LEVELS[level], "expected_success": success[level]})
-    return found
+    success = model.success(context.learner, topic_ids, context.now_us).tolist()
+    return [
+        {"difficulty": LEVELS[level], "expected_success": shares[level]}
+        for level, shares in zip(suggest_levels(success), success, strict=True)
+    ]
 
 
-def suggest(question: RequestContext, topic_id: int) -> EngineResult:
+def suggest(context: RequestContext, topic_id: int) -> EngineResult:
     """Suggest the level of the next quiz on a topic; the easiest without a difficulty model."""
-    model = question.able("difficulty")
-    topic = {"topic_id": topic_id, "title": question.catalogue.title(topic_id)}
+    model = context.able("difficulty")
+    topic = {"topic_id": topic_id, "title": context.catalogue.title(topic_id)}
     if model is None:
         content: dict[str, Any] = {
             "difficulty": LEVELS[0],  # no estimate: the level most likely to be passed
@@ -118,20 +128,20 @@ def suggest(question: RequestContext, topic_id: int) -> EngineResult:
             **{"model": "easiest_first", "version": None, "fallback": NO_MODEL},
         }
         return EngineResult(topic | content, LEVELS[0], topic_id)
-    given = model.success_inputs(question.learner, [topic_id], question.now_us)
-    said = {name: values[0].tolist() for name, values in model.difficulty(given).items()}
-    success = at_levels(said)
+    inputs = model.success_inputs(context.learner, [topic_id], context.now_us)
+    outputs = {name: values[0].tolist() for name, values in model.difficulty(inputs).items()}
+    success = at_levels(outputs)
     level = suggest_level(success)
-    row = question.learner.history.topics.get(topic_id)
-    known = model.corpora["difficulty"].statistics.slot_of(topic_id)
+    row = context.learner.history.topics.get(topic_id)
+    slot = model.corpora["difficulty"].statistics.slot_of(topic_id)
     content = {
         "difficulty": LEVELS[level],
         "success_probability": success[level],
         "levels": by_level(success),
-        "level_probabilities": by_level(said.get("difficulty") or level_probabilities(success)),
-        "evidence": evidence(given["inputs"][0].tolist(), row, question.now_us),
+        "level_probabilities": by_level(outputs.get("difficulty") or level_probabilities(success)),
+        "evidence": evidence(inputs["inputs"][0].tolist(), row, context.now_us),
         **model.source("difficulty"),
-        "fallback": question.unknown or (None if known else UNKNOWN_TOPIC),
+        "fallback": context.unknown or (None if slot else UNKNOWN_TOPIC),
     }
     shown = {"difficulty": LEVELS[level], "levels": success}
-    return EngineResult(topic | content, shown, topic_id, inputs={"inputs": given["inputs"][0]})
+    return EngineResult(topic | content, shown, topic_id, inputs={"inputs": inputs["inputs"][0]})

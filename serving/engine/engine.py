@@ -8,7 +8,6 @@ carries the id under which it is logged.
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from features.history import History
@@ -16,8 +15,8 @@ from sensei.contracts import Format
 from sensei.errors import NothingServed, StorageUnavailable
 from serving.engine.difficulty import suggest
 from serving.engine.learning_path import FORMAT_OF, Goal, learning_path
+from serving.engine.mastery import profile
 from serving.engine.predict import predict
-from serving.engine.profile import profile
 from serving.engine.ranking import RankingOptions
 from serving.engine.recommend import recommend
 from serving.engine.request_context import (
@@ -28,7 +27,7 @@ from serving.engine.request_context import (
     RequestContext,
 )
 from serving.observability import FALLBACKS
-from serving.state.arms import Arms
+from serving.state.arms import Arm, Arms
 from serving.state.catalogue import Catalogue
 from serving.state.engine_state import EngineState
 from serving.state.folded_learner import Learner
@@ -82,16 +81,54 @@ class Engine:
         with self._swapping:  # no thread overwrites the change of another
             self.state = replace(self.state, **changes)
 
-    async def prepare(self, user_id: str) -> None:
-        """Load a learner, so that the next question about them does not block.
+    async def context_for(self, user_id: str) -> RequestContext:
+        """Collect the data for an answer to a learner; other requests are answered meanwhile.
 
-        The call is optional before a question.
+        Use the context before the next `await`: later events change the learner's history.
+
+        Args:
+            user_id: any name, also one never seen.
         """
-        await self.learners.prepare(user_id, self.state.served_to(user_id)[1])
+        state = self.state
+        arm, model = state.served_to(user_id)
+        try:
+            learner = await self.learners.read(user_id, model)
+        except StorageUnavailable:
+            return self._context(state, user_id, arm, model, None, LOG_UNREACHABLE)
+        return self._context(state, user_id, arm, model, learner, UNKNOWN_LEARNER)
+
+    def blocking_context_for(self, user_id: str) -> RequestContext:
+        """Return the same as `context_for`, for callers without an event loop."""
+        state = self.state
+        arm, model = state.served_to(user_id)
+        try:
+            learner = self.learners.read_blocking(user_id, model)
+        except StorageUnavailable:
+            return self._context(state, user_id, arm, model, None, LOG_UNREACHABLE)
+        return self._context(state, user_id, arm, model, learner, UNKNOWN_LEARNER)
+
+    def _context(
+        self,
+        state: EngineState,
+        user_id: str,
+        arm: Arm,
+        model: Model | None,
+        learner: Learner | None,
+        missing: str,
+    ) -> RequestContext:
+        """Build a context; `missing` is the reason if there is no learner with events."""
+        unknown: str | None = None
+        if learner is None:
+            learner, unknown = Learner(History.new(), model.start() if model else {}), missing
+        elif learner.is_stale:
+            unknown = STALE_LEARNER
+        elif not learner.history.events:
+            unknown = missing
+        return RequestContext(user_id, self._clock(), arm, model, learner, unknown, state)
 
     def recommend_next_topics(
         self,
-        user_id: str,
+        context: RequestContext,
         num_recommendations: int = 3,
         *,
         exclude_mastered: bool = False,
@@ -101,37 +138,45 @@ class Engine:
         """Recommend the topics that a learner should study next.
 
         Args:
-            user_id: any name, also one never seen.
+            context: result of `context_for`.
             num_recommendations: maximum number of topics, at least 1.
             exclude_mastered: exclude mastered topics, however long ago they were mastered.
             only_new: exclude topics that the learner has met.
             respect_prerequisites: exclude topics with an unfinished prerequisite.
 
         Returns:
-            See `serving.api.response_schemas.Recommendations`.
+            See `serving.api.response_schemas.Recommendations`. For a known learner, the answer of
+            this minute with its id, if nothing changed.
         """
-        wanted = RankingOptions(
+        options = RankingOptions(
             num_recommendations, exclude_mastered, only_new, respect_prerequisites
         )
-        question = self.ask(user_id)
-        return recommend(question, wanted, partial(self._answered, question, "recommendation"))
+        if context.unknown or context.model is None:
+            return self._answered(context, "recommendation", recommend(context, options))
+        # The bundle, not the model: each minute newer popularity replaces the model.
+        made_from = context.model.bundle.digest, context.state.catalogue
+        answers = context.learner.answers.valid_at(context.now_us, *made_from)
+        answer = answers.get((options, context.arm))
+        if answer is None:
+            answer = self._answered(context, "recommendation", recommend(context, options))
+            answers[options, context.arm] = answer
+        return answer
 
-    def suggest_quiz_difficulty(self, user_id: str, topic_id: int) -> dict[str, Any]:
+    def suggest_quiz_difficulty(self, context: RequestContext, topic_id: int) -> dict[str, Any]:
         """Suggest the level of the next quiz on a topic.
 
         Args:
-            user_id: any name, also one never seen.
+            context: result of `context_for`.
             topic_id: any topic, also one that no model was trained on.
 
         Returns:
             See `serving.api.response_schemas.Difficulty`.
         """
-        question = self.ask(user_id)
-        return self._answered(question, "difficulty", suggest(question, topic_id))
+        return self._answered(context, "difficulty", suggest(context, topic_id))
 
     def adapt_learning_path(
         self,
-        user_id: str,
+        context: RequestContext,
         steps: int = 5,
         *,
         topic_id: int | None = None,
@@ -141,7 +186,7 @@ class Engine:
         """Plan the next steps to a goal from the learner's current history.
 
         Args:
-            user_id: any name, also one never seen.
+            context: result of `context_for`.
             steps: maximum number of steps, at least 1.
             topic_id: the goal, if it is a topic.
             domain: the goal, if it is a domain; with neither, the goal is the whole curriculum.
@@ -153,15 +198,13 @@ class Engine:
         Raises:
             InvalidInput: there is no such goal.
         """
-        question = self.ask(user_id)
-        preferred = preferred or FORMAT_OF[self._style(question)]
-        reply = learning_path(question, Goal(topic_id, domain), steps, preferred)
-        return self._answered(question, "learning_path", reply)
+        preferred = preferred or FORMAT_OF[self._style(context)]
+        reply = learning_path(context, Goal(topic_id, domain), steps, preferred)
+        return self._answered(context, "learning_path", reply)
 
-    def get_user_profile(self, user_id: str) -> dict[str, Any]:
+    def get_user_profile(self, context: RequestContext) -> dict[str, Any]:
         """Return a learner's profile: counts, mean score, topics met, finished and mastered."""
-        question = self.ask(user_id)
-        return profile(question) | {"learning_style": self._style(question)}
+        return profile(context) | {"learning_style": self._style(context)}
 
     def predict(self, features: Any, model: str | None = None) -> dict[str, Any]:
         """Return predictions of the champion for given inputs; see `serving.engine.predict`.
@@ -175,9 +218,9 @@ class Engine:
             raise NothingServed("model: expected a promoted one, got none; run `sensei train`")
         return predict(served, features, model, self._clock())
 
-    def _style(self, question: RequestContext) -> str:
+    def _style(self, context: RequestContext) -> str:
         """Return the learning style that the learner chose, else the observed style."""
-        learner = question.learner
+        learner = context.learner
         return learner.chosen_style or learner.history.learning_style()
 
     def describe(self) -> list[tuple[str, str]]:
@@ -190,24 +233,8 @@ class Engine:
             for name, entry in model.bundle.manifest.models.items()
         ]
 
-    def ask(self, user_id: str) -> RequestContext:
-        """Collect the data for an answer to this learner."""
-        state = self.state
-        arm, model = state.served_to(user_id)
-        learner, unknown = None, None
-        try:
-            learner = self.learners.learner(user_id, model)
-        except StorageUnavailable:
-            unknown = LOG_UNREACHABLE
-        if learner is not None and learner.is_stale:
-            unknown = STALE_LEARNER
-        elif learner is None or not learner.history.events:
-            unknown = unknown or UNKNOWN_LEARNER
-        learner = learner or Learner(History.new(), model.start() if model else {})
-        return RequestContext(user_id, self._clock(), arm, model, learner, unknown, state)
-
-    def _answered(self, question: RequestContext, kind: str, reply: EngineResult) -> dict[str, Any]:
-        prediction_id = new_id(question.now_us)
+    def _answered(self, context: RequestContext, kind: str, reply: EngineResult) -> dict[str, Any]:
+        prediction_id = new_id(context.now_us)
         content = reply.content
         if content["fallback"]:
             FALLBACKS.labels(kind, content["fallback"]).inc()
@@ -215,19 +242,19 @@ class Engine:
             self._record(
                 LoggedAnswer(
                     prediction_id,
-                    question.user_id,
+                    context.user_id,
                     kind,
                     reply.topic_id,
                     content["model"],
                     content["version"],
-                    question.model.digest if question.model else None,
-                    question.arm,
-                    question.state.arms.propensity(question.arm),
+                    context.model.bundle.digest if context.model else None,
+                    context.arm,
+                    context.state.arms.propensity(context.arm),
                     content["fallback"],
                     reply.shown,
                     reply.candidates,
                     reply.inputs,
-                    question.now_us,
+                    context.now_us,
                 )
             )
-        return content | {"arm": question.arm, "prediction_id": prediction_id}
+        return content | {"arm": context.arm, "prediction_id": prediction_id}

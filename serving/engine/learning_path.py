@@ -46,13 +46,13 @@ class Goal:
                 raise InvalidInput("domain: expected one goal, got a topic too; leave one out")
             return [self.topic_id]
         if self.domain is not None and self.domain not in catalogue.domains:
-            known = ", ".join(catalogue.domains) or "none"
+            domains = ", ".join(catalogue.domains) or "none"
             raise InvalidInput(
-                f"domain: expected one of the catalogue ({known}), got {self.domain!r:.80}; "
+                f"domain: expected one of the catalogue ({domains}), got {self.domain!r:.80}; "
                 "send one of them"
             )
         topics = catalogue.topics.values()
-        return [each.topic_id for each in topics if self.domain in (None, each.domain)]
+        return [topic.topic_id for topic in topics if self.domain in (None, topic.domain)]
 
     def named(self, catalogue: Catalogue) -> str:
         """Return the goal as text."""
@@ -62,12 +62,12 @@ class Goal:
 
 
 def learning_path(
-    question: RequestContext, goal: Goal, steps: int, preferred: Format
+    context: RequestContext, goal: Goal, steps: int, preferred: Format
 ) -> EngineResult:
     """Plan the next steps to a goal, prerequisites first; each request plans again.
 
     Args:
-        question: the request.
+        context: the request.
         goal: the goal of the path.
         steps: maximum number of steps, at least 1.
         preferred: preferred format of the resources.
@@ -75,15 +75,15 @@ def learning_path(
     Raises:
         InvalidInput: there is no such goal.
     """
-    catalogue, topics = question.catalogue, question.learner.history.topics
-    durations = question.state.durations
+    catalogue, topics = context.catalogue, context.learner.history.topics
+    durations = context.state.durations
     goals = goal.topics(catalogue)
     open_now = open_topics(goals, topics, catalogue)
-    appeal, source = _appeal(question)
+    appeal, source = _appeal(context)
     if goal.topic_id is not None and goal.topic_id not in catalogue.topics:
         source["fallback"] = source["fallback"] or UNKNOWN_TOPIC
     planned = in_order(open_now, steps, catalogue, appeal)
-    levels = suggested(question, [each.topic_id for each in planned])
+    levels = suggested(context, [step.topic_id for step in planned])
     listed = [
         {
             "topic_id": step.topic_id,
@@ -91,7 +91,7 @@ def learning_path(
             "status": step.status,
             **level,
             **_material(catalogue.topics.get(step.topic_id), preferred, durations),
-            "why": _why(step, question, goals, open_now),
+            "why": _why(step, context, goals, open_now),
         }
         for step, level in zip(planned, levels, strict=True)
     ]
@@ -101,28 +101,28 @@ def learning_path(
         "remaining": len(open_now),
         "format": preferred,
     }
-    return EngineResult(content | source, [each.topic_id for each in planned], goal.topic_id)
+    return EngineResult(content | source, [step.topic_id for step in planned], goal.topic_id)
 
 
-def _appeal(question: RequestContext) -> tuple[Callable[[int], float], dict[str, Any]]:
+def _appeal(context: RequestContext) -> tuple[Callable[[int], float], dict[str, Any]]:
     """Return a function topic id -> probability of being next, and the source of the values.
 
     The function returns 0 for every topic if the model cannot rank for this request.
     """
-    model = question.able("recommendation")
-    is_known = question.unknown in (None, STALE_LEARNER)
-    if model is None or not is_known or question.arm == "control":
-        fallback = question.unknown if model else NO_MODEL
+    model = context.able("recommendation")
+    is_known = context.unknown in (None, STALE_LEARNER)
+    if model is None or not is_known or context.arm == "control":
+        fallback = context.unknown if model else NO_MODEL
         source = {"model": "curriculum_order", "version": None, "fallback": fallback}
         return lambda _: 0.0, source
-    likely = model.next_topics(question.learner, question.now_us)
+    likely = model.next_topics(context.learner, context.now_us)
     slots = model.corpora["recommendation"].slots
 
     def appeal(topic_id: int) -> float:
-        place = slots[topic_id] - 1
-        return float(likely[place]) if 0 <= place < len(likely) else 0.0
+        index = slots[topic_id] - 1
+        return float(likely[index]) if 0 <= index < len(likely) else 0.0
 
-    return appeal, {**model.source("recommendation"), "fallback": question.unknown}
+    return appeal, {**model.source("recommendation"), "fallback": context.unknown}
 
 
 def _material(topic: Topic | None, preferred: Format, durations: StudyTimes) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _material(topic: Topic | None, preferred: Format, durations: StudyTimes) -> 
     if topic is None:
         return {"domain": None, "resource": None, "minutes": None, "minutes_from": None}
     resource = next(
-        (each for each in topic.resources if each.kind == preferred),
+        (resource for resource in topic.resources if resource.kind == preferred),
         topic.resources[0] if topic.resources else None,
     )
     minutes, source = _minutes(topic, resource, durations)
@@ -157,19 +157,21 @@ def _minutes(
 
 
 def _why(
-    step: Step, question: RequestContext, goals: Iterable[int], open_now: dict[int, Step]
+    step: Step, context: RequestContext, goals: Iterable[int], open_now: dict[int, Step]
 ) -> str:
     """Return the reason for a step's position in the path, as shown to the learner."""
-    catalogue, row = question.catalogue, question.learner.history.topics.get(step.topic_id)
+    catalogue, row = context.catalogue, context.learner.history.topics.get(step.topic_id)
     if step.because is not None:
-        times = int(-question.learner.history.topics[step.because][T_STREAK])
+        times = int(-context.learner.history.topics[step.because][T_STREAK])
         failed = catalogue.title(step.because)
         return f"you failed “{failed}” {times} times in a row, and it builds on this topic"
     if step.status == "failed" and row is not None:
         return f"you failed it last time, with {last_score(row):.0%}"
     if step.status == "started":
         return "you have started it and not passed it yet"
-    waiting = [each for each in open_now if step.topic_id in catalogue.prerequisites(each)]
+    waiting = [
+        topic_id for topic_id in open_now if step.topic_id in catalogue.prerequisites(topic_id)
+    ]
     if waiting:
         return f"{_titles(waiting, catalogue)} build{'s' * (len(waiting) == 1)} on it"
     before = catalogue.prerequisites(step.topic_id)
@@ -179,6 +181,6 @@ def _why(
 
 
 def _titles(topic_ids: Iterable[int], catalogue: Catalogue) -> str:
-    titles = [f"“{catalogue.title(each)}”" for each in topic_ids]  # titles contain commas
+    titles = [f"“{catalogue.title(topic_id)}”" for topic_id in topic_ids]  # titles contain commas
     shown = titles[:2] + ([f"{len(titles) - 2} more"] if len(titles) > 2 else [])
     return " and ".join(shown) if len(shown) < 3 else f"{shown[0]}, {shown[1]} and {shown[2]}"

@@ -1,7 +1,15 @@
-"""Rules for finished and mastered topics, applied to one topic's numbers; defined only here."""
+"""Rules for finished and mastered topics, and a learner's progress by these rules."""
+
+from typing import Any
 
 from features.learner_state import (
+    ATTEMPTS,
+    DAYS,
+    EVENTS,
     LAST_SCORES,
+    LAST_TIME,
+    PASSES,
+    SCORE_SUM,
     T_ATTEMPTS,
     T_LAST_ATTEMPT,
     T_SCORES,
@@ -9,6 +17,8 @@ from features.learner_state import (
     Numbers,
 )
 from sensei.contracts import DAY, WELL_PASSED_SCORE
+from sensei.storage.tables import to_datetime
+from serving.engine.request_context import RequestContext
 
 REST_MICROSECONDS = DAY
 """Rest period of a mastered topic, in microseconds: for one day it is not offered again."""
@@ -35,10 +45,36 @@ def mastered(row: Numbers) -> bool:
     attempts = int(row[T_ATTEMPTS])
     if attempts < 2:
         return False
-    scores = (row[T_SCORES + (attempts - back) % LAST_SCORES] for back in (1, 2))
-    return all(score >= WELL_PASSED_SCORE for score in scores)
+    last = row[T_SCORES + (attempts - 1) % LAST_SCORES]
+    before = row[T_SCORES + (attempts - 2) % LAST_SCORES]
+    return bool(last >= WELL_PASSED_SCORE and before >= WELL_PASSED_SCORE)
 
 
 def rests(row: Numbers, now_us: int) -> bool:
     """Tell if the topic was mastered so recently that it is not offered again yet."""
     return now_us - row[T_LAST_ATTEMPT] < REST_MICROSECONDS and mastered(row)
+
+
+def profile(context: RequestContext) -> dict[str, Any]:
+    """Return counts of a learner's activity, and the topics met, finished and mastered.
+
+    Returns:
+        `user_id`; the counts `events`, `active_days`, `attempts` and `passes`. `mean_score` in
+        [0, 1] and `last_event` (UTC), both None without one. The topic ids `met`, `finished` and
+        `mastered`. `fallback`: None, or the reason why the history is missing or stale.
+    """
+    history = context.learner.history
+    numbers, attempts = history.learner, int(history.learner[ATTEMPTS])
+    return {
+        "user_id": context.user_id,
+        "events": int(numbers[EVENTS]),
+        "active_days": int(numbers[DAYS]),
+        "attempts": attempts,
+        "passes": int(numbers[PASSES]),
+        "mean_score": numbers[SCORE_SUM] / attempts if attempts else None,
+        "last_event": to_datetime(int(numbers[LAST_TIME])) if history.events else None,
+        "met": sorted(history.topics),
+        "finished": sorted(topic_id for topic_id, row in history.topics.items() if finished(row)),
+        "mastered": sorted(topic_id for topic_id, row in history.topics.items() if mastered(row)),
+        "fallback": context.unknown,
+    }

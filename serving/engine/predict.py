@@ -51,14 +51,14 @@ def predict(model: Model, features: Any, name: str | None, now_us: int) -> dict[
     Raises:
         InvalidInput: the model does not exist, or the inputs do not match the contract.
     """
-    given = _rows(features)
-    chosen = _chosen(model, name, given[0])
-    values = np.array([_row(each, CONTRACTS[chosen]) for each in given], np.float32)
+    rows = _rows(features)
+    chosen = _chosen(model, name, rows[0])
+    values = np.array([_row(row, CONTRACTS[chosen]) for row in rows], np.float32)
     if chosen == "recommendation":
         inputs = _recommendation(model, values, now_us)
         predictions = model.probabilities(inputs)
         ids = model.corpora[chosen].topic_ids
-        columns: list[Any] = [ids[place] for place in np.flatnonzero(model.taken)]
+        columns: list[Any] = [ids[index] for index in np.flatnonzero(model.taken)]
         predictions = predictions[:, model.taken]
     else:
         inputs = _difficulty(model, values, now_us)
@@ -81,7 +81,7 @@ def _rows(features: Any) -> Sequence[Any]:
 
 
 def _is_batch(features: Any) -> bool:
-    return isinstance(features, list) and all(isinstance(each, list | dict) for each in features)
+    return isinstance(features, list) and all(isinstance(row, list | dict) for row in features)
 
 
 def _chosen(model: Model, name: str | None, row: Any) -> str:
@@ -90,20 +90,20 @@ def _chosen(model: Model, name: str | None, row: Any) -> str:
     Raises:
         InvalidInput: no served model has that name.
     """
-    served = {each: model.source(each)["model"] for each in CONTRACTS if each in model.corpora}
-    named = [each for each, by in served.items() if name in (each, by, None)]
+    candidates = {kind: model.source(kind)["model"] for kind in CONTRACTS if kind in model.corpora}
+    named = [kind for kind, candidate in candidates.items() if name in (kind, candidate, None)]
     if not named:
-        known = ", ".join(dict.fromkeys([*served, *served.values()]))
+        names = ", ".join(dict.fromkeys([*candidates, *candidates.values()]))
         raise InvalidInput(
-            f"model: expected one in use ({known}), got {name!r:.80}; send one of these"
+            f"model: expected one in use ({names}), got {name!r:.80}; send one of these"
         )
-    fitting = [each for each in named if _fits(row, CONTRACTS[each])]
+    fitting = [kind for kind in named if _fits(row, CONTRACTS[kind])]
     return (fitting or named)[0]
 
 
 def _fits(row: Any, contract: tuple[Input, ...]) -> bool:
     if isinstance(row, dict):
-        return any(each.name in row for each in contract)
+        return any(column.name in row for column in contract)
     return isinstance(row, list) and len(row) == len(contract)
 
 
@@ -125,14 +125,15 @@ def _row(row: Any, contract: tuple[Input, ...]) -> list[float]:
             f"features: expected {len(contract)} numbers ({_names(contract)}), got {len(row)}; "
             "send all of them"
         )
-    return [_number(value, each) for value, each in zip(row, contract, strict=True)]
+    return [_number(value, column) for value, column in zip(row, contract, strict=True)]
 
 
 def _by_name(row: Mapping[str, Any], contract: tuple[Input, ...]) -> list[Any]:
-    names = [each.name for each in contract]
-    unknown, missing = sorted(row.keys() - set(names)), [each for each in names if each not in row]
+    names = [column.name for column in contract]
+    unknown = sorted(row.keys() - set(names))
+    missing = [name for name in names if name not in row]
     if unknown or missing:
-        wrong = [*(f"{each} too many" for each in unknown), *(f"no {each}" for each in missing)]
+        wrong = [*(f"{name} too many" for name in unknown), *(f"no {name}" for name in missing)]
         raise InvalidInput(
             f"features: expected {_names(contract)}, got {', '.join(wrong)[:200]}; "
             "send each of them once"
@@ -154,7 +155,7 @@ def _number(value: Any, expected: Input) -> float:
 
 
 def _names(contract: tuple[Input, ...]) -> str:
-    return ", ".join(each.name for each in contract)
+    return ", ".join(column.name for column in contract)
 
 
 def _nobody(model: Model) -> Learner:
@@ -167,21 +168,21 @@ def _recommendation(model: Model, values: NDArray[np.float32], now_us: int) -> I
     Of the topic features, only the transition priors and `last` depend on the rows.
     """
     one = model.next_topic_inputs(_nobody(model), now_us)
-    given = {name: np.repeat(each, len(values), axis=0) for name, each in one.items()}
-    given["inputs"] = values
-    if "topics" in given:
+    inputs = {name: np.repeat(row, len(values), axis=0) for name, row in one.items()}
+    inputs["inputs"] = values
+    if "topics" in inputs:
         counts = model.corpora["recommendation"].statistics.continuations
         last, before = (values[:, column].astype(np.int64) for column in _LAST_TOPICS)
-        known = given["topics"].reshape(len(values), -1, len(TOPIC_INPUTS))
+        topics = inputs["topics"].reshape(len(values), -1, len(TOPIC_INPUTS))
         ratios = counts.log_ratios(last, before, np.rint(np.expm1(values[:, _EVENTS])))
         for column, ratio in zip(PRIORS, ratios, strict=True):
-            known[:, :, column] = ratio
-        met = np.flatnonzero((last > 0) & (last <= known.shape[1]))
-        known[met, last[met] - 1, LAST] = 1.0
-    return given
+            topics[:, :, column] = ratio
+        met = np.flatnonzero((last > 0) & (last <= topics.shape[1]))
+        topics[met, last[met] - 1, LAST] = 1.0
+    return inputs
 
 
 def _difficulty(model: Model, values: NDArray[np.float32], now_us: int) -> Inputs:
     one = model.success_inputs(_nobody(model), [_NO_TOPIC], now_us)
-    given = {name: np.repeat(each, len(values), axis=0) for name, each in one.items()}
-    return given | {"inputs": values}
+    inputs = {name: np.repeat(row, len(values), axis=0) for name, row in one.items()}
+    return inputs | {"inputs": values}

@@ -1,6 +1,8 @@
 """Eligibility and ranking of topics for a learner."""
 
-from collections.abc import Callable, Iterable
+import itertools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +10,9 @@ from numpy.typing import NDArray
 
 from features.corpus.context import Corpus
 from features.history import History
-from features.learner_state import ROW_WIDTH, T_TIME
-from serving.engine.mastery import REST_MICROSECONDS, finished, mastered, rests
+from features.learner_state import T_LAST_ATTEMPT
+from serving.engine.mastery import REST_MICROSECONDS, finished, mastered
 from serving.state.catalogue import Catalogue
-
-_UNTOUCHED = [0.0] * ROW_WIDTH
 
 
 @dataclass(frozen=True)
@@ -32,35 +32,33 @@ class RankingOptions:
     respect_prerequisites: bool = False
 
 
-def is_offered(
-    wanted: RankingOptions, history: History, catalogue: Catalogue, now_us: int
-) -> Callable[[int], bool]:
-    """Return a predicate on topic ids: true if the topic may be offered.
+def excluded_topics(options: RankingOptions, history: History, now_us: int) -> set[int]:
+    """Return the topics met that may not be offered.
 
     The topic just studied is never offered; the gate evaluates models in the same way. Neither is a
     topic mastered so recently that it rests.
     """
-    last = history.last_topic_id
     topics = history.topics
+    if options.only_new:
+        return set(topics)
+    since = -math.inf if options.exclude_mastered else now_us - REST_MICROSECONDS
+    excluded = {
+        topic_id
+        for topic_id, row in topics.items()
+        if row[T_LAST_ATTEMPT] > since and mastered(row)
+    }
+    last = history.last_topic_id
+    return excluded if last is None else excluded | {last}
 
-    def offered(topic_id: int) -> bool:
-        row = topics.get(topic_id)
-        if row is not None and (
-            wanted.only_new
-            or topic_id == last
-            or rests(row, now_us)
-            or (wanted.exclude_mastered and mastered(row))
-        ):
-            return False
-        return not wanted.respect_prerequisites or all(
-            finished(topics.get(each, _UNTOUCHED)) for each in catalogue.prerequisites(topic_id)
-        )
 
-    return offered
+def is_open(history: History, catalogue: Catalogue) -> Callable[[int], bool]:
+    """Return a predicate on topic ids: true if the learner finished all prerequisites."""
+    done = {topic_id for topic_id, row in history.topics.items() if finished(row)}
+    return lambda topic_id: done.issuperset(catalogue.prerequisites(topic_id))
 
 
 def offerable(
-    wanted: RankingOptions,
+    options: RankingOptions,
     history: History,
     corpus: Corpus,
     catalogue: Catalogue,
@@ -70,52 +68,46 @@ def offerable(
     """Return (slots,) true if the topic of a slot may be offered.
 
     Args:
-        wanted: the caller's options.
+        options: the caller's options.
         history: the learner's history.
         corpus: slots of the topics.
         catalogue: prerequisites of the topics.
         taken: (slots,) true if a topic has the slot in the model that answers.
         now_us: microseconds since 1970.
     """
-    offered = is_offered(wanted, history, catalogue, now_us)
-    slots, kept = corpus.slots, taken.copy()
-    if wanted.respect_prerequisites:
-        asked: Iterable[int] = {**slots, **history.topics}
-    elif wanted.only_new or wanted.exclude_mastered:
-        asked = history.topics
-    else:  # most requests: only the few topics studied recently can rest
-        since = now_us - REST_MICROSECONDS
-        asked = [each for each, row in history.topics.items() if row[T_TIME] > since]
-        asked += [each for each in history.last_topics(1) if each is not None]
-    for topic_id in asked:
-        place = slots[topic_id] - 1  # -1: no slot
-        if 0 <= place < len(kept) and not offered(topic_id):
-            kept[place] = False
-    return kept
+    slots, offered = corpus.slots, taken.copy()
+    excluded = excluded_topics(options, history, now_us)
+    if options.respect_prerequisites:
+        excluded.update(itertools.filterfalse(is_open(history, catalogue), slots))
+    for topic_id in excluded:
+        index = slots.get(topic_id, 0) - 1  # -1: no slot
+        if 0 <= index < len(offered):
+            offered[index] = False
+    return offered
 
 
-def shares(probability: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+def shares(probability: NDArray[np.float32], offered: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Normalise the probabilities over the offered topics.
 
     Args:
         probability: (n, slots).
-        kept: (slots,) true for offered topics.
+        offered: (slots,) true for offered topics.
 
     Returns:
         (n, slots); each row sums to 1 if anything is offered, and is 0 for topics not offered.
     """
-    share = probability * kept
+    share = probability * offered
     total = share.sum(axis=1, keepdims=True)
-    found: NDArray[np.float32] = share / np.maximum(total, np.float32(1e-30))
-    return found
+    normalised: NDArray[np.float32] = share / np.maximum(total, np.float32(1e-30))
+    return normalised
 
 
-def best(share: NDArray[np.float32], kept: NDArray[np.bool_], count: int) -> list[int]:
+def best(share: NDArray[np.float32], offered: NDArray[np.bool_], count: int) -> list[int]:
     """Return the slots of the largest shares among offered topics, largest first.
 
     Returns:
         At most `count` indices, from 0.
     """
     order = np.argsort(-share, kind="stable")
-    found: list[int] = order[kept[order]][:count].tolist()
-    return found
+    indices: list[int] = order[offered[order]][:count].tolist()
+    return indices

@@ -28,44 +28,44 @@ class ReasonContext(NamedTuple):
     """Data that a reason text may use: the learner, one topic, and the activity of all learners."""
 
     topic_id: int
-    known: NDArray[np.float32] | None  # (16,) `contracts.TOPIC_INPUTS`; None if not read
+    features: NDArray[np.float32] | None  # (16,) `contracts.TOPIC_INPUTS`; None if not read
     history: History
     catalogue: Catalogue
     now_us: int
 
 
-def last_topic(told: ReasonContext) -> str:
+def last_topic(facts: ReasonContext) -> str:
     """Name the topic studied last, and say if learners often study this topic after it."""
-    last = told.history.last_topic_id
+    last = facts.history.last_topic_id
     if last is None:
         return "learners often start with it"
-    after = told.catalogue.title(last)
-    if told.known is not None and told.known[FOLLOWS] > 0:
+    after = facts.catalogue.title(last)
+    if facts.features is not None and facts.features[FOLLOWS] > 0:
         return f"it often follows “{after}”, which you studied last"
     return f"you studied “{after}” last"
 
 
-def own_history(told: ReasonContext) -> str:
+def own_history(facts: ReasonContext) -> str:
     """Say how often, and how long ago, the learner studied the topic."""
-    row = told.history.topics.get(told.topic_id)
+    row = facts.history.topics.get(facts.topic_id)
     if row is None:
         return "you have not studied it yet"
-    return f"you have studied it {times(row[T_EVENTS])}, last {ago(told.now_us - row[T_TIME])}"
+    return f"you have studied it {times(row[T_EVENTS])}, last {ago(facts.now_us - row[T_TIME])}"
 
 
-def domain(told: ReasonContext) -> str:
+def domain(facts: ReasonContext) -> str:
     """Say if the learner has studied the topic's domain before."""
-    topic = told.catalogue.topics.get(told.topic_id)
+    topic = facts.catalogue.topics.get(facts.topic_id)
     name = topic.domain if topic else "its domain"
-    if told.known is not None and told.known[DOMAIN] > 0:
+    if facts.features is not None and facts.features[DOMAIN] > 0:
         return f"you have studied {name} before"
     return f"{name} is new to you"
 
 
-def prerequisites(told: ReasonContext) -> str:
+def prerequisites(facts: ReasonContext) -> str:
     """Say if the learner has met the topic's prerequisites."""
-    needed = told.catalogue.prerequisites(told.topic_id)
-    met = sum(each in told.history.topics for each in needed)
+    needed = facts.catalogue.prerequisites(facts.topic_id)
+    met = sum(topic_id in facts.history.topics for topic_id in needed)
     if not needed:
         return "it has no prerequisites"
     if met == len(needed):
@@ -73,26 +73,26 @@ def prerequisites(told: ReasonContext) -> str:
     return f"you have {'studied some' if met else 'not studied any'} of its prerequisites"
 
 
-def popular_lately(told: ReasonContext) -> str:
+def popular_lately(facts: ReasonContext) -> str:
     """Say if many learners studied the topic recently."""
-    if told.known is not None and told.known[POPULAR] > 0:
+    if facts.features is not None and facts.features[POPULAR] > 0:
         return "many learners study it now"
     return "few learners are studying it yet"
 
 
-def scores(told: ReasonContext) -> str:
+def scores(facts: ReasonContext) -> str:
     """Give the learner's mean score."""
-    attempts = told.history.learner[ATTEMPTS]
+    attempts = facts.history.learner[ATTEMPTS]
     if not attempts:
         return "you have no scores yet"
-    mean = told.history.learner[SCORE_SUM] / attempts
+    mean = facts.history.learner[SCORE_SUM] / attempts
     return f"it fits your scores so far, {mean:.0%} on average"
 
 
-def pace(told: ReasonContext) -> str:
+def pace(facts: ReasonContext) -> str:
     """Say how much, and how recently, the learner studies."""
-    learner = told.history.learner
-    since, days = ago(told.now_us - learner[LAST_TIME]), int(learner[DAYS])
+    learner = facts.history.learner
+    since, days = ago(facts.now_us - learner[LAST_TIME]), int(learner[DAYS])
     if learner[EVENTS] < 2:
         return (
             f"you studied for the first time {since}"
@@ -111,8 +111,8 @@ def order(_: ReasonContext) -> str:
 
 
 WORDS: dict[str, Callable[[ReasonContext], str]] = {
-    each.__name__: each
-    for each in (
+    text.__name__: text
+    for text in (
         last_topic,
         own_history,
         domain,

@@ -7,6 +7,7 @@ the offered topics is lower without it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,16 @@ _UNKNOWN = dict.fromkeys(
 See `contracts.RECOMMENDATION_INPUTS`."""
 
 
+@lru_cache(maxsize=8)
+def counterfactuals_of(wanted: tuple[tuple[str, int], ...]) -> "Counterfactuals":
+    """Return the counterfactuals of a model, computed once per set of inputs.
+
+    Args:
+        wanted: (name, width) of each input array that the model reads.
+    """
+    return Counterfactuals(dict(wanted))
+
+
 class Counterfactuals:
     """Inputs of a model, unchanged and without each of its causes.
 
@@ -94,45 +105,50 @@ class Counterfactuals:
     """
 
     def __init__(self, wanted: Mapping[str, int]) -> None:
-        self.causes = [each for each in CAUSES if _touches(each, wanted)]
-        self._kept: dict[str, NDArray[np.float32]] = {}
-        self._instead: dict[str, NDArray[np.float32]] = {}
+        self.causes = [cause for cause in CAUSES if _touches(cause, wanted)]
+        self._factors: dict[str, NDArray[np.float32]] = {}
+        self._replacements: dict[str, NDArray[np.float32]] = {}
         for name, width in wanted.items():
-            self._kept[name] = np.ones((len(self.causes) + 1, width), np.float32)
+            self._factors[name] = np.ones((len(self.causes) + 1, width), np.float32)
             for row, cause in enumerate(self.causes, 1):
-                self._kept[name][row, _columns(cause, name, width)] = 0.0
+                self._factors[name][row, _columns(cause, name, width)] = 0.0
         if "inputs" in wanted:
-            unknown = [_UNKNOWN.get(each.name, 0.0) for each in RECOMMENDATION_INPUTS]
-            gone = 1.0 - self._kept["inputs"]
-            self._instead["inputs"] = (gone * np.array(unknown)).astype(np.float32)
+            unknown = [_UNKNOWN.get(column.name, 0.0) for column in RECOMMENDATION_INPUTS]
+            removed = 1.0 - self._factors["inputs"]
+            self._replacements["inputs"] = (removed * np.array(unknown)).astype(np.float32)
 
-    def of(self, given: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    def of(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """Return (1 + causes, width) arrays: row 0 unchanged, row i without cause i - 1.
 
         Args:
-            given: name -> (1, width).
+            inputs: name -> (1, width).
         """
-        rows = {name: given[name] * kept for name, kept in self._kept.items()}
-        for name, instead in self._instead.items():
-            rows[name] += instead
+        rows = {name: inputs[name] * factors for name, factors in self._factors.items()}
+        for name, replacement in self._replacements.items():
+            rows[name] += replacement
         return rows
 
-    def speaking_for(self, share: NDArray[np.float32]) -> list[tuple[Cause, float]]:
-        """Return the causes that support a topic, strongest first.
+    def supporting(self, shares: NDArray[np.float32]) -> list[list[tuple[Cause, float]]]:
+        """Return the causes that support each topic, strongest first.
 
         Args:
-            share: (1 + causes,) the topic's share of the offered topics, in the row order of `of`.
+            shares: (1 + causes, n) share of n topics, in the row order of `of`.
 
         Returns:
-            At most `MAX_REASONS` causes, each with the topic's share without that cause.
+            For each topic at most `MAX_REASONS` causes, each with the topic's share without it.
         """
-        before, without = float(share[0]), share[1:]
-        found = [
-            (self.causes[each], float(without[each]))
-            for each in np.argsort(without, kind="stable")[:MAX_REASONS].tolist()
-            if without[each] < (1.0 - LEAST_LOSS) * before
-        ]
-        return found
+        without = shares[1:]
+        strongest = np.argsort(without, axis=0, kind="stable")[:MAX_REASONS]
+        limits = ((1.0 - LEAST_LOSS) * shares[0].astype(np.float64)).astype(np.float32)
+        supporting: list[list[tuple[Cause, float]]] = []
+        for rows, column, limit in zip(
+            strongest.T.tolist(), without.T.tolist(), limits.tolist(), strict=True
+        ):
+            supporting.append([])
+            for row in rows:
+                if column[row] < limit:
+                    supporting[-1].append((self.causes[row], column[row]))
+        return supporting
 
 
 def _touches(cause: Cause, wanted: Mapping[str, int]) -> bool:
@@ -142,13 +158,13 @@ def _touches(cause: Cause, wanted: Mapping[str, int]) -> bool:
 def _columns(cause: Cause, name: str, width: int) -> Sequence[int]:
     """Return the column indices of a cause in one of the model's input arrays."""
     if name == "inputs":
-        return _places(cause.inputs, [each.name for each in RECOMMENDATION_INPUTS])
+        return _indices(cause.inputs, [column.name for column in RECOMMENDATION_INPUTS])
     if name == "topics":
-        names = [each.name for each in TOPIC_INPUTS]
-        return _places(cause.topics, names * (width // len(names)))
+        names = [column.name for column in TOPIC_INPUTS]
+        return _indices(cause.topics, names * (width // len(names)))
     return range(width) if name == "state" and cause.state else ()
 
 
-def _places(wanted: Iterable[str], names: Sequence[str]) -> list[int]:
+def _indices(wanted: Iterable[str], names: Sequence[str]) -> list[int]:
     chosen = set(wanted)
-    return [place for place, name in enumerate(names) if name in chosen]
+    return [index for index, name in enumerate(names) if name in chosen]

@@ -1,29 +1,21 @@
 """Recommendations: ranked topics with difficulty, expected success and reasons."""
 
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sensei.contracts import TOPIC_INPUTS
 from serving.engine.difficulty import suggested
 from serving.engine.mastery import finished
-from serving.engine.ranking import RankingOptions, best, is_offered, offerable, shares
+from serving.engine.ranking import RankingOptions, best, excluded_topics, is_open, offerable, shares
 from serving.engine.reason_texts import WORDS, ReasonContext
+from serving.engine.reasons import counterfactuals_of
 from serving.engine.request_context import LOG_UNREACHABLE, NO_MODEL, EngineResult, RequestContext
-from serving.state.catalogue import Catalogue
 from serving.state.model import Model
 
 CANDIDATES = 20
 """Maximum number of topics logged per recommendation, best first; at least the topics shown."""
-
-REPEATED_US = 60_000_000
-"""Lifetime of a cached recommendation, in microseconds.
-
-Within a minute the same question gets the same answer, so a page opened again shows the same list.
-An event of the learner, another bundle or another catalogue ends it."""
 
 Reason = dict[str, Any]
 """Keys `cause`, `text` and `without`, which is the probability without that cause."""
@@ -45,142 +37,105 @@ class Ranking(NamedTuple):
     inputs: dict[str, Any] | None = None
 
 
-def recommend(
-    question: RequestContext,
-    wanted: RankingOptions,
-    answered: Callable[[EngineResult], dict[str, Any]],
-) -> dict[str, Any]:
-    """Recommend the next topics; repeat the answer of this minute, with its id, if nothing changed.
-
-    Args:
-        question: the request.
-        wanted: the caller's options.
-        answered: turns a result into an answer with an id, and logs it.
-    """
-    if question.unknown or question.model is None:
-        return answered(computed(question, wanted))
-    asked = wanted, question.arm
-    # Keyed by bundle: each minute a model with newer popularity replaces the model object.
-    kept = question.learner.history.remembered("recommendations", question.model.bundle, _Kept)
-    # The minute starts per learner, so not all expire together. A clock set back ends it too.
-    is_old = not 0 <= question.now_us - kept.since < REPEATED_US
-    if is_old or kept.catalogue is not question.catalogue:
-        kept.since, kept.catalogue = question.now_us, question.catalogue
-        kept.answers.clear()
-    if asked not in kept.answers:
-        kept.answers[asked] = answered(computed(question, wanted))
-    return kept.answers[asked]
-
-
-class _Kept:
-    """Answers of one minute, by options and arm."""
-
-    def __init__(self) -> None:
-        self.since = -REPEATED_US
-        self.catalogue: Catalogue | None = None
-        self.answers: dict[tuple[RankingOptions, str], dict[str, Any]] = {}
-
-
-def computed(question: RequestContext, wanted: RankingOptions) -> EngineResult:
-    """Compute the next topics.
+def recommend(context: RequestContext, options: RankingOptions) -> EngineResult:
+    """Recommend the next topics.
 
     The model ranks if it can. In the control arm, or if the log is unreachable, popularity ranks.
     Without a model the curriculum's order applies. A learner never seen is ranked by the model too:
     first topics were part of its training and evaluation.
     """
-    model = question.able("recommendation")
+    model = context.able("recommendation")
     if model is None:
-        ranking = in_curriculum_order(question, wanted)
-    elif question.arm == "control" or question.unknown == LOG_UNREACHABLE:
-        ranking = by_popularity(question, model, wanted)
+        ranking = in_curriculum_order(context, options)
+    elif context.arm == "control" or context.unknown == LOG_UNREACHABLE:
+        ranking = by_popularity(context, model, options)
     else:
-        ranking = by_model(question, model, wanted)
-    shown = ranking.topics[: wanted.count]
-    tested = suggested(question, [topic_id for topic_id, _ in shown])
+        ranking = by_model(context, model, options)
+    shown = ranking.topics[: options.count]
+    ids = [topic_id for topic_id, _ in shown]
+    title = context.state.catalogue.title
     listed = [
         {
             "topic_id": topic_id,
-            "title": question.catalogue.title(topic_id),
+            "title": title(topic_id),
             "probability": probability,
-            **each,
+            **level,
             "reasons": reasons,
         }
-        for (topic_id, probability), each, reasons in zip(
-            shown, tested, ranking.reasons, strict=True
+        for (topic_id, probability), level, reasons in zip(
+            shown, suggested(context, ids), ranking.reasons, strict=True
         )
     ]
     return EngineResult(
         {"recommendations": listed, **ranking.source},
-        [each["topic_id"] for each in listed],
+        ids,
         candidates=ranking.topics,
         inputs=ranking.inputs,
     )
 
 
-def by_model(question: RequestContext, model: Model, wanted: RankingOptions) -> Ranking:
+def by_model(context: RequestContext, model: Model, options: RankingOptions) -> Ranking:
     """Rank by the model; the same call computes the effect of each cause."""
-    learner, catalogue, now = question.learner, question.catalogue, question.now_us
+    learner, catalogue, now = context.learner, context.state.catalogue, context.now_us
     corpus = model.corpora["recommendation"]
-    given = model.next_topic_inputs(learner, now)
-    kept = offerable(wanted, learner.history, corpus, catalogue, model.taken, now)
-    share = shares(model.probabilities(model.counterfactuals.of(given)), kept)
-    places = best(share[0], kept, max(wanted.count, CANDIDATES))
-    known = given["topics"].reshape(-1, len(TOPIC_INPUTS)) if "topics" in given else None
+    counterfactuals = counterfactuals_of(model.input_widths["recommendation"])
+    inputs = model.next_topic_inputs(learner, now)
+    offered = offerable(options, learner.history, corpus, catalogue, model.taken, now)
+    share = shares(model.probabilities(counterfactuals.of(inputs)), offered)
+    slots = best(share[0], offered, max(options.count, CANDIDATES))
+    features = inputs["topics"].reshape(-1, len(TOPIC_INPUTS)) if "topics" in inputs else None
     ids = cast("list[int]", corpus.topic_ids)  # every offered slot has a topic
-    reasons = []
-    for place in places[: wanted.count]:
-        told = ReasonContext(
-            ids[place],
-            None if known is None else known[place],
-            learner.history,
-            catalogue,
-            now,
-        )
-        speaking = model.counterfactuals.speaking_for(share[:, place])
-        reasons.append(
-            [
-                {"cause": cause.name, "text": WORDS[cause.name](told), "without": without}
-                for cause, without in speaking
-            ]
-        )
-    topics = [(ids[each], float(share[0, each])) for each in places]
-    source = {**model.source("recommendation"), "fallback": question.unknown}
-    return Ranking(topics, reasons, source, {"inputs": given["inputs"][0]})
+    shown = slots[: options.count]
+    reasons: list[list[Reason]] = []
+    for slot, causes in zip(shown, counterfactuals.supporting(share[:, shown]), strict=True):
+        row = None if features is None else features[slot]
+        facts = ReasonContext(ids[slot], row, learner.history, catalogue, now)
+        reasons.append([])
+        for cause, without in causes:
+            text = WORDS[cause.name](facts)
+            reasons[-1].append({"cause": cause.name, "text": text, "without": without})
+    probabilities = share[0, slots].tolist()
+    topics = [(ids[slot], share_of) for slot, share_of in zip(slots, probabilities, strict=True)]
+    source = {**model.source("recommendation"), "fallback": context.unknown}
+    return Ranking(topics, reasons, source, {"inputs": inputs["inputs"][0]})
 
 
-def by_popularity(question: RequestContext, model: Model, wanted: RankingOptions) -> Ranking:
+def by_popularity(context: RequestContext, model: Model, options: RankingOptions) -> Ranking:
     """Rank by the number of events of all learners per topic, up to the training cutoff."""
     corpus = model.corpora["recommendation"]
     events = np.zeros((1, len(model.taken)), np.float32)
     counted = corpus.statistics.topic_events
     events[0, : len(counted)] = counted
-    history, catalogue = question.learner.history, question.catalogue
-    kept = offerable(wanted, history, corpus, catalogue, model.taken, question.now_us)
-    share = shares(events, kept)[0]
-    places = best(share, kept, max(wanted.count, CANDIDATES))
-    even = 1.0 / max(int(kept.sum()), 1)
-    reasons = [_popular(share, place, even) for place in places[: wanted.count]]
+    history, catalogue = context.learner.history, context.catalogue
+    offered = offerable(options, history, corpus, catalogue, model.taken, context.now_us)
+    share = shares(events, offered)[0]
+    slots = best(share, offered, max(options.count, CANDIDATES))
+    even = 1.0 / max(int(offered.sum()), 1)
+    reasons = [_popular(share[slot], even) for slot in slots[: options.count]]
     ids = cast("list[int]", corpus.topic_ids)  # every offered slot has a topic
-    topics = [(ids[each], float(share[each])) for each in places]
-    source = {"model": "most_popular", "version": None, "fallback": question.unknown}
+    topics = [(ids[slot], float(share[slot])) for slot in slots]
+    source = {"model": "most_popular", "version": None, "fallback": context.unknown}
     return Ranking(topics, reasons, source)
 
 
-def _popular(share: NDArray[np.float32], place: int, even: float) -> list[Reason]:
-    if share[place] <= even:
+def _popular(share: np.float32, even: float) -> list[Reason]:
+    if share <= even:
         return []
     text = "it is one of the topics that learners study most"
     return [{"cause": "popular", "text": text, "without": even}]
 
 
-def in_curriculum_order(question: RequestContext, wanted: RankingOptions) -> Ranking:
+def in_curriculum_order(context: RequestContext, options: RankingOptions) -> Ranking:
     """Rank in the curriculum's order, with the topics that the learner has finished at the end."""
-    history, catalogue = question.learner.history, question.catalogue
-    offered = is_offered(wanted, history, catalogue, question.now_us)
-    done = {each for each, row in history.topics.items() if finished(row)}
-    in_order = sorted(filter(offered, catalogue.topics), key=done.__contains__)  # stable
-    topics = [(each, None) for each in islice(in_order, max(wanted.count, CANDIDATES))]
+    history, catalogue = context.learner.history, context.catalogue
+    excluded = excluded_topics(options, history, context.now_us)
+    offered = [topic_id for topic_id in catalogue.topics if topic_id not in excluded]
+    if options.respect_prerequisites:
+        offered = list(filter(is_open(history, catalogue), offered))
+    done = {topic_id for topic_id, row in history.topics.items() if finished(row)}
+    in_order = sorted(offered, key=done.__contains__)  # stable
+    topics = [(topic_id, None) for topic_id in in_order[: max(options.count, CANDIDATES)]]
     text = "it comes next in the order of the curriculum"
     reason = {"cause": "curriculum", "text": text, "without": None}
     source = {"model": "curriculum_order", "version": None, "fallback": NO_MODEL}
-    return Ranking(topics, [[reason] for _ in topics[: wanted.count]], source)
+    return Ranking(topics, [[reason] for _ in topics[: options.count]], source)

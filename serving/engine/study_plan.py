@@ -49,19 +49,19 @@ def open_topics(
         catalogue: prerequisites of the topics.
     """
     needed = catalogue.needed_for(goals)
-    found: dict[int, Step] = {}
+    steps: dict[int, Step] = {}
     for topic_id in needed:
         row = topics.get(topic_id)
         if row is None:
-            found[topic_id] = Step(topic_id, "new")
+            steps[topic_id] = Step(topic_id, "new")
         elif not finished(row):
-            found[topic_id] = Step(topic_id, "failed" if failed(row) else "started")
-    for topic_id in [each for each, step in found.items() if step.status == "failed"]:
+            steps[topic_id] = Step(topic_id, "failed" if failed(row) else "started")
+    for topic_id in [topic_id for topic_id, step in steps.items() if step.status == "failed"]:
         if topics[topic_id][T_STREAK] <= -REPEATED_FAILURES:
             for before in catalogue.prerequisites(topic_id):
-                if before not in found and not mastered(topics[before]):
-                    found[before] = Step(before, "shaky", topic_id)
-    return found
+                if before not in steps and not mastered(topics[before]):
+                    steps[before] = Step(before, "shaky", topic_id)
+    return steps
 
 
 def in_order(
@@ -82,19 +82,19 @@ def in_order(
     Returns:
         At most `count` steps; each comes after all open topics that it builds on.
     """
-    position = {topic_id: place for place, topic_id in enumerate(catalogue.topics)}
+    position = {topic_id: index for index, topic_id in enumerate(catalogue.topics)}
 
     def turn(step: Step) -> tuple[int, float, int, int]:
-        place = position.get(step.topic_id, len(position))
-        return TURNS.index(step.status), -appeal(step.topic_id), place, step.topic_id
+        index = position.get(step.topic_id, len(position))
+        return TURNS.index(step.status), -appeal(step.topic_id), index, step.topic_id
 
     waiting = sorted(steps.values(), key=turn)
-    left, found = set(steps), list[Step]()
-    while waiting and len(found) < count:
+    left, ordered = set(steps), list[Step]()
+    while waiting and len(ordered) < count:
         following = next(
             step for step in waiting if left.isdisjoint(catalogue.prerequisites(step.topic_id))
         )
         waiting.remove(following)
         left.discard(following.topic_id)
-        found.append(following)
-    return found
+        ordered.append(following)
+    return ordered

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sensei.access.keys import OPERATOR
 from sensei.errors import InvalidInput
 from sensei.events import rules
+from serving.api.refused_events import keep_refused
 from serving.api.request_schemas import invalid_request
 from serving.http.auth import require_role
 from serving.http.endpoints import Endpoint, error_response, refusal
@@ -98,6 +99,8 @@ async def _respond(
         response = await endpoint.handle(request, *parts)
     except Exception as error:
         response = error_response(request, error)
+        if isinstance(error, InvalidInput) and endpoint.body is not None:
+            await keep_refused(request, endpoint.path, in_path, error)
     await response(scope, receive, send)
 
 

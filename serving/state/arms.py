@@ -49,10 +49,10 @@ class Arms:
 
     def of(self, user_id: str) -> Arm:
         """Return the learner's arm."""
-        found = place(user_id)
-        if found < self.control:
+        position = place(user_id)
+        if position < self.control:
             return "control"
-        return "challenger" if found >= 1 - self.challenger else "champion"
+        return "challenger" if position >= 1 - self.challenger else "champion"
 
     def propensity(self, arm: Arm) -> float:
         """Return the probability of a learner to be in an arm: the propensity of its answers."""

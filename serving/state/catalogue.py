@@ -35,11 +35,11 @@ class Catalogue:
 
     def needed_for(self, goals: Iterable[int]) -> set[int]:
         """Return the goals and all their direct and indirect prerequisites."""
-        found: set[int] = set()
+        needed: set[int] = set()
         waiting = list(goals)
         while waiting:
             topic_id = waiting.pop()
-            if topic_id not in found:
-                found.add(topic_id)
+            if topic_id not in needed:
+                needed.add(topic_id)
                 waiting.extend(self.prerequisites(topic_id))
-        return found
+        return needed

@@ -4,9 +4,9 @@ It holds the state of the fold, and the hidden states of the serving networks. T
 the same order advance both.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,12 @@ from sensei.privacy import preferences
 
 if TYPE_CHECKING:
     from sensei.events.log import Event, Log
+
+CACHED_US = 60_000_000
+"""Lifetime of cached answers, in microseconds.
+
+Within a minute the same request gets the same answer, so a page opened again shows the same list.
+"""
 
 States = dict[str, NDArray[np.float32]]
 """Hidden states by model name."""
@@ -50,6 +56,31 @@ class NoNetworks:
         return states
 
 
+class AnswerCache:
+    """Answers given to one learner within a minute; a new event replaces the cache."""
+
+    __slots__ = ("_answers", "_made_from", "_since_us")
+
+    def __init__(self) -> None:
+        self._since_us = -CACHED_US
+        self._made_from: tuple[object, ...] = ()
+        self._answers: dict[Hashable, dict[str, Any]] = {}
+
+    def valid_at(self, now_us: int, *made_from: object) -> dict[Hashable, dict[str, Any]]:
+        """Return the answers by their options, without those that are not valid any more.
+
+        The caller adds new answers. The minute starts per learner, so not all answers expire at
+        the same time. A clock that was set back ends it too.
+
+        Args:
+            now_us: microseconds since 1970.
+            made_from: what the answers depend on besides the learner; a change ends them.
+        """
+        if not 0 <= now_us - self._since_us < CACHED_US or made_from != self._made_from:
+            self._since_us, self._made_from, self._answers = now_us, made_from, {}
+        return self._answers
+
+
 @dataclass(frozen=True)
 class Learner:
     """Data of one learner after all valid events in the log.
@@ -59,12 +90,14 @@ class Learner:
         states: hidden states of the networks.
         chosen_style: the learning style that the learner chose; None without a choice.
         is_stale: true if the log could not be asked for later events.
+        answers: answers made since the last event.
     """
 
     history: History
     states: States
     chosen_style: str | None = None
     is_stale: bool = False
+    answers: AnswerCache = field(default_factory=AnswerCache, compare=False)
 
 
 class Read(NamedTuple):
@@ -117,31 +150,33 @@ class FoldedLearner:
         self, events: "Sequence[Event]", revision: int, networks: Networks
     ) -> "FoldedLearner":
         """Fold later events in their order; this advances the history in place."""
+        if not events:
+            return replace(self, revision=revision)
         history, states = self.learner.history, self.learner.states
-        for each in events:
-            states = networks.advance(states, history, each)
+        for event in events:
+            states = networks.advance(states, history, event)
             history.advance(
                 (
-                    each.interaction_type,
-                    each.topic_id,
-                    each.score,
-                    each.duration_seconds,
-                    each.timestamp,
+                    event.interaction_type,
+                    event.topic_id,
+                    event.score,
+                    event.duration_seconds,
+                    event.timestamp,
                 ),
-                each.difficulty,
+                event.difficulty,
             )
-        ids = [each.id for each in events]
+        ids = [event.id for event in events]
         return FoldedLearner(
             revision,
             self.states_of,
-            replace(self.learner, states=states),
+            replace(self.learner, states=states, answers=AnswerCache()),
             (
                 self.taken[0] + len(ids),
                 self.taken[1] + sum(ids),
                 self.taken[2] + sum(aggregates.topic_checksum(event.topic_id) for event in events),
             ),
             max([self.last_id, *ids]),
-            events[-1].place if events else self.last,
+            events[-1].place,
         )
 
 

@@ -1,9 +1,8 @@
-"""Reads of the log off the event loop: each has a deadline, and a log that fails is not asked.
+"""Reads of the log in threads: each has a deadline, and a circuit breaker stops reads in an outage.
 
-A read runs in one of a few threads, each with a log of its own. Whoever asked waits until the
-deadline and no longer. The first read that fails or is late opens a circuit breaker: from then on
-every question is refused at once, while that read is repeated in the background until it succeeds.
-A read that never returns holds one of the threads, never a further one.
+Each thread has its own connection. The first read that fails or exceeds its deadline opens the
+circuit breaker. Then every read is refused at once, while the failed read is repeated in the
+background until it succeeds. A read that never returns blocks one thread, never a second one.
 """
 
 import asyncio
@@ -24,11 +23,23 @@ PROBE_SECONDS = 0.25
 """Pause before the read that failed is repeated in the background."""
 
 STARVED_SECONDS = 0.02
-"""A timer that fires so much too late tells of a busy machine, not of a slow log."""
+"""Delay of a timer, in seconds, from which the machine is busy and the log may not be slow."""
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+
+async def finishes_within(future: asyncio.Future[Any], seconds: float) -> bool:
+    """Wait for a future, and return true if it is done in time; it is not cancelled if it is late.
+
+    On a busy machine, where the timer itself is late, wait once more.
+    """
+    started = time.monotonic()
+    await asyncio.wait((future,), timeout=seconds)
+    if not future.done() and time.monotonic() - started - seconds > STARVED_SECONDS:
+        await asyncio.wait((future,), timeout=seconds)
+    return future.done()
 
 
 class _Job(NamedTuple):
@@ -124,12 +135,7 @@ class Reads:
         return result
 
     async def _awaited(self, job: asyncio.Future[Result], seconds: float) -> Result:
-        started = time.monotonic()
-        await asyncio.wait((job,), timeout=seconds)
-        late = time.monotonic() - started - seconds
-        if not job.done() and late > STARVED_SECONDS:
-            await asyncio.wait((job,), timeout=seconds)
-        if job.done():
+        if await finishes_within(job, seconds):
             return job.result()
         raise StorageUnavailable(
             f"log: expected an answer within {seconds:g} s, got none; repeat in a second"

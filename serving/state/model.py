@@ -15,7 +15,6 @@ from features.corpus.statistics import Statistics
 from features.history import KIND_CODES, History
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import LEARNING_KINDS
-from serving.engine.reasons import Counterfactuals
 from serving.state.folded_learner import Learner, States
 
 if TYPE_CHECKING:
@@ -37,16 +36,16 @@ class Model:
     @classmethod
     def of(cls, bundle: Bundle) -> "Model":
         """Build a model from a bundle, without popularity after the training cutoff."""
-        found = {}
+        corpora = {}
         for name, arrays in bundle.statistics.items():
             statistics = Statistics.from_arrays(arrays)
-            found[name] = Corpus(statistics, SlotPopularity.nothing(statistics))
-        return cls(bundle, found)
+            corpora[name] = Corpus(statistics, SlotPopularity.nothing(statistics))
+        return cls(bundle, corpora)
 
-    def knowing(self, lately: Callable[[Statistics], Corpus]) -> "Model":
+    def with_popularity(self, popularity: Callable[[Statistics], Corpus]) -> "Model":
         """Return a copy with the popularity after the training cutoff of each model."""
-        found = {name: lately(corpus.statistics) for name, corpus in self.corpora.items()}
-        return Model(self.bundle, found)
+        corpora = {name: popularity(corpus.statistics) for name, corpus in self.corpora.items()}
+        return Model(self.bundle, corpora)
 
     @property
     def digest(self) -> str:
@@ -56,8 +55,8 @@ class Model:
     @property
     def trained_until(self) -> int:
         """Earliest training cutoff of the models, in microseconds since 1970; 0 without a model."""
-        found = (int(each.statistics.trained_until) for each in self.corpora.values())
-        return min(found, default=0)
+        cutoffs = (int(corpus.statistics.trained_until) for corpus in self.corpora.values())
+        return min(cutoffs, default=0)
 
     @cached_property
     def states_of(self) -> str:
@@ -74,8 +73,8 @@ class Model:
 
     def start(self) -> States:
         """Return the hidden states of a learner without events."""
-        found = {name: self.bundle.start(name) for name in self.corpora}
-        return {name: state for name, state in found.items() if state is not None}
+        states = {name: self.bundle.start(name) for name in self.corpora}
+        return {name: state for name, state in states.items() if state is not None}
 
     def advance(self, states: States, history: History, event: "Event") -> States:
         """Return the hidden states after one event; a response to a recommendation changes none."""
@@ -107,36 +106,40 @@ class Model:
         return self.bundle.manifest.models[name].inputs
 
     @cached_property
+    def input_widths(self) -> dict[str, tuple[tuple[str, int], ...]]:
+        """Return name and width of each input array, by model."""
+        return {name: tuple(self.wants(name).items()) for name in self.corpora}
+
+    @cached_property
+    def _input_names(self) -> dict[str, frozenset[str]]:
+        return {name: frozenset(self.wants(name)) for name in self.corpora}
+
+    @cached_property
     def taken(self) -> NDArray[np.bool_]:
         """(slots,) true if a topic has the slot in the recommendation model."""
         ids = self.corpora["recommendation"].topic_ids
         width = self.bundle.manifest.models["recommendation"].outputs["probability"]
-        return np.array([each is not None for each in ids[:width]], np.bool_)
-
-    @cached_property
-    def counterfactuals(self) -> Counterfactuals:
-        """Counterfactual inputs of the recommendation model."""
-        return Counterfactuals(self.wants("recommendation"))
+        return np.array([topic_id is not None for topic_id in ids[:width]], np.bool_)
 
     def next_topic_inputs(self, learner: Learner, now_us: int) -> Inputs:
         """Return the inputs of the recommendation model, (1, width) each."""
         name, history, corpus = "recommendation", learner.history, self.corpora["recommendation"]
-        wanted = self.wants(name)
-        given = {"inputs": history.recommendation_inputs(now_us, corpus)[np.newaxis]}
+        wanted = self._input_names[name]
+        inputs = {"inputs": history.recommendation_inputs(now_us, corpus)[np.newaxis]}
         if "topics" in wanted:
-            given["topics"] = corpus.topics(history, now_us).reshape(1, -1)
+            inputs["topics"] = corpus.topics(history, now_us).reshape(1, -1)
         if "state" in wanted:
-            given["state"] = learner.states[name]
-        return given
+            inputs["state"] = learner.states[name]
+        return inputs
 
     def next_topics(self, learner: Learner, now_us: int) -> NDArray[np.float32]:
         """Return (slots,) probability of each topic being next."""
-        found: NDArray[np.float32] = self.probabilities(self.next_topic_inputs(learner, now_us))[0]
-        return found
+        row: NDArray[np.float32] = self.probabilities(self.next_topic_inputs(learner, now_us))[0]
+        return row
 
-    def probabilities(self, given: Inputs) -> NDArray[np.float32]:
+    def probabilities(self, inputs: Inputs) -> NDArray[np.float32]:
         """Return (n, slots) probability of each topic being next, per row of inputs."""
-        return self.bundle.answer("recommendation", given)["probability"]
+        return self.bundle.answer("recommendation", inputs)["probability"]
 
     def success_inputs(self, learner: Learner, topic_ids: Sequence[int], now_us: int) -> Inputs:
         """Return the inputs of the difficulty model for n topics, independent of the item.
@@ -144,25 +147,27 @@ class Model:
         Each array is (n, width).
         """
         name, history, corpus = "difficulty", learner.history, self.corpora["difficulty"]
-        wanted = self.wants(name)
-        read = [history.difficulty_inputs(each, now_us, corpus) for each in topic_ids]
-        slots = [[corpus.statistics.slot_of(each)] for each in topic_ids]
-        given = {"inputs": np.stack(read), "topic": np.array(slots, np.float32)}
+        wanted = self._input_names[name]
+        slots = [corpus.statistics.slots.get(topic_id, 0) for topic_id in topic_ids]
+        inputs = {
+            "inputs": history.difficulty_rows(topic_ids, now_us, corpus.statistics),
+            "topic": np.array(slots, np.float32)[:, np.newaxis],
+        }
         if "free" in wanted:
-            pairs = [corpus.attempted(history, each, now_us) for each in topic_ids]
-            given["free"] = np.stack([free for free, _ in pairs])
-            given["item"] = np.stack([item for _, item in pairs])
+            pairs = [corpus.attempted(history, topic_id, now_us) for topic_id in topic_ids]
+            inputs["free"] = np.stack([free for free, _ in pairs])
+            inputs["item"] = np.stack([item for _, item in pairs])
         count = len(topic_ids)
         if "context" in wanted:
             context = history.recommendation_inputs(now_us, corpus)
-            given["context"] = np.repeat(context[np.newaxis], count, axis=0)
+            inputs["context"] = np.repeat(context[np.newaxis], count, axis=0)
         if "state" in wanted:
-            given["state"] = np.repeat(learner.states[name], count, axis=0)
-        return given
+            inputs["state"] = np.repeat(learner.states[name], count, axis=0)
+        return inputs
 
-    def difficulty(self, given: Inputs) -> Answers:
+    def difficulty(self, inputs: Inputs) -> Answers:
         """Return the outputs of the difficulty model: `success` (n, 3), and others that it has."""
-        return self.bundle.answer("difficulty", given)
+        return self.bundle.answer("difficulty", inputs)
 
     def success(
         self, learner: Learner, topic_ids: Sequence[int], now_us: int
@@ -171,5 +176,6 @@ class Model:
 
         The values are independent of the item.
         """
-        answer = self.difficulty(self.success_inputs(learner, topic_ids, now_us))
+        inputs = self.success_inputs(learner, topic_ids, now_us)
+        answer = self.bundle.answer("difficulty", inputs)
         return answer["levels"] if "levels" in answer else answer["success"]

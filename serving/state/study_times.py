@@ -1,7 +1,6 @@
 """Study times of topics, measured in the log."""
 
 import logging
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from sensei.contracts import DAY
 from sensei.errors import StorageUnavailable
 from sensei.events import aggregates
+from serving.background import RepeatingThread
 
 if TYPE_CHECKING:
     from sensei.events.log import Log
@@ -56,12 +56,12 @@ def measured(log: "Log", now_us: int) -> StudyTimes:
     read = aggregates.durations(log.engine, since, STEP_SECONDS, NEWEST_EVENTS)
     for topic_id, kind, step, events in read:
         counts[topic_id, kind].append((step, events))
-    found = {
-        each: _median(steps)
-        for each, steps in counts.items()
+    minutes = {
+        topic_and_kind: _median(steps)
+        for topic_and_kind, steps in counts.items()
         if sum(events for _, events in steps) >= LEAST_EVENTS
     }
-    return StudyTimes(found)
+    return StudyTimes(minutes)
 
 
 def _median(steps: list[tuple[int, int]]) -> float:
@@ -79,20 +79,19 @@ class StudyTimeReader:
     Args:
         connect: opens the log, for one read.
         clock: returns the current time, in microseconds since 1970 UTC.
-        found: receives the result of each read.
+        receive: receives the result of each read.
     """
 
     def __init__(
         self,
         connect: "Callable[[], Log]",
         clock: Callable[[], int],
-        found: Callable[[StudyTimes], None],
+        receive: Callable[[StudyTimes], None],
     ) -> None:
         self._connect = connect
         self._clock = clock
-        self._found = found
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="durations")
+        self._receive = receive
+        self._thread = RepeatingThread("durations", self._read_hourly, FIRST_SECONDS, EVERY_SECONDS)
 
     def start(self) -> None:
         """Start the thread; the first read follows after `FIRST_SECONDS`."""
@@ -104,25 +103,19 @@ class StudyTimeReader:
         Args:
             timeout: maximum wait, in seconds, for a read in progress.
         """
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        self._thread.close(timeout)
 
     def read(self) -> None:
         """Read once; if the log does not answer, keep the previous result."""
         try:
             log = self._connect()
             try:
-                self._found(measured(log, self._clock()))
+                self._receive(measured(log, self._clock()))
             finally:
                 log.close()
         except StorageUnavailable as error:
             logger.warning("durations stay as they were: %s", error)
-        except Exception:  # the thread must survive any error of one read
-            logger.exception("durations stay as they were")
 
-    def _run(self) -> None:
-        pause = FIRST_SECONDS
-        while not self._stop.wait(pause):
-            self.read()
-            pause = EVERY_SECONDS
+    def _read_hourly(self) -> float:
+        self.read()
+        return EVERY_SECONDS

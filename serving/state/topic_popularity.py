@@ -83,10 +83,10 @@ class TopicPopularity:
         outline, first = CatalogueFeatures.of(catalogue), dict(self._first)
         rows = [(topic, day, events) for (topic, day), events in self._counts.items()]
         topic, day, events = np.array(rows, np.int64).reshape(-1, 3).T
-        ids, place = np.unique(topic, return_inverse=True)
+        ids, index = np.unique(topic, return_inverse=True)
 
         def reading(statistics: Statistics) -> Corpus:
-            counted = first, ids, place, day, events
+            counted = first, ids, index, day, events
             recency = SlotPopularity.counted(statistics, *counted, outline.domains)
             return Corpus(statistics, recency, outline)
 
@@ -124,7 +124,7 @@ class TopicPopularity:
             self._first[topic] = min(first, self._first.get(topic, first))
 
 
-def lately(log: "Log", catalogue: Iterable[CatalogueTopic], now_us: int) -> Reading:
+def popularity_of_log(log: "Log", catalogue: Iterable[CatalogueTopic], now_us: int) -> Reading:
     """Count all events at once, for callers that can wait; see `TopicPopularity`.
 
     Raises:

@@ -86,8 +86,10 @@ class EventWriter:
             async with asyncio.timeout(PATIENCE):
                 return await recorded
         except TimeoutError:
-            said = f"log: expected to write within {PATIENCE:g} seconds, got no answer; repeat it"
-            raise _not_recorded(submission, said) from None
+            sentence = (
+                f"log: expected to write within {PATIENCE:g} seconds, got no answer; repeat it"
+            )
+            raise _not_recorded(submission, sentence) from None
 
     async def log_interaction(self, entry: PendingRow) -> EventRow:
         """Record one event; see `log_interactions`."""
@@ -107,7 +109,7 @@ class EventWriter:
         while (item := self._groups.get()) is not None:
             loop, group = item
             try:
-                outcomes = self._write([each.submission for each in group])
+                outcomes = self._write([waiting.submission for waiting in group])
             except Exception as error:
                 outcomes = [error] * len(group)
             with suppress(RuntimeError):  # the loop is closed: no request waits any more
@@ -126,18 +128,19 @@ class EventWriter:
         self._writing = False
         if self._waiting:
             self._begin(loop)  # the next write runs while these requests are answered
-        EVENTS.inc(sum(sum(each.is_new) for each in outcomes if isinstance(each, AppendResult)))
-        for each, outcome in zip(group, outcomes, strict=True):
-            if each.recorded.done():
+        results = (outcome for outcome in outcomes if isinstance(outcome, AppendResult))
+        EVENTS.inc(sum(sum(result.is_new) for result in results))
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            if waiting.recorded.done():
                 continue  # the request ended; its events are recorded all the same
             if isinstance(outcome, StorageUnavailable):
-                not_recorded = _not_recorded(each.submission, str(outcome))
+                not_recorded = _not_recorded(waiting.submission, str(outcome))
                 not_recorded.__cause__ = outcome
-                each.recorded.set_exception(not_recorded)
+                waiting.recorded.set_exception(not_recorded)
             elif isinstance(outcome, BaseException):
-                each.recorded.set_exception(outcome)
+                waiting.recorded.set_exception(outcome)
             else:
-                each.recorded.set_result(outcome.rows)
+                waiting.recorded.set_result(outcome.rows)
 
 
 def _not_recorded(submission: Sequence[PendingRow], sentence: str) -> NotRecorded:

@@ -1,6 +1,8 @@
 """Learner data and resources in the database; read per request, because requests are rare."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +12,10 @@ import orjson
 from features.style import detect_learning_style, evidence
 from sensei import curriculum
 from sensei.app_state import MONITORED
+from sensei.contracts import LOG_UNREACHABLE
 from sensei.errors import StorageUnavailable
-from sensei.privacy import erasure, preferences
-from serving.engine.request_context import LOG_UNREACHABLE
+from sensei.privacy import erasure, preferences, tombstones
+from sensei.storage import database
 from serving.state.log_reads import Reads
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ class LearnerData:
         self._writes = Reads(connect, WRITERS, "changes")
         self._seen: dict[int, tuple[Topic, Resource]] = {}
         self._monitored: dict[str, Any] = {}
+        self._guarded: tuple[dict[str, Any], int | None] = ({}, None)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -73,24 +77,24 @@ class LearnerData:
             StorageUnavailable: the database does not answer, and the resource was never read.
         """
         try:
-            found = await self._reads.ask(
+            resource = await self._reads.ask(
                 lambda log: curriculum.find(log.engine, doc_id), READ_SECONDS
             )
         except StorageUnavailable:
             if doc_id not in self._seen:
                 raise
             return self._seen[doc_id]
-        if found is not None:
-            self._seen[doc_id] = found
-        return found
+        if resource is not None:
+            self._seen[doc_id] = resource
+        return resource
 
     async def learning_style(self, user_id: str) -> dict[str, Any]:
         """Return a learner's learning style: in effect, observed, chosen, and the evidence."""
         try:
-            found = await self._reads.ask(partial(_style, user_id=user_id), READ_SECONDS)
+            observed = await self._reads.ask(partial(_style, user_id=user_id), READ_SECONDS)
         except StorageUnavailable:
             return _described({}, None, LOG_UNREACHABLE)
-        return _described(*found, None)
+        return _described(*observed, None)
 
     async def choose_style(self, user_id: str, style: str | None) -> dict[str, Any]:
         """Store a learner's choice, or remove it with None; return the result of `learning_style`.
@@ -110,12 +114,32 @@ class LearnerData:
         During a database outage, return the last figures read, labelled in `fallback`.
         """
         try:
-            found = await self._reads.ask(lambda log: log.get_fact(MONITORED), READ_SECONDS)
+            figures = await self._reads.ask(lambda log: log.get_fact(MONITORED), READ_SECONDS)
         except StorageUnavailable:
             missing = {"fallback": LOG_UNREACHABLE, "note": UNREACHABLE}
             return self._monitored | missing
-        self._monitored = found if isinstance(found, dict) else {}
+        self._monitored = figures if isinstance(figures, dict) else {}
         return self._monitored | {"note": None if self._monitored else NEVER_RAN}
+
+    async def guard_state(self) -> tuple[dict[str, Any], int | None]:
+        """Return the monitor's figures and the time of the newest event, for the metrics.
+
+        Both are single rows by an index. During a database outage, return those last read.
+        """
+        with suppress(StorageUnavailable):
+            self._guarded = await self._reads.ask(_guarded, READ_SECONDS)
+        return self._guarded
+
+    async def quarantine(self, events: "Sequence[Any]") -> None:
+        """Store refused events, except those of erased learners.
+
+        Args:
+            events: with `row`, `reason` and `expectation`.
+
+        Raises:
+            StorageUnavailable: nothing was stored.
+        """
+        await self._writes.run(lambda log: _quarantine(log, events), WRITE_SECONDS)
 
     async def export(self, user_id: str, by: "Actor") -> bytes | None:
         """Export all data held on a learner as JSON; None if there is none.
@@ -148,6 +172,21 @@ def _style(log: "Log", user_id: str) -> tuple[dict[str, int], str | None]:
     return kinds, preferences.style_override(log.engine, user_id)
 
 
+def _guarded(log: "Log") -> tuple[dict[str, Any], int | None]:
+    monitored = log.get_fact(MONITORED)
+    return monitored if isinstance(monitored, dict) else {}, log.last_time(2**63 - 1)
+
+
+def _quarantine(log: "Log", events: "Sequence[Any]") -> None:
+    from sensei.events import quarantine  # here: a service that refuses nothing needs neither
+    from sensei.events.refusals import HTTP
+
+    with database.write_transaction(log.engine) as connection:
+        gone = tombstones.erased(connection, {str(event.row.get("user_id")) for event in events})
+        stored = [event for event in events if str(event.row.get("user_id")) not in gone]
+        quarantine.store(connection, stored, HTTP, datetime.now(UTC))
+
+
 def _described(kinds: dict[str, int], chosen: str | None, fallback: str | None) -> dict[str, Any]:
     seen = evidence(kinds)
     observed = detect_learning_style(**seen)
@@ -161,5 +200,5 @@ def _described(kinds: dict[str, int], chosen: str | None, fallback: str | None) 
 
 
 def _exported(log: "Log", user_id: str, suppression: Path | None, by: "Actor") -> bytes | None:
-    held = erasure.export(log.engine, user_id, suppression, by)
-    return orjson.dumps({"user_id": user_id, "held": held}) if any(held.values()) else None
+    rows = erasure.export(log.engine, user_id, suppression, by)
+    return orjson.dumps({"user_id": user_id, "held": rows}) if any(rows.values()) else None

@@ -21,6 +21,7 @@ from sensei.privacy import tombstones
 from sensei.storage import database
 from sensei.storage.sql import insert_or_ignore_sql, signs
 from sensei.storage.tables import Prediction
+from serving.background import RepeatingThread
 from serving.observability import PREDICTIONS_LOST
 
 if TYPE_CHECKING:
@@ -118,11 +119,12 @@ class PredictionLog:
         self._waiting: deque[LoggedAnswer] = deque()
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._stop = threading.Event()
         self._log: Log | None = None
         self._failing = False
         self._purge_at = 0
-        self._thread = threading.Thread(target=self._run, daemon=True, name="predictions")
+        self._thread = RepeatingThread(
+            "predictions", self._flush_batches, WRITE_SECONDS, RETRY_SECONDS, self._end
+        )
         self.lost = 0
         self.written = 0
 
@@ -153,9 +155,7 @@ class PredictionLog:
         Args:
             timeout: maximum wait in seconds.
         """
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        self._thread.close(timeout)
         with self._lock:
             left = len(self._waiting)
             self._lose(left)
@@ -163,10 +163,10 @@ class PredictionLog:
         if left:
             logger.warning("%d answers were not logged before shutdown", left)
 
-    def _run(self) -> None:
-        pause = WRITE_SECONDS
-        while not self._stop.wait(pause):
-            pause = WRITE_SECONDS if self.flush() else RETRY_SECONDS
+    def _flush_batches(self) -> float:
+        return WRITE_SECONDS if self.flush() else RETRY_SECONDS
+
+    def _end(self) -> None:
         self.flush()
         if self._log is not None:
             self._log.close()
@@ -179,7 +179,7 @@ class PredictionLog:
                 self._write(self._log, batch)
             self._purge(self._log)
         except StorageUnavailable as error:
-            self._told(error)
+            self._note_outage(error)
             return False
         except Exception:  # the thread must survive any error of one batch
             logger.exception("answers are not logged")
@@ -187,7 +187,7 @@ class PredictionLog:
         self._failing = False
         return True
 
-    def _told(self, error: StorageUnavailable) -> None:
+    def _note_outage(self, error: StorageUnavailable) -> None:
         if not self._failing:  # once per outage
             logger.warning("answers wait, the oldest are dropped: %s", error)
         self._failing = True
@@ -208,8 +208,8 @@ class PredictionLog:
     def _write(self, log: "Log", batch: Sequence[LoggedAnswer]) -> None:
         try:
             with database.write_transaction(log.engine) as connection:
-                gone = tombstones.erased(connection, {each.user_id for each in batch})
-                rows = [_row(each) for each in batch if each.user_id not in gone]
+                erased = tombstones.erased(connection, {answer.user_id for answer in batch})
+                rows = [_row(answer) for answer in batch if answer.user_id not in erased]
                 if rows:
                     insert = _insert(connection, len(rows))
                     connection.connection.cursor().execute(insert, [*chain.from_iterable(rows)])
@@ -228,7 +228,7 @@ class PredictionLog:
             return
         self._purge_at = now + int(PURGE_SECONDS * 1e6)
         removed = BATCH
-        while removed == BATCH and not self._stop.is_set():
+        while removed == BATCH and not self._thread.is_stopping:
             with database.write_transaction(log.engine) as connection:
                 cursor = connection.connection.cursor()
                 cursor.execute(
@@ -241,9 +241,9 @@ class PredictionLog:
 
 def _row(answer: LoggedAnswer) -> list[Any]:
     row = list(answer)
-    for place in _JSON:
-        if row[place] is not None:
-            row[place] = orjson.dumps(row[place], option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    for column in _JSON:
+        if row[column] is not None:
+            row[column] = orjson.dumps(row[column], option=orjson.OPT_SERIALIZE_NUMPY).decode()
     return row
 
 

@@ -35,28 +35,35 @@ def _one(home: Path, query: str):
 def test_no_network_is_needed(isolation, printed):
     if not isolation:
         pytest.skip("this system allows no network namespaces")
-    assert "Next steps" in printed
+    assert "sensei results" in printed
 
 
 def test_summary_says_what_was_read_refused_trained_and_promoted(home, printed):
     rows = _one(home, "select count(*) from user_interactions")
-    assert f"{rows:,} interactions of 60 simulated learners (a demo)" in printed
-    assert "0 rows, kept in quarantine" in printed
+    assert f"{rows:,} interactions of 60 simulated learners (a demo)" in " ".join(printed.split())
+    said = " ".join(printed.split())
+    assert "0 rows refused" in said
+    assert re.search(r"recommendation (Better|No better|Worse) than counting: NDCG@5", said)
+    assert re.search(r"Version 1 \([^)]*\) promoted", said)
+    assert "serves now recommendation 1 since" in said
+    assert "curl http://127.0.0.1:8000/api/user/learner-00001/recommendations" in printed
+
+
+def test_all_figures_are_one_command_away(home, printed, sensei):
+    results = sensei(home, "results").stdout
     for model in ("most popular", "repeat last", "reference network"):
-        assert model in printed
-    assert re.search(r"recommendation: .*version 1, promoted", printed)
-    assert "curl 'http://127.0.0.1:8000/api/user/learner-00001/recommendations?count=5'" in printed
+        assert model in results
+    assert "Next topic, where the topic changes" in results
 
 
 def test_the_first_run_says_that_no_champion_served_the_days_that_drift_compares(printed):
-    (said,) = (line for line in printed.splitlines() if line.startswith("Drift"))
-    assert "against the 7 days before (no champion served yet)" in said
+    assert "against the 7 days before (no champion served yet)" in " ".join(printed.split())
 
 
 def test_long_steps_keep_talking(printed):
     seconds = [int(s) for s in re.findall(r"^ *(\d+) s ", printed, re.MULTILINE)]
     assert len(seconds) > 10
-    assert max(b - a for a, b in pairwise(seconds)) < 30  # 5 s where the machine is not busy
+    assert max(b - a for a, b in pairwise(seconds)) < 90  # 30 s where the machine is not busy
 
 
 def test_the_pointer_names_a_bundle_that_loads_with_the_registered_versions(home):
@@ -101,7 +108,7 @@ def test_same_log_again_with_one_model_keeps_the_champion_and_reads_nothing_twic
     before = {p: p.stat().st_mtime_ns for p in extracted}
     printed = sensei(home, "train", "--models", "reference").stdout
     assert "reference network" in printed
-    assert "sequence" not in printed.partition("not promoted")[0]
+    assert "sequence" not in printed
     assert "not promoted" in printed
     assert _one(home, "select count(*) from promotions") == 2
     assert {p: p.stat().st_mtime_ns for p in sorted((home / "runs").rglob("*.parquet"))} == before
@@ -114,8 +121,8 @@ def test_the_drift_of_a_run_that_promotes_is_that_from_the_champion_before(sense
     sensei(other, "simulate", "--learners", "60", "--days", "30", "--seed", "3")
     sensei(other, "train", "--models", "most_popular,global_mean")
     printed = sensei(other, "train").stdout
-    assert re.search(r"recommendation: .*version 2, promoted", printed)
-    (said,) = (line for line in printed.splitlines() if line.startswith("Drift"))
+    said = " ".join(printed.split())
+    assert re.search(r"Version 2 \([^)]*\) promoted", said)
     assert "against the training window of recommendation 1" in said
 
 

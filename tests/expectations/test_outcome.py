@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from expectations.outcome import (
 )
 from expectations.suites import load
 from sensei.errors import DataRefused
+from sensei.events.refusals import Refusals
 
 
 def score_rule():
@@ -82,6 +84,17 @@ def test_refusal_names_expectation_share_three_examples_and_the_next_step():
     assert said.count("got ") == 4  # the share and three examples
     assert "SENSEI_MAX_QUARANTINED_SHARE" in said
     assert "docs.html" in said
+
+
+def test_rows_refused_before_validation_stop_a_run_too():
+    arrivals = Refusals(stored=100, http=100, imported=800)
+    with pytest.raises(DataRefused) as refused:
+        refuse(replace(outcome(100, []), refusals=arrivals), max_share=0.05)
+    said = str(refused.value)
+    assert "900 of 1,000 rows (90.0%) were refused: 100 over HTTP, 800 at import" in said
+    assert "SENSEI_MAX_QUARANTINED_SHARE" in said
+    assert "docs.html" in said
+    refuse(replace(outcome(100, []), refusals=arrivals), max_share=0.9)
 
 
 def test_empty_log_is_not_refused_here():

@@ -11,6 +11,7 @@ from expectations.validate import validate_features, validate_interactions
 from sensei.contracts import DIFFICULTY_INPUTS, KINDS, LEVELS, RECOMMENDATION_INPUTS
 from sensei.errors import DataRefused
 from sensei.events import frames
+from sensei.events.refusals import Refusals
 
 TOPICS = range(1, 6)
 
@@ -217,6 +218,16 @@ def test_page_names_no_learner_and_no_event(interactions, validate):
     page = validate(with_value(frame, "score", 85.0, row=5), known_topics=[1]).docs.read_text()
     assert "3 of them quarantined" in page
     assert "canary" not in page
+
+
+def test_page_counts_what_was_refused_at_import_and_over_http(interactions, as_of, tmp_path):
+    arrivals = Refusals(stored=10, http=20, imported=70)
+    validated = validate_interactions(
+        interactions(10), {1, 2, 3, 4, 5}, None, as_of, tmp_path, refusals=arrivals
+    )
+    assert validated.refusals == arrivals
+    page = validated.docs.read_text()
+    assert "90 of 100 rows (90.0%) were refused: 20 over HTTP, 70 at import" in page
 
 
 def test_page_reads_offline(interactions, validate):

@@ -20,7 +20,7 @@ from serving.engine.engine import Engine
 from serving.state.catalogue import Catalogue
 from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from serving.state.topic_popularity import lately
+from serving.state.topic_popularity import popularity_of_log
 from serving.storage.prediction_log import PredictionLog
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -45,9 +45,9 @@ class Platform:
     def request(self, user_id: str, minute: float, topic_id: int | None = None) -> None:
         self.minute = minute
         if topic_id is None:
-            self.engine.recommend_next_topics(user_id)
+            self.engine.recommend_next_topics(self.engine.blocking_context_for(user_id))
         else:
-            self.engine.suggest_quiz_difficulty(user_id, topic_id)
+            self.engine.suggest_quiz_difficulty(self.engine.blocking_context_for(user_id), topic_id)
         assert self.writer.flush()
 
     def skew(self, **options: int) -> Skew:
@@ -149,7 +149,7 @@ def test_a_topic_after_training_may_have_any_spare_slot(
 ) -> None:
     quiz("ann", 0, 99)
     platform.request("ann", 5)  # the worker has not counted yet: no slot
-    model = platform.engine.state.model.knowing(lately(platform.log, (), at(6)))
+    model = platform.engine.state.model.with_popularity(popularity_of_log(platform.log, (), at(6)))
     platform.engine.swap(model=model)
     platform.request("ann", 10)
     logged_inputs = rows("SELECT CAST(inputs AS TEXT) FROM predictions ORDER BY created_at")

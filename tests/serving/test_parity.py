@@ -16,7 +16,7 @@ from serving.engine.mastery import rests
 from serving.state.catalogue import Catalogue
 from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from serving.state.topic_popularity import lately
+from serving.state.topic_popularity import popularity_of_log
 from training.data.batching import BatchFeed
 from training.fitting.train_loop import predict
 
@@ -52,7 +52,7 @@ class Growing:
         if due:
             self.log.append(due, LATER)
             self.waiting = self.waiting[len(due) :]
-        self.engine.swap(model=self.model.knowing(lately(self.log, (), now)))
+        self.engine.swap(model=self.model.with_popularity(popularity_of_log(self.log, (), now)))
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def test_recommendations_are_what_training_says_of_the_same_moment(growing, taug
         growing.go_to(int(rows.start[row]))
         user = str(rows.events.user_ids[rows.learner[row]])
         engine = growing.engine
-        learner = engine.learners.learner(user, engine.state.model)
+        learner = engine.learners.read_blocking(user, engine.state.model)
         probability = engine.state.model.next_topics(learner, growing.now)
         np.testing.assert_allclose(probability, answers[row], atol=1e-5)
-        given = engine.recommend_next_topics(user, 50)
+        given = engine.recommend_next_topics(engine.blocking_context_for(user), 50)
         assert given["fallback"] is None
         offered = {each["topic_id"]: each["probability"] for each in given["recommendations"]}
         assert rows.last_topic_id[row] not in offered
@@ -108,19 +108,21 @@ def test_expected_success_is_what_training_says_of_the_same_moment(growing, taug
     for row in some(rows, 12, unnamed):
         growing.go_to(int(rows.start[row]))
         user = str(rows.events.user_ids[rows.learner[row]])
-        given = growing.engine.suggest_quiz_difficulty(user, int(rows.topic_id[row]))
+        given = growing.engine.suggest_quiz_difficulty(
+            growing.engine.blocking_context_for(user), int(rows.topic_id[row])
+        )
         assert list(given["levels"].values()) == pytest.approx(answers[row].tolist(), abs=1e-5)
 
 
 def states(growing: Growing, user: str) -> dict[str, np.ndarray]:
-    learner = growing.engine.learners.learner(user, growing.engine.state.model)
+    learner = growing.engine.learners.read_blocking(user, growing.engine.state.model)
     assert learner is not None
     return learner.states
 
 
 def refolded(growing: Growing, user: str) -> dict[str, np.ndarray]:
     learners = LearnerCache(lambda: growing.log, lambda: 0.0)
-    learner = learners.learner(user, growing.engine.state.model)
+    learner = learners.read_blocking(user, growing.engine.state.model)
     assert learner is not None
     return learner.states
 
@@ -198,8 +200,12 @@ def test_a_topic_of_the_catalogue_that_nobody_met_is_offered(growing, taught) ->
     now = int(LATER.timestamp() * 1e6)
     growing.go_to(now)
     topics = [Topic(topic_id=each, title=str(each), domain="web") for each in (77, 10, 11)]
-    growing.engine.swap(model=growing.model.knowing(lately(growing.log, topics, now)))
-    given = growing.engine.recommend_next_topics("learner 3", 50)["recommendations"]
+    growing.engine.swap(
+        model=growing.model.with_popularity(popularity_of_log(growing.log, topics, now))
+    )
+    given = growing.engine.recommend_next_topics(
+        growing.engine.blocking_context_for("learner 3"), 50
+    )["recommendations"]
     offered = {each["topic_id"]: each["probability"] for each in given}
     assert offered.keys() >= {77, 99, 98}
     assert 0 < offered[77] < 1
@@ -211,8 +217,10 @@ def test_a_last_topic_that_a_model_has_no_slot_for_masks_nothing(
 ) -> None:
     log.append([quiz("mia", 11, 0), quiz("mia", 55, 1)])
     now = int(quiz("mia", 11, 5)["timestamp"].timestamp() * 1e6)
-    model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)).knowing(lately(log, (), now))
+    model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)).with_popularity(
+        popularity_of_log(log, (), now)
+    )
     engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
-    given = engine.recommend_next_topics("mia", 50)
+    given = engine.recommend_next_topics(engine.blocking_context_for("mia"), 50)
     assert sorted(each["topic_id"] for each in given["recommendations"]) == [11, 12, 13, 14]
     assert given["fallback"] is None

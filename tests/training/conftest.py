@@ -13,6 +13,7 @@ from sensei.contracts import KINDS, LEVELS
 from training.candidates import Candidates, train_candidates
 from training.data.dataset import Dataset, prepare
 from training.data.splits import split_by_learner
+from training.evaluation.protocol import ModelScores, measure
 from training.evaluation.result import Result
 from training.fitting.keras_fit import FAST
 from training.recipes import QUICK
@@ -79,6 +80,16 @@ def prepared(planted: pd.DataFrame) -> Dataset:
 @pytest.fixture(scope="session")
 def candidates(prepared: Dataset) -> Candidates:
     return train_candidates(prepared, 0, BRIEF)
+
+
+@pytest.fixture(scope="session")
+def validated(candidates: Candidates, prepared: Dataset) -> ModelScores:
+    return measure(candidates, prepared, "validate")
+
+
+@pytest.fixture(scope="session")
+def tested(candidates: Candidates, prepared: Dataset) -> ModelScores:
+    return measure(candidates, prepared, "test")
 
 
 FIRST, LAST = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 3))

@@ -19,6 +19,7 @@ from training.candidates import (
     COUNTING,
     Candidates,
     CandidateTraining,
+    ModelProgress,
     PredictionTask,
     check_names,
     tasks_of,
@@ -67,6 +68,7 @@ def evaluate(
     cache: OpenCache | None = None,
     say: Say = lambda _: None,
     draw: Draw | None = None,
+    progress: ModelProgress | None = None,
 ) -> Result:
     """Run the protocol on a frame of interactions.
 
@@ -80,6 +82,7 @@ def evaluate(
         cache: opens the store of finished models' scores, which are reused.
         say: called with progress messages.
         draw: draws the figures; by default none are drawn.
+        progress: called after each epoch.
 
     Raises:
         InvalidInput: the split or a model is unknown, or the split's column is missing or has no
@@ -98,7 +101,7 @@ def evaluate(
             f"{prepared.no_success}; name others"
         )
     store = cache(digest_of(events, parts, budget)) if cache else None
-    runs = {task.model_name: _seed_runs(task, seed, budget, store, say) for task in tasks}
+    runs = {task.model_name: _seed_runs(task, seed, budget, store, say, progress) for task in tasks}
     validated = _scores_of(runs, "validate")
     chosen = choose(validated)
     say("Evaluate: candidates chosen; scoring the test part, resampling learners")
@@ -215,13 +218,14 @@ _PARTS = ("validate", "test")
 
 
 def _seed_runs(
-    task: PredictionTask, seed: int, budget: Budget, cache: ScoreCache | None, say: Say
+    task: PredictionTask,
+    seed: int,
+    budget: Budget,
+    cache: ScoreCache | None,
+    say: Say,
+    progress: ModelProgress | None,
 ) -> dict[str, list[SeedRun]]:
     """Return the seed runs by candidate, one per seed; a counting model has one."""
-
-    def progress(name: str, epoch: int, logs: Mapping[str, float]) -> None:
-        say(f"Train: {name}, epoch {epoch}: validation loss {logs['val_loss']:.4f}")
-
     runs: dict[str, list[SeedRun]] = {recipe.name: [] for recipe in task.wanted}
     for of_seed in range(seed, seed + budget.seeds):
         training = CandidateTraining(task, of_seed, budget, progress)

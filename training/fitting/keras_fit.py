@@ -81,7 +81,10 @@ Curves = dict[str, list[float]]
 Arrays = dict[str, NDArray[Any]]
 
 Progress = Callable[[int, Mapping[str, float]], None]
-"""Callback after each epoch: its number, from 1, and its metrics."""
+"""Callback after each epoch: its number, from 1, and its metrics.
+
+The metrics have `epochs`, the maximum number of epochs, too.
+"""
 
 Pair = tuple[NDArray[np.float32], NDArray[np.int32]]
 """Inputs and target slots."""
@@ -209,7 +212,7 @@ def _by_cycle(task: _Task, seed: int, setting: FitSettings, progress: Progress |
         for name, value in figures.items():
             curves[name].append(value)
         if progress is not None:
-            progress(epoch, figures)
+            progress(epoch, figures | {"epochs": pace.epochs})
         epochs_since_best += 1
         if figures[task.monitor] < best - MIN_GAIN:
             best, epochs_since_best, weights = figures[task.monitor], 0, task.model.get_weights()
@@ -245,7 +248,9 @@ def _by_plateau(task: _Task, seed: int, setting: FitSettings, progress: Progress
     if progress is not None:
         callbacks.append(
             keras.callbacks.LambdaCallback(
-                on_epoch_end=lambda epoch, logs: progress(epoch + 1, dict(logs or {}))
+                on_epoch_end=lambda epoch, logs: progress(
+                    epoch + 1, {**(logs or {}), "epochs": setting.epochs}
+                )
             )
         )
     history = task.model.fit(

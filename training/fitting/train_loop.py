@@ -86,7 +86,7 @@ def fit(
         schedule: epochs, learning rate and batch size.
         seed: seed for the order of shards and batches, and for `task.hide`.
         progress: called after each epoch with its number and `loss`, `val_loss` (the value of
-            `task.judge`) and `seconds`.
+            `task.judge`), `seconds`, and `epochs`, the maximum number of epochs.
 
     Returns:
         `loss`, `val_loss` and `seconds` of each epoch.
@@ -134,7 +134,7 @@ def fit(
         for name, figure in zip(curves, figures, strict=True):
             curves[name].append(figure)
         if progress is not None:
-            progress(epoch, dict(zip(curves, figures, strict=True)))
+            progress(epoch, dict(zip(curves, figures, strict=True)) | {"epochs": schedule.epochs})
         best.saw(now)
         if best.since > schedule.patience:
             break

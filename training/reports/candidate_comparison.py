@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sensei.model_name import ModelName
+from training.evaluation.metric_specs import COUNTING_LABELS, DECIDING, MetricSpec
 from training.evaluation.result import Result
 from training.evaluation.seed_runs import Figures
-from training.recipes import NEXT_TOPIC, SUCCESS
+from training.reports.metric_tables import gain_text, is_tied, label, with_interval
 
 FEW = 100
 """Number of targets below which a slice is called too small to be sure."""
@@ -18,7 +20,7 @@ WEAK = 0.5
 MISCALIBRATED = 0.05
 """Calibration error (ECE) above which a limit is reported."""
 
-COUNTING = {each.name for each in (*NEXT_TOPIC, *SUCCESS) if each.kind == "counting"}
+TOPIC_CHANGES = " where the topic changes"
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,17 @@ class CandidateComparison:
     @property
     def by_success(self) -> bool:
         """True if log loss decides; False if NDCG@5 where the topic changes decides."""
-        return self.model == "difficulty"
+        return self.model == ModelName.DIFFICULTY
 
     @property
-    def metric(self) -> str:
-        """Name of the deciding metric, in words."""
-        return "log loss, no item known" if self.by_success else "NDCG@5 where the topic changes"
+    def metric(self) -> MetricSpec:
+        """Deciding metric."""
+        return DECIDING[ModelName(self.model)]
+
+    @property
+    def metric_in_words(self) -> str:
+        """Name of the deciding metric, and the targets that it is computed on."""
+        return f"{self.metric.label}{', no item known' if self.by_success else TOPIC_CHANGES}"
 
     @property
     def chosen(self) -> str:
@@ -57,37 +64,56 @@ class CandidateComparison:
     @property
     def intervals(self) -> Mapping[str, Any]:
         """Intervals by model, from the deciding table."""
-        sure = self.result.intervals
-        found: Mapping[str, Any] = (
-            sure["level_only"] if self.by_success else sure["next_topic"]["new"]
+        intervals = self.result.intervals
+        table: Mapping[str, Any] = (
+            intervals["level_only"] if self.by_success else intervals["next_topic"]["new"]
         )
-        return found
+        return table
 
     @property
     def leading(self) -> dict[str, Figures]:
         """Value, low and high of the deciding metric, by model."""
-        column = "log_loss" if self.by_success else "ndcg_at_5"
-        return {name: each[column] for name, each in self.intervals.items()}
+        return {name: metrics[self.metric.name] for name, metrics in self.intervals.items()}
 
     @property
     def tied(self) -> list[str]:
         """Models whose paired interval of the gain contains 0."""
-        return [
-            name
-            for name, each in self.intervals.items()
-            if name != self.chosen and each["gain"]["low"] <= 0 <= each["gain"]["high"]
-        ]
+        others = (name for name in self.intervals if name != self.chosen)
+        return [name for name in others if is_tied(self.intervals[name])]
 
     @property
     def best_counting(self) -> str | None:
         """Best counting model other than the chosen one; None if there is none."""
-        sign = 1.0 if self.by_success else -1.0
+        sign = -1.0 if self.metric.higher_is_better else 1.0
         values = {
-            name: sign * each["value"]
-            for name, each in self.leading.items()
-            if name in COUNTING and name != self.chosen
+            name: sign * interval["value"]
+            for name, interval in self.leading.items()
+            if name in COUNTING_LABELS and name != self.chosen
         }
         return min(values, key=lambda name: values[name], default=None)
+
+    def leading_text(self, name: str) -> str:
+        """Format the deciding metric of a model with its interval."""
+        return with_interval(self.metric, self.leading[name]["value"], self.leading[name])
+
+    @property
+    def against_counting(self) -> str:
+        """Verdict on the chosen model compared with the best counting model, with the gain."""
+        figure = f"{self.metric_in_words} {self.leading_text(self.chosen)}"
+        best = self.best_counting
+        if self.chosen in COUNTING_LABELS:
+            return f"**A counting model is the best**: {label(self.chosen)}, {figure}."
+        if best is None:
+            return f"**Not compared with counting**: no counting model was trained. {figure}."
+        gain = self.intervals[best]["gain"]
+        if math.isnan(gain["low"]):
+            return f"**Not compared with counting**: too few learners. {figure}."
+        worse = "Worse than" if gain["high"] < 0 else "No better than"
+        verdict = "Better than" if gain["low"] > 0 else worse
+        return (
+            f"**{verdict} counting**: {figure}; gain {gain_text(gain)} over {label(best)}, the "
+            "best counting model."
+        )
 
     @property
     def slices(self) -> Iterator[tuple[str, str, dict[str, Figures], Figures]]:
@@ -100,12 +126,14 @@ class CandidateComparison:
 
     def value(self, figures: Figures) -> float:
         """Return the deciding metric."""
-        return figures["log_loss" if self.by_success else "ndcg_at_5"]
+        return figures[self.metric.name]
 
     def gain(self, figures: Figures) -> float:
         """Return the deciding metric with higher as better; minus infinity if undefined."""
         value = self.value(figures)
-        return -math.inf if math.isnan(value) else -value if self.by_success else value
+        if math.isnan(value):
+            return -math.inf
+        return value if self.metric.higher_is_better else -value
 
 
 def limits(standing: CandidateComparison, demo: bool) -> list[str]:
@@ -116,22 +144,24 @@ def limits(standing: CandidateComparison, demo: bool) -> list[str]:
         demo: True if the learners are simulated.
     """
     result, name = standing.result, standing.chosen
-    found = ["Learners are simulated: the figures are no evidence about people."] if demo else []
-    tied = [each for each in standing.tied if each in COUNTING]
+    sentences = (
+        ["Learners are simulated: the figures are no evidence about people."] if demo else []
+    )
+    tied = [label(model) for model in standing.tied if model in COUNTING_LABELS]
     if tied:
-        found.append(f"Tied with {', '.join(tied)}: a baseline without training does as well.")
-    for group, slice_, figures, _ in standing.slices:
-        found += _of_slice(standing, group, slice_, figures)
+        sentences.append(f"Tied with {', '.join(tied)}: a baseline without training does as well.")
+    for group, slice_name, figures, _ in standing.slices:
+        sentences += _of_slice(standing, group, slice_name, figures)
     if standing.by_success:
         ece = result.level_only[name]["ece"]
         if ece > MISCALIBRATED:
-            found.append(f"Probabilities are off by {ece:.3f} on average (ECE).")
-        found.append("Success at levels not taken is never observed: it is extrapolated.")
+            sentences.append(f"Probabilities are off by {ece:.3f} on average (ECE).")
+        sentences.append("Success at levels not taken is never observed: it is extrapolated.")
     if result.data["budget"]["seeds"] == 1:
-        found.append("Trained with one seed: the share of chance in the figures is unknown.")
+        sentences.append("Trained with one seed: the share of chance in the figures is unknown.")
     if result.data["split"] != "time":
-        found.append("Measured on other learners of the same period, not on later events.")
-    return found
+        sentences.append("Measured on other learners of the same period, not on later events.")
+    return sentences
 
 
 def _of_slice(
@@ -145,9 +175,13 @@ def _of_slice(
     overall, value = standing.leading[chosen]["value"], standing.value(of[chosen])
     few = ", too few to be sure" if count < FEW else ""
     where = f"{words} ({count:,} targets{few})"
-    best = max((n for n in of if n in COUNTING), key=lambda n: standing.gain(of[n]), default=chosen)
+    best = max(
+        (n for n in of if n in COUNTING_LABELS), key=lambda n: standing.gain(of[n]), default=chosen
+    )
     if standing.gain(of[best]) > standing.gain(of[chosen]):
-        return [f"{where}: {best} is better, {standing.value(of[best]):.3f} against {value:.3f}."]
+        return [
+            f"{where}: {label(best)} is better, {standing.value(of[best]):.3f} against {value:.3f}."
+        ]
     if not standing.by_success and value < WEAK * overall:
         return [f"{where}: weak, {value:.3f} against {overall:.3f} overall."]
     return [f"{where}: {value:.3f} against {overall:.3f} overall."] if cold else []

@@ -52,31 +52,33 @@ def _draw_next_topic(
     folder: Path, chosen: str, evidence: EvaluationEvidence, result: Result
 ) -> None:
     for mode, words in MODES.items():
-        gain = {name: each["ndcg_at_5"] for name, each in result.next_topic[mode].items()}
+        gain = {name: metrics["ndcg_at_5"] for name, metrics in result.next_topic[mode].items()}
         ranks = {name: s.rank(mode) for name, s in evidence.tested.recommendation.items()}
         if mode == "new":
             ranks.pop("repeat_last", None)  # its only answer is masked in this mode
-        said = emphasis(NEXT_TOPIC, gain, chosen)
-        plots.hit_rate_by_k(folder / f"hit_rate_{mode}.png", f"Next topic, {words}", ranks, said)
-    gain = {name: each["ndcg_at_5"] for name, each in result.next_topic["new"].items()}
+        named = emphasis(NEXT_TOPIC, gain, chosen)
+        plots.hit_rate_by_k(folder / f"hit_rate_{mode}.png", f"Next topic, {words}", ranks, named)
+    gain = {name: metrics["ndcg_at_5"] for name, metrics in result.next_topic["new"].items()}
     gain.pop("repeat_last", None)
     for group, words in GROUPS.items():
-        slices = {name: each["new"] for name, each in result.slices["next_topic"][group].items()}
-        sure = result.intervals["slices"]["next_topic"][group]
+        slices = {
+            name: metrics["new"] for name, metrics in result.slices["next_topic"][group].items()
+        }
+        intervals = result.intervals["slices"]["next_topic"][group]
         _by_slice(
             folder / f"next_topic_by_{group}.png",
             ("Next topic, where the topic changes", words, "NDCG@5"),
             "ndcg_at_5",
             slices,
-            sure,
+            intervals,
             emphasis(NEXT_TOPIC, gain, chosen),
         )
 
 
 def _draw_success(folder: Path, chosen: str, evidence: EvaluationEvidence, result: Result) -> None:
-    gain = {name: -each["log_loss"] for name, each in result.level_only.items()}
-    said = emphasis(SUCCESS, gain, chosen)
-    few = Emphasis(chosen, said.networks[-1:], said.baselines[:1])  # too many lines would overlap
+    gain = {name: -metrics["log_loss"] for name, metrics in result.level_only.items()}
+    named = emphasis(SUCCESS, gain, chosen)
+    few = Emphasis(chosen, named.networks[-1:], named.baselines[:1])  # too many lines would overlap
     answers = {name: evidence.tested.level_only[name].answers for name in few.order}
     plots.reliability(folder / "reliability.png", "Expected and observed success", answers, few)
     for group, words in GROUPS.items():
@@ -86,7 +88,7 @@ def _draw_success(folder: Path, chosen: str, evidence: EvaluationEvidence, resul
             "log_loss",
             result.slices["success"][group],
             result.intervals["slices"]["success"][group],
-            said,
+            named,
         )
 
 
@@ -95,14 +97,14 @@ def _by_slice(
     words: tuple[str, str, str],
     metric: str,
     slices: Mapping[str, Mapping[str, Figures]],
-    sure: Mapping[str, Any],
-    said: Emphasis,
+    intervals: Mapping[str, Any],
+    named: Emphasis,
 ) -> None:
-    counts = {name: int(each[said.chosen]["n"]) for name, each in slices.items()}
+    counts = {name: int(models[named.chosen]["n"]) for name, models in slices.items()}
     names = [name for name in next(iter(slices.values())) if name != "repeat_last"]
-    values = {name: [each[name][metric] for each in slices.values()] for name in names}
-    interval = [(sure[name]["low"], sure[name]["high"]) for name in slices]
-    plots.by_slice(path, words, counts, values, interval, said)
+    values = {name: [models[name][metric] for models in slices.values()] for name in names}
+    interval = [(intervals[name]["low"], intervals[name]["high"]) for name in slices]
+    plots.by_slice(path, words, counts, values, interval, named)
 
 
 def emphasis(recipes: Sequence[Recipe], gain: Mapping[str, float], chosen: str) -> Emphasis:
@@ -113,7 +115,7 @@ def emphasis(recipes: Sequence[Recipe], gain: Mapping[str, float], chosen: str) 
         gain: model -> metric, higher is better.
         chosen: name of the selected model.
     """
-    kinds = {each.name: each.kind for each in recipes}
+    kinds = {recipe.name: recipe.kind for recipe in recipes}
     best = sorted((n for n in gain if n != chosen), key=lambda n: -np.nan_to_num(gain[n]))
     networks = [name for name in best if kinds.get(name) == "network"]
     counting = [name for name in best if kinds.get(name) == "counting"]

@@ -3,14 +3,24 @@
 Source: Mitchell et al. 2019 (FAT*), Model Cards for Model Reporting.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sensei.model_name import ModelName
+from training.evaluation.metric_specs import ECE
 from training.evaluation.result import Result
-from training.evaluation.seed_runs import Figures
 from training.reports.candidate_comparison import CandidateComparison, limits
+from training.reports.document import (
+    Block,
+    Heading,
+    Paragraph,
+    Table,
+    bullets,
+    document,
+    to_markdown,
+)
+from training.reports.metric_tables import label, metric_tables, with_interval
 from training.tracking.run_logging import DatasetSummary
 
 _JOBS = {
@@ -29,20 +39,6 @@ _USES = {
         "level: only the level taken was observed. For a curriculum whose log it was not "
         "trained on.",
     ),
-}
-_RANKED = {
-    "hr_at_1": "HR@1",
-    "hr_at_3": "HR@3",
-    "hr_at_5": "HR@5",
-    "ndcg_at_5": "NDCG@5",
-    "mrr": "MRR",
-}
-_PREDICTED = {
-    "auc": "AUC",
-    "accuracy": "accuracy",
-    "log_loss": "log loss",
-    "brier": "Brier",
-    "ece": "ECE",
 }
 
 
@@ -84,45 +80,48 @@ def card(result: Result, made: Provenance) -> str:
     """
     standing = CandidateComparison(result, made.model)
     intended, not_intended = _USES[made.model]
-    sections = {
-        "Intended use": intended,
-        "Not intended": not_intended,
-        "Data": listed(_data(result, made)),
-        "Training and export": listed(_training(result, made)),
-        "Protocol": _protocol(standing),
-        "Figures on the test part": _figures(standing),
-        "Slices": _slices(standing),
-        "Calibration": _calibration(standing),
-        "Limits": listed(limits(standing, made.demo)),
+    sections: dict[str, list[Block]] = {
+        "Intended use": [Paragraph(intended)],
+        "Not intended": [Paragraph(not_intended)],
+        "Data": [bullets(data_facts(result, made))],
+        "Training and export": [bullets(_training(result, made))],
+        "Protocol": [Paragraph(_protocol(standing))],
+        "Figures on the test part": [*_figures(standing)],
+        "Slices": [_slices(standing)],
+        "Calibration": [Paragraph(_calibration(standing))],
+        "Limits": [bullets(limits(standing, made.demo), "None found.")],
     }
-    head = f"# Model card: {made.model}, {standing.chosen}"
-    says = f"It predicts {_JOBS[made.model]}. {made.description}"
-    return "\n\n".join([head, says, *(f"## {t}\n\n{text}" for t, text in sections.items())]) + "\n"
+    page = document(
+        Heading(f"Model card: {made.model}, {standing.chosen}", 1),
+        Paragraph(f"It predicts {_JOBS[made.model]}. {made.description}"),
+        *([Heading(title), *blocks] for title, blocks in sections.items()),
+    )
+    return to_markdown(page)
 
 
 def short(result: Result, made: Provenance) -> str:
     """Return the card in a few lines, for the list of versions."""
     standing = CandidateComparison(result, made.model)
-    leading, best = standing.leading, standing.best_counting
-    baseline = f"; best without training: {best} {leading[best]['value']:.3f}" if best else ""
-    ours = leading[standing.chosen]
-    return (
-        f"**{standing.chosen}**. {made.description}\n\n"
-        f"{standing.metric}: {cell(ours['value'], ours)} on the test part, "
-        f"split by {result.data['split']}{baseline}.\n\n"
-        f"{listed(limits(standing, made.demo)[:4])}\n\n"
-        "Full text: `model_card.md` of the run."
+    page = document(
+        Paragraph(f"**{standing.chosen}**. {made.description}"),
+        Paragraph(
+            f"On the test part, split by {result.data['split']}: {standing.against_counting}"
+        ),
+        bullets(limits(standing, made.demo)[:4], "No limit was found."),
+        Paragraph("Full text: `model_card.md` of the run."),
     )
+    return to_markdown(page).rstrip()
 
 
-def _data(result: Result, made: Provenance) -> list[str]:
-    given, data = made.dataset, result.data
-    targets = data["attempts"] if made.model == "difficulty" else data["targets"]
+def data_facts(result: Result, made: Provenance) -> list[str]:
+    """Describe the training data of a version: size, time span, digest and targets."""
+    dataset, data = made.dataset, result.data
+    targets = data["attempts"] if made.model == ModelName.DIFFICULTY else data["targets"]
     return [
-        f"{given.interactions:,} interactions of {given.learners:,} "
-        f"{'simulated ' if made.demo else ''}learners on {given.topics:,} topics, "
-        f"{given.first:%Y-%m-%d} to {given.last:%Y-%m-%d} (UTC); it contains no learner ids",
-        f"digest `{given.digest[:16]}`",
+        f"{dataset.interactions:,} interactions of {dataset.learners:,} "
+        f"{'simulated ' if made.demo else ''}learners on {dataset.topics:,} topics, "
+        f"{dataset.first:%Y-%m-%d} to {dataset.last:%Y-%m-%d} (UTC), without learner ids",
+        f"data digest `{dataset.digest}`",
         "targets: " + ", ".join(f"{count:,} {part}" for part, count in targets.items()),
     ]
 
@@ -145,91 +144,43 @@ def _protocol(standing: CandidateComparison) -> str:
     ranked = "" if standing.by_success else "All topics are ranked, ties count against the model. "
     return (
         f"Split by {standing.result.data['split']}; the inputs of a target use only earlier "
-        f"events. {ranked}Chosen by {standing.metric} on the validation part, mean over seeds; "
-        "the test part was scored once, after that. Intervals: 95 %, learners resampled; tied: the "
-        "interval of the paired gain holds 0."
+        f"events. {ranked}Chosen by {standing.metric_in_words} on the validation part, mean over "
+        "seeds; the test part was scored once, after that. Intervals: 95 %, learners resampled; "
+        "tied: the interval of the paired gain contains 0."
     )
 
 
-def _figures(standing: CandidateComparison) -> str:
-    result, sure = standing.result, standing.result.intervals
-    if standing.by_success:
-        blocks = [
-            ("Level known, no item: as served", result.level_only, _PREDICTED, sure["level_only"]),
-            ("Item and level known", result.success, _PREDICTED, sure["success"]),
-            ("Neither known", result.topic_only, _PREDICTED, sure["topic_only"]),
-        ]
-    else:
-        blocks = [
-            ("All targets", result.next_topic["all"], _RANKED, sure["next_topic"]["all"]),
-            ("Where the topic changes", _answering(result), _RANKED, sure["next_topic"]["new"]),
-        ]
-    return "\n\n".join(_block(*block, standing.chosen) for block in blocks if block[1])
+def _figures(standing: CandidateComparison) -> Iterator[Block]:
+    for metric_table in metric_tables(standing.result, ModelName(standing.model)):
+        columns = (metric_table.title, *metric_table.table.columns[1:])
+        yield Table(columns, metric_table.table.rows, metric_table.table.chosen)
 
 
-def _answering(result: Result) -> dict[str, Figures]:
-    """Return the metrics without `repeat_last`: its only answer is masked if the topic changes."""
-    return {n: each for n, each in result.next_topic["new"].items() if n != "repeat_last"}
-
-
-def _block(
-    title: str,
-    figures: Mapping[str, Figures],
-    columns: Mapping[str, str],
-    sure: Mapping[str, Any],
-    chosen: str,
-) -> str:
-    count = max(int(each["n"]) for each in figures.values())
-    rows = []
-    for name, values in figures.items():
-        intervals = sure.get(name, {})
-        gain = intervals.get("gain", {"low": 1.0, "high": 1.0})
-        tied = gain["low"] <= 0 <= gain["high"]
-        mark = " (chosen)" if name == chosen else " (tied)" if tied else ""
-        rows.append([name + mark, *(cell(values[c], intervals.get(c)) for c in columns)])
-    return _table([f"{title}, {count:,}", *columns.values()], rows)
-
-
-def _slices(standing: CandidateComparison) -> str:
+def _slices(standing: CandidateComparison) -> Table:
     chosen, best = standing.chosen, standing.best_counting
+    models = [chosen, *([best] if best else [])]
     rows = [
-        [
+        (
             f"{group}: {name}".replace("_", " "),
-            f"{int(of[chosen]['n']):,}",
-            cell(standing.value(of[chosen]), sure),
-            *([cell(standing.value(of[best]), None)] if best else []),
-        ]
-        for group, name, of, sure in standing.slices
+            f"{int(metrics[chosen]['n']):,}",
+            with_interval(standing.metric, standing.value(metrics[chosen]), interval),
+            *(standing.metric.text(standing.value(metrics[model])) for model in models[1:]),
+        )
+        for group, name, metrics, interval in standing.slices
     ]
-    return _table([standing.metric, "targets", chosen, *([best] if best else [])], rows)
+    return Table((standing.metric_in_words, "targets", *map(label, models)), tuple(rows))
 
 
 def _calibration(standing: CandidateComparison) -> str:
     if not standing.by_success:
         return "The probabilities rank topics; their calibration is not measured."
     name, result = standing.chosen, standing.result
-    ece = result.level_only[name]["ece"]
-    known = f"ECE {ece:.3f} in 15 bins of equal count, with the level alone, as served"
-    known += f"; {result.success[name]['ece']:.3f} with item and level known"
+
+    def error(table: Mapping[str, Mapping[str, float]]) -> str:
+        return ECE.text(table[name][ECE.name])
+
+    text = f"ECE {error(result.level_only)} in 15 bins of equal count, with the level alone, as "
+    text += f"served; {error(result.success)} with item and level text"
     if name in result.topic_only:
-        known += f"; {result.topic_only[name]['ece']:.3f} with neither"
-    return f"{known}. The plot `reliability.png` of the run shows the bins."
-
-
-def _table(head: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def cell(value: float, interval: Mapping[str, float] | None) -> str:
-    """Format a metric with its interval, if it has one."""
-    if math.isnan(value):
-        return "-"
-    if interval is None or math.isnan(interval["low"]):
-        return f"{value:.3f}"
-    return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
-
-
-def listed(lines: Iterable[str]) -> str:
-    """Format lines as a Markdown list."""
-    return "\n".join(f"- {line}" for line in lines)
+        text += f"; {error(result.topic_only)} with neither"
+    return f"{text}. The plot `reliability.png` of the run shows the bins."

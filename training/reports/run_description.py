@@ -27,7 +27,7 @@ def contests(
     }
     name = chosen[ModelName.RECOMMENDATION]  # a run always trains recommenders
     words = _words(candidates[ModelName.RECOMMENDATION][name], tables["new"], "ndcg_at_5", split)
-    found = [
+    selections = [
         ModelSelection("recommendation", candidates[ModelName.RECOMMENDATION], ranking, name, words)
     ]
     if best := chosen.get(ModelName.DIFFICULTY):
@@ -38,10 +38,10 @@ def contests(
             model: {**served, **{f"item_known_{m}": v for m, v in item_known[model].items()}}
             for model, served in success.items()
         }
-        found.append(
+        selections.append(
             ModelSelection("difficulty", candidates[ModelName.DIFFICULTY], figures, name, words)
         )
-    return found
+    return selections
 
 
 def _words(

@@ -4,10 +4,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from training.evaluation.metric_specs import PRECISE_DIGITS, REFERENCE
 from training.evaluation.result import Result
 from training.release.gate import Decision
 from training.reports.candidate_comparison import CandidateComparison, limits
-from training.reports.model_card import Provenance, cell, listed
+from training.reports.document import (
+    Block,
+    Heading,
+    Paragraph,
+    bullets,
+    document,
+    to_markdown,
+)
+from training.reports.metric_tables import gain_text, label
+from training.reports.model_card import Provenance, data_facts
 
 PLOTS = {
     "recommendation": ("hit_rate_new.png", "next_topic_by_history_length.png"),
@@ -44,46 +54,51 @@ class VersionLocation:
         return f"![{name}](get-artifact?path=plots/{name}&run_uuid={self.run})"
 
 
-def page(result: Result, made: Provenance, decision: Decision, place: VersionLocation) -> str:
+def page(result: Result, made: Provenance, decision: Decision, location: VersionLocation) -> str:
     """Return the page: description, gate verdict, comparison, data, limits, and promotion commands.
 
     Args:
         result: metrics on the test part.
         made: provenance of the version.
         decision: decision of the gate.
-        place: location of the version.
+        location: location of the version.
     """
     standing = CandidateComparison(result, made.model)
-    sections = {
-        f"The gate {'passed it' if decision.promote else 'kept it back'}": _gate(decision),
-        "Comparison": _compared(standing, decision, place),
-        "Training data": listed(_learnt(result, made)),
-        "Limits": listed(limits(standing, made.demo)) or "None found.",
-        "Promotion": _promoting(made.model, place),
-        "More": listed(_more(place)),
+    outcome = "passed" if decision.promote else "did not pass"
+    sections: dict[str, list[Block]] = {
+        f"This version {outcome} the gate": [_gate(decision)],
+        "Comparison": _compared(standing, decision, location),
+        "Training data": [bullets(_learnt(result, made))],
+        "Limits": [bullets(limits(standing, made.demo), "None found.")],
+        "How to promote it": [bullets(_promoting(made.model, location))],
+        "More": [bullets(_more(location))],
     }
-    head = f"**{standing.chosen}**. {made.description}"
-    pictures = " ".join(place.picture(name) for name in PLOTS[made.model])
-    return "\n\n".join([head, *(f"### {t}\n\n{text}" for t, text in sections.items()), pictures])
+    blocks = document(
+        Paragraph(f"**{standing.chosen}**. {made.description}"),
+        *([Heading(title, 3), *body] for title, body in sections.items()),
+        Paragraph(" ".join(location.picture(name) for name in PLOTS[made.model])),
+    )
+    return to_markdown(blocks).rstrip()
 
 
 def verdicts(versions: Mapping[str, str], decisions: Mapping[str, Decision]) -> str:
     """Return the gate's reason for each version of a run, with links to their pages."""
-    return listed(
+    reasons = (
         f"[{model} {versions[model]}](#/models/{model}/versions/{versions[model]}): "
         f"{decision.reason}"
         for model, decision in decisions.items()
     )
+    return to_markdown(document(bullets(reasons))).rstrip()
 
 
-def tags(made: Provenance, decision: Decision, place: VersionLocation) -> dict[str, str]:
+def tags(made: Provenance, decision: Decision, location: VersionLocation) -> dict[str, str]:
     """Return the tags by which versions are filtered."""
     failed = [check.name for check in decision.checks if not check.passed]
     return {
         "gate": "passed" if decision.promote else "kept back",
         "gate_failed": ", ".join(failed) or "none",
         "gain": "" if math.isnan(decision.gain) else f"{decision.gain:+.4f}",
-        "against": place.against or "none",
+        "against": location.against or "none",
         "data_digest": made.dataset.digest[:16],
         "data_until": f"{made.dataset.last:%Y-%m-%d}",
         "learners": "simulated" if made.demo else "real",
@@ -93,7 +108,7 @@ def tags(made: Provenance, decision: Decision, place: VersionLocation) -> dict[s
 
 def figures(model: str, decision: Decision) -> dict[str, float]:
     """Return the gate's values as metrics of the run; values that are not finite are left out."""
-    found = {
+    values = {
         "gain": decision.gain,
         "gain_low": decision.low,
         "gain_high": decision.high,
@@ -103,44 +118,51 @@ def figures(model: str, decision: Decision) -> dict[str, float]:
     }
     return {
         f"{model}/gate/{name}": value
-        for name, value in found.items()
+        for name, value in values.items()
         if value is not None and math.isfinite(value)
     }
 
 
-def _gate(decision: Decision) -> str:
-    return listed(f"**{each.name} {each.verdict}**: {each.said}" for each in decision.checks)
+def _gate(decision: Decision) -> Block:
+    return bullets(f"**{check.name} {check.verdict}**: {check.said}" for check in decision.checks)
 
 
-def _compared(standing: CandidateComparison, decision: Decision, place: VersionLocation) -> str:
+def _compared(
+    standing: CandidateComparison, decision: Decision, location: VersionLocation
+) -> list[Block]:
     """Compare with the next best, the reference, counting models, and the champion.
 
     The result is a list, because MLflow shows tables without space between their columns.
     """
-    order = sorted(standing.leading, key=lambda n: standing.leading[n]["value"])
-    order = order if standing.by_success else order[::-1]
-    shown = {standing.chosen, *order[:2], "reference", standing.best_counting, _plainest(standing)}
-    count = max(int(each["n"]) for each in standing.table.values())
+    order = sorted(standing.leading, key=lambda name: standing.leading[name]["value"])
+    order = order[::-1] if standing.metric.higher_is_better else order
+    shown = {standing.chosen, *order[:2], REFERENCE, standing.best_counting, _plainest(standing)}
+    count = max(int(metrics["n"]) for metrics in standing.table.values())
     figures = (
-        f"{name}{' (this version)' if name == standing.chosen else ''}: "
-        f"{cell(standing.leading[name]['value'], standing.leading[name])}"
+        f"{label(name)}{' (this version)' if name == standing.chosen else ''}: "
+        f"{standing.leading_text(name)}"
         for name in order
         if name in shown
     )
-    on_test = (
-        f"{standing.metric}, with 95 % intervals, on {count:,} targets of the test part:\n\n"
-        f"{listed(figures)}"
-    )
+    on_test = [
+        Paragraph(standing.against_counting),
+        Paragraph(
+            f"{standing.metric_in_words}, with 95 % intervals, on {count:,} targets of the test "
+            "part:"
+        ),
+        bullets(figures),
+    ]
     if math.isnan(decision.champion):
         return on_test
+    gain = {"value": decision.gain, "low": decision.low, "high": decision.high}
     rematch = [
-        f"this version: {decision.challenger:.4f}",
-        f"champion, version {place.against}: {decision.champion:.4f}",
-        f"gain: {decision.gain:+.4f} [{decision.low:+.4f}, {decision.high:+.4f}]",
+        f"this version: {standing.metric.text(decision.challenger, PRECISE_DIGITS)}",
+        f"champion, version {location.against}: "
+        f"{standing.metric.text(decision.champion, PRECISE_DIGITS)}",
+        f"gain: {gain_text(gain, PRECISE_DIGITS)}",
     ]
-    return (
-        f"{on_test}\n\nThe same metric on events after the training of both:\n\n{listed(rematch)}"
-    )
+    same_events = Paragraph("The same metric on events after the training of both:")
+    return [*on_test, same_events, bullets(rematch)]
 
 
 def _plainest(standing: CandidateComparison) -> str:
@@ -148,36 +170,31 @@ def _plainest(standing: CandidateComparison) -> str:
 
 
 def _learnt(result: Result, made: Provenance) -> list[str]:
-    given, parameters = made.dataset, made.parameters
     return [
-        f"{given.interactions:,} interactions of {given.learners:,} "
-        f"{'simulated ' if made.demo else ''}learners on {given.topics:,} topics, "
-        f"{given.first:%Y-%m-%d} to {given.last:%Y-%m-%d} (UTC)",
-        f"data digest `{given.digest}`",
-        ", ".join(f"{key} {value}" for key, value in parameters.items()),
+        *data_facts(result, made),
+        ", ".join(f"{key} {value}" for key, value in made.parameters.items()),
         f"split by {result.data['split']}; code {made.code}",
     ]
 
 
-def _promoting(model: str, place: VersionLocation) -> str:
-    version = f"--model {model} --version {place.version}"
-    lines = [
-        f"in a terminal: `sensei promote {version} --reviewer NAME`",
-        f"in Prefect's UI: run `promote-model` with reviewer, model `{model}` and version "
-        f"`{place.version}`",
-        "here: give it the alias `champion` (the button above only copies the version); serving "
-        "follows after the next `sensei reconcile` or flow run, and the ledger records `unknown` "
-        "as reviewer",
-        f"first for some learners: `sensei trial start {version} --share 10`",
-        "undo: `sensei rollback --reviewer NAME`",
-    ]
-    return listed(lines)
-
-
-def _more(place: VersionLocation) -> list[str]:
+def _promoting(model: str, location: VersionLocation) -> list[str]:
+    version = f"--model {model} --version {location.version}"
     return [
-        f"[the run: every model's figures, curves]({place.link()})",
-        f"[model card]({place.link('model_card.md')}): protocol, slices, intended use",
-        f"[plots]({place.link('plots')})",
-        *(f"[{title}]({place.link(path)})" for title, path in place.reports.items()),
+        f"In a terminal: `sensei promote {version} --reviewer NAME`.",
+        "In Prefect: run the deployment `promote-model` with your name as reviewer, model "
+        f"`{model}` and version `{location.version}`.",
+        "On this page: give the version the alias `champion`. Serving follows at the next run of "
+        "a flow or `sensei reconcile`, and the ledger records the reviewer `unknown`. MLflow's "
+        "button `Promote model` only copies the version.",
+        f"For a share of learners first: `sensei trial start {version} --share 10`.",
+        "To undo a promotion: `sensei rollback --reviewer NAME`.",
+    ]
+
+
+def _more(location: VersionLocation) -> list[str]:
+    return [
+        f"[the run: every model's figures, curves]({location.link()})",
+        f"[model card]({location.link('model_card.md')}): protocol, slices, intended use",
+        f"[plots]({location.link('plots')})",
+        *(f"[{title}]({location.link(path)})" for title, path in location.reports.items()),
     ]

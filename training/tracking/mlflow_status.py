@@ -20,6 +20,9 @@ from training.tracking.registry import EXPERIMENT
 SECONDS = 1.0
 """Timeout of a request to the MLflow server, in seconds."""
 
+FINISHED = "FINISHED"
+"""Status of a run that trained, compared and registered its models."""
+
 
 class Alias(NamedTuple):
     """Alias of a model version: `champion` or `challenger`."""
@@ -40,10 +43,11 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class Tracked:
-    """Aliases, and the newest run if there is one."""
+    """Aliases, the newest run, and the newest finished run; None if there is none."""
 
     aliases: tuple[Alias, ...]
     last_run: TrackedRun | None
+    last_finished: TrackedRun | None = None
 
     def version(self, model: str, alias: str) -> str | None:
         """Return the version of a model with an alias; None if there is none."""
@@ -121,7 +125,7 @@ _ALIASES = text("SELECT name, alias, version FROM registered_model_aliases")
 _NEWEST_RUN = text(
     "SELECT r.name, r.status, r.start_time FROM runs r JOIN experiments e "
     "ON e.experiment_id = r.experiment_id WHERE e.name = :experiment "
-    "AND r.lifecycle_stage = 'active' AND r.start_time IS NOT NULL "
+    "AND r.lifecycle_stage = 'active' AND r.start_time IS NOT NULL AND r.status LIKE :status "
     "ORDER BY r.start_time DESC LIMIT 1"
 )
 
@@ -134,7 +138,12 @@ def _stored(uri: str, models: Sequence[str]) -> Tracked:
             if _TABLES.isdisjoint(inspect(connection).get_table_names()):
                 return Tracked((), None)  # MLflow has not written to it yet
             rows = connection.execute(_ALIASES).all()
-            run = connection.execute(_NEWEST_RUN, {"experiment": EXPERIMENT}).first()
+            last, finished = (
+                connection.execute(
+                    _NEWEST_RUN, {"experiment": EXPERIMENT, "status": status}
+                ).first()
+                for status in ("%", FINISHED)
+            )
     except (OperationalError, ProgrammingError) as error:
         message = str(error.orig).partition("\n")[0]
         raise StorageUnavailable(
@@ -147,7 +156,10 @@ def _stored(uri: str, models: Sequence[str]) -> Tracked:
     aliases = tuple(Alias(row.name, row.alias, str(row.version)) for row in rows)
     return Tracked(
         tuple(alias for alias in aliases if alias.model in models),
-        TrackedRun(str(run.name), str(run.status), _moment(run.start_time)) if run else None,
+        *(
+            TrackedRun(str(run.name), str(run.status), _moment(run.start_time)) if run else None
+            for run in (last, finished)
+        ),
     )
 
 
@@ -165,10 +177,16 @@ def _served(uri: str, models: Sequence[str]) -> Tracked:
             "max_results": 1,
             "order_by": ["attributes.start_time DESC"],
         }
-        runs = client.post(f"{api}/runs/search", json=query).raise_for_status().json()
+        filters: list[dict[str, str]] = [{}, {"filter": f"attributes.status = '{FINISHED}'"}]
+        last, finished = (_newest_run(client, api, query | status) for status in filters)
+    return Tracked(tuple(aliases), last, finished)
+
+
+def _newest_run(client: httpx.Client, api: str, query: dict[str, Any]) -> TrackedRun | None:
+    runs = client.post(f"{api}/runs/search", json=query).raise_for_status().json()
     infos = [run["info"] for run in runs.get("runs", [])]
     newest = [TrackedRun(i["run_name"], i["status"], _moment(i["start_time"])) for i in infos]
-    return Tracked(tuple(aliases), newest[0] if newest else None)
+    return newest[0] if newest else None
 
 
 def _aliases(client: httpx.Client, api: str, model: str) -> list[Alias]:

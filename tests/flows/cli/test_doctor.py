@@ -299,7 +299,7 @@ def test_an_alias_without_a_champion_is_to_be_reconciled_too(log, tmp_path):
 
 
 def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, monkeypatch, capsys):
-    from flows.cli.doctor_command import doctor
+    from flows.cli.status_commands import doctor
 
     home = tmp_path / "home"
     (home / "logs").mkdir(parents=True)
@@ -323,7 +323,7 @@ def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, m
 def test_the_command_ends_with_one_where_something_is_wrong(tmp_path, monkeypatch, capsys, fault):
     import typer
 
-    from flows.cli.doctor_command import doctor
+    from flows.cli.status_commands import doctor
 
     for name in [each for each in os.environ if each.startswith(("SENSEI_", "PREFECT_API"))]:
         monkeypatch.delenv(name)

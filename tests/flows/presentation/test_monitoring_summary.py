@@ -5,8 +5,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from flows.presentation.monitoring_summary import FIGURES, follows, markdown, show_monitored
+from flows.presentation.monitoring_summary import FIGURES, findings_document, follows
+from flows.presentation.terminal_document import show_document
 from monitoring import alarms
+from training.reports.document import to_markdown
 
 NOTHING = {"value": None, "low": None, "high": None, "n": 0, "learners": 0}
 WINDOW = {"start": "2026-01-24T03:00:00+00:00", "end": "2026-01-31T03:00:00+00:00"}
@@ -31,8 +33,12 @@ DRIFT = {
 
 def shown(found) -> str:
     console = Console(width=200, file=StringIO())
-    show_monitored(console, found)
+    show_document(console, findings_document(found))
     return console.file.getvalue()
+
+
+def markdown(found) -> str:
+    return to_markdown(findings_document(found))
 
 
 def test_before_anything_happened_every_row_says_so_and_nothing_fails():
@@ -96,6 +102,8 @@ def test_answers_that_are_not_judged_yet_are_counted():
         ([alarms.QUALITY], None, "`sensei train`"),
         ([alarms.SKEW], [alarms.SKEW], "do not train"),
         ([alarms.SKEW], None, "do not train"),
+        (["sensei.volume.low"], ["sensei.volume.low"], "None of it starts a training"),
+        (["sensei.run.overdue", alarms.SKEW], [], "do not train"),
     ],
 )
 def test_an_alarm_says_what_follows(alarming, emitted, said):
@@ -104,3 +112,12 @@ def test_an_alarm_says_what_follows(alarming, emitted, said):
     assert bool(sentence) == bool(alarming)
     for text in (shown, markdown):
         assert sentence in text(EMPTY | {"alarms": ["wrong"], "follows": sentence})
+
+
+def test_guards_and_what_they_hold_back_are_shown():
+    verdict = {"fires": True, "sentence": "10% of the usual"}
+    found = EMPTY | {"guards": {"volume": verdict}, "held_back": ["Drift: 0.50 of 1"]}
+    for text in (markdown(found), shown(found)):
+        assert "Volume" in text
+        assert "10% of the usual" in text
+        assert "no reason to train while events are missing: Drift: 0.50 of 1" in text

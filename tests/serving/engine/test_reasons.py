@@ -20,7 +20,7 @@ from serving.state.arms import Arms
 from serving.state.catalogue import Catalogue
 from serving.state.learners import LearnerCache
 from serving.state.model import Model
-from serving.state.topic_popularity import lately
+from serving.state.topic_popularity import popularity_of_log
 
 Quiz = Callable[..., dict[str, Any]]
 
@@ -44,7 +44,9 @@ def answering(log: Log, taught: Any) -> Engine:
     """The trained networks, with a hidden state, on the log they were trained on."""
     log.append(taught.events)
     now = int((taught.events[-1]["timestamp"] + timedelta(hours=3)).timestamp() * 1e6)
-    model = Model.of(Bundle.load(taught.bundle, FOLD_VERSION)).knowing(lately(log, (), now))
+    model = Model.of(Bundle.load(taught.bundle, FOLD_VERSION)).with_popularity(
+        popularity_of_log(log, (), now)
+    )
     return Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
 
 
@@ -52,10 +54,10 @@ def without(engine: Engine, user: str, name: str) -> dict[int, float]:
     """Shares of the topics, by the networks themselves, with one cause set to what nobody knows."""
     model, now = engine.state.model, engine._clock()
     assert model is not None
-    learner = engine.ask(user).learner
+    learner = engine.blocking_context_for(user).learner
     given = {key: value.copy() for key, value in model.next_topic_inputs(learner, now).items()}
     (cause,) = (each for each in CAUSES if each.name == name)
-    unknown = engine.ask("nobody at all").learner.history.recommendation_inputs(
+    unknown = engine.blocking_context_for("nobody at all").learner.history.recommendation_inputs(
         now, model.corpora["recommendation"]
     )
     for place, each in enumerate(RECOMMENDATION_INPUTS):
@@ -79,7 +81,9 @@ def test_without_a_named_cause_the_probability_is_lower_and_as_said(answering: E
     named = 0
     for learner in range(12):
         user = f"learner {learner}"
-        for each in answering.recommend_next_topics(user, 5)["recommendations"]:
+        for each in answering.recommend_next_topics(answering.blocking_context_for(user), 5)[
+            "recommendations"
+        ]:
             assert len(each["reasons"]) <= MAX_REASONS
             left = [reason["without"] for reason in each["reasons"]]
             assert left == sorted(left), "the weightiest comes first"
@@ -92,7 +96,9 @@ def test_without_a_named_cause_the_probability_is_lower_and_as_said(answering: E
 
 
 def test_the_reasons_of_one_list_are_not_all_the_same(answering: Engine) -> None:
-    given = answering.recommend_next_topics("learner 1", 5)["recommendations"]
+    given = answering.recommend_next_topics(answering.blocking_context_for("learner 1"), 5)[
+        "recommendations"
+    ]
     assert len({tuple(reason["text"] for reason in each["reasons"]) for each in given}) > 1
 
 
@@ -103,7 +109,7 @@ def test_a_topic_recommended_after_the_last_one_says_so_and_is_not_without_it(
     model = Model.of(Bundle.load(planted_bundle, FOLD_VERSION))
     engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
     log.append([quiz("mia", 13, 0), quiz("mia", 11, 1), quiz("lea", 13, 0)])
-    first = engine.recommend_next_topics("mia")["recommendations"][0]
+    first = engine.recommend_next_topics(engine.blocking_context_for("mia"))["recommendations"][0]
     assert first["topic_id"] == 12
     assert first["reasons"] == [
         {
@@ -113,13 +119,15 @@ def test_a_topic_recommended_after_the_last_one_says_so_and_is_not_without_it(
         }
     ]
     # the same history without that event
-    others = engine.recommend_next_topics("lea", 3)["recommendations"]
+    others = engine.recommend_next_topics(engine.blocking_context_for("lea"), 3)["recommendations"]
     assert next(each for each in others if each["topic_id"] == 12)["probability"] < 0.1
 
 
 def test_popular_topics_say_so_only_where_they_are(log: Log, planted_bundle: Any) -> None:
     model, control = Model.of(Bundle.load(planted_bundle, FOLD_VERSION)), Arms(1.0)
     engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: 0, control)
-    given = engine.recommend_next_topics("nobody", 4)["recommendations"]
+    given = engine.recommend_next_topics(engine.blocking_context_for("nobody"), 4)[
+        "recommendations"
+    ]
     assert [bool(each["reasons"]) for each in given] == [True, True, False, False]
     assert all(r["without"] < each["probability"] for each in given for r in each["reasons"])

@@ -31,8 +31,8 @@ Ask = Callable[..., httpx.Response]
 class Answers:
     """Stands in for the engine: an answer that does not depend on a model."""
 
-    async def prepare(self, user_id: str) -> None:
-        """Nothing is to be read."""
+    async def context_for(self, user_id: str) -> None:
+        """Return no context: the answer needs none."""
 
     def recommend(self, *_: Any, **__: Any) -> dict[str, Any]:
         return {"recommendations": []}

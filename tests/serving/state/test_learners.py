@@ -1,4 +1,6 @@
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -12,7 +14,7 @@ from sensei.errors import StorageUnavailable
 from sensei.events.log import Event, Log, open_log
 from sensei.privacy.preferences import set_style_override
 from sensei.storage.revisions import Revisions
-from serving.state.learners import PIECE, RETRY_SECONDS, LearnerCache
+from serving.state.learners import COLD_SECONDS, PIECE, RETRY_SECONDS, LearnerCache
 
 Quiz = Callable[..., dict[str, Any]]
 LONG = 1_000
@@ -44,7 +46,7 @@ def learners(counting: CountingLog) -> LearnerCache:
 
 
 def history_of(learners: LearnerCache, user_id: str) -> History | None:
-    learner = learners.learner(user_id)
+    learner = learners.read_blocking(user_id)
     return learner and learner.history
 
 
@@ -110,10 +112,10 @@ def test_a_long_log_is_read_in_pieces_and_others_get_their_turn(
             turns += 1
 
     async def ask_twice() -> None:
-        reading = asyncio.gather(learners.prepare("mia"), learners.prepare("mia"))
+        reading = asyncio.gather(learners.read("mia"), learners.read("mia"))
         await others(reading)
         counting.append([quiz("mia", 12, LONG)])
-        await learners.prepare("mia")
+        await learners.read("mia")
 
     asyncio.run(ask_twice())
     assert turns >= LONG // PIECE
@@ -127,8 +129,8 @@ def test_a_caller_that_goes_away_takes_nobody_s_reading_along(
     counting.append([quiz("mia", 11, 0)])
 
     async def ask() -> None:
-        first = asyncio.create_task(learners.prepare("mia"))
-        second = asyncio.create_task(learners.prepare("mia"))
+        first = asyncio.create_task(learners.read("mia"))
+        second = asyncio.create_task(learners.read("mia"))
         await asyncio.sleep(0)
         first.cancel()
         await second
@@ -136,6 +138,38 @@ def test_a_caller_that_goes_away_takes_nobody_s_reading_along(
     asyncio.run(ask())
     history_of(learners, "mia")
     assert counting.reads == [0]
+
+
+def test_a_slow_cold_learner_gets_a_fallback_and_the_next_request_their_state(
+    url: str, quiz: Quiz
+) -> None:
+    read = threading.Event()
+
+    class SlowForMia(CountingLog):
+        def learner_in_pieces(
+            self, user_id: str, size: int, after_id: int = 0
+        ) -> Iterator[list[Event]]:
+            if user_id == "mia":
+                read.wait(10)
+            return super().learner_in_pieces(user_id, size, after_id)
+
+    log = SlowForMia(url)
+    log.append([quiz("mia", 11, 0), quiz("noa", 12, 0)])
+    learners = LearnerCache(lambda: log, lambda: 0.0)
+
+    async def ask() -> None:
+        started = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            await learners.read("mia")
+        assert time.monotonic() - started < 2 * COLD_SECONDS
+        assert not learners.is_unreachable
+        assert await learners.read("noa") is not None
+        read.set()
+        await asyncio.gather(*learners._folding.values())
+        assert await learners.read("mia") is not None
+
+    asyncio.run(ask())
+    assert log.reads == [0, 0], "each learner is read once"
 
 
 def test_a_write_that_brings_no_event_folds_nothing_anew(
@@ -163,11 +197,8 @@ def test_who_acts_while_his_log_is_folded_keeps_nobody_waiting(
         return await asking
 
     async def ask_prepared() -> Any:
-        await learners.prepare("mia")
-        before = len(counting.reads)
-        found = learners.learner("mia")
-        assert len(counting.reads) == before, "the question itself reads nothing"
-        return state(found and found.history)
+        learner = await learners.read("mia")
+        return state(learner and learner.history)
 
     found = asyncio.run(ask())
     assert found == refolded(counting, "mia")
@@ -182,13 +213,12 @@ def test_questions_of_one_moment_ask_the_log_once(
     monkeypatch.setattr(Revisions, "of_now", lambda self, ids: asked.append(ids) or read(self, ids))
 
     async def ask(name: str) -> int | None:
-        await learners.prepare(name)
-        found = learners.learner(name)
-        return found and found.history.events
+        learner = await learners.read(name)
+        return learner and learner.history.events
 
     async def all_at_once() -> list[int | None]:
         for name in ("mia", "noa"):
-            await learners.prepare(name)
+            await learners.read(name)
         asked.clear()
         return await asyncio.gather(*map(ask, ("mia", "noa", "nobody", "mia")))
 
@@ -205,30 +235,14 @@ def test_an_unexpected_error_of_the_direct_read_leaves_nobody_waiting(
         raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
 
     async def ask() -> int:
-        await learners.prepare("mia")
+        await learners.read("mia")
         monkeypatch.setattr(Revisions, "of_now", fails)
         for _ in range(2):
             async with asyncio.timeout(10):
-                await learners.prepare("mia")
-        found = learners.learner("mia")
-        return found.history.events if found else 0
+                learner = await learners.read("mia")
+        return learner.history.events if learner else 0
 
     assert asyncio.run(ask()) == 1
-
-
-def test_a_question_sees_what_was_written_before_it_though_another_was_prepared(
-    learners: LearnerCache, counting: CountingLog, quiz: Quiz
-) -> None:
-    counting.append([quiz("mia", 11, 0)])
-
-    async def ask() -> list[Any]:
-        await learners.prepare("mia")
-        first = learners.learner("mia")
-        counting.append([quiz("mia", 12, 1)])
-        second = learners.learner("mia")  # of the same request, not prepared again
-        return [each and each.history.last_topic_id for each in (first, second)]
-
-    assert asyncio.run(ask())[1] == 12
 
 
 def test_a_late_event_is_folded_in_its_place(
@@ -316,7 +330,7 @@ def test_the_cached_state_is_the_refolded_state_whatever_was_written(
         elif step == "quarantine" and (events := counting.read_learner(name)):
             counting.quarantine_interactions({events[minute % len(events)].id: "a test"}, "test")
         elif step == "prepare":
-            asyncio.run(learners.prepare(name))
+            asyncio.run(learners.read(name))
         else:
             assert state(history_of(learners, name)) == refolded(counting, name)
     assert state(history_of(learners, name)) == refolded(counting, name)

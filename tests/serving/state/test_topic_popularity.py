@@ -17,7 +17,7 @@ from features.history import History
 from sensei.contracts import KINDS, TOPIC_INPUTS, place
 from sensei.curriculum import Topic
 from sensei.events.log import Log, open_log
-from serving.state.topic_popularity import lately
+from serving.state.topic_popularity import popularity_of_log
 
 FIRST = datetime(2025, 3, 3, tzinfo=UTC)
 DAYS = 45
@@ -83,7 +83,7 @@ def test_popularity_and_newcomers_are_those_of_the_log(filled: Log) -> None:
     statistics = trained(events, 20)
     for day in (20.0, 28.5, 44.99, 46.0, 80.0):
         now = microseconds(day)
-        got = lately(filled, (), now)(statistics).recency
+        got = popularity_of_log(filled, (), now)(statistics).recency
         counted = DailyCounts.of(events, np.ones(len(events), bool)).recency(statistics)
         assert len(counted.newcomers) >= 3
         assert got.newcomers.tolist() == counted.newcomers.tolist()
@@ -98,7 +98,9 @@ def test_events_before_the_window_are_not_counted(log: Log) -> None:
     events = encode(log.read())
     statistics = fit(events, np.ones(len(events), bool))
     shares = [
-        popularity(statistics, lately(log, (), microseconds(day))(statistics).recency, day)
+        popularity(
+            statistics, popularity_of_log(log, (), microseconds(day))(statistics).recency, day
+        )
         for day in (WINDOW_DAYS, WINDOW_DAYS + 1, WINDOW_DAYS + 2)
     ]
     both, one, none = (share[0] for share in shares)
@@ -115,15 +117,17 @@ def test_a_response_and_a_quarantined_event_make_no_newcomer(log: Log) -> None:
     log.append([quiz | later | answered | {"topic_id": 2}, quiz | later | {"topic_id": 3}])
     found = {each.topic_id: each.id for each in log.read_learner("mia")}
     log.quarantine_interactions({found[3]: "a test"}, "test")
-    got = lately(log, (), microseconds(2))(statistics).recency
+    got = popularity_of_log(log, (), microseconds(2))(statistics).recency
     assert got.newcomers.tolist() == []
     assert (popularity(statistics, got, 2)[1:] < 0).all(), "nothing but topic 1 was counted"
 
 
 def test_topics_of_the_catalogue_that_nobody_met_come_after_those_met(filled: Log) -> None:
     statistics = trained(encode(filled.read()), 20)
-    met = lately(filled, (), microseconds(46))(statistics).recency.newcomers.tolist()
-    corpus = lately(filled, catalogue(900, 3, 800, met[-1]), microseconds(46))(statistics)
+    met = popularity_of_log(filled, (), microseconds(46))(statistics).recency.newcomers.tolist()
+    corpus = popularity_of_log(filled, catalogue(900, 3, 800, met[-1]), microseconds(46))(
+        statistics
+    )
     assert corpus.recency.newcomers.tolist() == [*met, 800, 900]
     topics = len(statistics.topic_ids)
     assert corpus.slots[800] == topics + len(met) + 1
@@ -133,7 +137,7 @@ def test_topics_of_the_catalogue_that_nobody_met_come_after_those_met(filled: Lo
 
 def test_more_topics_than_spare_slots_leave_the_last_ones_out(filled: Log) -> None:
     statistics = trained(encode(filled.read()), 20)
-    corpus = lately(filled, catalogue(*range(800, 900)), microseconds(46))(statistics)
+    corpus = popularity_of_log(filled, catalogue(*range(800, 900)), microseconds(46))(statistics)
     assert None not in corpus.topic_ids
     assert corpus.slots[899] == 0
     assert len(set(corpus.topic_ids)) == statistics.width
@@ -141,6 +145,6 @@ def test_more_topics_than_spare_slots_leave_the_last_ones_out(filled: Log) -> No
 
 def test_an_empty_log_says_nothing(log: Log) -> None:
     statistics = trained(encode(log.read()), 20)
-    got = lately(log, (), microseconds(0))(statistics).recency
+    got = popularity_of_log(log, (), microseconds(0))(statistics).recency
     assert got.newcomers.tolist() == []
     assert (popularity(statistics, got, 0) == 0).all()

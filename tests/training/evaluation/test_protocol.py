@@ -11,13 +11,11 @@ import pytest
 
 from sensei.errors import InvalidInput
 from training.candidates import Candidates
-from training.data.dataset import Dataset
 from training.evaluation.protocol import (
     ModelScores,
     Result,
     choose,
     evaluate,
-    measure,
 )
 from training.evaluation.score_cache import ScoreCache
 from training.evaluation.seed_runs import DifficultyRuns, RecommendationRuns
@@ -75,8 +73,7 @@ def test_selected_model_has_no_gain_over_itself(result: Result) -> None:
     assert (gain["low"], gain["high"]) == (0.0, 0.0)
 
 
-def test_choice_is_the_best_on_validation(candidates: Candidates, prepared: Dataset) -> None:
-    validated = measure(candidates, prepared, "validate")
+def test_choice_is_the_best_on_validation(candidates: Candidates, validated: ModelScores) -> None:
     chosen = choose(validated)
     best = {
         n: validated.recommendation[n].table("new")["ndcg_at_5"]
@@ -136,7 +133,8 @@ def test_shuffled_targets_score_at_chance(planted: pd.DataFrame, names: list[str
 
 
 def test_log_without_scores_has_no_success_table_but_a_reason(planted: pd.DataFrame) -> None:
-    result = evaluate(planted.assign(score=np.nan), "time", budget=budget_of(1))
+    names = ["most_popular", "markov_1", "topic_mean"]
+    result = evaluate(planted.assign(score=np.nan), "time", models=names)
     assert result.success == {}
     assert result.data["no_success"] == "no attempt carries a score"
     assert json.loads(result.to_json())["data"]["selected"]["difficulty"] is None

@@ -12,15 +12,10 @@ from sensei.bundle.bundle_format import Bundle, Manifest, ModelEntry
 from training.candidates import Candidates
 from training.data.batching import BatchFeed
 from training.data.dataset import Dataset
-from training.evaluation.protocol import ChosenCandidates, ModelScores, measure
+from training.evaluation.protocol import ChosenCandidates, ModelScores
 from training.evaluation.seed_runs import DifficultyRuns
 from training.release.champion_comparison import decide_all
 from training.release.export import export
-
-
-@pytest.fixture(scope="module")
-def tested(candidates: Candidates, prepared: Dataset) -> ModelScores:
-    return measure(candidates, prepared, "test")
 
 
 def champion(

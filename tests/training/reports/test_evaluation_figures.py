@@ -2,16 +2,15 @@
 
 from training.candidates import Candidates, curves_of
 from training.data.dataset import Dataset
-from training.evaluation.protocol import EvaluationEvidence, choose, measure
+from training.evaluation.protocol import EvaluationEvidence, ModelScores, choose
 from training.evaluation.result import result_of
 from training.recipes import NEXT_TOPIC, QUICK
 from training.reports.evaluation_figures import draw, emphasis
 
 
 def test_plots_show_curves_hit_rates_reliability_and_slices(
-    tmp_path, candidates: Candidates, prepared: Dataset
+    tmp_path, candidates: Candidates, prepared: Dataset, validated: ModelScores, tested: ModelScores
 ) -> None:
-    validated, tested = (measure(candidates, prepared, part) for part in ("validate", "test"))
     evidence = EvaluationEvidence(choose(validated), validated, tested)
     draw(tmp_path, curves_of(candidates), evidence, result_of("time", 0, QUICK, prepared, evidence))
     assert {p.name for p in tmp_path.iterdir()} == {

@@ -16,8 +16,8 @@ def test_card_holds_data_figures_beside_baselines_and_how_it_was_made(
     text = card(result, made("recommendation"))
     assert text.startswith("# Model card: recommendation, sequence\n")
     assert "1,234 interactions of 56 learners on 7 topics, 2026-01-01 to 2026-03-01" in text
-    assert "| sequence (chosen) | 0.500 [0.480, 0.520] |" in text
-    assert "| markov_1 | 0.300 [0.280, 0.320] |" in text
+    assert "| sequence network (chosen) | 0.500 [0.480, 0.520] |" in text
+    assert "| Markov, last topic | 0.300 [0.280, 0.320] |" in text
     assert "7 epochs, the best one kept" in text
     assert "seeds: 3" in text
     assert "LiteRT, 2.5 MB, with a hidden state per learner; answers within 1.0e-06" in text
@@ -32,7 +32,7 @@ def test_a_counted_model_has_no_epochs(result: Result, made: Maker) -> None:
 def test_repeat_last_is_not_among_the_answers_where_it_is_masked(
     result: Result, made: Maker
 ) -> None:
-    assert card(result, made("recommendation")).count("| repeat_last |") == 1
+    assert card(result, made("recommendation")).count("| repeat last |") == 1
 
 
 def test_limits_name_slices_where_counting_does_better_and_where_little_is_known(
@@ -40,14 +40,15 @@ def test_limits_name_slices_where_counting_does_better_and_where_little_is_known
 ) -> None:
     found = limits(CandidateComparison(result, "recommendation"), demo=False)
     assert found == [
-        "no history (50 targets, too few to be sure): markov_1 is better, 0.200 against 0.100.",
+        "no history (50 targets, too few to be sure): Markov, last topic is better, "
+        "0.200 against 0.100.",
         "unseen topic (50 targets, too few to be sure): weak, 0.050 against 0.500 overall.",
     ]
 
 
 def test_ties_with_counting_and_bad_calibration_are_limits(result: Result) -> None:
     found = limits(CandidateComparison(result, "difficulty"), demo=False)
-    assert found[0] == "Tied with topic_mean: a baseline without training does as well."
+    assert found[0] == "Tied with topic mean: a baseline without training does as well."
     assert "Probabilities are off by 0.080 on average (ECE)." in found
 
 
@@ -68,7 +69,7 @@ def test_short_form_says_figure_best_baseline_and_the_gravest_limits(
 ) -> None:
     text = short(result, made("difficulty"))
     assert text.startswith("**history**. It reads events.")
-    assert "log loss, no item known: 0.510 [0.490, 0.530]" in text
-    assert "best without training: topic_mean 0.500" in text
-    assert "Tied with topic_mean" in text
+    assert "log loss, no item known 0.510 [0.490, 0.530]; gain +0.010" in text
+    assert "**No better than counting**" in text
+    assert "Tied with topic mean" in text
     assert len(text) < 1_000

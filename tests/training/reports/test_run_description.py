@@ -1,16 +1,12 @@
 """A version carries what a reviewer needs."""
 
-from training.evaluation.protocol import measure
 from training.reports.run_description import contests, headline
 
 CHOSEN = {"recommendation": "markov_1", "difficulty": "reference"}
 
 
-def test_words_name_the_choice_its_figure_and_every_other_model(candidates, prepared):
-    found = {
-        c.model: c
-        for c in contests(candidates, measure(candidates, prepared, "test"), CHOSEN, "learner")
-    }
+def test_words_name_the_choice_its_figure_and_every_other_model(candidates, tested):
+    found = {c.model: c for c in contests(candidates, tested, CHOSEN, "learner")}
     words = found["recommendation"].description
     assert words.startswith("**markov_1**")
     assert "split by learner" in words
@@ -19,9 +15,8 @@ def test_words_name_the_choice_its_figure_and_every_other_model(candidates, prep
 
 
 def test_a_success_model_is_shown_by_what_serving_answers_and_with_the_item_besides(
-    candidates, prepared
+    candidates, tested
 ):
-    tested = measure(candidates, prepared, "test")
     (difficulty,) = (
         c for c in contests(candidates, tested, CHOSEN, "learner") if c.model == "difficulty"
     )

@@ -31,7 +31,7 @@ def test_the_page_holds_what_a_reviewer_needs(result: Result, made: Maker, model
     text = page(result, made(model), KEPT_BACK, PLACE)
     for part in (
         "It reads events.",
-        "### The gate kept it back\n\n- **gain passed**: a gain of +0.0200",
+        "### This version did not pass the gate\n\n- **gain passed**: a gain of +0.0200",
         "- **new learners not judged**: 12 targets of 9 learners are too few to judge",
         "- **latency failed**: 12.000 ms an answer, 10.0 ms allowed",
         "- champion, version 3: 0.5000",
@@ -42,7 +42,7 @@ def test_the_page_holds_what_a_reviewer_needs(result: Result, made: Maker, model
         "window_days 30, seed 0",
         "### Limits",
         f"`sensei promote --model {model} --version 4 --reviewer NAME`",
-        "run `promote-model`",
+        "run the deployment `promote-model`",
         f"`sensei trial start --model {model} --version 4 --share 10`",
         "`sensei rollback --reviewer NAME`",
         "(#/experiments/7/runs/r1/artifacts/reports/docs.html)",
@@ -55,16 +55,16 @@ def test_figures_stand_beside_those_of_models_that_need_no_training(
     result: Result, made: Maker
 ) -> None:
     rows = page(result, made("recommendation"), KEPT_BACK, PLACE).splitlines()
-    first = rows.index("- sequence (this version): 0.500 [0.480, 0.520]")
-    assert rows[first + 1] == "- markov_1: 0.300 [0.280, 0.320]"
+    first = rows.index("- sequence network (this version): 0.500 [0.480, 0.520]")
+    assert rows[first + 1] == "- Markov, last topic: 0.300 [0.280, 0.320]"
 
 
 def test_the_first_version_was_compared_with_no_champion(result: Result, made: Maker) -> None:
     text = page(result, made("difficulty", demo=True), FIRST, replace(PLACE, against=None))
-    assert "### The gate passed it" in text
+    assert "### This version passed the gate" in text
     assert "champion, version" not in text
     assert "56 simulated learners" in text
-    assert "- history (this version): 0.510 [0.490, 0.530]" in text
+    assert "- history network (this version): 0.510 [0.490, 0.530]" in text
 
 
 def test_versions_are_filtered_by_what_the_gate_found(made: Maker) -> None:

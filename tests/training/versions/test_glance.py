@@ -51,6 +51,18 @@ def test_aliases_and_the_newest_run_are_those_of_mlflow(registry, logged, versio
     assert round(seen.last_run.started_at.timestamp() * 1000) == newest.info.start_time
 
 
+def test_a_later_failed_run_does_not_hide_the_newest_finished_one(registry, logged):
+    before = read_tracked(registry.tracking_uri, MODELS).last_finished
+    assert before is not None
+    failed = registry.client.create_run(registry.experiment_id, run_name="later")
+    registry.client.set_terminated(failed.info.run_id, "FAILED")
+    seen = read_tracked(registry.tracking_uri, MODELS)
+    registry.client.delete_run(failed.info.run_id)
+    assert seen.last_run is not None
+    assert (seen.last_run.name, seen.last_run.status) == ("later", "FAILED")
+    assert seen.last_finished == before
+
+
 def test_only_the_models_asked_for_are_seen(registry, versions):
     aliases = read_tracked(registry.tracking_uri, MODELS[:1]).aliases
     assert {each.model for each in aliases} == {"recommendation"}

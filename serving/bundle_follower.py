@@ -8,7 +8,6 @@ logged once; the old one continues to serve. If the log does not answer, nothing
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from sensei import curriculum
 from sensei.app_state import TRIAL
 from sensei.bundle.bundle_format import Bundle
 from sensei.errors import IncompatibleBundle, SchemaMismatch, StorageUnavailable
+from serving.background import RepeatingThread
 from serving.engine.engine import Engine
+from serving.engine.reasons import counterfactuals_of
 from serving.observability import serves
 from serving.state.arms import Arms
 from serving.state.catalogue import Catalogue
@@ -52,6 +53,7 @@ class FollowerStatus:
     Attributes:
         log: true if the log answered the last request.
         mismatch: error sentence if the log is at another migration, else None.
+        failed: error type and sentence if the last update failed for another reason, else None.
         refused: reason if the bundle that the pointer names does not serve, else None.
         refused_challenger: the same for the bundle of an A/B test.
         polled_seconds: seconds since the last read of the pointer; None before the first one.
@@ -61,6 +63,7 @@ class FollowerStatus:
 
     log: bool
     mismatch: str | None
+    failed: str | None
     refused: str | None
     refused_challenger: str | None
     polled_seconds: float | None
@@ -90,8 +93,8 @@ def tried(model: Model, now_us: int) -> Model:
     """
     nobody = Learner(History.new(), model.start())
     if "recommendation" in model.corpora:
-        given = model.next_topic_inputs(nobody, now_us)
-        model.probabilities(model.counterfactuals.of(given))
+        counterfactuals = counterfactuals_of(model.input_widths["recommendation"])
+        model.probabilities(counterfactuals.of(model.next_topic_inputs(nobody, now_us)))
     if "difficulty" in model.corpora:
         topics = model.corpora["difficulty"].statistics.topic_ids
         model.success(nobody, [int(topics[0]) if len(topics) else 0], now_us)
@@ -104,14 +107,14 @@ class _Slot:
     def __init__(self) -> None:
         self.wanted: str | None = None
         self.refused: str | None = None
-        self.said: str | None = None
+        self.logged: str | None = None
         self.again = False  # true: try a refused bundle once more
 
     def refuse(self, error: Exception) -> None:
         self.refused = str(error) or type(error).__name__
-        if self.refused != self.said:
+        if self.refused != self.logged:
             logger.warning("bundle refused, the previous one stays in use: %s", error)
-        self.said = self.refused
+        self.logged = self.refused
 
 
 class BundleFollower:
@@ -145,15 +148,17 @@ class BundleFollower:
         self._clock = clock
         self._monotonic = monotonic
         self._log: Log | None = None
-        self._lately = TopicPopularity(monotonic)
+        self._popularity = TopicPopularity(monotonic)
         self._complete = False
         self._champion, self._challenger, self._unpacked = _Slot(), _Slot(), _Slot()
         self._polled_at: float | None = None
         self._refreshed_at = -math.inf
         self._failing = False
         self._mismatch: str | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="follower")
+        self._failed: str | None = None
+        self._thread = RepeatingThread(
+            "follower", self._poll, POLL_SECONDS, POLL_SECONDS, self._close_log
+        )
 
     def start(self) -> None:
         """Update once, so that the first request has a model, then continue in the background."""
@@ -168,9 +173,7 @@ class BundleFollower:
         Args:
             timeout: maximum wait, in seconds, for an update in progress.
         """
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        self._thread.close(timeout)
 
     def status(self) -> FollowerStatus:
         """Return how far the log is followed."""
@@ -178,6 +181,7 @@ class BundleFollower:
         return FollowerStatus(
             log=not self._failing and self._polled_at is not None,
             mismatch=self._mismatch,
+            failed=self._failed,
             refused=self._champion.refused
             or (None if self._engine.state.model else self._unpacked.refused),
             refused_challenger=self._challenger.refused,
@@ -185,11 +189,14 @@ class BundleFollower:
             refreshed_seconds=now - self._refreshed_at if self._complete else None,
         )
 
-    def _run(self) -> None:
-        while not self._stop.wait(POLL_SECONDS):
-            self.look()
-        if self._log is not None:
-            self._log.close()
+    def _poll(self) -> float:
+        self.look()
+        return POLL_SECONDS
+
+    def _close_log(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
 
     def look(self) -> None:
         """Read the pointer, and popularity if it is due, and update the engine."""
@@ -204,13 +211,14 @@ class BundleFollower:
                 logger.warning("the log cannot be read, the served models stay: %s", error)
             self._failing = True
             self._mismatch = str(error) if isinstance(error, SchemaMismatch) else None
-            if self._log is not None:
-                self._log.close()
-                self._log = None
-        except Exception:  # the thread must survive any error of one update
-            logger.exception("the log cannot be read")
+            self._close_log()
+        except Exception as error:  # the thread must survive any error of one update
+            failed = f"{type(error).__name__}: {error}"
+            if failed != self._failed:  # once per distinct error
+                logger.exception("the served models and popularity cannot be updated")
+            self._failed = failed
         else:
-            self._failing, self._mismatch = False, None
+            self._failing, self._mismatch, self._failed = False, None, None
 
     def _follow(self, log: "Log") -> None:
         serving, (digest, share) = self._engine.state, _trial(log.get_fact(TRIAL))
@@ -230,18 +238,18 @@ class BundleFollower:
             return serving
         slot.wanted, slot.again, started = digest, False, self._monotonic()
         try:
-            found = self._current(load(self._folder(digest)), self._engine.state.catalogue)
+            loaded = self._current(load(self._folder(digest)), self._engine.state.catalogue)
         except StorageUnavailable:
             raise
         except Exception as error:  # any error of a new bundle: the old one serves
             slot.refuse(error)
             return serving
-        slot.refused = slot.said = None
+        slot.refused = slot.logged = None
         if slot is self._champion:
-            _measured(found)
+            _measured(loaded)
         self._complete = False  # its cutoff may precede the counted events
         logger.info("bundle %s serves after %.2f s", digest[:12], self._monotonic() - started)
-        return found
+        return loaded
 
     def _refresh(self, log: "Log") -> None:
         """Update popularity and catalogue of all served models.
@@ -255,7 +263,7 @@ class BundleFollower:
         catalogue = read if topics and read != serving.catalogue else serving.catalogue
         models = [model for model in (serving.model, serving.challenger) if model]
         since = min((model.trained_until for model in models), default=NEVER)
-        self._complete = self._lately.read(log, int(since), self._clock(), READ_SECONDS)
+        self._complete = self._popularity.read(log, int(since), self._clock(), READ_SECONDS)
         self._engine.swap(
             catalogue=catalogue,
             model=serving.model and self._current(serving.model, catalogue),
@@ -265,8 +273,8 @@ class BundleFollower:
         self._champion.again = self._challenger.again = True
 
     def _current(self, model: Model, catalogue: Catalogue) -> Model:
-        reading = self._lately.of(catalogue.topics.values())
-        return tried(model.knowing(reading), self._clock())
+        reading = self._popularity.of(catalogue.topics.values())
+        return tried(model.with_popularity(reading), self._clock())
 
     def _folder(self, digest: str) -> Path:
         """Return the folder of a bundle: written by a run, else packed in the Bento."""
@@ -278,9 +286,9 @@ class BundleFollower:
     def _serve_packed(self) -> None:
         """Serve the first bundle packed in the Bento that can serve."""
         folder = self._packed
-        for each in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
+        for bundle in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
             try:
-                model = tried(load(each), self._clock())
+                model = tried(load(bundle), self._clock())
                 self._engine.swap(model=model)
             except Exception as error:  # any error of a foreign bundle
                 self._unpacked.refuse(error)
@@ -293,7 +301,7 @@ class BundleFollower:
 def _measured(model: Model) -> None:
     """Set the metrics to the served versions."""
     entries = model.bundle.manifest.models.items()
-    serves({name: (each.candidate, each.version) for name, each in entries})
+    serves({name: (entry.candidate, entry.version) for name, entry in entries})
 
 
 def _trial(fact: Any) -> tuple[str | None, float]:

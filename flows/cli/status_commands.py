@@ -1,13 +1,15 @@
-"""`sensei status`: state of servers, models, monitoring and training on one screen."""
+"""`sensei status`, `doctor` and `results`: state of this installation and its last run."""
 
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.markup import escape
 from rich.table import Table
 
+from flows.cli.doctor import checkup
 from flows.local.prefect_auth import use_known_auth_string
 from flows.local.service_probe import ServerProbe, ask_prefect, neighbours, prefect_api
 from flows.presentation.phrases import (
@@ -18,7 +20,9 @@ from flows.presentation.phrases import (
     verdict_in_words,
 )
 from flows.presentation.terminal import console
+from flows.presentation.terminal_document import show_document
 from sensei.errors import SenseiError, StorageUnavailable
+from sensei.private_files import make_private
 from sensei.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,20 +44,56 @@ def status() -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
-    for word, said in (("Servers", servers(around)), *_inside(settings, around, now)):
-        table.add_row(word, escape(said))
+    for label, text in (("Servers", servers(around)), *_inside(settings, around, now)):
+        table.add_row(label, escape(text))
     console.print(f"[bold]{settings.root}[/bold]  {now:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
     console.print(table)
     console.print(f"Problems and fixes: {command()} doctor", soft_wrap=True)
 
 
+def results() -> None:
+    """Show all results of the last training run: figures, checks of the gate, reports."""
+    from flows.local.local_log import open_own_log
+    from flows.presentation.run_summary import LAST_RESULTS, command, read_document
+
+    stored = open_own_log(Settings()).get_fact(LAST_RESULTS)
+    if stored is None:
+        console.print("No training run has finished yet.")
+        console.print(f"Next: {command()} run", soft_wrap=True)
+        return
+    show_document(console, read_document(stored))
+
+
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First make all files of the home private.")
+    ] = False,
+) -> None:
+    """Report misconfigurations and how to fix them; exit with 1 if there is any."""
+    settings, wrong = Settings(), 0
+    if repair:
+        closed = make_private(settings.root)
+        console.print(f"Made private: {closed:,} files and folders that others could read.")
+    use_known_auth_string(settings)
+    for finding in checkup(settings, os.environ, neighbours(settings), datetime.now(UTC)):
+        mark = "[red]WRONG[/red]" if finding.fix else "[green]ok[/green]   "
+        console.print(f"{mark}  {finding.name}: {escape(finding.said)}", soft_wrap=True)
+        if finding.fix:
+            console.print(f"       fix: {escape(finding.fix)}", soft_wrap=True)
+        wrong += bool(finding.fix)
+    if wrong:
+        console.print(f"{wrong} to fix.")
+        raise typer.Exit(1)
+    console.print("No problems found.")
+
+
 def servers(around: Sequence[ServerProbe]) -> str:
     """Describe the state of all servers in one line."""
-    said = []
-    for each in around:
-        trouble = f" ({each.said})" if each.name == "service" and each.said else ""
-        said.append(f"{each.name} {each.port} {each.state}{trouble}")
-    return ", ".join(said)
+    states = []
+    for probe in around:
+        trouble = f" ({probe.said})" if probe.name == "service" and probe.said else ""
+        states.append(f"{probe.name} {probe.port} {probe.state}{trouble}")
+    return ", ".join(states)
 
 
 def _inside(settings: Settings, around: Sequence[ServerProbe], now: datetime) -> Rows:
@@ -69,6 +109,7 @@ def _inside(settings: Settings, around: Sequence[ServerProbe], now: datetime) ->
             *_versions(settings, log, now),
             ("Last run", last_run(settings, around, now)),
             *_live(log, now),
+            ("Guards", guards(settings, log, now)),
         ]
     except SenseiError as error:
         return [("Log", str(error))]
@@ -100,13 +141,13 @@ def _versions(settings: Settings, log: "Log", now: datetime) -> Rows:
 def champions(lines: Sequence["LedgerEntry"], now: datetime) -> str:
     """Describe the champion of each model, since when it serves and who decided."""
     newest = {line.model: line for line in lines}
-    said = [
+    texts = [
         f"{model} {line.to_version} since {line.created_at:%Y-%m-%d %H:%M} "
         f"({ago(line.created_at, now)}), by {line.decided_by}"
         + (f", {line.status.upper()}" if line.status == "pending" else "")
         for model, line in newest.items()
     ]
-    return "\n".join(said) or "none yet: `sensei run`"
+    return "\n".join(texts) or "none yet: `sensei run`"
 
 
 def _tracked(settings: Settings) -> "Tracked":
@@ -176,6 +217,16 @@ def _live(log: "Log", now: datetime) -> Rows:
     rows.append(("Trial", tried or "none"))
     rows.append(("Retraining", retraining(due, log.pointer())))
     return rows
+
+
+def guards(settings: Settings, log: "Log", now: datetime) -> str:
+    """Describe volume, freshness, refused rows and the ages of runs, a line for each."""
+    from flows.tasks.guard_readings import judge_guards
+
+    return "\n".join(
+        f"{verdict.guard}: {verdict.sentence}" + (" - ALARM" if verdict.fires else "")
+        for verdict in judge_guards(settings, log, now)
+    )
 
 
 def retraining(due: Any, serving: str | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from features.history import FOLD_VERSION
 from sensei import curriculum
@@ -20,9 +21,9 @@ from sensei.bundle.bundle_format import Bundle, write
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log, open_log
 from sensei.storage import database
+from serving.bundle_follower import REFRESH_SECONDS, BundleFollower
 from serving.engine.engine import Engine
 from serving.state.arms import place
-from serving.state.bundle_follower import REFRESH_SECONDS, BundleFollower
 from serving.state.catalogue import Catalogue
 from serving.state.learners import LearnerCache
 
@@ -179,6 +180,24 @@ def test_without_the_log_what_is_served_stays_and_is_followed_again_afterwards(
     assert worker.follower.status().log
 
 
+def test_an_update_that_fails_permanently_is_reported_and_logged_once(
+    worker: Worker, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert worker.look() == "7"
+    curriculum.store(log.engine, curriculum.load_file())
+    change = "UPDATE topics SET prerequisites = '{}' WHERE topic_id = 11"
+    with database.write_transaction(log.engine) as connection:
+        connection.execute(text(change.format("{broken")))
+    with caplog.at_level(logging.ERROR):
+        assert [worker.look(REFRESH_SECONDS) for _ in range(3)] == ["7"] * 3
+    assert len(caplog.records) == 1
+    assert worker.follower.status().failed
+    with database.write_transaction(log.engine) as connection:
+        connection.execute(text(change.format("[]")))
+    worker.look(REFRESH_SECONDS)
+    assert worker.follower.status().failed is None
+
+
 def test_what_a_bento_was_packed_with_serves_until_the_pointer_names_another(
     worker: Worker, log: Log, planted_bundle: Path, tmp_path: Path
 ) -> None:
@@ -236,7 +255,9 @@ def test_foreign_statistics_are_refused_and_a_worker_starts_without_them(
     started = Worker(worker.home if is_pointed_at else tmp_path / "nothing", packed)
     started.down = not is_pointed_at
     started.follower.start()
-    assert started.engine.recommend_next_topics("mia")["fallback"]
+    assert started.engine.recommend_next_topics(started.engine.blocking_context_for("mia"))[
+        "fallback"
+    ]
     assert started.follower.status().refused
     if not is_pointed_at:
         another(planted_bundle, packed, "6")
@@ -305,7 +326,9 @@ def test_a_catalogue_that_is_loaded_later_is_known_within_a_minute_and_never_for
     log.append([quiz("mia", 11, 0)])
 
     def title() -> str:
-        first = worker.engine.recommend_next_topics("mia", 1)["recommendations"][0]
+        first = worker.engine.recommend_next_topics(worker.engine.blocking_context_for("mia"), 1)[
+            "recommendations"
+        ][0]
         return f"{first['topic_id']} {first['title']}"
 
     worker.look()
@@ -327,7 +350,7 @@ def between_any_two_steps(read: Callable[[], object]) -> Iterator[None]:
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         if frame.f_globals.get("__name__") not in (
-            "serving.state.bundle_follower",
+            "serving.bundle_follower",
             "serving.engine.engine",
         ):
             return None
@@ -356,11 +379,11 @@ def test_no_answer_is_made_from_half_of_a_swap(
 
     def answer() -> None:
         for user, answers in seen.items():
-            question = worker.engine.ask(user)
-            assert question.model is not None
-            version = question.model.source("recommendation")["version"]
-            if (question.arm, version) not in answers[-1:]:
-                answers.append((question.arm, version))
+            context = worker.engine.blocking_context_for(user)
+            assert context.model is not None
+            version = context.model.source("recommendation")["version"]
+            if (context.arm, version) not in answers[-1:]:
+                answers.append((context.arm, version))
 
     worker.look()
     steps = [
@@ -391,10 +414,10 @@ def test_models_and_the_catalogue_that_their_inputs_are_read_with_are_replaced_t
     seen: set[tuple[bool, bool]] = set()
 
     def answer() -> None:
-        question = worker.engine.ask("mia")
-        assert question.model is not None
-        domains = question.model.corpora["recommendation"].outline.domains
-        seen.add((bool(question.catalogue.topics), bool(len(domains))))
+        context = worker.engine.blocking_context_for("mia")
+        assert context.model is not None
+        domains = context.model.corpora["recommendation"].outline.domains
+        seen.add((bool(context.catalogue.topics), bool(len(domains))))
 
     worker.look()
     curriculum.store(log.engine, curriculum.load_file())

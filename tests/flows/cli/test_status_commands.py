@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
-from flows.cli.status import champions, last_run, retraining, servers, status
+from flows.cli.status_commands import champions, last_run, retraining, servers, status
 from flows.local.service_probe import ServerProbe
 from sensei.app_state import MONITORED, TRIAL
 from sensei.events.log import open_log

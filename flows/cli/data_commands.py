@@ -1,0 +1,103 @@
+"""`sensei import`, `simulate` and `curriculum`: interactions and topics to train on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.presentation.terminal import console, progress_bar, run_progress
+from sensei.errors import InvalidInput
+from sensei.settings import Settings
+
+if TYPE_CHECKING:
+    from sensei.events.importer import ImportSummary
+
+curriculum_app = typer.Typer(no_args_is_help=True, help="The catalogue of topics and resources.")
+
+Renamed = Annotated[
+    list[str] | None, typer.Option("--map", help="theirs=ours, for a column with another name.")
+]
+
+
+def mapping_of(pairs: Sequence[str] | None) -> dict[str, str]:
+    """Parse `theirs=ours` pairs into a mapping from their column to ours.
+
+    `theirs=` leaves a column out.
+
+    Raises:
+        InvalidInput: a text is not such a pair.
+    """
+    mapping = {}
+    for pair in pairs or ():
+        theirs, equals, ours = pair.partition("=")
+        if not (theirs and equals):
+            raise InvalidInput(
+                f"--map: expected theirs=ours, got {pair!r}; `theirs=` leaves a column out"
+            )
+        mapping[theirs] = ours
+    return mapping
+
+
+def refuse_useless(imported: "ImportSummary") -> None:
+    """Raise an error if no row of an import is usable.
+
+    Raises:
+        InvalidInput: there was no row, or all rows were refused.
+    """
+    if not imported.read:
+        raise InvalidInput("rows: expected some, got none; check the file")
+    if imported.quarantined == imported.read:
+        raise InvalidInput(
+            f"rows: expected some that can be used, got none: {imported.examples[0]}"
+        )
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="CSV, JSON Lines or Parquet files.")],
+    renamed: Renamed = None,
+) -> None:
+    """Append the interactions of files to the log; quarantine bad rows with a reason."""
+    from flows.local.local_log import open_own_log
+    from flows.presentation.run_summary import command, show_import
+    from sensei.events.importer import import_files
+
+    settings = Settings()
+    mapping = mapping_of(renamed)
+    log = open_own_log(settings)
+    with progress_bar("Importing") as progress:
+        imported = import_files(log, files, mapping, progress)
+    show_import(console, imported)
+    refuse_useless(imported)
+    console.print(f"Next: {command()} run", soft_wrap=True)
+
+
+def simulate(
+    learners: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
+    days: Annotated[int, typer.Option(min=1, max=3_650)] = 60,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Fill an empty log with simulated learners; the database is then marked as a demo."""
+    from flows.local.local_log import last_midnight, open_own_log, simulate_into
+    from flows.presentation.run_summary import command
+
+    settings = Settings()
+    with run_progress() as say:
+        simulate_into(open_own_log(settings), learners, days, seed, last_midnight(), say)
+    console.print(f"Next: {command()} run", soft_wrap=True)
+
+
+@curriculum_app.command("load")
+def load(
+    file: Annotated[
+        Path | None, typer.Argument(help="JSON file; by default the included curriculum.")
+    ] = None,
+) -> None:
+    """Replace the catalogue of topics and resources with the content of a file."""
+    from flows.local.local_log import open_own_log
+    from flows.presentation.run_summary import command
+    from sensei import curriculum
+
+    catalogue = curriculum.load_file(file)
+    curriculum.store(open_own_log(Settings()).engine, catalogue)
+    console.print(f"{len(catalogue.topics)} topics loaded. Next: {command()} run", soft_wrap=True)
