@@ -23,6 +23,15 @@ from sensei.storage.revisions import raise_revisions
 MAX_MINUTES = 366 * 24 * 60
 """Maximum minutes of a topic or a resource: one year."""
 
+LOAD_CATALOGUE = (
+    "load a catalogue that has them with `sensei curriculum load FILE`; "
+    "there, a topic of the past is `retired`"
+)
+"""Next step after events on topics that the catalogue does not have."""
+
+SHOWN_IDS = 10
+"""Maximum number of topic ids that a sentence lists."""
+
 
 class Resource(BaseModel):
     """Resource of a topic to read, watch or do."""
@@ -129,8 +138,7 @@ class Curriculum(BaseModel):
         """Return topics as plain values for `sensei.simulation`, which imports none of ours."""
         wanted = {"topic_id", "domain", "difficulty", "minutes", "prerequisites"}
         return [
-            topic.model_dump(include=wanted)
-            | {"prerequisites": self.offered_prerequisites(topic)}
+            topic.model_dump(include=wanted) | {"prerequisites": self.offered_prerequisites(topic)}
             for topic in self.offered
         ]
 
@@ -209,8 +217,8 @@ def store(engine: Engine, curriculum: Curriculum) -> None:
 def _counts_for(connection: Connection) -> dict[int, int]:
     """Return the topic that events on each stored topic count for; empty without a catalogue."""
     row = tables.TopicRow
-    rows = connection.execute(select(row.topic_id, func.coalesce(row.replaced_by, row.topic_id)))
-    return {topic_id: counted for topic_id, counted in rows}
+    query = select(row.topic_id, func.coalesce(row.replaced_by, row.topic_id))
+    return dict(connection.execute(query).tuples().all())
 
 
 def _learners_between(
@@ -279,6 +287,22 @@ def read(engine: Engine) -> Curriculum:
             )
             for row in topics
         ),
+    )
+
+
+def topic_ids(engine: Engine) -> set[int]:
+    """Return the ids of all topics of the catalogue, retired ones too; empty without one."""
+    with database.read_connection(engine) as connection:
+        return set(connection.execute(select(tables.TopicRow.topic_id)).scalars())
+
+
+def describe_outside(events_by_topic: Mapping[int, int]) -> str:
+    """Describe events on topics that the catalogue does not have: their number and the ids."""
+    events, ids = sum(events_by_topic.values()), sorted(events_by_topic)
+    more = f" and {len(ids) - SHOWN_IDS:,} more" if len(ids) > SHOWN_IDS else ""
+    return (
+        f"{events:,} events on topics that the catalogue does not have "
+        f"({', '.join(map(str, ids[:SHOWN_IDS]))}{more}): kept, and not counted"
     )
 
 

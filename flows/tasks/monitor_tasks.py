@@ -34,6 +34,7 @@ from sensei.app_state import ALARMED, MONITORED
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
 from sensei.errors import IncompatibleBundle
+from sensei.events.aggregates import outside_catalogue
 from sensei.events.log import open_log
 from sensei.settings import Settings
 from sensei.storage.tables import to_microseconds
@@ -60,10 +61,14 @@ def read_end(settings: Settings, as_of: datetime | None) -> datetime:
 
 @dataclass(frozen=True)
 class AnswerOutcomes:
-    """Outcomes of the answers of the last days, and of the windows before."""
+    """Outcomes of the answers of the last days, and of the windows before.
+
+    `outside` has the number of events on each topic that the catalogue does not have.
+    """
 
     current: pd.DataFrame
     before: pd.DataFrame
+    outside: dict[int, int]
 
 
 @task(name="read outcomes", **IO)
@@ -79,7 +84,10 @@ def read_answers(settings: Settings, end: datetime) -> AnswerOutcomes:
     get_run_logger().info(
         "Outcomes: of %s answers, and of %s before", f"{len(current):,}", f"{len(before):,}"
     )
-    return AnswerOutcomes(current, before)
+    outside = outside_catalogue(engine)
+    if outside:
+        get_run_logger().warning("Catalogue: %s", curriculum.describe_outside(outside))
+    return AnswerOutcomes(current, before, outside)
 
 
 @task(name="compare inputs", **IO, **IN_MEMORY)

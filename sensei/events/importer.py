@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sensei.app_state import DEMO
+from sensei.curriculum import topic_ids
 from sensei.errors import InvalidInput
 from sensei.event_fields import CONTRACT_COLUMNS
 from sensei.events import files, frames, rules
@@ -23,7 +25,10 @@ _EXAMPLES = 5
 
 @dataclass
 class ImportSummary:
-    """Row counts of an import: read = inserted + repeated + quarantined + erased."""
+    """Row counts of an import: read = inserted + repeated + quarantined + erased.
+
+    `outside` has the good rows on each topic that the catalogue does not have.
+    """
 
     read: int = 0
     inserted: int = 0
@@ -32,6 +37,7 @@ class ImportSummary:
     erased: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    outside: Counter[int] = field(default_factory=Counter)
 
     def refuse(self, rows: Sequence[BadRow]) -> None:
         """Count refused rows, and keep an example of each of the first few reasons."""
@@ -76,7 +82,7 @@ def import_files(
             "import: expected a log of real learners, got a database of simulated ones; "
             "set SENSEI_HOME to another folder and run `sensei db upgrade` there"
         )
-    total = sum(files.size(path) for path in paths)
+    total, catalogue = sum(files.size(path) for path in paths), topic_ids(log.engine)
     imported, done = ImportSummary(), 0
     for path in paths:
         for batch in read_file(path, mapping):
@@ -86,10 +92,21 @@ def import_files(
             imported.repeated += appended.repeated
             imported.erased += appended.erased
             imported.refuse([*appended.refused, *appended.conflicts])
+            imported.outside += _outside(batch.good["topic_id"], catalogue)
             if progress:
                 progress(done + batch.bytes_read, total)
         done += files.size(path)
     return imported
+
+
+def _outside(topics: pa.ChunkedArray, catalogue: set[int]) -> Counter[int]:
+    """Count the rows on each topic that the catalogue does not have; none without a catalogue."""
+    if not catalogue:
+        return Counter()
+    counts = pc.value_counts(topics).to_pylist()
+    return Counter(
+        {row["values"]: row["counts"] for row in counts if row["values"] not in catalogue}
+    )
 
 
 def read_file(

@@ -251,19 +251,3 @@ class AuditEntry(Base):
     origin: Mapped[str] = mapped_column(String)
     subject: Mapped[str | None] = mapped_column(String)
     detail: Mapped[Any] = mapped_column(JSON)
-
-
-VALID_INTERACTIONS = (
-    "SELECT id, event_id, user_id, interaction_type, COALESCE((SELECT topics.replaced_by "
-    "FROM topics WHERE topics.topic_id = user_interactions.topic_id), topic_id) AS topic_id, "
-    "score, duration_seconds, timestamp, item_id, difficulty, received_at, metadata "
-    "FROM user_interactions WHERE NOT EXISTS "
-    "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id) "
-    "AND (topic_id IN (SELECT topics.topic_id FROM topics) "
-    "OR NOT EXISTS (SELECT 1 FROM topics))"
-)
-"""Query of the view `valid_interactions`: training and serving read nothing else.
-
-It leaves out quarantined events. With a catalogue it leaves out events on topics that the catalogue
-does not have, and an event on a replaced topic counts for its replacement.
-"""

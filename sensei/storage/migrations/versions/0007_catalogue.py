@@ -10,7 +10,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the columns, and let the view follow the catalogue."""
+    """Add the columns, and let the view follow the catalogue.
+
+    It leaves out events on topics that the catalogue does not have, and counts events on a replaced
+    topic for its replacement. Without a catalogue every event counts.
+    """
     op.add_column(
         "topics", sa.Column("retired", sa.Boolean(), nullable=False, server_default=sa.false())
     )
