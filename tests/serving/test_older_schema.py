@@ -14,6 +14,9 @@ from sensei.storage.database import upgrade
 
 OLDER = (
     "DROP TABLE audit_log; DROP TABLE erased; ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
+    "DROP VIEW valid_interactions; ALTER TABLE topics DROP COLUMN retired; "
+    "ALTER TABLE topics DROP COLUMN replaced_by; "
+    "CREATE VIEW valid_interactions AS SELECT * FROM user_interactions; "
     "UPDATE alembic_version SET version_num = '0003'"
 )
 STEP = "run `sensei db upgrade`"

@@ -367,6 +367,9 @@ def make_older(file: Path) -> None:
         connection.executescript(
             "DROP TABLE audit_log; DROP TABLE erased; "
             "ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
+            "DROP VIEW valid_interactions; ALTER TABLE topics DROP COLUMN retired; "
+            "ALTER TABLE topics DROP COLUMN replaced_by; "
+            "CREATE VIEW valid_interactions AS SELECT * FROM user_interactions; "
             "UPDATE alembic_version SET version_num = '0003'"
         )
 
