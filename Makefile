@@ -24,7 +24,7 @@ run: .venv/ready   ## the main job: log -> models -> report, and what to do next
 # One worker per core, up to four; `make test WORKERS=0` runs in one process.
 WORKERS ?= logical
 PYTEST := $(BIN)/pytest -q --numprocesses=$(WORKERS) --maxprocesses=4 \
-  --dist=loadgroup --no-loadscope-reorder
+  --dist=loadfile --no-loadscope-reorder
 
 test: .venv/ready   ## every test that takes seconds
 	@$(PYTEST)

@@ -36,7 +36,6 @@ from sensei.bundle import bundle_format
 from sensei.bundle.bundle_format import Bundle, Manifest, ModelEntry
 from sensei.contracts import LEVELS, SUGGESTED_SUCCESS
 from sensei.events import rules
-from sensei.events.event_ids import Occurrences
 from sensei.events.log import Log, open_log
 from sensei.events.rules_arrow import check_table
 from sensei.model_name import ModelName
@@ -78,7 +77,7 @@ def logged(world: Cohort, folder: Path) -> Log:
     url = f"sqlite:///{folder / 'log.db'}"
     database.upgrade(url)
     log = open_log(url)
-    rows, _ = check_table(world.table(), rules.latest(END), Occurrences())
+    rows, _ = check_table(world.table(), rules.latest(END))
     log.append_table(rows, source="simulation", now=END)
     return log
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sensei.retention import keep_newest
+from sensei.pruning import keep_newest
 
 COUNTS = frozenset(
     {

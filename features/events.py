@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.numba_bridge import compiled
@@ -16,7 +15,7 @@ from sensei.contracts import KINDS, LEVELS
 
 @dataclass(frozen=True)
 class Events:
-    """n events of L learners, sorted by learner, timestamp and event_id.
+    """n events of L learners, sorted by learner and timestamp; ties are in order of arrival.
 
     Attributes:
         user_ids: (L,) text, ascending.
@@ -109,17 +108,17 @@ def encode(frame: pd.DataFrame) -> Events:
     """Encode and sort a frame of interactions.
 
     Args:
-        frame: Interactions in any row order; see the data contract. Columns `event_id`, `user_id`,
-            `interaction_type`, `topic_id`, `score`, `duration_seconds`, `timestamp`; `item_id` and
-            `difficulty` are optional.
+        frame: Interactions; see the data contract. Columns `user_id`, `interaction_type`,
+            `topic_id`, `score`, `duration_seconds`, `timestamp`; `item_id` and `difficulty` are
+            optional. The rows of one learner and one time are in order of arrival.
 
     Returns:
-        The encoded events; only `row` depends on the order of the rows.
+        The encoded events; apart from `row`, only ties depend on the order of the rows.
     """
     learner, user_ids = _text_codes(frame["user_id"])
     topic, topic_ids = _topic_codes(frame["topic_id"].to_numpy(np.int64))
     time = frame["timestamp"].dt.as_unit("us").astype("int64").to_numpy()
-    order, offsets = _order(learner, len(user_ids), time, frame["event_id"])
+    order, offsets = _order(learner, len(user_ids), time)
     item: NDArray[np.int32] = np.full(len(frame), -1, np.int32)
     item_ids: NDArray[np.object_] = np.empty(0, object)
     if "item_id" in frame:
@@ -179,32 +178,13 @@ def _fixed_codes(column: "pd.Series[Any]", names: tuple[str, ...]) -> NDArray[np
 
 
 def _order(
-    learner: NDArray[np.int32], learners: int, time: NDArray[np.int64], event_id: "pd.Series[Any]"
+    learner: NDArray[np.int32], learners: int, time: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sort rows by (learner, time, event_id); return their positions and learner offsets."""
+    """Sort rows by learner and time, stably; return their positions and learner offsets."""
     order = np.arange(len(time))
     if (time[1:] < time[:-1]).any():
         order = np.argsort(time, kind="stable")
-    order, offsets = _grouped(learner, order, learners)
-    in_order = time[order]
-    tied = in_order[1:] == in_order[:-1]
-    tied[offsets[1:-1] - 1] = False
-    if tied.any():
-        _order_ties(order, tied, event_id)
-    return order, offsets
-
-
-def _order_ties(
-    order: NDArray[np.int64], tied: NDArray[np.bool_], event_id: "pd.Series[Any]"
-) -> None:
-    """Sort the rows of one learner and one time by event_id, in place; compare no other rows."""
-    after = np.append(False, tied)
-    tied_positions = np.flatnonzero(after | np.append(tied, False))
-    run = np.cumsum(~after[tied_positions]) - 1
-    ids = pa.array(event_id.iloc[order[tied_positions]], pa.large_string())
-    ascending = pc.sort_indices(ids).to_numpy().astype(np.int64)
-    grouped, _ = _grouped(run.astype(np.int32), ascending, int(run[-1]) + 1)
-    order[tied_positions] = order[tied_positions][grouped]
+    return _grouped(learner, order, learners)
 
 
 def _grouped(

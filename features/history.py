@@ -68,7 +68,7 @@ class History:
 
     @classmethod
     def of(cls, events: Iterable[tuple[str, int, float | None, float | None, int]]) -> "History":
-        """Create the state after `events`, which are sorted by timestamp, then event_id."""
+        """Create the state after `events`, which are sorted by time, then arrival."""
         history = cls()
         for event in events:
             history.advance(event)

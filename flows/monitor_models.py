@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows.tasks import monitor_tasks
-from flows.tasks.champion_tasks import reconcile
+from flows.tasks.champion_tasks import reconcile_champions
 from flows.tasks.gate_task import serving_bundle
 from flows.tasks.report_tasks import report_drift
 from sensei.private_files import keep_files_private
@@ -25,7 +25,7 @@ def monitor_models(as_of: datetime | None = None) -> dict[str, Any]:
     """
     keep_files_private()
     settings = Settings()
-    reconcile(settings)
+    reconcile_champions(settings)
     end = monitor_tasks.read_end(settings, as_of)
     answers = monitor_tasks.read_answers(settings, end)
     skew = monitor_tasks.compare_inputs(settings, answers, end)

@@ -52,7 +52,7 @@ def train_models(
     keep_files_private()
     settings = Settings()
     with one_at_a_time(open_log(settings.log_url).engine), ExitStack() as in_use:
-        champion_tasks.reconcile(settings)
+        champion_tasks.reconcile_champions(settings)
         moment = training_tasks.read_moment(settings, as_of)
         in_use.enter_context(run_folder(moment.folder(settings)))
         extracted = training_tasks.cached(training_tasks.extract, settings, moment)

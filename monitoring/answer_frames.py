@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from sensei.contracts import KINDS, LEARNING_KINDS, LEVELS, RESPONSE_KINDS
 from sensei.events import bulk_read
 from sensei.events.frames import categories, known
+from sensei.events.merged_ids import PRESENT_ID
 
 _TEXTS = ("user_id", "kind", "model", "version", "bundle", "arm", "fallback", "answer")
 _ANSWERS = pa.schema(
@@ -21,7 +22,7 @@ _ANSWERS = pa.schema(
 )
 _EVENTS = pa.schema(
     {
-        "event_id": pa.string(),
+        "arrival": pa.int64(),
         "user_id": pa.string(),
         "kind": pa.string(),
         "topic": pa.int64(),
@@ -31,14 +32,28 @@ _EVENTS = pa.schema(
         "metadata": pa.string(),
     }
 )
+TOLD_ARM = "outside"
+"""Arm of answers that were logged together with their acceptance; they are never open."""
+
 _RESPONDED = f"CASE WHEN interaction_type IN {RESPONSE_KINDS} THEN metadata END"
 _COLUMNS = (
-    f"event_id, v.user_id, interaction_type, topic_id, score, difficulty, timestamp, {_RESPONDED}"
+    f"arrival, v.user_id, interaction_type, topic_id, score, difficulty, timestamp, {_RESPONDED}"
 )
+
+
+_LEARNER = PRESENT_ID.format("predictions.user_id")
+_IN_SEVERAL_ARMS = (
+    f"SELECT {_LEARNER} FROM predictions WHERE arm <> '{TOLD_ARM}' AND {_LEARNER} IN "  # noqa: S608
+    "(SELECT into_user_id FROM merged_learners) GROUP BY 1 HAVING COUNT(DISTINCT arm) > 1"
+)
+"""Merged learners with answers of more than one arm; acceptances told from outside have no arm."""
 
 
 def read_answers(engine: Engine, start_us: int, end_us: int) -> pd.DataFrame:
     """Read the recommendations and difficulties answered in [start, end), ordered by time.
+
+    The answers of a merged learner under former ids have the present id. If arms differ between
+    these ids, the learner saw both sides of every comparison, and all their answers are left out.
 
     Args:
         engine: the log's database.
@@ -53,9 +68,10 @@ def read_answers(engine: Engine, start_us: int, end_us: int) -> pd.DataFrame:
     """
     answers = bulk_read.fetch(
         engine,
-        "SELECT prediction_id, user_id, kind, model, version, bundle, arm, fallback, "  # noqa: S608
+        f"SELECT prediction_id, {_LEARNER}, kind, model, version, bundle, arm, fallback, "  # noqa: S608
         f"CAST(answer AS TEXT), topic_id, created_at FROM predictions "
-        f"WHERE {_within(start_us, end_us)} AND kind IN ('recommendation', 'difficulty')",
+        f"WHERE {_within(start_us, end_us)} AND kind IN ('recommendation', 'difficulty') "
+        f"AND {_LEARNER} NOT IN ({_IN_SEVERAL_ARMS})",
         _ANSWERS,
     ).unify_dictionaries()
     answers = answers.sort_by([("time", "ascending"), ("prediction_id", "ascending")])
@@ -80,13 +96,16 @@ def read_events(engine: Engine, users: pd.Index, start_us: int, end_us: int) -> 
         end_us: end, excluded.
 
     Returns:
-        Ordered by time, then event id: `learner`, `kind` (code), `topic`, `score`, `level` (code,
+        Ordered by time, then arrival: `learner`, `kind` (code), `topic`, `score`, `level` (code,
         -1 if absent), `time` (us), `metadata` (JSON text of responses, else None).
 
     Raises:
         StorageUnavailable: the database cannot be read.
     """
-    learners = f"(SELECT DISTINCT user_id FROM predictions WHERE {_within(start_us, end_us)})"  # noqa: S608
+    learners = (
+        f"(SELECT DISTINCT {_LEARNER} AS user_id FROM predictions "  # noqa: S608
+        f"WHERE {_within(start_us, end_us)})"
+    )
     before = (
         "(SELECT w.timestamp FROM valid_interactions w WHERE w.user_id = asked.user_id "  # noqa: S608
         f"AND w.timestamp < {int(start_us)} AND w.interaction_type IN {LEARNING_KINDS} "
@@ -100,7 +119,7 @@ def read_events(engine: Engine, users: pd.Index, start_us: int, end_us: int) -> 
         f"WHERE v.interaction_type IN {LEARNING_KINDS}",
     )
     parts = [bulk_read.fetch(engine, query, _EVENTS) for query in queries]
-    events = pa.concat_tables(parts).sort_by([("time", "ascending"), ("event_id", "ascending")])
+    events = pa.concat_tables(parts).sort_by([("time", "ascending"), ("arrival", "ascending")])
     learner = pc.index_in(events["user_id"], value_set=pa.array(users, pa.string()))
     frame = pd.DataFrame(
         {

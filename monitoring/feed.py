@@ -1,5 +1,6 @@
 """Counts and times of the log that the guards judge."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,6 +29,12 @@ class FeedCounts:
     last_received: datetime | None
 
 
+_COUNTS = (
+    f"SELECT timestamp / {DAY}, COUNT(*) FROM user_interactions "  # noqa: S608 - our own SQL
+    "WHERE timestamp >= :start AND timestamp < :stop {condition} GROUP BY 1"
+)
+
+
 def read_feed(engine: Engine, end: datetime) -> FeedCounts:
     """Count the events before a time by day; the index on time suffices.
 
@@ -35,7 +42,9 @@ def read_feed(engine: Engine, end: datetime) -> FeedCounts:
         StorageUnavailable: the database cannot be read.
     """
     stop = to_microseconds(end)
-    last_row = select(UserInteraction.received_at).order_by(UserInteraction.id.desc()).limit(1)
+    # A row that supersedes another one is no arrival.
+    arrived = select(UserInteraction.received_at).where(UserInteraction.arrival.is_(None))
+    last_row = arrived.order_by(UserInteraction.id.desc()).limit(1)
     with database.read_connection(engine) as connection:
         newest = connection.execute(
             text("SELECT MAX(timestamp) FROM user_interactions WHERE timestamp < :stop"),
@@ -43,12 +52,10 @@ def read_feed(engine: Engine, end: datetime) -> FeedCounts:
         ).scalar()
         if newest is None:
             return FeedCounts({}, None, None)
-        counts = connection.execute(
-            text(
-                f"SELECT timestamp / {DAY}, COUNT(*) FROM user_interactions "  # noqa: S608
-                "WHERE timestamp >= :start AND timestamp < :stop GROUP BY 1"
-            ),
-            {"start": newest - LOOKBACK_DAYS * DAY, "stop": stop},
-        )
-        daily = {int(day): int(count) for day, count in counts}
+        values = {"start": newest - LOOKBACK_DAYS * DAY, "stop": stop}
+        counts = connection.execute(text(_COUNTS.format(condition="")), values)
+        daily = Counter({int(day): int(count) for day, count in counts})
+        superseding = "AND id IN (SELECT replaced_by FROM corrections)"
+        counts = connection.execute(text(_COUNTS.format(condition=superseding)), values)
+        daily.subtract({int(day): int(count) for day, count in counts})
         return FeedCounts(daily, to_datetime(newest), connection.execute(last_row).scalar())

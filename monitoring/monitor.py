@@ -11,10 +11,11 @@ from sqlalchemy import insert, null
 
 from features.batch import encode, examples
 from features.corpus import statistics
+from monitoring.answer_frames import TOLD_ARM
 from monitoring.drift.drift_score import Drift, measure_drift
 from monitoring.drift.windows import last_of_each, next_topic_window
 from monitoring.measures import by_day, lift, summarise
-from monitoring.outcomes import TOLD_ARM, read_outcomes
+from monitoring.outcomes import read_outcomes
 from monitoring.skew import Tables, compare
 from sensei.contracts import DAY
 from sensei.events import rules
@@ -113,7 +114,7 @@ class ModelMonitor:
             LearnerErased: the learner was erased.
             StorageUnavailable: the prediction or its acceptance is not logged.
         """
-        user_id = rules.check_id("user_id", user_id)
+        user_id = rules.check_user_id("user_id", user_id)
         topic, now = rules.check_topic(recommendation), to_datetime(self._clock())
         prediction_id = str(uuid.uuid4())
         row = {

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from monitoring.answer_frames import count_topics, read_answers, read_events
+from monitoring.answer_frames import TOLD_ARM, count_topics, read_answers, read_events
 from sensei.contracts import ATTEMPT_KINDS, DAY, KINDS, LEARNING_KINDS, LEVELS, PASS_SCORE
 
 ATTEMPTS = [KINDS.index(kind) for kind in ATTEMPT_KINDS]
@@ -25,9 +25,6 @@ MOST_ANSWERS = 200_000
 
 SOURCE = ("prediction_id", "user_id", "kind", "model", "version", "bundle", "arm", "fallback")
 """Columns that an outcome takes over from its answer."""
-
-TOLD_ARM = "outside"
-"""Arm of answers that were logged together with their acceptance; they are never open."""
 
 MEASURED = ("accepted", "hit", "told", "helpful", "rating", "probability", "passed")
 """Outcome columns; NaN if nothing is known and for open answers."""

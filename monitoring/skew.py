@@ -163,10 +163,12 @@ def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Log
 def _events(engine: Engine, users: Sequence[str]) -> pd.DataFrame:
     """Read all events of these learners, quarantined ones too, with both times."""
     query = text(
-        "SELECT event_id, user_id, interaction_type, topic_id, score, duration_seconds, timestamp, "
-        "difficulty, received_at AS received, COALESCE((SELECT MIN(created_at) FROM quarantine "
+        "SELECT user_id, interaction_type, topic_id, score, duration_seconds, timestamp, "
+        "difficulty, received_at AS received, COALESCE((SELECT MIN(created_at) FROM "
+        "(SELECT interaction_id, created_at FROM quarantine "
+        "UNION ALL SELECT interaction_id, created_at FROM corrections) AS removed "
         "WHERE interaction_id = user_interactions.id), :never) AS taken_out "
-        "FROM user_interactions WHERE user_id IN :users"
+        "FROM user_interactions WHERE user_id IN :users ORDER BY COALESCE(arrival, id)"
     ).bindparams(bindparam("users", type_=String, expanding=True))
     with database.read_connection(engine) as connection:
         result = connection.execute(query, {"users": users, "never": NEVER})
@@ -231,12 +233,11 @@ def _rebuilt(
 ) -> NDArray[np.float32]:
     """Compute the (n, width) inputs with training's fold.
 
-    Each view becomes a learner whose last event is the target.
+    Each view becomes a learner whose last row, and therefore last event, is the target.
     """
     rows = np.concatenate([view.rows for view in views])
     answers = [view.answer for view in views]
     target_columns: dict[str, list[Any]] = {
-        "event_id": ["\U0010ffff"] * len(views),  # sorts after all events of that microsecond
         "interaction_type": ["text_read"] * len(views),
         "topic_id": [answer.topic for answer in answers],
         "score": [np.nan] * len(views),

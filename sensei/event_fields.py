@@ -80,6 +80,14 @@ MAX_DURATION_SECONDS = 366 * 86400
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """Earliest time of an event; a clock that was never set shows this time or an earlier one."""
 
+HIDDEN_CHARACTERS = (
+    r"\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+)
+"""Control characters and characters without width, for a set in a regular expression.
+
+Nobody can see them, so two ids that differ by them look the same.
+"""
+
 _ID_TEXT = f"text of 1 to {MAX_TEXT} characters"
 
 ID = EventField(

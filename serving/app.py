@@ -10,7 +10,14 @@ from starlette.applications import Starlette
 from starlette.datastructures import State
 
 from sensei.access.keys import OPEN
-from serving.api import health, interactions, learner, operations, recommendations
+from serving.api import (
+    corrected_events,
+    health,
+    interactions,
+    learner,
+    operations,
+    recommendations,
+)
 from serving.http import pages
 from serving.http.auth import Access
 from serving.http.dispatch import Dispatcher
@@ -22,6 +29,7 @@ from serving.http.rate_limit import RateLimiter
 ENDPOINTS: tuple[Endpoint, ...] = (
     *recommendations.ENDPOINTS,
     *interactions.ENDPOINTS,
+    *corrected_events.ENDPOINTS,
     *learner.ENDPOINTS,
     *operations.ENDPOINTS,
     *health.ENDPOINTS,
@@ -48,13 +56,17 @@ def application() -> Starlette:
     Its own routes are only the files below `/docs`; the declared paths are answered before them.
     The caller sets `app.state.engine` and the values that `Guard` looks up.
     """
-    served = Starlette(routes=[pages.assets()], exception_handlers=ERROR_HANDLERS)
-    served.router.redirect_slashes = False  # an unknown path gets 404, never a redirect
-    served.state.openapi = openapi(ENDPOINTS)
-    served.state.access, served.state.rates, served.state.limits = Access(), RateLimiter(), Limits()
-    served.add_middleware(Dispatcher, endpoints=ENDPOINTS)
-    served.add_middleware(Guard, **guard(served.state))
-    return served
+    web_app = Starlette(routes=[pages.assets()], exception_handlers=ERROR_HANDLERS)
+    web_app.router.redirect_slashes = False  # an unknown path gets 404, never a redirect
+    web_app.state.openapi = openapi(ENDPOINTS)
+    web_app.state.access, web_app.state.rates, web_app.state.limits = (
+        Access(),
+        RateLimiter(),
+        Limits(),
+    )
+    web_app.add_middleware(Dispatcher, endpoints=ENDPOINTS)
+    web_app.add_middleware(Guard, **guard(web_app.state))
+    return web_app
 
 
 app = application()

@@ -94,13 +94,13 @@ def tried(model: Model, now_us: int) -> Model:
     Raises:
         SenseiError: the model does not answer.
     """
-    nobody = Learner(History.new(), model.start())
+    new_learner = Learner(History.new(), model.start())
     if "recommendation" in model.corpora:
         counterfactuals = counterfactuals_of(model.input_widths["recommendation"])
-        model.probabilities(counterfactuals.of(model.next_topic_inputs(nobody, now_us)))
+        model.probabilities(counterfactuals.of(model.next_topic_inputs(new_learner, now_us)))
     if "difficulty" in model.corpora:
         topics = model.corpora["difficulty"].statistics.topic_ids
-        model.success(nobody, [int(topics[0]) if len(topics) else 0], now_us)
+        model.success(new_learner, [int(topics[0]) if len(topics) else 0], now_us)
     return model
 
 
@@ -247,7 +247,7 @@ class BundleFollower:
             return serving
         slot.wanted, slot.again, started = digest, False, self._monotonic()
         try:
-            loaded = self._current(load(self._folder(digest)), self._engine.state.catalogue)
+            loaded_model = self._current(load(self._folder(digest)), self._engine.state.catalogue)
         except StorageUnavailable:
             raise
         except Exception as error:  # any error of a new bundle: the old one serves
@@ -255,10 +255,10 @@ class BundleFollower:
             return serving
         slot.refused = slot.logged = None
         if slot is self._champion:
-            _measured(loaded)
+            _measured(loaded_model)
         self._complete = False  # its cutoff may precede the counted events
         logger.info("bundle %s serves after %.2f s", digest[:12], self._monotonic() - started)
-        return loaded
+        return loaded_model
 
     def _refresh(self, log: "Log") -> None:
         """Update popularity and catalogue of all served models.
@@ -266,13 +266,13 @@ class BundleFollower:
         The next read of the pointer tries a refused bundle again.
         """
         serving, topics = self._engine.state, curriculum.read(log.engine).topics
-        read = Catalogue.of(topics)
+        loaded = Catalogue.of(topics)
         # Keep the old catalogue if none was loaded, or an equal one: the identity of the catalogue
         # keys cached answers.
-        catalogue = read if topics and read != serving.catalogue else serving.catalogue
+        catalogue = loaded if topics and loaded != serving.catalogue else serving.catalogue
         models = [model for model in (serving.model, serving.challenger) if model]
-        since = min((model.trained_until for model in models), default=NEVER)
-        self._complete = self._popularity.read(log, int(since), self._clock(), READ_SECONDS)
+        trained_until = min((model.trained_until for model in models), default=NEVER)
+        self._complete = self._popularity.read(log, int(trained_until), self._clock(), READ_SECONDS)
         self._engine.swap(
             catalogue=catalogue,
             model=serving.model and self._current(serving.model, catalogue),
@@ -287,10 +287,10 @@ class BundleFollower:
 
     def _folder(self, digest: str) -> Path:
         """Return the folder of a bundle: written by a run, else packed in the Bento."""
-        written = self._bundles / digest
-        if self._packed and not written.is_dir() and (self._packed / digest).is_dir():
+        own_folder = self._bundles / digest
+        if self._packed and not own_folder.is_dir() and (self._packed / digest).is_dir():
             return self._packed / digest
-        return written
+        return own_folder
 
     def _serve_packed(self) -> None:
         """Serve the first bundle packed in the Bento that can serve."""

@@ -44,15 +44,15 @@ class Front:
     precedence over ours.
     """
 
-    def __init__(self, ours: ASGIApp, theirs: ASGIApp, their_paths: Collection[str]) -> None:
-        self._ours = ours
-        self._theirs = theirs
-        self._paths = frozenset(their_paths)
+    def __init__(self, own_app: ASGIApp, bento_app: ASGIApp, bento_paths: Collection[str]) -> None:
+        self._ours = own_app
+        self._theirs = bento_app
+        self._paths = frozenset(bento_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch a request; BentoML handles startup and shutdown."""
-        ours = scope["type"] == "http" and scope["path"] not in self._paths
-        await (self._ours if ours else self._theirs)(scope, receive, send)
+        is_own_route = scope["type"] == "http" and scope["path"] not in self._paths
+        await (self._ours if is_own_route else self._theirs)(scope, receive, send)
 
 
 class FrontedService(Service[Any]):  # type: ignore[misc]
@@ -74,8 +74,8 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
 
             bound_connections(Settings().keep_alive_seconds)
         native = [api.route for api in self.apis.values()]
-        theirs = Guard(super().to_asgi(is_main), **guard(app.state))
-        return Front(app, theirs, [*native, "/schema.json"])
+        bento_app = Guard(super().to_asgi(is_main), **guard(app.state))
+        return Front(app, bento_app, [*native, "/schema.json"])
 
 
 @bentoml.service(

@@ -76,15 +76,15 @@ class SharedMetrics:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics with the values of all workers."""
         metrics = {metric.name: metric for metric in self._registry.collect()}
-        together = self._values()
-        for other in self._others(
+        totals = self._values()
+        for worker_values in self._others(
             {name for name, metric in metrics.items() if metric.type == "gauge"}
         ):
-            for key, value in other.items():
-                together[key] = together.get(key, 0.0) + value
+            for key, value in worker_values.items():
+                totals[key] = totals.get(key, 0.0) + value
         for metric in metrics.values():
             metric.samples = []
-        for key, value in together.items():
+        for key, value in totals.items():
             name, sample, labels = orjson.loads(key)
             if name in metrics:
                 metrics[name].add_sample(sample, labels, value)
@@ -132,17 +132,17 @@ def _allocated(file: Path) -> int:
     Raises:
         OSError: there is no space.
     """
-    opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        if os.write(opened, bytes(2 * SLOT)) < 2 * SLOT:
+        if os.write(descriptor, bytes(2 * SLOT)) < 2 * SLOT:
             raise OSError(f"expected {2 * SLOT} bytes of space for {file.name}, got less")
-        os.fsync(opened)  # some file systems find out only now
+        os.fsync(descriptor)  # some file systems find out only now
     except OSError:
-        os.close(opened)
+        os.close(descriptor)
         with suppress(OSError):
             file.unlink()
         raise
-    return opened
+    return descriptor
 
 
 def _newest(file: Path) -> Values:

@@ -88,7 +88,7 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
         # The built-in curriculum fits a new platform; a foreign log has other topic ids.
         engine.swap(catalogue=Catalogue.of(curriculum.load_file().topics))
     predictions.start()
-    durations = StudyTimeReader(connect, clock, lambda read: engine.swap(durations=read))
+    durations = StudyTimeReader(connect, clock, lambda estimates: engine.swap(durations=estimates))
     durations.start()
     records = LearnerData(connect, settings.emptied_by_erase, settings.suppression)
     if log_file:

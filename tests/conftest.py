@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +36,25 @@ def pytest_configure() -> None:
 
 
 COSTLY = ("taught", "candidates")
-"""Fixtures that train networks: all files that need one run on the same worker."""
+"""Fixtures that train networks: all files that name one run on the same worker."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@lru_cache
+def _group_of(file: str) -> str:
+    words = set(re.findall(r"\w+", Path(file).read_text()))
+    return next((fixture for fixture in COSTLY if fixture in words), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests of a file on one worker, and files of one costly fixture together."""
-    groups: dict[Path, str] = {}
-    for item in items:
-        for fixture in set(COSTLY) & set(getattr(item, "fixturenames", ())):
-            groups[item.path] = fixture
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.as_posix())))
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group_of(nodeid.partition("::")[0])
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +121,39 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
     """A migrated, empty SQLite database."""
     return f"sqlite:///{shutil.copy(migrated_file, tmp_path)}"
+
+
+TO_0003 = (
+    "DROP VIEW valid_interactions",
+    "ALTER TABLE topics DROP COLUMN retired",
+    "ALTER TABLE topics DROP COLUMN replaced_by",
+    "DROP TABLE corrections",
+    "DROP TABLE imports",
+    "DROP TABLE merged_learners",
+    "ALTER TABLE user_interactions DROP COLUMN import_id",
+    "ALTER TABLE user_interactions DROP COLUMN arrival",
+    "CREATE VIEW valid_interactions AS SELECT * FROM user_interactions WHERE NOT EXISTS "
+    "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id)",
+    "DROP TABLE audit_log",
+    "DROP TABLE erased",
+    "ALTER TABLE learners ADD COLUMN tombstone VARCHAR",
+    "UPDATE alembic_version SET version_num = '0003'",
+)
+"""Statements that take the newest schema back to migration 0003, the one before the tombstones."""
+
+
+@pytest.fixture(scope="session")
+def make_older() -> Callable[[str], None]:
+    """Gives a database the schema of migration 0003."""
+
+    def change(url: str) -> None:
+        engine = database.connect(url)
+        with engine.begin() as connection:
+            for statement in TO_0003:
+                connection.execute(text(statement))
+        engine.dispose()
+
+    return change
 
 
 @pytest.fixture(scope="session")

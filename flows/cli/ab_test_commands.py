@@ -27,7 +27,9 @@ def show(context: typer.Context) -> None:
     log = open_own_log(Settings())
     running, now = current(log), datetime.now(UTC)
     if running is None:
-        console.print(f"No trial is running. Start one: {command()} trial start --share 10")
+        console.print(
+            f"No trial is running. Start one: {command()} trial start --share 10", soft_wrap=True
+        )
         return
     console.print(escape(trial_in_words(running, now)), soft_wrap=True)
     verdict = verdict_in_words(log.get_fact(MONITORED), running, now)

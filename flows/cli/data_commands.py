@@ -54,10 +54,29 @@ def refuse_useless(imported: "ImportSummary") -> None:
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="CSV, JSON Lines or Parquet files.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="CSV, JSON Lines or Parquet files; or `list`, or `undo ID`, for earlier imports."
+        ),
+    ],
     renamed: Renamed = None,
+    corrections: Annotated[
+        bool, typer.Option("--corrections", help="The files hold corrections of stored events.")
+    ] = False,
 ) -> None:
     """Append the interactions of files to the log; quarantine bad rows with a reason."""
+    match [str(file) for file in files]:
+        case ["list"]:
+            return _list_imports()
+        case ["undo", import_id]:
+            return _undo_import(import_id)
+    if corrections:
+        return _correct(files)
+    return _import(files, renamed)
+
+
+def _import(files: Sequence[Path], renamed: Renamed) -> None:
     from flows.local.local_log import open_own_log
     from flows.presentation.run_summary import command, show_import
     from sensei.events.importer import import_files
@@ -70,6 +89,45 @@ def import_(
     show_import(console, imported)
     refuse_useless(imported)
     console.print(f"Next: {command()} run", soft_wrap=True)
+
+
+def _list_imports() -> None:
+    from flows.local.local_log import open_own_log
+    from sensei.events.imports import newest_imports
+
+    for row in newest_imports(open_own_log(Settings()).engine, 50):
+        moment = f"{row.created_at:%Y-%m-%d %H:%M}"
+        line = f"{row.id:>6}  {moment}  {row.rows:>10,} rows  {row.source}  {row.actor}"
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _undo_import(import_id: str) -> None:
+    from flows.local.local_log import open_own_log
+    from sensei.events.imports import undo_import
+
+    if not import_id.isdecimal():
+        raise InvalidInput(f"import: expected the number of an import, got {import_id!r}; send one")
+    voided = undo_import(open_own_log(Settings()).engine, int(import_id))
+    console.print(f"{voided:,} events of import {int(import_id)} voided.")
+
+
+def _correct(files: Sequence[Path]) -> None:
+    from flows.local.local_log import open_own_log
+    from sensei.events.correction_files import correct_from_file
+
+    settings = Settings()
+    log = open_own_log(settings)
+    for path in files:
+        summary = correct_from_file(log, path, settings.suppression)
+        console.print(
+            f"{path.name}: {summary.read:,} corrections: {summary.changed:,} changed an event, "
+            f"{summary.unchanged:,} were known, {summary.unknown:,} name no stored event, "
+            f"{summary.refused:,} refused, {summary.erased:,} of erased learners",
+            soft_wrap=True,
+            markup=False,
+        )
+        for example in summary.examples:
+            console.print(f"  {example}", soft_wrap=True, markup=False)
 
 
 def simulate(

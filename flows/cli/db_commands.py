@@ -139,30 +139,30 @@ def _refuse_serving(settings: Settings) -> None:
 
 
 def _replaced(done: "Restored") -> list[str]:
-    said = []
+    sentences = []
     if done.replaced:
-        said.append(f"The replaced database is kept: {done.replaced}")
+        sentences.append(f"The replaced database is kept: {done.replaced}")
     if done.unread:
-        said.append(f"It could not be read ({done.unread}): no data was copied from it.")
+        sentences.append(f"It could not be read ({done.unread}): no data was copied from it.")
     if done.before:
         rows = done.content.rows
         fewer = {name: count - rows.get(name, 0) for name, count in done.before.rows.items()}
         lost = ", ".join(f"{name} {count:,}" for name, count in fewer.items() if count > 0)
         if lost:
-            said.append(f"Fewer rows than before, by table: {lost}.")
-    return said
+            sentences.append(f"Fewer rows than before, by table: {lost}.")
+    return sentences
 
 
 def _reapplied(done: "Unapplied") -> list[str]:
-    said = []
+    sentences = []
     if done.tombstones or done.learners:
         unknown = f"{len(done.tombstones):,} erasures were unknown to the database"
-        said.append(f"Erased again: {len(done.learners):,} learners; {unknown}.")
+        sentences.append(f"Erased again: {len(done.learners):,} learners; {unknown}.")
     if done.keys:
-        said.append(f"Revoked again: {', '.join(each.key_id for each in done.keys)}.")
+        sentences.append(f"Revoked again: {', '.join(key.key_id for key in done.keys)}.")
     if done.damaged:
-        said.append(f"The suppression list has {done.damaged:,} lines that cannot be read.")
-    return said
+        sentences.append(f"The suppression list has {done.damaged:,} lines that cannot be read.")
+    return sentences
 
 
 def _keys(done: "Restored") -> list[str]:
@@ -171,14 +171,14 @@ def _keys(done: "Restored") -> list[str]:
         return []
     now, before = done.content.keys, done.before.keys
     back, gone = sorted(now - before), sorted(before - now)
-    said = []
+    sentences = []
     if back:
-        said.append(f"Keys that are valid again: {', '.join(back)}; revoke them if unwanted.")
+        sentences.append(f"Keys that are valid again: {', '.join(back)}; revoke them if unwanted.")
     if gone:
-        said.append(f"Keys that are not in the backup: {', '.join(gone)}; create new ones.")
+        sentences.append(f"Keys that are not in the backup: {', '.join(gone)}; create new ones.")
     if before and not now:
-        said.append("No key is left: run `sensei keys create` before the service starts.")
-    return said
+        sentences.append("No key is left: run `sensei keys create` before the service starts.")
+    return sentences
 
 
 def _reconcile(settings: Settings) -> None:
@@ -191,10 +191,12 @@ def _reconcile(settings: Settings) -> None:
 
     log = open_log(settings.log_url)
     try:
-        found = agreement(log, settings.tracking_uri)
-        if found.fix != RECONCILE:
-            said = f"{found.said}; {found.fix}, then {RECONCILE}" if found.fix else found.said
-            return _say(f"Reconcile: {said}")
+        finding = agreement(log, settings.tracking_uri)
+        if finding.fix != RECONCILE:
+            problem = (
+                f"{finding.said}; {finding.fix}, then {RECONCILE}" if finding.fix else finding.said
+            )
+            return _say(f"Reconcile: {problem}")
         from training.release.reconcile import RESTORED, reconcile
         from training.tracking.registry import Registry
 

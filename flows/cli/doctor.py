@@ -31,15 +31,15 @@ class Finding(NamedTuple):
 
 def of_error(name: str, error: SenseiError) -> Finding:
     """Convert an error into a finding; the part after the last `; ` is the next step."""
-    said, _, fix = str(error).rpartition("; ")
-    return Finding(name, said, fix)
+    problem, _, fix = str(error).rpartition("; ")
+    return Finding(name, problem, fix)
 
 
 def variables(environment: Mapping[str, str]) -> Iterable[Finding]:
     """Check that every `SENSEI_*` variable is a setting."""
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
-    foreign = sorted(n for n in environment if n.startswith(PREFIX) and n not in known)
-    for name in foreign:
+    settings = [PREFIX + name.upper() for name in Settings.model_fields]
+    unknown = sorted(n for n in environment if n.startswith(PREFIX) and n not in settings)
+    for name in unknown:
         near = difflib.get_close_matches(
             name.removeprefix(PREFIX).lower(), Settings.model_fields, 1
         )
@@ -49,9 +49,9 @@ def variables(environment: Mapping[str, str]) -> Iterable[Finding]:
             else "unset it: docs/operations.md lists the settings"
         )
         yield Finding("settings", f"{name} is not a setting and has no effect", fix)
-    if not foreign:
-        given = ", ".join(name for name in known if environment.get(name))
-        yield Finding("settings", given or "all at their defaults")
+    if not unknown:
+        names = ", ".join(name for name in settings if environment.get(name))
+        yield Finding("settings", names or "all at their defaults")
 
 
 def home(folder: Path) -> Finding:
@@ -76,9 +76,9 @@ def privacy(folder: Path) -> Finding:
 
 def port(neighbour: ServerProbe) -> Finding:
     """Check that a port is free or held by its own server."""
-    name, said = f"port {neighbour.port}", f"{neighbour.name}: {neighbour.state}"
+    name, state_text = f"port {neighbour.port}", f"{neighbour.name}: {neighbour.state}"
     if neighbour.state in ("answers", "off"):
-        return Finding(name, said + (f", {neighbour.said}" if neighbour.said else ""))
+        return Finding(name, state_text + (f", {neighbour.said}" if neighbour.said else ""))
     return Finding(
         name,
         f"kept for {neighbour.name}, held by another program or by one that does not answer",
@@ -95,9 +95,9 @@ def prefect(
     run can start its own one.
     """
     api, here = environment.get("PREFECT_API_URL", "").rstrip("/"), ""
-    for each in around:
-        if each.name == "Prefect" and each.state == "answers":
-            here = f"{each.address}/api"
+    for probe in around:
+        if probe.name == "Prefect" and probe.state == "answers":
+            here = f"{probe.address}/api"
     if not api and not here:
         try:
             check_prefect_store(environment)
@@ -106,28 +106,28 @@ def prefect(
             return
         yield Finding("Prefect", "no server: each run starts one for itself")
         return
-    found = ask_prefect(api or here, "/deployments/filter", {})
-    if found is None:
+    deployments = ask_prefect(api or here, "/deployments/filter", {})
+    if deployments is None:
         yield Finding(
             "Prefect",
             f"PREFECT_API_URL names {api}, which does not answer",
             "start it with `make server`, or unset PREFECT_API_URL",
         )
-    elif not found:
+    elif not deployments:
         fix = "`make deploy`, then `make worker`"
         yield Finding("Prefect", f"{api or here} has no deployment", fix)
     else:
-        yield Finding("Prefect", f"{api or here} answers, with {len(found)} deployments")
+        yield Finding("Prefect", f"{api or here} answers, with {len(deployments)} deployments")
         yield worker(api or here)
 
 
 def worker(api: str) -> Finding:
     """Check that a worker polls the work pool of our deployments."""
-    found = ask_prefect(api, f"/work_pools/{POOL}/workers/filter", {}) or []
-    if any(each["status"] == "ONLINE" for each in found):
+    workers = ask_prefect(api, f"/work_pools/{POOL}/workers/filter", {}) or []
+    if any(worker_row["status"] == "ONLINE" for worker_row in workers):
         return Finding("worker", f"one polls the pool `{POOL}`")
-    said = f"none polls the pool `{POOL}`: runs of deployments wait, the nightly one too"
-    return Finding("worker", said, "`make worker`, or end `make up` and start it again")
+    problem = f"none polls the pool `{POOL}`: runs of deployments wait, the nightly one too"
+    return Finding("worker", problem, "`make worker`, or end `make up` and start it again")
 
 
 def mlflow(uri: str) -> Finding:
@@ -143,8 +143,8 @@ def mlflow(uri: str) -> Finding:
         return Finding("MLflow", "its database does not exist yet: the first run creates it")
     ours = installed("mlflow")
     if uri.startswith("http") and theirs != ours:
-        said = f"expected its server to be version {ours}, got {theirs}"
-        return Finding("MLflow", said, "run the same version on both sides")
+        problem = f"expected its server to be version {ours}, got {theirs}"
+        return Finding("MLflow", problem, "run the same version on both sides")
     return Finding("MLflow", f"its store answers, at {theirs}")
 
 
@@ -153,13 +153,13 @@ def catalogue(log: "Log") -> Finding:
     from sensei import curriculum
     from sensei.events.aggregates import outside_catalogue
 
-    found = curriculum.read(log.engine)
-    if not found.topics:
+    loaded = curriculum.read(log.engine)
+    if not loaded.topics:
         return Finding("catalogue", "no topic is loaded", "`sensei curriculum load FILE`")
     if outside := outside_catalogue(log.engine):
         return Finding("catalogue", curriculum.describe_outside(outside), curriculum.LOAD_CATALOGUE)
-    retired = len(found.topics) - len(found.offered)
-    return Finding("catalogue", f"{len(found.offered)} topics, {retired} retired")
+    retired = len(loaded.topics) - len(loaded.offered)
+    return Finding("catalogue", f"{len(loaded.offered)} topics, {retired} retired")
 
 
 def keys(log: "Log", host: str) -> Finding:
@@ -175,6 +175,21 @@ def keys(log: "Log", host: str) -> Finding:
             "`sensei keys create --role platform`, or unset SENSEI_SERVICE_HOST",
         )
     return Finding("keys", f"{valid} valid" if valid else "none, and none needed on loopback")
+
+
+def look_alikes(log: "Log") -> Finding:
+    """List learners whose ids look the same, as older releases stored them."""
+    from sensei.privacy.look_alikes import groups
+
+    groups_of_names = groups(log.engine)
+    if not groups_of_names:
+        return Finding("names", "no two learners look the same")
+    shown = "; ".join(" and ".join(ascii(name) for name in names) for names in groups_of_names[:5])
+    return Finding(
+        "names",
+        f"{len(groups_of_names):,} groups of learners look the same: {shown}",
+        "if they are one person, `sensei learner merge FROM INTO`",
+    )
 
 
 def clock(log: "Log", now: datetime) -> Finding:
@@ -221,8 +236,8 @@ def trial(log: "Log", folder: Path) -> Finding:
     if running is None:
         return Finding("trial", "none runs")
     if not (folder / running.bundle).is_dir():
-        said = f"the bundle of {running.name} is not in {folder}"
-        return Finding("trial", said, "`sensei trial stop`")
+        problem = f"the bundle of {running.name} is not in {folder}"
+        return Finding("trial", problem, "`sensei trial stop`")
     return Finding("trial", f"{running.name} answers {100 * running.share:g} % of learners")
 
 
@@ -231,23 +246,27 @@ def suppressed(log: "Log", file: Path) -> Finding:
     from sensei.privacy.reapply import unapplied
 
     try:
-        found = unapplied(log.engine, file)
+        missing = unapplied(log.engine, file)
     except StorageUnavailable as error:
         return of_error("erasures", error)
-    said = [
+    problems = [
         *(
-            [f"{len(found.learners):,} erased learners are in the database again"]
-            if found.learners
+            [f"{len(missing.learners):,} erased learners are in the database again"]
+            if missing.learners
             else []
         ),
-        *([f"{len(found.tombstones):,} erasures are unknown to it"] if found.tombstones else []),
-        *(f"the revoked key {each.key_id} is valid again" for each in found.keys),
+        *(
+            [f"{len(missing.tombstones):,} erasures are unknown to it"]
+            if missing.tombstones
+            else []
+        ),
+        *(f"the revoked key {key.key_id} is valid again" for key in missing.keys),
     ]
-    if said:
-        older = f"the database is older than {file.name}: {', '.join(said)}"
+    if problems:
+        older = f"the database is older than {file.name}: {', '.join(problems)}"
         return Finding("erasures", older, "`sensei db reapply`")
-    if found.damaged:
-        unread = f"{found.damaged:,} lines of {file} cannot be read"
+    if missing.damaged:
+        unread = f"{missing.damaged:,} lines of {file} cannot be read"
         return Finding("erasures", unread, "restore the file from a copy")
     return Finding("erasures", "the database has all erasures and revocations recorded outside it")
 
@@ -279,10 +298,10 @@ def agreement(log: "Log", uri: str) -> Finding:
     for model in ModelName:
         alias, ours = tracked.version(model, "champion"), champions.get(model)
         if alias != ours:
-            said = (
+            problem = (
                 f"champion of {model} is {ours or 'none'}, MLflow's alias is at {alias or 'none'}"
             )
-            return Finding("ledger", said, fix)
+            return Finding("ledger", problem, fix)
     named = ", ".join(f"{model} {version}" for model, version in sorted(champions.items()))
     return Finding("ledger", f"ledger, pointer and aliases agree: {named or 'no champion'}")
 
@@ -292,6 +311,7 @@ def of_log(log: "Log", settings: Settings, now: datetime) -> Iterable[Finding]:
     yield Finding("database", f"{log.engine.url.render_as_string()} answers, and is up to date")
     yield catalogue(log)
     yield keys(log, settings.service_host)
+    yield look_alikes(log)
     yield clock(log, now)
     yield bundle(log, settings.bundles)
     yield trial(log, settings.bundles)
@@ -316,8 +336,8 @@ def checkup(
     yield from variables(environment)
     yield home(settings.root)
     yield privacy(settings.root)
-    for each in around:
-        yield port(each)
+    for probe in around:
+        yield port(probe)
     yield from prefect(environment, around)
     yield mlflow(settings.tracking_uri)
     if not settings.database_url and not (settings.root / "sensei.db").exists():

@@ -50,7 +50,7 @@ def evaluate(
 ) -> None:
     """Measure every model on any log by one protocol, without the database.
 
-    Finished models are kept under SENSEI_HOME: the same command again continues from there.
+    Finished models are cache_folder under SENSEI_HOME: the same command again continues from there.
     """
     from flows.presentation.run_summary import show_evaluation, show_import
     from sensei.events.importer import read_frame
@@ -64,27 +64,27 @@ def evaluate(
     mapping = mapping_of(renamed)
     wanted = names_of(models)
     check_names(wanted)
-    kept = Settings().evaluations
+    cache_folder = Settings().evaluations
     if out:
         check_output(out)
     if plots:
         check_folder(plots)
-    fitted = {each.name: each for each in (keras_fit.FAST, keras_fit.SKETCH)}[setting]
+    fit_settings = {fit.name: fit for fit in (keras_fit.FAST, keras_fit.SKETCH)}[setting]
     with run_progress() as say:
         say(f"Read: {file}")
         column = _column(split)
         frame, imported = read_frame(file, mapping, column)
         refuse_useless(imported)
         _check_column(file, frame, column)
-        check_room(kept)
+        check_room(cache_folder)
         result = run_protocol(
             frame,
             split,
             seed,
-            replace(EFFORTS[effort], setting=fitted),
+            replace(EFFORTS[effort], setting=fit_settings),
             wanted,
             seeds,
-            cache=lambda digest: ScoreCache(kept, digest, fresh),
+            cache=lambda digest: ScoreCache(cache_folder, digest, fresh),
             say=say,
             draw=partial(draw, plots) if plots else None,
             progress=lambda name, epoch, logs: say.epoch(

@@ -37,14 +37,14 @@ def list_() -> None:
     from flows.presentation.run_summary import command
     from sensei.access import key_store
 
-    found = key_store.read(open_own_log(Settings()).engine)
-    if not found:
+    keys = key_store.read(open_own_log(Settings()).engine)
+    if not keys:
         console.print(f"No key yet. Next: {command()} keys create --role platform", soft_wrap=True)
         return
     table = Table(title="Keys", title_justify="left")
     for heading in ("id", "role", "created", "revoked"):
         table.add_column(heading, no_wrap=True)
-    for key in found:
+    for key in keys:
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "-"
         table.add_row(key.key_id, key.role, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
     console.print(table)

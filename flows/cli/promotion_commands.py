@@ -63,13 +63,13 @@ def rollback(
 def reconcile() -> None:
     """Make ledger, serving and MLflow's aliases agree, as every run does first."""
     from flows.local.local_log import open_own_log
-    from training.release import reconcile as reconciliation
+    from training.release.reconcile import reconcile
     from training.tracking.registry import Registry
 
     settings = Settings()
     log, now = open_own_log(settings), datetime.now(UTC)
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    done = reconciliation.reconcile(log, registry, settings.bundles, now)
+    done = reconcile(log, registry, settings.bundles, now)
     for sentence in done or ["Ledger, serving and aliases agree."]:
         console.print(escape(sentence), soft_wrap=True)
 

@@ -160,9 +160,9 @@ def _tracked(settings: Settings) -> "Tracked":
 def _waiting(tracked: "Tracked", champion: dict[str, str]) -> str:
     """List the challengers without those that became champion."""
     waiting = [
-        f"{each.model} {each.version}"
-        for each in tracked.aliases
-        if each.alias == "challenger" and champion.get(each.model) != each.version
+        f"{alias.model} {alias.version}"
+        for alias in tracked.aliases
+        if alias.alias == "challenger" and champion.get(alias.model) != alias.version
     ]
     return ", ".join(waiting) or "no challenger"
 
@@ -172,25 +172,25 @@ def last_run(settings: Settings, around: Sequence[ServerProbe], now: datetime) -
 
     MLflow alone knows a run without a server; Prefect alone knows a run that failed early.
     """
-    found = []
-    known = "PREFECT_API_URL" in os.environ
-    if known or any(each.name == "Prefect" and each.state == "answers" for each in around):
+    runs = []
+    has_address = "PREFECT_API_URL" in os.environ
+    if has_address or any(probe.name == "Prefect" and probe.state == "answers" for probe in around):
         for run in ask_prefect(prefect_api(settings), "/flow_runs/filter", _NEWEST) or []:
             moment = datetime.fromisoformat(run["start_time"])
-            found.append((moment, f"{run['name']}, {run['state_name'].lower()}", "Prefect"))
+            runs.append((moment, f"{run['name']}, {run['state_name'].lower()}", "Prefect"))
     try:
         tracked = _tracked(settings).last_run
     except StorageUnavailable as error:
-        if not found:
+        if not runs:
             return f"unknown: {error}"
     else:
         if tracked:
-            said = f"{tracked.name}, {tracked.status.lower()}"
-            found.append((tracked.started_at, said, "MLflow"))
-    if not found:
+            text = f"{tracked.name}, {tracked.status.lower()}"
+            runs.append((tracked.started_at, text, "MLflow"))
+    if not runs:
         return "none yet"
-    moment, said, source = max(found)
-    return f"{said}, started {ago(moment, now)} ({source})"
+    moment, text, source = max(runs)
+    return f"{text}, started {ago(moment, now)} ({source})"
 
 
 _NEWEST: dict[str, Any] = {

@@ -45,17 +45,17 @@ def package(bundle: Path, bento_home: Path) -> str:
         )
     tags = [line for line in built.stdout.splitlines() if line.startswith("__tag__:")]
     if built.returncode != 0 or not tags:
-        last = (built.stderr.strip() or built.stdout.strip() or "no output").splitlines()[-1]
+        reason = (built.stderr.strip() or built.stdout.strip() or "no output").splitlines()[-1]
         raise StorageUnavailable(
-            f"bento: expected `bentoml build` to succeed, got {last}; check space in {bento_home}"
+            f"bento: expected `bentoml build` to succeed, got {reason}; check space in {bento_home}"
         )
     return tags[-1].removeprefix("__tag__:")
 
 
 def _stage(bundle: Path, folder: Path) -> None:
-    for room in ROOMS:
+    for name in ROOMS:
         shutil.copytree(
-            ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
         )
     shutil.copytree(bundle, folder / "models" / bundle.name)
     for file in ("bentofile.yaml", "requirements-serving.lock"):

@@ -58,10 +58,10 @@ def deploy() -> None:
             f"Prefect: expected a server that answers, got {error}; run `make server` first"
         ) from error
     prefect = Path(sys.executable).with_name("prefect")
-    done = subprocess.run(  # noqa: S603 - our own interpreter's
+    completed = subprocess.run(  # noqa: S603 - our own interpreter's
         [str(prefect), "--no-prompt", "deploy", "--all"], cwd=ROOT, check=False
     )
-    if done.returncode:
+    if completed.returncode:
         raise StorageUnavailable("Prefect: expected to deploy all, got a refusal; see above")
 
 

@@ -7,7 +7,6 @@ from sensei import curriculum
 from sensei.app_state import DEMO
 from sensei.errors import InvalidInput, NotEnoughData
 from sensei.events import rules
-from sensei.events.event_ids import Occurrences
 from sensei.events.log import Log, open_log
 from sensei.events.rules_arrow import check_table
 from sensei.settings import Settings
@@ -84,6 +83,6 @@ def simulate_into(
     log.set_fact(DEMO, True)
     topics = [topic.model_dump() for topic in catalogue.topics]
     table = simulate(learners, days, seed, topics, end)
-    rows, _ = check_table(table, rules.latest(end), Occurrences())
+    rows, _ = check_table(table, rules.latest(end))
     appended = log.append_table(rows, source="simulation")
     say(f"Simulated {appended.inserted:,} interactions of {learners} learners over {days} days")

@@ -65,11 +65,11 @@ class LoopbackGuard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        refused = refusal(scope.get("method", ""), scope["headers"])
-        if refused is None:
+        rejection = refusal(scope.get("method", ""), scope["headers"])
+        if rejection is None:
             await self._app(scope, receive, _framed(send))
         else:
-            await refuse(scope, send, refused)
+            await refuse(scope, send, rejection)
 
 
 def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
@@ -79,31 +79,31 @@ def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | No
         method: of HTTP; empty for a websocket.
         headers: names in lower case, as ASGI has them.
     """
-    sent: dict[bytes, list[bytes]] = {}
+    values_by_name: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        sent.setdefault(name, []).append(value)
-    hosts, origins = sent.get(b"host", []), sent.get(b"origin", [])
+        values_by_name.setdefault(name, []).append(value)
+    hosts, origins = values_by_name.get(b"host", []), values_by_name.get(b"origin", [])
     if len(hosts) != 1 or len(origins) > 1:
         return Refusal(400, "Host: expected one, and at most one Origin; send each once")
-    if not PROXY_HEADERS.isdisjoint(sent):
+    if not PROXY_HEADERS.isdisjoint(values_by_name):
         return Refusal(403, "request: expected a direct one, got one from a proxy; use `ssh -L`")
     host = hosts[0].lower()
     if not LOOPBACK_HOST.fullmatch(host):
         return Refusal(403, "Host: expected localhost or a loopback address; open that address")
     if origins and origins[0].lower() != b"http://" + host:
         return Refusal(403, "Origin: expected a page of this server, got one of another site")
-    site = sent.get(b"sec-fetch-site", [b"none"])[0]
-    if site not in (b"none", b"same-origin") and not _is_link(method, sent):
+    site = values_by_name.get(b"sec-fetch-site", [b"none"])[0]
+    if site not in (b"none", b"same-origin") and not _is_link(method, values_by_name):
         return Refusal(403, "request: expected a page of this server, got one of another site")
     return None
 
 
-def _is_link(method: str, sent: dict[bytes, list[bytes]]) -> bool:
+def _is_link(method: str, values_by_name: dict[bytes, list[bytes]]) -> bool:
     """Tell if a person followed a link: the page is shown, and its opener cannot read it."""
     return (
         method == "GET"
-        and sent.get(b"sec-fetch-mode") == [b"navigate"]
-        and sent.get(b"sec-fetch-dest") == [b"document"]
+        and values_by_name.get(b"sec-fetch-mode") == [b"navigate"]
+        and values_by_name.get(b"sec-fetch-dest") == [b"document"]
     )
 
 
@@ -116,13 +116,13 @@ def _framed(send: Send) -> Send:
     return framed
 
 
-async def refuse(scope: Scope, send: Send, refused: Refusal) -> None:
+async def refuse(scope: Scope, send: Send, rejection: Refusal) -> None:
     """Answer with status and sentence; close a websocket before it is accepted."""
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": refused.sentence[:120]})
+        await send({"type": "websocket.close", "code": 1008, "reason": rejection.sentence[:120]})
         return
-    body = refused.sentence.encode()
+    body = rejection.sentence.encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
     headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.start", "status": rejection.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -85,9 +85,9 @@ def auth_header(api: str, environment: Mapping[str, str] = os.environ) -> dict[s
         api: address of the request; only that of `PREFECT_API_URL`, if set, receives the string.
         environment: variables of the process.
     """
-    known = environment.get(API, "").rstrip("/")
+    configured = environment.get(API, "").rstrip("/")
     string = environment.get(CLIENT, "")
-    if not string or (known and known != api):
+    if not string or (configured and configured != api):
         return {}
     return {"Authorization": "Basic " + base64.b64encode(string.encode()).decode()}
 

@@ -49,21 +49,23 @@ def check_ports(listeners: Mapping[str, tuple[str, int]]) -> None:
     Raises:
         InvalidInput: some are taken; each is named with its setting.
     """
-    wrong = []
-    given: dict[int, str] = {}
+    problems = []
+    setting_of: dict[int, str] = {}
     for setting, (host, port) in listeners.items():
-        if port in given:
-            wrong.append(f"{port} is also the port of {given[port]}, set {setting} to another")
+        if port in setting_of:
+            problems.append(
+                f"{port} is also the port of {setting_of[port]}, set {setting} to another"
+            )
             continue
-        given[port] = setting
+        setting_of[port] = setting
         try:
             check_port(host, port, setting)
         except InvalidInput as error:
             if "free one" not in str(error):
                 raise
-            wrong.append(f"{port} is taken, stop the program that holds it or set {setting}")
-    if wrong:
-        raise InvalidInput("ports: expected free ones, got: " + "; ".join(wrong))
+            problems.append(f"{port} is taken, stop the program that holds it or set {setting}")
+    if problems:
+        raise InvalidInput("ports: expected free ones, got: " + "; ".join(problems))
 
 
 def check_output(out: Path) -> None:
@@ -128,13 +130,13 @@ def check_prefect_store(environment: Mapping[str, str]) -> None:
         return
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as connection:
-            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error:
         return  # created just now, or damaged, which Prefect reports itself
-    if found:
+    if row:
         folder = "server/database/_migrations/versions/sqlite"
-        newest, known = migrations_in(package_folder("prefect") / folder)
-        check_migration("Prefect", found[0], newest, known)
+        newest, known_migrations = migrations_in(package_folder("prefect") / folder)
+        check_migration("Prefect", row[0], newest, known_migrations)
 
 
 def _unwritable(folder: Path) -> str:

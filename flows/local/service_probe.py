@@ -52,27 +52,27 @@ class ServerProbe:
 
 def neighbours(settings: Settings) -> list[ServerProbe]:
     """Probe the service, Prefect, MLflow and Evidently at their ports, all at once."""
-    here = "http://127.0.0.1"
+    base = "http://127.0.0.1"
     # a server that listens on all addresses answers on loopback too
     host = settings.service_host if settings.service_host != "0.0.0.0" else "127.0.0.1"  # noqa: S104
-    asked = [
+    probes = [
         ("service", f"http://{host}:{settings.service_port}", "SERVICE", "/readyz", _service),
-        ("Prefect", f"{here}:{settings.prefect_port}", "PREFECT", "/api/admin/version", _prefect),
-        ("MLflow", f"{here}:{settings.mlflow_port}", "MLFLOW", "/version", _mlflow),
-        ("Evidently", f"{here}:{settings.evidently_port}", "EVIDENTLY", "/api/version", _evidently),
+        ("Prefect", f"{base}:{settings.prefect_port}", "PREFECT", "/api/admin/version", _prefect),
+        ("MLflow", f"{base}:{settings.mlflow_port}", "MLFLOW", "/version", _mlflow),
+        ("Evidently", f"{base}:{settings.evidently_port}", "EVIDENTLY", "/api/version", _evidently),
     ]
-    with ThreadPoolExecutor(len(asked)) as threads:
-        return list(threads.map(lambda each: _ask(*each), asked))
+    with ThreadPoolExecutor(len(probes)) as threads:
+        return list(threads.map(lambda probe: _ask(*probe), probes))
 
 
-def _ask(name: str, address: str, setting: str, path: str, read: Reader) -> ServerProbe:
+def _ask(name: str, address: str, setting: str, path: str, parse: Reader) -> ServerProbe:
     import httpx
 
     variable = f"SENSEI_{setting}_PORT"
     try:
         auth = auth_header(f"{address}/api") if name == "Prefect" else {}
-        said = read(httpx.get(address + path, headers=auth, timeout=SECONDS, trust_env=False))
-        return ServerProbe(name, address, variable, "answers", said)
+        version = parse(httpx.get(address + path, headers=auth, timeout=SECONDS, trust_env=False))
+        return ServerProbe(name, address, variable, "answers", version)
     except (httpx.ConnectError, httpx.ConnectTimeout):
         return ServerProbe(name, address, variable, "off")
     except httpx.TimeoutException:
@@ -95,19 +95,19 @@ def _mlflow(answer: "httpx.Response") -> str:
 
 
 def _evidently(answer: "httpx.Response") -> str:
-    found = answer.raise_for_status().json()
-    return _version(found["version"] if "Evidently" in found["application"] else None)
+    document = answer.raise_for_status().json()
+    return _version(document["version"] if "Evidently" in document["application"] else None)
 
 
-def _version(said: Any) -> str:
+def _version(version: Any) -> str:
     """Return the text if it looks like a version.
 
     Raises:
         ValueError: it does not, so this is another program.
     """
-    if not isinstance(said, str) or not re.fullmatch(r"\d+\.\d+\S*", said.strip()):
-        raise ValueError(said)
-    return said.strip()
+    if not isinstance(version, str) or not re.fullmatch(r"\d+\.\d+\S*", version.strip()):
+        raise ValueError(version)
+    return version.strip()
 
 
 def prefect_api(settings: Settings) -> str:
@@ -132,7 +132,7 @@ def use_prefect(settings: Settings) -> None:
         check_prefect_store(settings.environment() | os.environ)
 
 
-def ask_prefect(api: str, path: str, wanted: dict[str, Any]) -> Any:
+def ask_prefect(api: str, path: str, body: dict[str, Any]) -> Any:
     """Post to a Prefect server.
 
     Returns:
@@ -142,7 +142,7 @@ def ask_prefect(api: str, path: str, wanted: dict[str, Any]) -> Any:
 
     try:
         answer = httpx.post(
-            api + path, json=wanted, headers=auth_header(api), timeout=SECONDS, trust_env=False
+            api + path, json=body, headers=auth_header(api), timeout=SECONDS, trust_env=False
         )
         return answer.raise_for_status().json()
     except (httpx.HTTPError, ValueError):

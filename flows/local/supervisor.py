@@ -53,22 +53,22 @@ class Supervisor:
     folder: Path
     running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
-    async def start(self, part: ManagedProcess) -> None:
+    async def start(self, managed: ManagedProcess) -> None:
         """Start a process and wait until it answers.
 
         Raises:
             StorageUnavailable: it ended, or did not answer in time; with the end of its log.
         """
-        process = await self._spawn(part.name, part.command)
-        self.running[part.name] = process
+        process = await self._spawn(managed.name, managed.command)
+        self.running[managed.name] = process
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not await part.ready():
+                while not await managed.ready():
                     if process.returncode is not None:
-                        raise self._died(part.name, "it ended")
+                        raise self._died(managed.name, "it ended")
                     await asyncio.sleep(0.3)
         except TimeoutError:
-            raise self._died(part.name, f"no answer within {START_SECONDS:.0f} s") from None
+            raise self._died(managed.name, f"no answer within {START_SECONDS:.0f} s") from None
 
     async def run(self, name: str, command: Sequence[str]) -> None:
         """Run a program to its end.
@@ -83,15 +83,15 @@ class Supervisor:
 
     async def next_end(self) -> str:
         """Wait until a running process ends by itself, and return its name."""
-        waiting = {asyncio.create_task(p.wait()): name for name, p in self.running.items()}
-        if not waiting:
+        waits = {asyncio.create_task(p.wait()): name for name, p in self.running.items()}
+        if not waits:
             await asyncio.Event().wait()
         try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in waiting:
+            for task in waits:
                 task.cancel()
-        name = waiting[done.pop()]
+        name = waits[done.pop()]
         del self.running[name]
         return name
 
@@ -101,8 +101,8 @@ class Supervisor:
         Args:
             first: names of those that need the others while they end.
         """
-        rest = [name for name in self.running if name not in first]
-        for names in ([name for name in first if name in self.running], rest):
+        remaining = [name for name in self.running if name not in first]
+        for names in ([name for name in first if name in self.running], remaining):
             await _end([self.running.pop(name) for name in names])
 
     def tail(self, name: str) -> str:
@@ -129,9 +129,9 @@ class Supervisor:
     def _log(self, name: str) -> Path:
         return self.logs / f"{name.lower().replace(' ', '-')}.log"
 
-    def _died(self, name: str, what: str) -> StorageUnavailable:
+    def _died(self, name: str, cause: str) -> StorageUnavailable:
         return StorageUnavailable(
-            f"{name}: expected it to start, got: {what}; its log {self._log(name)} ends with\n"
+            f"{name}: expected it to start, got: {cause}; its log {self._log(name)} ends with\n"
             f"{self.tail(name)}"
         )
 
@@ -141,17 +141,17 @@ async def _end(processes: Sequence[asyncio.subprocess.Process]) -> None:
     family: set[psutil.Process] = set()
     for process in processes:
         family |= _family(process.pid)
-    for each in family:
+    for member in family:
         with suppress(psutil.NoSuchProcess):
-            each.send_signal(signal.SIGTERM)
-    until = asyncio.get_running_loop().time() + PATIENCE
-    while (left := _alive(family)) and asyncio.get_running_loop().time() < until:
+            member.send_signal(signal.SIGTERM)
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while (survivors := _alive(family)) and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.1)
-        for each in left:
-            family |= _family(each.pid)
-    for each in _alive(family):
+        for member in survivors:
+            family |= _family(member.pid)
+    for member in _alive(family):
         with suppress(psutil.NoSuchProcess):
-            each.kill()
+            member.kill()
     for process in processes:
         await process.wait()
 
@@ -164,9 +164,9 @@ def _family(pid: int) -> set[psutil.Process]:
 
 
 def _alive(family: set[psutil.Process]) -> list[psutil.Process]:
-    found = []
-    for each in family:
+    alive = []
+    for process in family:
         with suppress(psutil.NoSuchProcess):
-            if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
-                found.append(each)
-    return found
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                alive.append(process)
+    return alive

@@ -91,8 +91,8 @@ class _Up:
     async def run(self) -> int:
         """Start all parts, wait for Ctrl-C, and end them."""
         stopped = asyncio.Event()
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(each, stopped.set)
+        for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(signal_number, stopped.set)
         try:
             async with httpx.AsyncClient(timeout=5) as client:
                 with run_progress() as say:
@@ -112,13 +112,13 @@ class _Up:
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.to_thread(open_project, self.settings.evidently))
             group.create_task(self._deploy(client, say))
-            for part in self._servers(client):
-                group.create_task(self._begin(part, say))
+            for server in self._servers(client):
+                group.create_task(self._begin(server, say))
         await self._begin(self._worker(client), say)
 
-    async def _begin(self, part: ManagedProcess, say: Say) -> None:
-        await self.supervisor.start(part)
-        say(f"{part.name}: answers")
+    async def _begin(self, server: ManagedProcess, say: Say) -> None:
+        await self.supervisor.start(server)
+        say(f"{server.name}: answers")
 
     async def _deploy(self, client: httpx.AsyncClient, say: Say) -> None:
         while not await _answers(client, f"{self.api}/health"):
@@ -144,8 +144,8 @@ class _Up:
 
         async def ready() -> bool:
             with suppress(httpx.HTTPError):
-                found = await client.post(workers, json={}, headers=self.auth)
-                return any(each["status"] == "ONLINE" for each in found.json())
+                response = await client.post(workers, json={}, headers=self.auth)
+                return any(worker["status"] == "ONLINE" for worker in response.json())
             return False
 
         return ManagedProcess(WORKER, launching("worker"), ready)
@@ -156,8 +156,8 @@ class _Up:
         for name, purpose in PURPOSES.items():
             table.add_row(f"[bold]{name}[/bold]", self.sites.get(name, ""), purpose)
         console.print(table)
-        ready: dict[str, Any] = (await client.get(f"{self.sites['Service']}/readyz")).json()
-        for trouble in ready["troubles"]:
+        readiness: dict[str, Any] = (await client.get(f"{self.sites['Service']}/readyz")).json()
+        for trouble in readiness["troubles"]:
             console.print(f"[yellow]service:[/yellow] {escape(trouble)}", soft_wrap=True)
         console.print(
             f"Prefect's page asks once for a password: {command()} keys prefect", soft_wrap=True
@@ -166,15 +166,15 @@ class _Up:
 
     async def _watch(self, stopped: asyncio.Event) -> int:
         """Wait until Ctrl-C; report a part that ends by itself while the others continue."""
-        ended = 0
+        exit_code = 0
         while name := await _first(self.supervisor.next_end(), stopped):
-            ended = 1
+            exit_code = 1
             console.print(
                 f"[red]{name} ended.[/red] The other parts continue; restart all to get it back. "
                 "Its log ends with"
             )
             console.print(escape(self.supervisor.tail(name)), soft_wrap=True)
-        return ended
+        return exit_code
 
 
 async def _first(work: Any, stopped: asyncio.Event) -> Any:

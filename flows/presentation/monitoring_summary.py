@@ -43,26 +43,26 @@ HELD_BACK = "no reason to train while events are missing"
 
 def rows(findings: Findings) -> list[tuple[str, str, str]]:
     """Return the rows of the table: title, value, and interval or explanation."""
-    listed = [
+    table_rows = [
         (title, *_figure(findings["figures"][name], format_)) for name, title, format_ in FIGURES
     ]
-    listed.insert(1, ("Lift over the control arm", *_lift(findings["lift"])))
+    table_rows.insert(1, ("Lift over the control arm", *_lift(findings["lift"])))
     if findings.get("open"):
-        listed.append(("Answers not judged yet", f"{findings['open']:,}", OPEN))
-    listed.append(("Drift, 0 to 1", *_drift(findings["drift"])))
-    listed.append(("Answers with training-serving skew", *_skew(findings["skew"])))
-    listed += [
+        table_rows.append(("Answers not judged yet", f"{findings['open']:,}", OPEN))
+    table_rows.append(("Drift, 0 to 1", *_drift(findings["drift"])))
+    table_rows.append(("Answers with training-serving skew", *_skew(findings["skew"])))
+    table_rows += [
         (guard.capitalize(), "ALARM" if verdict["fires"] else "ok", verdict["sentence"])
         for guard, verdict in findings.get("guards", {}).items()
     ]
     outside = findings.get("outside_catalogue") or {"events": 0}
     if outside["events"]:
         topic_ids = ", ".join(map(str, outside["topics"]))
-        listed.append(("Events outside the catalogue", f"{outside['events']:,}", topic_ids))
+        table_rows.append(("Events outside the catalogue", f"{outside['events']:,}", topic_ids))
     if findings.get("trial"):
         trial = findings["trial"]
-        listed.append(("A/B test", "decided" if trial["enough"] else "open", trial["said"]))
-    return listed
+        table_rows.append(("A/B test", "decided" if trial["enough"] else "open", trial["said"]))
+    return table_rows
 
 
 def _figure(row: Mapping[str, Any], format_: Callable[[float], str]) -> tuple[str, str]:

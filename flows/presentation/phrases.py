@@ -15,14 +15,14 @@ Monitored = Mapping[str, Any]
 
 def ago(moment: datetime, now: datetime) -> str:
     """Describe the time since a moment: `5 min ago`, `2 days ago`."""
-    passed = now - moment
-    if passed < timedelta(0):
-        return f"{_length(-passed)} in the FUTURE"
-    return "just now" if passed.total_seconds() < 60 else f"{_length(passed)} ago"
+    elapsed = now - moment
+    if elapsed < timedelta(0):
+        return f"{_length(-elapsed)} in the FUTURE"
+    return "just now" if elapsed.total_seconds() < 60 else f"{_length(elapsed)} ago"
 
 
-def _length(passed: timedelta) -> str:
-    seconds = passed.total_seconds()
+def _length(elapsed: timedelta) -> str:
+    seconds = elapsed.total_seconds()
     for unit, length in UNITS:
         if seconds >= length:
             count = int(seconds // length)
@@ -72,10 +72,10 @@ def _drift(monitored: Monitored) -> str:
 
 def trial_in_words(trial: "AbTest", now: datetime) -> str:
     """Describe an A/B test: its version, its share of learners, its opponent, its start."""
-    began = f", started {ago(datetime.fromisoformat(trial.since), now)}" if trial.since else ""
+    start_text = f", started {ago(datetime.fromisoformat(trial.since), now)}" if trial.since else ""
     return (
         f"{trial.name} answers {100 * trial.share:g} % of learners, against "
-        f"{trial.model} {trial.against or 'none'}{began}"
+        f"{trial.model} {trial.against or 'none'}{start_text}"
     )
 
 

@@ -90,8 +90,8 @@ class RunSummary:
     def outcome(self, model: str) -> str:
         """Tell if a version was promoted."""
         if self.review:
-            passed = "passed" if self.decisions[model].promote else "did not pass"
-            return f"waits for a person, {passed} the gate"
+            gate_outcome = "passed" if self.decisions[model].promote else "did not pass"
+            return f"waits for a person, {gate_outcome} the gate"
         return "promoted" if self.promoted[model] else "not promoted"
 
     def promoting(self) -> dict[str, str]:
@@ -105,9 +105,9 @@ class RunSummary:
     @property
     def data(self) -> str:
         """Describe the interactions that were read and refused."""
-        whose = "simulated learners (a demo)" if self.demo else "learners"
+        people = "simulated learners (a demo)" if self.demo else "learners"
         return (
-            f"{self.read:,} interactions of {self.learners:,} {whose} on {self.topics:,} topics, "
+            f"{self.read:,} interactions of {self.learners:,} {people} on {self.topics:,} topics, "
             f"up to {self.as_of:%Y-%m-%d %H:%M} UTC; {self.quarantined:,} rows refused"
         )
 
@@ -124,7 +124,7 @@ def _verdict_on(run: RunSummary, model: str) -> str:
     from training.reports.candidate_comparison import CandidateComparison
     from training.reports.metric_tables import gain_text, label
 
-    standing, decision = CandidateComparison(run.result, model), run.decisions[model]
+    comparison, decision = CandidateComparison(run.result, model), run.decisions[model]
     reason = ""
     if not math.isnan(decision.gain):
         gain = {"value": decision.gain, "low": decision.low, "high": decision.high}
@@ -132,8 +132,8 @@ def _verdict_on(run: RunSummary, model: str) -> str:
     failed = [check.name for check in decision.checks if not check.passed]
     reason += f"; failed checks: {', '.join(failed)}" if failed else ""
     return (
-        f"{standing.against_counting} **Version {run.versions[model]}** "
-        f"({label(standing.chosen)}) **{run.outcome(model)}**{reason}."
+        f"{comparison.against_counting} **Version {run.versions[model]}** "
+        f"({label(comparison.chosen)}) **{run.outcome(model)}**{reason}."
     )
 
 
@@ -141,7 +141,7 @@ def results_document(run: RunSummary) -> ResultDocument:
     """Return all results of a run: verdict, data, figures, checks of the gate, reports."""
     from training.reports.metric_tables import figures_blocks
 
-    refused = ", ".join(f"{count:,} by {name}" for name, count in run.reasons.items())
+    refusal_counts = ", ".join(f"{count:,} by {name}" for name, count in run.reasons.items())
     share = f"{100 * run.scored_share:.0f} % of the learners, drawn by hash"
     checks = (
         f"**{model} {run.versions[model]}**: {decision.reason} Checks: {decision.summary}."
@@ -154,7 +154,7 @@ def results_document(run: RunSummary) -> ResultDocument:
         Heading("Data"),
         facts(
             {
-                "refused": refused,
+                "refused": refusal_counts,
                 "trained on": f"{run.targets['train']:,} targets of {run.window_days} days",
                 "chosen on": f"{run.targets['validate']:,} targets",
                 "tested on": f"{run.targets['test']:,} targets, used once, after the choice",
@@ -203,9 +203,9 @@ def stored_document(page: ResultDocument) -> Any:
     return _STORED.dump_python(page, mode="json")
 
 
-def read_document(stored: Any) -> ResultDocument:
+def read_document(content: Any) -> ResultDocument:
     """Convert the JSON values of `stored_document` back."""
-    return _STORED.validate_python(stored)
+    return _STORED.validate_python(content)
 
 
 def show_summary(console: Console, run: RunSummary, serving: str) -> None:
@@ -250,11 +250,11 @@ def home_prefix() -> str:
 
 def command() -> str:
     """Return the `sensei` command as the user must type it here, for the same home."""
-    ours = Path(sys.argv[0])
+    program = Path(sys.argv[0])
     on_path = shutil.which("sensei")
-    if on_path and Path(on_path).resolve() == ours.resolve():
+    if on_path and Path(on_path).resolve() == program.resolve():
         return f"{home_prefix()}sensei"
-    return home_prefix() + (short_path(str(ours)) if ours.name == "sensei" else "sensei")
+    return home_prefix() + (short_path(str(program)) if program.name == "sensei" else "sensei")
 
 
 def short_path(path: str) -> str:
@@ -268,6 +268,13 @@ def show_import(console: Console, imported: "ImportSummary") -> None:
         f"{imported.read:,} rows read: {imported.inserted:,} new, {imported.repeated:,} already "
         f"stored, {imported.quarantined:,} quarantined"
     )
+    if imported.import_id is not None and imported.inserted:
+        console.print(f"Import {imported.import_id}; `sensei import undo` takes it back")
+    if imported.identical:
+        console.print(
+            f"{imported.identical:,} of them without an event_id: rows that are equal count once; "
+            "if they are different events, give each an event_id"
+        )
     if imported.erased:
         console.print(f"{imported.erased:,} of learners who were erased: dropped")
     if imported.outside:

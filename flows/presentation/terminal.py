@@ -96,16 +96,16 @@ class RunDisplay:
             seconds = f"{now - self._step_started:.0f} s"
             line.add_row(self._spinner, Text(self._step or "starting"), seconds)
             return line
-        last = epochs[-1]
+        last_epoch = epochs[-1]
         line.add_column(no_wrap=True, overflow="ellipsis")
         line.add_column(ratio=1)
         for _ in range(3):
             line.add_column(no_wrap=True)
         line.add_row(
-            Text(last.network),
-            ProgressBar(last.epochs, last.epoch),
-            f"epoch {last.epoch}/{last.epochs}",
-            f"loss {last.loss:.4f}",
+            Text(last_epoch.network),
+            ProgressBar(last_epoch.epochs, last_epoch.epoch),
+            f"epoch {last_epoch.epoch}/{last_epoch.epochs}",
+            f"loss {last_epoch.loss:.4f}",
             f"{now - self._step_started:.0f} s",
         )
         return line
@@ -164,10 +164,10 @@ def run_progress(console: Console = console) -> Iterator[RunDisplay]:
     Yields:
         A function that shows one more step.
     """
-    display, done = RunDisplay(console), threading.Event()
+    display, finished = RunDisplay(console), threading.Event()
 
     def watch() -> None:
-        while not done.wait(1.0):
+        while not finished.wait(1.0):
             display.heartbeat()
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -179,7 +179,7 @@ def run_progress(console: Console = console) -> Iterator[RunDisplay]:
         else:
             yield display
     finally:
-        done.set()
+        finished.set()
         watcher.join()
         display.close()
 
@@ -216,4 +216,4 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield lambda completed, total: progress.update(task, completed=completed, total=total)

@@ -27,8 +27,10 @@ def show_document(console: Console, page: document.ResultDocument) -> None:
                 _show_facts(console, pairs)
             case document.Commands(steps):
                 label = max(len(purpose) for purpose, _ in steps)
-                room = console.width - label - 2
-                console.print(_grid([(what, continued(line, room)) for what, line in steps]))
+                text_width = console.width - label - 2
+                console.print(
+                    _grid([(step_name, continued(line, text_width)) for step_name, line in steps])
+                )
 
 
 def continued(line: str, width: int) -> str:
@@ -50,10 +52,10 @@ def _words(line: str) -> list[str]:
 
 def _inline(text: str) -> Text:
     """Convert Markdown's `**bold**` to a style; other marks stay as they are."""
-    shown = Text()
-    for position, part in enumerate(text.split("**")):
-        shown.append(part, style="bold" if position % 2 else "")
-    return shown
+    rendered = Text()
+    for position, segment in enumerate(text.split("**")):
+        rendered.append(segment, style="bold" if position % 2 else "")
+    return rendered
 
 
 def _grid(pairs: Iterable[tuple[str, str]], gap: int = 2) -> Table:
@@ -67,8 +69,8 @@ def _grid(pairs: Iterable[tuple[str, str]], gap: int = 2) -> Table:
 
 def _show_facts(console: Console, pairs: Sequence[tuple[str, str]]) -> None:
     """Show labels and values side by side; a value with a long path gets a line of its own."""
-    room = console.width - max((len(label) for label, _ in pairs), default=0) - 2
-    fits = [max(map(len, value.split()), default=0) <= room for _, value in pairs]
+    text_width = console.width - max((len(label) for label, _ in pairs), default=0) - 2
+    fits = [max(map(len, value.split()), default=0) <= text_width for _, value in pairs]
     console.print(_grid(pair for pair, fit in zip(pairs, fits, strict=True) if fit))
     for (label, value), fit in zip(pairs, fits, strict=True):
         if not fit:

@@ -53,9 +53,9 @@ class VersionRow:
 def rows_of(versions: Sequence[Version], lines: Sequence[LedgerEntry]) -> list[VersionRow]:
     """Join the registry with the ledger; by model, the newest first."""
     champions = ledger.champions(lines)
-    last = {(line.model, line.to_version): line for line in lines}
+    latest = {(line.model, line.to_version): line for line in lines}
     rows = [
-        _row(version, last.get((version.model, version.version)), champions.get(version.model))
+        _row(version, latest.get((version.model, version.version)), champions.get(version.model))
         for version in versions
     ]
     return sorted(rows, key=lambda row: (row.model != "recommendation", -int(row.version)))
@@ -93,17 +93,19 @@ def show_versions(console: Console, rows: Sequence[VersionRow]) -> None:
     if not rows:
         console.print(f"No version yet. Next: {command()} run", soft_wrap=True)
         return
-    shown = [row for model in dict.fromkeys(r.model for r in rows) for row in _newest(rows, model)]
+    visible = [
+        row for model in dict.fromkeys(r.model for r in rows) for row in _newest(rows, model)
+    ]
     table = Table(title="Versions", title_justify="left", show_lines=True)
     table.add_column("version", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("candidate, figures on its test part, reason")
-    for row in shown:
+    for row in visible:
         table.add_row(f"{row.model} {row.version}", _state(row), _words(row))
     console.print(table)
-    if len(shown) < len(rows):
-        console.print(f"and {len(rows) - len(shown)} older ones, in MLflow")
-    for row in shown:
+    if len(visible) < len(rows):
+        console.print(f"and {len(rows) - len(visible)} older ones, in MLflow")
+    for row in visible:
         if row.alias:
             console.print(
                 f"{row.model}: the alias `champion` was moved by hand to version {row.version}; "

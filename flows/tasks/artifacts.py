@@ -30,10 +30,15 @@ def publish(settings: Settings, run: RunSummary) -> None:
         key="run", markdown=to_markdown(page), description="Results of this run"
     )
     for model in ModelName:
-        for each in metric_tables(run.result, model):
-            rows = [dict(zip(each.table.columns, row, strict=True)) for row in each.table.rows]
+        for metric_table in metric_tables(run.result, model):
+            rows = [
+                dict(zip(metric_table.table.columns, row, strict=True))
+                for row in metric_table.table.rows
+            ]
             create_table_artifact(
-                key=each.key, table=rows, description=f"{each.title} on the test part"
+                key=metric_table.key,
+                table=rows,
+                description=f"{metric_table.title} on the test part",
             )
     pages = {
         title: f"{run.page}/artifacts/reports/{Path(file).name}"
@@ -49,5 +54,5 @@ def drift_in_words(drift: Drift, days: int, against: str) -> str:
     windows = f"the last {days} days ({drift.n_current:,} learners) against {against}"
     if drift.small:
         return f"not judged: {windows} ({drift.n_reference:,}) are too few learners"
-    moved = ", ".join(drift.drifted) or "no drift"
-    return f"{drift.score:.2f} of 1, {windows}: {moved}"
+    drifted_columns = ", ".join(drift.drifted) or "no drift"
+    return f"{drift.score:.2f} of 1, {windows}: {drifted_columns}"

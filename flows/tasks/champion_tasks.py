@@ -10,23 +10,23 @@ from flows.tasks.training_tasks import IO
 from sensei.events.log import open_log
 from sensei.settings import Settings
 from training.release import ledger, manual_promotion
-from training.release import reconcile as reconciliation
 from training.release.manual_promotion import ManualDecision, ManualPromotion
+from training.release.reconcile import reconcile
 from training.tracking.registry import Registry
 
 
 @task(name="reconcile", **IO)
-def reconcile(settings: Settings) -> None:
+def reconcile_champions(settings: Settings) -> None:
     """Make ledger, serving pointer and aliases agree; log and publish each correction."""
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    done = reconciliation.reconcile(log, registry, settings.bundles, datetime.now(UTC))
-    for sentence in done:
+    changes = reconcile(log, registry, settings.bundles, datetime.now(UTC))
+    for sentence in changes:
         get_run_logger().warning("Reconcile: %s", sentence)
-    if done:
+    if changes:
         create_markdown_artifact(
             key="reconciled",
-            markdown="\n".join(f"- {sentence}" for sentence in done),
+            markdown="\n".join(f"- {sentence}" for sentence in changes),
             description="Ledger, serving and MLflow's aliases did not agree",
         )
 
@@ -47,22 +47,22 @@ def change_champions(settings: Settings, decision: ManualDecision) -> ManualProm
 
 def decide(settings: Settings, decision: ManualDecision) -> None:
     """Reconcile, carry out a reviewer's decision, package the service and publish the change."""
-    reconcile(settings)
+    reconcile_champions(settings)
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    changed = change_champions(settings, decision.numbered(registry))
-    bento = package_bundle(settings, changed.bundle)
-    _publish(changed, decision, bento)
+    promotion = change_champions(settings, decision.numbered(registry))
+    bento = package_bundle(settings, promotion.bundle)
+    _publish(promotion, decision, bento)
 
 
-def _publish(changed: ManualPromotion, decision: ManualDecision, bento: str) -> None:
+def _publish(promotion: ManualPromotion, decision: ManualDecision, bento: str) -> None:
     """Publish a reviewer's change in the Prefect UI."""
     reason = f": {decision.reason}" if decision.reason else "."
     lines = [
-        f"{changed}.",
+        f"{promotion}.",
         f"Decided by {decision.reviewer}{reason}",
-        f"Bundle `{changed.bundle}`, Bento `{bento}`.",
+        f"Bundle `{promotion.bundle}`, Bento `{bento}`.",
     ]
     create_markdown_artifact(
         key="champion", markdown="\n\n".join(lines), description="Version that answers learners"
     )
-    get_run_logger().info("Champion: %s", changed)
+    get_run_logger().info("Champion: %s", promotion)

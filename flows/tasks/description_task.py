@@ -31,7 +31,7 @@ def describe_versions(
         "all reports": "reports",
     }
     for model_name, decision in decisions.items():
-        version, made = registered.versions[model_name], registered.made[model_name]
+        version, provenance = registered.versions[model_name], registered.made[model_name]
         location = version_page.VersionLocation(
             version,
             champions.get(model_name),
@@ -39,8 +39,10 @@ def describe_versions(
             registered.experiment_id,
             reports,
         )
-        registry.describe(model_name, version, version_page.page(result, made, decision, location))
-        registry.tag(model_name, version, version_page.tags(made, decision, location))
+        registry.describe(
+            model_name, version, version_page.page(result, provenance, decision, location)
+        )
+        registry.tag(model_name, version, version_page.tags(provenance, decision, location))
         registry.measure(registered.run_id, version_page.figures(model_name, decision))
         get_run_logger().info("Page: %s version %s", model_name, version)
     registry.note(registered.run_id, version_page.verdicts(registered.versions, decisions))

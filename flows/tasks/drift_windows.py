@@ -71,8 +71,8 @@ class ObservedLog:
         recency = self.daily.recency(statistics, self.outline.domains)
         frames = []
         for events in self.log:
-            last = last_of_each(events, start, end, scored=model_name == ModelName.DIFFICULTY)
-            rows = examples(events, statistics, last, recency, self.outline)
+            last_rows = last_of_each(events, start, end, scored=model_name == ModelName.DIFFICULTY)
+            rows = examples(events, statistics, last_rows, recency, self.outline)
             answers = predict(rows) if predict else None
             if model_name == ModelName.RECOMMENDATION:
                 frames.append(next_topic_window(rows, answers))
@@ -82,8 +82,8 @@ class ObservedLog:
 
     def inputs(self, start: int, end: int) -> pd.DataFrame:
         """Build the window of inputs without any model."""
-        nothing = corpus.fit(self.log[0], np.zeros(len(self.log[0]), bool))
-        return self.window(ModelName.RECOMMENDATION, nothing, None, start, end)
+        empty_statistics = corpus.fit(self.log[0], np.zeros(len(self.log[0]), bool))
+        return self.window(ModelName.RECOMMENDATION, empty_statistics, None, start, end)
 
 
 @dataclass(frozen=True)
@@ -104,24 +104,28 @@ def windows(
     version has no reference.
     """
     span = timedelta(days=days)
-    last, before = _us(end - span, end), _us(end - 2 * span, end - span)
+    last_window, previous_window = _us(end - span, end), _us(end - 2 * span, end - span)
     earlier = f"the {days} days before"
     if champion is None:
         against = f"{earlier} (no champion served yet)"
-        return DriftWindows(observed.inputs(*last), observed.inputs(*before), against)
+        return DriftWindows(
+            observed.inputs(*last_window), observed.inputs(*previous_window), against
+        )
     current, reference = [], []
     own: list[str] = []
-    other: list[str] = []
+    without_window: list[str] = []
     for model_name, entry in champion.manifest.models.items():
         statistics = Statistics.from_arrays(dict(champion.statistics[model_name]))
         model = model_name, statistics, answers_of(champion, ModelName(model_name))
-        current.append(observed.window(*model, *last))
-        stored = load_reference(registry, model_name, entry.version)
-        reference.append(observed.window(*model, *before) if stored is None else stored)
-        (other if stored is None else own).append(f"{model_name} {entry.version}")
+        current.append(observed.window(*model, *last_window))
+        stored_window = load_reference(registry, model_name, entry.version)
+        reference.append(
+            observed.window(*model, *previous_window) if stored_window is None else stored_window
+        )
+        (without_window if stored_window is None else own).append(f"{model_name} {entry.version}")
     against = f"the training window of {' and '.join(own)}" if own else earlier
-    if own and other:
-        against += f" ({earlier} for {' and '.join(other)})"
+    if own and without_window:
+        against += f" ({earlier} for {' and '.join(without_window)})"
     return DriftWindows(_joined(current), _joined(reference), against)
 
 

@@ -41,14 +41,14 @@ def judge_guards(
     """
     end = as_of or now
     feed = read_feed(log.engine, end)
-    fresh = judge_freshness(
+    freshness = judge_freshness(
         feed.newest, feed.last_received, feed.daily, end, settings.max_silence_days
     )
     if log.get_fact(DEMO):
-        fresh = GuardVerdict(FRESHNESS, fires=False, sentence="not judged: simulated learners")
+        freshness = GuardVerdict(FRESHNESS, fires=False, sentence="not judged: simulated learners")
     return [
         judge_volume(feed.daily, settings.volume_alarm),
-        fresh,
+        freshness,
         judge_refusals(recent_refusals(log.engine), settings.max_quarantined_share),
         *judge_runs(settings, log, now),
     ]
@@ -62,11 +62,11 @@ def judge_runs(settings: Settings, log: Log, now: datetime) -> list[GuardVerdict
     try:
         finished = read_tracked(settings.tracking_uri, list(ModelName)).last_finished
         last_trained = finished.started_at if finished else None
-        trained = judge_run(NIGHTLY, last_trained, in_use_since, now, limit)
+        nightly_verdict = judge_run(NIGHTLY, last_trained, in_use_since, now, limit)
     except StorageUnavailable:
-        said = "the last good run is unknown: MLflow does not answer"
-        trained = GuardVerdict(NIGHTLY, fires=False, sentence=said)
+        sentence = "the last good run is unknown: MLflow does not answer"
+        nightly_verdict = GuardVerdict(NIGHTLY, fires=False, sentence=sentence)
     monitored = log.get_fact(MONITORED)
     computed_at = monitored.get("computed_at") if isinstance(monitored, dict) else None
     last_monitored = datetime.fromisoformat(computed_at) if computed_at else None
-    return [trained, judge_run(MONITOR, last_monitored, in_use_since, now, limit)]
+    return [nightly_verdict, judge_run(MONITOR, last_monitored, in_use_since, now, limit)]

@@ -55,8 +55,8 @@ RESOURCE = {"prefect.resource.id": "sensei.models", "prefect.resource.name": "mo
 @task(name="read the end", **IO)
 def read_end(settings: Settings, as_of: datetime | None) -> datetime:
     """Return the end of the newest window, UTC."""
-    last = open_log(settings.log_url).last_event()
-    return (as_of or window_end(datetime.now(UTC), last, settings.drift_days)).astimezone(UTC)
+    last_event = open_log(settings.log_url).last_event()
+    return (as_of or window_end(datetime.now(UTC), last_event, settings.drift_days)).astimezone(UTC)
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ def read_answers(settings: Settings, end: datetime) -> AnswerOutcomes:
     horizon = settings.acceptance_hours * HOUR
     engine = open_log(settings.log_url).engine
     current = read_outcomes(engine, start, stop, horizon)
-    before = read_outcomes(engine, start - WINDOWS_BEFORE * span, start, horizon)
+    previous = read_outcomes(engine, start - WINDOWS_BEFORE * span, start, horizon)
     get_run_logger().info(
-        "Outcomes: of %s answers, and of %s before", f"{len(current):,}", f"{len(before):,}"
+        "Outcomes: of %s answers, and of %s before", f"{len(current):,}", f"{len(previous):,}"
     )
     outside = outside_catalogue(engine)
     if outside:
         get_run_logger().warning("Catalogue: %s", curriculum.describe_outside(outside))
-    return AnswerOutcomes(current, before, outside)
+    return AnswerOutcomes(current, previous, outside)
 
 
 @task(name="compare inputs", **IO, **IN_MEMORY)
@@ -98,13 +98,13 @@ def compare_inputs(settings: Settings, answers: AnswerOutcomes, end: datetime) -
     tables = {}
     for digest in answers.current["bundle"].dropna().unique():
         try:
-            served = Bundle.load(settings.bundles / digest, FOLD_VERSION)
+            served_bundle = Bundle.load(settings.bundles / digest, FOLD_VERSION)
         except IncompatibleBundle as error:
             get_run_logger().warning("Skew: answers of a bundle are left out: %s", error)
             continue
         tables[digest] = {
             model: Statistics.from_arrays(dict(arrays)).renamed(replaced)
-            for model, arrays in served.statistics.items()
+            for model, arrays in served_bundle.statistics.items()
         }
     stop = to_microseconds(end)
     skew = compare(engine, tables, stop - settings.drift_days * DAY, stop)
@@ -168,7 +168,7 @@ def conclude(
     """
     stop = to_microseconds(end)
     findings = figures(answers.current, stop - settings.drift_days * DAY, stop, settings.seed)
-    raised = alarms(
+    raised_alarms = alarms(
         answers.current,
         answers.before,
         drift.drift if drift else None,
@@ -176,7 +176,7 @@ def conclude(
         settings.seed,
         settings.drift_alarm,
     )
-    released, held_back = hold_back(raised, verdicts)
+    released, held_back = hold_back(raised_alarms, verdicts)
     alarming = [*guard_alarms(verdicts), *released]
     for alarm in alarming:
         get_run_logger().warning("Alarm: %s", alarm.sentence)
@@ -217,16 +217,16 @@ def give_alarm(settings: Settings, concluded: MonitorFindings, end: datetime) ->
         The findings; `emitted`: names of the events, None without a server; `follows`: the next
         step, in words.
     """
-    log, hours = open_log(settings.log_url), settings.alarm_cooldown_hours
+    log, cooldown_hours = open_log(settings.log_url), settings.alarm_cooldown_hours
     by_event: dict[str, list[Alarm]] = {}
     for alarm in concluded.alarms:
         by_event.setdefault(alarm.event, []).append(alarm)
-    before, events = log.get_fact(ALARMED) or {}, None
+    emitted_before, events = log.get_fact(ALARMED) or {}, None
     if get_current_settings().api.url is not None:
-        events = due(by_event, before, end, hours)
+        events = due(by_event, emitted_before, end, cooldown_hours)
     findings = concluded.findings | {
         "emitted": events,
-        "follows": follows([*by_event], events, hours),
+        "follows": follows([*by_event], events, cooldown_hours),
     }
     json.dumps(findings, allow_nan=False)  # it is sent over HTTP as JSON, which has no NaN
     log.set_fact(MONITORED, findings)
@@ -242,5 +242,5 @@ def give_alarm(settings: Settings, concluded: MonitorFindings, end: datetime) ->
         }
         emit_event(event, resource=RESOURCE, payload=payload)
     if events:
-        log.set_fact(ALARMED, before | dict.fromkeys(events, end.isoformat()))
+        log.set_fact(ALARMED, emitted_before | dict.fromkeys(events, end.isoformat()))
     return findings

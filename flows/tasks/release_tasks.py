@@ -88,8 +88,8 @@ def register(
     """Store the run in MLflow and register the chosen candidates as versions."""
     get_run_logger().info("Register: MLflow stores run, plots and models")
     registry = Registry(settings.tracking_uri, settings.artifacts)
-    pieces = pq.ParquetFile(validation.path).iter_batches()
-    dataset = DatasetSummary.of((piece.to_pandas() for piece in pieces), "valid_interactions")
+    batches = pq.ParquetFile(validation.path).iter_batches()
+    dataset = DatasetSummary.of((batch.to_pandas() for batch in batches), "valid_interactions")
     contests = run_description.contests(
         candidates, evidence.tested, evidence.chosen, features.prepared.kind
     )
@@ -98,11 +98,11 @@ def register(
         name = f"train {dataset.last:%Y-%m-%d}"
         run = log_candidates(registry, name, parameters, dataset, contests, Path(folder))
     demo = bool(open_log(settings.log_url).get_fact(DEMO))
-    made = {
+    provenances = {
         contest.model: _made(contest, exported[ModelName(contest.model)], dataset, demo, parameters)
         for contest in contests
     }
-    cards = "\n\n".join(card(result, provenance) for provenance in made.values())
+    cards = "\n\n".join(card(result, provenance) for provenance in provenances.values())
     registry.attach(run.run_id, {"model_card.md": cards, "evaluation.json": result.to_json()})
     versions = {}
     for contest in contests:
@@ -115,11 +115,11 @@ def register(
             contest.model,
             run.run_id,
             run.models[contest.model],
-            short(result, made[contest.model]),
+            short(result, provenances[contest.model]),
             tags,
         )
         get_run_logger().info("Register: %s version %s", contest.model, versions[contest.model])
-    return Registered(registry.experiment_id, run.run_id, versions, made)
+    return Registered(registry.experiment_id, run.run_id, versions, provenances)
 
 
 def _made(
@@ -129,17 +129,17 @@ def _made(
     demo: bool,
     parameters: Mapping[str, Any],
 ) -> Provenance:
-    chosen, code = contest.candidates[contest.chosen], code_version()
+    candidate, code = contest.candidates[contest.chosen], code_version()
     return Provenance(
         model=contest.model,
-        description=chosen.description,
-        epochs=max(map(len, chosen.curves.values()), default=0),
+        description=candidate.description,
+        epochs=max(map(len, candidate.curves.values()), default=0),
         dataset=dataset,
         demo=demo,
         parameters=parameters,
         code=f"`{code.digest[:16]}`" + (f", commit {code.commit[:12]}" if code.commit else ""),
         state=exported.network.step is not None,
-        size=sum(len(part) for part in exported.network if part),
+        size=sum(len(model_bytes) for model_bytes in exported.network if model_bytes),
         parity=exported.parity,
     )
 
@@ -166,8 +166,8 @@ def promote_versions(
     log = open_log(settings.log_url)
     registry = Registry(settings.tracking_uri, settings.artifacts)
     digest = promote(log, registry, settings.bundles, moves, "gate", datetime.now(UTC))
-    changed = " and ".join(f"{move.model} {move.version}" for move in moves)
-    get_run_logger().info("Promote: bundle %s serves %s", digest[:12], changed)
+    changed_versions = " and ".join(f"{move.model} {move.version}" for move in moves)
+    get_run_logger().info("Promote: bundle %s serves %s", digest[:12], changed_versions)
     return digest
 
 
@@ -225,6 +225,6 @@ def trained_until(features: Features, model_name: ModelName) -> int:
 
     The unit is microseconds since 1970.
     """
-    parts = features.parts(model_name)
-    by_time = parts.kind == "time"
-    return int(parts.test.time.min() if by_time else features.prepared.census.last + 1)
+    dataset = features.parts(model_name)
+    by_time = dataset.kind == "time"
+    return int(dataset.test.time.min() if by_time else features.prepared.census.last + 1)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sensei.retention import beyond_newest
+from sensei.pruning import beyond_newest
 
 if sys.platform != "win32":
     import fcntl

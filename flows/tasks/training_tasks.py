@@ -113,18 +113,18 @@ def read_moment(settings: Settings, as_of: datetime | None) -> RunSnapshot:
     """Fix the input of this run; by default the window ends after the log's last event."""
     log = open_log(settings.log_url)
     refuse_empty(log)
-    last = log.last_event()
-    if last is None:
+    last_event = log.last_event()
+    if last_event is None:
         raise NotEnoughData(
             "log: expected valid interactions to train on, got none: all are in quarantine or on "
             "topics that the catalogue does not have; `sensei doctor` names the topics"
         )
-    end = (as_of or last + timedelta(microseconds=1)).astimezone(UTC)
+    end = (as_of or last_event + timedelta(microseconds=1)).astimezone(UTC)
     return RunSnapshot(end, str(log.log_revision()), code_version().digest)
 
 
 def _cache_key(step: str) -> Any:
-    return lambda _context, given: f"{step}-{given['moment'].key}"
+    return lambda _context, parameters: f"{step}-{parameters['moment'].key}"
 
 
 def cached(step: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -158,9 +158,9 @@ def extract(settings: Settings, moment: RunSnapshot) -> Path:
 
 def _write_parquet(frame: pd.DataFrame, path: Path, **options: Any) -> None:
     """Write a file atomically: another run of the same moment may be reading it."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    frame.to_parquet(part, index=False, **options)
-    part.replace(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    frame.to_parquet(temporary, index=False, **options)
+    temporary.replace(path)
 
 
 @task(name="validate", **IO, persist_result=True, cache_key_fn=_cache_key("validate"))
@@ -232,10 +232,10 @@ def build_features(
         settings.kept_reports,
         len(prepared.training),
     )
-    for what, parts in (("targets", prepared), ("scored attempts", prepared.attempts)):
-        if parts:
-            counts = ", ".join(f"{count:,} {part}" for part, count in parts.counts.items())
-            logger.info("Features: %s: %s", what, counts)
+    for target_kind, dataset in (("targets", prepared), ("scored attempts", prepared.attempts)):
+        if dataset:
+            counts = ", ".join(f"{count:,} {name}" for name, count in dataset.counts.items())
+            logger.info("Features: %s: %s", target_kind, counts)
     if prepared.scored_share < 1:
         logger.info(
             "Features: %d shards; validation and test are of %.0f %% of the learners",

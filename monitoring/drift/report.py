@@ -11,7 +11,7 @@ import pandas as pd
 
 from monitoring.drift.drift_score import FEWEST_ROWS, METHOD, Drift, comparable
 from monitoring.drift.workspace import keep
-from sensei.retention import keep_newest
+from sensei.pruning import keep_newest
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,8 @@ def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key,
     if role not in ROLES:
         raise InvalidInput(f"role: expected {' or '.join(ROLES)}, got {role!r}; name one of them")
     key_id = secrets.token_hex(4)
-    shown = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
-    digest = sha256(shown.encode()).hexdigest()
+    secret_key = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
+    digest = sha256(secret_key.encode()).hexdigest()
     key = Key(key_id, role, digest, now or datetime.now(UTC))
     with database.write_transaction(engine) as connection:
         row = {"key_id": key_id, "role": role, "digest": digest, "created_at": key.created_at}
@@ -79,7 +79,7 @@ def create(engine: Engine, role: str, now: datetime | None = None) -> tuple[Key,
         audit_log.record(connection, audit_log.KEY_CREATED, key=key_id, role=role)
         if database.is_sqlite(engine.url) and engine.url.database:
             remember(Path(engine.url.database).parent)  # first: no key may exist without it
-    return key, shown
+    return key, secret_key
 
 
 def revoke(
@@ -100,12 +100,12 @@ def revoke(
     now = now or datetime.now(UTC)
     with database.write_transaction(engine) as connection:
         named = update(ApiKey).where(ApiKey.key_id == key_id, ApiKey.revoked_at.is_(None))
-        changed = connection.execute(named.values(revoked_at=now)).rowcount
-        if changed:
+        revoked_count = connection.execute(named.values(revoked_at=now)).rowcount
+        if revoked_count:
             audit_log.record(connection, audit_log.KEY_REVOKED, key=key_id)
-        if changed and suppression is not None:
+        if revoked_count and suppression is not None:
             add_entries(suppression, [Revocation(key_id, now)])
-    if not changed:
+    if not revoked_count:
         raise InvalidInput(
             f"key: expected the id of a valid key, got {key_id!r}; see `sensei keys list`"
         )

@@ -47,5 +47,5 @@ class Key:
 
 def id_of(presented: bytes) -> str:
     """Return the id inside a presented key; for other input, text that names no key."""
-    _, _, rest = presented.partition(b"_")
-    return rest.partition(b"_")[0].decode("ascii", "replace")
+    _, _, remainder = presented.partition(b"_")
+    return remainder.partition(b"_")[0].decode("ascii", "replace")

@@ -78,10 +78,10 @@ def write(
             contents[entry.step] = models[name].step or b""
         contents[entry.statistics] = _pack(statistics[name])
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    sealed = manifest.model_copy(update={"files": files}).model_dump_json(indent=1).encode()
-    target = folder / hashlib.sha256(sealed).hexdigest()
+    manifest_bytes = manifest.model_copy(update={"files": files}).model_dump_json(indent=1).encode()
+    target = folder / hashlib.sha256(manifest_bytes).hexdigest()
     try:
-        _place(target, {**contents, MANIFEST: sealed})
+        _place(target, {**contents, MANIFEST: manifest_bytes})
     except OSError as error:
         raise StorageUnavailable(
             f"bundles: expected to write {folder}, got {error.strerror}; "
@@ -166,21 +166,21 @@ class Bundle:
 
     @classmethod
     def _load(cls, path: Path, fold_version: int) -> "Bundle":
-        sealed = (path / MANIFEST).read_bytes()
-        digest = hashlib.sha256(sealed).hexdigest()
+        manifest_bytes = (path / MANIFEST).read_bytes()
+        digest = hashlib.sha256(manifest_bytes).hexdigest()
         if re.fullmatch("[0-9a-f]{64}", path.name):
             expect("digest of " + MANIFEST, path.name, digest)
-        manifest = Manifest.parse(sealed)
+        manifest = Manifest.parse(manifest_bytes)
         expect("format version", FORMAT_VERSION, manifest.format_version)
         expect("fold version", fold_version, manifest.fold_version)
-        ours = Manifest.model_fields
+        fields = Manifest.model_fields
         for field in ("recommendation_inputs", "difficulty_inputs", "event_inputs"):
-            expect(field, ours[field].default, getattr(manifest, field))
+            expect(field, fields[field].default, getattr(manifest, field))
         entries = manifest.models.values()
         named = sorted(file for entry in entries for file in entry.files)
         expect("files of the manifest", named, sorted(manifest.files))
-        found = sorted(file.name for file in path.iterdir() if file.name != MANIFEST)
-        expect("files", named, found)
+        present_files = sorted(file.name for file in path.iterdir() if file.name != MANIFEST)
+        expect("files", named, present_files)
         contents = {name: (path / name).read_bytes() for name in manifest.files}
         for name, content in contents.items():
             expect("digest of " + name, manifest.files[name], hashlib.sha256(content).hexdigest())

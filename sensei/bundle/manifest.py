@@ -85,27 +85,27 @@ class Manifest(_Record):
         return entry.topic_ids if entry else ()
 
     @classmethod
-    def parse(cls, sealed: bytes) -> "Manifest":
+    def parse(cls, content: bytes) -> "Manifest":
         """Read a manifest.
 
         Raises:
             IncompatibleBundle: the bytes are not a valid manifest.
         """
         try:
-            return cls.model_validate_json(sealed)
+            return cls.model_validate_json(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or MANIFEST
+            first_error = error.errors()[0]
+            location = ".".join(str(key) for key in first_error["loc"]) or MANIFEST
             raise IncompatibleBundle(
-                f"bundle: expected a valid manifest, got {where}: {first['msg']}; {REMEDY}"
+                f"bundle: expected a valid manifest, got {location}: {first_error['msg']}; {REMEDY}"
             ) from error
 
 
-def expect(what: str, expected: object, got: object) -> None:
+def expect(subject: str, expected: object, got: object) -> None:
     """Refuse a bundle if a part of it differs from the expected value.
 
     Raises:
         IncompatibleBundle: the values differ.
     """
     if expected != got:
-        raise IncompatibleBundle(f"bundle, {what}: expected {expected}, got {got}; {REMEDY}")
+        raise IncompatibleBundle(f"bundle, {subject}: expected {expected}, got {got}; {REMEDY}")

@@ -30,10 +30,10 @@ class Runner:
         self._batch_size = 0
         runner = self._single.get_signature_runner()
         inputs, outputs = runner.get_input_details(), runner.get_output_details()
-        self._in = [(name, int(found["index"])) for name, found in inputs.items()]
-        self._out = [(name, int(found["index"])) for name, found in outputs.items()]
-        self.inputs = {name: int(found["shape"][-1]) for name, found in inputs.items()}
-        self.outputs = {name: int(found["shape"][-1]) for name, found in outputs.items()}
+        self._in = [(name, int(tensor["index"])) for name, tensor in inputs.items()]
+        self._out = [(name, int(tensor["index"])) for name, tensor in outputs.items()]
+        self.inputs = {name: int(tensor["shape"][-1]) for name, tensor in inputs.items()}
+        self.outputs = {name: int(tensor["shape"][-1]) for name, tensor in outputs.items()}
 
     def __call__(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """Run the model.
@@ -58,11 +58,11 @@ class Runner:
                 interpreter.invoke()
                 return {name: interpreter.get_tensor(index) for name, index in self._out}
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            got = {
+            widths = {
                 name: (np.shape(value), np.asarray(value).dtype) for name, value in inputs.items()
             }
             raise InvalidInput(
-                f"model inputs: expected float32 rows of widths {self.inputs}, got {got}; "
+                f"model inputs: expected float32 rows of widths {self.inputs}, got {widths}; "
                 "build them with features/history.py"
             ) from error
 

@@ -5,9 +5,17 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from sensei.contracts import DAY, LEARNING_KINDS
+from sensei.events.merged_ids import PRESENT_ID
 from sensei.storage import database
 
 _PRIME = 2_147_483_647
+
+_EVERY_EVENT = (
+    "(SELECT id, timestamp, interaction_type, COALESCE((SELECT topics.replaced_by FROM topics "
+    "WHERE topics.topic_id = user_interactions.topic_id), topic_id) AS topic_id "
+    "FROM user_interactions) AS user_interactions"
+)
+"""All events of the log by the newest ids of their topics, superseded events included."""
 
 
 def learned_between(
@@ -41,11 +49,41 @@ def learned_since(
     return _learned(engine, where, after=after_id, last=last_id, start=start_us)
 
 
+def superseded_since(
+    engine: Engine, after: int, last_id: int, start_us: int
+) -> tuple[list[tuple[int, int, int, int]], int]:
+    """Count learning events that corrections took out of the valid ones.
+
+    Args:
+        engine: engine of the log.
+        after: key of the last correction that was counted before.
+        last_id: greatest key of a row to count.
+        start_us: time from which rows count, in microseconds since 1970.
+
+    Returns:
+        The same columns as `learned_between`, and the key of the last correction.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    newest = _rows(engine, "SELECT COALESCE(MAX(id), 0) FROM corrections")[0][0]
+    if newest <= after:
+        return [], after
+    first = "(SELECT MIN(c.id) FROM corrections c WHERE c.interaction_id = user_interactions.id)"
+    where = (
+        "id IN (SELECT interaction_id FROM corrections WHERE id > :after AND id <= :newest) "  # noqa: S608
+        f"AND {first} > :after AND id <= :last AND timestamp >= :start AND NOT EXISTS "
+        "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id)"
+    )
+    values = {"after": after, "newest": newest, "last": last_id, "start": start_us}
+    return _learned(engine, where, _EVERY_EVENT, **values), newest
+
+
 def taken(engine: Engine, user_id: str, last_id: int) -> tuple[int, int, int]:
     """Return number, key sum and topic sum of a learner's valid events up to a key.
 
-    Equal results mean equal events: events are never changed, only appended, quarantined and
-    erased, and another catalogue may count them for other topics.
+    Equal results mean equal events: events are never changed, only appended, superseded,
+    quarantined and erased, and another catalogue may count them for other topics.
 
     Returns:
         Number of events, sum of their keys, and sum of `topic_checksum` of their topics.
@@ -55,7 +93,8 @@ def taken(engine: Engine, user_id: str, last_id: int) -> tuple[int, int, int]:
     """
     query = (
         f"SELECT COUNT(*), COALESCE(SUM(id), 0), COALESCE(SUM(topic_id % {_PRIME}), 0) "  # noqa: S608
-        "FROM valid_interactions WHERE user_id = :user AND id <= :last"
+        "FROM valid_interactions "
+        f"WHERE user_id = {PRESENT_ID.format(':user')} AND id <= :last"
     )
     ((count, keys, topics),) = _rows(engine, query, user=user_id, last=last_id)
     return int(count), int(keys), int(topics)
@@ -106,10 +145,12 @@ def durations(
     return _rows(engine, query, since=since_us, newest=newest)
 
 
-def _learned(engine: Engine, where: str, **parameters: int) -> list[tuple[int, int, int, int]]:
+def _learned(
+    engine: Engine, where: str, source: str = "valid_interactions", **parameters: int
+) -> list[tuple[int, int, int, int]]:
     query = (
         f"SELECT topic_id, timestamp / {DAY}, COUNT(*), MIN(timestamp) "  # noqa: S608
-        f"FROM valid_interactions WHERE {where} "
+        f"FROM {source} WHERE {where} "
         f"AND interaction_type IN {LEARNING_KINDS} GROUP BY 1, 2"
     )
     return _rows(engine, query, **parameters)

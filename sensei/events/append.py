@@ -1,7 +1,6 @@
 """Checking and appending of a few events: the write path of single requests, without Arrow."""
 
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from sensei.errors import ConflictingEvent, InvalidBatch, InvalidInput, LearnerErased
 from sensei.event_fields import EVENT_KEY, RECEIVED_AT
 from sensei.events import event_ids, rules
+from sensei.events.merged_ids import MergedIds, merged_ids
 from sensei.privacy import tombstones
 from sensei.storage import database
 from sensei.storage.revisions import conflict, raise_revisions
@@ -23,7 +23,7 @@ from sensei.storage.tables import UserInteraction, to_microseconds
 
 
 def _user_id(value: object) -> str:
-    return rules.check_id("user_id", value)
+    return rules.check_user_id("user_id", value)
 
 
 def _event_id(value: object) -> str | None:
@@ -117,14 +117,13 @@ def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) ->
     """Check events that were sent together.
 
     An event without a time gets `now`. An event without an id gets an id derived from its
-    content, as in a file, so it may be sent again. An event with neither always counts as a new
-    event.
+    content, as in a file, so it may be sent again, and identical events count once. An event with
+    neither always counts as a new event.
 
     Raises:
         InvalidBatch: at least one event breaks a rule; all such events are listed.
     """
     until, pending, bad = rules.latest(now), [], {}
-    seen: Counter[EventRow] = Counter()
     for position, event in enumerate(events):
         try:
             stamped = not isinstance(event, Interaction) and _object(event).get("timestamp") is None
@@ -134,7 +133,7 @@ def entries(events: Iterable[Interaction | Mapping[str, Any]], now: datetime) ->
         except InvalidInput as error:
             bad[position] = str(error)
         else:
-            pending.append(PendingRow(_row(checked, stamped, seen), stamped))
+            pending.append(PendingRow(_row(checked, stamped), stamped))
     if bad:
         raise InvalidBatch(bad)
     return pending
@@ -189,10 +188,10 @@ def pending_row(
         orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS).decode() if metadata else None,
     )
     is_stamped = timestamp is None
-    return PendingRow(row if event_id else _with_id(row, is_stamped, Counter()), is_stamped)
+    return PendingRow(row if event_id else _with_id(row, is_stamped), is_stamped)
 
 
-def _row(event: Interaction, stamped: bool, seen: Counter[EventRow]) -> EventRow:
+def _row(event: Interaction, stamped: bool) -> EventRow:
     details = rules.check_metadata(event.metadata)
     row = EventRow(
         event.event_id or "",
@@ -206,17 +205,14 @@ def _row(event: Interaction, stamped: bool, seen: Counter[EventRow]) -> EventRow
         details.difficulty,
         details.text,
     )
-    return row if row.event_id else _with_id(row, stamped, seen)
+    return row if row.event_id else _with_id(row, stamped)
 
 
-def _with_id(row: EventRow, is_stamped: bool, seen: Counter[EventRow]) -> EventRow:
+def _with_id(row: EventRow, is_stamped: bool) -> EventRow:
     """Give a row an id: random if the server set its time, else derived from its content."""
     if is_stamped:
         return row._replace(event_id=str(uuid.uuid4()))
-    ordinal = seen[row]
-    seen[row] += 1
-    content = (*row[1:7], row.metadata)
-    return row._replace(event_id=event_ids.event_id(*content, ordinal=ordinal))
+    return row._replace(event_id=event_ids.event_id(*row[1:7], row.metadata))
 
 
 def record(
@@ -271,7 +267,11 @@ def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> A
     if not rows:
         return AppendResult((), ())
     with database.write_transaction(engine) as connection:
-        learners = {row.user_id for row in rows}
+        merged = merged_ids(connection, {row.user_id for row in rows})
+        if merged.into:
+            submission = [_under_present_id(entry, merged) for entry in submission]
+            rows = tuple(entry.row for entry in submission)
+        learners = merged.all_of(row.user_id for row in rows)
         tombstones.refuse_erased(connection, learners)
         # Before the rows: on PostgreSQL this locks the learners, in the same order for all writers.
         raise_revisions(connection, learners)
@@ -282,6 +282,11 @@ def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> A
         if not inserted:  # nothing new: no revision may rise
             connection.get_transaction().rollback()  # type: ignore[union-attr]
     return AppendResult(rows, is_new)
+
+
+def _under_present_id(entry: PendingRow, merged: MergedIds) -> PendingRow:
+    present = entry.row._replace(user_id=merged.present(entry.row.user_id))
+    return PendingRow(present, entry.stamped)
 
 
 def _insert(connection: Connection, rows: Sequence[EventRow], now: datetime) -> int:
@@ -309,6 +314,10 @@ def _stored(connection: Connection, entry: PendingRow) -> tuple[int, EventRow]:
     stored = EventRow._make(values)
     sent = entry.row._replace(timestamp=stored.timestamp) if entry.stamped else entry.row
     if sent != stored:
+        from sensei.events import corrections  # it appends rows, so it imports this module
+
+        if corrections.is_current(connection, sent):
+            return key, sent
         raise ConflictingEvent(conflict(sent.event_id))
     return key, stored
 

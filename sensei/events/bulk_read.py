@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 from sqlalchemy import Engine
@@ -22,9 +23,10 @@ Starting the process takes a fifth of a second.
 
 _STORED = ARROW_TYPES | {FieldType.TIME: pa.int64()}
 
-TYPES = {field.name: _STORED[field.type] for field in FIELDS}
+TYPES = {field.name: _STORED[field.type] for field in FIELDS} | {"arrival": pa.int64()}
 """Readable columns of the log and their types; times are in microseconds since 1970."""
 
+_ARRIVAL = "arrival"
 _CHUNK = 50_000
 
 # connectorx has its own SQLite library. Two of them on one file in one process release each other's
@@ -51,7 +53,7 @@ def read(engine: Engine, columns: Sequence[str], where: str, large: int = LARGE)
         large: number of rows of the log from which on a separate process reads SQLite.
 
     Returns:
-        The rows in any order, typed as `TYPES`.
+        The rows in order of arrival, typed as `TYPES`.
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -61,16 +63,26 @@ def read(engine: Engine, columns: Sequence[str], where: str, large: int = LARGE)
         raise ValueError(
             f"columns: expected columns of the log, got {sorted(unknown)}; name others"
         )
-    query = f"SELECT {', '.join(columns)} FROM valid_interactions"  # noqa: S608 - names from TYPES
+    names = list(dict.fromkeys([*columns, _ARRIVAL]))
+    query = f"SELECT {', '.join(names)} FROM valid_interactions"  # noqa: S608 - names from TYPES
     if where:
         query += f" WHERE {where}"
     if not database.is_sqlite(engine.url):
         table = _connectorx(engine, query)
     elif _greatest_id(engine) < large:
-        table = fetch(engine, query, pa.schema({name: TYPES[name] for name in columns}))
+        table = fetch(engine, query, pa.schema({name: TYPES[name] for name in names}))
     else:
         table = _reader(engine, query)
-    return table.cast(pa.schema({name: TYPES[name] for name in columns}))
+    in_order = _by_arrival(table.cast(pa.schema({name: TYPES[name] for name in names})))
+    return in_order.select(list(columns))
+
+
+def _by_arrival(table: pa.Table) -> pa.Table:
+    """Sort the rows by arrival; databases return rows of a large table in no fixed order."""
+    arrival = table[_ARRIVAL].to_numpy()
+    if (arrival[1:] < arrival[:-1]).any():
+        return table.take(pa.array(np.argsort(arrival, kind="stable")))
+    return table
 
 
 def _greatest_id(engine: Engine) -> int:

@@ -17,50 +17,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NAMESPACE = uuid.UUID("6f1d3c52-1b0a-5c0e-9a55-3d7c8a4b6e21")
-Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+_END = "0"
+"""Last part of every name. It once counted identical rows; without it, stored ids would change."""
 
 
-class Occurrences:
-    """Counter of identical rows, so that the n-th of them gets its own id.
-
-    It holds 8 bytes per row; one object serves one file, or one batch that is complete in itself.
-    """
-
-    def __init__(self) -> None:
-        self._seen: Hashes = np.zeros(0, np.uint64)
-
-    def ordinals(self, hashes: Hashes) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Return per row (n,) the number of earlier rows with its hash; remember these rows."""
-        order = np.argsort(hashes, kind="stable")
-        ordered = hashes[order]
-        first = np.searchsorted(ordered, ordered, side="left")
-        before = np.searchsorted(self._seen, ordered, side="right")
-        before -= np.searchsorted(self._seen, ordered, side="left")
-        ordinals = np.empty(len(hashes), np.int64)
-        ordinals[order] = np.arange(len(hashes)) - first + before
-        self._seen = np.sort(np.concatenate([self._seen, ordered]), kind="stable")
-        return ordinals
-
-
-def event_ids(table: "pa.Table", occurrences: Occurrences) -> "pa.Array":
-    """Return the UUIDv5 of each canonical row and of its ordinal among identical rows.
+def event_ids(table: "pa.Table") -> "pa.Array":
+    """Return the UUIDv5 of each canonical row; identical rows have the same one.
 
     Args:
         table: checked rows (`sensei.events.rules_arrow.CANONICAL`); their event ids are not read.
-        occurrences: rows seen earlier in the same file; updated.
 
     Returns:
         (n,) text of 36 characters.
     """
-    names = _names(table)
     sha1 = hashlib.sha1
-    digests = [sha1(name, usedforsecurity=False).digest() for name in names]
+    digests = [sha1(name, usedforsecurity=False).digest() for name in _names(table)]
     raw = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 20)[:, :16].copy()
-    ordinals = occurrences.ordinals(raw[:, :8].copy().view(np.uint64).ravel())
-    for row in np.flatnonzero(ordinals):
-        name = names[row].removesuffix(b"0") + str(ordinals[row]).encode()
-        digest = sha1(name, usedforsecurity=False).digest()
-        raw[row] = np.frombuffer(digest[:16], np.uint8)
     return _uuid5_text(raw)
 
 
@@ -72,7 +44,6 @@ def event_id(
     duration_seconds: int | None,
     timestamp: int,
     metadata: str | None,
-    ordinal: int = 0,
 ) -> str:
     """Return the id that `event_ids` gives one checked row, without Arrow.
 
@@ -84,18 +55,22 @@ def event_id(
         duration_seconds: whole seconds, or None.
         timestamp: microseconds since 1970.
         metadata: canonical JSON text, or None.
-        ordinal: number of earlier identical rows in the same batch.
     """
     bits = None if score is None else struct.unpack("<q", struct.pack("<d", score))[0]
     parts = (user_id, interaction_type, topic_id, bits, duration_seconds, timestamp, metadata)
     texts = ["" if part is None else str(part) for part in parts]
-    name = "\x1f".join([*texts, str(ordinal)]).encode()
+    name = "\x1f".join([*texts, _END]).encode()
     digest = hashlib.sha1(NAMESPACE.bytes + b"\x1f" + name, usedforsecurity=False).digest()
     return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
+def superseding_id(event_id: str, content: str) -> str:
+    """Return the id of the row that supersedes an event with other content."""
+    return str(uuid.uuid5(NAMESPACE, f"{event_id}\x1f{content}"))
+
+
 def _names(table: "pa.Table") -> list[bytes]:
-    """Return each row's namespace, text and ordinal 0; floats as their bits, times in us."""
+    """Return each row's namespace, text and end; floats as their bits, times in us."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -103,10 +78,11 @@ def _names(table: "pa.Table") -> list[bytes]:
     bits = pc.add(columns["score"].combine_chunks(), 0.0)
     columns["score"] = pa.chunked_array([bits]).combine_chunks().view(pa.int64())
     columns["timestamp"] = columns["timestamp"].cast(pa.int64())
-    parts = columns.values()
-    texts = [pc.fill_null(part.cast(pa.string()), "").cast(pa.binary()) for part in parts]
-    space = pa.scalar(NAMESPACE.bytes)
-    joined: list[bytes] = pc.binary_join_element_wise(space, *texts, b"0", b"\x1f").to_pylist()
+    texts = [
+        pc.fill_null(column.cast(pa.string()), "").cast(pa.binary()) for column in columns.values()
+    ]
+    parts = (pa.scalar(NAMESPACE.bytes), *texts, _END.encode())
+    joined: list[bytes] = pc.binary_join_element_wise(*parts, b"\x1f").to_pylist()
     return joined
 
 

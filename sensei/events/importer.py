@@ -16,7 +16,7 @@ from sensei.curriculum import topic_ids
 from sensei.errors import InvalidInput
 from sensei.event_fields import CONTRACT_COLUMNS
 from sensei.events import files, frames, rules
-from sensei.events.event_ids import Occurrences
+from sensei.events.imports import begin_import
 from sensei.events.log import Log
 from sensei.events.rules_arrow import CANONICAL, BadRow, check_table
 
@@ -28,13 +28,17 @@ class ImportSummary:
     """Row counts of an import: read = inserted + repeated + quarantined + erased.
 
     `outside` has the good rows on each topic that the catalogue does not have.
+    `identical` counts those of the repeated rows that came in batches without any event id: each is
+    identical to an earlier row, of this import or of an earlier one.
     """
 
     read: int = 0
     inserted: int = 0
     repeated: int = 0
+    identical: int = 0
     quarantined: int = 0
     erased: int = 0
+    import_id: int | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     outside: Counter[int] = field(default_factory=Counter)
@@ -50,11 +54,15 @@ class ImportSummary:
 
 @dataclass(frozen=True)
 class CheckedBatch:
-    """Some rows of a file: the good ones as `rules_arrow.CANONICAL`, and the bad ones."""
+    """Some rows of a file: the good ones as `rules_arrow.CANONICAL`, and the bad ones.
+
+    `has_ids` is False if no row came with an event id.
+    """
 
     good: pa.Table
     bad: list[BadRow]
     bytes_read: int
+    has_ids: bool
 
 
 def import_files(
@@ -83,13 +91,16 @@ def import_files(
             "set SENSEI_HOME to another folder and run `sensei db upgrade` there"
         )
     total, catalogue = sum(files.size(path) for path in paths), topic_ids(log.engine)
-    imported, done = ImportSummary(), 0
+    imported, done = ImportSummary(import_id=begin_import(log.engine, paths)), 0
     for path in paths:
         for batch in read_file(path, mapping):
-            appended = log.append_table(batch.good, path.name, batch.bad)
+            appended = log.append_table(
+                batch.good, path.name, batch.bad, import_id=imported.import_id
+            )
             imported.read += batch.good.num_rows + len(batch.bad)
             imported.inserted += appended.inserted
             imported.repeated += appended.repeated
+            imported.identical += 0 if batch.has_ids else appended.repeated
             imported.erased += appended.erased
             imported.refuse([*appended.refused, *appended.conflicts])
             imported.outside += _outside(batch.good["topic_id"], catalogue)
@@ -122,10 +133,14 @@ def read_file(
     Raises:
         InvalidInput: the file is broken or its columns do not fit.
     """
-    until, occurrences = rules.latest(now or datetime.now(UTC)), Occurrences()
+    until = rules.latest(now or datetime.now(UTC))
     for part in files.read(path, mapping):
-        good, bad = check_table(part.table, until, occurrences)
-        yield CheckedBatch(good, [*part.bad, *bad], part.bytes_read)
+        good, bad = check_table(part.table, until)
+        yield CheckedBatch(good, [*part.bad, *bad], part.bytes_read, _has_ids(part.table))
+
+
+def _has_ids(table: pa.Table) -> bool:
+    return "event_id" in table.column_names and table["event_id"].null_count < table.num_rows
 
 
 def read_frame(

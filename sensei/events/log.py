@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from sensei.events import append, quarantine
 from sensei.events.append import Interaction
+from sensei.events.merged_ids import PRESENT_ID
 from sensei.privacy import tombstones
 from sensei.storage import database, revisions
 from sensei.storage.database import Deadlines
@@ -53,7 +54,10 @@ class BulkAppendResult:
 
 
 class Event(NamedTuple):
-    """One valid interaction of a learner, as serving folds it; time in microseconds since 1970."""
+    """One valid interaction of a learner, as serving folds it; time in microseconds since 1970.
+
+    `arrival` is its key, or the key of the row that was first stored for it.
+    """
 
     id: int
     event_id: str
@@ -64,16 +68,17 @@ class Event(NamedTuple):
     timestamp: int
     item_id: str | None
     difficulty: str | None
+    arrival: int
 
     @property
-    def place(self) -> tuple[int, str]:
-        """Sort key of the fold: time, then event id."""
-        return self.timestamp, self.event_id
+    def order(self) -> tuple[int, int]:
+        """Sort key of the fold: time, then arrival."""
+        return self.timestamp, self.arrival
 
 
 _EVENTS = (
     f"SELECT {', '.join(Event._fields)} FROM valid_interactions "  # noqa: S608 - our own names
-    "WHERE user_id = %s AND id > %s"
+    f"WHERE user_id = {PRESENT_ID.format('%s')} AND id > %s"
 )
 
 _HALF = 2**53
@@ -86,10 +91,10 @@ _SQLITE_EVENTS = f"""
 SELECT json_group_array(json_array(
     id, event_id, interaction_type, topic_id, high,
     CAST((score * {_HALF}.0 - high) * {_HALF}.0 AS INTEGER),
-    duration_seconds, timestamp, item_id, difficulty
+    duration_seconds, timestamp, item_id, difficulty, arrival
 )) FROM (
     SELECT *, CAST(score * {_HALF}.0 AS INTEGER) AS high FROM valid_interactions
-    WHERE user_id = ? AND (timestamp, id) > (?, ?) AND id > ?
+    WHERE user_id = {PRESENT_ID.format("?")} AND (timestamp, id) > (?, ?) AND id > ?
     ORDER BY timestamp, id LIMIT ?
 )
 """  # noqa: S608 - our own numbers
@@ -103,7 +108,7 @@ rows took 300 ms. SQLite's JSON rounds floats, so a score is sent as two integer
 def _pieces_of_sqlite(cursor: Any, user_id: str, size: int, after_id: int) -> Iterator[list[Event]]:
     last = (-(2**63), 0)
     while True:
-        cursor.execute(_SQLITE_EVENTS, (user_id, *last, after_id, size))
+        cursor.execute(_SQLITE_EVENTS, (user_id, user_id, *last, after_id, size))
         rows = orjson.loads(cursor.fetchall()[0][0])
         if not rows:
             return
@@ -180,6 +185,7 @@ class Log:
         source: str,
         bad: "Sequence[BadRow]" = (),
         now: datetime | None = None,
+        import_id: int | None = None,
     ) -> BulkAppendResult:
         """Append checked rows in one transaction; conflicting rows go into quarantine.
 
@@ -190,11 +196,12 @@ class Log:
             source: name of the rows' source, for the quarantine.
             bad: refused rows to quarantine in the same transaction.
             now: time of receipt; the current time by default.
+            import_id: the import that the rows belong to, if any.
 
         Raises:
             StorageUnavailable: nothing was written.
         """
-        from sensei.events import bulk_append
+        from sensei.events import bulk_append, imports
 
         now = now or datetime.now(UTC)
         suspects = {
@@ -204,7 +211,9 @@ class Log:
         with database.write_transaction(self.engine) as connection:
             erased_ids = tombstones.erased(connection, suspects)
             accepted, refused = _without(erased_ids, table, bad)
-            inserted, conflicts = bulk_append.append(connection, accepted, now)
+            inserted, conflicts = bulk_append.append(connection, accepted, now, import_id)
+            if import_id is not None:
+                imports.count_rows(connection, import_id, inserted)
             quarantine.store(connection, [*refused, *conflicts], source, now)
         repeated = accepted.num_rows - inserted - len(conflicts)
         erased = table.num_rows + len(bad) - accepted.num_rows - len(refused)
@@ -264,10 +273,9 @@ class Log:
         return bulk_read.read(self.engine, columns, " AND ".join(bounds))
 
     def read_learner(self, user_id: str, after_id: int = 0) -> list[Event]:
-        """Return a learner's valid events with a key above `after_id`, by time, then event id."""
+        """Return a learner's valid events with a key above `after_id`, by time, then arrival."""
         pieces = self.learner_in_pieces(user_id, 1_000, after_id)
-        # Sorted here: databases differ in how they order text.
-        return sorted(chain.from_iterable(pieces), key=lambda event: event.place)
+        return sorted(chain.from_iterable(pieces), key=lambda event: event.order)
 
     def learner_in_pieces(
         self, user_id: str, size: int, after_id: int = 0
@@ -281,7 +289,7 @@ class Log:
             if self.sqlite:
                 yield from _pieces_of_sqlite(cursor, user_id, size, after_id)
                 return
-            cursor.execute(_EVENTS, (user_id, after_id))
+            cursor.execute(_EVENTS, (user_id, user_id, after_id))
             while rows := cursor.fetchmany(size):
                 yield [Event._make(row) for row in rows]
 

@@ -89,7 +89,10 @@ def recent_refusals(engine: Engine) -> Refusals:
         last = [
             connection.execute(query).scalar()
             for query in (
-                select(UserInteraction.received_at).order_by(UserInteraction.id.desc()).limit(1),
+                select(UserInteraction.received_at)
+                .where(_ARRIVED)
+                .order_by(UserInteraction.id.desc())
+                .limit(1),
                 select(func.max(Quarantined.created_at)).where(_AT_THE_DOOR),
             )
         ]
@@ -98,10 +101,12 @@ def recent_refusals(engine: Engine) -> Refusals:
 
 
 _AT_THE_DOOR = Quarantined.interaction_id.is_(None)
+_ARRIVED = UserInteraction.arrival.is_(None)
+"""Condition of rows that were sent; a row that supersedes another one was not."""
 
 
 def _count(connection: Connection, since: Any) -> Refusals:
-    stored = select(func.count()).select_from(UserInteraction)
+    stored = select(func.count()).select_from(UserInteraction).where(_ARRIVED)
     excluded = (
         select(func.count())
         .select_from(Quarantined)

@@ -7,6 +7,7 @@ rule raises InvalidInput with the expected value, the value received and the nex
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn
@@ -55,6 +56,31 @@ def check_id(field: str, value: object) -> str:
     if _SURROGATE.search(value):
         refuse(field, "Unicode text", value, "send it without lone surrogates")
     return value
+
+
+_HIDDEN = re.compile(f"[{fields.HIDDEN_CHARACTERS}]")
+
+
+def check_user_id(field: str, value: object) -> str:
+    """Check the id of a learner and return its normal form, so that one id has one spelling.
+
+    The form is NFC (a letter and its accent are one character) without blanks at the ends. Control
+    characters and characters without width are refused.
+    """
+    name = normal_form(check_id(field, value))
+    if _HIDDEN.search(name):
+        refuse(field, "text without control and zero-width characters", value, "remove them")
+    return check_id(field, name)
+
+
+def normal_form(user_id: str) -> str:
+    """Return an id in NFC, without blanks at its ends."""
+    return unicodedata.normalize("NFC", user_id).strip()
+
+
+def appearance(user_id: str) -> str:
+    """Return what a reader sees of an id that older releases stored without a normal form."""
+    return normal_form(_HIDDEN.sub("", user_id))
 
 
 def check_kind(value: object) -> str:

@@ -18,7 +18,7 @@ from sensei.contracts import KINDS
 from sensei.errors import InvalidInput
 from sensei.event_fields import CHECKED, CONTRACT_COLUMNS, EARLIEST, FieldType
 from sensei.events import rules
-from sensei.events.event_ids import Occurrences, event_ids
+from sensei.events.event_ids import event_ids
 
 ARROW_TYPES = {
     FieldType.KEY: pa.int64(),
@@ -35,6 +35,7 @@ CANONICAL = pa.schema({field.name: ARROW_TYPES[field.type] for field in CHECKED}
 
 _EARLIEST = pa.scalar(EARLIEST, pa.timestamp("us", "UTC"))
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+_NORMAL_USER_ID = "^[!-~]([ -~]*[!-~])?$"  # ASCII without blanks at the ends
 _PLAIN_TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
 
 
@@ -51,15 +52,12 @@ class BadRow:
         return self.reason.split(", got ")[0]
 
 
-def check_table(
-    table: pa.Table, until: datetime, occurrences: Occurrences | None = None
-) -> tuple[pa.Table, list[BadRow]]:
+def check_table(table: pa.Table, until: datetime) -> tuple[pa.Table, list[BadRow]]:
     """Apply every rule to every row.
 
     Args:
         table: columns of the data contract; required ones must be present, others may be absent.
         until: latest time that does not count as future (`rules.latest`).
-        occurrences: identical rows seen earlier in the same file.
 
     Returns:
         The good rows as `CANONICAL`, in their order, with columns outside the contract unchanged;
@@ -86,7 +84,7 @@ def check_table(
         keep[bad] = False
         good = good.filter(pa.array(keep))
     rows = table.take(pa.array(bad, pa.int64())).to_pylist() if bad else []
-    good = with_event_ids(good, occurrences or Occurrences())
+    good = with_event_ids(good)
     return good, [BadRow(row, reasons[at]) for row, at in zip(rows, bad, strict=True)]
 
 
@@ -161,6 +159,11 @@ def _fast_id(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     return column, pc.and_(plain, pc.invert(pc.match_substring(column, "\0")))
 
 
+def _fast_user_id(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    short = pc.less_equal(pc.utf8_length(column), rules.MAX_TEXT)
+    return column, pc.and_(short, pc.match_substring_regex(column, _NORMAL_USER_ID))
+
+
 def _fast_kind(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     return column, pc.is_in(column.cast(pa.string()), value_set=pa.array(KINDS))
 
@@ -212,7 +215,7 @@ def _fast_event_id(column: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 _RULES: dict[str, tuple[Callable[[Any], Any], Callable[[pa.Array], tuple[pa.Array, pa.Array]]]] = {
-    "user_id": (lambda value: rules.check_id("user_id", value), _fast_id),
+    "user_id": (lambda value: rules.check_user_id("user_id", value), _fast_user_id),
     "interaction_type": (rules.check_kind, _fast_kind),
     "topic_id": (rules.check_topic, _fast_topic),
     "score": (rules.check_score, _fast_score),
@@ -263,7 +266,7 @@ def _object_text(value: object) -> str | None:
     return None if value is None else orjson.dumps(value, default=str).decode()
 
 
-def with_event_ids(good: pa.Table, occurrences: Occurrences) -> pa.Table:
+def with_event_ids(good: pa.Table) -> pa.Table:
     """Return checked rows; those without an event id get a derived one.
 
     See `sensei.events.event_ids`.
@@ -272,7 +275,7 @@ def with_event_ids(good: pa.Table, occurrences: Occurrences) -> pa.Table:
     if not good.num_rows or not sent.null_count:
         return good
     absent = np.flatnonzero(sent.is_null().to_numpy(zero_copy_only=False))
-    derived = event_ids(good.take(pa.array(absent)), occurrences)
+    derived = event_ids(good.take(pa.array(absent)))
     if sent.null_count < len(sent):
         order = np.arange(len(sent))
         order[absent] = len(sent) + np.arange(len(absent))

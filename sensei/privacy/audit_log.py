@@ -18,6 +18,8 @@ from sensei.storage import database
 from sensei.storage.tables import AuditEntry
 
 EXPORT, ERASE = "learner exported", "learner erased"
+VOIDED, CORRECTED = "event voided", "event corrected"
+UNDONE, MERGED = "import undone", "learners merged"
 KEY_CREATED, KEY_REVOKED = "key created", "key revoked"
 PROMOTED, ROLLED_BACK = "version promoted", "version rolled back"
 TRIAL_STARTED, TRIAL_STOPPED = "trial started", "trial stopped"

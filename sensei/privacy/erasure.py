@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sensei.app_state import RETRAINING_DUE
 from sensei.errors import StorageUnavailable
 from sensei.events import rules
+from sensei.events.merged_ids import merged_ids
 from sensei.privacy import audit_log, tombstones
 from sensei.privacy.suppression import ErasedEntry, add_entries
 from sensei.storage import database
@@ -56,7 +57,7 @@ _SEARCHER = """
 import mmap, sys
 names = sys.stdin.buffer.read().split(b"\\0")
 with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-    print(any(data.find(each) >= 0 for each in names))
+    print(any(data.find(name) >= 0 for name in names))
 """
 
 
@@ -72,6 +73,8 @@ def export(
     by: audit_log.Actor | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return everything the database holds about a learner: rows by table, by column name.
+
+    The rows of a merged learner under all ids are included.
 
     Args:
         engine: engine of the log.
@@ -89,14 +92,15 @@ def export(
         subject = tombstones.digest(key, user_id)
         audit_log.record(connection, audit_log.EXPORT, by, subject=subject)
     with database.read_connection(engine) as connection:
+        names = merged_ids(connection, [user_id]).all_of([user_id])
         return {
-            str(table.name): [_plain(row) for row in connection.execute(_theirs(table, user_id))]
+            str(table.name): [_plain(row) for row in connection.execute(_theirs(table, names))]
             for table in personal_tables()
         }
 
 
-def _theirs(table: Table, user_id: str) -> Any:
-    return select(table).where(table.c.user_id == user_id).order_by(*table.primary_key)
+def _theirs(table: Table, user_ids: Collection[str]) -> Any:
+    return select(table).where(table.c.user_id.in_(user_ids)).order_by(*table.primary_key)
 
 
 def _plain(row: Any) -> dict[str, Any]:
@@ -132,6 +136,8 @@ def erase_all(
 ) -> dict[str, int]:
     """Erase learners; writes about them are refused afterwards, even if they were never seen.
 
+    A merged learner is erased under all ids.
+
     Args:
         engine: engine of the log.
         user_ids: ids of the learners.
@@ -151,6 +157,8 @@ def erase_all(
     with database.write_transaction(engine) as connection:
         tombstones.exclude_writers(connection)
         key = tombstones.ensure_key(connection, suppression)
+        user_ids = sorted(merged_ids(connection, user_ids).all_of(user_ids))
+        user_ids = [*user_ids, *_normal_forms(connection, user_ids)]
         digests = {user_id: tombstones.digest(key, user_id) for user_id in user_ids}
         for digest in digests.values():
             audit_log.record(connection, audit_log.ERASE, by, subject=digest)
@@ -177,6 +185,17 @@ def erase_all(
                 for part in ("", "-wal", "-shm"):  # damaged, so it may hold the learner for ever
                     Path(f"{copy}{part}").unlink(missing_ok=True)
     return counts
+
+
+def _normal_forms(connection: Connection, user_ids: Collection[str]) -> list[str]:
+    """Return the normal forms of ids that older releases stored without one.
+
+    Later events of such a learner arrive under the normal form, so that must be refused too. A form
+    that another learner has stays: they may be another person.
+    """
+    forms = {rules.normal_form(user_id) for user_id in user_ids} - {*user_ids}
+    present = select(LearnerRow.user_id).where(LearnerRow.user_id.in_(forms))
+    return sorted(forms - {*connection.execute(present).scalars()}) if forms else []
 
 
 def _delete(connection: Connection, table: FromClause, user_id: str) -> int:

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Engine, select, text, update
 
+from sensei.events.merged_ids import PRESENT_ID, merged_ids
 from sensei.privacy import tombstones
 from sensei.storage import database, revisions
 from sensei.storage.tables import LearnerRow
@@ -14,7 +15,8 @@ def kinds(engine: Engine, user_id: str) -> dict[str, int]:
         StorageUnavailable: the database cannot be read.
     """
     query = text(
-        "SELECT interaction_type, COUNT(*) FROM valid_interactions WHERE user_id = :user GROUP BY 1"
+        "SELECT interaction_type, COUNT(*) FROM valid_interactions "  # noqa: S608 - our own SQL
+        f"WHERE user_id = {PRESENT_ID.format(':user')} GROUP BY 1"
     )
     with database.read_connection(engine) as connection:
         return dict(row._tuple() for row in connection.execute(query, {"user": user_id}))
@@ -27,7 +29,8 @@ def style_override(engine: Engine, user_id: str) -> str | None:
         StorageUnavailable: the database cannot be read.
     """
     with database.read_connection(engine) as connection:
-        query = select(LearnerRow.style_override).where(LearnerRow.user_id == user_id)
+        present = merged_ids(connection, [user_id]).present(user_id)
+        query = select(LearnerRow.style_override).where(LearnerRow.user_id == present)
         style: str | None = connection.execute(query).scalar()
     return style
 
@@ -42,8 +45,10 @@ def set_style_override(engine: Engine, user_id: str, style: str | None) -> None:
         StorageUnavailable: nothing was written.
     """
     with database.write_transaction(engine) as connection:
-        tombstones.refuse_erased(connection, [user_id])
-        revisions.raise_revisions(connection, [user_id])
+        merged = merged_ids(connection, [user_id])
+        names, present = merged.all_of([user_id]), merged.present(user_id)
+        tombstones.refuse_erased(connection, names)
+        revisions.raise_revisions(connection, names)
         connection.execute(
-            update(LearnerRow).where(LearnerRow.user_id == user_id).values(style_override=style)
+            update(LearnerRow).where(LearnerRow.user_id == present).values(style_override=style)
         )

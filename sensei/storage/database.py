@@ -135,8 +135,8 @@ def database_file(url: str) -> DatabaseFile | None:
 
 def file_of(engine: Engine) -> DatabaseFile | None:
     """Return the SQLite file of an engine; None for PostgreSQL."""
-    found: DatabaseFile | None = engine.get_execution_options().get(_FILE)
-    return found
+    file: DatabaseFile | None = engine.get_execution_options().get(_FILE)
+    return file
 
 
 def _parse(url: str) -> URL:

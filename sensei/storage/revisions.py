@@ -155,5 +155,5 @@ def conflict(event_id: str) -> str:
     """Return the sentence about an event id that came with two payloads."""
     return (
         f"event_id: expected the payload first sent with it, got another for {event_id!r}; "
-        "give a new event a new id"
+        "give a new event a new id, or send a correction"
     )

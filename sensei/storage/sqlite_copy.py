@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sensei.errors import InvalidInput, StorageUnavailable
-from sensei.retention import beyond_newest
+from sensei.pruning import beyond_newest
 
 KEPT = 3
 """Number of automatic copies to keep of each kind, newest first."""

@@ -76,7 +76,7 @@ def _column(field: EventField) -> MappedColumn[Any]:
 
 
 class UserInteraction(Base):
-    """One action of a learner; never changed, only appended, quarantined or erased."""
+    """One action of a learner; never changed, only appended, superseded, quarantined or erased."""
 
     __tablename__ = "user_interactions"
     __table_args__ = (
@@ -100,6 +100,9 @@ class UserInteraction(Base):
     received_at: Mapped[datetime] = _column(fields.RECEIVED_AT)
     # `metadata` is reserved on a declarative class.
     event_metadata: Mapped[str | None] = _column(fields.METADATA)
+    import_id: Mapped[int | None] = mapped_column(BigInteger)
+    # Key of the row that this one supersedes: it takes that row's turn among events of one time.
+    arrival: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class LearnerRow(Base):
@@ -215,6 +218,50 @@ class Quarantined(Base):
     reason: Mapped[str] = mapped_column(String)
     expectation: Mapped[str] = mapped_column(String)
     row: Mapped[Any] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+
+
+class CorrectionRow(Base):
+    """Correction of an interaction; several may name the same one, and the newest counts.
+
+    `action` is `void`, `correct`, `merge` or `undo`; `replaced_by` is the key of the row that
+    supersedes the interaction, None if none does.
+    """
+
+    __tablename__ = "corrections"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    user_id: Mapped[str] = mapped_column(String, index=True)
+    interaction_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    replaced_by: Mapped[int | None] = mapped_column(BigInteger)
+    action: Mapped[str] = mapped_column(String)
+    reason: Mapped[str | None] = mapped_column(String)
+    actor: Mapped[str] = mapped_column(String)
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+
+
+class ImportRow(Base):
+    """Import of files; `rows` counts the events that it added."""
+
+    __tablename__ = "imports"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    source: Mapped[str] = mapped_column(String)
+    digest: Mapped[str] = mapped_column(String)
+    actor: Mapped[str] = mapped_column(String)
+    created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
+    rows: Mapped[int] = mapped_column(BigInteger)
+
+
+class MergedLearner(Base):
+    """Former id of a learner; events sent under it count for `into_user_id`."""
+
+    __tablename__ = "merged_learners"
+
+    user_id: Mapped[str] = mapped_column(String, primary_key=True)
+    into_user_id: Mapped[str] = mapped_column(String, index=True)
     created_at: Mapped[datetime] = mapped_column(UtcMicroseconds)
 
 

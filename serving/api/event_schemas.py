@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, RootModel, TypeAdapter, WithJsonSchema
 
-from sensei.contracts import KINDS, LEVELS, Format
+from sensei import event_fields as fields
+from sensei.contracts import LEVELS, Format
 from sensei.errors import InvalidInput
 from sensei.events import rules
 from serving.api.request_schemas import Query, TopicId, Username
@@ -40,13 +41,13 @@ def _answer(name: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-_TEXT = {"type": ["string", "integer", "null"], "minLength": 1, "maxLength": rules.MAX_TEXT}
-_SECONDS = {"type": ["number", "null"], "minimum": 0, "maximum": rules.MAX_DURATION_SECONDS}
+_TEXT = {"type": ["string", "integer", "null"], **fields.EVENT_ID.limits}
+_SECONDS = {"type": ["number", "null"], **fields.DURATION_SECONDS.limits}
 _MOMENT = {"type": ["string", "null"], "format": "date-time"}
 
 EventId = Annotated[
     Annotated[str, _id("event_id")] | None,
-    Field(description="Your id; events with the same id are stored once. Generated if absent"),
+    Field(description=fields.EVENT_ID.description),
     WithJsonSchema(_TEXT),
 ]
 Duration = Annotated[
@@ -57,12 +58,12 @@ Duration = Annotated[
 ]
 Moment = Annotated[
     Annotated[datetime, BeforeValidator(rules.check_time)] | None,
-    Field(description="Time at which it ended, ISO 8601; now if absent"),
+    Field(description=fields.TIMESTAMP.description),
     WithJsonSchema(_MOMENT),
 ]
 PredictionId = Annotated[
     Annotated[str, _id("prediction_id")] | None,
-    Field(description="Id of the answer that led to it"),
+    Field(description=fields.PREDICTION_ID.description),
     WithJsonSchema(_TEXT),
 ]
 
@@ -89,8 +90,8 @@ class QuizSubmission(Query):
     score: Annotated[
         float,
         BeforeValidator(rules.check_score),
-        Field(description="a fraction in [0, 1]", examples=[0.85]),
-        WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+        Field(description=fields.SCORE.expected, examples=[fields.SCORE.example]),
+        WithJsonSchema({"type": "number", **fields.SCORE.limits}),
     ]
     duration: Duration = None
     event_id: EventId = None
@@ -132,13 +133,13 @@ class RecommendationFeedback(Query):
     helpful: Annotated[
         bool | None,
         _answer("helpful"),
-        Field(description="true or false", examples=[True]),
+        Field(description=fields.HELPFUL.expected, examples=[fields.HELPFUL.example]),
     ] = None
     rating: Annotated[
         float | None,
         _answer("rating"),
-        Field(description="From 1 to 5", examples=[4]),
-        WithJsonSchema({"type": ["number", "null"], "minimum": 1, "maximum": 5}),
+        Field(description=fields.RATING.description, examples=[fields.RATING.example]),
+        WithJsonSchema({"type": ["number", "null"], **fields.RATING.limits}),
     ] = None
     event_id: EventId = None
     timestamp: Moment = None
@@ -200,7 +201,7 @@ class DocumentQuery(Query):
         int,
         BeforeValidator(_doc_id),
         Field(description="Id of the resource", examples=[1]),
-        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": rules.MAX_TOPIC_ID}),
+        WithJsonSchema({"type": "integer", **fields.TOPIC_ID.limits}),
     ]
 
 
@@ -218,9 +219,9 @@ class SentEvent(BaseModel):
     """
 
     user_id: LearnerId
-    interaction_type: Annotated[str, WithJsonSchema({"enum": list(KINDS)})]
+    interaction_type: Annotated[str, WithJsonSchema(fields.INTERACTION_TYPE.limits)]
     topic_id: TopicId
-    score: Annotated[float | None, Field(ge=0, le=1)] = None
+    score: Annotated[float | None, Field(ge=fields.SCORE.minimum, le=fields.SCORE.maximum)] = None
     duration_seconds: Annotated[int | None, WithJsonSchema(_SECONDS)] = None
     event_id: EventId = None
     timestamp: Moment = None

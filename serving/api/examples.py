@@ -134,12 +134,24 @@ LEARNING_STYLE: dict[str, Any] = {
     "fallback": None,
 }
 
+VOIDED: dict[str, Any] = {"state": "void", "changed": True, "event": None}
+
+CORRECTED: dict[str, Any] = {
+    "state": "corrected",
+    "changed": True,
+    "event": {**QUIZ, "score": 0.95},
+}
+
 EXPORT: dict[str, Any] = {
     "user_id": "testuser",
     "held": {"learners": [{"user_id": "testuser", "revision": 1, "style_override": None}]},
+    "look_alikes": [],
 }
 
-ERASURE: dict[str, Any] = {"erased": {"user_interactions": 12, "learners": 1, "predictions": 7}}
+ERASURE: dict[str, Any] = {
+    "erased": {"user_interactions": 12, "learners": 1, "predictions": 7},
+    "look_alikes": [],
+}
 
 MONITORED: dict[str, Any] = {
     "computed_at": "2026-01-31T03:00:12+00:00",

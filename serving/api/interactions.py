@@ -69,8 +69,8 @@ async def log_interactions(request: Request, asked: Query, sent: SentEvents) -> 
         raise
     recorded = await _writer(request).log_interactions(rows)
     if is_one:
-        return answer(_as_recorded(recorded[0]))
-    return answer({"interactions": [_as_recorded(row) for row in recorded]})
+        return answer(as_recorded(recorded[0]))
+    return answer({"interactions": [as_recorded(row) for row in recorded]})
 
 
 async def view_document(request: Request, asked: ViewQuery) -> Response:
@@ -137,7 +137,7 @@ async def _find(request: Request, doc_id: int) -> "tuple[Topic, Resource]":
 
 async def _record(request: Request, row: "PendingRow") -> dict[str, Any]:
     """Record one event; return it as the log stores it."""
-    return _as_recorded((await _writer(request).log_interactions([row]))[0])
+    return as_recorded((await _writer(request).log_interactions([row]))[0])
 
 
 def _writer(request: Request) -> "EventWriter":
@@ -145,7 +145,8 @@ def _writer(request: Request) -> "EventWriter":
     return writer
 
 
-def _as_recorded(row: "EventRow") -> dict[str, Any]:
+def as_recorded(row: "EventRow") -> dict[str, Any]:
+    """Return an event in the format of responses."""
     from sensei.storage.tables import to_datetime
 
     return {

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from serving.storage.learner_data import LearnerData
 
 
+LOOK_ALIKES = "Other learners of an old log whose ids look the same; they are not included"
+
+
 class StyleChoice(Query):
     """Body of `PUT /api/user/{username}/learning-style`."""
 
@@ -52,12 +55,14 @@ class Export(ResponseModel):
 
     user_id: str
     held: dict[str, list[dict[str, Any]]] = Field(description="Rows by table")
+    look_alikes: list[str] = Field(description=LOOK_ALIKES)
 
 
 class Erasure(ResponseModel):
     """Result of an erasure: no data on the learner remains; later events about them are refused."""
 
     erased: dict[str, int] = Field(description="Rows erased by table")
+    look_alikes: list[str] = Field(description=LOOK_ALIKES)
 
 
 async def learning_style(request: Request, asked: OfLearner) -> Response:
@@ -72,7 +77,7 @@ async def choose_learning_style(request: Request, asked: OfLearner, sent: StyleC
 
 async def export_learner(request: Request, asked: OfLearner) -> Response:
     """Export all data held on a learner."""
-    records, name, by = _records(request), asked.username, _caller(request)
+    records, name, by = _records(request), asked.username, caller(request)
     export = await records.export(name, by)
     if export is None:
         raise HTTPException(
@@ -83,11 +88,12 @@ async def export_learner(request: Request, asked: OfLearner) -> Response:
 
 async def erase_learner(request: Request, asked: OfLearner) -> Response:
     """Erase all data held on a learner."""
-    records, by = _records(request), _caller(request)
-    return answer({"erased": await records.erase(asked.username, by)})
+    records, by = _records(request), caller(request)
+    counts, look_alikes = await records.erase(asked.username, by)
+    return answer({"erased": counts, "look_alikes": look_alikes})
 
 
-def _caller(request: Request) -> "Actor":
+def caller(request: Request) -> "Actor":
     """Return the caller's identity for the audit log."""
     from sensei.privacy.audit_log import (
         Actor,  # here: BentoML's supervisor needs no database

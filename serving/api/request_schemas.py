@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sensei.contracts import DIFFICULTY_INPUTS, RECOMMENDATION_INPUTS, Format, Input
 from sensei.errors import InvalidInput
+from sensei.event_fields import HIDDEN_CHARACTERS, TOPIC_ID, USER_ID
 from sensei.events import rules
 
 MAX_COUNT = 50
@@ -15,25 +16,26 @@ MAX_COUNT = 50
 MAX_FAULTS = 10
 """Maximum number of faults named in an error: a body may hold a hundred thousand unknown fields."""
 
+_HIDDEN = HIDDEN_CHARACTERS.replace(r"\x", r"\u00")  # as JSON schemas spell them
+
 # The same rules as for the log: an id that cannot be logged cannot be queried.
 Username = Annotated[
     str,
-    BeforeValidator(partial(rules.check_id, "username")),
-    Field(description=f"text of 1 to {rules.MAX_TEXT} characters", examples=["testuser"]),
+    BeforeValidator(partial(rules.check_user_id, "username")),
+    Field(description=USER_ID.expected, examples=[USER_ID.example]),
     WithJsonSchema(
         {
             "type": "string",
-            "minLength": 1,
-            "maxLength": rules.MAX_TEXT,
-            "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
+            **USER_ID.limits,
+            "pattern": f"^[^{_HIDDEN}]*[^\\s{_HIDDEN}][^{_HIDDEN}]*$",
         }
     ),
 ]
 TopicId = Annotated[
     int,
     BeforeValidator(rules.check_topic),
-    Field(description="a whole number of at least 0", examples=[1]),
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": rules.MAX_TOPIC_ID}),
+    Field(description=TOPIC_ID.expected, examples=[TOPIC_ID.example]),
+    WithJsonSchema({"type": "integer", **TOPIC_ID.limits}),
 ]
 
 

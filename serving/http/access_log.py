@@ -59,14 +59,14 @@ class AccessLog:
             stream: output stream; by default standard output.
         """
         self.wanted = True
-        out = stream or sys.stdout
+        target_stream = stream or sys.stdout
 
         def forever() -> None:
             while not self._ended.wait(EVERY_SECONDS):
                 with suppress(OSError):  # the disk is full: only these lines are lost
-                    self.flush(out)
+                    self.flush(target_stream)
             with suppress(OSError):
-                self.flush(out)
+                self.flush(target_stream)
 
         self._thread = threading.Thread(target=forever, daemon=True, name="request lines")
         self._thread.start()

@@ -140,8 +140,8 @@ class Access:
         presented = _presented(headers)
         key = keys.get(id_of(presented))
         if key is None or not key.fits(presented) or not key.is_valid:
-            got = "an invalid one" if presented else "none"
-            sentence = f"key: expected one, got {got}; send `Authorization: Bearer KEY`"
+            key_state = "an invalid one" if presented else "none"
+            sentence = f"key: expected one, got {key_state}; send `Authorization: Bearer KEY`"
             raise RequestRefused(401, sentence, BEARER)
         return key
 
@@ -161,8 +161,8 @@ class Access:
 
 def _presented(headers: Headers) -> bytes:
     """Return the key as sent; empty if none was sent."""
-    scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
-    return rest.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
+    scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
+    return credentials.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
 
 
 NO_KEYS = (
@@ -212,19 +212,19 @@ def open_access(settings: "Settings", log_file: "DatabaseFile | None" = None) ->
     from sensei.storage import database
 
     engine = database.connect(settings.log_url, database.PROMPT, log_file)
-    opened = database.file_of(engine)
+    database_file = database.file_of(engine)
     file = engine.url.database if database.is_sqlite(engine.url) else None
     home = settings.root
-    marked = {home, Path(file).parent} if file else {home}
+    folders = {home, Path(file).parent} if file else {home}
 
-    def read() -> Sequence[Key]:
-        had_keys = any(key_store.has_mark(folder) for folder in marked)
+    def read_keys() -> Sequence[Key]:
+        had_keys = any(key_store.has_mark(folder) for folder in folders)
         if file and not Path(file).exists():  # connecting would create it
             if had_keys or settings.database_url:
                 raise StorageUnavailable(f"database: expected a file at {file}, got none; {BACK}")
             return []
-        if opened:
-            opened.check()
+        if database_file:
+            database_file.check()
         keys = key_store.read(engine)
         if had_keys and not keys:
             raise StorageUnavailable(
@@ -235,7 +235,7 @@ def open_access(settings: "Settings", log_file: "DatabaseFile | None" = None) ->
             _remember(home)
         return keys
 
-    return Access(read, settings.keys_max_age_seconds)
+    return Access(read_keys, settings.keys_max_age_seconds)
 
 
 def _remember(home: Path) -> None:
@@ -257,16 +257,16 @@ def keep_current(access: Access, every: float = EVERY_SECONDS) -> threading.Even
 
     Their status is logged at the start and at every change.
     """
-    ended = threading.Event()
+    stopping = threading.Event()
 
     def forever() -> None:
-        logged = None
+        logged_state = None
         while True:
             now = access.status()
-            if now.state != logged:
-                logged = now.state
+            if now.state != logged_state:
+                logged_state = now.state
                 logger.log(logging.WARNING if now.note else logging.INFO, now.note or "keys: read")
-            if ended.wait(every):
+            if stopping.wait(every):
                 return
             try:
                 access.refresh()
@@ -274,7 +274,7 @@ def keep_current(access: Access, every: float = EVERY_SECONDS) -> threading.Even
                 logger.exception("the keys stay as they were")
 
     threading.Thread(target=forever, daemon=True, name="keys").start()
-    return ended
+    return stopping
 
 
 def refuse_exposed(host: str, settings: "Settings") -> None:

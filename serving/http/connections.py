@@ -124,8 +124,8 @@ class BoundedProtocol(HttpToolsProtocol):
     @property
     def is_idle(self) -> bool:
         """True if the connection only waits for a request."""
-        done = self.cycle is None or self.cycle.response_complete
-        return done and not self.transport.get_write_buffer_size()
+        is_complete = self.cycle is None or self.cycle.response_complete
+        return is_complete and not self.transport.get_write_buffer_size()
 
     @property
     def has_asked(self) -> bool:
@@ -159,12 +159,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _parse_in_pieces(self, data: bytes) -> None:
         """Parse data in pieces, because it may be a long body or a head that is too long."""
         for start in range(0, len(data), HEAD_BYTES):
-            piece = data[start : start + HEAD_BYTES]
-            self._unparsed += len(piece)
+            chunk = data[start : start + HEAD_BYTES]
+            self._unparsed += len(chunk)
             if self._unparsed > HEAD_BYTES:
                 sentence = f"headers: expected at most {HEAD_BYTES} bytes, got more; send fewer"
                 return self.refuse(431, sentence)
-            super().data_received(piece)
+            super().data_received(chunk)
             if self.transport.is_closing():
                 return None
         return None
@@ -300,5 +300,5 @@ def bound_connections(keep_alive: int) -> None:
     Args:
         keep_alive: maximum seconds that a connection may stay open between two requests.
     """
-    made = partial(BoundedProtocol, Connections(connection_limit(), keep_alive))
-    uvicorn.config.HTTP_PROTOCOLS["auto"] = made  # type: ignore[assignment]
+    protocol_factory = partial(BoundedProtocol, Connections(connection_limit(), keep_alive))
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = protocol_factory  # type: ignore[assignment]

@@ -56,12 +56,12 @@ class Dispatcher:
         if scope["type"] == "http":
             path = _path_as_sent(scope)
             for pattern, endpoints in self._routes:
-                if matched := pattern.match(path):
+                if match := pattern.match(path):
                     endpoint = endpoints.get(scope["method"])
                     scope["endpoint"] = endpoint or next(iter(endpoints.values()))
                     if endpoint is None:
                         return _not_allowed(endpoints, scope, receive, send)
-                    return _respond(endpoint, matched.groupdict(), scope, receive, send)
+                    return _respond(endpoint, match.groupdict(), scope, receive, send)
         return self._app(scope, receive, send)
 
 
@@ -90,13 +90,13 @@ async def _respond(
         if endpoint.scope == OPERATOR:
             require_role(OPERATOR, scope, unless=endpoint.platform_if)
         try:
-            parts = [model.model_validate(_parameters(scope["query_string"], in_path))]
+            arguments = [model.model_validate(_parameters(scope["query_string"], in_path))]
             if endpoint.body is not None:
                 model = endpoint.body
-                parts.append(model.model_validate(await _json(request)))
+                arguments.append(model.model_validate(await _json(request)))
         except ValidationError as error:
             raise invalid_request(model, error) from None
-        response = await endpoint.handle(request, *parts)
+        response = await endpoint.handle(request, *arguments)
     except Exception as error:
         response = error_response(request, error)
         if isinstance(error, InvalidInput) and endpoint.body is not None:
@@ -120,21 +120,21 @@ def _parameters(query_string: bytes, in_path: dict[str, str]) -> dict[str, str]:
     Raises:
         InvalidInput: a parameter is sent twice or is not valid UTF-8.
     """
-    for name, sent in in_path.items():
-        if "%" in sent:
+    for name, value in in_path.items():
+        if "%" in value:
             try:
-                in_path[name] = unquote(sent, errors="strict")
+                in_path[name] = unquote(value, errors="strict")
             except UnicodeDecodeError:
-                sentence = f"{name}: expected UTF-8, got {sent!r:.80}; encode it so"
+                sentence = f"{name}: expected UTF-8, got {value!r:.80}; encode it so"
                 raise InvalidInput(sentence) from None
     pairs = _query(query_string)
     parameters = dict(pairs)
     if len(parameters) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput(f"{twice}: expected one value, got several; send it once")
-    if clash := parameters.keys() & in_path.keys():
-        name = min(clash)
+        repeated_name = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(f"{repeated_name}: expected one value, got several; send it once")
+    if clashing_names := parameters.keys() & in_path.keys():
+        name = min(clashing_names)
         raise InvalidInput(f"{name}: expected in the path only, got it twice; leave it out of ?")
     return parameters | in_path
 
@@ -152,9 +152,9 @@ async def _json(request: Request) -> Any:
             415,
             f"Content-Type: expected application/json, got {kind[:80] or 'nothing'}; send it so",
         )
-    sent = await request.body()
+    body = await request.body()
     try:
-        content = orjson.loads(sent)
+        content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         # the wording depends on orjson's version
         if "depth" in str(error) or "ecursion" in str(error):
@@ -162,7 +162,7 @@ async def _json(request: Request) -> Any:
         raise HTTPException(
             400, f"body: expected JSON, got something else ({error}); send null for NaN"
         ) from None
-    opened = sent.count(b"{") + sent.count(b"[")  # at least the number of levels
-    if opened > MAX_LEVELS and rules.is_nested_deeper(content, MAX_LEVELS):
+    opening_brackets = body.count(b"{") + body.count(b"[")  # at least the number of levels
+    if opening_brackets > MAX_LEVELS and rules.is_nested_deeper(content, MAX_LEVELS):
         raise InvalidInput(TOO_DEEP)
     return content

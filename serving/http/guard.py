@@ -121,8 +121,8 @@ class Guard:
             if length.strip(b"0") or b"transfer-encoding" in headers:
                 receive = await self._with_body(length, receive)
             await self._app(scope, receive, answer)
-        except RequestRefused as refused:
-            response = refusal(refused.status, str(refused), refused.headers)
+        except RequestRefused as error:
+            response = refusal(error.status, str(error), error.headers)
             await response(scope, receive, answer)
         except ClientGone:
             status = CLIENT_GONE
@@ -207,12 +207,12 @@ def _check_head(scope: Scope, headers: Headers) -> None:
     if len(path) + len(scope["query_string"]) > MAX_TARGET_BYTES:
         expected = f"path: expected at most {MAX_TARGET_BYTES} bytes with its query"
         raise RequestRefused(414, f"{expected}, got more; send less")
-    sent = scope["headers"]
-    if sum(map(len, chain.from_iterable(sent))) > MAX_HEADER_BYTES or len(sent) > MAX_HEADERS:
+    pairs = scope["headers"]
+    if sum(map(len, chain.from_iterable(pairs))) > MAX_HEADER_BYTES or len(pairs) > MAX_HEADERS:
         expected = f"headers: expected at most {MAX_HEADERS} of {MAX_HEADER_BYTES} bytes"
         raise RequestRefused(431, f"{expected}, got more; send fewer")
-    if len(sent) > len(headers):
-        _check_once([name for name, _ in sent])
+    if len(pairs) > len(headers):
+        _check_once([name for name, _ in pairs])
     if b"//" in path or b"\\" in path:
         raise RequestRefused(400, AMBIGUOUS)
     if (b"/." in path or b"%" in path) and _has_dot_segment(path):
@@ -252,8 +252,8 @@ _counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 def _note(scope: Scope, status: int, seconds: float, key: Key | None) -> None:
     """Count a request and log it, by its route template and never by its path."""
     endpoint = scope.get("endpoint")
-    declared = endpoint if isinstance(endpoint, Endpoint) else scope.get("route")
-    route: str = getattr(declared, "path", "") or NOT_ROUTED
+    matched_route = endpoint if isinstance(endpoint, Endpoint) else scope.get("route")
+    route: str = getattr(matched_route, "path", "") or NOT_ROUTED
     method = scope["method"] if scope["method"] in METHODS else "other"
     counters = _counters.get((route, method, status))
     if counters is None:

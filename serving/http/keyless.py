@@ -84,7 +84,7 @@ def _is_own_account(client: Any, server: Any) -> bool:
     """Tell if the other end of a connection belongs to the service's own account, or to root."""
     if not client:  # it was gone before the server could ask who it was
         return False
-    if not (_is_address(client[0]) and kernel_tells()):
+    if not (_is_address(client[0]) and kernel_names_owners()):
         return True
     try:
         return owner_of(client, server) in (0, os.geteuid())
@@ -97,8 +97,8 @@ def is_of_another_site(headers: Headers) -> bool:
     if headers.keys().isdisjoint(BROWSERS):
         return False
     origin = headers.get(b"origin")
-    ours = origin is None or origin == b"http://" + headers.get(b"host", b"")
-    return not ours or headers.get(b"sec-fetch-site", b"") not in _OWN_PAGES
+    is_own_origin = origin is None or origin == b"http://" + headers.get(b"host", b"")
+    return not is_own_origin or headers.get(b"sec-fetch-site", b"") not in _OWN_PAGES
 
 
 @lru_cache(maxsize=256)
@@ -196,7 +196,7 @@ def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int:
 
 
 @cache
-def kernel_tells() -> bool:
+def kernel_names_owners() -> bool:
     """Test `owner_of` on an own connection: not every system or container supports it."""
     if sys.platform != "linux":
         return False

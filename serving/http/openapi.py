@@ -93,8 +93,8 @@ def _in_text(field: dict[str, Any]) -> dict[str, Any]:
         without_null = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
     if len(without_null) != 1:
         return field
-    dropped = ("anyOf", "default", *without_null[0])
-    return without_null[0] | {key: value for key, value in field.items() if key not in dropped}
+    dropped_keys = ("anyOf", "default", *without_null[0])
+    return without_null[0] | {key: value for key, value in field.items() if key not in dropped_keys}
 
 
 def _response(endpoint: Endpoint, status: int, names: Any) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class FoldedLearner:
         learner: data after these events.
         taken: number of events, sum of their keys, and checksum of their topics.
         last_id: greatest of their keys.
-        last: time and id of the last event, its position in the order of the fold.
+        last: sort key of the last event, see `Event.order`.
     """
 
     revision: int
@@ -134,13 +134,13 @@ class FoldedLearner:
     learner: Learner
     taken: tuple[int, int, int]
     last_id: int
-    last: tuple[int, str]
+    last: tuple[int, int]
 
     @classmethod
     def nothing(cls, revision: int, networks: Networks) -> "FoldedLearner":
         """Return a learner with no events folded."""
         nobody = Learner(History.new(), networks.start())
-        return cls(revision, networks.states_of, nobody, (0, 0, 0), 0, (-1, ""))
+        return cls(revision, networks.states_of, nobody, (0, 0, 0), 0, (-1, 0))
 
     def styled(self, chosen_style: str | None) -> "FoldedLearner":
         """Return a copy with the style that the learner chose."""
@@ -176,7 +176,7 @@ class FoldedLearner:
                 self.taken[2] + sum(aggregates.topic_checksum(event.topic_id) for event in events),
             ),
             max([self.last_id, *ids]),
-            events[-1].place,
+            events[-1].order,
         )
 
 
@@ -212,7 +212,7 @@ def _later(
 ) -> "tuple[int, list[Event]] | None":
     """Return later events and their revision; None if one came late or events were removed."""
     later = log.read_learner(user_id, after_id=before.last_id)
-    if later and later[0].place <= before.last:
+    if later and later[0].order <= before.last:
         return None
     only_later = bool(later) and revision == before.revision + 1
     if not only_later and aggregates.taken(log.engine, user_id, before.last_id) != before.taken:

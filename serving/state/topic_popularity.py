@@ -2,9 +2,10 @@
 
 Counting a month of a long log takes longer than a response may wait. So it is done once and in
 small steps, from the last event backwards, because recent events weigh most. Later reads only count
-new rows. An event removed from the log still counts until the process ends or the event leaves the
-window. On PostgreSQL, an event committed after a later one may be missed. Popularity sums many
-events, so neither has a visible effect.
+new rows, and take corrected and voided ones back. An event in quarantine or of an erased learner
+still counts until the process ends or the event leaves the window. On PostgreSQL, an event
+committed after a later one may be missed. Popularity sums many events, so neither has a visible
+effect.
 """
 
 import math
@@ -43,6 +44,7 @@ class TopicPopularity:
         self._counts: dict[tuple[int, int], int] = {}  # topic, day
         self._first: dict[int, int] = {}  # topic -> time of its first counted event
         self._last_id: int | None = None
+        self._last_correction = 0
         self._from = int(NEVER)  # rows up to `_last_id` are counted from this time on
         self._first_day = 0
         self._span = HOUR
@@ -67,6 +69,7 @@ class TopicPopularity:
         self._open(now_us // DAY - WINDOW_DAYS)
         wanted = min(since_us, self._first_day * DAY)
         newest = log.last_id()
+        self._subtract_superseded(log)
         if self._last_id is not None and newest > self._last_id:
             self._add(aggregates.learned_since(log.engine, self._last_id, newest, self._from))
         self._last_id = newest
@@ -93,6 +96,20 @@ class TopicPopularity:
             return Corpus(renamed, recency, outline)
 
         return reading
+
+    def _subtract_superseded(self, log: "Log") -> None:
+        """Take back counted events that were corrected or voided since.
+
+        Events that are not counted yet have left the valid ones by the time they are counted.
+        """
+        superseded, self._last_correction = aggregates.superseded_since(
+            log.engine, self._last_correction, self._last_id or 0, self._from
+        )
+        for topic, day, events, _ in superseded:
+            if self._counts.get((topic, day), 0) > events:
+                self._counts[topic, day] -= events
+            else:
+                self._counts.pop((topic, day), None)
 
     def _open(self, first_day: int) -> None:
         """Move the window, and drop the counts of days that leave it."""

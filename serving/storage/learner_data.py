@@ -14,12 +14,15 @@ from sensei import curriculum
 from sensei.app_state import MONITORED
 from sensei.contracts import LOG_UNREACHABLE
 from sensei.errors import StorageUnavailable
+from sensei.events import corrections
 from sensei.privacy import erasure, preferences, tombstones
+from sensei.privacy.look_alikes import look_alikes
 from sensei.storage import database
 from serving.state.log_reads import Reads
 
 if TYPE_CHECKING:
     from sensei.curriculum import Resource, Topic
+    from sensei.events.corrections import Correction, CorrectionResult
     from sensei.events.log import Log
     from sensei.privacy.audit_log import Actor
 
@@ -108,6 +111,19 @@ class LearnerData:
         )
         return await self.learning_style(user_id)
 
+    async def correct(self, order: "Correction", by: "Actor") -> "CorrectionResult":
+        """Carry out a correction of an event.
+
+        Raises:
+            InvalidInput: a new value breaks a rule.
+            LearnerErased: the learner was erased.
+            StorageUnavailable: nothing was written, or the outcome is unknown; repeat the call.
+        """
+        return await self._writes.run(
+            lambda log: corrections.correct(log.engine, [order], by, self._suppression)[0],
+            WRITE_SECONDS,
+        )
+
     async def monitored(self) -> dict[str, Any]:
         """Return the monitor's latest figures; those that are known, with a note.
 
@@ -152,8 +168,8 @@ class LearnerData:
         read = partial(_exported, user_id=user_id, suppression=self._suppression, by=by)
         return await self._writes.run(read, LONG_SECONDS)
 
-    async def erase(self, user_id: str, by: "Actor") -> dict[str, int]:
-        """Erase a learner, and return the number of rows erased by table.
+    async def erase(self, user_id: str, by: "Actor") -> tuple[dict[str, int], list[str]]:
+        """Erase a learner; return the number of rows erased by table, and the look-alikes.
 
         An entry is written to the audit log.
 
@@ -161,7 +177,10 @@ class LearnerData:
             StorageUnavailable: some data may remain; repeat the call.
         """
         return await self._writes.run(
-            lambda log: erasure.erase(log.engine, user_id, self._folders, self._suppression, by),
+            lambda log: (
+                erasure.erase(log.engine, user_id, self._folders, self._suppression, by),
+                look_alikes(log.engine, user_id),
+            ),
             LONG_SECONDS,
         )
 
@@ -201,4 +220,7 @@ def _described(kinds: dict[str, int], chosen: str | None, fallback: str | None) 
 
 def _exported(log: "Log", user_id: str, suppression: Path | None, by: "Actor") -> bytes | None:
     rows = erasure.export(log.engine, user_id, suppression, by)
-    return orjson.dumps({"user_id": user_id, "held": rows}) if any(rows.values()) else None
+    if not any(rows.values()):
+        return None
+    others = look_alikes(log.engine, user_id)
+    return orjson.dumps({"user_id": user_id, "held": rows, "look_alikes": others})

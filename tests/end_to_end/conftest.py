@@ -25,8 +25,8 @@ def _isolation() -> list[str]:
     if unshare is None:
         return []
     prefix = [unshare, "--map-root-user", "--net", sys.executable, "-c", LOOPBACK_UP]
-    tried = subprocess.run([*prefix, "/bin/true"], capture_output=True, check=False)
-    return prefix if tried.returncode == 0 else []
+    completed = subprocess.run([*prefix, "/bin/true"], capture_output=True, check=False)
+    return prefix if completed.returncode == 0 else []
 
 
 Sensei = Callable[..., subprocess.CompletedProcess[str]]
@@ -45,7 +45,7 @@ def sensei(isolation: list[str]) -> Sensei:
         home: Path, *arguments: str, ok: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
-        done = subprocess.run(
+        completed = subprocess.run(
             [*isolation, str(SENSEI), *arguments],
             env=clean | {"SENSEI_HOME": str(home), "COLUMNS": "120"} | environment,
             cwd=home.parent,
@@ -55,7 +55,7 @@ def sensei(isolation: list[str]) -> Sensei:
             timeout=580,
         )
         if ok:
-            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done
+            assert completed.returncode == 0, completed.stdout[-3000:] + completed.stderr[-3000:]
+        return completed
 
     return run

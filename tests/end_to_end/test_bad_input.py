@@ -56,18 +56,18 @@ def command(
         os.environ.clear()
         os.environ.update(before | {"SENSEI_HOME": str(home), "COLUMNS": "120"} | environment)
         monkeypatch.setattr(sys, "argv", ["sensei", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_error:
             command_line.main()
-        return int(ended.value.code or 0), capsys.readouterr().out
+        return int(exit_error.value.code or 0), capsys.readouterr().out
 
     yield run
     os.environ.clear()
     os.environ.update(before)
 
 
-def assert_refused(said: Said, *words: str) -> None:
+def assert_refused(result: Said, *words: str) -> None:
     """One error of one line that holds the words, and no other step than the line says."""
-    code, printed = said
+    code, printed = result
     assert code == 1, printed
     last = printed.rstrip().splitlines()[-1]
     assert last.startswith("error: "), printed
@@ -144,7 +144,7 @@ UNUSABLE: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_a_file_that_cannot_be_used_is_said_and_adds_nothing(case, command, home, tmp_path):
+def test_a_file_that_cannot_be_used_is_reported_and_adds_nothing(case, command, home, tmp_path):
     name, content, words = UNUSABLE[case]
     file = tmp_path / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -232,8 +232,8 @@ def test_a_parquet_file_cut_off_or_damaged_in_the_middle_keeps_what_was_read(
     command, home, tmp_path
 ):
     count = 150_000
-    made = _many(tmp_path / "whole.parquet", count)
-    content = bytearray(made.read_bytes())
+    parquet = _many(tmp_path / "whole.parquet", count)
+    content = bytearray(parquet.read_bytes())
     (tmp_path / "cut.parquet").write_bytes(content[: len(content) // 2])
     assert_refused(command("import", tmp_path / "cut.parquet"), "whole parquet file")
     middle = len(content) * 5 // 6
@@ -241,7 +241,7 @@ def test_a_parquet_file_cut_off_or_damaged_in_the_middle_keeps_what_was_read(
     (tmp_path / "damaged.parquet").write_bytes(content)
     assert_refused(command("import", tmp_path / "damaged.parquet"), "no row counts twice")
     assert rows(home) % 50_000 == 0
-    code, printed = command("import", made)
+    code, printed = command("import", parquet)
     assert code == 0, printed
     assert rows(home) == count
 
@@ -296,19 +296,21 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_arguments_are_said_and_change_nothing(case, command, home, tmp_path):
+def test_wrong_arguments_are_reported_and_change_nothing(case, command, home, tmp_path):
     arguments, words = WRONG[case]
     (tmp_path / "good.csv").write_text(csv(ROW))
     (tmp_path / "folder").mkdir()
     command("db", "upgrade")
-    given = [a.format(good=tmp_path / "good.csv", folder=tmp_path / "folder") for a in arguments]
-    said = command(*given)
-    assert_refused(said, *words)
-    assert "secret" not in said[1]
+    given_arguments = [
+        a.format(good=tmp_path / "good.csv", folder=tmp_path / "folder") for a in arguments
+    ]
+    result = command(*given_arguments)
+    assert_refused(result, *words)
+    assert "secret" not in result[1]
     assert rows(home) == rows(home, "topics") == 0
 
 
-def test_what_a_sentence_advises_can_be_done(command, home, tmp_path):
+def test_the_advice_of_an_error_can_be_followed(command, home, tmp_path):
     (tmp_path / "f.csv").write_text("zzz," + HEADER + "1," + ROW)
     assert_refused(command("import", tmp_path / "f.csv"), "`--map zzz=`")
     assert command("import", tmp_path / "f.csv", "--map", "zzz=")[0] == 0
@@ -347,11 +349,11 @@ def test_an_empty_setting_is_no_setting(monkeypatch):
         ("sqlite:////nowhere/at/all.db", "sensei db upgrade"),
     ],
 )
-def test_a_wrong_database_is_said_without_its_password(url, word, command, tmp_path):
+def test_a_wrong_database_is_reported_without_its_password(url, word, command, tmp_path):
     (tmp_path / "good.csv").write_text(csv(ROW))
-    said = command("import", tmp_path / "good.csv", SENSEI_DATABASE_URL=url)
-    assert_refused(said, word)
-    assert "secret" not in said[1]
+    result = command("import", tmp_path / "good.csv", SENSEI_DATABASE_URL=url)
+    assert_refused(result, word)
+    assert "secret" not in result[1]
 
 
 def test_debug_shows_where(monkeypatch, home, tmp_path):
@@ -415,7 +417,7 @@ RUINED = {
 
 
 @pytest.mark.parametrize("kind", RUINED)
-def test_a_ruined_database_is_said_and_left_as_it_is(kind, command, home, tmp_path):
+def test_a_ruined_database_is_reported_and_not_changed(kind, command, home, tmp_path):
     (tmp_path / "good.csv").write_text(csv(ROW))
     command("import", tmp_path / "good.csv")
     _ruined(kind, home)
@@ -447,11 +449,11 @@ def test_an_older_database_is_brought_up_to_date_by_an_import(command, home, tmp
     assert rows(home) == 1
 
 
-def test_a_home_that_is_a_file_or_forbidden_is_said(command, tmp_path):
+def test_a_home_that_is_a_file_or_forbidden_is_reported(command, tmp_path):
     (tmp_path / "good.csv").write_text(csv(ROW))
     for folder in (tmp_path / "good.csv", Path("/proc/sensei")):
-        said = command("import", tmp_path / "good.csv", SENSEI_HOME=str(folder))
-        assert_refused(said, "SENSEI_HOME")
+        result = command("import", tmp_path / "good.csv", SENSEI_HOME=str(folder))
+        assert_refused(result, "SENSEI_HOME")
 
 
 # Disks
@@ -478,11 +480,11 @@ def _disk(folder: Path, *steps: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_a_full_disk_stops_an_import_and_room_lets_it_go_on(tmp_path):
+def test_a_full_disk_stops_an_import_and_free_space_lets_it_continue(tmp_path):
     file, disk = _many(tmp_path / "many.parquet", 60_000), tmp_path / "disk"
     count = f"{sys.executable} -c \"import sqlite3; print(sqlite3.connect('{disk}/home/sensei.db')"
     count += ".execute('SELECT COUNT(*) FROM user_interactions').fetchone())\""
-    done = _disk(
+    completed = _disk(
         disk,
         f"mount -o remount,size=4m {disk}",
         f"{SENSEI} import {file}",
@@ -491,27 +493,27 @@ def test_a_full_disk_stops_an_import_and_room_lets_it_go_on(tmp_path):
         f"{SENSEI} import {file}",
         f"echo code $?; {count}",
     )
-    first, second = done.stdout.split("code ")[:2]
-    assert "database or disk is full" in first, done.stdout + done.stderr
+    first, second = completed.stdout.split("code ")[:2]
+    assert "database or disk is full" in first, completed.stdout + completed.stderr
     assert "free some space, then repeat" in first
     assert second.startswith("1\n(0,)")
-    assert done.stdout.rstrip().endswith("code 0\n(60000,)")
-    assert "Traceback" not in done.stdout + done.stderr
+    assert completed.stdout.rstrip().endswith("code 0\n(60000,)")
+    assert "Traceback" not in completed.stdout + completed.stderr
 
 
 def test_a_run_does_not_start_on_a_full_disk_nor_in_a_read_only_folder(tmp_path):
     disk = tmp_path / "disk"
-    done = _disk(
+    completed = _disk(
         disk,
         f"{SENSEI} simulate --learners 5 --days 5",
         f"{SENSEI} run; echo code $?",
         f"mount -o remount,ro {disk}",
         f"{SENSEI} run; echo code $?",
     )
-    full, forbidden, _ = done.stdout.split("code 1\n")
+    full, forbidden, _ = completed.stdout.split("code 1\n")
     assert "expected 64 MB of free space" in full
     assert "writable, or choose another SENSEI_HOME" in forbidden
-    assert "Traceback" not in done.stdout + done.stderr
+    assert "Traceback" not in completed.stdout + completed.stderr
 
 
 # Interruptions and company
@@ -529,7 +531,7 @@ def _start(home: Path, *arguments: object) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_import_that_was_interrupted_goes_on_when_repeated(how, command, home, tmp_path):
+def test_an_interrupted_import_continues_when_repeated(how, command, home, tmp_path):
     file = _many(tmp_path / "many.parquet", 250_000)
     command("db", "upgrade")
     importing = _start(home, "import", file)
@@ -538,9 +540,9 @@ def test_an_import_that_was_interrupted_goes_on_when_repeated(how, command, home
         time.sleep(0.02)
     importing.send_signal(how)
     printed, _ = importing.communicate(timeout=60)
-    found = log.count()
+    stored = log.count()
     log.close()
-    assert 0 < found < 250_000, printed
+    assert 0 < stored < 250_000, printed
     assert "Traceback" not in printed
     if how == signal.SIGINT:
         assert importing.returncode == 130
@@ -552,32 +554,32 @@ def test_an_import_that_was_interrupted_goes_on_when_repeated(how, command, home
 def test_two_imports_at_once_lose_nothing_and_double_nothing(command, home, tmp_path):
     file = _many(tmp_path / "many.parquet", 120_000)
     command("db", "upgrade")
-    both = [_start(home, "import", file) for _ in range(2)]
-    for one in both:
-        printed, _ = one.communicate(timeout=120)
-        assert one.returncode == 0 or "repeat in a moment" in printed, printed
+    imports = [_start(home, "import", file) for _ in range(2)]
+    for importing in imports:
+        printed, _ = importing.communicate(timeout=120)
+        assert importing.returncode == 0 or "repeat in a moment" in printed, printed
         assert "Traceback" not in printed
     assert command("import", file)[0] == 0
     assert rows(home) == 120_000
 
 
-def test_the_command_itself_says_a_wrong_setting_in_one_line(sensei, tmp_path):
-    done = sensei(tmp_path / "home", "models", ok=False, SENSEI_SEED="abc")
-    assert done.returncode == 1
-    assert done.stdout == (
+def test_the_command_reports_a_wrong_setting_in_one_line(sensei, tmp_path):
+    completed = sensei(tmp_path / "home", "models", ok=False, SENSEI_SEED="abc")
+    assert completed.returncode == 1
+    assert completed.stdout == (
         "error: SENSEI_SEED: expected a valid integer, got 'abc'; set it so, or unset it\n"
     )
-    assert done.stderr == ""
+    assert completed.stderr == ""
 
 
-def test_a_taken_port_is_said_with_the_setting_that_changes_it(command):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+def test_a_taken_port_is_reported_with_the_setting_that_changes_it(command):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         assert_refused(command("serve", "--port", port), str(port), "SENSEI_SERVICE_PORT")
-    said = command("serve", SENSEI_SERVICE_HOST="nowhere.invalid")
-    assert_refused(said, "nowhere.invalid", "SENSEI_SERVICE_HOST")
+    result = command("serve", SENSEI_SERVICE_HOST="nowhere.invalid")
+    assert_refused(result, "nowhere.invalid", "SENSEI_SERVICE_HOST")
 
 
 # Logs too small or one-sided
@@ -619,7 +621,7 @@ def test_one_learner_or_one_topic_is_refused(learners, topics, words, command, t
         ("quiz_complete", ["0.9"], "every attempt of the training part was passed"),
     ],
 )
-def test_without_outcomes_topics_are_still_learned_and_the_reason_is_kept(
+def test_without_outcomes_topics_are_still_learned_and_the_reason_is_stored(
     kind, scores, reason, tmp_path
 ):
     frame, _ = read_frame(_log(tmp_path / "log.csv", 10, 5, kind, scores), {})
@@ -637,9 +639,9 @@ def test_a_learner_with_a_hundred_thousand_events_is_read_like_any_other(command
     log = open_log(f"sqlite:///{home / 'sensei.db'}")
     assert len(log.read_learner("u0")) == count
     log.close()
-    others = _many(tmp_path / "others.parquet", 5_000)
+    second_file = _many(tmp_path / "others.parquet", 5_000)
     pq.write_table(
-        pa.concat_tables([pq.read_table(file), pq.read_table(others)]),
+        pa.concat_tables([pq.read_table(file), pq.read_table(second_file)]),
         tmp_path / "both.parquet",
     )
     frame, _ = read_frame(tmp_path / "both.parquet", {})

@@ -29,16 +29,16 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 PATIENCE = 900
 
 
-def until(ask: Callable[[], Any], what: str) -> Any:
+def until(ask: Callable[[], Any], label: str) -> Any:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         try:
-            if found := ask():
-                return found
+            if result := ask():
+                return result
         except httpx.HTTPError:
             pass  # it is being started, or has too much to do
         time.sleep(0.5)
-    pytest.fail(f"{what}: not within {PATIENCE} s")
+    pytest.fail(f"{label}: not within {PATIENCE} s")
 
 
 def free_port() -> int:
@@ -52,11 +52,13 @@ class Site:
 
     def __init__(self, home: Path, database_url: str) -> None:
         self.prefect, self.mlflow = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        given = {"database_url": database_url, "mlflow_tracking_uri": self.mlflow}
-        self.settings = Settings(home=home, **given)
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
-        ours = {f"SENSEI_{name.upper()}": value for name, value in given.items() if value}
-        self.environment = kept | self.settings.environment() | ours | {
+        urls = {"database_url": database_url, "mlflow_tracking_uri": self.mlflow}
+        self.settings = Settings(home=home, **urls)
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))
+        }
+        variables = {f"SENSEI_{name.upper()}": value for name, value in urls.items() if value}
+        self.environment = inherited | self.settings.environment() | variables | {
             "PREFECT_API_URL": f"{self.prefect}/api", "PROJECT_ROOT": str(ROOT),
         }  # fmt: skip
         store = ["--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}", "--workers", "1"]
@@ -69,16 +71,20 @@ class Site:
         self.running: dict[str, psutil.Popen] = {}
 
     def run(self, *command: str) -> None:
-        done = subprocess.run(
+        completed = subprocess.run(
             command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert completed.returncode == 0, completed.stdout + completed.stderr
 
     def start(self, name: str) -> None:
-        program, *rest = self.commands[name]
+        program, *arguments = self.commands[name]
         with (self.settings.root / f"{name}.log").open("ab") as log:
             self.running[name] = psutil.Popen(
-                [str(BIN / program), *rest], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                [str(BIN / program), *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
             )
         address = {"prefect": f"{self.prefect}/api/health", "mlflow": f"{self.mlflow}/health"}
         if name in address:
@@ -86,16 +92,16 @@ class Site:
 
     def kill(self, name: str) -> None:
         parent = self.running.pop(name)
-        for each in [*parent.children(recursive=True), parent]:
-            each.kill()
+        for process in [*parent.children(recursive=True), parent]:
+            process.kill()
         parent.wait(30)
 
     def train(self) -> str:
         body = {"deployments": {"name": {"any_": ["manual"]}}}
         (manual,) = until(lambda: self.ask("deployments/filter", body), "deployments")
         path = f"deployments/{manual['id']}/create_flow_run"
-        asked = {"parameters": {"effort": "quick"}, "state": {"type": "SCHEDULED"}}
-        return str(until(lambda: self.ask(path, asked), "a run")["id"])
+        run_request = {"parameters": {"effort": "quick"}, "state": {"type": "SCHEDULED"}}
+        return str(until(lambda: self.ask(path, run_request), "a run")["id"])
 
     def ask(self, path: str, body: dict[str, Any]) -> Any:
         answer = httpx.post(f"{self.prefect}/api/{path}", json=body, timeout=120)
@@ -104,8 +110,10 @@ class Site:
     def trains(self, run: str) -> bool:
         """Check if the run is in the middle of its training."""
         body = {"task_runs": {"flow_run_id": {"any_": [run]}}}
-        found = self.ask("task_runs/filter", body)
-        return any(t["name"].startswith("train") and t["state_type"] == "RUNNING" for t in found)
+        task_runs = self.ask("task_runs/filter", body)
+        return any(
+            t["name"].startswith("train") and t["state_type"] == "RUNNING" for t in task_runs
+        )
 
     def end_of(self, run: str) -> str:
         def end() -> str | None:
@@ -126,18 +134,18 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
     def site(database_url: str) -> Site:
         home = tmp_path / "home"
         home.mkdir()
-        sites.append(made := Site(home, database_url))
-        made.run(str(BIN / "sensei"), "simulate", "--learners", "120", "--seed", "3")
-        made.start("prefect")
-        made.start("mlflow")
-        made.run(sys.executable, "-m", "flows.local.deployments")
-        made.start("worker")
-        return made
+        sites.append(new_site := Site(home, database_url))
+        new_site.run(str(BIN / "sensei"), "simulate", "--learners", "120", "--seed", "3")
+        new_site.start("prefect")
+        new_site.start("mlflow")
+        new_site.run(sys.executable, "-m", "flows.local.deployments")
+        new_site.start("worker")
+        return new_site
 
     yield site
-    for each in sites:
-        for name in list(each.running):
-            each.kill(name)
+    for started_site in sites:
+        for name in list(started_site.running):
+            started_site.kill(name)
 
 
 def assert_whole(site: Site) -> None:
@@ -177,8 +185,8 @@ def test_after_the_database_cut_its_connections_the_next_run_completes(
     until(lambda: site.trains(run), "training")
     with engine.connect() as connection:
         cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        others = "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        assert connection.execute(text(f"{cut} {others}")).scalar_one() > 0
+        of_clients = "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        assert connection.execute(text(f"{cut} {of_clients}")).scalar_one() > 0
     engine.dispose()
     assert site.end_of(run) in ("COMPLETED", "FAILED")
     assert site.end_of(site.train()) == "COMPLETED"

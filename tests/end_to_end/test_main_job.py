@@ -38,14 +38,14 @@ def test_no_network_is_needed(isolation, printed):
     assert "sensei results" in printed
 
 
-def test_summary_says_what_was_read_refused_trained_and_promoted(home, printed):
+def test_the_summary_counts_rows_read_and_refused_and_models_trained_and_promoted(home, printed):
     rows = _one(home, "select count(*) from user_interactions")
     assert f"{rows:,} interactions of 60 simulated learners (a demo)" in " ".join(printed.split())
-    said = " ".join(printed.split())
-    assert "0 rows refused" in said
-    assert re.search(r"recommendation (Better|No better|Worse) than counting: NDCG@5", said)
-    assert re.search(r"Version 1 \([^)]*\) promoted", said)
-    assert "serves now recommendation 1 since" in said
+    output = " ".join(printed.split())
+    assert "0 rows refused" in output
+    assert re.search(r"recommendation (Better|No better|Worse) than counting: NDCG@5", output)
+    assert re.search(r"Version 1 \([^)]*\) promoted", output)
+    assert "serves now recommendation 1 since" in output
     assert "curl http://127.0.0.1:8000/api/user/learner-00001/recommendations" in printed
 
 
@@ -74,8 +74,8 @@ def test_the_pointer_names_a_bundle_that_loads_with_the_registered_versions(home
         "difficulty": "1",
     }
     assert _one(home, "select count(*) from promotions where status = 'done'") == 2
-    listed = json.dumps(sorted(p.name for p in (home / "bentoml" / "bentos").rglob("bento.yaml")))
-    assert "bento.yaml" in listed
+    bentos = json.dumps(sorted(p.name for p in (home / "bentoml" / "bentos").rglob("bento.yaml")))
+    assert "bento.yaml" in bentos
 
 
 def test_card_and_all_figures_hang_on_the_run(home):
@@ -85,9 +85,11 @@ def test_card_and_all_figures_hang_on_the_run(home):
     assert "of 60 simulated learners" in text
     assert "Learners are simulated" in text
     assert "answers within" in text
-    (found,) = (json.loads(p.read_text()) for p in (home / "mlartifacts").rglob("evaluation.json"))
-    assert {"reference", "sequence", "most_popular"} <= found["next_topic"]["new"].keys()
-    assert found["data"]["budget"]["name"] == "quick"
+    (evaluation,) = (
+        json.loads(p.read_text()) for p in (home / "mlartifacts").rglob("evaluation.json")
+    )
+    assert {"reference", "sequence", "most_popular"} <= evaluation["next_topic"]["new"].keys()
+    assert evaluation["data"]["budget"]["name"] == "quick"
 
 
 def test_no_learner_is_named_in_reports_or_registry(home):
@@ -104,8 +106,8 @@ def test_no_learner_is_named_in_reports_or_registry(home):
 
 
 def test_same_log_again_with_one_model_keeps_the_champion_and_reads_nothing_twice(home, sensei):
-    extracted = sorted((home / "runs").rglob("*.parquet"))
-    before = {p: p.stat().st_mtime_ns for p in extracted}
+    files = sorted((home / "runs").rglob("*.parquet"))
+    before = {p: p.stat().st_mtime_ns for p in files}
     printed = sensei(home, "train", "--models", "reference").stdout
     assert "reference network" in printed
     assert "sequence" not in printed
@@ -117,32 +119,32 @@ def test_same_log_again_with_one_model_keeps_the_champion_and_reads_nothing_twic
 @pytest.mark.slow
 def test_the_drift_of_a_run_that_promotes_is_that_from_the_champion_before(sensei, tmp_path):
     """Not from the new one: its reference is of the very days that are compared."""
-    other = tmp_path / "home"
-    sensei(other, "simulate", "--learners", "60", "--days", "30", "--seed", "3")
-    sensei(other, "train", "--models", "most_popular,global_mean")
-    printed = sensei(other, "train").stdout
-    said = " ".join(printed.split())
-    assert re.search(r"Version 2 \([^)]*\) promoted", said)
-    assert "against the training window of recommendation 1" in said
+    second_home = tmp_path / "home"
+    sensei(second_home, "simulate", "--learners", "60", "--days", "30", "--seed", "3")
+    sensei(second_home, "train", "--models", "most_popular,global_mean")
+    printed = sensei(second_home, "train").stdout
+    output = " ".join(printed.split())
+    assert re.search(r"Version 2 \([^)]*\) promoted", output)
+    assert "against the training window of recommendation 1" in output
 
 
 def test_a_demo_refuses_an_import_in_one_sentence(home, sensei, tmp_path):
     file = tmp_path / "log.csv"
     file.write_text("user_id,interaction_type,topic_id,timestamp\nu,text_read,1,2026-01-01\n")
-    done = sensei(home, "import", str(file), ok=False)
-    assert done.returncode == 1
-    assert "set SENSEI_HOME to another folder" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+    completed = sensei(home, "import", str(file), ok=False)
+    assert completed.returncode == 1
+    assert "set SENSEI_HOME to another folder" in completed.stdout
+    assert "Traceback" not in completed.stdout + completed.stderr
 
 
 def test_a_learner_erased_after_all_that_is_named_nowhere_in_the_home(home, sensei, tmp_path):
     name = "learner-00001"
     assert "rows written" in sensei(home, "learner", "export", name, "--out", tmp_path / "x").stdout
     events = _one(home, f"select count(*) from user_interactions where user_id = '{name}'")
-    held = json.loads((tmp_path / "x").read_text())["held"]
-    assert len(held["user_interactions"]) == events > 0
+    tables = json.loads((tmp_path / "x").read_text())["held"]
+    assert len(tables["user_interactions"]) == events > 0
     erased = sensei(home, "learner", "erase", name).stdout
     assert "sensei train" in erased
-    found = [p for p in home.rglob("*") if p.is_file() and name.encode() in p.read_bytes()]
-    assert found == []
+    files = [p for p in home.rglob("*") if p.is_file() and name.encode() in p.read_bytes()]
+    assert files == []
     assert _one(home, "select count(*) from user_interactions") > 0

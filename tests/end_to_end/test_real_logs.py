@@ -47,13 +47,13 @@ def test_import_and_run_on_a_real_course(sensei, tmp_path):
 def test_evaluate_by_the_files_own_split(sensei, tmp_path):
     table = _some_learners(_log("assist09_skillbuilder.parquet"), 50)
     pq.write_table(table, tmp_path / "log.parquet")
-    out = tmp_path / "result.json"
+    result_path = tmp_path / "result.json"
     split = "column:metadata.split"
     sensei(
         tmp_path / "none", "evaluate", str(tmp_path / "log.parquet"), "--split", split,
-        "--out", str(out),
+        "--out", str(result_path),
     )  # fmt: skip
-    result = json.loads(out.read_text())
+    result = json.loads(result_path.read_text())
     assert set(result) >= {"next_topic", "success", "topic_only", "slices", "seeds", "data"}
     for mode in ("all", "new"):
         models = result["next_topic"][mode]

@@ -21,15 +21,15 @@ def story(request: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     home = tmp_path_factory.mktemp("loop")
     seed, *models = STORIES[request.param]
     command = [sys.executable, str(STORY), seed, str(home), *models]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    sys.stdout.write(done.stdout)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Any] = json.loads((home / "story.json").read_text())
-    return found | {"of": request.param}
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    sys.stdout.write(completed.stdout)
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    content: dict[str, Any] = json.loads((home / "story.json").read_text())
+    return content | {"of": request.param}
 
 
 def weeks(story: dict[str, Any], first: int, last: int) -> list[dict[str, Any]]:
-    return [each for each in story["weeks"] if first <= each["week"] <= last]
+    return [week for week in story["weeks"] if first <= week["week"] <= last]
 
 
 def acceptance(story: dict[str, Any], arm: str, first: int, last: int) -> float:
@@ -40,9 +40,9 @@ def acceptance(story: dict[str, Any], arm: str, first: int, last: int) -> float:
 
 def before_fallen_late(story: dict[str, Any], arm: str) -> tuple[float, float, float]:
     """Acceptance of an arm in the calm weeks, in that of the shift, and from the first swap on."""
-    swapped = [week["week"] for week in story["weeks"] if week.get("swapped")]
+    swap_weeks = [week["week"] for week in story["weeks"] if week.get("swapped")]
     before, fallen, late = (
-        acceptance(story, arm, *span) for span in ((-99, 0), (1, 1), (min(swapped) + 1, 99))
+        acceptance(story, arm, *span) for span in ((-99, 0), (1, 1), (min(swap_weeks) + 1, 99))
     )
     return before, fallen, late
 
@@ -54,9 +54,9 @@ def test_calm_weeks_give_no_alarm_and_train_nothing(story: dict[str, Any]) -> No
 
 
 def test_the_shift_is_seen_within_two_weeks_and_trains_by_itself(story: dict[str, Any]) -> None:
-    seen = [week for week in weeks(story, 1, 2) if week.get("retrained")]
-    assert seen
-    assert all(week["retrained"] == "COMPLETED" for week in seen)
+    retrained = [week for week in weeks(story, 1, 2) if week.get("retrained")]
+    assert retrained
+    assert all(week["retrained"] == "COMPLETED" for week in retrained)
 
 
 def test_what_passes_the_gate_serves(story: dict[str, Any]) -> None:

@@ -20,8 +20,7 @@ def make_frame() -> Callable[[Sequence[tuple]], pd.DataFrame]:
         frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
         return pd.DataFrame(
             {
-                # Descending, so that ties are not in order by chance.
-                "event_id": [f"event-{len(rows) - number:06d}" for number in range(len(rows))],
+                "event_id": [f"event-{number:06d}" for number in range(len(rows))],
                 "user_id": frame["user_id"].astype("category"),
                 "interaction_type": pd.Categorical(frame["interaction_type"], categories=KINDS),
                 "topic_id": frame["topic_id"].astype(np.int64),

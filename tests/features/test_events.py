@@ -11,14 +11,14 @@ ROWS = [
 ]
 
 
-def test_events_are_sorted_by_learner_time_and_event_id(make_frame):
+def test_events_are_sorted_by_learner_and_time_with_ties_in_order_of_arrival(make_frame):
     events = encode(make_frame(ROWS))
     assert events.user_ids.tolist() == ["ann", "bob"]
     assert events.offsets.tolist() == [0, 3, 4]
-    assert events.row.tolist() == [3, 2, 1, 0]
-    assert events.topic_ids[events.topic].tolist() == [20, 30, 10, 30]
-    assert events.item.tolist() == [1, 0, 1, -1]
-    assert events.level.tolist() == [0, -1, 2, -1]
+    assert events.row.tolist() == [3, 1, 2, 0]
+    assert events.topic_ids[events.topic].tolist() == [20, 10, 30, 30]
+    assert events.item.tolist() == [1, 1, 0, -1]
+    assert events.level.tolist() == [0, 2, -1, -1]
     assert events.time.tolist() == [1_000_000, 5_000_000, 5_000_000, 2_000_000]
 
 

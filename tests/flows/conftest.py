@@ -38,8 +38,8 @@ def _listening(answers: dict[str, Any]) -> Iterator[int]:
             answer = answers.get(self.path)
             self.send_response(200 if answer is not None else 404)
             self.end_headers()
-            said = answer if isinstance(answer, str) else json.dumps(answer)
-            self.wfile.write(said.encode())
+            text = answer if isinstance(answer, str) else json.dumps(answer)
+            self.wfile.write(text.encode())
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -98,8 +98,8 @@ def _serving(home: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _wait_for(url: str) -> None:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
         try:
             if httpx.get(f"{url}/health").status_code == 200:
                 return
@@ -119,12 +119,12 @@ PORTS = ("PREFECT", "MLFLOW", "EVIDENTLY", "SERVICE")
 
 
 def _free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    for each in held:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
+    reserved_sockets = [socket.socket() for _ in range(count)]
+    for reserved in reserved_sockets:
+        reserved.bind(("127.0.0.1", 0))
+    ports = [reserved.getsockname()[1] for reserved in reserved_sockets]
+    for reserved in reserved_sockets:
+        reserved.close()
     return ports
 
 
@@ -133,13 +133,15 @@ class Up:
 
     def __init__(self, home: Path) -> None:
         self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))
+        }
         settings = {f"SENSEI_{name}_PORT": str(port) for name, port in self.ports.items()}
         self.output = home.parent / "output.txt"
         self.home = home
         self.process = subprocess.Popen(
             [*SENSEI, "up"],
-            env=kept | settings | {"SENSEI_HOME": str(home), "COLUMNS": "150"},
+            env=inherited | settings | {"SENSEI_HOME": str(home), "COLUMNS": "150"},
             cwd=home.parent,
             stdout=self.output.open("wb"),
             stderr=subprocess.STDOUT,
@@ -149,14 +151,14 @@ class Up:
     def site(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
 
-    def said(self) -> str:
+    def printed(self) -> str:
         return self.output.read_text()
 
     def wait_for(self, words: str, seconds: float = 420) -> None:
-        until = time.monotonic() + seconds
-        while words not in self.said():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < until, self.said()
+        deadline = time.monotonic() + seconds
+        while words not in self.printed():
+            assert self.process.poll() is None, self.printed()
+            assert time.monotonic() < deadline, self.printed()
             time.sleep(0.3)
 
     def family(self) -> list[psutil.Process]:
@@ -170,8 +172,8 @@ class Up:
         return self.process.wait(90)
 
     def kill(self) -> None:
-        for each in [*self.family(), self.process] if self.process.poll() is None else []:
-            each.kill()
+        for process in [*self.family(), self.process] if self.process.poll() is None else []:
+            process.kill()
 
 
 @pytest.fixture
@@ -184,8 +186,8 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Up]]:
         return started[-1]
 
     yield begin
-    for each in started:
-        each.kill()
+    for launcher in started:
+        launcher.kill()
 
 
 @pytest.fixture(scope="session")

@@ -27,11 +27,11 @@ SENSEI = Path(sys.executable).with_name("sensei")
 def server(serving, tmp_path_factory) -> Iterator[tuple[str, dict[str, str]]]:
     home = tmp_path_factory.mktemp("prefect")
     with serving(home) as (url, environment):
-        done = subprocess.run(
+        completed = subprocess.run(
             ["make", "deploy", f"SENSEI_HOME={home}"],
             cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert completed.returncode == 0, completed.stdout + completed.stderr
         yield url, environment
 
 
@@ -47,9 +47,9 @@ def _ask(url: str, path: str, body: dict) -> list[dict]:
 @pytest.mark.timeout(500)
 def test_nightly_is_scheduled_for_two_at_night_over_thirty_days(server):
     url, _ = server
-    until = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     runs: list[dict] = []
-    while len({run["deployment_id"] for run in runs}) < 2 and time.monotonic() < until:
+    while len({run["deployment_id"] for run in runs}) < 2 and time.monotonic() < deadline:
         time.sleep(1)
         runs = _ask(url, "flow_runs", {})
     deployments = {d["name"]: d for d in _ask(url, "deployments", {})}
@@ -80,9 +80,11 @@ def test_one_limit_holds_for_all_training(server):
 
 
 @pytest.mark.timeout(500)
-def test_a_run_that_gives_no_sign_of_life_is_said_to_have_crashed(server):
+def test_a_run_without_a_heartbeat_is_marked_as_crashed(server):
     url, _ = server
-    (watch,) = (each for each in _ask(url, "automations", {}) if each["name"] == LOST)
+    (watch,) = (
+        deployment for deployment in _ask(url, "automations", {}) if deployment["name"] == LOST
+    )
     assert watch["enabled"]
     assert (watch["trigger"]["posture"], watch["trigger"]["within"]) == ("Proactive", 600)
     assert watch["actions"][0]["state"] == "CRASHED"
@@ -105,7 +107,7 @@ def test_a_parameter_out_of_range_is_refused_with_the_reason(server):
 def test_the_form_says_what_each_parameter_means(server):
     url, _ = server
     training = {"window_days", "as_of", "split", "seed", "promotion", "effort", "models"}
-    asked = {
+    expected = {
         "nightly": training,
         "manual": training,
         "check-data": {"as_of"},
@@ -117,7 +119,7 @@ def test_the_form_says_what_each_parameter_means(server):
     }
     for deployment in _ask(url, "deployments", {}):
         properties = deployment["parameter_openapi_schema"]["properties"]
-        assert set(properties) == asked[deployment["name"]]
+        assert set(properties) == expected[deployment["name"]]
         assert all(p.get("description") for p in properties.values())
 
 
@@ -136,37 +138,37 @@ def test_a_promotion_without_a_name_or_of_no_version_is_refused_by_the_form(serv
 
 
 @pytest.mark.timeout(500)
-def test_a_worker_finds_the_flow_and_says_why_an_empty_log_is_refused(server):
+def test_a_worker_finds_the_flow_and_reports_why_an_empty_log_is_refused(server):
     url, environment = server
-    made = subprocess.run(
+    completed = subprocess.run(
         [SENSEI, "db", "upgrade"], env=environment, capture_output=True, check=False
     )
-    assert made.returncode == 0
+    assert completed.returncode == 0
     manual, monitor = (_start(url, name) for name in ("manual", "monitor"))
     worker = subprocess.Popen(
         ["make", "worker"], cwd=ROOT, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
-        refused, monitored = _end_of(url, manual), _end_of(url, monitor)
+        failed, monitored = _end_of(url, manual), _end_of(url, monitor)
     finally:
         os.killpg(worker.pid, signal.SIGINT)
         worker.communicate(timeout=60)
-    assert refused["type"] == "FAILED"
-    assert "log: expected interactions to train on, got none" in refused["message"]
+    assert failed["type"] == "FAILED"
+    assert "log: expected interactions to train on, got none" in failed["message"]
     assert monitored["type"] == "COMPLETED", "there is nothing to measure yet: no failure"
-    found = open_log(f"sqlite:///{environment['SENSEI_HOME']}/sensei.db").get_fact(MONITORED)
-    assert (found["data_drift_score"], found["alarms"]) == (None, [])
+    findings = open_log(f"sqlite:///{environment['SENSEI_HOME']}/sensei.db").get_fact(MONITORED)
+    assert (findings["data_drift_score"], findings["alarms"]) == (None, [])
     (table,) = _ask(url, "artifacts", {"artifacts": {"key": {"any_": ["monitoring"]}}})
     assert "Recommendations accepted" in table["data"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_what_a_person_starts_runs_on_a_worker_and_says_what_is_missing(server):
+def test_runs_started_by_a_person_run_on_a_worker_and_report_what_is_missing(server):
     url, environment = server
     subprocess.run([SENSEI, "db", "upgrade"], env=environment, capture_output=True, check=True)
-    said = {
+    messages = {
         "check-data": "log: expected interactions",
         "promote-model": "version: expected a challenger of recommendation, got none",
         "rollback-model": "rollback: expected a champion, got none yet",
@@ -174,7 +176,7 @@ def test_what_a_person_starts_runs_on_a_worker_and_says_what_is_missing(server):
     }
     runs = {
         name: _start(url, name, {"reviewer": "Ann"} if name.endswith("-model") else {})
-        for name in said
+        for name in messages
     }
     worker = subprocess.Popen(
         ["make", "worker"], cwd=ROOT, env=environment,
@@ -185,24 +187,24 @@ def test_what_a_person_starts_runs_on_a_worker_and_says_what_is_missing(server):
     finally:
         os.killpg(worker.pid, signal.SIGINT)
         worker.communicate(timeout=60)
-    for name, sentence in said.items():
+    for name, sentence in messages.items():
         assert ends[name]["type"] == "FAILED"
         assert sentence in ends[name]["message"]
 
 
 def _start(url: str, name: str, parameters: dict | None = None) -> str:
     """Starts a run of a deployment; gives its id."""
-    (asked,) = (d for d in _ask(url, "deployments", {}) if d["name"] == name)
-    path = f"{url}/deployments/{asked['id']}/create_flow_run"
+    (deployment,) = (d for d in _ask(url, "deployments", {}) if d["name"] == name)
+    path = f"{url}/deployments/{deployment['id']}/create_flow_run"
     asked_for = {"state": {"type": "SCHEDULED"}, "parameters": parameters or {}}
-    made = httpx.post(path, json=asked_for, timeout=PATIENCE)
-    return made.raise_for_status().json()["id"]
+    response = httpx.post(path, json=asked_for, timeout=PATIENCE)
+    return response.raise_for_status().json()["id"]
 
 
 def _end_of(url: str, run: str) -> dict:
     """The state in which a run ends."""
-    until, state = time.monotonic() + 300, {}
-    while time.monotonic() < until:
+    deadline, state = time.monotonic() + 300, {}
+    while time.monotonic() < deadline:
         with suppress(httpx.TimeoutException):  # a busy machine
             state = httpx.get(f"{url}/flow_runs/{run}", timeout=30).json()["state"]
         if state.get("type") in ("FAILED", "CRASHED", "COMPLETED"):
@@ -236,19 +238,19 @@ assert alarm() == [[DRIFT], []]
 def test_an_alarm_is_emitted_once_in_its_cooldown_with_its_numbers(server):
     url, environment = server
     subprocess.run([SENSEI, "db", "upgrade"], env=environment, check=True, capture_output=True)
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", ALARM], cwd=ROOT, env=environment, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    asked = {"filter": {"event": {"name": ["sensei.drift.detected"]}}}
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        answer = httpx.post(f"{url}/events/filter", json=asked, timeout=PATIENCE).raise_for_status()
-        if found := answer.json()["events"]:
+    assert completed.returncode == 0, completed.stderr
+    query = {"filter": {"event": {"name": ["sensei.drift.detected"]}}}
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        answer = httpx.post(f"{url}/events/filter", json=query, timeout=PATIENCE).raise_for_status()
+        if events := answer.json()["events"]:
             break
         time.sleep(0.5)
-    (event,) = found
+    (event,) = events
     assert event["payload"]["alarms"][0]["numbers"] == {"score": 0.5}
     assert event["resource"]["prefect.resource.id"] == RESOURCE["prefect.resource.id"]
 
@@ -271,11 +273,11 @@ def test_a_storm_of_alarms_starts_one_run_and_other_events_none(server):
     httpx.post(f"{url}/events", json=storm, timeout=PATIENCE).raise_for_status()
 
     def runs() -> list[dict]:
-        asked = {"deployments": {"id": {"any_": [retrain["id"]]}}}
-        return _ask(url, "flow_runs", asked)
+        query = {"deployments": {"id": {"any_": [retrain["id"]]}}}
+        return _ask(url, "flow_runs", query)
 
-    until = time.monotonic() + 60
-    while not runs() and time.monotonic() < until:
+    deadline = time.monotonic() + 60
+    while not runs() and time.monotonic() < deadline:
         time.sleep(0.5)
     time.sleep(5)  # the others were received with the first
     (run,) = runs()

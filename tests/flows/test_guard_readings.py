@@ -36,7 +36,7 @@ DAILY, DAYS = 200, 63
 ROOT = Path(__file__).parents[2]
 
 
-def live(now: datetime, last_week: float, ended: int = 0) -> list[dict[str, Any]]:
+def live(now: datetime, last_week: float, days_ago: int = 0) -> list[dict[str, Any]]:
     """Nine weeks of daily events, then one event a minute ago.
 
     Args:
@@ -46,7 +46,7 @@ def live(now: datetime, last_week: float, ended: int = 0) -> list[dict[str, Any]
     """
     rng, midnight = np.random.default_rng(0), now.replace(hour=0, minute=0, second=0, microsecond=0)
     events = []
-    for ago in range(DAYS, ended, -1):
+    for ago in range(DAYS, days_ago, -1):
         is_odd = last_week < 1 and ago <= 7
         count = round(DAILY * last_week) if ago <= 7 else DAILY
         for n in range(count):
@@ -60,7 +60,7 @@ def live(now: datetime, last_week: float, ended: int = 0) -> list[dict[str, Any]
                     "timestamp": midnight - timedelta(days=ago) + timedelta(minutes=n),
                 }
             )
-    newest = now - timedelta(days=ended, minutes=1)
+    newest = now - timedelta(days=days_ago, minutes=1)
     return [*events, events[-1] | {"event_id": "newest", "timestamp": newest}]
 
 
@@ -128,7 +128,7 @@ def test_a_usual_log_fires_no_guard_and_one_without_events_since_is_stale(settin
 
 def test_the_past_is_judged_as_of_its_end(settings, opened):
     now = datetime.now(UTC)
-    opened.append(live(now, last_week=1, ended=20))
+    opened.append(live(now, last_week=1, days_ago=20))
     verdicts = judge_guards(settings, opened, now, now - timedelta(days=20))
     assert not any(verdict.fires for verdict in verdicts)
     assert firing(settings, opened, now) == {"freshness"}
@@ -174,13 +174,15 @@ def test_a_monitor_22_days_old_and_a_training_35_days_old_are_faults_of_doctor(s
     promoted(opened, now - timedelta(days=40))
     trained(settings, now - timedelta(days=35))
     opened.set_fact(MONITORED, {"computed_at": (now - timedelta(days=22)).isoformat()})
-    faults = {each.name: each for each in doctor.guards(opened, settings, now) if each.fix}
+    faults = {
+        finding.name: finding for finding in doctor.guards(opened, settings, now) if finding.fix
+    }
     assert set(faults) == {"nightly", "monitor"}
     assert "35 days ago" in faults["nightly"].said
     assert "22 days ago" in faults["monitor"].said
     assert "`sensei monitor`" in faults["monitor"].fix
-    shown = status_commands.guards(settings, opened, now)
-    assert "22 days ago, expected at most 3 days - ALARM" in shown
+    sentence = status_commands.guards(settings, opened, now)
+    assert "22 days ago, expected at most 3 days - ALARM" in sentence
     alarms = conclude(settings, opened, now).alarms
     assert {alarm.event for alarm in alarms} == {"sensei.run.overdue"}
 
@@ -200,11 +202,11 @@ def test_runs_of_today_are_no_fault_and_a_monitor_that_never_ran_is_one_after_da
 
 def scrape(settings: Settings) -> str:
     """Read /metrics of a service on the log."""
-    served = application()
+    app = application()
     records = LearnerData(lambda: open_log(settings.log_url), ())
-    served.state.worker = SimpleNamespace(records=records)
+    app.state.worker = SimpleNamespace(records=records)
     try:
-        answer = TestClient(served).get("/metrics")
+        answer = TestClient(app).get("/metrics")
     finally:
         records.close()
     assert answer.status_code == 200
@@ -246,12 +248,12 @@ def test_a_scrape_during_an_outage_shows_what_was_read_last(settings, opened, mo
     opened.set_fact(MONITORED, {"computed_at": "2026-03-01T00:00:00+00:00"})
     first = asyncio.run(records.guard_state())
 
-    def down(*_: Any) -> Any:
+    def fail(*_: Any) -> Any:
         from sensei.errors import StorageUnavailable
 
         raise StorageUnavailable("database: down")
 
-    monkeypatch.setattr(Log, "get_fact", down)
+    monkeypatch.setattr(Log, "get_fact", fail)
     assert asyncio.run(records.guard_state()) == first
     assert first[0]["computed_at"].startswith("2026-03-01")
     records.close()
@@ -273,10 +275,10 @@ def test_the_monitor_reports_a_feed_at_a_tenth_and_doctor_ends_with_1(settings, 
     assert monitored.returncode == 0, monitored.stdout + monitored.stderr
     assert "alarm: Volume:" in monitored.stdout
     assert "no reason to train while events are missing: Drift" in monitored.stdout
-    found = opened.get_fact(MONITORED)
-    assert found["guards"]["volume"]["fires"]
-    assert len(found["alarms"]) == 1
-    judged = sensei("doctor")
-    assert judged.returncode == 1
-    assert "WRONG  volume:" in judged.stdout
+    findings = opened.get_fact(MONITORED)
+    assert findings["guards"]["volume"]["fires"]
+    assert len(findings["alarms"]) == 1
+    completed = sensei("doctor")
+    assert completed.returncode == 1
+    assert "WRONG  volume:" in completed.stdout
     assert "ALARM" in sensei("status").stdout

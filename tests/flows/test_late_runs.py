@@ -26,15 +26,15 @@ LATE = {
 
 
 def test_scheduled_and_triggered_deployments_keep_one_run_and_cancel_the_others():
-    listed = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    limits = {each["name"]: each.get("concurrency_limit") for each in listed}
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    limits = {deployment["name"]: deployment.get("concurrency_limit") for deployment in deployments}
     one_run = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
     assert {name for name, limit in limits.items() if limit == one_run} == {
         "nightly",
         "on-drift",
         "monitor",
     }
-    scheduled = {each["name"] for each in listed if each["schedules"]}
+    scheduled = {deployment["name"] for deployment in deployments if deployment["schedules"]}
     assert scheduled == set(LATE)
 
 
@@ -46,11 +46,13 @@ def test_after_a_weekend_without_a_worker_one_monitor_and_one_training_start(
     home = tmp_path_factory.mktemp("prefect")
     with serving(home) as (url, environment):
         for command in (["make", "deploy", f"SENSEI_HOME={home}"], [*_sensei(), "db", "upgrade"]):
-            done = subprocess.run(
+            completed = subprocess.run(
                 command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
             )
-            assert done.returncode == 0, done.stdout + done.stderr
-        deployments = {each["name"]: each["id"] for each in _ask(url, "deployments", {})}
+            assert completed.returncode == 0, completed.stdout + completed.stderr
+        deployments = {
+            deployment["name"]: deployment["id"] for deployment in _ask(url, "deployments", {})
+        }
         late = {
             name: {_schedule(url, deployments[name], moment) for moment in moments}
             for name, moments in LATE.items()
@@ -60,15 +62,17 @@ def test_after_a_weekend_without_a_worker_one_monitor_and_one_training_start(
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         try:
-            ended = _ended(url, set().union(*late.values()))
+            ended_runs = _ended(url, set().union(*late.values()))
         finally:
             os.killpg(worker.pid, signal.SIGINT)
             worker.communicate(timeout=60)
     for name, runs in late.items():
-        started = [run for run in runs if ended[run]["run_count"]]
-        assert len(started) == 1, f"{name}: {Counter(ended[run]['state_name'] for run in runs)}"
-        others = {ended[run]["state_name"] for run in runs.difference(started)}
-        assert others == {"Cancelled"}
+        started = [run for run in runs if ended_runs[run]["run_count"]]
+        assert len(started) == 1, (
+            f"{name}: {Counter(ended_runs[run]['state_name'] for run in runs)}"
+        )
+        other_states = {ended_runs[run]["state_name"] for run in runs.difference(started)}
+        assert other_states == {"Cancelled"}
 
 
 def _sensei() -> list[str]:
@@ -84,22 +88,22 @@ def _schedule(url: str, deployment: str, moment: datetime) -> str:
     """Create a run that was due at a moment; return its id."""
     details = {"scheduled_time": moment.isoformat()}
     state = {"type": "SCHEDULED", "name": "Late", "state_details": details}
-    path, until = f"{url}/deployments/{deployment}/create_flow_run", time.monotonic() + PATIENCE
+    path, deadline = f"{url}/deployments/{deployment}/create_flow_run", time.monotonic() + PATIENCE
     while True:
-        made = httpx.post(path, json={"state": state}, timeout=PATIENCE)
-        if made.status_code != 503 or time.monotonic() > until:  # its database is busy
-            return made.raise_for_status().json()["id"]
+        response = httpx.post(path, json={"state": state}, timeout=PATIENCE)
+        if response.status_code != 503 or time.monotonic() > deadline:  # its database is busy
+            return response.raise_for_status().json()["id"]
         time.sleep(1)
 
 
 def _ended(url: str, runs: set[str]) -> dict[str, dict]:
     """Wait until all runs ended; return them by id."""
-    until, found = time.monotonic() + 400, {}
-    asked = {"flow_runs": {"id": {"any_": sorted(runs)}}, "limit": 200}
-    while time.monotonic() < until:
-        found = {run["id"]: run for run in _ask(url, "flow_runs", asked)}
+    deadline, states = time.monotonic() + 400, {}
+    query = {"flow_runs": {"id": {"any_": sorted(runs)}}, "limit": 200}
+    while time.monotonic() < deadline:
+        states = {run["id"]: run for run in _ask(url, "flow_runs", query)}
         ends = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-        if found.keys() == runs and all(run["state_type"] in ends for run in found.values()):
-            return found
+        if states.keys() == runs and all(run["state_type"] in ends for run in states.values()):
+            return states
         time.sleep(2)
-    pytest.fail(f"not all runs ended: {Counter(run['state_name'] for run in found.values())}")
+    pytest.fail(f"not all runs ended: {Counter(run['state_name'] for run in states.values())}")

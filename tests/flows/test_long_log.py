@@ -27,9 +27,9 @@ DAYS = 30
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home whose log holds some thousand interactions of forty simulated learners."""
-    made = Settings(home=tmp_path_factory.mktemp("long") / "home")
-    simulate_into(open_own_log(made), 40, DAYS, 5, last_midnight(), lambda _: None)
-    return made
+    home_settings = Settings(home=tmp_path_factory.mktemp("long") / "home")
+    simulate_into(open_own_log(home_settings), 40, DAYS, 5, last_midnight(), lambda _: None)
+    return home_settings
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,7 +78,7 @@ def test_a_run_trains_chooses_exports_and_decides(settings: Settings, features: 
     chosen = release_tasks.chosen(trained.candidates, evidence)
     assert chosen.keys() == {"recommendation", "difficulty"}
     exported = release_tasks.export.fn(features, chosen)
-    assert all(each.parity < 1e-4 for each in exported.values())
+    assert all(network.parity < 1e-4 for network in exported.values())
     decisions = gate.fn(settings, features, evidence, exported, 0)
     assert all(decision.promote for decision in decisions.values()), "nothing serves yet"
 

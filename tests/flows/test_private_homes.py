@@ -25,9 +25,9 @@ def test_a_command_writes_private_files_under_an_open_umask(tmp_path):
         )  # fmt: skip
     finally:
         os.umask(before)
-    written = [home, *home.rglob("*")]
-    assert home / "sensei.db" in written
-    assert [path for path in written if path.stat().st_mode & 0o077] == []
+    paths = [home, *home.rglob("*")]
+    assert home / "sensei.db" in paths
+    assert [path for path in paths if path.stat().st_mode & 0o077] == []
 
 
 @pytest.mark.parametrize("name", FLOWS)

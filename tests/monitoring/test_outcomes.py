@@ -11,6 +11,7 @@ import pytest
 from monitoring.outcomes import MEASURED, join
 from sensei.contracts import KINDS, LEARNING_KINDS
 from sensei.events.log import Log
+from sensei.events.merging import merge_learners
 
 Given = Callable[..., None]
 Read = Callable[..., pd.DataFrame]
@@ -58,6 +59,19 @@ def test_a_row_names_learner_arm_model_and_day(answered: Given, outcomes: Read) 
     assert pd.isna(row["version"])
     assert pd.isna(row["fallback"])
     assert row["shown"] == (11, 12)
+
+
+def test_a_learner_merged_across_arms_is_left_out_and_one_within_an_arm_is_whole(
+    log: Log, answered: Given, did: Given, outcomes: Read
+) -> None:
+    for name in ("crossed", "crossed-old", "same", "same-old", "alone"):
+        answered(name, 0, [12], arm="challenger" if name == "crossed-old" else "champion")
+        did(name, 10, 12)
+    merge_learners(log.engine, "crossed-old", "crossed")
+    merge_learners(log.engine, "same-old", "same")
+    frame = outcomes()
+    assert set(frame["user_id"]) == {"same", "alone"}
+    assert frame["accepted"].eq(1).all(), "events of the former id follow its answers"
 
 
 def test_an_event_before_the_answer_or_after_the_horizon_accepts_nothing(

@@ -34,48 +34,48 @@ def log(home: Path, planted_bundle: Path) -> Iterator[Log]:
 def test_what_one_process_acknowledged_is_in_the_next_answer_of_the_other_until_it_is_killed(
     home: Path, log: Log, serve: Callable[..., Any]
 ) -> None:
-    with serve(SENSEI_HOME=str(home)) as one, serve(SENSEI_HOME=str(home)) as other:
+    with serve(SENSEI_HOME=str(home)) as writer, serve(SENSEI_HOME=str(home)) as reader:
         for topic_id, successor in [(11, 12), (13, 14), (12, 13), (14, 11)] * 3:
-            sent = httpx.post(
-                f"{one.url}/api/learning/mia/submit-quiz",
+            response = httpx.post(
+                f"{writer.url}/api/learning/mia/submit-quiz",
                 json={"topic_id": topic_id, "score": 0.2, "duration": 60},
             )
-            assert sent.status_code == 200, sent.text
-            answer = other.get("/api/user/mia/recommendations?count=1").json()
+            assert response.status_code == 200, response.text
+            answer = reader.get("/api/user/mia/recommendations?count=1").json()
             assert answer["recommendations"][0]["topic_id"] == successor
-            one, other = other, one
+            writer, reader = reader, writer
         before = log.count()
 
         acknowledged: list[str] = []
-        begun: list[str] = []
+        sent_ids: list[str] = []
 
         def send(server: Any, name: int) -> None:
             path = f"/api/learning/learner {name % 3}/submit-quiz"
             with httpx.Client(base_url=server.url) as client, suppress(httpx.TransportError):
                 for n in range(10**6):
                     event_id = f"{name}-{n}"
-                    begun.append(event_id)
+                    sent_ids.append(event_id)
                     quiz = {"topic_id": 11, "score": 0.5, "event_id": event_id}
                     if client.post(path, json=quiz).status_code == 200:
                         acknowledged.append(event_id)
 
         threads = [
-            threading.Thread(target=send, args=(server, 8 * place + n))
-            for place, server in enumerate((one, other))
+            threading.Thread(target=send, args=(server, 8 * position + n))
+            for position, server in enumerate((writer, reader))
             for n in range(8)
         ]
-        for each in threads:
-            each.start()
+        for thread in threads:
+            thread.start()
         while len(acknowledged) < 200:
-            assert any(each.is_alive() for each in threads)
-        one.stop()  # SIGKILL
-        other.stop()
-        for each in threads:
-            each.join()
-    found = [e.event_id for n in range(3) for e in log.read_learner(f"learner {n}")]
-    assert log.count() == before + len(found) == before + len(set(found))
-    assert set(acknowledged) <= set(found) <= set(begun)
-    assert len(found) - len(acknowledged) <= len(threads)
+            assert any(thread.is_alive() for thread in threads)
+        writer.stop()  # SIGKILL
+        reader.stop()
+        for thread in threads:
+            thread.join()
+    stored_ids = [e.event_id for n in range(3) for e in log.read_learner(f"learner {n}")]
+    assert log.count() == before + len(stored_ids) == before + len(set(stored_ids))
+    assert set(acknowledged) <= set(stored_ids) <= set(sent_ids)
+    assert len(stored_ids) - len(acknowledged) <= len(threads)
 
 
 def test_erased_over_http_no_byte_below_the_home_holds_the_name_and_no_answer_brings_it_back(

@@ -20,31 +20,31 @@ def client() -> TestClient:
 
 @pytest.fixture
 def document(client: TestClient) -> dict[str, Any]:
-    found: dict[str, Any] = client.get("/openapi.json").json()
-    return found
+    content: dict[str, Any] = client.get("/openapi.json").json()
+    return content
 
 
 def test_every_endpoint_is_in_the_document_with_all_its_statuses(document: dict[str, Any]) -> None:
-    for each in ENDPOINTS:
-        operation = document["paths"][each.path][each.method.lower()]
+    for endpoint in ENDPOINTS:
+        operation = document["paths"][endpoint.path][endpoint.method.lower()]
         assert operation["summary"]
-        assert list(operation["responses"]) == [str(status) for status in each.documented]
-        assert set(each.documented) <= STATUSES.keys()
+        assert list(operation["responses"]) == [str(status) for status in endpoint.documented]
+        assert set(endpoint.documented) <= STATUSES.keys()
         in_path = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
-        assert in_path == set(re.findall(r"{(\w+)}", each.path))
+        assert in_path == set(re.findall(r"{(\w+)}", endpoint.path))
     assert document["openapi"].startswith("3.1")
 
 
 def test_every_example_is_an_answer() -> None:
-    shown = [each for each in ENDPOINTS if each.example and each.returns]
-    assert len(shown) > 4
-    for each in shown:
-        each.returns.model_validate(each.example)
+    with_example = [endpoint for endpoint in ENDPOINTS if endpoint.example and endpoint.returns]
+    assert len(with_example) > 4
+    for declared in with_example:
+        declared.returns.model_validate(declared.example)
 
 
 def test_no_two_endpoints_share_a_method_and_a_path_or_a_name() -> None:
-    assert len({(each.method, each.path) for each in ENDPOINTS}) == len(ENDPOINTS)
-    assert len({each.handle.__name__ for each in ENDPOINTS}) == len(ENDPOINTS)
+    assert len({(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}) == len(ENDPOINTS)
+    assert len({endpoint.handle.__name__ for endpoint in ENDPOINTS}) == len(ENDPOINTS)
 
 
 def test_every_parameter_has_a_type_and_none_may_be_null(
@@ -52,21 +52,21 @@ def test_every_parameter_has_a_type_and_none_may_be_null(
 ) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
-            for each in operation["parameters"]:
-                assert "type" in each["schema"], each
-                assert "null" not in str(each["schema"])
+            for parameter in operation["parameters"]:
+                assert "type" in parameter["schema"], parameter
+                assert "null" not in str(parameter["schema"])
 
 
 def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:
-    used = set(re.findall(r"'#/components/schemas/([^']+)'", str(document)))
-    assert used
-    assert used <= document["components"]["schemas"].keys()
+    references = set(re.findall(r"'#/components/schemas/([^']+)'", str(document)))
+    assert references
+    assert references <= document["components"]["schemas"].keys()
 
 
-def test_every_endpoint_of_our_own_but_pages_is_for_a_role_or_said_to_be_open() -> None:
-    api = [each for each in ENDPOINTS if each.path.startswith("/api/")]
+def test_every_endpoint_except_pages_has_a_role_or_is_declared_open() -> None:
+    api = [endpoint for endpoint in ENDPOINTS if endpoint.path.startswith("/api/")]
     assert api
-    assert all(each.scope in ("platform", "operator") for each in api)
+    assert all(endpoint.scope in ("platform", "operator") for endpoint in api)
 
 
 def test_the_page_of_the_api_loads_what_it_needs_from_here(client: TestClient) -> None:
@@ -83,15 +83,15 @@ def test_what_is_served_is_shown_as_text(client: TestClient) -> None:
 
 @pytest.mark.parametrize("path", sorted({endpoint.path for endpoint in ENDPOINTS}))
 def test_the_application_that_the_service_mounts_answers_every_declared_path(path: str) -> None:
-    refused = TestClient(app).request("PATCH", re.sub(r"{\w+}", "1", path))
+    response = TestClient(app).request("PATCH", re.sub(r"{\w+}", "1", path))
     methods = {endpoint.method for endpoint in ENDPOINTS if endpoint.path == path}
     allowed = methods | ({"HEAD"} if "GET" in methods else set())
-    assert (refused.status_code, refused.headers["allow"]) == (405, ", ".join(sorted(allowed)))
+    assert (response.status_code, response.headers["allow"]) == (405, ", ".join(sorted(allowed)))
 
 
 def test_a_file_of_the_pages_may_only_be_read(client: TestClient) -> None:
-    refused = client.post("/docs/assets/swagger-ui.css")
-    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    response = client.post("/docs/assets/swagger-ui.css")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
     assert client.get("/docs/assets/nothing.css").status_code == 404
 
 

@@ -89,15 +89,15 @@ def test_the_bundle_of_the_pointer_serves_and_its_predecessor_after_a_rollback(
     worker: Worker, log: Log, planted_bundle: Path
 ) -> None:
     assert worker.look() == "7"
-    newer = another(planted_bundle, worker.home / "bundles", "8")
+    newer_digest = another(planted_bundle, worker.home / "bundles", "8")
     assert worker.look() == "7"
-    log.set_pointer(newer)
+    log.set_pointer(newer_digest)
     assert worker.look() == "8"
     log.set_pointer(planted_bundle.name)
     assert worker.look() == "7"
 
 
-def test_a_restart_keeps_what_the_pointer_says(
+def test_a_restart_serves_the_bundle_of_the_pointer(
     worker: Worker, log: Log, planted_bundle: Path
 ) -> None:
     log.set_pointer(another(planted_bundle, worker.home / "bundles", "8"))
@@ -155,8 +155,8 @@ def test_a_damaged_bundle_is_refused(
 def test_a_folder_that_is_not_named_by_its_digest_is_refused(worker: Worker, log: Log) -> None:
     worker.look()
     bundles = worker.home / "bundles"
-    (served,) = bundles.iterdir()
-    shutil.copytree(served, bundles / "by-hand")
+    (folder,) = bundles.iterdir()
+    shutil.copytree(folder, bundles / "by-hand")
     log.set_pointer("by-hand")
     assert worker.look() == "7"
     assert "by-hand" in str(worker.follower.status().refused)
@@ -166,8 +166,8 @@ def test_without_the_log_what_is_served_stays_and_is_followed_again_afterwards(
     worker: Worker, log: Log, planted_bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker.look()
-    newer = another(planted_bundle, worker.home / "bundles", "8")
-    log.set_pointer(newer)
+    newer_digest = another(planted_bundle, worker.home / "bundles", "8")
+    log.set_pointer(newer_digest)
     worker.down = True
     worker.follower._log.close()  # type: ignore[union-attr]
     worker.follower._log = None
@@ -203,11 +203,11 @@ def test_what_a_bento_was_packed_with_serves_until_the_pointer_names_another(
 ) -> None:
     packed = tmp_path / "models"
     another(planted_bundle, packed, "6")
-    alone = Worker(tmp_path / "nothing", packed)
-    alone.down = True
-    alone.follower.start()
-    assert alone.version == "6"
-    alone.follower.close()
+    offline = Worker(tmp_path / "nothing", packed)
+    offline.down = True
+    offline.follower.start()
+    assert offline.version == "6"
+    offline.follower.close()
     pointed = Worker(worker.home, packed)
     pointed.follower.start()
     assert pointed.version == "7"
@@ -300,24 +300,24 @@ def test_a_trial_without_a_bundle_that_serves_has_no_share(
     assert worker.engine.state.arms.challenger == 0.0
 
 
-def test_what_is_popular_lately_is_read_again_and_a_new_model_knows_it_from_the_start(
+def test_recent_popularity_is_read_again_and_a_new_model_has_it_from_the_start(
     worker: Worker, log: Log, quiz: Quiz, planted_bundle: Path
 ) -> None:
     worker.look()
     log.append([quiz("mia", 11, 0)])
 
-    def counted() -> float:
+    def event_count() -> float:
         assert worker.engine.state.model is not None
         return float(worker.engine.state.model.corpora["recommendation"].recency.counts.sum())
 
     worker.look()
-    assert counted() == 0
+    assert event_count() == 0
     worker.follower._clock = lambda: int(quiz("mia", 11, 1)["timestamp"].timestamp() * 1e6)
     worker.look(REFRESH_SECONDS)
-    assert counted() == 1
+    assert event_count() == 1
     log.set_pointer(another(planted_bundle, worker.home / "bundles", "8"))
     assert worker.look() == "8"
-    assert counted() == 1
+    assert event_count() == 1
 
 
 def test_a_catalogue_that_is_loaded_later_is_known_within_a_minute_and_never_forgotten(
@@ -375,10 +375,10 @@ def test_no_answer_is_made_from_half_of_a_swap(
     users = [f"user {number}" for number in range(50)]
     in_trial = next(user for user in users if place(user) > 0.9)
     outside = next(user for user in users if 0.2 < place(user) < 0.6)
-    seen: dict[str, list[tuple[str, str]]] = {in_trial: [], outside: []}
+    answers_of: dict[str, list[tuple[str, str]]] = {in_trial: [], outside: []}
 
     def answer() -> None:
-        for user, answers in seen.items():
+        for user, answers in answers_of.items():
             context = worker.engine.blocking_context_for(user)
             assert context.model is not None
             version = context.model.source("recommendation")["version"]
@@ -398,32 +398,32 @@ def test_no_answer_is_made_from_half_of_a_swap(
         log.set_fact(TRIAL, trial)
         with between_any_two_steps(answer):
             worker.look()
-    assert seen[in_trial] == [
+    assert answers_of[in_trial] == [
         ("champion", "7"),
         ("challenger", "8"),
         ("champion", "7"),
         ("challenger", "8"),
         ("champion", "8"),
     ]
-    assert seen[outside] == [("champion", "7"), ("champion", "9"), ("champion", "8")]
+    assert answers_of[outside] == [("champion", "7"), ("champion", "9"), ("champion", "8")]
 
 
 def test_models_and_the_catalogue_that_their_inputs_are_read_with_are_replaced_together(
     worker: Worker, log: Log
 ) -> None:
-    seen: set[tuple[bool, bool]] = set()
+    combinations: set[tuple[bool, bool]] = set()
 
     def answer() -> None:
         context = worker.engine.blocking_context_for("mia")
         assert context.model is not None
         domains = context.model.corpora["recommendation"].outline.domains
-        seen.add((bool(context.catalogue.topics), bool(len(domains))))
+        combinations.add((bool(context.catalogue.topics), bool(len(domains))))
 
     worker.look()
     curriculum.store(log.engine, curriculum.load_file())
     with between_any_two_steps(answer):
         worker.look(REFRESH_SECONDS)
-    assert seen == {(False, False), (True, True)}
+    assert combinations == {(False, False), (True, True)}
 
 
 def test_the_thread_swaps_by_itself(worker: Worker, log: Log, planted_bundle: Path) -> None:
@@ -431,8 +431,8 @@ def test_the_thread_swaps_by_itself(worker: Worker, log: Log, planted_bundle: Pa
     try:
         assert worker.version == "7"
         log.set_pointer(another(planted_bundle, worker.home / "bundles", "8"))
-        until = time.monotonic() + 60
-        while worker.version != "8" and time.monotonic() < until:
+        deadline = time.monotonic() + 60
+        while worker.version != "8" and time.monotonic() < deadline:
             time.sleep(0.05)
         assert worker.version == "8"
     finally:

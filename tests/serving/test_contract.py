@@ -48,13 +48,13 @@ def ask(
     log.close()
     with serve(SENSEI_HOME=str(home), SENSEI_LOG_LEVEL="WARNING") as server:
 
-        def asked(case: Any) -> None:
+        def request(case: Any) -> None:
             answer = case.call(base_url=server.url, headers=headers)
             case.validate_response(answer, headers=headers)
 
-        yield asked
-        said = server.output.read_text()
-    assert "Traceback" not in said
+        yield request
+        output = server.output.read_text()
+    assert "Traceback" not in output
 
 
 @schema.parametrize()

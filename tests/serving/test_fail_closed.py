@@ -24,19 +24,19 @@ def prepare(url: str, quiz: Callable[..., Any]) -> dict[str, str]:
     """Put a learner and an operator's key into a database; the header that holds the key."""
     log = open_log(url)
     log.append([quiz("mia", 11, 1)])
-    _, shown = key_store.create(log.engine, "operator")
+    _, secret = key_store.create(log.engine, "operator")
     log.close()
-    return {"X-API-Key": shown}
+    return {"X-API-Key": secret}
 
 
 @contextmanager
 def hammering(url: str, statuses: Counter[int]) -> Iterator[None]:
     """Export and erase a learner without a key all the time, as four callers."""
-    ended = threading.Event()
+    stopping = threading.Event()
 
     def ask() -> None:
         with httpx.Client(base_url=url, timeout=60) as client:
-            while not ended.is_set():
+            while not stopping.is_set():
                 for method in ("GET", "DELETE"):
                     try:
                         statuses[client.request(method, EXPORT).status_code] += 1
@@ -49,37 +49,37 @@ def hammering(url: str, statuses: Counter[int]) -> Iterator[None]:
     try:
         yield
     finally:
-        ended.set()
+        stopping.set()
         for thread in threads:
             thread.join()
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while not holds():
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def hold_closed(server: Any, key: dict[str, str], up: Callable[[], None]) -> None:
+def hold_closed(server: Any, key: dict[str, str], restore: Callable[[], None]) -> None:
     """While it is down all are refused; once it is up, whoever has no key; nobody else."""
     statuses: Counter[int] = Counter()
     with hammering(server.url, statuses):
         wait_until(lambda: statuses.total() > 200)
         assert set(statuses) == {503}
-        refused = httpx.get(server.url + EXPORT, headers=key)
-        assert refused.status_code == 503
-        assert refused.headers["retry-after"]
+        response = httpx.get(server.url + EXPORT, headers=key)
+        assert response.status_code == 503
+        assert response.headers["retry-after"]
         ready = server.get("/readyz")
         assert ready.status_code == 503
         assert ready.json()["keys"]["state"] == "unread"
         assert ready.json()["troubles"][0].startswith("keys: expected to read them")
         assert server.get("/livez").status_code == 200
-        up()
+        restore()
         wait_until(lambda: statuses[401] > 200)
     assert set(statuses) == {503, 401}, statuses
-    found = httpx.get(server.url + EXPORT, headers=key)
-    assert (found.status_code, len(found.json()["held"]["user_interactions"])) == (200, 1)
+    export = httpx.get(server.url + EXPORT, headers=key)
+    assert (export.status_code, len(export.json()["held"]["user_interactions"])) == (200, 1)
 
 
 def hold_open(server: Any, key: dict[str, str]) -> None:

@@ -22,9 +22,9 @@ VERDICTS = {
 def scraped(
     computed: datetime, newest: datetime | None, guards: Any = VERDICTS
 ) -> dict[Any, float]:
-    found = {"computed_at": computed.isoformat(), "guards": guards}
+    findings = {"computed_at": computed.isoformat(), "guards": guards}
     newest_us = newest and to_microseconds(newest)
-    text = guard_exposition(found, newest_us, to_microseconds(NOW)).decode()
+    text = guard_exposition(findings, newest_us, to_microseconds(NOW)).decode()
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)
@@ -33,30 +33,32 @@ def scraped(
 
 
 def test_what_the_monitor_stored_an_hour_ago_is_shown_with_todays_ages():
-    found = scraped(NOW - timedelta(hours=1), NOW - timedelta(minutes=5))
-    assert found["sensei_volume_share",] == 0.1
-    assert found["sensei_refused_share",] == 0.01
-    assert found["sensei_newest_event_age_seconds",] == 300
-    assert found["sensei_last_good_run_age_seconds", "monitor"] == 3600
-    assert found["sensei_last_good_run_age_seconds", "nightly"] == 2 * DAY + 3600
-    fires = {name: found["sensei_guard_fires", name] for name in VERDICTS}
+    samples = scraped(NOW - timedelta(hours=1), NOW - timedelta(minutes=5))
+    assert samples["sensei_volume_share",] == 0.1
+    assert samples["sensei_refused_share",] == 0.01
+    assert samples["sensei_newest_event_age_seconds",] == 300
+    assert samples["sensei_last_good_run_age_seconds", "monitor"] == 3600
+    assert samples["sensei_last_good_run_age_seconds", "nightly"] == 2 * DAY + 3600
+    fires = {name: samples["sensei_guard_fires", name] for name in VERDICTS}
     assert fires == {"volume": 1, "freshness": 0, "refused": 0, "nightly": 0, "monitor": 0}
 
 
 def test_ages_fire_without_another_run_of_the_monitor():
-    found = scraped(NOW - timedelta(days=22), NOW - timedelta(days=20))
-    assert found["sensei_last_good_run_age_seconds", "monitor"] == 22 * DAY
-    assert [found["sensei_guard_fires", name] for name in ("freshness", "nightly", "monitor")] == [
+    samples = scraped(NOW - timedelta(days=22), NOW - timedelta(days=20))
+    assert samples["sensei_last_good_run_age_seconds", "monitor"] == 22 * DAY
+    assert [
+        samples["sensei_guard_fires", name] for name in ("freshness", "nightly", "monitor")
+    ] == [
         1,
         1,
         1,
     ]
 
 
-def test_what_is_not_judged_fires_not_and_nothing_is_known_before_the_first_run():
+def test_guards_without_a_verdict_do_not_fire_and_ages_are_absent_before_the_first_run():
     unknown = {name: {"fires": False, "value": None, "limit": None} for name in VERDICTS}
-    found = scraped(NOW, NOW - timedelta(days=400), unknown)
-    assert {found["sensei_guard_fires", name] for name in VERDICTS} == {0}
-    assert ("sensei_volume_share",) not in found
-    assert ("sensei_last_good_run_age_seconds", "nightly") not in found
+    samples = scraped(NOW, NOW - timedelta(days=400), unknown)
+    assert {samples["sensei_guard_fires", name] for name in VERDICTS} == {0}
+    assert ("sensei_volume_share",) not in samples
+    assert ("sensei_last_good_run_age_seconds", "nightly") not in samples
     assert b"sensei_guard_fires{" not in guard_exposition({}, None, 0)

@@ -15,7 +15,7 @@ import pytest
 from sensei import curriculum
 from sensei.events.log import Log, open_log
 from sensei.storage.database import upgrade
-from serving.http.keyless import kernel_tells
+from serving.http.keyless import kernel_names_owners
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_programs_of_the_same_account_are_answered(server: Any) -> None:
     assert sent(server, LIST, "Host: localhost:PORT") == 200
 
 
-def test_it_says_that_it_has_no_keys(server: Any) -> None:
+def test_readiness_reports_that_there_are_no_keys(server: Any) -> None:
     keys = server.get("/readyz").json()["keys"]
     assert keys["state"] == "none"
     assert "`sensei keys create`" in keys["note"]
@@ -82,7 +82,7 @@ def test_a_page_of_another_site_logs_no_view(server: Any, log: Log) -> None:
 
 
 @pytest.mark.skipif(
-    os.geteuid() != 0 or not kernel_tells(), reason="only root may become another account"
+    os.geteuid() != 0 or not kernel_names_owners(), reason="only root may become another account"
 )
 def test_another_account_of_this_machine_is_refused(server: Any) -> None:
     port = urlsplit(server.url).port
@@ -93,8 +93,8 @@ end = socket.create_connection(("127.0.0.1", {port}), timeout=60)
 end.sendall(b"{LIST}\\r\\nHost: 127.0.0.1:{port}\\r\\nConnection: close\\r\\n\\r\\n")
 print(end.recv(100))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "HTTP/1.1 401" in done.stdout, done.stderr
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "HTTP/1.1 401" in completed.stdout, completed.stderr
 
 
 def nested(levels: int) -> str:

@@ -27,10 +27,10 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, empty: Path) -> Path:
-    made = tmp_path / "home"
-    made.mkdir()
-    shutil.copy(empty, made / "sensei.db")
-    return made
+    folder = tmp_path / "home"
+    folder.mkdir()
+    shutil.copy(empty, folder / "sensei.db")
+    return folder
 
 
 def recorded(path: Path) -> set[str]:
@@ -49,36 +49,36 @@ class Writers:
         self.stop = threading.Event()
         self._url = url
         self._threads = [threading.Thread(target=self._send, args=(n,)) for n in range(4)]
-        for each in self._threads:
-            each.start()
+        for thread in self._threads:
+            thread.start()
 
-    def _send(self, place: int) -> None:
+    def _send(self, number: int) -> None:
         with httpx.Client(base_url=self._url, timeout=10) as client:
             for n in range(10**6):
                 if self.stop.is_set():
                     return
-                begun, event_id = time.monotonic(), f"{place}-{n}"
+                started, event_id = time.monotonic(), f"{number}-{n}"
                 with suppress(httpx.TransportError):
                     answer = client.post(PATH, json=QUIZ | {"event_id": event_id})
                     if answer.status_code == 200:
-                        self.acknowledged[event_id] = begun
+                        self.acknowledged[event_id] = started
                     else:
                         self.refused.append(answer)
                         time.sleep(0.05)
 
     def join(self) -> None:
         self.stop.set()
-        for each in self._threads:
-            each.join()
+        for thread in self._threads:
+            thread.join()
 
 
 @contextmanager
 def writing(server: Any) -> Iterator[Writers]:
     writers = Writers(server.url)
     try:
-        until = time.monotonic() + 30
+        deadline = time.monotonic() + 30
         while len(writers.acknowledged) < 100:
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         yield writers
     finally:
@@ -86,9 +86,9 @@ def writing(server: Any) -> Iterator[Writers]:
 
 
 def wait_for(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
+    deadline = time.monotonic() + 20
     while not true():
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
@@ -97,11 +97,11 @@ def assert_named_and_answered(server: Any, trouble: str) -> None:
     answer = server.get("/api/user/mia/recommendations")
     assert answer.status_code == 200
     assert answer.json()["fallback"] is not None
-    said = httpx.post(server.url + PATH, json=QUIZ)
-    assert (said.status_code, said.headers["retry-after"]) == (503, "1")
+    response = httpx.post(server.url + PATH, json=QUIZ)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
 
 
-def test_what_is_put_back_is_written_to_again_without_a_restart(
+def test_a_restored_database_is_written_again_without_a_restart(
     home: Path, serve: Callable[..., Any]
 ) -> None:
     with serve(SENSEI_HOME=str(home), SENSEI_LOG_LEVEL="WARNING") as server:
@@ -118,7 +118,7 @@ def test_what_is_put_back_is_written_to_again_without_a_restart(
             before = len(writers.acknowledged)
             wait_for(lambda: len(writers.acknowledged) > before + 20)
         wait_for(lambda: "log" not in " ".join(server.get("/readyz").json()["troubles"]))
-        assert all(each.status_code == 503 for each in writers.refused)
+        assert all(response.status_code == 503 for response in writers.refused)
         assert set(writers.acknowledged) <= recorded(home / "sensei.db")
 
 

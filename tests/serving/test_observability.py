@@ -35,13 +35,15 @@ def work(folder: Path, amount: int) -> str:
     ).stdout
 
 
-def test_counts_of_all_workers_add_up_and_what_is_now_is_of_the_living(tmp_path: Path) -> None:
+def test_counters_of_all_workers_add_up_and_gauges_are_those_of_live_workers(
+    tmp_path: Path,
+) -> None:
     work(tmp_path, 2)
-    seen = work(tmp_path, 5)
-    assert "sensei_events_appended_total 7.0" in seen
-    assert 'sensei_http_request_seconds_count{route="/a"} 2.0' in seen
-    assert re.search(r"^sensei_http_requests_in_flight 1.0$", seen, re.MULTILINE)
-    serving = dict(re.findall(r'models_serving{.*version="(\d)"} ([\d.]+)', seen))
+    metrics = work(tmp_path, 5)
+    assert "sensei_events_appended_total 7.0" in metrics
+    assert 'sensei_http_request_seconds_count{route="/a"} 2.0' in metrics
+    assert re.search(r"^sensei_http_requests_in_flight 1.0$", metrics, re.MULTILINE)
+    serving = dict(re.findall(r'models_serving{.*version="(\d)"} ([\d.]+)', metrics))
     assert serving == {"6": "0.0", "7": "1.0"}
 
 

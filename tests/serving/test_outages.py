@@ -47,14 +47,14 @@ class Asked:
 
 
 def ask(url: str, path: Callable[[int], str], seconds: float) -> Asked:
-    asked, end = Asked(), time.monotonic() + seconds
+    measured, end = Asked(), time.monotonic() + seconds
     with httpx.Client(base_url=url, timeout=60) as client:
         for number in range(10**6):
             started = time.monotonic()
             if started > end:
-                return asked
-            asked.answers.append(client.get(path(number)))
-            asked.seconds.append(time.monotonic() - started)
+                return measured
+            measured.answers.append(client.get(path(number)))
+            measured.seconds.append(time.monotonic() - started)
             time.sleep(0.01)
     raise AssertionError
 
@@ -91,26 +91,28 @@ def lives_through(url: str, outage: Outage, seconds: float = SECONDS) -> dict[st
     }
     with ThreadPoolExecutor(len(paths) + 1) as pool:
         with outage():
-            asked = {name: pool.submit(ask, url, path, seconds) for name, path in paths.items()}
-            written = pool.submit(post, url, "held back")
-            found = {name: each.result() for name, each in asked.items()}
-            refused = written.result()
+            readers = {name: pool.submit(ask, url, path, seconds) for name, path in paths.items()}
+            writer = pool.submit(post, url, "held back")
+            measured = {name: reader.result() for name, reader in readers.items()}
+            response = writer.result()
             troubles = httpx.get(url + "/readyz").json()["troubles"]
         fresh_within(url, 10)
-    report = {name: (len(a.seconds), round(a.p99, 4), max(a.seconds)) for name, a in found.items()}
-    assert {a.status_code for each in found.values() for a in each.answers} == {200}
-    assert max(found["live"].p99, found["warm"].p99) < 0.5, report
-    assert max(max(each.seconds) for each in found.values()) < 3, report
-    assert found["warm"].labels <= {None, "stale_learner"}
-    assert found["warm"].answers[-1].json()["fallback"] == "stale_learner"
-    assert found["warm"].answers[-1].json()["model"] == "planted"
-    assert found["cold"].answers[-1].json()["fallback"] == "log_unreachable"
-    assert found["style"].answers[-1].json()["fallback"] == "log_unreachable"
+    report = {
+        name: (len(a.seconds), round(a.p99, 4), max(a.seconds)) for name, a in measured.items()
+    }
+    assert {a.status_code for readings in measured.values() for a in readings.answers} == {200}
+    assert max(measured["live"].p99, measured["warm"].p99) < 0.5, report
+    assert max(max(readings.seconds) for readings in measured.values()) < 3, report
+    assert measured["warm"].labels <= {None, "stale_learner"}
+    assert measured["warm"].answers[-1].json()["fallback"] == "stale_learner"
+    assert measured["warm"].answers[-1].json()["model"] == "planted"
+    assert measured["cold"].answers[-1].json()["fallback"] == "log_unreachable"
+    assert measured["style"].answers[-1].json()["fallback"] == "log_unreachable"
     assert any(trouble.startswith("log: ") for trouble in troubles)
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-    assert refused.elapsed.total_seconds() < 8
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert response.elapsed.total_seconds() < 8
     assert post(url, "held back").status_code == 200
-    return found
+    return measured
 
 
 def post(url: str, event_id: str) -> httpx.Response:
@@ -164,7 +166,7 @@ def test_a_silent_postgresql_stops_nobody_and_leaves_nothing_behind(
     log, url = postgres_log
     with serve(SENSEI_HOME=str(tmp_path), SENSEI_DATABASE_URL=url) as server:
         lives_through(server.url, lambda: outage(url))
-        worker = max(server.family(), key=lambda each: each.memory_info().rss)
+        worker = max(server.family(), key=lambda process: process.memory_info().rss)
         threads = worker.num_threads()
         for _ in range(3):
             with outage(url):
@@ -193,7 +195,7 @@ with open(sys.argv[1], "r+b") as shared:
 
 
 @contextmanager
-def held(file: Path) -> Iterator[None]:
+def sqlite_locked(file: Path) -> Iterator[None]:
     """Take SQLite's locks by force from another process, for readers too."""
     command = [sys.executable, "-c", HOLD, f"{file}-shm"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
@@ -209,7 +211,7 @@ def test_sqlite_locked_by_force_stops_nobody(
     log = home_of(tmp_path, planted_bundle, f"sqlite:///{file}")
     log.close()
     with serve(SENSEI_HOME=str(tmp_path)) as server:
-        lives_through(server.url, lambda: held(file))
+        lives_through(server.url, lambda: sqlite_locked(file))
     log = open_log(f"sqlite:///{file}")
     assert [event.event_id for event in log.read_learner("mia")] == ["first", "held back"]
     log.close()
@@ -256,8 +258,8 @@ def test_on_a_full_disk_new_metric_series_stop_no_worker(
             assert server.get(f"/nothing/{number}").status_code == 404
             assert server.get(f"/api/learning/topic/{number}/difficulty/suggest").status_code == 422
             assert httpx.put(f"{server.url}/api/user/a/learning-style").status_code == 415
-            refused = post(server.url, f"full {number}")
-            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            response = post(server.url, f"full {number}")
+            assert (response.status_code, response.headers["retry-after"]) == (503, "1")
             assert server.get(WARM).json()["fallback"] is None
         metrics = server.get("/metrics")
         assert metrics.status_code == 200
@@ -266,6 +268,6 @@ def test_on_a_full_disk_new_metric_series_stop_no_worker(
         filler.unlink()
         assert post(server.url, "full 0").status_code == 200
     log = open_log(f"sqlite:///{small_disk / 'sensei.db'}")
-    found = [event.event_id for event in log.read_learner("mia")]
-    assert sorted(found) == ["before", "first", "full 0"]
+    event_ids = [event.event_id for event in log.read_learner("mia")]
+    assert sorted(event_ids) == ["before", "first", "full 0"]
     log.close()

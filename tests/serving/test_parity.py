@@ -37,21 +37,21 @@ class Growing:
         self.model = Model.of(bundle)
         learners = LearnerCache(lambda: log, lambda: 0.0)
         self.engine = Engine(learners, self.model, Catalogue(), lambda: self.now)
-        read = log.read_learner
+        read_learner = log.read_learner
 
-        def counted(user_id: str, after_id: int = 0) -> list[Event]:
+        def counted_read(user_id: str, after_id: int = 0) -> list[Event]:
             self.reads.append(after_id)
-            return read(user_id, after_id)
+            return read_learner(user_id, after_id)
 
-        log.read_learner = counted  # type: ignore[method-assign]
+        log.read_learner = counted_read  # type: ignore[method-assign]
 
     def go_to(self, now: int) -> None:
         """Let time pass: append what happens before `now`, and look at what is popular."""
         self.now = now
-        due = [each for each in self.waiting if each["timestamp"].timestamp() * 1e6 < now]
-        if due:
-            self.log.append(due, LATER)
-            self.waiting = self.waiting[len(due) :]
+        due_events = [event for event in self.waiting if event["timestamp"].timestamp() * 1e6 < now]
+        if due_events:
+            self.log.append(due_events, LATER)
+            self.waiting = self.waiting[len(due_events) :]
         self.engine.swap(model=self.model.with_popularity(popularity_of_log(self.log, (), now)))
 
 
@@ -62,20 +62,20 @@ def growing(log: Log, taught) -> Growing:
 
 def expected(taught, name: str, rows: Examples, output: str) -> np.ndarray:
     """Return the answers of the trained network, in the order of rows."""
-    found = {}
+    outputs = {}
     for chosen, answer in predict(taught.networks[name], BatchFeed(rows, name)):
-        found |= dict(zip(chosen.tolist(), answer[output], strict=True))
-    return np.array([found[row] for row in range(len(rows))])
+        outputs |= dict(zip(chosen.tolist(), answer[output], strict=True))
+    return np.array([outputs[row] for row in range(len(rows))])
 
 
-def some(rows: Examples, count: int, wanted: np.ndarray) -> list[int]:
+def some(rows: Examples, count: int, mask: np.ndarray) -> list[int]:
     """Rows in order of time, spread evenly."""
-    allowed = np.flatnonzero(wanted)
+    allowed = np.flatnonzero(mask)
     order = allowed[np.argsort(rows.start[allowed], kind="stable")]
     return order[np.linspace(0, len(order) - 1, count).astype(int)].tolist()
 
 
-def test_recommendations_are_what_training_says_of_the_same_moment(growing, taught) -> None:
+def test_recommendations_equal_those_of_training_at_the_same_moment(growing, taught) -> None:
     rows = taught.prepared.test
     answers = expected(taught, "recommendation", rows, "probability")
     newcomer = np.isin(rows.last_topic_id, [98, 99])
@@ -87,31 +87,34 @@ def test_recommendations_are_what_training_says_of_the_same_moment(growing, taug
         learner = engine.learners.read_blocking(user, engine.state.model)
         probability = engine.state.model.next_topics(learner, growing.now)
         np.testing.assert_allclose(probability, answers[row], atol=1e-5)
-        given = engine.recommend_next_topics(engine.blocking_context_for(user), 50)
-        assert given["fallback"] is None
-        offered = {each["topic_id"]: each["probability"] for each in given["recommendations"]}
-        assert rows.last_topic_id[row] not in offered
+        answer = engine.recommend_next_topics(engine.blocking_context_for(user), 50)
+        assert answer["fallback"] is None
+        probabilities = {
+            recommendation["topic_id"]: recommendation["probability"]
+            for recommendation in answer["recommendations"]
+        }
+        assert rows.last_topic_id[row] not in probabilities
         resting = {
             t for t, numbers in learner.history.topics.items() if rests(numbers, growing.now)
         }
-        assert set(range(10, 16)) - resting - {rows.last_topic_id[row]} <= offered.keys()
+        assert set(range(10, 16)) - resting - {rows.last_topic_id[row]} <= probabilities.keys()
         slots = engine.state.model.corpora["recommendation"].slots
-        others = sum(answers[row, slots[topic] - 1] for topic in offered)
-        for topic, each in offered.items():
-            assert each == pytest.approx(answers[row, slots[topic] - 1] / others, abs=1e-5)
+        mass = sum(answers[row, slots[topic] - 1] for topic in probabilities)
+        for topic, offered in probabilities.items():
+            assert offered == pytest.approx(answers[row, slots[topic] - 1] / mass, abs=1e-5)
 
 
-def test_expected_success_is_what_training_says_of_the_same_moment(growing, taught) -> None:
+def test_expected_success_equals_that_of_training_at_the_same_moment(growing, taught) -> None:
     rows = taught.prepared.attempts.test
     answers = expected(taught, "difficulty", rows, "success")
     unnamed = rows.events.item[rows.event] < 0  # who suggests a quiz knows no item
     for row in some(rows, 12, unnamed):
         growing.go_to(int(rows.start[row]))
         user = str(rows.events.user_ids[rows.learner[row]])
-        given = growing.engine.suggest_quiz_difficulty(
+        answer = growing.engine.suggest_quiz_difficulty(
             growing.engine.blocking_context_for(user), int(rows.topic_id[row])
         )
-        assert list(given["levels"].values()) == pytest.approx(answers[row].tolist(), abs=1e-5)
+        assert list(answer["levels"].values()) == pytest.approx(answers[row].tolist(), abs=1e-5)
 
 
 def states(growing: Growing, user: str) -> dict[str, np.ndarray]:
@@ -128,7 +131,7 @@ def refolded(growing: Growing, user: str) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", ["quiz_complete", "recommendation_accepted"])
-def test_one_more_event_advances_the_state_without_folding_anew(growing, taught, kind) -> None:
+def test_one_more_event_advances_the_state_without_folding_again(growing, taught, kind) -> None:
     growing.go_to(int(LATER.timestamp() * 1e6))
     before = states(growing, "learner 3")
     growing.reads.clear()
@@ -141,8 +144,8 @@ def test_one_more_event_advances_the_state_without_folding_anew(growing, taught,
     assert after.keys() == {"recommendation", "difficulty"}
     for name in after:
         np.testing.assert_allclose(after[name], fresh[name], atol=1e-6)
-        moved = np.abs(after[name] - before[name]).max()
-        assert (moved > 1e-4) == (kind == "quiz_complete"), "a response is no learning event"
+        change = np.abs(after[name] - before[name]).max()
+        assert (change > 1e-4) == (kind == "quiz_complete"), "a response is no learning event"
 
 
 def test_an_event_that_comes_late_is_folded_in_its_place(growing, taught) -> None:
@@ -158,7 +161,7 @@ def test_an_event_that_comes_late_is_folded_in_its_place(growing, taught) -> Non
         np.testing.assert_array_equal(after[name], fresh[name])
 
 
-def test_news_of_what_is_popular_keep_the_states(growing, taught) -> None:
+def test_new_popularity_keeps_the_states(growing, taught) -> None:
     growing.go_to(int(LATER.timestamp() * 1e6))
     states(growing, "learner 3")
     growing.reads.clear()
@@ -167,7 +170,7 @@ def test_news_of_what_is_popular_keep_the_states(growing, taught) -> None:
     assert growing.reads == []
 
 
-def test_a_bundle_with_other_states_folds_anew(growing, taught, tmp_path) -> None:
+def test_a_bundle_with_other_states_folds_again(growing, taught, tmp_path) -> None:
     growing.go_to(int(LATER.timestamp() * 1e6))
     before = states(growing, "learner 3")
     name = "recommendation"
@@ -196,7 +199,7 @@ def test_a_bundle_that_differs_elsewhere_keeps_the_states(growing, taught, tmp_p
     assert growing.reads == []
 
 
-def test_a_topic_of_the_catalogue_that_nobody_met_is_offered(growing, taught) -> None:
+def test_a_topic_of_the_catalogue_without_events_is_offered(growing, taught) -> None:
     now = int(LATER.timestamp() * 1e6)
     growing.go_to(now)
     ids = (77, *range(10, 16), 98, 99)
@@ -204,13 +207,16 @@ def test_a_topic_of_the_catalogue_that_nobody_met_is_offered(growing, taught) ->
     growing.engine.swap(
         model=growing.model.with_popularity(popularity_of_log(growing.log, topics, now))
     )
-    given = growing.engine.recommend_next_topics(
+    recommendations = growing.engine.recommend_next_topics(
         growing.engine.blocking_context_for("learner 3"), 50
     )["recommendations"]
-    offered = {each["topic_id"]: each["probability"] for each in given}
-    assert offered.keys() >= {77, 99, 98}
-    assert 0 < offered[77] < 1
-    assert sum(offered.values()) == pytest.approx(1), "a slot that no topic has gets nothing"
+    probabilities = {
+        recommendation["topic_id"]: recommendation["probability"]
+        for recommendation in recommendations
+    }
+    assert probabilities.keys() >= {77, 99, 98}
+    assert 0 < probabilities[77] < 1
+    assert sum(probabilities.values()) == pytest.approx(1), "a slot that no topic has gets nothing"
 
 
 def test_a_last_topic_that_a_model_has_no_slot_for_masks_nothing(
@@ -222,6 +228,11 @@ def test_a_last_topic_that_a_model_has_no_slot_for_masks_nothing(
         popularity_of_log(log, (), now)
     )
     engine = Engine(LearnerCache(lambda: log, lambda: 0.0), model, Catalogue(), lambda: now)
-    given = engine.recommend_next_topics(engine.blocking_context_for("mia"), 50)
-    assert sorted(each["topic_id"] for each in given["recommendations"]) == [11, 12, 13, 14]
-    assert given["fallback"] is None
+    answer = engine.recommend_next_topics(engine.blocking_context_for("mia"), 50)
+    assert sorted(recommendation["topic_id"] for recommendation in answer["recommendations"]) == [
+        11,
+        12,
+        13,
+        14,
+    ]
+    assert answer["fallback"] is None

@@ -121,7 +121,7 @@ def test_the_page_names_the_version_and_loads_nothing_from_elsewhere(server: Any
     assert "<script" not in page.text
 
 
-def test_readiness_says_what_is_missing_and_health_what_serves(
+def test_readiness_names_what_is_missing_and_health_the_serving_models(
     server: Any, planted_bundle: Path
 ) -> None:
     assert server.get("/livez").json() == {"alive": True}
@@ -137,36 +137,36 @@ def test_readiness_says_what_is_missing_and_health_what_serves(
     assert health["worker"] in [process.pid for process in server.family()]
 
 
-def test_metrics_say_what_serves_what_fell_back_and_what_was_appended(server: Any) -> None:
+def test_metrics_count_serving_models_fallbacks_and_appended_events(server: Any) -> None:
     server.get("/api/user/nobody-knows-me/recommendations")
     quiz = {"topic_id": 11, "score": 0.9}
     httpx.post(f"{server.url}/api/learning/ida/submit-quiz", json=quiz).raise_for_status()
     metrics = server.get("/metrics").text
-    seen = {
+    samples = {
         (sample.name, *sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(metrics)
         for sample in family.samples
     }
-    assert seen["sensei_models_serving", "7", "planted", "recommendation"] == 1
-    assert seen["sensei_fallbacks_total", "recommendation", "unknown_learner"] >= 1
-    assert seen["sensei_events_appended_total",] >= 1
-    assert seen["sensei_predictions_lost_total",] == 0
+    assert samples["sensei_models_serving", "7", "planted", "recommendation"] == 1
+    assert samples["sensei_fallbacks_total", "recommendation", "unknown_learner"] >= 1
+    assert samples["sensei_events_appended_total",] >= 1
+    assert samples["sensei_predictions_lost_total",] == 0
     assert "nobody-knows-me" not in metrics
     assert "ida" not in re.findall(r"\w+", metrics)
 
 
 def test_it_listens_on_loopback_only(server: Any) -> None:
     listening = {
-        each.laddr.ip
+        connection.laddr.ip
         for process in server.family()
-        for each in process.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}
 
 
 def test_nothing_of_the_training_libraries_is_loaded(server: Any) -> None:
-    mapped = {each.path for process in server.family() for each in process.memory_maps()}
+    mapped = {mapping.path for process in server.family() for mapping in process.memory_maps()}
     of_training = re.compile("tensorflow|numba|llvmlite|mlflow|pandas|pyarrow")
     assert not [path for path in mapped if of_training.search(path)]
 
@@ -180,17 +180,19 @@ def test_without_a_log_and_without_a_bundle_it_answers_and_ctrl_c_leaves_no_proc
         assert answer.json()["fallback"] == "no_model"
         ready = server.get("/readyz")
         assert ready.status_code == 200
-        assert [said.split(":")[0] for said in ready.json()["troubles"]] == ["log", "models"]
-        assert [each["topic_id"] for each in answer.json()["recommendations"]] == [1, 2, 3, 4, 5]
+        assert [trouble.split(":")[0] for trouble in ready.json()["troubles"]] == ["log", "models"]
+        assert [
+            recommendation["topic_id"] for recommendation in answer.json()["recommendations"]
+        ] == [1, 2, 3, 4, 5]
         family = server.family()
         assert server.interrupt() == 0
         assert psutil.wait_procs(family, 30)[1] == []
         with pytest.raises(httpx.ConnectError):
             server.get("/livez")
-        said = server.output.read_text()
-    assert "sensei db upgrade" in said
-    assert "Tracking" not in said
-    assert "Traceback" not in said
+        output = server.output.read_text()
+    assert "sensei db upgrade" in output
+    assert "Tracking" not in output
+    assert "Traceback" not in output
     assert not (tmp_path / "sensei.db").exists()
 
 
@@ -200,32 +202,32 @@ def test_bentomls_own_endpoints_ask_for_a_key_and_a_revoked_one_opens_nothing_so
     url = f"sqlite:///{tmp_path / 'sensei.db'}"
     upgrade(url)
     log = open_log(url)
-    key, shown = key_store.create(log.engine, "platform")
+    key, secret = key_store.create(log.engine, "platform")
     with serve(SENSEI_HOME=str(tmp_path)) as server:
         path = "/api/user/testuser/recommendations"
-        headers = {"X-API-Key": shown}
+        headers = {"X-API-Key": secret}
         for native in (path, "/schema.json", "/metrics"):
             assert server.get(native).status_code == 401, native
         assert server.get("/livez").status_code == 200
         assert httpx.get(server.url + path, headers=headers).status_code == 200
         key_store.revoke(log.engine, key.key_id)
-        until = time.monotonic() + 30
+        deadline = time.monotonic() + 30
         while httpx.get(server.url + path, headers=headers).status_code == 200:
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             time.sleep(0.1)
-        said = server.output.read_text()
+        output = server.output.read_text()
     log.close()
-    lines = [json.loads(each) for each in said.splitlines() if each.startswith("{")]
-    asked = [each for each in lines if each["logger"] == "serving.requests"]
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    request_lines = [line for line in lines if line["logger"] == "serving.requests"]
     expected = {"route": "/api/user/{username}/recommendations", "key": key.key_id, "status": 200}
-    assert [each for each in asked if expected.items() <= each.items()]
-    assert shown.rpartition("_")[2] not in said
-    assert "testuser" not in said
+    assert [line for line in request_lines if expected.items() <= line.items()]
+    assert secret.rpartition("_")[2] not in output
+    assert "testuser" not in output
 
 
 def test_on_an_address_that_others_reach_it_does_not_start_without_a_key(tmp_path: Path) -> None:
     command = ["bentoml", "serve", "serving.service:SenseiService", "--host", "0.0.0.0"]
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=ROOT,
         env={"SENSEI_HOME": str(tmp_path), "BENTOML_HOME": str(tmp_path), "PATH": ""},
@@ -233,7 +235,7 @@ def test_on_an_address_that_others_reach_it_does_not_start_without_a_key(tmp_pat
         text=True,
         timeout=120,
     )
-    assert done.returncode == 1
-    assert "error: keys: expected at least one for a service on 0.0.0.0" in done.stderr
-    assert "`sensei keys create`" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert completed.returncode == 1
+    assert "error: keys: expected at least one for a service on 0.0.0.0" in completed.stderr
+    assert "`sensei keys create`" in completed.stderr
+    assert "Traceback" not in completed.stderr

@@ -39,21 +39,21 @@ class Clients:
                 number += 1
                 try:
                     answer = client.get(f"/api/user/learner-{number % LEARNERS}/recommendations")
-                    found = answer.json()
-                    self.seen[answer.status_code, found["version"], found["fallback"]] += 1
-                    self.predictions.add((found["prediction_id"], found["version"]))
+                    content = answer.json()
+                    self.seen[answer.status_code, content["version"], content["fallback"]] += 1
+                    self.predictions.add((content["prediction_id"], content["version"]))
                 except (httpx.HTTPError, KeyError, ValueError) as error:
                     self.errors.append(repr(error))
 
     def __enter__(self) -> "Clients":
-        for each in self._threads:
-            each.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        for each in self._threads:
-            each.join()
+        for thread in self._threads:
+            thread.join()
 
 
 def wait_until_all_serve(url: str, digest: str) -> None:
@@ -62,9 +62,9 @@ def wait_until_all_serve(url: str, digest: str) -> None:
     An idle worker takes every connection that comes, so several requests are sent at once.
     """
     serving: dict[int, str] = {}
-    until = time.monotonic() + 120
+    deadline = time.monotonic() + 120
     with ThreadPoolExecutor(8) as pool:
-        while time.monotonic() < until:
+        while time.monotonic() < deadline:
             for answer in pool.map(lambda _: httpx.get(f"{url}/healthz", timeout=60), range(8)):
                 health = answer.json()
                 serving[health["worker"]] = health["champion"]["bundle"]
@@ -90,24 +90,24 @@ def test_no_request_fails_while_bundles_are_swapped_rolled_back_and_refused(
                 for minute in range(5)
             ]
         )
-    older = planted_bundle.name
+    older_digest = planted_bundle.name
     bundle = Bundle.load(planted_bundle, FOLD_VERSION)
     entries = {
         name: entry.model_copy(update={"version": "8"})
         for name, entry in bundle.manifest.models.items()
     }
     manifest = bundle.manifest.model_copy(update={"models": entries, "files": {}})
-    newer = write(home / "bundles", manifest, bundle.networks, bundle.statistics).name
+    newer_digest = write(home / "bundles", manifest, bundle.networks, bundle.statistics).name
     settings = {"SENSEI_SERVICE_WORKERS": str(WORKERS), "SENSEI_CONTROL_SHARE": "0"}
     with serve(SENSEI_HOME=str(home), **settings) as server:
-        wait_until_all_serve(server.url, older)
+        wait_until_all_serve(server.url, older_digest)
         with Clients(server.url) as clients:
-            for digest in (newer, older, newer, older):
+            for digest in (newer_digest, older_digest, newer_digest, older_digest):
                 log.set_pointer(digest)
                 wait_until_all_serve(server.url, digest)
             log.set_pointer("0" * 64)
             time.sleep(3)  # long enough to be looked at: it must change nothing
-            wait_until_all_serve(server.url, older)
+            wait_until_all_serve(server.url, older_digest)
         assert clients.errors == []
         assert {(status, fallback) for status, _, fallback in clients.seen} == {(200, None)}
         assert {version for _, version, _ in clients.seen} == {"7", "8"}
@@ -115,5 +115,5 @@ def test_no_request_fails_while_bundles_are_swapped_rolled_back_and_refused(
         assert server.interrupt() == 0
     with log.engine.connect() as connection:
         query = "SELECT prediction_id, version FROM predictions"
-        logged = {tuple(row) for row in connection.exec_driver_sql(query)}
-    assert logged == clients.predictions, "every answer was logged, the last ones too"
+        logged_predictions = {tuple(row) for row in connection.exec_driver_sql(query)}
+    assert logged_predictions == clients.predictions, "every answer was logged, the last ones too"

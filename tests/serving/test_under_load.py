@@ -48,36 +48,36 @@ class Clients:
 
     async def run(self, seconds: float, in_between: Callable[[], None] = lambda: None) -> None:
         """Ask and tell for so long; `in_between` is called after half of it."""
-        until = time.monotonic() + seconds
-        asking = [asyncio.create_task(self._one(n, until)) for n in range(CONNECTIONS)]
+        deadline = time.monotonic() + seconds
+        asking = [asyncio.create_task(self._one(n, deadline)) for n in range(CONNECTIONS)]
         await asyncio.sleep(seconds / 2)
         await asyncio.to_thread(in_between)
         await asyncio.gather(*asking)
 
-    async def _one(self, number: int, until: float) -> None:
+    async def _one(self, number: int, deadline: float) -> None:
         random = Random(number)
         async with httpx.AsyncClient(
             base_url=self._url, headers=self._headers, timeout=30
         ) as client:
             turn = 0
-            while time.monotonic() < until and not self.is_over:
+            while time.monotonic() < deadline and not self.is_over:
                 turn += 1
                 learner = f"learner-{random.randrange(LEARNERS)}"
                 events = [
                     {
-                        "event_id": f"{number}-{turn}-{place}",
+                        "event_id": f"{number}-{turn}-{position}",
                         "user_id": learner,
                         "interaction_type": "quiz_complete",
                         "topic_id": 11 + random.randrange(4),
                         "score": random.random(),
                     }
-                    for place in range(random.choice((0, 1, 3)))
+                    for position in range(random.choice((0, 1, 3)))
                 ]
                 await self._ask(client, learner, events)
 
     async def _ask(self, client: httpx.AsyncClient, learner: str, events: list[Any]) -> None:
         """One question, or events that are sent again until they are acknowledged."""
-        ids = {each["event_id"] for each in events}
+        ids = {event["event_id"] for event in events}
         self.begun |= ids
         while True:
             status = await self._answered(client, learner, events)
@@ -102,8 +102,8 @@ class Clients:
 
     def report(self, name: str) -> None:
         """For whoever runs it with `--log-cli-level INFO`."""
-        asked, events = sum(self.seen.values()), len(self.acknowledged)
-        logger.info("%s: %s requests in %s s: %s", name, asked, SECONDS, dict(self.seen))
+        request_count, events = sum(self.seen.values()), len(self.acknowledged)
+        logger.info("%s: %s requests in %s s: %s", name, request_count, SECONDS, dict(self.seen))
         logger.info("%s events acknowledged, slowest answer %.2f s", events, self.slowest)
 
     def worker(self) -> int:
@@ -115,9 +115,9 @@ class Clients:
 @pytest.fixture
 def log(log_url: str) -> Iterator[Log]:
     """On each backend in turn."""
-    opened = open_log(log_url)
-    yield opened
-    opened.close()
+    opened_log = open_log(log_url)
+    yield opened_log
+    opened_log.close()
 
 
 @pytest.fixture
@@ -130,11 +130,13 @@ def service(
     log.set_pointer(planted_bundle.name)
     _, key = key_store.create(log.engine, "operator")
     settings = {"SENSEI_HOME": str(tmp_path), "SENSEI_DATABASE_URL": log_url}
-    with serve(SENSEI_SERVICE_WORKERS=str(WORKERS), SENSEI_LOG_LEVEL="WARNING", **settings) as it:
-        yield it, Clients(it, key)
+    with serve(
+        SENSEI_SERVICE_WORKERS=str(WORKERS), SENSEI_LOG_LEVEL="WARNING", **settings
+    ) as server:
+        yield server, Clients(server, key)
 
 
-def held(log: Log) -> list[str]:
+def stored_event_ids(log: Log) -> list[str]:
     with log.engine.connect() as connection:
         return list(connection.execute(text("SELECT event_id FROM user_interactions")).scalars())
 
@@ -146,9 +148,9 @@ def test_after_a_minute_of_reads_and_writes_the_log_holds_exactly_what_was_ackno
     asyncio.run(clients.run(SECONDS))
     clients.report(log.engine.url.get_backend_name())
     assert clients.seen.keys() <= {"200", "503"}
-    found = held(log)
-    assert len(found) == len(set(found))
-    assert set(found) == clients.acknowledged == clients.begun
+    stored_ids = stored_event_ids(log)
+    assert len(stored_ids) == len(set(stored_ids))
+    assert set(stored_ids) == clients.acknowledged == clients.begun
 
 
 def test_after_kill_9_in_the_middle_the_log_holds_all_that_was_acknowledged_and_nothing_twice(
@@ -168,7 +170,9 @@ def test_after_kill_9_in_the_middle_the_log_holds_all_that_was_acknowledged_and_
 
     asyncio.run(clients.run(SECONDS, kill))
     clients.report(f"{log.engine.url.get_backend_name()}, killed")
-    found = held(log)
-    assert len(found) == len(set(found))
-    assert clients.acknowledged <= set(found) <= clients.begun
-    assert len(set(found) - clients.acknowledged) <= 3 * CONNECTIONS, "those under way at the end"
+    stored_ids = stored_event_ids(log)
+    assert len(stored_ids) == len(set(stored_ids))
+    assert clients.acknowledged <= set(stored_ids) <= clients.begun
+    assert len(set(stored_ids) - clients.acknowledged) <= 3 * CONNECTIONS, (
+        "those under way at the end"
+    )

@@ -41,7 +41,7 @@ def frame_of() -> Frames:
             for j, topic in enumerate(walk)
         ]
         user, topic, score, minute = (list(column) for column in zip(*rows, strict=True))
-        when = pd.to_datetime(np.array(minute) * 60, unit="s", utc=True)
+        timestamps = pd.to_datetime(np.array(minute) * 60, unit="s", utc=True)
         return pd.DataFrame(
             {
                 "event_id": [f"{i:08d}" for i in range(len(rows))],
@@ -50,7 +50,7 @@ def frame_of() -> Frames:
                 "topic_id": np.array(topic, np.int64),
                 "score": np.array(score, float),
                 "duration_seconds": np.full(len(rows), np.nan),
-                "timestamp": when.astype("datetime64[us, UTC]"),
+                "timestamp": timestamps.astype("datetime64[us, UTC]"),
                 "item_id": pd.Categorical([None] * len(rows), categories=["unused"]),
                 "difficulty": pd.Categorical([None] * len(rows), categories=LEVELS),
                 "metadata": [
@@ -106,11 +106,11 @@ def predicted(loss: float, n: int = 300) -> dict[str, float]:
 
 
 def sure(value: float, gain: float = 0.1) -> dict[str, dict[str, float]]:
-    def around(middle: float) -> dict[str, float]:
+    def interval(middle: float) -> dict[str, float]:
         return {"value": middle, "low": middle - 0.02, "high": middle + 0.02}
 
-    leading = {name: around(value) for name in ("hr_at_1", "ndcg_at_5", "auc", "log_loss")}
-    return {**leading, "gain": around(gain)}
+    leading = {name: interval(value) for name in ("hr_at_1", "ndcg_at_5", "auc", "log_loss")}
+    return {**leading, "gain": interval(gain)}
 
 
 SLICES = {
@@ -174,10 +174,10 @@ def made() -> Maker:
     """Make the provenance of a model; with `demo`, of simulated learners."""
 
     def make(model: str, demo: bool = False) -> Provenance:
-        given = {"window_days": 30, "seed": 0}
+        parameters = {"window_days": 30, "seed": 0}
         described = "It reads events."
         return Provenance(
-            model, described, 7, DATASET, demo, given, "`c0de`", True, 2_500_000, 1e-6
+            model, described, 7, DATASET, demo, parameters, "`c0de`", True, 2_500_000, 1e-6
         )
 
     return make

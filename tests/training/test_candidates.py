@@ -51,11 +51,11 @@ def test_a_full_run_trains_what_a_quick_one_leaves_out() -> None:
     assert FULL.slow
     assert not QUICK.slow
     for recipes_of in (recipes.NEXT_TOPIC, recipes.SUCCESS):
-        names = [each.name for each in recipes_of]
+        names = [recipe.name for recipe in recipes_of]
         assert len(set(names)) == len(names)
-        assert any(each.slow for each in recipes_of)
-        for each in recipes_of:
-            assert set(each.needs) <= set(names[: names.index(each.name)]), "made before it"
+        assert any(recipe.slow for recipe in recipes_of)
+        for recipe in recipes_of:
+            assert set(recipe.needs) <= set(names[: names.index(recipe.name)]), "made before it"
 
 
 def test_networks_have_curves_and_counting_models_none(candidates: Candidates) -> None:
@@ -65,8 +65,8 @@ def test_networks_have_curves_and_counting_models_none(candidates: Candidates) -
 
 
 def test_no_network_takes_more_epochs_than_its_budget(candidates: Candidates) -> None:
-    both = (candidates["recommendation"]["history"], candidates["difficulty"]["history"])
-    assert [len(each.curves["val_loss"]) for each in both] == [BRIEF.epochs] * 2
+    histories = (candidates["recommendation"]["history"], candidates["difficulty"]["history"])
+    assert [len(candidate.curves["val_loss"]) for candidate in histories] == [BRIEF.epochs] * 2
 
 
 def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: Path) -> None:
@@ -77,40 +77,40 @@ def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: P
         *candidates["difficulty"].items(),
     ):
         model = candidate.model
-        given = {key: np.ones((2, x.shape[-1]), np.float32) for key, x in model.input.items()}
+        inputs = {key: np.ones((2, x.shape[-1]), np.float32) for key, x in model.input.items()}
         model.save(tmp_path / f"{name}.keras")
         loaded = keras.models.load_model(tmp_path / f"{name}.keras")
-        before, after = model(given), loaded(given)
+        before, after = model(inputs), loaded(inputs)
         assert before.keys() == after.keys()
         for key in before:
             assert (np.asarray(before[key]) == np.asarray(after[key])).all()
 
 
-def test_catalogue_topics_have_a_slot_though_nobody_met_them(planted: pd.DataFrame) -> None:
+def test_catalogue_topics_without_events_have_a_slot(planted: pd.DataFrame) -> None:
     events = encode(planted)
     catalogue = CatalogueFeatures(dict.fromkeys([*events.topic_ids.tolist(), 99], "web"))
-    made = prepare(events, split_by_learner(events), catalogue)
-    assert 99 in made.validate.recency.newcomers
+    dataset = prepare(events, split_by_learner(events), catalogue)
+    assert 99 in dataset.validate.recency.newcomers
 
 
-def test_no_score_of_a_learner_enters_his_own_training_rows(planted: pd.DataFrame) -> None:
+def test_no_score_of_a_learner_enters_their_own_training_rows(planted: pd.DataFrame) -> None:
     """Flipping one learner's scores changes nothing on their first training row."""
     events = encode(planted)
     split = split_by_learner(events)
     first = prepare(events, split).train
-    who = int(first.learner[0])
+    learner = int(first.learner[0])
     flipped = planted.copy()
-    mine = flipped["user_id"].astype(str) == events.user_ids[who]
-    flipped.loc[mine, "score"] = 1.0 - flipped.loc[mine, "score"]
+    of_learner = flipped["user_id"].astype(str) == events.user_ids[learner]
+    flipped.loc[of_learner, "score"] = 1.0 - flipped.loc[of_learner, "score"]
     second = prepare(encode(flipped), split).train
-    start = (first.learner == who) & (first.previous == 0)
+    start = (first.learner == learner) & (first.previous == 0)
     assert first.difficulty[start] == pytest.approx(second.difficulty[start])
 
 
 def test_recommendation_is_trained_without_any_score(frame_of) -> None:
-    made = prepared_of(frame_of([[1, 2, 3, 4]] * 12))
-    assert made.no_success == "no attempt carries a score"
-    trained = train_candidates(made, 0, BRIEF, ["reference", "history"])
+    dataset = prepared_of(frame_of([[1, 2, 3, 4]] * 12))
+    assert dataset.no_success == "no attempt carries a score"
+    trained = train_candidates(dataset, 0, BRIEF, ["reference", "history"])
     assert list(trained["recommendation"]) == ["reference", "history"]
     assert trained["difficulty"] == {}
 
@@ -141,7 +141,7 @@ def test_too_few_targets_are_refused(frame_of) -> None:
         prepared_of(frame_of([[1, 2], [2, 1], [1, 2], [2, 1]]))
 
 
-def test_training_inputs_do_not_tell_the_outcome(frame_of) -> None:
+def test_training_inputs_do_not_reveal_the_outcome(frame_of) -> None:
     """Each learner attempts each topic once, at random: nothing is there to be known beforehand.
 
     If only the learner's own outcome is left out of a topic's rate, those who passed see a lower

@@ -52,19 +52,19 @@ def test_constant_scores_rank_last_and_one_better_without_the_last_topic(
 
 def test_repeats_do_not_count_as_new(frame_of) -> None:
     events = encode(frame_of([[1, 1, 2, 2, 3]] * 10))
-    made = prepare(events, split_by_learner(events))
-    flat = score_recommendation(zeros(3), made.test)
+    dataset = prepare(events, split_by_learner(events))
+    flat = score_recommendation(zeros(3), dataset.test)
     assert flat.table("new")["n"] == 2 * 3
     assert flat.table("all")["n"] == 2 * 5
 
 
 def test_unseen_topics_stay_in_the_denominator(frame_of) -> None:
     events = encode(frame_of([[1, 2, 1, 2, 90 + i] for i in range(10)]))
-    made = prepare(events, split_by_learner(events))
+    dataset = prepare(events, split_by_learner(events))
     perfect = score_recommendation(
-        saying(lambda rows: np.eye(made.topics)[np.maximum(rows.target - 1, 0)]), made.test
+        saying(lambda rows: np.eye(dataset.topics)[np.maximum(rows.target - 1, 0)]), dataset.test
     )
-    assert (made.test.target == 0).sum() == 2
+    assert (dataset.test.target == 0).sum() == 2
     assert perfect.table("all")["hr_at_5"] == pytest.approx(8 / 10)
 
 
@@ -73,7 +73,9 @@ def test_chunks_in_any_order_change_no_score(prepared: Dataset, candidates: Cand
         *candidates["recommendation"]["markov_2"].predict(prepared.test), strict=True
     )
     probability = np.zeros((len(prepared.test), prepared.statistics.width))
-    probability[np.concatenate(chosen)] = np.concatenate([each["probability"] for each in answer])
+    probability[np.concatenate(chosen)] = np.concatenate(
+        [output["probability"] for output in answer]
+    )
     mixed = np.random.default_rng(0).permutation(len(prepared.test))
 
     def in_chunks(rows: Examples) -> Answers:
@@ -104,15 +106,15 @@ def test_newcomer_is_ranked_by_a_model_that_has_a_slot_for_it_and_missed_by_othe
 
 
 def test_table_by_hand() -> None:
-    given = RecommendationScores(
+    scores = RecommendationScores(
         rank=np.array([1.0, 2.0, np.inf]),
         new_rank=np.array([1.0, 1.0, np.inf]),
         is_new=np.array([False, True, True]),
         learner=np.array([0, 0, 1], np.int32),
     )
-    assert given.table("all")["hr_at_1"] == pytest.approx(1 / 3)
-    assert given.table("all")["mrr"] == pytest.approx(0.5)
-    assert given.table("new") == {
+    assert scores.table("all")["hr_at_1"] == pytest.approx(1 / 3)
+    assert scores.table("all")["mrr"] == pytest.approx(0.5)
+    assert scores.table("new") == {
         "hr_at_1": 0.5,
         "hr_at_3": 0.5,
         "hr_at_5": 0.5,
@@ -120,27 +122,29 @@ def test_table_by_hand() -> None:
         "mrr": 0.5,
         "n": 2,
     }
-    assert given.table("new", np.array([True, True, False]))["n"] == 1
+    assert scores.table("new", np.array([True, True, False]))["n"] == 1
 
 
 def test_success_is_read_at_the_level_taken(prepared: Dataset) -> None:
     by_level = np.array([0.2, 0.5, 0.8])
-    got = score_difficulty(success(lambda rows: np.tile(by_level, (len(rows), 1))), prepared.test)
-    assert got.probability == pytest.approx(by_level[level_taken(prepared.test)])
-    assert got.table()["n"] == len(prepared.test)
-    assert got.topic_only is None
+    actual = score_difficulty(
+        success(lambda rows: np.tile(by_level, (len(rows), 1))), prepared.test
+    )
+    assert actual.probability == pytest.approx(by_level[level_taken(prepared.test)])
+    assert actual.table()["n"] == len(prepared.test)
+    assert actual.topic_only is None
 
 
-def test_answer_without_item_and_level_is_scored_beside(prepared: Dataset) -> None:
+def test_the_answer_without_item_and_level_is_scored_too(prepared: Dataset) -> None:
     def predict(rows: Examples) -> Answers:
         answer = {"success": np.full((len(rows), 3), 0.9), "overall": np.full((len(rows), 1), 0.4)}
         yield np.arange(len(rows)), answer
 
-    got = score_difficulty(predict, prepared.test)
-    assert got.topic_only is not None
-    assert got.probability == pytest.approx(0.9)
-    assert got.topic_only.probability == pytest.approx(0.4)
-    assert (got.topic_only.passed == got.passed).all()
+    actual = score_difficulty(predict, prepared.test)
+    assert actual.topic_only is not None
+    assert actual.probability == pytest.approx(0.9)
+    assert actual.topic_only.probability == pytest.approx(0.4)
+    assert (actual.topic_only.passed == actual.passed).all()
 
 
 def test_rows_without_scored_attempts_are_refused(prepared: Dataset) -> None:

@@ -28,7 +28,6 @@ BATCH_ROWS = 131_072
 """Number of rows read at a time while a log is divided into shards."""
 
 COLUMNS = (
-    "event_id",
     "user_id",
     "interaction_type",
     "topic_id",
@@ -68,7 +67,7 @@ def read_log(
     """Read a Parquet file of valid interactions; divide it into shards if it exceeds memory.
 
     Args:
-        path: interactions in any order of rows; see the data contract.
+        path: interactions in order of arrival; see the data contract.
         folder: folder for shards; shards of an earlier run are replaced.
         in_memory: maximum number of rows of a log that is kept in one piece.
         shard_rows: approximate number of rows per shard.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from features.batch import Events
 from sensei.model_name import ModelName
-from sensei.retention import keep_newest
+from sensei.pruning import keep_newest
 from training.code_version import ROOT, digest_of_sources
 from training.data.splits import SplitLabels
 from training.fitting.keras_fit import Curves

@@ -26,12 +26,12 @@ def answers_of(bundle: Bundle, model_name: ModelName) -> Predict:
     def predict(rows: Examples) -> Answers:
         feed = BatchFeed(rows, model_name)
         names = set(bundle.manifest.models[model_name].inputs)
-        for chosen in feed.batches(CELLS, CELLS):
-            inputs = feed.inputs(chosen, names)
+        for batch_rows in feed.batches(CELLS, CELLS):
+            inputs = feed.inputs(batch_rows, names)
             if "events" in inputs:
                 states = np.stack(list(_states(bundle, model_name, inputs.pop("events"))), axis=1)
                 inputs["state"] = states.reshape(-1, states.shape[-1])[inputs.pop("place")]
-            yield chosen, bundle.answer(model_name, inputs)
+            yield batch_rows, bundle.answer(model_name, inputs)
 
     return predict
 

@@ -13,7 +13,7 @@ from sensei.bundle.manifest import Manifest
 from sensei.errors import IncompatibleBundle
 from sensei.events.log import Log
 from sensei.model_name import ModelName
-from sensei.retention import keep_newest
+from sensei.pruning import keep_newest
 from training.release import ledger
 from training.tracking.registry import Registry
 
@@ -35,44 +35,48 @@ def bundle_with(log: Log, registry: Registry, folder: Path, versions: Mapping[st
         StorageUnavailable: the bundle cannot be written.
     """
     lines = ledger.read(log)
-    parts = {}
+    bundles = {}
     for model_name, version in sorted({**ledger.champions(lines), **versions}.items()):
-        served = [line.bundle for line in lines if line.is_of(model_name, version)]
-        exported = registry.bundle(model_name, version)
-        digests = [exported, *reversed(served)] if exported else reversed(served)
-        parts[model_name] = _load(folder, model_name, version, digests)
-    return _join(folder, parts)
+        serving_digests = [line.bundle for line in lines if line.is_of(model_name, version)]
+        version_digest = registry.bundle(model_name, version)
+        digests = (
+            [version_digest, *reversed(serving_digests)]
+            if version_digest
+            else reversed(serving_digests)
+        )
+        bundles[model_name] = _load(folder, model_name, version, digests)
+    return _join(folder, bundles)
 
 
 def _load(folder: Path, model_name: str, version: str, digests: Iterable[str]) -> Bundle:
     """Load the first of some bundles that exists and contains the version."""
-    wrong = ""
+    cause = ""
     for digest in digests:
         if not (folder / digest).is_dir():
             continue
         try:
             bundle = Bundle.load(folder / digest, FOLD_VERSION)
         except IncompatibleBundle as error:
-            wrong = f" ({error})"
+            cause = f" ({error})"
             continue
         entry = bundle.manifest.models.get(model_name)
         if entry and entry.version == version:
             return bundle
     raise IncompatibleBundle(
-        f"{model_name} {version}: expected its bundle in {folder}, got no usable one{wrong}; "
+        f"{model_name} {version}: expected its bundle in {folder}, got no usable one{cause}; "
         "restore it from a copy, or train again"
     )
 
 
-def _join(folder: Path, parts: Mapping[str, Bundle]) -> str:
+def _join(folder: Path, bundles: Mapping[str, Bundle]) -> str:
     """Write a bundle that takes each model from another bundle."""
     manifest = Manifest(
         fold_version=FOLD_VERSION,
-        models={name: part.manifest.models[name] for name, part in parts.items()},
-        created_at=max(part.manifest.created_at for part in parts.values()),
+        models={name: bundle.manifest.models[name] for name, bundle in bundles.items()},
+        created_at=max(bundle.manifest.created_at for bundle in bundles.values()),
     )
-    networks = {name: part.networks[name] for name, part in parts.items()}
-    statistics = {name: part.statistics[name] for name, part in parts.items()}
+    networks = {name: bundle.networks[name] for name, bundle in bundles.items()}
+    statistics = {name: bundle.statistics[name] for name, bundle in bundles.items()}
     path = bundle_format.write(folder, manifest, networks, statistics)
     os.utime(path)  # marks an old bundle as recent, see `prune`
     return path.name
@@ -101,8 +105,8 @@ def prune(folder: Path, used: Collection[str], newest: int) -> list[str]:
     Returns:
         Digests of the removed bundles.
     """
-    others = [path for path in _digests(folder) if path.name not in used]
-    return [path.name for path in keep_newest(others, newest)]
+    unused = [path for path in _digests(folder) if path.name not in used]
+    return [path.name for path in keep_newest(unused, newest)]
 
 
 def _digests(folder: Path) -> Iterator[Path]:

@@ -51,17 +51,17 @@ def decide_all(
         Decisions by model, for the models with a challenger.
     """
     decisions = {}
-    if best := chosen.get(ModelName.RECOMMENDATION):
-        challenger = tested.recommendation[best].first
+    if chosen_name := chosen.get(ModelName.RECOMMENDATION):
+        challenger = tested.recommendation[chosen_name].first
         decisions[ModelName.RECOMMENDATION] = _decide_recommendation(
             champion, prepared, challenger, margin, seed
         )
-    if (best := chosen.get(ModelName.DIFFICULTY)) and prepared.attempts:
+    if (chosen_name := chosen.get(ModelName.DIFFICULTY)) and prepared.attempts:
         decisions[ModelName.DIFFICULTY] = _decide_difficulty(
             champion,
             prepared.census.daily,
             prepared.attempts,
-            tested.level_only[best].first,
+            tested.level_only[chosen_name].first,
             margin,
             seed,
         )
@@ -81,8 +81,8 @@ def _decide_recommendation(
     rows = _read_with(champion.statistics[model_name], prepared.census.daily, test)
     scores = score_recommendation(answers_of(champion, model_name), rows)
 
-    def measured(used: Mask) -> tuple[PerLearner, PerLearner]:
-        return _ndcg(scores, used), _ndcg(challenger, used)
+    def measured(mask: Mask) -> tuple[PerLearner, PerLearner]:
+        return _ndcg(scores, mask), _ndcg(challenger, mask)
 
     later = _after_training(champion, model_name, test)
     return _decide(measured, later, newcomers(test, prepared), margin, seed)
@@ -103,8 +103,8 @@ def _decide_difficulty(
     rows = replace(rows, level=test.level)  # the level taken does not depend on the model
     scores = score_difficulty(answers_of(champion, model_name), rows).level_only
 
-    def measured(used: Mask) -> tuple[PerLearner, PerLearner]:
-        return _loss(scores, used), _loss(challenger, used)
+    def measured(mask: Mask) -> tuple[PerLearner, PerLearner]:
+        return _loss(scores, mask), _loss(challenger, mask)
 
     later = _after_training(champion, model_name, test)
     return _decide(measured, later, newcomers(test, attempts), margin, seed)
@@ -144,11 +144,11 @@ def _read_with(
 
 
 def _ndcg(scores: RecommendationScores, later: NDArray[np.bool_]) -> PerLearner:
-    used = later & scores.is_new
-    gain = metrics.ndcg_at_k(scores.new_rank[used], 5)
+    is_counted = later & scores.is_new
+    gain = metrics.ndcg_at_k(scores.new_rank[is_counted], 5)
     spec = DECIDING[ModelName.RECOMMENDATION]
     label = f"{spec.label} on new topics"
-    return PerLearner.of(label, spec.higher_is_better, gain, scores.learner[used])
+    return PerLearner.of(label, spec.higher_is_better, gain, scores.learner[is_counted])
 
 
 def _loss(scores: DifficultyScores, later: NDArray[np.bool_]) -> PerLearner:

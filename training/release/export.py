@@ -94,25 +94,25 @@ def check_parity(
     """
     rows = {name: np.ascontiguousarray(inputs[name][:MAX_ROWS], np.float32) for name in model.input}
     runner = Runner(litert)
-    worst = 0.0
-    for what, checked, allowed in (
+    largest_gap = 0.0
+    for data, checked, allowed in (
         ("held-out rows", rows, tolerance),
         ("the edges of the contract", extremes(rows), EDGE_FACTOR * tolerance),
     ):
         gap = _worst(model, runner, checked)
         if gap > allowed:
             raise ParityFailed(
-                f"export of {model.name}: expected answers within {allowed:g} of Keras on {what}, "
+                f"export of {model.name}: expected answers within {allowed:g} of Keras on {data}, "
                 f"got {gap:g}; do not serve this version, keep the champion"
             )
-        worst = max(worst, gap)
-    return worst
+        largest_gap = max(largest_gap, gap)
+    return largest_gap
 
 
 def _worst(model: "keras.Model", runner: Runner, rows: Rows) -> float:
     """Return the largest difference over calls in batches and row by row."""
     count = len(next(iter(rows.values())))
-    worst = 0.0
+    largest_gap = 0.0
     for start in range(0, count, _CHUNK):
         chunk = {name: values[start : start + _CHUNK] for name, values in rows.items()}
         expected = {name: np.asarray(y) for name, y in model(chunk, training=False).items()}
@@ -120,16 +120,16 @@ def _worst(model: "keras.Model", runner: Runner, rows: Rows) -> float:
             runner({name: values[row : row + 1] for name, values in chunk.items()})
             for row in range(min(_CHUNK, count - start))
         ]
-        together = {name: np.concatenate([one[name] for one in singles]) for name in singles[0]}
-        worst = max(worst, _gap(expected, runner(chunk)), _gap(expected, together))
-    return worst
+        joined = {name: np.concatenate([answer[name] for answer in singles]) for name in singles[0]}
+        largest_gap = max(largest_gap, _gap(expected, runner(chunk)), _gap(expected, joined))
+    return largest_gap
 
 
-def _gap(expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]) -> float:
+def _gap(expected: Mapping[str, NDArray[Any]], actual: Mapping[str, NDArray[Any]]) -> float:
     """Return the largest absolute difference; infinity if an answer is missing or not finite."""
-    if expected.keys() != got.keys():
+    if expected.keys() != actual.keys():
         return float("inf")
-    gaps = [np.abs(expected[name] - got[name]).max() for name in expected]
+    gaps = [np.abs(expected[name] - actual[name]).max() for name in expected]
     return float(max(gaps)) if np.isfinite(gaps).all() else float("inf")
 
 
@@ -175,12 +175,12 @@ _CONTRACTS = {
 
 def _edges(contract: tuple[Input, ...], values: NDArray[np.float32]) -> NDArray[np.float32]:
     repeated = values.shape[1] // len(contract)
-    seen = values[:, : len(contract)].max(axis=0, initial=0)
+    largest_seen = values[:, : len(contract)].max(axis=0, initial=0)
     low = np.array([i.low for i in contract], np.float32)
-    high = np.array([s if i.is_id else i.high for i, s in zip(contract, seen, strict=True)])
+    high = np.array([s if i.is_id else i.high for i, s in zip(contract, largest_seen, strict=True)])
     zeros = np.zeros_like(low)
-    alone = np.where(np.eye(len(contract), dtype=bool), high, zeros)
-    return np.tile(np.vstack([zeros, low, high, alone]), repeated).astype(np.float32)
+    single_extremes = np.where(np.eye(len(contract), dtype=bool), high, zeros)
+    return np.tile(np.vstack([zeros, low, high, single_extremes]), repeated).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -206,20 +206,20 @@ def export(network: Network, feed: BatchFeed) -> Exported:
     Raises:
         ParityFailed: LiteRT and Keras give different answers.
     """
-    chosen = np.arange(min(len(feed.rows), MAX_ROWS))
-    inputs = feed.inputs(chosen, set(network.read.input))
-    read, step = to_litert(network.read), None
+    sample_rows = np.arange(min(len(feed.rows), MAX_ROWS))
+    inputs = feed.inputs(sample_rows, set(network.read.input))
+    read_model, step = to_litert(network.read), None
     if network.step is not None:
         states, events = _states(network, inputs.pop("events"))
         inputs["state"] = states[inputs.pop("place")]
         step = to_litert(network.step)
-        seen = {"state": states[: len(events)], "event": events}
-        stepped = check_parity(network.step, step, seen)
+        step_arrays = {"state": states[: len(events)], "event": events}
+        step_gap = check_parity(network.step, step, step_arrays)
     else:
-        stepped = 0.0
+        step_gap = 0.0
     return Exported(
-        bundle_format.LiteRtNetwork(read, step),
-        max(stepped, check_parity(network.read, read, inputs)),
+        bundle_format.LiteRtNetwork(read_model, step),
+        max(step_gap, check_parity(network.read, read_model, inputs)),
     )
 
 
@@ -227,6 +227,6 @@ def _states(
     network: Network, events: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return (learners * (longest + 1), s) states after 0, 1, ... events, and one event per row."""
-    after = np.asarray(network.unroll(events))
-    every = np.pad(after, ((0, 0), (1, 0), (0, 0)))
-    return every.reshape(-1, network.state), events.reshape(-1, events.shape[-1])
+    states_after = np.asarray(network.unroll(events))
+    all_states = np.pad(states_after, ((0, 0), (1, 0), (0, 0)))
+    return all_states.reshape(-1, network.state), events.reshape(-1, events.shape[-1])

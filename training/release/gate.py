@@ -193,19 +193,19 @@ def not_inferior(
 def _gain(champion: PerLearner, challenger: PerLearner, seed: int) -> tuple[float, float, float]:
     """Return the challenger's gain and its 95 % interval."""
     sign = 1.0 if challenger.higher_is_better else -1.0
-    better = sign * (challenger.total - champion.total)
-    gain = float(better.sum() / challenger.count.sum())
-    return gain, *_interval(better, challenger.count, seed)
+    gains = sign * (challenger.total - champion.total)
+    gain = float(gains.sum() / challenger.count.sum())
+    return gain, *_interval(gains, challenger.count, seed)
 
 
 def _check_same_targets(champion: PerLearner, challenger: PerLearner) -> None:
-    same = (
+    same_targets = (
         champion.metric == challenger.metric
         and champion.higher_is_better == challenger.higher_is_better
         and np.array_equal(champion.learner, challenger.learner)
         and np.array_equal(champion.count, challenger.count)
     )
-    if not same:
+    if not same_targets:
         raise InvalidInput(
             f"gate: expected both models on the same targets, got {champion.metric} on "
             f"{champion.count.sum():.0f} and {challenger.metric} on {challenger.count.sum():.0f}; "
@@ -218,7 +218,7 @@ def _check_same_targets(champion: PerLearner, challenger: PerLearner) -> None:
         )
 
 
-def _interval(better: NDArray[np.float64], count: Floats, seed: int) -> tuple[float, float]:
-    drawn = [(w @ better) / (w @ count) for w in resamples(len(better), RESAMPLES, seed)]
-    low, high = np.percentile(drawn, (2.5, 97.5))
+def _interval(gains: NDArray[np.float64], count: Floats, seed: int) -> tuple[float, float]:
+    resampled_gains = [(w @ gains) / (w @ count) for w in resamples(len(gains), RESAMPLES, seed)]
+    low, high = np.percentile(resampled_gains, (2.5, 97.5))
     return float(low), float(high)

@@ -101,8 +101,8 @@ def predecessor(lines: Sequence[LedgerEntry], model: str) -> str | None:
 def last_changed(lines: Sequence[LedgerEntry]) -> list[str]:
     """Return the models that the last promotion changed."""
     newest = {(line.created_at, line.bundle) for line in lines[-1:]}
-    changed = (line.model for line in lines if (line.created_at, line.bundle) in newest)
-    return list(dict.fromkeys(changed))
+    changed_models = (line.model for line in lines if (line.created_at, line.bundle) in newest)
+    return list(dict.fromkeys(changed_models))
 
 
 def open_lines(

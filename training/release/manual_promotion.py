@@ -39,13 +39,13 @@ class ManualDecision:
         if self.version != CHALLENGER:
             return self
         (model_name,) = self.model_names
-        waiting = registry.challenger(model_name)
-        if waiting is None:
+        challenger = registry.challenger(model_name)
+        if challenger is None:
             raise InvalidInput(
                 f"version: expected a challenger of {model_name}, got none; "
                 "name a number, as `sensei models` lists them"
             )
-        return replace(self, version=waiting)
+        return replace(self, version=challenger)
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,10 @@ def _back(
     lines: Sequence[LedgerEntry], model_name: str, reason: Mapping[str, str]
 ) -> PlannedPromotion:
     current = ledger.champions(lines).get(model_name)
-    before = ledger.predecessor(lines, model_name)
-    if before is None:
+    predecessor = ledger.predecessor(lines, model_name)
+    if predecessor is None:
         raise PromotionRefused(
             f"{model_name}: expected a champion before {current or 'the first'}, got none; "
             "a rollback needs an earlier one"
         )
-    return PlannedPromotion(model_name, current, before, reason)
+    return PlannedPromotion(model_name, current, predecessor, reason)

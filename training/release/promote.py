@@ -98,8 +98,8 @@ def finish(log: Log, registry: Registry, now: datetime) -> list[LedgerEntry]:
 def _crown(registry: Registry, line: LedgerEntry) -> None:
     """Move the alias, unless a person has moved it since: that is a later decision."""
     bearer = registry.champion(line.model)
-    ours = bearer in (None, line.from_version, line.to_version)
-    if ours and registry.exists(line.model, line.to_version):
+    is_expected_bearer = bearer in (None, line.from_version, line.to_version)
+    if is_expected_bearer and registry.exists(line.model, line.to_version):
         registry.crown(line.model, line.to_version)
 
 

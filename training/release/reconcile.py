@@ -22,7 +22,7 @@ UNKNOWN = "unknown"
 
 
 def reconcile(
-    log: Log, registry: Registry, folder: Path, now: datetime, why: str = MOVED
+    log: Log, registry: Registry, folder: Path, now: datetime, cause: str = MOVED
 ) -> list[str]:
     """Complete interrupted promotions, follow aliases moved by a person, and correct the pointer.
 
@@ -35,7 +35,7 @@ def reconcile(
         registry: holds versions and aliases.
         folder: folder of the bundles.
         now: time of the decisions made here.
-        why: reason for an alias at another version than in the ledger.
+        cause: reason for an alias at another version than in the ledger.
 
     Returns:
         One sentence per action; empty if everything agreed.
@@ -44,17 +44,17 @@ def reconcile(
         StorageUnavailable: a store cannot be read or written; call again.
     """
     with one_at_a_time(log):
-        done = [
+        changes = [
             f"{line.model}: the interrupted promotion of version {line.to_version} is complete."
             for line in finish(log, registry, now)
         ]
         for model_name in ModelName:
-            done += _follow_alias(log, registry, folder, model_name, now, why)
-        return done + _correct_pointer(log)
+            changes += _follow_alias(log, registry, folder, model_name, now, cause)
+        return changes + _correct_pointer(log)
 
 
 def _follow_alias(
-    log: Log, registry: Registry, folder: Path, model_name: str, now: datetime, why: str
+    log: Log, registry: Registry, folder: Path, model_name: str, now: datetime, cause: str
 ) -> list[str]:
     champion, bearer = (
         ledger.champions(ledger.read(log)).get(model_name),
@@ -64,27 +64,27 @@ def _follow_alias(
         return []
     if bearer is None:
         return _put_back(registry, model_name, champion, "its alias `champion` was removed")
-    reason = {"reason": f"Reconciled: {why}."}
+    reason = {"reason": f"Reconciled: {cause}."}
     move = PlannedPromotion(model_name, champion, bearer, reason)
     try:
         promote_alone(log, registry, folder, [move], UNKNOWN, now)
     except IncompatibleBundle as error:
-        moved = f"its alias `champion` was moved to version {bearer}, which cannot serve"
-        return _put_back(registry, model_name, champion, f"{moved} ({error})")
-    return [f"{model_name}: version {bearer} is champion: {why}."]
+        moved_text = f"its alias `champion` was moved to version {bearer}, which cannot serve"
+        return _put_back(registry, model_name, champion, f"{moved_text} ({error})")
+    return [f"{model_name}: version {bearer} is champion: {cause}."]
 
 
-def _put_back(registry: Registry, model_name: str, champion: str | None, why: str) -> list[str]:
+def _put_back(registry: Registry, model_name: str, champion: str | None, cause: str) -> list[str]:
     """Give the alias to the ledger's champion again."""
     if champion is None:
         registry.uncrown(model_name)
-        return [f"{model_name}: {why}; the alias was removed, because there is no champion."]
+        return [f"{model_name}: {cause}; the alias was removed, because there is no champion."]
     if not registry.exists(model_name, champion):
         return [
-            f"{model_name}: {why}; version {champion} serves, although MLflow no longer has it."
+            f"{model_name}: {cause}; version {champion} serves, although MLflow no longer has it."
         ]
     registry.crown(model_name, champion)
-    return [f"{model_name}: {why}; the alias is back at version {champion}, which serves."]
+    return [f"{model_name}: {cause}; the alias is back at version {champion}, which serves."]
 
 
 def _correct_pointer(log: Log) -> list[str]:

@@ -46,10 +46,10 @@ def export_saved_model(
         target.parent.mkdir(parents=True, exist_ok=True)
         # otherwise a server that watches the folder could load an incomplete version
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as temporary:
-            exported = Path(temporary) / number
+            staging = Path(temporary) / number
             with without_lines(*EXPORT_NOISE):
-                model.export(str(exported), format="tf_saved_model", verbose=False)
-            exported.rename(target)
+                model.export(str(staging), format="tf_saved_model", verbose=False)
+            staging.rename(target)
     except OSError as error:
         raise StorageUnavailable(
             f"--out: expected a folder that can be written, got {folder} ({error.strerror}); "

@@ -196,21 +196,23 @@ def fitness(
         slots: number of slots in its statistics: topics and spare ones.
         champion: the serving network; None without one.
     """
-    ours, *theirs = milliseconds([exported.network, *([champion] if champion else [])])
+    challenger_ms, *champion_ms = milliseconds(
+        [exported.network, *([champion] if champion else [])]
+    )
     return (
         schema(model_name, ports_of(exported.network), topics, slots),
         parity(exported.parity),
-        latency(ours, theirs[0] if theirs else None),
+        latency(challenger_ms, champion_ms[0] if champion_ms else None),
     )
 
 
 def ports_of(network: LiteRtNetwork) -> Ports:
     """Return the inputs and outputs of a network's LiteRT files."""
-    read = Runner(network.read)
+    read_runner = Runner(network.read)
     if network.step is None:
-        return Ports(read.inputs, read.outputs)
+        return Ports(read_runner.inputs, read_runner.outputs)
     step = Runner(network.step)
-    return Ports(read.inputs, read.outputs, step.inputs, step.outputs)
+    return Ports(read_runner.inputs, read_runner.outputs, step.inputs, step.outputs)
 
 
 def milliseconds(
@@ -238,7 +240,7 @@ def milliseconds(
 
 def _call_of(network: LiteRtNetwork) -> Callable[[], None]:
     """Return a function that reads one event and answers once; zeros take as long as any value."""
-    runners = [Runner(part) for part in network if part is not None]
+    runners = [Runner(model) for model in network if model is not None]
     rows = [{n: np.zeros((1, width), np.float32) for n, width in r.inputs.items()} for r in runners]
 
     def call() -> None:

@@ -42,10 +42,10 @@ def start(
         IncompatibleBundle: no bundle of the version can serve; nothing was changed.
         StorageUnavailable: a promotion in progress takes too long; nothing was changed.
     """
-    most = min(MOST, 1 - control)
-    if not LEAST <= share <= most:
+    max_share = min(MOST, 1 - control)
+    if not LEAST <= share <= max_share:
         raise InvalidInput(
-            f"--share: expected {100 * LEAST:g} to {100 * most:g} % of learners, got "
+            f"--share: expected {100 * LEAST:g} to {100 * max_share:g} % of learners, got "
             f"{100 * share:g}; the control arm and the champion need the rest"
         )
     with promote.one_at_a_time(log):
@@ -71,13 +71,13 @@ def _refuse_second(log: Log) -> None:
 
 
 def _waiting(registry: Registry, model_name: str) -> str:
-    waiting = registry.challenger(model_name)
-    if waiting is None:
+    challenger = registry.challenger(model_name)
+    if challenger is None:
         raise InvalidInput(
             f"version: expected a challenger of {model_name}, got none; "
             "train one with `sensei train`, or name a version with --version"
         )
-    return waiting
+    return challenger
 
 
 def _refuse_useless(

@@ -78,8 +78,8 @@ class CandidateComparison:
     @property
     def tied(self) -> list[str]:
         """Models whose paired interval of the gain contains 0."""
-        others = (name for name in self.intervals if name != self.chosen)
-        return [name for name in others if is_tied(self.intervals[name])]
+        other_names = (name for name in self.intervals if name != self.chosen)
+        return [name for name in other_names if is_tied(self.intervals[name])]
 
     @property
     def best_counting(self) -> str | None:
@@ -108,8 +108,8 @@ class CandidateComparison:
         gain = self.intervals[best]["gain"]
         if math.isnan(gain["low"]):
             return f"**Not compared with counting**: too few learners. {figure}."
-        worse = "Worse than" if gain["high"] < 0 else "No better than"
-        verdict = "Better than" if gain["low"] > 0 else worse
+        not_better = "Worse than" if gain["high"] < 0 else "No better than"
+        verdict = "Better than" if gain["low"] > 0 else not_better
         return (
             f"**{verdict} counting**: {figure}; gain {gain_text(gain)} over {label(best)}, the "
             "best counting model."
@@ -136,23 +136,23 @@ class CandidateComparison:
         return value if self.metric.higher_is_better else -value
 
 
-def limits(standing: CandidateComparison, demo: bool) -> list[str]:
+def limits(comparison: CandidateComparison, demo: bool) -> list[str]:
     """Return the known limits in sentences, the most severe first.
 
     Args:
-        standing: comparison of the task.
+        comparison: comparison of the task.
         demo: True if the learners are simulated.
     """
-    result, name = standing.result, standing.chosen
+    result, name = comparison.result, comparison.chosen
     sentences = (
         ["Learners are simulated: the figures are no evidence about people."] if demo else []
     )
-    tied = [label(model) for model in standing.tied if model in COUNTING_LABELS]
+    tied = [label(model) for model in comparison.tied if model in COUNTING_LABELS]
     if tied:
         sentences.append(f"Tied with {', '.join(tied)}: a baseline without training does as well.")
-    for group, slice_name, figures, _ in standing.slices:
-        sentences += _of_slice(standing, group, slice_name, figures)
-    if standing.by_success:
+    for group, slice_name, figures, _ in comparison.slices:
+        sentences += _of_slice(comparison, group, slice_name, figures)
+    if comparison.by_success:
         ece = result.level_only[name]["ece"]
         if ece > MISCALIBRATED:
             sentences.append(f"Probabilities are off by {ece:.3f} on average (ECE).")
@@ -165,23 +165,26 @@ def limits(standing: CandidateComparison, demo: bool) -> list[str]:
 
 
 def _of_slice(
-    standing: CandidateComparison, group: str, name: str, of: dict[str, Figures]
+    comparison: CandidateComparison, group: str, name: str, of: dict[str, Figures]
 ) -> list[str]:
     """Return sentences on a slice: always for cold start, else if counting wins or it is weak."""
-    cold, chosen = group == "cold", standing.chosen
+    cold, chosen = group == "cold", comparison.chosen
     words, count = f"{group}: {name}".replace("cold: ", "").replace("_", " "), int(of[chosen]["n"])
     if count == 0:
         return [f"{words}: no target in the test part, so unknown."] if cold else []
-    overall, value = standing.leading[chosen]["value"], standing.value(of[chosen])
-    few = ", too few to be sure" if count < FEW else ""
-    where = f"{words} ({count:,} targets{few})"
-    best = max(
-        (n for n in of if n in COUNTING_LABELS), key=lambda n: standing.gain(of[n]), default=chosen
+    overall, value = comparison.leading[chosen]["value"], comparison.value(of[chosen])
+    caution = ", too few to be sure" if count < FEW else ""
+    slice_text = f"{words} ({count:,} targets{caution})"
+    best_baseline = max(
+        (n for n in of if n in COUNTING_LABELS),
+        key=lambda n: comparison.gain(of[n]),
+        default=chosen,
     )
-    if standing.gain(of[best]) > standing.gain(of[chosen]):
+    if comparison.gain(of[best_baseline]) > comparison.gain(of[chosen]):
         return [
-            f"{where}: {label(best)} is better, {standing.value(of[best]):.3f} against {value:.3f}."
+            f"{slice_text}: {label(best_baseline)} is better, "
+            f"{comparison.value(of[best_baseline]):.3f} against {value:.3f}."
         ]
-    if not standing.by_success and value < WEAK * overall:
-        return [f"{where}: weak, {value:.3f} against {overall:.3f} overall."]
-    return [f"{where}: {value:.3f} against {overall:.3f} overall."] if cold else []
+    if not comparison.by_success and value < WEAK * overall:
+        return [f"{slice_text}: weak, {value:.3f} against {overall:.3f} overall."]
+    return [f"{slice_text}: {value:.3f} against {overall:.3f} overall."] if cold else []

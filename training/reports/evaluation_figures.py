@@ -78,9 +78,13 @@ def _draw_next_topic(
 def _draw_success(folder: Path, chosen: str, evidence: EvaluationEvidence, result: Result) -> None:
     gain = {name: -metrics["log_loss"] for name, metrics in result.level_only.items()}
     named = emphasis(SUCCESS, gain, chosen)
-    few = Emphasis(chosen, named.networks[-1:], named.baselines[:1])  # too many lines would overlap
-    answers = {name: evidence.tested.level_only[name].answers for name in few.order}
-    plots.reliability(folder / "reliability.png", "Expected and observed success", answers, few)
+    few_lines = Emphasis(
+        chosen, named.networks[-1:], named.baselines[:1]
+    )  # too many lines would overlap
+    answers = {name: evidence.tested.level_only[name].answers for name in few_lines.order}
+    plots.reliability(
+        folder / "reliability.png", "Expected and observed success", answers, few_lines
+    )
     for group, words in GROUPS.items():
         _by_slice(
             folder / f"success_by_{group}.png",
@@ -116,9 +120,9 @@ def emphasis(recipes: Sequence[Recipe], gain: Mapping[str, float], chosen: str) 
         chosen: name of the selected model.
     """
     kinds = {recipe.name: recipe.kind for recipe in recipes}
-    best = sorted((n for n in gain if n != chosen), key=lambda n: -np.nan_to_num(gain[n]))
-    networks = [name for name in best if kinds.get(name) == "network"]
-    counting = [name for name in best if kinds.get(name) == "counting"]
+    ranked_names = sorted((n for n in gain if n != chosen), key=lambda n: -np.nan_to_num(gain[n]))
+    networks = [name for name in ranked_names if kinds.get(name) == "network"]
+    counting = [name for name in ranked_names if kinds.get(name) == "counting"]
     named = [
         *networks[:OTHER_NETWORKS],
         *(n for n in networks[OTHER_NETWORKS:] if n == "reference"),

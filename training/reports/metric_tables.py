@@ -40,12 +40,12 @@ class MetricTable:
 def metric_tables(result: "Result", model: ModelName) -> Iterator[MetricTable]:
     """Return the tables of a model's task that have a row."""
     intervals, chosen = result.intervals, result.data["selected"].get(model)
-    new = dict(result.next_topic["new"])
-    new.pop("repeat_last", None)  # its only answer is masked there
+    new_topics = dict(result.next_topic["new"])
+    new_topics.pop("repeat_last", None)  # its only answer is masked there
     blocks = {
         ModelName.RECOMMENDATION: (
             ("next-topic-all", "Next topic, all targets", result.next_topic["all"], "all"),
-            ("next-topic-new", "Next topic, where the topic changes", new, "new"),
+            ("next-topic-new", "Next topic, where the topic changes", new_topics, "new"),
         ),
         ModelName.DIFFICULTY: (
             ("success-as-served", "Success, level known, no item: as served", result.level_only,

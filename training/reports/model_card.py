@@ -71,110 +71,116 @@ class Provenance:
     parity: float
 
 
-def card(result: Result, made: Provenance) -> str:
+def card(result: Result, provenance: Provenance) -> str:
     """Return a version's model card in Markdown.
 
     Args:
         result: metrics on the test part, and the choice before it.
-        made: provenance of the version.
+        provenance: provenance of the version.
     """
-    standing = CandidateComparison(result, made.model)
-    intended, not_intended = _USES[made.model]
+    comparison = CandidateComparison(result, provenance.model)
+    intended, not_intended = _USES[provenance.model]
     sections: dict[str, list[Block]] = {
         "Intended use": [Paragraph(intended)],
         "Not intended": [Paragraph(not_intended)],
-        "Data": [bullets(data_facts(result, made))],
-        "Training and export": [bullets(_training(result, made))],
-        "Protocol": [Paragraph(_protocol(standing))],
-        "Figures on the test part": [*_figures(standing)],
-        "Slices": [_slices(standing)],
-        "Calibration": [Paragraph(_calibration(standing))],
-        "Limits": [bullets(limits(standing, made.demo), "None found.")],
+        "Data": [bullets(data_facts(result, provenance))],
+        "Training and export": [bullets(_training(result, provenance))],
+        "Protocol": [Paragraph(_protocol(comparison))],
+        "Figures on the test part": [*_figures(comparison)],
+        "Slices": [_slices(comparison)],
+        "Calibration": [Paragraph(_calibration(comparison))],
+        "Limits": [bullets(limits(comparison, provenance.demo), "None found.")],
     }
     page = document(
-        Heading(f"Model card: {made.model}, {standing.chosen}", 1),
-        Paragraph(f"It predicts {_JOBS[made.model]}. {made.description}"),
+        Heading(f"Model card: {provenance.model}, {comparison.chosen}", 1),
+        Paragraph(f"It predicts {_JOBS[provenance.model]}. {provenance.description}"),
         *([Heading(title), *blocks] for title, blocks in sections.items()),
     )
     return to_markdown(page)
 
 
-def short(result: Result, made: Provenance) -> str:
+def short(result: Result, provenance: Provenance) -> str:
     """Return the card in a few lines, for the list of versions."""
-    standing = CandidateComparison(result, made.model)
+    comparison = CandidateComparison(result, provenance.model)
     page = document(
-        Paragraph(f"**{standing.chosen}**. {made.description}"),
+        Paragraph(f"**{comparison.chosen}**. {provenance.description}"),
         Paragraph(
-            f"On the test part, split by {result.data['split']}: {standing.against_counting}"
+            f"On the test part, split by {result.data['split']}: {comparison.against_counting}"
         ),
-        bullets(limits(standing, made.demo)[:4], "No limit was found."),
+        bullets(limits(comparison, provenance.demo)[:4], "No limit was found."),
         Paragraph("Full text: `model_card.md` of the run."),
     )
     return to_markdown(page).rstrip()
 
 
-def data_facts(result: Result, made: Provenance) -> list[str]:
+def data_facts(result: Result, provenance: Provenance) -> list[str]:
     """Describe the training data of a version: size, time span, digest and targets."""
-    dataset, data = made.dataset, result.data
-    targets = data["attempts"] if made.model == ModelName.DIFFICULTY else data["targets"]
+    dataset, data = provenance.dataset, result.data
+    targets = data["attempts"] if provenance.model == ModelName.DIFFICULTY else data["targets"]
     return [
         f"{dataset.interactions:,} interactions of {dataset.learners:,} "
-        f"{'simulated ' if made.demo else ''}learners on {dataset.topics:,} topics, "
+        f"{'simulated ' if provenance.demo else ''}learners on {dataset.topics:,} topics, "
         f"{dataset.first:%Y-%m-%d} to {dataset.last:%Y-%m-%d} (UTC), without learner ids",
         f"data digest `{dataset.digest}`",
-        "targets: " + ", ".join(f"{count:,} {part}" for part, count in targets.items()),
+        "targets: " + ", ".join(f"{count:,} {part_name}" for part_name, count in targets.items()),
     ]
 
 
-def _training(result: Result, made: Provenance) -> list[str]:
+def _training(result: Result, provenance: Provenance) -> list[str]:
     budget = result.data["budget"]
-    state = ", with a hidden state per learner" if made.state else ""
-    fitted = f"{made.epochs} epochs, the best one kept" if made.epochs else "not trained in epochs"
+    state = ", with a hidden state per learner" if provenance.state else ""
+    fitted = (
+        f"{provenance.epochs} epochs, the best one kept"
+        if provenance.epochs
+        else "not trained in epochs"
+    )
     return [
-        ", ".join(f"{key} {value}" for key, value in made.parameters.items()),
+        ", ".join(f"{key} {value}" for key, value in provenance.parameters.items()),
         f"{fitted}; the reference network in the setting {budget['setting']}; "
         f"seeds: {budget['seeds']}, the first is exported",
-        f"code {made.code}",
-        f"LiteRT, {made.size / 1e6:.1f} MB{state}; answers within {made.parity:.1e} of Keras on "
-        "held-out rows",
+        f"code {provenance.code}",
+        f"LiteRT, {provenance.size / 1e6:.1f} MB{state}; answers within {provenance.parity:.1e} of "
+        "Keras on held-out rows",
     ]
 
 
-def _protocol(standing: CandidateComparison) -> str:
-    ranked = "" if standing.by_success else "All topics are ranked, ties count against the model. "
+def _protocol(comparison: CandidateComparison) -> str:
+    ranked = (
+        "" if comparison.by_success else "All topics are ranked, ties count against the model. "
+    )
     return (
-        f"Split by {standing.result.data['split']}; the inputs of a target use only earlier "
-        f"events. {ranked}Chosen by {standing.metric_in_words} on the validation part, mean over "
+        f"Split by {comparison.result.data['split']}; the inputs of a target use only earlier "
+        f"events. {ranked}Chosen by {comparison.metric_in_words} on the validation part, mean over "
         "seeds; the test part was scored once, after that. Intervals: 95 %, learners resampled; "
         "tied: the interval of the paired gain contains 0."
     )
 
 
-def _figures(standing: CandidateComparison) -> Iterator[Block]:
-    for metric_table in metric_tables(standing.result, ModelName(standing.model)):
+def _figures(comparison: CandidateComparison) -> Iterator[Block]:
+    for metric_table in metric_tables(comparison.result, ModelName(comparison.model)):
         columns = (metric_table.title, *metric_table.table.columns[1:])
         yield Table(columns, metric_table.table.rows, metric_table.table.chosen)
 
 
-def _slices(standing: CandidateComparison) -> Table:
-    chosen, best = standing.chosen, standing.best_counting
-    models = [chosen, *([best] if best else [])]
+def _slices(comparison: CandidateComparison) -> Table:
+    chosen, best_counting = comparison.chosen, comparison.best_counting
+    models = [chosen, *([best_counting] if best_counting else [])]
     rows = [
         (
             f"{group}: {name}".replace("_", " "),
             f"{int(metrics[chosen]['n']):,}",
-            with_interval(standing.metric, standing.value(metrics[chosen]), interval),
-            *(standing.metric.text(standing.value(metrics[model])) for model in models[1:]),
+            with_interval(comparison.metric, comparison.value(metrics[chosen]), interval),
+            *(comparison.metric.text(comparison.value(metrics[model])) for model in models[1:]),
         )
-        for group, name, metrics, interval in standing.slices
+        for group, name, metrics, interval in comparison.slices
     ]
-    return Table((standing.metric_in_words, "targets", *map(label, models)), tuple(rows))
+    return Table((comparison.metric_in_words, "targets", *map(label, models)), tuple(rows))
 
 
-def _calibration(standing: CandidateComparison) -> str:
-    if not standing.by_success:
+def _calibration(comparison: CandidateComparison) -> str:
+    if not comparison.by_success:
         return "The probabilities rank topics; their calibration is not measured."
-    name, result = standing.chosen, standing.result
+    name, result = comparison.chosen, comparison.result
 
     def error(table: Mapping[str, Mapping[str, float]]) -> str:
         return ECE.text(table[name][ECE.name])

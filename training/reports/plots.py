@@ -156,8 +156,10 @@ def by_slice(
 
 def _ordered(values: Mapping[str, Any], emphasis: Emphasis | None) -> dict[str, Any]:
     """Return the values in legend order, then the rest; the style sets the drawing order."""
-    first = [name for name in emphasis.order if name in values] if emphasis else []
-    return {name: values[name] for name in (*first, *(n for n in values if n not in first))}
+    emphasized = [name for name in emphasis.order if name in values] if emphasis else []
+    return {
+        name: values[name] for name in (*emphasized, *(n for n in values if n not in emphasized))
+    }
 
 
 def _style(name: str, emphasis: Emphasis | None) -> dict[str, Any]:

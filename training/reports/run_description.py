@@ -30,13 +30,13 @@ def contests(
     selections = [
         ModelSelection("recommendation", candidates[ModelName.RECOMMENDATION], ranking, name, words)
     ]
-    if best := chosen.get(ModelName.DIFFICULTY):
-        name, success = best, success_table(tested.level_only)
+    if chosen_difficulty := chosen.get(ModelName.DIFFICULTY):
+        name, success = chosen_difficulty, success_table(tested.level_only)
         words = _words(candidates[ModelName.DIFFICULTY][name], success, "log_loss", split)
-        item_known = success_table(tested.difficulty)
+        with_item = success_table(tested.difficulty)
         figures = {
-            model: {**served, **{f"item_known_{m}": v for m, v in item_known[model].items()}}
-            for model, served in success.items()
+            model: {**level_figures, **{f"item_known_{m}": v for m, v in with_item[model].items()}}
+            for model, level_figures in success.items()
         }
         selections.append(
             ModelSelection("difficulty", candidates[ModelName.DIFFICULTY], figures, name, words)
@@ -47,12 +47,14 @@ def contests(
 def _words(
     candidate: Candidate, table: Mapping[str, Mapping[str, float]], metric: str, split: str
 ) -> str:
-    ours = table[candidate.name]
-    others = ", ".join(f"{n} {f[metric]:.3f}" for n, f in table.items() if n != candidate.name)
+    own_figures = table[candidate.name]
+    other_figures = ", ".join(
+        f"{n} {f[metric]:.3f}" for n, f in table.items() if n != candidate.name
+    )
     return (
         f"**{candidate.name}**. {candidate.description}\n\n"
-        f"On the test part ({int(ours['n']):,} targets, split by {split}) {metric} is "
-        f"{ours[metric]:.3f}; compared with: {others}."
+        f"On the test part ({int(own_figures['n']):,} targets, split by {split}) {metric} is "
+        f"{own_figures[metric]:.3f}; compared with: {other_figures}."
     )
 
 
@@ -61,5 +63,5 @@ def headline(contest: ModelSelection) -> str:
     figures = contest.metrics[contest.chosen]
     if contest.model == "difficulty":
         return f"log loss {figures['log_loss']:.4f}, AUC {figures['auc']:.3f}"
-    new, every = figures["new_ndcg_at_5"], figures["all_ndcg_at_5"]
-    return f"NDCG@5 {new:.4f} on new topics, {every:.4f} on all"
+    new_ndcg, all_ndcg = figures["new_ndcg_at_5"], figures["all_ndcg_at_5"]
+    return f"NDCG@5 {new_ndcg:.4f} on new topics, {all_ndcg:.4f} on all"

@@ -54,29 +54,31 @@ class VersionLocation:
         return f"![{name}](get-artifact?path=plots/{name}&run_uuid={self.run})"
 
 
-def page(result: Result, made: Provenance, decision: Decision, location: VersionLocation) -> str:
+def page(
+    result: Result, provenance: Provenance, decision: Decision, location: VersionLocation
+) -> str:
     """Return the page: description, gate verdict, comparison, data, limits, and promotion commands.
 
     Args:
         result: metrics on the test part.
-        made: provenance of the version.
+        provenance: provenance of the version.
         decision: decision of the gate.
         location: location of the version.
     """
-    standing = CandidateComparison(result, made.model)
+    comparison = CandidateComparison(result, provenance.model)
     outcome = "passed" if decision.promote else "did not pass"
     sections: dict[str, list[Block]] = {
         f"This version {outcome} the gate": [_gate(decision)],
-        "Comparison": _compared(standing, decision, location),
-        "Training data": [bullets(_learnt(result, made))],
-        "Limits": [bullets(limits(standing, made.demo), "None found.")],
-        "How to promote it": [bullets(_promoting(made.model, location))],
+        "Comparison": _compared(comparison, decision, location),
+        "Training data": [bullets(_learnt(result, provenance))],
+        "Limits": [bullets(limits(comparison, provenance.demo), "None found.")],
+        "How to promote it": [bullets(_promoting(provenance.model, location))],
         "More": [bullets(_more(location))],
     }
     blocks = document(
-        Paragraph(f"**{standing.chosen}**. {made.description}"),
+        Paragraph(f"**{comparison.chosen}**. {provenance.description}"),
         *([Heading(title, 3), *body] for title, body in sections.items()),
-        Paragraph(" ".join(location.picture(name) for name in PLOTS[made.model])),
+        Paragraph(" ".join(location.picture(name) for name in PLOTS[provenance.model])),
     )
     return to_markdown(blocks).rstrip()
 
@@ -91,7 +93,7 @@ def verdicts(versions: Mapping[str, str], decisions: Mapping[str, Decision]) -> 
     return to_markdown(document(bullets(reasons))).rstrip()
 
 
-def tags(made: Provenance, decision: Decision, location: VersionLocation) -> dict[str, str]:
+def tags(provenance: Provenance, decision: Decision, location: VersionLocation) -> dict[str, str]:
     """Return the tags by which versions are filtered."""
     failed = [check.name for check in decision.checks if not check.passed]
     return {
@@ -99,10 +101,10 @@ def tags(made: Provenance, decision: Decision, location: VersionLocation) -> dic
         "gate_failed": ", ".join(failed) or "none",
         "gain": "" if math.isnan(decision.gain) else f"{decision.gain:+.4f}",
         "against": location.against or "none",
-        "data_digest": made.dataset.digest[:16],
-        "data_until": f"{made.dataset.last:%Y-%m-%d}",
-        "learners": "simulated" if made.demo else "real",
-        "effort": str(made.parameters.get("effort", "")),
+        "data_digest": provenance.dataset.digest[:16],
+        "data_until": f"{provenance.dataset.last:%Y-%m-%d}",
+        "learners": "simulated" if provenance.demo else "real",
+        "effort": str(provenance.parameters.get("effort", "")),
     }
 
 
@@ -128,26 +130,32 @@ def _gate(decision: Decision) -> Block:
 
 
 def _compared(
-    standing: CandidateComparison, decision: Decision, location: VersionLocation
+    comparison: CandidateComparison, decision: Decision, location: VersionLocation
 ) -> list[Block]:
     """Compare with the next best, the reference, counting models, and the champion.
 
     The result is a list, because MLflow shows tables without space between their columns.
     """
-    order = sorted(standing.leading, key=lambda name: standing.leading[name]["value"])
-    order = order[::-1] if standing.metric.higher_is_better else order
-    shown = {standing.chosen, *order[:2], REFERENCE, standing.best_counting, _plainest(standing)}
-    count = max(int(metrics["n"]) for metrics in standing.table.values())
+    order = sorted(comparison.leading, key=lambda name: comparison.leading[name]["value"])
+    order = order[::-1] if comparison.metric.higher_is_better else order
+    names_shown = {
+        comparison.chosen,
+        *order[:2],
+        REFERENCE,
+        comparison.best_counting,
+        _plainest(comparison),
+    }
+    count = max(int(metrics["n"]) for metrics in comparison.table.values())
     figures = (
-        f"{label(name)}{' (this version)' if name == standing.chosen else ''}: "
-        f"{standing.leading_text(name)}"
+        f"{label(name)}{' (this version)' if name == comparison.chosen else ''}: "
+        f"{comparison.leading_text(name)}"
         for name in order
-        if name in shown
+        if name in names_shown
     )
     on_test = [
-        Paragraph(standing.against_counting),
+        Paragraph(comparison.against_counting),
         Paragraph(
-            f"{standing.metric_in_words}, with 95 % intervals, on {count:,} targets of the test "
+            f"{comparison.metric_in_words}, with 95 % intervals, on {count:,} targets of the test "
             "part:"
         ),
         bullets(figures),
@@ -156,24 +164,24 @@ def _compared(
         return on_test
     gain = {"value": decision.gain, "low": decision.low, "high": decision.high}
     rematch = [
-        f"this version: {standing.metric.text(decision.challenger, PRECISE_DIGITS)}",
+        f"this version: {comparison.metric.text(decision.challenger, PRECISE_DIGITS)}",
         f"champion, version {location.against}: "
-        f"{standing.metric.text(decision.champion, PRECISE_DIGITS)}",
+        f"{comparison.metric.text(decision.champion, PRECISE_DIGITS)}",
         f"gain: {gain_text(gain, PRECISE_DIGITS)}",
     ]
     same_events = Paragraph("The same metric on events after the training of both:")
     return [*on_test, same_events, bullets(rematch)]
 
 
-def _plainest(standing: CandidateComparison) -> str:
-    return "global_mean" if standing.by_success else "most_popular"
+def _plainest(comparison: CandidateComparison) -> str:
+    return "global_mean" if comparison.by_success else "most_popular"
 
 
-def _learnt(result: Result, made: Provenance) -> list[str]:
+def _learnt(result: Result, provenance: Provenance) -> list[str]:
     return [
-        *data_facts(result, made),
-        ", ".join(f"{key} {value}" for key, value in made.parameters.items()),
-        f"split by {result.data['split']}; code {made.code}",
+        *data_facts(result, provenance),
+        ", ".join(f"{key} {value}" for key, value in provenance.parameters.items()),
+        f"split by {result.data['split']}; code {provenance.code}",
     ]
 
 

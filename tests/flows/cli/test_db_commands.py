@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from flows.cli import command_line
 from sensei import curriculum
 from sensei.events.log import open_log
 from sensei.settings import Settings
-from sensei.storage import database
 from sensei.storage.database import upgrade
 from training.tracking.mlflow_status import newest_migration
 
@@ -31,9 +29,9 @@ EVENT = {"user_id": "ann", "interaction_type": "quiz_complete", "topic_id": 1, "
 FREE = {f"SENSEI_{name}_PORT": "9" for name in ("SERVICE", "PREFECT", "MLFLOW", "EVIDENTLY")}
 
 
-def environment(home: Path, **others: str) -> dict[str, str]:
+def environment(home: Path, **variables: str) -> dict[str, str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
-    return clean | {"SENSEI_HOME": str(home), "COLUMNS": "200"} | FREE | others
+    return clean | {"SENSEI_HOME": str(home), "COLUMNS": "200"} | FREE | variables
 
 
 @pytest.fixture
@@ -43,17 +41,17 @@ def command(
     """A `sensei` command without a process of its own; gives what was printed."""
     before = dict(os.environ)
 
-    def run(home: Path, *arguments: str, ok: bool = True, **others: str) -> str:
-        values = environment(home, **others)
+    def run(home: Path, *arguments: str, ok: bool = True, **variables: str) -> str:
+        values = environment(home, **variables)
         os.environ.clear()
         os.environ.update(values)
         monkeypatch.setattr(sys, "argv", ["sensei", *arguments])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_error:
             command_line.main()
         gc.collect()  # the end of a process closes its connections
-        said = capsys.readouterr().out
-        assert (not ended.value.code) == ok, said
-        return " ".join(said.split())
+        output = capsys.readouterr().out
+        assert (not exit_error.value.code) == ok, output
+        return " ".join(output.split())
 
     yield run
     os.environ.clear()
@@ -78,15 +76,15 @@ def learners(home: Path) -> set[str]:
 def test_yesterdays_backup_does_not_bring_an_erased_learner_back(
     command: Command, home: Path, tmp_path: Path
 ) -> None:
-    said = command(home, "db", "backup", str(tmp_path / "yesterday"))
-    assert "2 interactions of 2 learners, verified" in said
-    said = command(home, "db", "backup", str(tmp_path / "yesterday"), ok=False)
-    assert "name another one" in said
+    output = command(home, "db", "backup", str(tmp_path / "yesterday"))
+    assert "2 interactions of 2 learners, verified" in output
+    output = command(home, "db", "backup", str(tmp_path / "yesterday"), ok=False)
+    assert "name another one" in output
     command(home, "learner", "erase", "ann")
-    said = command(home, "db", "restore", str(tmp_path / "yesterday"))
-    assert "Erased again: 1 learners; 1 erasures were unknown to the database." in said
-    assert "The replaced database is kept" in said
-    assert "Reconcile: ledger, pointer and aliases agree" in said
+    output = command(home, "db", "restore", str(tmp_path / "yesterday"))
+    assert "Erased again: 1 learners; 1 erasures were unknown to the database." in output
+    assert "The replaced database is kept" in output
+    assert "Reconcile: ledger, pointer and aliases agree" in output
     assert learners(home) == {"bob"}
     assert "1 erased learners are in the database again" not in command(
         home, "doctor", ok=False
@@ -99,54 +97,44 @@ def test_a_file_copied_back_by_hand_is_found_by_doctor_and_repaired(
     (tmp_path / "yesterday").write_bytes((home / "sensei.db").read_bytes())
     command(home, "learner", "erase", "ann")
     (home / "sensei.db").write_bytes((tmp_path / "yesterday").read_bytes())
-    said = command(home, "doctor", ok=False)
-    assert "1 erased learners are in the database again" in said
-    assert "sensei db reapply" in said
+    output = command(home, "doctor", ok=False)
+    assert "1 erased learners are in the database again" in output
+    assert "sensei db reapply" in output
     assert "Erased again: 1 learners" in command(home, "db", "reapply")
     assert learners(home) == {"bob"}
     assert "agree" in command(home, "db", "reapply")
 
 
-def test_an_upgrade_says_where_the_database_is_as_it_was(command: Command, home: Path) -> None:
-    with closing(sqlite3.connect(home / "sensei.db")) as connection:
-        connection.executescript(
-            "DROP TABLE audit_log; DROP TABLE erased; "
-            "ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
-            "UPDATE alembic_version SET version_num = '0003'"
-        )
-    said = command(home, "db", "upgrade")
+def test_an_upgrade_names_the_copy_of_the_database_before_it(
+    command: Command, home: Path, make_older: Callable[[str], None]
+) -> None:
+    make_older(f"sqlite:///{home / 'sensei.db'}")
+    output = command(home, "db", "upgrade")
     (copy,) = home.glob("sensei.db.migration-0003.*.backup")
-    assert str(copy) in said
+    assert str(copy) in output
 
 
-def test_an_upgrade_of_postgresql_dumps_it_first_or_says_that_it_could_not(
-    command: Command, empty_postgres_url: str, tmp_path: Path
+def test_an_upgrade_of_postgresql_dumps_it_first_or_reports_that_it_could_not(
+    command: Command,
+    empty_postgres_url: str,
+    tmp_path: Path,
+    make_older: Callable[[str], None],
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    engine = database.connect(empty_postgres_url)
-
-    def make_older() -> None:
-        with engine.begin() as connection:
-            connection.execute(text("DROP TABLE audit_log"))
-            connection.execute(text("DROP TABLE erased"))
-            connection.execute(text("ALTER TABLE learners ADD COLUMN tombstone VARCHAR"))
-            connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
-
-    make_older()
-    said = command(home, "db", "upgrade", SENSEI_DATABASE_URL=empty_postgres_url)
+    make_older(empty_postgres_url)
+    output = command(home, "db", "upgrade", SENSEI_DATABASE_URL=empty_postgres_url)
     (dump,) = (home / "replaced").glob("migration-0003.*.dump")
-    assert str(dump) in said
-    make_older()
-    engine.dispose()
+    assert str(dump) in output
+    make_older(empty_postgres_url)
     failing = "#!/bin/sh\necho 'pg_dump: error: server version mismatch' >&2\nexit 1\n"
     (tmp_path / "pg_dump").write_text(failing)
     (tmp_path / "pg_dump").chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    said = command(home, "db", "upgrade", SENSEI_DATABASE_URL=empty_postgres_url, PATH=path)
-    assert "No dump was made before the upgrade" in said
-    assert "version mismatch" in said
-    assert "up to date" in said
+    output = command(home, "db", "upgrade", SENSEI_DATABASE_URL=empty_postgres_url, PATH=path)
+    assert "No dump was made before the upgrade" in output
+    assert "version mismatch" in output
+    assert "up to date" in output
 
 
 def test_a_restore_while_the_service_answers_is_refused(
@@ -159,13 +147,13 @@ def test_a_restore_while_the_service_answers_is_refused(
     command(home, *restore, "--force", SENSEI_SERVICE_PORT=port)
 
 
-def test_a_restore_without_mlflow_says_what_is_left_to_do(
+def test_a_restore_without_mlflow_names_the_remaining_steps(
     command: Command, home: Path, tmp_path: Path
 ) -> None:
     (home / "mlflow.db").write_text("no database at all, but a text of some length")
     command(home, "db", "backup", str(tmp_path / "b"))
-    said = command(home, "db", "restore", str(tmp_path / "b"))
-    assert "then `sensei reconcile`" in said
+    output = command(home, "db", "restore", str(tmp_path / "b"))
+    assert "then `sensei reconcile`" in output
 
 
 def blocks() -> list[str]:
@@ -191,7 +179,7 @@ def test_the_commands_of_the_page_run_on_a_real_home(
     values = environment(settings.root, BACKUPS=str(tmp_path / "backups"), SENSEI_DATABASE_URL=url)
     assert len(blocks()) == 4
     for block in blocks():
-        done = subprocess.run(
+        completed = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block],
             env=values,
             cwd=folder,
@@ -199,13 +187,16 @@ def test_the_commands_of_the_page_run_on_a_real_home(
             text=True,
             timeout=300,
         )
-        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+        assert completed.returncode == 0, f"{block}\n{completed.stdout}{completed.stderr}"
     with closing(open_log(settings.log_url)) as log:
         assert log.count() == 2
-    for made in (tmp_path / "backups").glob("s*"):
-        assert made.stat().st_mode & 0o077 == 0
-    kept = [*settings.root.glob("sensei.db.replaced.*.backup"), *settings.root.glob("replaced/*")]
-    assert len(kept) == 1
+    for backup in (tmp_path / "backups").glob("s*"):
+        assert backup.stat().st_mode & 0o077 == 0
+    replaced_files = [
+        *settings.root.glob("sensei.db.replaced.*.backup"),
+        *settings.root.glob("replaced/*"),
+    ]
+    assert len(replaced_files) == 1
 
 
 def make_models(home: Path) -> None:

@@ -57,9 +57,9 @@ def mlflow_store(folder: Path, version: str = "7", migration: str = "") -> str:
     return uri
 
 
-def promoted(log: Log, bundle: str, **other: Any) -> None:
+def promoted(log: Log, bundle: str, **values: Any) -> None:
     with write_transaction(log.engine) as connection:
-        connection.execute(insert(Promotion).values(PROMOTED | {"bundle": bundle} | other))
+        connection.execute(insert(Promotion).values(PROMOTED | {"bundle": bundle} | values))
     log.set_pointer(bundle)
 
 
@@ -73,11 +73,11 @@ def test_an_installation_without_a_fault_is_well(tmp_path, planted_bundle, monke
     log.close()
     mlflow_store(tmp_path)
     make_private(tmp_path)
-    around = [ServerProbe("MLflow", "http://127.0.0.1:5001", "SENSEI_MLFLOW_PORT", "off")]
-    found = list(checkup.checkup(settings, {}, around, NOW))
-    assert not [each for each in found if each.fix]
+    probes = [ServerProbe("MLflow", "http://127.0.0.1:5001", "SENSEI_MLFLOW_PORT", "off")]
+    findings = list(checkup.checkup(settings, {}, probes, NOW))
+    assert not [finding for finding in findings if finding.fix]
     names = {"database", "ledger", "bundle", "clock", "keys", "files"}
-    assert {each.name for each in found} >= names
+    assert {finding.name for finding in findings} >= names
 
 
 def test_events_on_topics_that_the_catalogue_lacks_are_counted_with_their_ids(tmp_path):
@@ -96,21 +96,26 @@ def test_events_on_topics_that_the_catalogue_lacks_are_counted_with_their_ids(tm
 
 
 def test_before_the_first_run_nothing_is_wrong_and_nothing_is_made(tmp_path):
-    found = list(checkup.checkup(Settings(home=tmp_path), {}, [], NOW))
-    assert not [each for each in found if each.fix]
-    assert "sensei run" in found[-1].said
+    findings = list(checkup.checkup(Settings(home=tmp_path), {}, [], NOW))
+    assert not [finding for finding in findings if finding.fix]
+    assert "sensei run" in findings[-1].said
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_variable_that_is_no_setting_is_named_with_the_nearest_one():
-    given = {"SENSEI_HOME": "x", "SENSEI_SERVICE_PROT": "1", "SENSEI_WEATHER_QXZ": "1", "HOME": "/"}
-    typo, foreign = checkup.variables(given)
+    environment = {
+        "SENSEI_HOME": "x",
+        "SENSEI_SERVICE_PROT": "1",
+        "SENSEI_WEATHER_QXZ": "1",
+        "HOME": "/",
+    }
+    typo, foreign = checkup.variables(environment)
     assert "SENSEI_SERVICE_PROT" in typo.said
     assert typo.fix == "set SENSEI_SERVICE_PORT instead"
     assert "SENSEI_WEATHER_QXZ" in foreign.said
     assert "unset it" in foreign.fix
-    (well,) = checkup.variables({"SENSEI_HOME": "x"})
-    assert (well.said, well.fix) == ("SENSEI_HOME", "")
+    (finding,) = checkup.variables({"SENSEI_HOME": "x"})
+    assert (finding.said, finding.fix) == ("SENSEI_HOME", "")
 
 
 def test_a_home_that_cannot_be_made_is_wrong(tmp_path):
@@ -121,10 +126,10 @@ def test_a_home_that_cannot_be_made_is_wrong(tmp_path):
 
 @pytest.mark.parametrize("state", ["another program", "silent"])
 def test_a_port_that_is_held_is_named_with_its_setting(state):
-    found = checkup.port(
+    finding = checkup.port(
         ServerProbe("MLflow", "http://127.0.0.1:5001", "SENSEI_MLFLOW_PORT", state)
     )
-    assert (found.name, "set SENSEI_MLFLOW_PORT" in found.fix) == ("port 5001", True)
+    assert (finding.name, "set SENSEI_MLFLOW_PORT" in finding.fix) == ("port 5001", True)
 
 
 def at_port(port: int, state: str = "answers") -> ServerProbe:
@@ -132,17 +137,17 @@ def at_port(port: int, state: str = "answers") -> ServerProbe:
 
 
 def test_a_prefect_server_that_does_not_answer_or_knows_nothing_is_wrong(listening):
-    for around in ([], [at_port(9, "off")]):
-        (none,) = checkup.prefect({}, around)
+    for probes in ([], [at_port(9, "off")]):
+        (none,) = checkup.prefect({}, probes)
         assert (none.said, none.fix) == ("no server: each run starts one for itself", "")
-    (gone,) = checkup.prefect({"PREFECT_API_URL": "http://127.0.0.1:9/api"})
-    assert "unset PREFECT_API_URL" in gone.fix
+    (unreachable,) = checkup.prefect({"PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    assert "unset PREFECT_API_URL" in unreachable.fix
     port = listening({"/api/deployments/filter": []})
-    for found in (
+    for findings in (
         checkup.prefect({"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}),
         checkup.prefect({}, [at_port(port)]),
     ):
-        (empty,) = found
+        (empty,) = findings
         assert "make deploy" in empty.fix
 
 
@@ -164,17 +169,17 @@ def test_a_server_without_a_worker_that_polls_is_wrong(listening, workers, fix):
 
 
 def test_an_older_mlflow_store_is_to_be_upgraded(tmp_path):
-    found = checkup.mlflow(mlflow_store(tmp_path, migration="0a8213491aaa"))
-    assert "0a8213491aaa" in found.said
-    assert "`mlflow db upgrade sqlite" in found.fix
+    finding = checkup.mlflow(mlflow_store(tmp_path, migration="0a8213491aaa"))
+    assert "0a8213491aaa" in finding.said
+    assert "`mlflow db upgrade sqlite" in finding.fix
 
 
 def test_a_store_that_a_newer_mlflow_wrote_is_not_to_be_upgraded(tmp_path):
-    found = checkup.mlflow(mlflow_store(tmp_path, migration="ffff00001111"))
-    assert f"expected a store at migration {newest_migration()} or older" in found.said
-    assert "got ffff00001111, which a newer MLflow wrote" in found.said
-    assert found.fix.startswith("install that version of MLflow")
-    assert "upgrade" not in found.fix
+    finding = checkup.mlflow(mlflow_store(tmp_path, migration="ffff00001111"))
+    assert f"expected a store at migration {newest_migration()} or older" in finding.said
+    assert "got ffff00001111, which a newer MLflow wrote" in finding.said
+    assert finding.fix.startswith("install that version of MLflow")
+    assert "upgrade" not in finding.fix
     (tmp_path / "again").mkdir()
     healthy = checkup.mlflow(mlflow_store(tmp_path / "again"))
     assert not healthy.fix
@@ -190,12 +195,12 @@ def prefect_store(folder: Path, migration: str) -> dict[str, str]:
 
 
 def test_a_store_that_a_newer_prefect_wrote_is_wrong_and_an_older_one_is_not(tmp_path):
-    (newer,) = checkup.prefect(prefect_store(tmp_path, "ffff00001111"))
-    assert "got ffff00001111, which a newer Prefect wrote" in newer.said
-    assert newer.fix.startswith("install that version of Prefect")
+    (newer_store,) = checkup.prefect(prefect_store(tmp_path, "ffff00001111"))
+    assert "got ffff00001111, which a newer Prefect wrote" in newer_store.said
+    assert newer_store.fix.startswith("install that version of Prefect")
     (tmp_path / "older").mkdir()
-    (older,) = checkup.prefect(prefect_store(tmp_path / "older", "14806cb26270"))
-    assert not older.fix  # its server upgrades it
+    (older_store,) = checkup.prefect(prefect_store(tmp_path / "older", "14806cb26270"))
+    assert not older_store.fix  # its server upgrades it
 
 
 def test_a_database_older_than_the_recorded_erasures_is_wrong_until_they_are_applied(tmp_path):
@@ -215,27 +220,27 @@ def test_a_database_older_than_the_recorded_erasures_is_wrong_until_they_are_app
     log.close()
     shutil.copy(tmp_path / "yesterday", tmp_path / "sensei.db")  # by hand
     log = open_log(settings.log_url)
-    found = checkup.suppressed(log, settings.suppression)
-    assert "1 erased learners are in the database again" in found.said
-    assert f"the revoked key {key.key_id} is valid again" in found.said
-    assert found.fix == "`sensei db reapply`"
-    assert found in list(checkup.checkup(settings, {}, [], NOW))
+    finding = checkup.suppressed(log, settings.suppression)
+    assert "1 erased learners are in the database again" in finding.said
+    assert f"the revoked key {key.key_id} is valid again" in finding.said
+    assert finding.fix == "`sensei db reapply`"
+    assert finding in list(checkup.checkup(settings, {}, [], NOW))
     reapply(log.engine, settings.suppression, ())
     assert not checkup.suppressed(log, settings.suppression).fix
     log.close()
 
 
 def test_an_mlflow_server_of_another_version_or_none_is_wrong(listening):
-    other = checkup.mlflow(f"http://127.0.0.1:{listening({'/version': '1.0.0'})}")
-    assert "got 1.0.0" in other.said
-    assert other.fix
+    finding = checkup.mlflow(f"http://127.0.0.1:{listening({'/version': '1.0.0'})}")
+    assert "got 1.0.0" in finding.said
+    assert finding.fix
     assert "make mlflow" in checkup.mlflow("http://127.0.0.1:9").fix
 
 
 def test_a_database_that_was_never_upgraded_names_the_command(tmp_path):
     settings = Settings(home=tmp_path, database_url=f"sqlite:///{tmp_path / 'other.db'}")
-    found = list(checkup.checkup(settings, {}, [], NOW))
-    assert (found[-1].name, found[-1].fix) == ("database", "run `sensei db upgrade`")
+    findings = list(checkup.checkup(settings, {}, [], NOW))
+    assert (findings[-1].name, findings[-1].fix) == ("database", "run `sensei db upgrade`")
 
 
 def test_an_empty_catalogue_is_to_be_loaded(log):
@@ -257,9 +262,9 @@ def test_interactions_of_the_future_mean_a_wrong_clock(log):
     event = {"user_id": "ann", "interaction_type": "text_read", "topic_id": 1, "timestamp": NOW}
     log.append([event])
     assert not checkup.clock(log, datetime.now(UTC)).fix
-    found = checkup.clock(log, NOW - timedelta(days=1))
-    assert found.said.startswith("1 interactions are later than 2026-04-30")
-    assert "clock" in found.fix
+    finding = checkup.clock(log, NOW - timedelta(days=1))
+    assert finding.said.startswith("1 interactions are later than 2026-04-30")
+    assert "clock" in finding.fix
 
 
 def test_a_bundle_that_is_absent_or_damaged_is_wrong(log, planted_bundle, tmp_path):
@@ -270,9 +275,9 @@ def test_a_bundle_that_is_absent_or_damaged_is_wrong(log, planted_bundle, tmp_pa
     assert not checkup.bundle(log, tmp_path).fix
     with (copied / "recommendation.tflite").open("ab") as file:
         file.write(b"x")
-    found = checkup.bundle(log, tmp_path)
-    assert "digest of recommendation.tflite" in found.said
-    assert "sensei train" in found.fix
+    finding = checkup.bundle(log, tmp_path)
+    assert "digest of recommendation.tflite" in finding.said
+    assert "sensei train" in finding.fix
 
 
 def test_a_trial_whose_bundle_is_gone_is_to_be_stopped(log, tmp_path):
@@ -314,7 +319,7 @@ def test_an_alias_without_a_champion_is_to_be_reconciled_too(log, tmp_path):
 
 
 def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, monkeypatch, capsys):
-    from flows.cli.status_commands import doctor
+    from flows.cli import status_commands
 
     home = tmp_path / "home"
     (home / "logs").mkdir(parents=True)
@@ -322,15 +327,15 @@ def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, m
         path.chmod(0o755)
     (home / "logs" / "service.log").write_text("x")
     (home / "logs" / "service.log").chmod(0o644)
-    wrong = checkup.privacy(home)
-    assert "3 files and folders" in wrong.said
-    assert wrong.fix == "`sensei doctor --repair`"
-    monkeypatch.setattr(checkup, "checkup", lambda *_: [checkup.privacy(home)])
+    finding = checkup.privacy(home)
+    assert "3 files and folders" in finding.said
+    assert finding.fix == "`sensei doctor --repair`"
+    monkeypatch.setattr(status_commands, "checkup", lambda *_: [checkup.privacy(home)])
     monkeypatch.setenv("SENSEI_HOME", str(home))
-    doctor(repair=True)
-    said = capsys.readouterr().out
-    assert "Made private: 3 files and folders" in said
-    assert "No problems found." in said
+    status_commands.doctor(repair=True)
+    output = capsys.readouterr().out
+    assert "Made private: 3 files and folders" in output
+    assert "No problems found." in output
     assert not checkup.privacy(home).fix
 
 
@@ -338,21 +343,21 @@ def test_files_that_others_may_read_are_counted_and_closed_on_demand(tmp_path, m
 def test_the_command_ends_with_one_where_something_is_wrong(tmp_path, monkeypatch, capsys, fault):
     import typer
 
-    from flows.cli.status_commands import doctor
+    from flows.cli import status_commands
 
-    for name in [each for each in os.environ if each.startswith(("SENSEI_", "PREFECT_API"))]:
+    for name in [name for name in os.environ if name.startswith(("SENSEI_", "PREFECT_API"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SENSEI_HOME", str(tmp_path))
     for name in ("SERVICE", "PREFECT", "MLFLOW", "EVIDENTLY"):
         monkeypatch.setenv(f"SENSEI_{name}_PORT", "9")
     if not fault:
-        doctor()
+        status_commands.doctor()
         assert capsys.readouterr().out.endswith("No problems found.\n")
         return
     monkeypatch.setenv("SENSEI_HOEM", "x")
-    with pytest.raises(typer.Exit) as ended:
-        doctor()
-    assert ended.value.exit_code == 1
-    said = capsys.readouterr().out
-    assert "fix: set SENSEI_HOME instead" in said
-    assert "1 to fix." in said
+    with pytest.raises(typer.Exit) as exit_error:
+        status_commands.doctor()
+    assert exit_error.value.exit_code == 1
+    output = capsys.readouterr().out
+    assert "fix: set SENSEI_HOME instead" in output
+    assert "1 to fix." in output

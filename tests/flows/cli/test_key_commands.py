@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def sensei(home: Path, *arguments: str) -> tuple[int, str]:
-    done = subprocess.run(
+    completed = subprocess.run(
         [
             sys.executable,
             "-c",
@@ -22,27 +22,27 @@ def sensei(home: Path, *arguments: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
     )
-    return done.returncode, done.stdout + done.stderr
+    return completed.returncode, completed.stdout + completed.stderr
 
 
 def test_a_key_is_made_shown_once_listed_and_revoked(tmp_path: Path) -> None:
-    code, said = sensei(tmp_path, "create", "--role", "operator")
-    shown = re.search(r"^sensei_(\w{8})_\S{43}$", said, re.MULTILINE)
+    code, output = sensei(tmp_path, "create", "--role", "operator")
+    key_match = re.search(r"^sensei_(\w{8})_\S{43}$", output, re.MULTILINE)
     assert code == 0
-    assert shown, said
-    key_id = shown[1]
-    code, said = sensei(tmp_path, "list")
+    assert key_match, output
+    key_id = key_match[1]
+    code, output = sensei(tmp_path, "list")
     assert code == 0
-    assert re.search(rf"{key_id}\W+operator\W.*-\W*$", said, re.MULTILINE)
-    assert shown[0] not in said
+    assert re.search(rf"{key_id}\W+operator\W.*-\W*$", output, re.MULTILINE)
+    assert key_match[0] not in output
     assert sensei(tmp_path, "revoke", key_id) == (0, f"Key {key_id} is revoked.\n")
-    code, said = sensei(tmp_path, "revoke", key_id)
+    code, output = sensei(tmp_path, "revoke", key_id)
     assert code == 1
-    assert "see `sensei keys list`" in said
-    assert "Traceback" not in said
+    assert "see `sensei keys list`" in output
+    assert "Traceback" not in output
 
 
 def test_without_keys_the_list_says_how_to_make_one(tmp_path: Path) -> None:
-    code, said = sensei(tmp_path, "list")
+    code, output = sensei(tmp_path, "list")
     assert code == 0
-    assert "keys create" in said
+    assert "keys create" in output

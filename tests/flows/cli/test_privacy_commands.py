@@ -11,15 +11,15 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def sensei(home: Path, *arguments: str) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", "from flows.cli.command_line import main; main()", *arguments],
         cwd=ROOT,
         env={"SENSEI_HOME": str(home), "PATH": "", "COLUMNS": "200", "HOME": os.environ["HOME"]},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
 
 
 def test_what_is_done_by_the_command_line_is_shown_newest_first(tmp_path: Path) -> None:
@@ -27,12 +27,12 @@ def test_what_is_done_by_the_command_line_is_shown_newest_first(tmp_path: Path) 
     sensei(tmp_path, "keys", "create", "--role", "operator")
     sensei(tmp_path, "learner", "export", "mia", "--out", str(tmp_path / "mia.json"))
     sensei(tmp_path, "learner", "erase", "mia")
-    shown = json.loads(sensei(tmp_path, "audit", "--json"))
+    entries = json.loads(sensei(tmp_path, "audit", "--json"))
     actions = ["learner erased", "learner exported", "key created"]
-    assert [entry["action"] for entry in shown] == actions
-    assert {entry["actor"] for entry in shown} == {f"user {getpass.getuser()}"}
-    assert shown[0]["subject"] == shown[1]["subject"]
-    assert "mia" not in json.dumps(shown)
+    assert [entry["action"] for entry in entries] == actions
+    assert {entry["actor"] for entry in entries} == {f"user {getpass.getuser()}"}
+    assert entries[0]["subject"] == entries[1]["subject"]
+    assert "mia" not in json.dumps(entries)
     assert len(json.loads(sensei(tmp_path, "audit", "--json", "--limit", "2"))) == 2
     table = sensei(tmp_path, "audit")
     assert table.index("learner erased") < table.index("key created")

@@ -20,7 +20,7 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A home of its own, no server at any port, a wide terminal."""
-    for name in [each for each in os.environ if each.startswith(("SENSEI_", "PREFECT_API"))]:
+    for name in [name for name in os.environ if name.startswith(("SENSEI_", "PREFECT_API"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SENSEI_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
@@ -36,39 +36,39 @@ def line(version: str, days: int, by: str, status: str = "done") -> LedgerEntry:
 
 def test_before_the_first_run_it_says_how_to_begin(home, capsys):
     status()
-    said = capsys.readouterr().out
-    assert "service 9 off, Prefect 9 off, MLflow 9 off, Evidently 9 off" in said
-    assert "none yet: `sensei run`" in said
+    output = capsys.readouterr().out
+    assert "service 9 off, Prefect 9 off, MLflow 9 off, Evidently 9 off" in output
+    assert "none yet: `sensei run`" in output
 
 
-def test_a_new_log_has_nothing_to_show_and_says_so(home, capsys):
+def test_an_empty_log_is_reported_as_empty(home, capsys):
     upgrade(home.log_url)
     status()
-    said = {row.split("  ")[0]: row for row in capsys.readouterr().out.splitlines()}
-    assert "0 interactions" in said["Log"]
-    assert "none yet" in said["Champions"]
-    assert "answers follow the curriculum" in said["Bundle"]
-    assert "no challenger" in said["Waiting"]
-    assert "none yet" in said["Last run"]
-    assert "never ran" in said["Monitor"]
-    assert "none" in said["Trial"]
+    rows = {row.split("  ")[0]: row for row in capsys.readouterr().out.splitlines()}
+    assert "0 interactions" in rows["Log"]
+    assert "none yet" in rows["Champions"]
+    assert "answers follow the curriculum" in rows["Bundle"]
+    assert "no challenger" in rows["Waiting"]
+    assert "none yet" in rows["Last run"]
+    assert "never ran" in rows["Monitor"]
+    assert "none" in rows["Trial"]
 
 
 def test_what_the_monitor_found_and_the_trial_are_shown(home, capsys):
     upgrade(home.log_url)
     log, now = open_log(home.log_url), datetime.now(UTC)
-    found = {"computed_at": now.isoformat(), "recommendation_acceptance": 0.5, "alarms": ["Oh."]}
-    log.set_fact(MONITORED, found | {"trial": {"said": "Enough: it is better."}})
+    findings = {"computed_at": now.isoformat(), "recommendation_acceptance": 0.5, "alarms": ["Oh."]}
+    log.set_fact(MONITORED, findings | {"trial": {"said": "Enough: it is better."}})
     log.set_fact(TRIAL, {"bundle": "b", "share": 0.2, "model": "recommendation", "version": "4"})
     log.set_pointer("c" * 64)
     log.close()
     status()
-    said = capsys.readouterr().out
-    assert "acceptance 50 %" in said
-    assert "Oh." in said
-    assert "recommendation 4 answers 20 % of learners" in said
-    assert "Enough: it is better." in said
-    assert "cccccccccccc, NOT in" in said
+    output = capsys.readouterr().out
+    assert "acceptance 50 %" in output
+    assert "Oh." in output
+    assert "recommendation 4 answers 20 % of learners" in output
+    assert "Enough: it is better." in output
+    assert "cccccccccccc, NOT in" in output
 
 
 def test_a_log_that_does_not_answer_is_one_sentence(home, capsys, monkeypatch):
@@ -78,19 +78,19 @@ def test_a_log_that_does_not_answer_is_one_sentence(home, capsys, monkeypatch):
 
 
 def test_champions_are_the_newest_of_each_model():
-    said = champions([line("1", 9, "gate"), line("2", 2, "ann", "pending")], NOW)
-    assert said == "recommendation 2 since 2026-04-29 12:00 (2 days ago), by ann, PENDING"
+    sentence = champions([line("1", 9, "gate"), line("2", 2, "ann", "pending")], NOW)
+    assert sentence == "recommendation 2 since 2026-04-29 12:00 (2 days ago), by ann, PENDING"
 
 
-def test_another_program_at_a_port_is_not_said_to_be_the_server():
-    around = [
+def test_another_program_at_a_port_is_not_reported_as_the_server():
+    probes = [
         ServerProbe("service", "http://127.0.0.1:8000", "X", "answers", "log: gone"),
         ServerProbe("MLflow", "http://127.0.0.1:5001", "X", "another program"),
     ]
-    assert servers(around) == "service 8000 answers (log: gone), MLflow 5001 another program"
+    assert servers(probes) == "service 8000 answers (log: gone), MLflow 5001 another program"
 
 
-def mlflow_run(home: Settings, began: datetime) -> None:
+def mlflow_run(home: Settings, start: datetime) -> None:
     engine = create_engine(home.tracking_uri)
     with engine.begin() as connection:
         for statement in (
@@ -100,29 +100,29 @@ def mlflow_run(home: Settings, began: datetime) -> None:
             "experiment_id INTEGER)",
             "INSERT INTO experiments VALUES (1, 'cyber-sensei')",
             "INSERT INTO runs VALUES ('train 2026-04-30', 'FINISHED', "
-            f"{int(began.timestamp() * 1000)}, 'active', 1)",
+            f"{int(start.timestamp() * 1000)}, 'active', 1)",
         ):
             connection.execute(text(statement))
     engine.dispose()
 
 
 def test_the_last_run_is_the_newest_that_prefect_or_mlflow_knows(home, listening, monkeypatch):
-    began = (NOW - timedelta(hours=3)).isoformat()
-    run = {"name": "calm-otter", "state_name": "Failed", "start_time": began}
+    start = (NOW - timedelta(hours=3)).isoformat()
+    run = {"name": "calm-otter", "state_name": "Failed", "start_time": start}
     port = listening({"/api/flow_runs/filter": [run]})
     assert last_run(home, [], NOW) == "none yet"
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
     assert last_run(home, [], NOW) == "calm-otter, failed, started 3 h ago (Prefect)"
     mlflow_run(home, NOW - timedelta(hours=2))
-    newer = "train 2026-04-30, finished, started 2 h ago (MLflow)"
-    assert last_run(home, [], NOW) == newer
+    newer_run = "train 2026-04-30, finished, started 2 h ago (MLflow)"
+    assert last_run(home, [], NOW) == newer_run
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    assert last_run(home, [], NOW) == newer
+    assert last_run(home, [], NOW) == newer_run
     monkeypatch.setenv("SENSEI_MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert last_run(Settings(), [], NOW).startswith("unknown")
 
 
 def test_retraining_is_due_only_for_what_serves():
-    due = {"bundle": "b", "since": "2026-04-30", "reason": "a learner was erased"}
-    assert "a learner was erased; `sensei train`" in retraining(due, "b")
-    assert retraining(due, "c") == retraining(None, "b") == "not due"
+    due_fact = {"bundle": "b", "since": "2026-04-30", "reason": "a learner was erased"}
+    assert "a learner was erased; `sensei train`" in retraining(due_fact, "b")
+    assert retraining(due_fact, "c") == retraining(None, "b") == "not due"

@@ -32,8 +32,8 @@ class Page:
 
     def command(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._sent += 1
-        said = {"id": self._sent, "method": method, "params": parameters}
-        self._connection.send(json.dumps(said))
+        message = {"id": self._sent, "method": method, "params": parameters}
+        self._connection.send(json.dumps(message))
         while True:
             answer = json.loads(self._connection.recv(120))
             if answer.get("id") == self._sent:
@@ -47,12 +47,12 @@ class Page:
 
     def run(self, script: str) -> Any:
         """The value of an expression; a promise is awaited."""
-        done = self.command(
+        reply = self.command(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True,
             userGesture=True,
         )  # fmt: skip
-        assert "exceptionDetails" not in done, done["exceptionDetails"]
-        return done["result"].get("value")
+        assert "exceptionDetails" not in reply, reply["exceptionDetails"]
+        return reply["result"].get("value")
 
     def until(self, script: str, seconds: float = 120) -> Any:
         """Wait until an expression is true."""

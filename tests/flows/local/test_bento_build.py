@@ -40,7 +40,7 @@ def test_the_staged_folder_holds_the_lock_that_the_bentofile_names(tmp_path: Pat
 
 def test_the_bento_requires_every_package_of_ours_that_a_worker_loads() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    ours = names_of_packages(project["project"]["dependencies"])
+    project_packages = names_of_packages(project["project"]["dependencies"])
     packed = names_of_packages(project["dependency-groups"]["serving"])
     code = (
         "import sys, serving.service, serving.worker, serving.api.bento_api, sensei.events.log, "
@@ -51,15 +51,19 @@ def test_the_bento_requires_every_package_of_ours_that_a_worker_loads() -> None:
     ).stdout.split()
     names_of = packages_distributions()
     loaded_from = {
-        each.lower().replace("_", "-") for name in loaded for each in names_of.get(name, [])
+        package_name.lower().replace("_", "-")
+        for name in loaded
+        for package_name in names_of.get(name, [])
     }
-    of_bentoml = {re.split(r"[^\w-]", each.lower())[0] for each in requires("bentoml") or []}
-    assert loaded_from & ours <= packed | of_bentoml
-    assert packed <= ours
+    of_bentoml = {
+        re.split(r"[^\w-]", requirement.lower())[0] for requirement in requires("bentoml") or []
+    }
+    assert loaded_from & project_packages <= packed | of_bentoml
+    assert packed <= project_packages
 
 
 @pytest.mark.slow
-def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, planted_bundle: Path) -> None:
+def test_a_store_that_cannot_be_written_is_reported(tmp_path: Path, planted_bundle: Path) -> None:
     store = tmp_path / "bentoml"
     store.mkdir()
     (store / "bentos").write_text("a file where a folder must be")
@@ -73,8 +77,8 @@ def names_of_packages(requirements: list[str]) -> set[str]:
 
 def names(folder: Path) -> set[Path]:
     """All files below a folder, save what Python compiles."""
-    found = {each.relative_to(folder) for each in folder.rglob("*")}
-    return {each for each in found if "__pycache__" not in each.parts}
+    paths = {path.relative_to(folder) for path in folder.rglob("*")}
+    return {path for path in paths if "__pycache__" not in path.parts}
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +102,12 @@ def test_the_bento_holds_the_bundle_and_needs_no_tensorflow(
     assert names(inside) == names(planted_bundle)
     locked = pins_and_hashes(ROOT / "requirements-serving.lock")
     required = pins_and_hashes(bento / "env" / "python" / "requirements.txt")
-    ours = f"bentoml=={version('bentoml')}"
-    assert ours in locked
-    assert required in (locked, [*locked, ours])  # BentoML adds a line for itself, without hashes
+    bentoml_pin = f"bentoml=={version('bentoml')}"
+    assert bentoml_pin in locked
+    assert required in (
+        locked,
+        [*locked, bentoml_pin],
+    )  # BentoML adds a line for itself, without hashes
 
 
 def pins_and_hashes(file: Path) -> list[str]:
@@ -116,7 +123,10 @@ def test_the_bento_answers_with_its_bundle_though_there_is_no_log(
     before = names(bento)
     with serve(f"sensei:{bento.name}", tmp_path, BENTOML_HOME=str(store)) as server:
         answer = server.get("/api/user/testuser/recommendations?count=2").json()
-        assert [each["topic_id"] for each in answer["recommendations"]] == [13, 12]
+        assert [recommendation["topic_id"] for recommendation in answer["recommendations"]] == [
+            13,
+            12,
+        ]
         assert answer["fallback"] == "log_unreachable"
         level = server.get("/api/learning/topic/11/difficulty/suggest?username=testuser").json()
         assert (level["difficulty"], level["model"], level["version"]) == ("medium", "planted", "7")
@@ -133,12 +143,12 @@ def clean(packed: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("clean")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "env"], check=True)
     python = folder / "env" / "bin" / "python"
-    asked = packed[1] / "env" / "python" / "requirements.txt"
-    command = [uv, "pip", "install", "--quiet", "--python", python, "-r", asked]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode and "fetch" in done.stderr:
+    requirements = packed[1] / "env" / "python" / "requirements.txt"
+    command = [uv, "pip", "install", "--quiet", "--python", python, "-r", requirements]
+    completed = subprocess.run(command, capture_output=True, text=True)
+    if completed.returncode and "fetch" in completed.stderr:
         pytest.skip("the package index does not answer")
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     yield python
     shutil.rmtree(folder)
 
@@ -156,14 +166,14 @@ def test_the_bento_serves_from_its_own_requirements_with_only_a_database(
     database.upgrade(url)
     log = open_log(url)
     log.set_pointer(planted_bundle.name)
-    given = {"BENTOML_HOME": str(store), "SENSEI_DATABASE_URL": url, "PYTHONPATH": ""}
-    with serve(f"sensei:{bento.name}", tmp_path, str(clean), **given) as server:
+    variables = {"BENTOML_HOME": str(store), "SENSEI_DATABASE_URL": url, "PYTHONPATH": ""}
+    with serve(f"sensei:{bento.name}", tmp_path, str(clean), **variables) as server:
         assert server.get("/readyz").json()["troubles"] == []
         quiz = {"topic_id": 11, "score": 1.0, "duration": 60}
-        sent = httpx.post(f"{server.url}/api/learning/mia/submit-quiz", json=quiz, timeout=60)
-        assert sent.status_code in (200, 201), sent.text
+        response = httpx.post(f"{server.url}/api/learning/mia/submit-quiz", json=quiz, timeout=60)
+        assert response.status_code in (200, 201), response.text
         answer = server.get("/api/user/mia/recommendations?count=1").json()
-        assert [each["topic_id"] for each in answer["recommendations"]] == [12]
+        assert [recommendation["topic_id"] for recommendation in answer["recommendations"]] == [12]
         assert (answer["version"], answer["fallback"]) == ("7", None)
         assert server.interrupt() == 0
     assert log.count() == 1

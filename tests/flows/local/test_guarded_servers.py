@@ -50,21 +50,21 @@ WEBSOCKETS = (
 @contextmanager
 def started(name: str, settings: Settings, address: str) -> Iterator[str]:
     """One program, until the end of the block; its output goes to a file."""
-    ports = {f"SENSEI_{each}_PORT": str(getattr(settings, f"{each.lower()}_port"))
-             for each in ("PREFECT", "EVIDENTLY", "MLFLOW")}  # fmt: skip
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
+    ports = {f"SENSEI_{server}_PORT": str(getattr(settings, f"{server.lower()}_port"))
+             for server in ("PREFECT", "EVIDENTLY", "MLFLOW")}  # fmt: skip
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
     log = settings.root.parent / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             launching(name), cwd=ROOT, stdout=output, stderr=output,
-            env=kept | ports | {"SENSEI_HOME": str(settings.root)},
+            env=inherited | ports | {"SENSEI_HOME": str(settings.root)},
         )  # fmt: skip
     try:
         yield address
     finally:
         family = psutil.Process(process.pid).children(recursive=True)
-        for each in [*family, process]:
-            each.kill()
+        for member in [*family, process]:
+            member.kill()
         process.wait(30)
 
 
@@ -105,16 +105,16 @@ def servers(settings: Settings) -> Iterator[dict[str, str]]:
 
 
 def authorized(settings: Settings) -> dict[str, str]:
-    sent = b64encode(auth_string(settings).encode()).decode()
-    return {"Authorization": f"Basic {sent}"}
+    credentials = b64encode(auth_string(settings).encode()).decode()
+    return {"Authorization": f"Basic {credentials}"}
 
 
 @pytest.mark.parametrize("said", FOREIGN)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_no_method_of_prefect_or_evidently_answers_another_site(servers, settings, method, said):
     for address in (servers["prefect"] + "/api/flows/", servers["evidently"] + "/api/projects/"):
-        sent = FOREIGN[said] | authorized(settings)
-        answer = httpx.request(method, address, headers=sent, json={"name": "x"}, timeout=60)
+        headers = FOREIGN[said] | authorized(settings)
+        answer = httpx.request(method, address, headers=headers, json={"name": "x"}, timeout=60)
         assert answer.status_code == 403, address
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
@@ -137,15 +137,17 @@ def test_prefect_answers_its_own_page_and_those_who_know_the_auth_string(servers
         f"{address}/api/flows/filter", json={}, headers=authorized(settings) | page, timeout=60
     )
     assert flows.json() == []
-    asked = httpx.get(f"{address}/ui-settings").json()
-    assert (asked["auth"], asked["api_url"]) == ("BASIC", "/api")
+    ui_settings = httpx.get(f"{address}/ui-settings").json()
+    assert (ui_settings["auth"], ui_settings["api_url"]) == ("BASIC", "/api")
 
 
 def test_evidently_answers_and_takes_writes_of_its_own_page(servers):
     address = servers["evidently"]
     page = {"Origin": address, "Sec-Fetch-Site": "same-origin"}
-    made = httpx.post(f"{address}/api/projects/", json={"name": "mine"}, headers=page, timeout=60)
-    assert made.is_success
+    response = httpx.post(
+        f"{address}/api/projects/", json={"name": "mine"}, headers=page, timeout=60
+    )
+    assert response.is_success
     assert "mine" in httpx.get(f"{address}/api/projects/", headers=page, timeout=60).text
 
 
@@ -158,8 +160,8 @@ async def _talk(address: str, token: str | None, origin: str | None) -> str:
         ) as socket:
             await socket.send(json.dumps({"type": "auth", "token": token}))
             return str(json.loads(await asyncio.wait_for(socket.recv(), 60))["type"])
-    except websockets.InvalidStatus as refused:
-        return str(refused.response.status_code)
+    except websockets.InvalidStatus as error:
+        return str(error.response.status_code)
     except websockets.ConnectionClosed as closed:
         return str(closed.rcvd.code if closed.rcvd else "")
 
@@ -184,8 +186,8 @@ def test_what_the_servers_write_is_private_and_holds_no_auth_string(servers, set
     assert [path for path in paths if path.stat().st_mode & 0o077] == []
     string = auth_string(settings).encode()
     logs = [settings.root.parent / f"{name}.log" for name in servers]
-    holders = [p for p in [*paths, *logs] if p.is_file() and string in p.read_bytes()]
-    assert holders == [settings.root / "prefect-auth"]
+    files_with_string = [p for p in [*paths, *logs] if p.is_file() and string in p.read_bytes()]
+    assert files_with_string == [settings.root / "prefect-auth"]
     started_here = psutil.Process().children(recursive=True)
     assert not [p for p in started_here if auth_string(settings) in " ".join(p.cmdline())]
 
@@ -196,18 +198,20 @@ def test_mlflow_answers_no_other_site_and_runs_no_assistant(settings):
     with started("mlflow", settings, address):
         wait_for(f"{address}/health")
         page = {"Origin": address, "Sec-Fetch-Site": "same-origin"}
-        for sent in ({}, page):
-            found = httpx.post(address + path, json={"max_results": 5}, headers=sent, timeout=60)
-            assert found.json()["experiments"]
-        for said, sent in FOREIGN.items():
+        for headers in ({}, page):
+            response = httpx.post(
+                address + path, json={"max_results": 5}, headers=headers, timeout=60
+            )
+            assert response.json()["experiments"]
+        for origin_kind, headers in FOREIGN.items():
             for method in ("GET", "POST", "PATCH", "DELETE", "OPTIONS"):
-                for where in (path, "/health", "/version", "/graphql", "/"):
-                    answer = httpx.request(method, address + where, headers=sent, timeout=60)
-                    assert answer.status_code == 403, (said, method, where)
-        for where in ("config", "message", "providers", "sessions/x/stream"):
+                for endpoint in (path, "/health", "/version", "/graphql", "/"):
+                    answer = httpx.request(method, address + endpoint, headers=headers, timeout=60)
+                    assert answer.status_code == 403, (origin_kind, method, endpoint)
+        for endpoint in ("config", "message", "providers", "sessions/x/stream"):
             for method in ("GET", "POST", "PUT"):
-                asked = f"{address}/ajax-api/3.0/mlflow/assistant/{where}"
-                assert httpx.request(method, asked, json={}, timeout=60).status_code == 403
+                url = f"{address}/ajax-api/3.0/mlflow/assistant/{endpoint}"
+                assert httpx.request(method, url, json={}, timeout=60).status_code == 403
 
 
 TEMPORARY = """
@@ -230,11 +234,13 @@ with get_client(sync_client=True) as client:
 
 
 def test_the_temporary_server_of_a_run_does_nothing_without_the_auth_string(tmp_path):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
-    environment = kept | Settings(home=tmp_path / "home").environment()
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
+    environment = inherited | Settings(home=tmp_path / "home").environment()
     environment["SENSEI_PREFECT_PORT"] = "9"  # nobody listens there
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", TEMPORARY], cwd=ROOT, env=environment, text=True,
         capture_output=True, check=False,
     )  # fmt: skip
-    assert done.stdout.split() == ["401", "401", "401", "None", "0", "0"], done.stderr[-2000:]
+    assert completed.stdout.split() == ["401", "401", "401", "None", "0", "0"], completed.stderr[
+        -2000:
+    ]

@@ -22,8 +22,8 @@ OURS = b"http://127.0.0.1:4200"
 
 
 def decide(method: str = "POST", *more: tuple[bytes, bytes], host: bytes = HOST) -> int:
-    refused = refusal(method, [(b"host", host), *more])
-    return refused.status if refused else 200
+    rejection = refusal(method, [(b"host", host), *more])
+    return rejection.status if rejection else 200
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:4200", "localhost:4200", "[::1]:4200", "LOCALHOST"])
@@ -32,8 +32,8 @@ def test_programs_and_pages_of_this_machine_are_let_in(host, method):
     named = host.encode()
     assert decide(method, host=named) == 200
     assert decide(method, (b"origin", b"http://" + named.lower()), host=named) == 200
-    same = (b"origin", b"http://" + named), (b"sec-fetch-site", b"same-origin")
-    assert decide(method, *same, host=named) == 200
+    same_origin = (b"origin", b"http://" + named), (b"sec-fetch-site", b"same-origin")
+    assert decide(method, *same_origin, host=named) == 200
     assert decide(method, (b"sec-fetch-site", b"none"), host=named) == 200
 
 
@@ -69,22 +69,27 @@ def test_another_origin_is_refused_by_every_method(origin, method):
 
 @pytest.mark.parametrize("site", [b"cross-site", b"same-site", b"strange"])
 def test_another_site_that_sends_no_origin_is_refused(site):
-    sent = (b"sec-fetch-site", site)
-    assert decide("GET", sent) == 403
-    assert decide("GET", sent, (b"sec-fetch-mode", b"no-cors"), (b"sec-fetch-dest", b"img")) == 403
-    shown = sent, (b"sec-fetch-mode", b"navigate")
-    assert decide("GET", *shown, (b"sec-fetch-dest", b"iframe")) == 403
-    assert decide("POST", *shown, (b"sec-fetch-dest", b"document")) == 403
-    assert decide("GET", *shown, (b"sec-fetch-dest", b"document")) == 200, "a link of another page"
+    site_header = (b"sec-fetch-site", site)
+    assert decide("GET", site_header) == 403
+    assert (
+        decide("GET", site_header, (b"sec-fetch-mode", b"no-cors"), (b"sec-fetch-dest", b"img"))
+        == 403
+    )
+    navigation = site_header, (b"sec-fetch-mode", b"navigate")
+    assert decide("GET", *navigation, (b"sec-fetch-dest", b"iframe")) == 403
+    assert decide("POST", *navigation, (b"sec-fetch-dest", b"document")) == 403
+    assert decide("GET", *navigation, (b"sec-fetch-dest", b"document")) == 200, (
+        "a link of another page"
+    )
 
 
 def test_a_header_that_is_sent_twice_or_not_at_all_is_refused():
     assert decide("GET", (b"host", b"evil.example")) == 400
     assert decide("GET", (b"host", HOST)) == 400
     assert decide("GET", (b"origin", OURS), (b"origin", b"https://evil.example")) == 400
-    refused = refusal("GET", [])
-    assert refused
-    assert refused.status == 400
+    rejection = refusal("GET", [])
+    assert rejection
+    assert rejection.status == 400
 
 
 @pytest.mark.parametrize("name", [b"x-forwarded-host", b"forwarded", b"x-forwarded-for", b"via"])
@@ -94,16 +99,16 @@ def test_what_a_proxy_passed_on_is_refused_and_opens_nothing(name):
 
 
 def run(guarded: LoopbackGuard, scope: dict[str, Any]) -> list[dict[str, Any]]:
-    sent: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
-        sent.append(message)
+        messages.append(message)
 
     async def receive() -> dict[str, Any]:
         raise AssertionError("a refused request is not read")
 
     asyncio.run(guarded(scope, receive, send))
-    return sent
+    return messages
 
 
 async def _application(scope: Any, _receive: Any, send: Any) -> None:
@@ -126,10 +131,10 @@ def test_a_refused_request_never_reaches_the_application():
 
 
 def test_other_sites_may_not_show_our_pages_in_a_frame():
-    sent = run(
+    messages = run(
         LoopbackGuard(_application), {"type": "http", "method": "GET", "headers": [(b"host", HOST)]}
     )
-    assert sent[1]["headers"] == [
+    assert messages[1]["headers"] == [
         (b"a", b"b"),
         (b"content-security-policy", b"frame-ancestors 'self'"),
     ]
@@ -153,14 +158,14 @@ async def _small(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A real server with the guard, as `flows.local.launch` runs one; host and port."""
-    held = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(LoopbackGuard(_small), proxy_headers=False, lifespan="off")
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([held],))
+    thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    yield f"127.0.0.1:{held.getsockname()[1]}"
+    yield f"127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join()
 
@@ -181,19 +186,19 @@ def test_a_real_server_behind_the_guard_answers_nobody_else(address, sent):
 
 
 def test_a_real_server_behind_the_guard_answers_its_page_and_programs(address):
-    for sent in ({}, {"Origin": f"http://{address}", "Sec-Fetch-Site": "same-origin"}):
-        assert httpx.post(f"http://{address}/", headers=sent).text == "done"
-        connect(f"ws://{address}/", additional_headers=sent).close()
+    for headers in ({}, {"Origin": f"http://{address}", "Sec-Fetch-Site": "same-origin"}):
+        assert httpx.post(f"http://{address}/", headers=headers).text == "done"
+        connect(f"ws://{address}/", additional_headers=headers).close()
 
 
 def test_a_host_that_is_sent_twice_is_refused_by_a_real_server(address):
     name, _, port = address.partition(":")
-    with socket.create_connection((name, int(port))) as plain:
-        sent = f"GET / HTTP/1.1\r\nHost: {address}\r\nHost: evil.example\r\n\r\n"
-        plain.sendall(sent.encode())
-        assert b" 400 " in plain.recv(1000).split(b"\r\n")[0]
+    with socket.create_connection((name, int(port))) as connection:
+        request = f"GET / HTTP/1.1\r\nHost: {address}\r\nHost: evil.example\r\n\r\n"
+        connection.sendall(request.encode())
+        assert b" 400 " in connection.recv(1000).split(b"\r\n")[0]
 
 
 def test_mlflow_finds_our_guard_by_its_name():
-    (found,) = entry_points(group="mlflow.app", name="sensei")
-    assert found.value == "flows.local.mlflow_app:create_app"
+    (entry_point,) = entry_points(group="mlflow.app", name="sensei")
+    assert entry_point.value == "flows.local.mlflow_app:create_app"

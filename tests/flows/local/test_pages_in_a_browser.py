@@ -43,18 +43,20 @@ keep(home / "evidently", report.run(high, low), 5)
 class Site:
     """Content of the running servers, read without the browser."""
 
-    def __init__(self, up: Any) -> None:
+    def __init__(self, launcher: Any) -> None:
         self.prefect, self.mlflow, self.evidently = (
-            up.site(name) for name in ("PREFECT", "MLFLOW", "EVIDENTLY")
+            launcher.site(name) for name in ("PREFECT", "MLFLOW", "EVIDENTLY")
         )
-        self.password = (up.home / "prefect-auth").read_text().strip()
-        sent = b64encode(self.password.encode()).decode()
+        self.password = (launcher.home / "prefect-auth").read_text().strip()
+        credentials = b64encode(self.password.encode()).decode()
         self.client = httpx.Client(timeout=120)
-        self._auth = {"Authorization": f"Basic {sent}"}
+        self._auth = {"Authorization": f"Basic {credentials}"}
 
     def ask(self, path: str) -> list[dict[str, Any]]:
-        found = self.client.post(f"{self.prefect}/api/{path}/filter", json={}, headers=self._auth)
-        rows: list[dict[str, Any]] = found.raise_for_status().json()
+        response = self.client.post(
+            f"{self.prefect}/api/{path}/filter", json={}, headers=self._auth
+        )
+        rows: list[dict[str, Any]] = response.raise_for_status().json()
         return rows
 
     def deployment(self) -> str:
@@ -69,8 +71,8 @@ class Site:
 
     def champion(self) -> str:
         path = f"{self.mlflow}/api/2.0/mlflow/registered-models/alias"
-        found = self.client.get(path, params={"name": MODEL, "alias": "champion"})
-        return str(found.raise_for_status().json()["model_version"]["version"])
+        response = self.client.get(path, params={"name": MODEL, "alias": "champion"})
+        return str(response.raise_for_status().json()["model_version"]["version"])
 
     def report(self) -> str:
         """Path of the report's page."""
@@ -87,11 +89,11 @@ def site(start: Callable[[], Any], tmp_path: Path) -> Site:
     subprocess.run(simulate, env=environment, cwd=tmp_path, check=True)
     planted = [sys.executable, "-c", PLANTED, str(tmp_path / "home")]
     subprocess.run(planted, env=environment, check=True)
-    up = start()
-    up.wait_for("Ctrl-C ends all", 600)
-    assert "keys prefect" in up.said()
-    site = Site(up)
-    assert site.password not in up.said()
+    launcher = start()
+    launcher.wait_for("Ctrl-C ends all", 600)
+    assert "keys prefect" in launcher.printed()
+    site = Site(launcher)
+    assert site.password not in launcher.printed()
     return site
 
 
@@ -110,10 +112,10 @@ def foreign(tmp_path: Path) -> Iterator[int]:
 
 def until(ask: Callable[[], Any], seconds: float = 300) -> Any:
     end = time.monotonic() + seconds
-    while not (found := ask()):
+    while not (result := ask()):
         assert time.monotonic() < end
         time.sleep(0.5)
-    return found
+    return result
 
 
 def start_a_run(page: Any, site: Site) -> None:
@@ -126,8 +128,8 @@ def start_a_run(page: Any, site: Site) -> None:
         page.click("Submit")
         time.sleep(3)
     run = next(iter(until(site.runs)))
-    ended = ("COMPLETED", "FAILED", "CRASHED")
-    assert until(lambda: site.runs()[run] in ended)
+    final_states = ("COMPLETED", "FAILED", "CRASHED")
+    assert until(lambda: site.runs()[run] in final_states)
     assert site.runs()[run] == "COMPLETED"
     page.open(f"{site.prefect}/v2/runs/flow-run/{run}")
     page.until("document.body.innerText.includes('Completed')")
@@ -153,11 +155,11 @@ def attack(page: Any, site: Site, origin: str) -> None:
     body = json.dumps({"state": {"type": "SCHEDULED"}})
     alias = json.dumps({"name": MODEL, "alias": "champion", "version": "1"})
     run = f"{site.prefect}/api/deployments/{site.deployment()}/create_flow_run"
-    moved = f"{site.mlflow}/ajax-api/2.0/mlflow/registered-models/alias"
+    alias_path = f"{site.mlflow}/ajax-api/2.0/mlflow/registered-models/alias"
     project = f"{site.evidently}/api/projects/{site.report().split('/')[2]}"
     auth = "Basic " + b64encode(site.password.encode()).decode()
-    for method, address, sent in (
-        ("POST", run, body), ("POST", moved, alias), ("DELETE", project, None),
+    for method, address, content in (
+        ("POST", run, body), ("POST", alias_path, alias), ("DELETE", project, None),
         ("GET", f"{site.evidently}{site.report()}", None),
     ):  # fmt: skip
         for kind, headers in (
@@ -165,20 +167,20 @@ def attack(page: Any, site: Site, origin: str) -> None:
             ("cors", {"Content-Type": "application/json"}),
             ("cors", {"Content-Type": "application/json", "Authorization": auth}),
         ):
-            asked = {"method": method, "mode": kind, "headers": headers, "credentials": "include"}
-            asked |= {"body": sent} if sent else {}
-            said = page.run(
-                f"fetch({json.dumps(address)}, {json.dumps(asked)})"
+            options = {"method": method, "mode": kind, "headers": headers, "credentials": "include"}
+            options |= {"body": content} if content else {}
+            outcome = page.run(
+                f"fetch({json.dumps(address)}, {json.dumps(options)})"
                 ".then(r => r.type + r.status, e => 'refused')"
             )
             # An opaque answer cannot be read; what it did is looked up by the caller.
-            assert said in ("refused", "opaque0"), (address, asked, said)
+            assert outcome in ("refused", "opaque0"), (address, options, outcome)
     socket = f"{site.prefect.replace('http', 'ws')}/api/events/out"
-    opened = page.run(
+    outcome_of_socket = page.run(
         f"new Promise(done => {{ const s = new WebSocket({json.dumps(socket)}, 'prefect');"
         "s.onopen = () => done('open'); s.onerror = () => done('refused') })"
     )
-    assert opened == "refused"
+    assert outcome_of_socket == "refused"
 
 
 def rebind(page: Any, site: Site) -> None:

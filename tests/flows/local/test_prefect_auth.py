@@ -82,8 +82,8 @@ def test_a_string_that_was_set_by_hand_stays(settings, monkeypatch):
     monkeypatch.setenv(CLIENT, "mine")
     use_auth_string(settings)
     assert os.environ[CLIENT] == "mine"
-    scheme, sent = auth_header("http://127.0.0.1:4200/api")["Authorization"].split()
-    assert (scheme, b64decode(sent)) == ("Basic", b"mine")
+    scheme, credentials = auth_header("http://127.0.0.1:4200/api")["Authorization"].split()
+    assert (scheme, b64decode(credentials)) == ("Basic", b"mine")
 
 
 def test_commands_that_only_look_make_no_file(settings):
@@ -97,9 +97,9 @@ def test_commands_that_only_look_make_no_file(settings):
 
 def test_a_command_shows_it(settings):
     sensei = Path(sys.executable).with_name("sensei")
-    done = subprocess.run(
+    completed = subprocess.run(
         [sensei, "keys", "prefect"],
         env=os.environ | {"SENSEI_HOME": str(settings.root)},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.strip() == auth_string(settings)
+    assert completed.stdout.strip() == auth_string(settings)

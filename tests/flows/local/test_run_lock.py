@@ -38,15 +38,15 @@ def _hold(environment: dict[str, str], seconds: int) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def _kill_what_holds(environment: dict[str, str]) -> None:
-    held = _hold(environment, 600)
-    assert held.stdout
-    assert held.stdout.readline() == "holds\n"
-    os.killpg(held.pid, signal.SIGKILL)
-    held.wait()
+def _kill_holder(environment: dict[str, str]) -> None:
+    holder = _hold(environment, 600)
+    assert holder.stdout
+    assert holder.stdout.readline() == "holds\n"
+    os.killpg(holder.pid, signal.SIGKILL)
+    holder.wait()
 
 
-def _holds_at_last(environment: dict[str, str]) -> bool:
+def _next_run_gets_the_lock(environment: dict[str, str]) -> bool:
     after = _hold(environment, 0)
     return after.communicate(timeout=400)[0] == "holds\n" and after.returncode == 0
 
@@ -55,23 +55,23 @@ def _holds_at_last(environment: dict[str, str]) -> bool:
 @pytest.mark.timeout(600)
 def test_a_run_that_was_killed_gives_its_place_back(serving, tmp_path):
     with serving(tmp_path) as (_, environment):
-        _kill_what_holds(environment)
-        assert _holds_at_last(environment)
+        _kill_holder(environment)
+        assert _next_run_gets_the_lock(environment)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_run_that_was_killed_with_its_temporary_server_gives_its_place_back(tmp_path):
-    alone = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")}
-    alone |= Settings(home=tmp_path / "home").environment()
-    _kill_what_holds(alone)
-    assert _holds_at_last(alone)
+    environment = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= Settings(home=tmp_path / "home").environment()
+    _kill_holder(environment)
+    assert _next_run_gets_the_lock(environment)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_run_that_was_killed_with_its_server_gives_its_place_back(serving, tmp_path):
     with serving(tmp_path) as (_, environment):
-        _kill_what_holds(environment)
+        _kill_holder(environment)
     with serving(tmp_path) as (_, environment):
-        assert _holds_at_last(environment)
+        assert _next_run_gets_the_lock(environment)

@@ -23,13 +23,13 @@ def settings(**ports: int) -> Settings:
     return Settings(**{f"{name}_port": ports.get(name, FREE) for name in ANSWERS})
 
 
-def states(given: Settings) -> dict[str, tuple[str, str]]:
-    return {each.name.lower(): (each.state, each.said) for each in neighbours(given)}
+def states(home_settings: Settings) -> dict[str, tuple[str, str]]:
+    return {probe.name.lower(): (probe.state, probe.said) for probe in neighbours(home_settings)}
 
 
-def test_each_server_is_known_by_what_it_says(listening):
-    found = states(settings(**{name: listening(said) for name, said in ANSWERS.items()}))
-    assert found == {
+def test_each_server_is_recognised_by_its_answer(listening):
+    probed = states(settings(**{name: listening(text) for name, text in ANSWERS.items()}))
+    assert probed == {
         "service": ("answers", "log: gone"),
         "prefect": ("answers", "3.8.8"),
         "mlflow": ("answers", "3.17.2"),
@@ -47,13 +47,13 @@ def test_another_program_is_not_taken_for_the_server(listening, name):
         assert states(settings(**{name: listening(answers)}))[name][0] == "another program"
 
 
-def test_who_takes_the_connection_and_says_nothing_is_silent(monkeypatch):
+def test_a_server_that_accepts_the_connection_and_never_answers_is_silent(monkeypatch):
     monkeypatch.setattr("flows.local.service_probe.SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         assert states(settings(mlflow=mute.getsockname()[1]))["mlflow"][0] == "silent"
 
 
-def test_prefect_is_asked_where_runs_go(listening, monkeypatch):
+def test_prefect_is_queried_at_the_configured_api(listening, monkeypatch):
     port = listening({"/api/flow_runs/filter": [{"name": "calm-otter"}]})
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     api = prefect_api(settings(prefect=port))

@@ -31,17 +31,17 @@ DRIFT = {
 }
 
 
-def shown(found) -> str:
+def shown(findings) -> str:
     console = Console(width=200, file=StringIO())
-    show_document(console, findings_document(found))
+    show_document(console, findings_document(findings))
     return console.file.getvalue()
 
 
-def markdown(found) -> str:
-    return to_markdown(findings_document(found))
+def markdown(findings) -> str:
+    return to_markdown(findings_document(findings))
 
 
-def test_before_anything_happened_every_row_says_so_and_nothing_fails():
+def test_before_any_event_every_row_is_marked_empty_and_nothing_fails():
     for text in (markdown(EMPTY), shown(EMPTY)):
         assert text.count("nothing to count yet") == len(FIGURES)
         assert "the log is empty" in text
@@ -60,7 +60,7 @@ def test_figures_stand_with_their_intervals_and_counts():
     assert "+0.3 points to +8.0 points, 2,000 answers, 300 learners" in text
 
 
-def test_drift_names_what_moved_and_against_what():
+def test_drift_names_the_drifted_columns_and_the_reference():
     text = shown(EMPTY | {"drift": DRIFT, "alarms": ["Drift: 0.25 of 1"]})
     assert "score, domain; 1,200 learners against the training window of recommendation 3" in text
     assert "alarm: Drift: 0.25 of 1" in text
@@ -83,8 +83,8 @@ def test_skew_names_the_inputs():
 
 def test_a_live_trial_has_a_row_while_it_runs():
     assert "A/B test" not in markdown(EMPTY)
-    said = {"said": "3.0 points more often", "enough": True}
-    assert "| A/B test | decided | 3.0 points more often |" in markdown(EMPTY | {"trial": said})
+    verdict = {"said": "3.0 points more often", "enough": True}
+    assert "| A/B test | decided | 3.0 points more often |" in markdown(EMPTY | {"trial": verdict})
 
 
 def test_answers_that_are_not_judged_yet_are_counted():
@@ -114,10 +114,10 @@ def test_an_alarm_says_what_follows(alarming, emitted, said):
         assert sentence in text(EMPTY | {"alarms": ["wrong"], "follows": sentence})
 
 
-def test_guards_and_what_they_hold_back_are_shown():
+def test_guards_and_the_alarms_they_hold_back_are_shown():
     verdict = {"fires": True, "sentence": "10% of the usual"}
-    found = EMPTY | {"guards": {"volume": verdict}, "held_back": ["Drift: 0.50 of 1"]}
-    for text in (markdown(found), shown(found)):
+    findings = EMPTY | {"guards": {"volume": verdict}, "held_back": ["Drift: 0.50 of 1"]}
+    for text in (markdown(findings), shown(findings)):
         assert "Volume" in text
         assert "10% of the usual" in text
         assert "no reason to train while events are missing: Drift: 0.50 of 1" in text

@@ -40,32 +40,32 @@ def test_how_long_ago(seconds, said):
     assert ago(NOW - timedelta(seconds=seconds), NOW) == said
 
 
-def test_figures_are_said_with_their_interval_and_what_drifted():
+def test_figures_are_described_with_their_interval_and_drifted_columns():
     assert figures_in_words(FOUND) == (
         "acceptance 42 %, lift over counting +5.1 points (+1.2 to +9.0), satisfaction 4.1 of 5, "
         "drift 0.25 of 1 (score_mean)"
     )
 
 
-def test_what_is_not_known_is_said_to_be_unknown():
-    said = figures_in_words(dict.fromkeys(FOUND))
-    assert said.count("unknown") == 4
+def test_missing_figures_are_described_as_unknown():
+    phrase = figures_in_words(dict.fromkeys(FOUND))
+    assert phrase.count("unknown") == 4
     assert figures_in_words({"lift": {"value": None}}).count("unknown") == 4
     assert "too few learners" in figures_in_words(FOUND | {"drift": {"small": True}})
     assert monitored_at(None) is None
 
 
-def test_a_trial_is_said_with_its_share_and_age():
+def test_a_trial_is_described_with_its_share_and_age():
     assert trial_in_words(TRIAL, NOW) == (
         "recommendation 4 answers 10 % of learners, against recommendation 3, started 1 day ago"
     )
 
 
 def test_a_verdict_older_than_the_trial_is_none():
-    said = "Not enough yet: 40 of some 900 learners."
-    judged = FOUND | {"trial": {"said": said}}
-    assert verdict_in_words(judged, TRIAL, NOW) == said
-    old = judged | {"computed_at": "2026-04-30T11:00:00+00:00"}
-    assert "sensei monitor" in verdict_in_words(old, TRIAL, NOW)
+    sentence = "Not enough yet: 40 of some 900 learners."
+    findings = FOUND | {"trial": {"said": sentence}}
+    assert verdict_in_words(findings, TRIAL, NOW) == sentence
+    older_findings = findings | {"computed_at": "2026-04-30T11:00:00+00:00"}
+    assert "sensei monitor" in verdict_in_words(older_findings, TRIAL, NOW)
     assert "sensei monitor" in verdict_in_words(None, TRIAL, NOW)
     assert "nothing to compare" in verdict_in_words(FOUND, TRIAL, NOW)

@@ -121,7 +121,7 @@ def test_the_end_of_a_run_fits_one_screen(run: RunSummary, width: int, review: b
 
 
 def test_the_verdict_is_first_then_what_serves_then_the_next_commands(run: RunSummary) -> None:
-    said = " ".join(" ".join(_shown(run, 80)).split())
+    output = " ".join(" ".join(_shown(run, 80)).split())
     parts = (
         "Better than counting: NDCG@5 where the topic changes 0.500 [0.480, 0.520]; gain +0.100 "
         "[+0.080, +0.120] over Markov, last two topics, the best counting model.",
@@ -133,7 +133,7 @@ def test_the_verdict_is_first_then_what_serves_then_the_next_commands(run: RunSu
         "serves now recommendation 12 since 2026-03-01 12:00",
         "SENSEI_HOME=/srv/another-home .venv/bin/sensei results",
     )
-    positions = [said.find(part) for part in parts]
+    positions = [output.find(part) for part in parts]
     assert -1 not in positions
     assert positions == sorted(positions)
 

@@ -98,8 +98,8 @@ def test_long_steps_are_wrapped_between_words(width: int, terminal: bool) -> Non
     display.close()
     lines = Text.from_ansi(_text(console)).plain.splitlines()
     assert max(map(len, lines)) <= width
-    said = " ".join(" ".join(lines).split())
-    assert LONG in said
+    output = " ".join(" ".join(lines).split())
+    assert LONG in output
 
 
 def test_a_long_silence_is_broken_only_outside_a_terminal() -> None:

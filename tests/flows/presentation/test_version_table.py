@@ -15,8 +15,8 @@ DECIDED = datetime(2026, 3, 1, 2, 10, tzinfo=UTC)
 
 
 def _version(model, number, *aliases):
-    measured, judged = "NDCG@5 0.5012 on new topics", "gate: kept back, gain -0.0065 over 9"
-    return Version(model, str(number), aliases, "sequence", MADE, measured, judged)
+    measured, gate_text = "NDCG@5 0.5012 on new topics", "gate: kept back, gain -0.0065 over 9"
+    return Version(model, str(number), aliases, "sequence", MADE, measured, gate_text)
 
 
 def _line(model, before, version, by="gate", **reason):
@@ -39,8 +39,8 @@ LINES = [
 
 def test_state_comes_from_the_ledger_and_newest_is_first():
     rows = rows_of(VERSIONS, LINES)
-    said = [(row.model, row.version, row.state, row.decided_by) for row in rows]
-    assert said == [
+    cells = [(row.model, row.version, row.state, row.decided_by) for row in rows]
+    assert cells == [
         ("recommendation", "11", "challenger", ""),
         ("recommendation", "10", "-", ""),
         ("recommendation", "9", "former", "gate"),
@@ -58,25 +58,25 @@ def test_state_comes_from_the_ledger_and_newest_is_first():
 def test_the_table_fits_and_leaves_nothing_out(width):
     console = Console(file=io.StringIO(), width=width)
     show_versions(console, rows_of(VERSIONS, LINES))
-    said = console.file.getvalue()
-    assert max(map(len, said.splitlines())) <= width
+    output = console.file.getvalue()
+    assert max(map(len, output.splitlines())) <= width
     for words in (
         "recommendation 11", "challenger", "champion", "2026-03-01 02:10", "by Ann [ops]",
         "sequence network", "NDCG@5 0.5012 on new topics", "gain +0.0123", "rollback: complaints",
         "moved by hand to version 9", "kept back, gain -0.0065 over 9",
     ):  # fmt: skip
-        assert words in said
+        assert words in output
 
 
 def test_older_versions_are_counted_but_the_champion_is_always_shown():
     versions = [_version("recommendation", number) for number in range(1, 31)]
     console = Console(file=io.StringIO(), width=100)
     show_versions(console, rows_of(versions, [_line("recommendation", None, "3")]))
-    said = console.file.getvalue()
-    assert "recommendation 30" in said
-    assert "recommendation 3 " in said
-    assert "recommendation 20" not in said
-    assert "and 19 older ones" in said
+    output = console.file.getvalue()
+    assert "recommendation 30" in output
+    assert "recommendation 3 " in output
+    assert "recommendation 20" not in output
+    assert "and 19 older ones" in output
 
 
 def test_without_versions_it_says_how_to_get_one():

@@ -38,12 +38,12 @@ def end(taught) -> datetime:
 
 def _registry(folder: Path) -> Registry:
     """With version 1 of either model, without their windows."""
-    found = Registry(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts")
-    run_id = found.client.create_run(found.experiment_id).info.run_id
+    registry = Registry(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts")
+    run_id = registry.client.create_run(registry.experiment_id).info.run_id
     for model in MODELS:
-        found.client.create_registered_model(model)
-        found.client.create_model_version(model, "file:///none", run_id)
-    return found
+        registry.client.create_registered_model(model)
+        registry.client.create_model_version(model, "file:///none", run_id)
+    return registry
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +67,16 @@ def test_a_training_window_holds_what_the_exported_bundle_reads_and_answers(
     taught, observed, champion, bare, end
 ):
     before = windows(observed, champion, bare, end, DAYS).reference
-    made = pd.concat(kept(taught, observed, end).values(), axis=1)
-    assert len(made) == 24
-    assert list(made) == list(before)
-    for name in made:
-        if made[name].dtype == float:
-            np.testing.assert_allclose(made[name], before[name], atol=1e-4, err_msg=name)
+    references_frame = pd.concat(kept(taught, observed, end).values(), axis=1)
+    assert len(references_frame) == 24
+    assert list(references_frame) == list(before)
+    for name in references_frame:
+        if references_frame[name].dtype == float:
+            np.testing.assert_allclose(
+                references_frame[name], before[name], atol=1e-4, err_msg=name
+            )
         else:
-            assert made[name].tolist() == before[name].tolist()
+            assert references_frame[name].tolist() == before[name].tolist()
 
 
 def test_the_last_days_are_compared_with_each_versions_own_window_where_it_has_one(
@@ -84,25 +86,25 @@ def test_the_last_days_are_compared_with_each_versions_own_window_where_it_has_o
     run_id = registry.client.get_model_version("difficulty", "1").run_id
     frames = kept(taught, observed, end)
     store_reference(registry, run_id, "difficulty", "1", unlinked(frames["difficulty"]))
-    found = windows(observed, champion, registry, end, DAYS)
-    assert found.against == (
+    compared = windows(observed, champion, registry, end, DAYS)
+    assert compared.against == (
         f"the training window of difficulty 1 (the {DAYS} days before for recommendation 1)"
     )
     store_reference(registry, run_id, "recommendation", "1", unlinked(frames["recommendation"]))
-    found = windows(observed, champion, registry, end, DAYS)
-    assert found.against == "the training window of recommendation 1 and difficulty 1"
+    compared = windows(observed, champion, registry, end, DAYS)
+    assert compared.against == "the training window of recommendation 1 and difficulty 1"
     before = windows(observed, champion, registry, end - timedelta(days=DAYS), DAYS).current
-    assert not found.reference.equals(before), "no row is a learner's"
-    alike = measure_drift(before, found.reference).columns.values()
+    assert not compared.reference.equals(before), "no row is a learner's"
+    alike = measure_drift(before, compared.reference).columns.values()
     assert max(column.value for column in alike if column.value is not None) < 1e-4
 
 
 def test_without_a_champion_inputs_and_outcomes_are_compared_with_the_days_before(
     observed, bare, end
 ):
-    found = windows(observed, None, bare, end, DAYS)
-    assert found.against == f"the {DAYS} days before (no champion served yet)"
-    assert len(found.current) == len(found.reference) == 24
-    assert "recommended_topic" not in found.current
+    compared = windows(observed, None, bare, end, DAYS)
+    assert compared.against == f"the {DAYS} days before (no champion served yet)"
+    assert len(compared.current) == len(compared.reference) == 24
+    assert "recommended_topic" not in compared.current
     earlier = observed.inputs(*(int(end.timestamp() * 1e6) - k * DAYS * DAY for k in (2, 1)))
-    pd.testing.assert_frame_equal(found.reference, earlier)
+    pd.testing.assert_frame_equal(compared.reference, earlier)

@@ -21,8 +21,8 @@ def test_rollback_and_export_offer_every_model() -> None:
 
 @pytest.mark.parametrize("model_name", ModelName)
 def test_promotion_takes_the_name_that_a_form_sends(model_name: ModelName) -> None:
-    sent = {"reviewer": "Ada", "model": model_name.value}
-    assert promote_model.validate_parameters(sent)["model"] is model_name
+    form = {"reviewer": "Ada", "model": model_name.value}
+    assert promote_model.validate_parameters(form)["model"] is model_name
     schema = parameter_schema(promote_model)
     assert schema.definitions["ModelName"]["enum"] == [*ModelName]
     assert schema.properties["model"]["default"] == "recommendation"

@@ -87,10 +87,10 @@ def test_two_runs_may_use_one_folder(tmp_path: Path) -> None:
 def test_a_folder_deleted_before_it_could_be_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, times = os.open, iter([True, False])
+    real_open, times = os.open, iter([True, False])
 
     def deleted_meanwhile(path: Path, flags: int, *mode: int) -> int:
-        descriptor = opened(path, flags, *mode)
+        descriptor = real_open(path, flags, *mode)
         if next(times):
             path.rmdir()
         return descriptor
@@ -121,7 +121,7 @@ class Step:
         return self.file
 
 
-def test_a_cached_step_is_computed_again_if_its_file_is_gone(tmp_path: Path) -> None:
+def test_a_cached_step_is_computed_again_if_its_file_is_missing(tmp_path: Path) -> None:
     step = Step(tmp_path / "interactions.parquet")
     with disable_run_logger():
         assert training_tasks.cached(step).exists()
@@ -158,7 +158,7 @@ print("cached", valid.stat().st_mtime_ns == stamp)
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_checks_during_a_training_leave_its_shards_and_files_that_are_gone_are_made_again(
+def test_checks_during_a_training_leave_its_shards_and_missing_files_are_made_again(
     tmp_path: Path,
 ) -> None:
     settings = Settings(home=tmp_path / "home")
@@ -166,7 +166,7 @@ def test_checks_during_a_training_leave_its_shards_and_files_that_are_gone_are_m
     clean = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")}
     with another_run(settings.runs / "training"):
         make_folder(settings.runs / "training", 900)
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", CHECKS],
             cwd=ROOT,
             env=clean | settings.environment(),
@@ -174,8 +174,8 @@ def test_checks_during_a_training_leave_its_shards_and_files_that_are_gone_are_m
             text=True,
             check=False,
         )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines() == [
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    assert completed.stdout.splitlines() == [
         "shards True",
         "folders 4",
         "again True True",

@@ -38,7 +38,7 @@ def record(log: Log, *submissions: Sequence[PendingRow]) -> list[Any]:
 
 events = st.fixed_dictionaries(
     {
-        "user_id": st.text("aé\x1f7", min_size=1, max_size=3),
+        "user_id": st.text("aé7 \u0301", min_size=1, max_size=3),
         "interaction_type": st.sampled_from(["quiz_complete", "video_view"]),
         "topic_id": st.integers(0, 2),
         "score": st.none() | st.sampled_from([0, 0.0, -0.0, 0.1, 1]),

@@ -128,7 +128,7 @@ def test_an_interrupted_import_goes_on_where_it_is_repeated(
     log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "BATCH", 2)
-    path = write(tmp_path, "jsonl", [*rows(), *rows()])  # identical rows far apart count too
+    path = write(tmp_path, "jsonl", rows(10))
     calls = itertools.count()
 
     def interrupt(_done: int, _total: int) -> None:
@@ -139,7 +139,23 @@ def test_an_interrupted_import_goes_on_where_it_is_repeated(
         import_files(log, [path], {}, interrupt)
     assert log.count() == 4
     imported = import_files(log, [path], {})
-    assert (imported.inserted, imported.repeated) == (8, 4)
+    assert (imported.inserted, imported.repeated) == (6, 4)
+
+
+@pytest.mark.parametrize("size", [2, 5, 100])
+def test_identical_rows_count_once_however_the_file_is_cut(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(files, "BATCH", size)
+    whole = [*rows(), *rows(3), *rows(1), *rows(1)]
+    imported = import_files(log, [write(tmp_path, "jsonl", whole)], {})
+    assert (imported.inserted, imported.repeated, imported.identical) == (6, 5, 5)
+    again = import_files(log, [write(tmp_path, "csv", whole[:4])], {})
+    assert (again.inserted, again.identical) == (0, 4)
+    named = [row | {"event_id": f"{n}"} for n, row in enumerate(whole[:4])]
+    sent = write(tmp_path, "jsonl", named)
+    assert [import_files(log, [sent], {}).inserted for _ in range(2)] == [4, 0]
+    assert import_files(log, [sent], {}).identical == 0, "they have ids of their own"
 
 
 def test_progress_ends_at_all_bytes(log: Log, tmp_path: Path) -> None:

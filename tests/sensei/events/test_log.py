@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from features.events import encode
 from sensei.errors import ConflictingEvent, InvalidInput, StorageUnavailable
 from sensei.events import bulk_read, rules
 from sensei.events.log import Log, open_log
@@ -68,9 +69,41 @@ def test_the_same_event_twice_is_kept_once(log: Log) -> None:
     assert log.revision("ada") == revision
 
 
-def test_identical_rows_of_one_batch_are_different_events(log: Log) -> None:
-    assert log.append([event(), event()], NOW).inserted == 2
+TIED = [event(topic_id=topic) for topic in (5, 3, 8, 1, 9, 2)]
+
+
+def test_events_of_one_time_stay_in_order_of_arrival(log: Log) -> None:
+    log.append(TIED[:1], NOW)
+    log.append(TIED[1:4], NOW)
+    for one in TIED[4:]:
+        log.append([one], NOW)
+    learner = [event.topic_id for event in log.read_learner("ada")]
+    assert learner == [5, 3, 8, 1, 9, 2]
+    assert log.read()["topic_id"].to_list() == learner
+    events = encode(log.read())
+    assert events.topic_ids[events.topic].tolist() == learner, "training reads the same order"
+
+
+@pytest.mark.parametrize("count", [10, 3000])  # above 1,000 PostgreSQL takes another way
+def test_rows_of_one_table_and_time_stay_in_their_order(log: Log, count: int) -> None:
+    users = ("ada", "bob", "cid")
+    rows = [event(user_id=users[n % 3], topic_id=(7 * n) % 1009) for n in range(count)]
+    log.append_table(checked([row | {"event_id": f"{n}"} for n, row in enumerate(rows)]), "file")
+    for user_id in users:
+        sent = [row["topic_id"] for row in rows if row["user_id"] == user_id]
+        assert [event.topic_id for event in log.read_learner(user_id)] == sent
+
+
+def test_identical_events_with_a_time_but_no_id_count_once(log: Log) -> None:
+    assert log.append([event(), event(), event(topic_id=2)], NOW).inserted == 2
     assert log.append([event(), event()], NOW).inserted == 0
+    table = checked([event(), event(topic_id=3), event(topic_id=3)])
+    assert log.append_table(table, "file").inserted == 1
+
+
+def test_events_without_id_and_time_always_count(log: Log) -> None:
+    sent = {name: value for name, value in event().items() if name != "timestamp"}
+    assert log.append([sent, sent], NOW).inserted == 2
 
 
 def test_an_id_with_another_payload_is_refused_and_nothing_is_written(log: Log) -> None:
@@ -137,11 +170,11 @@ def test_quarantined_interactions_are_read_no_more(log: Log) -> None:
     assert [each.id for each in log.read_learner("ada")] != [first.id]
 
 
-def test_a_learners_events_come_by_time_then_event_id(log: Log) -> None:
+def test_a_learners_events_come_by_time_then_arrival(log: Log) -> None:
     day = datetime(2026, 1, 2, tzinfo=UTC)
     ids = ["b", "B", "é", "a"]
     log.append([event(event_id=each, timestamp=day) for each in ids] + [event(event_id="z")], NOW)
-    assert [each.event_id for each in log.read_learner("ada")] == ["z", *sorted(ids)]
+    assert [each.event_id for each in log.read_learner("ada")] == ["z", *ids]
     newest = max(each.id for each in log.read_learner("ada"))
     log.append([event(event_id="later", timestamp=day)], NOW)
     assert [each.event_id for each in log.read_learner("ada", newest)] == ["later"]

@@ -34,3 +34,22 @@ def test_less_than_nothing_is_no_scale() -> None:
 def test_an_id_that_no_database_can_store_is_refused():
     with pytest.raises(InvalidInput, match="username: expected Unicode text"):
         rules.check_id("username", "a\ud800")
+
+
+@pytest.mark.parametrize("value", ["Jos\u00e9", "Jose\u0301", " Jos\u00e9\u3000", "\tJos\u00e9\n"])
+def test_an_id_of_a_learner_has_one_spelling(value: str) -> None:
+    assert rules.check_user_id("user_id", value) == "Jos\u00e9"
+
+
+@pytest.mark.parametrize("value", ["a\u200bb", "a\u200d", "\ufeffa", "a\tb", "a\u202eb", "\u2060"])
+def test_characters_that_nobody_sees_are_refused_in_an_id(value: str) -> None:
+    with pytest.raises(
+        InvalidInput, match="username: expected text without control and zero-width"
+    ):
+        rules.check_user_id("username", value)
+
+
+@pytest.mark.parametrize("value", [" ", "\u3000", "", "a" * 201])
+def test_blanks_and_long_texts_are_no_id(value: str) -> None:
+    with pytest.raises(InvalidInput, match="user_id: expected text of 1 to 200"):
+        rules.check_user_id("user_id", value)

@@ -15,6 +15,7 @@ from sensei.errors import LearnerErased, StorageUnavailable
 from sensei.events import rules
 from sensei.events.importer import import_files
 from sensei.events.log import Log, open_log
+from sensei.events.merging import merge_learners
 from sensei.events.rules_arrow import check_table
 from sensei.privacy.erasure import erase, export, personal_tables
 from sensei.storage import database
@@ -37,7 +38,9 @@ def event(**values: object) -> dict[str, Any]:
 
 def fill(log: Log) -> None:
     """Write a row of the canary to every table that names learners, and rows of others."""
-    log.append([event(), event(topic_id=2), event(user_id="bob")], NOW)
+    former = f"former {CANARY}"
+    log.append([event(), event(user_id=former, topic_id=2), event(user_id="bob")], NOW)
+    merge_learners(log.engine, former, CANARY)
     log.quarantine_interactions({log.read_learner(CANARY)[0].id: f"{CANARY} is odd"}, "odd")
     row = {
         "kind": "recommendation",
@@ -58,7 +61,7 @@ def test_an_export_holds_every_row_of_the_learner_and_of_nobody_else(log: Log) -
     held = export(log.engine, CANARY)
     assert {table.name for table in personal_tables()} == set(held)
     assert {name for name, rows in held.items() if not rows} == set()
-    assert len(held["user_interactions"]) == 2
+    assert len(held["user_interactions"]) == 3, "the event of the former id, before and after"
     assert "bob" not in str(held)
     assert not any(export(log.engine, "nobody").values())
 
@@ -67,7 +70,7 @@ def test_after_an_erase_no_table_names_the_learner_and_the_others_are_as_before(
     fill(log)
     others = export(log.engine, "bob")
     counts = erase(log.engine, CANARY, [])
-    assert counts["user_interactions"] == 2
+    assert counts["user_interactions"] == 3
     assert all(counts[table.name] for table in personal_tables())
     assert not any(export(log.engine, CANARY).values())
     assert export(log.engine, "bob") == others

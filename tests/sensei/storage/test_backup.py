@@ -5,7 +5,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -361,23 +361,15 @@ def test_a_damaged_database_is_replaced_and_kept(file_home: Settings, tmp_path: 
     assert names_in(file_home) == {CANARY, "bob"}
 
 
-def make_older(file: Path) -> None:
-    """The schema of the migration before the tombstones."""
-    with closing(sqlite3.connect(file)) as connection:
-        connection.executescript(
-            "DROP TABLE audit_log; DROP TABLE erased; "
-            "ALTER TABLE learners ADD COLUMN tombstone VARCHAR; "
-            "DROP VIEW valid_interactions; ALTER TABLE topics DROP COLUMN retired; "
-            "ALTER TABLE topics DROP COLUMN replaced_by; "
-            "CREATE VIEW valid_interactions AS SELECT * FROM user_interactions; "
-            "UPDATE alembic_version SET version_num = '0003'"
-        )
+Older = Callable[[str], None]
 
 
-def test_an_upgrade_copies_what_it_changes_and_keeps_the_newest_copies(file_home: Settings) -> None:
+def test_an_upgrade_copies_what_it_changes_and_keeps_the_newest_copies(
+    file_home: Settings, make_older: Older
+) -> None:
     file = file_home.root / "sensei.db"
     for _ in range(KEPT + 1):
-        make_older(file)
+        make_older(file_home.log_url)
         copy = database.upgrade(file_home.log_url)
         assert copy is not None
         with closing(sqlite3.connect(copy)) as old:
@@ -391,11 +383,11 @@ def test_an_upgrade_copies_what_it_changes_and_keeps_the_newest_copies(file_home
 
 
 def test_an_erase_leaves_no_name_in_the_automatic_copies(
-    file_home: Settings, tmp_path: Path
+    file_home: Settings, tmp_path: Path, make_older: Older
 ) -> None:
     back_up(file_home.log_url, tmp_path / "b")
     restore(file_home, tmp_path / "b")
-    make_older(file_home.root / "sensei.db")
+    make_older(file_home.log_url)
     database.upgrade(file_home.log_url)
     assert len(automatic_copies(file_home.root / "sensei.db")) == 2
     assert len(holding(CANARY, file_home.root)) == 3
@@ -404,9 +396,9 @@ def test_an_erase_leaves_no_name_in_the_automatic_copies(
 
 
 def test_a_backup_of_an_older_schema_is_brought_up_to_date(
-    file_home: Settings, tmp_path: Path
+    file_home: Settings, tmp_path: Path, make_older: Older
 ) -> None:
-    make_older(file_home.root / "sensei.db")
+    make_older(file_home.log_url)
     back_up(file_home.log_url, tmp_path / "b")
     database.upgrade(file_home.log_url)
     erase_in(file_home, CANARY)
@@ -450,9 +442,8 @@ def test_without_postgresqls_tools_the_sentence_says_what_to_install(
         postgres_tools.find_tool("pg_dump")
 
 
-def test_a_damaged_copy_is_removed_by_an_erase(file_home: Settings) -> None:
-    file = file_home.root / "sensei.db"
-    make_older(file)
+def test_a_damaged_copy_is_removed_by_an_erase(file_home: Settings, make_older: Older) -> None:
+    make_older(file_home.log_url)
     copy = database.upgrade(file_home.log_url)
     assert copy
     copy.write_bytes(b"nonsense" * 1000)

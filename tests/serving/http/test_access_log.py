@@ -14,13 +14,13 @@ FULL = Path("/dev/full")
 
 
 def test_the_end_waits_for_the_last_lines() -> None:
-    lines, written = AccessLog(), StringIO()
-    lines.start(written)
+    lines, stream = AccessLog(), StringIO()
+    lines.start(stream)
     for number in range(100):
         lines.add("id", {"number": number})
     lines.close()
-    found = [json.loads(each)["number"] for each in written.getvalue().splitlines()]
-    assert found == list(range(100))
+    numbers = [json.loads(line)["number"] for line in stream.getvalue().splitlines()]
+    assert numbers == list(range(100))
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")

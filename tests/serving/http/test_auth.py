@@ -18,26 +18,28 @@ LOOPBACK, OUTSIDE = "127.0.0.1", "192.0.2.7"
 
 
 def admit(
-    access: Access, presented: bytes = b"", address: str = LOOPBACK, **headers: str
+    access: Access, credential: bytes = b"", address: str = LOOPBACK, **headers: str
 ) -> object:
     """Ask as a program of this machine does, with an address and headers of its own."""
     scope = {"server": (address, 8000), "client": ("a test", 1), "http_version": "1.1"}
-    sent = {"host": f"{address}:8000"} | {n.replace("_", "-"): v for n, v in headers.items()}
-    key = {b"x-api-key": presented} if presented else {}
-    return access.admit(scope, {n.encode(): v.encode() for n, v in sent.items()} | key)
+    text_headers = {"host": f"{address}:8000"} | {
+        n.replace("_", "-"): v for n, v in headers.items()
+    }
+    key = {b"x-api-key": credential} if credential else {}
+    return access.admit(scope, {n.encode(): v.encode() for n, v in text_headers.items()} | key)
 
 
 def refusal(ask: Callable[[], object]) -> tuple[int, str]:
-    with pytest.raises(RequestRefused) as caught:
+    with pytest.raises(RequestRefused) as error:
         ask()
-    return caught.value.status, str(caught.value)
+    return error.value.status, str(error.value)
 
 
 def test_without_keys_a_request_for_another_host_or_by_a_proxy_needs_one() -> None:
     for headers in ({"host": "evil.example:8000"}, {"x_forwarded_proto": "https"}):
-        status, said = refusal(lambda headers=headers: admit(Access(), **headers))
+        status, sentence = refusal(lambda headers=headers: admit(Access(), **headers))
         assert status == 401
-        assert "`sensei keys create`" in said
+        assert "`sensei keys create`" in sentence
 
 
 def test_without_keys_a_page_of_another_site_is_refused() -> None:
@@ -46,51 +48,51 @@ def test_without_keys_a_page_of_another_site_is_refused() -> None:
     assert admit(Access(), origin="http://127.0.0.1:8000", sec_fetch_site="same-origin") is None
 
 
-def test_without_keys_loopback_is_open_and_any_other_address_says_what_to_do() -> None:
+def test_without_keys_loopback_is_open_and_any_other_address_gets_the_next_step() -> None:
     access = Access()
     assert admit(access) is None
-    status, said = refusal(lambda: admit(access, address=OUTSIDE))
+    status, sentence = refusal(lambda: admit(access, address=OUTSIDE))
     assert status == 401
-    assert "`sensei keys create`" in said
+    assert "`sensei keys create`" in sentence
 
 
 @pytest.mark.parametrize("address", [LOOPBACK, OUTSIDE])
 def test_with_a_key_every_caller_needs_one(log: Log, address: str) -> None:
-    key, shown = key_store.create(log.engine, "platform")
+    key, secret = key_store.create(log.engine, "platform")
     access = Access(lambda: key_store.read(log.engine))
-    assert admit(access, shown.encode(), address) == key
-    other, _ = key_store.create(log.engine, "operator")
-    swapped = shown.replace(key.key_id, other.key_id)
-    for presented in (b"", b"\xff\xfe", shown[:-1].encode(), swapped.encode(), b"sensei_x_y"):
-        status, said = refusal(lambda presented=presented: admit(access, presented, address))
+    assert admit(access, secret.encode(), address) == key
+    other_key, _ = key_store.create(log.engine, "operator")
+    swapped_key = secret.replace(key.key_id, other_key.key_id)
+    for credential in (b"", b"\xff\xfe", secret[:-1].encode(), swapped_key.encode(), b"sensei_x_y"):
+        status, sentence = refusal(lambda credential=credential: admit(access, credential, address))
         assert status == 401
-        assert "_" not in said.replace("Authorization", "")  # nothing of a key is repeated
+        assert "_" not in sentence.replace("Authorization", "")  # nothing of a key is repeated
 
 
 def test_where_the_last_key_is_revoked_nobody_is_let_in_even_on_loopback(log: Log) -> None:
-    key, shown = key_store.create(log.engine, "platform")
+    key, secret = key_store.create(log.engine, "platform")
     access = Access(lambda: key_store.read(log.engine))
     key_store.revoke(log.engine, key.key_id)
-    assert admit(access, shown.encode()) == key  # as read last
+    assert admit(access, secret.encode()) == key  # as read last
     access.refresh()
     assert not access.has_valid_key
-    assert refusal(lambda: admit(access, shown.encode()))[0] == 401
+    assert refusal(lambda: admit(access, secret.encode()))[0] == 401
     assert refusal(lambda: admit(access))[0] == 401
 
 
-def test_keys_that_cannot_be_read_any_more_go_on_to_count(log: Log) -> None:
-    _, shown = key_store.create(log.engine, "platform")
-    stored = key_store.read(log.engine)
-    answers = [stored]
+def test_keys_remain_valid_while_the_database_cannot_be_read(log: Log) -> None:
+    _, secret = key_store.create(log.engine, "platform")
+    keys = key_store.read(log.engine)
+    answers = [keys]
 
-    def read() -> list[Key]:
+    def read_keys() -> list[Key]:
         if not answers:
             raise StorageUnavailable("database: expected it to answer, got nothing; wait")
         return list(answers.pop())
 
-    access = Access(read)
+    access = Access(read_keys)
     access.refresh()
-    assert admit(access, shown.encode(), OUTSIDE)
+    assert admit(access, secret.encode(), OUTSIDE)
     assert refusal(lambda: admit(access))[0] == 401
 
 
@@ -102,59 +104,59 @@ def fails() -> list[Key]:
 @pytest.mark.parametrize("presented", [b"", b"sensei_x_y"])
 def test_while_keys_were_never_read_nobody_is_let_in(address: str, presented: bytes) -> None:
     access = Access(fails)
-    with pytest.raises(RequestRefused) as caught:
+    with pytest.raises(RequestRefused) as error:
         admit(access, presented, address)
-    assert caught.value.status == 503
-    assert caught.value.headers["Retry-After"]
+    assert error.value.status == 503
+    assert error.value.headers["Retry-After"]
     assert access.status().state == "unread"
     assert not access.status().is_ready
 
 
 @pytest.mark.parametrize("with_key", [True, False])
 def test_keys_and_their_absence_are_believed_up_to_a_maximum_age(log: Log, with_key: bool) -> None:
-    presented = key_store.create(log.engine, "platform")[1].encode() if with_key else b""
-    stored = key_store.read(log.engine)
-    now, answers = [100.0], [stored]
+    credential = key_store.create(log.engine, "platform")[1].encode() if with_key else b""
+    keys = key_store.read(log.engine)
+    now, answers = [100.0], [keys]
     access = Access(lambda: answers.pop() if answers else fails(), 60, lambda: now[0])
     now[0] = 159
     access.refresh()
-    admit(access, presented)
+    admit(access, credential)
     assert access.status().read_seconds == 59
     now[0] = 161
-    assert refusal(lambda: admit(access, presented))[0] == 503
+    assert refusal(lambda: admit(access, credential))[0] == 503
     assert (access.status().state, access.status().is_ready) == ("expired", False)
-    answers.append(stored)
+    answers.append(keys)
     access.refresh()
-    admit(access, presented)
+    admit(access, credential)
 
 
-def test_how_the_keys_stand_is_logged_at_the_start_and_at_a_change(
+def test_the_state_of_the_keys_is_logged_at_the_start_and_at_a_change(
     log: Log, caplog: pytest.LogCaptureFixture
 ) -> None:
     access = Access(lambda: key_store.read(log.engine))
-    ended = keep_current(access, every=0.01)
+    stopping = keep_current(access, every=0.01)
     wait_until(lambda: "keys: none exists" in caplog.text)
     key_store.create(log.engine, "platform")
     wait_until(lambda: access.has_valid_key)
-    ended.set()
+    stopping.set()
     assert caplog.text.count("keys: none exists") == 1
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
+    deadline = time.monotonic() + 30
     while not holds():
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 def test_a_revoked_key_is_noticed_in_the_background(log: Log) -> None:
-    key, shown = key_store.create(log.engine, "platform")
+    key, secret = key_store.create(log.engine, "platform")
     access = Access(lambda: key_store.read(log.engine))
-    ended = keep_current(access, every=0.01)
+    stopping = keep_current(access, every=0.01)
     key_store.revoke(log.engine, key.key_id)
     wait_until(lambda: not access.has_valid_key)
-    ended.set()
-    assert refusal(lambda: admit(access, shown.encode()))[0] == 401
+    stopping.set()
+    assert refusal(lambda: admit(access, secret.encode()))[0] == 401
 
 
 def test_an_address_that_others_reach_is_refused_at_start_without_a_valid_key(
@@ -193,7 +195,7 @@ def keyed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_home_that_had_keys_does_not_open_where_its_database_is_gone(keyed: Path) -> None:
+def test_a_home_that_had_keys_does_not_open_if_its_database_is_missing(keyed: Path) -> None:
     for file in keyed.glob("sensei.db*"):
         file.unlink()
     access = open_access(Settings(home=keyed))
@@ -237,17 +239,17 @@ def test_keys_are_not_read_from_a_file_that_was_moved(
 ) -> None:
     settings = Settings(home=keyed)
     access = open_access(settings)
-    moved = keyed / "moved"
-    moved.mkdir()
+    new_home = keyed / "moved"
+    new_home.mkdir()
     for file in keyed.glob("sensei.db*"):
-        file.rename(moved / file.name)
+        file.rename(new_home / file.name)
     if is_replaced:
         database.upgrade(settings.log_url)
-    engine = database.connect(Settings(home=moved).log_url)
-    _, shown = key_store.create(engine, "platform")
+    engine = database.connect(Settings(home=new_home).log_url)
+    _, secret = key_store.create(engine, "platform")
     engine.dispose()
     access.refresh()
-    assert refusal(lambda: admit(access, shown.encode()))[0] == 401
+    assert refusal(lambda: admit(access, secret.encode()))[0] == 401
     assert "the last ones stay valid" in caplog.text
     assert access.has_valid_key  # the key of before
 

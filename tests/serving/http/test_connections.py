@@ -43,18 +43,18 @@ def server(tmp_path_factory: pytest.TempPathFactory, serve: Callable[..., Any]) 
 
 def connect(url: str) -> socket.socket:
     parsed = httpx.URL(url)
-    made = socket.create_connection((parsed.host, parsed.port))
-    made.settimeout(5)
-    return made
+    connection = socket.create_connection((parsed.host, parsed.port))
+    connection.settimeout(5)
+    return connection
 
 
-def answer_to(url: str, sent: bytes, seconds: float = 5.0) -> bytes:
+def answer_to(url: str, request: bytes, seconds: float = 5.0) -> bytes:
     """All that comes until the service closes, or is silent for so long."""
     received = b""
     with connect(url) as client:
         client.settimeout(seconds)
         with suppress(ConnectionError):
-            client.sendall(sent)
+            client.sendall(request)
         with suppress(ConnectionError, TimeoutError):
             while part := client.recv(65_536):
                 received += part
@@ -75,9 +75,9 @@ def is_closed(client: socket.socket) -> bool:
 
 
 def wait_until(true: Callable[[], bool], seconds: float) -> None:
-    until = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
@@ -95,23 +95,23 @@ def wait_until(true: Callable[[], bool], seconds: float) -> None:
 def test_a_head_of_sixty_megabytes_is_cut_off_at_once(server: Any, head: bytes) -> None:
     with connect(server.url) as client:
         client.sendall(head)
-        sent, block = 0, b"a" * MEGABYTE
+        megabytes, block = 0, b"a" * MEGABYTE
         with suppress(ConnectionError):
-            while sent < 60:
+            while megabytes < 60:
                 client.sendall(block)
-                sent += 1
-    assert sent < 60  # the rest met a closed connection
+                megabytes += 1
+    assert megabytes < 60  # the rest met a closed connection
     assert server.get("/livez").elapsed.total_seconds() < 2
 
 
-def test_a_head_beyond_the_limit_is_told_so_and_one_within_it_is_judged_by_the_guard(
+def test_a_head_beyond_the_limit_gets_431_and_one_within_it_reaches_the_guard(
     server: Any,
 ) -> None:
     for size in (20_000, connections.HEAD_BYTES + 1):
-        long = b"GET /livez HTTP/1.1\r\n" + HOST + b"X-Long: " + b"a" * size + b"\r\n\r\n"
-        said = answer_to(server.url, long, seconds=1)
-        assert said.startswith(b"HTTP/1.1 431 ")
-        assert b"headers: expected at most" in said
+        request = b"GET /livez HTTP/1.1\r\n" + HOST + b"X-Long: " + b"a" * size + b"\r\n\r\n"
+        received = answer_to(server.url, request, seconds=1)
+        assert received.startswith(b"HTTP/1.1 431 ")
+        assert b"headers: expected at most" in received
 
 
 def test_a_large_body_is_no_head(server: Any) -> None:
@@ -151,26 +151,28 @@ def test_a_body_whose_end_two_servers_could_read_differently_is_refused(
 ) -> None:
     lines = [b"POST /api/learning/eve/submit-quiz HTTP/1.1", HOST.strip(), *framing]
     lines += [b"Content-Type: application/json"]
-    chunks = any(b"chunked" in each for each in framing)
+    chunks = any(b"chunked" in line for line in framing)
     body = b"1d\r\n" + QUIZ + b"\r\n0\r\n\r\n" if chunks else QUIZ
-    smuggled = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
-    said = answer_to(server.url, b"\r\n".join(lines) + b"\r\n\r\n" + body + smuggled, seconds=1)
-    assert said.startswith(b"HTTP/1.1 400 ")
-    assert len(re.findall(rb"HTTP/1.1 \d", said)) == 1
-    assert said.endswith(b'"}')
+    second_request = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
+    received = answer_to(
+        server.url, b"\r\n".join(lines) + b"\r\n\r\n" + body + second_request, seconds=1
+    )
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert len(re.findall(rb"HTTP/1.1 \d", received)) == 1
+    assert received.endswith(b'"}')
     assert httpx.get(f"{server.url}/api/user/eve").status_code == 404
 
 
 def test_chunks_of_http_1_0_are_refused(server: Any) -> None:
-    said = answer_to(server.url, CHUNKED.replace(b"1.1", b"1.0") + b"2\r\n{}\r\n0\r\n\r\n")
-    assert said.startswith(b"HTTP/1.1 400 ")
+    received = answer_to(server.url, CHUNKED.replace(b"1.1", b"1.0") + b"2\r\n{}\r\n0\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400 ")
 
 
 def test_requests_sent_ahead_are_answered_in_order_up_to_a_limit(server: Any) -> None:
-    asked = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
+    request = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
     ahead = connections.PIPELINED
-    assert answer_to(server.url, asked * (1 + ahead), seconds=1).count(b" 200 ") == 1 + ahead
-    assert answer_to(server.url, asked * 1_000, seconds=1).count(b" 200 ") <= 1 + ahead
+    assert answer_to(server.url, request * (1 + ahead), seconds=1).count(b" 200 ") == 1 + ahead
+    assert answer_to(server.url, request * 1_000, seconds=1).count(b" 200 ") <= 1 + ahead
     assert server.get("/livez").status_code == 200
 
 
@@ -182,22 +184,24 @@ def test_more_idle_connections_than_file_descriptors_keep_nobody_from_answers_an
         idle = [stack.enter_context(connect(server.url)) for _ in range(1_100)]
         for name in range(20):
             path = f"{server.url}/api/learning/crowd {name}/submit-quiz"
-            recorded = httpx.post(path, json=quiz, timeout=5)
-            assert recorded.status_code == 200, recorded.text
+            response = httpx.post(path, json=quiz, timeout=5)
+            assert response.status_code == 200, response.text
             answer = httpx.get(f"{server.url}/api/user/crowd {name}/recommendations", timeout=5)
             assert answer.status_code == 200, answer.text
         assert server.get("/readyz").json()["troubles"] == [
             "models: expected a bundle, got none; run `sensei run`"
         ]
-        used = max(each.num_fds() for each in server.family())
-        assert used <= FILES - connections.RESERVED_FILES + 64
-        assert sum(is_closed(each) for each in idle) >= 1_100 - (FILES - connections.RESERVED_FILES)
+        descriptors = max(process.num_fds() for process in server.family())
+        assert descriptors <= FILES - connections.RESERVED_FILES + 64
+        assert sum(is_closed(connection) for connection in idle) >= 1_100 - (
+            FILES - connections.RESERVED_FILES
+        )
     log = open_log(f"sqlite:///{server.home / 'sensei.db'}")
     assert [log.revision(f"crowd {name}") for name in range(20)] == [1] * 20
     log.close()
 
 
-def test_busy_connections_are_kept_where_idle_ones_are_closed(server: Any) -> None:
+def test_busy_connections_stay_open_where_idle_ones_are_closed(server: Any) -> None:
     host = server.url.removeprefix("http://").encode()  # without keys the port must be right
     head = b"POST /api/interactions HTTP/1.1\r\nHost: %b\r\nContent-Length: 2\r\n\r\n" % host
     with connect(server.url) as busy, ExitStack() as stack:
@@ -269,20 +273,20 @@ DRIPS = {
 
 
 @pytest.mark.usefixtures("hurried")
-def test_who_sends_byte_by_byte_is_cut_off() -> None:
+def test_a_client_that_sends_byte_by_byte_is_cut_off() -> None:
     with Served(echo) as served, ExitStack() as stack:
         clients = [stack.enter_context(connect(served.url)) for _ in DRIPS]
         for client, (first, _) in zip(clients, DRIPS.values(), strict=True):
             client.sendall(first)
-        ended: set[str] = set()
-        until = time.monotonic() + 20
-        while len(ended) < len(DRIPS):
-            assert time.monotonic() < until, set(DRIPS) - ended
+        closed_names: set[str] = set()
+        deadline = time.monotonic() + 20
+        while len(closed_names) < len(DRIPS):
+            assert time.monotonic() < deadline, set(DRIPS) - closed_names
             for client, (name, (_, drip)) in zip(clients, DRIPS.items(), strict=True):
                 with suppress(ConnectionError):
                     client.sendall(drip)
                 if is_closed(client):
-                    ended.add(name)
+                    closed_names.add(name)
             time.sleep(0.1)
         wait_until(lambda: served.open == 0, 5)
 
@@ -305,8 +309,8 @@ def test_an_answer_that_is_not_read_is_given_up_and_one_that_is_read_slowly_is_n
     with Served(echo) as served, connect(served.url) as deaf, connect(served.url) as slow:
         deaf.sendall(b"GET /%d HTTP/1.1\r\n\r\n" % size)
         slow.sendall(b"GET /%d HTTP/1.1\r\n\r\n" % size)
-        received, until = 0, time.monotonic() + 3
-        while time.monotonic() < until:
+        received, deadline = 0, time.monotonic() + 3
+        while time.monotonic() < deadline:
             received += len(slow.recv(100_000))
             time.sleep(0.05)
         wait_until(lambda: served.open == 1, 20)  # the one that reads
@@ -319,19 +323,19 @@ def test_an_answer_that_is_not_read_is_given_up_and_one_that_is_read_slowly_is_n
 
 @pytest.mark.usefixtures("hurried")
 def test_at_the_limit_the_longest_idle_goes_first_and_nobody_who_is_being_answered() -> None:
-    held = threading.Event()
+    release = threading.Event()
 
     async def waits(scope: Any, receive: Any, send: Any) -> None:
-        while scope["path"] == "/wait" and not held.is_set():
+        while scope["path"] == "/wait" and not release.is_set():
             await asyncio.sleep(0.01)
         await echo({**scope, "path": "/2"}, receive, send)
 
     with Served(waits) as served, ExitStack() as stack:
         busy = [stack.enter_context(connect(served.url)) for _ in range(9)]
-        for each in busy:
-            each.sendall(b"GET /wait HTTP/1.1\r\n\r\n")
-        asked, silent, last = (stack.enter_context(connect(served.url)) for _ in range(3))
-        asked.sendall(GET)
+        for connection in busy:
+            connection.sendall(b"GET /wait HTTP/1.1\r\n\r\n")
+        active, silent, last = (stack.enter_context(connect(served.url)) for _ in range(3))
+        active.sendall(GET)
         wait_until(lambda: served.open <= 10, 5)
         last.sendall(GET)
         assert last.recv(12) == b"HTTP/1.1 200"
@@ -340,9 +344,9 @@ def test_at_the_limit_the_longest_idle_goes_first_and_nobody_who_is_being_answer
         time.sleep(0.2)
         late = stack.enter_context(connect(served.url))
         assert late.recv(65_536).startswith(b"HTTP/1.1 503 ")
-        held.set()
-        for each in busy:
-            assert each.recv(12) == b"HTTP/1.1 200"
+        release.set()
+        for connection in busy:
+            assert connection.recv(12) == b"HTTP/1.1 200"
 
 
 def test_the_limits_are_what_bentomls_worker_would_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,16 +369,16 @@ def test_ten_seconds_for_a_head_and_for_an_answer_that_is_not_read(
     with connect(server.url) as silent, connect(server.url) as slow, connect(server.url) as deaf:
         slow.sendall(b"GET /livez HTTP/1.1\r\n")
         deaf.sendall(b"GET /api/user/big HTTP/1.1\r\n" + HOST + b"\r\n")
-        begun = time.monotonic()
+        started = time.monotonic()
         wait_until(lambda: is_closed(silent) and is_closed(slow), 20)
-        assert time.monotonic() - begun > 8
+        assert time.monotonic() - started > 8
 
-        def held() -> bool:
+        def is_held() -> bool:
             port = deaf.getsockname()[1]
             return any(
-                each.raddr and each.raddr.port == port
+                connection.raddr and connection.raddr.port == port
                 for process in server.family()
-                for each in psutil.Process(process.pid).net_connections("tcp")
+                for connection in psutil.Process(process.pid).net_connections("tcp")
             )
 
-        wait_until(lambda: not held(), 30)
+        wait_until(lambda: not is_held(), 30)

@@ -25,20 +25,20 @@ class Sent(Query):
     count: int
 
 
-async def show(request: Request, asked: Named) -> Response:
+async def show(request: Request, query: Named) -> Response:
     assert request.app.state.here
-    return answer({"username": asked.username, "count": asked.count})
+    return answer({"username": query.username, "count": query.count})
 
 
-async def tell(request: Request, asked: Named, sent: Sent) -> Response:
-    return answer({"username": asked.username, "sent": sent.count}, 201)
+async def tell(request: Request, query: Named, body: Sent) -> Response:
+    return answer({"username": query.username, "sent": body.count}, 201)
 
 
-async def rest(request: Request, asked: Named) -> Response:
-    return answer({"all of": asked.username})
+async def rest(request: Request, query: Named) -> Response:
+    return answer({"all of": query.username})
 
 
-async def broken(request: Request, asked: Query) -> Response:
+async def broken(request: Request, query: Query) -> Response:
     Sent.model_validate({"count": "mia's secret"})
     return answer({})
 
@@ -109,8 +109,8 @@ def test_a_path_is_matched_as_sent(client: TestClient, path: str, name: str) -> 
 def test_what_no_declaration_allows_is_refused(
     client: TestClient, method: str, path: str, status: int
 ) -> None:
-    refused = client.request(method, path)
-    assert (refused.status_code, set(refused.json())) == (status, {"error"})
+    response = client.request(method, path)
+    assert (response.status_code, set(response.json())) == (status, {"error"})
 
 
 def test_the_head_of_a_get_is_answered(client: TestClient) -> None:
@@ -127,9 +127,9 @@ def test_a_body_is_validated_for_the_method_that_takes_one(client: TestClient) -
 def test_a_route_of_operators_is_for_them_before_anything_is_read(
     client: TestClient, app: Starlette
 ) -> None:
-    wrong = "/u/mia?count=x"
-    assert client.delete(wrong).status_code == 403
-    assert client.delete(wrong, headers={CALLER: "operator"}).status_code == 422
+    path = "/u/mia?count=x"
+    assert client.delete(path).status_code == 403
+    assert client.delete(path, headers={CALLER: "operator"}).status_code == 422
     assert client.delete("/u/mia", headers={CALLER: "operator"}).status_code == 200
     assert client.put("/u/mia").status_code == 403
     app.state.may = True
@@ -137,7 +137,7 @@ def test_a_route_of_operators_is_for_them_before_anything_is_read(
     assert client.delete("/u/mia").status_code == 403
 
 
-def test_an_invalid_value_inside_a_handler_is_a_fault_of_ours(client: TestClient) -> None:
+def test_an_invalid_value_inside_a_handler_is_an_internal_error(client: TestClient) -> None:
     failed = client.get("/broken")
     assert failed.status_code == 500
     assert "mia" not in failed.text

@@ -45,9 +45,9 @@ class Answers:
 
 @pytest.fixture
 def app() -> Starlette:
-    made = application()
-    made.state.engine = Answers()
-    made.state.limits = Limits(body_bytes=1000)
+    guarded = application()
+    guarded.state.engine = Answers()
+    guarded.state.limits = Limits(body_bytes=1000)
 
     async def fails(*_: Any) -> None:
         raise ZeroDivisionError("mia's score is 0.85")
@@ -62,9 +62,9 @@ def app() -> Starlette:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
 
-    made.mount("/fails", fails)
-    made.mount("/reads", reads)
-    return made
+    guarded.mount("/fails", fails)
+    guarded.mount("/reads", reads)
+    return guarded
 
 
 def conversation(app: Starlette, talk: Callable[[httpx.AsyncClient], Awaitable[Any]], host: str):
@@ -88,9 +88,9 @@ def ask(app: Starlette) -> Ask:
 @pytest.fixture
 def keyed(app: Starlette, log: Log) -> dict[str, str]:
     """The application with a key of each role: role -> key."""
-    found = {role: key_store.create(log.engine, role)[1] for role in ("platform", "operator")}
+    keys = {role: key_store.create(log.engine, role)[1] for role in ("platform", "operator")}
     app.state.access = Access(lambda: key_store.read(log.engine))
-    return found
+    return keys
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -107,10 +107,12 @@ def test_a_key_is_taken_from_either_header(ask: Ask, keyed: dict[str, str]) -> N
     assert ask(PATH, headers={"Authorization": f"Basic {key}"}).status_code == 401
 
 
-def test_who_has_no_key_is_told_nothing_of_what_is_served(ask: Ask, keyed: dict[str, str]) -> None:
-    said = {ask(path).text for path in (PATH, "/metrics", "/nothing", "/fails/x", "/docs/x")}
-    assert len(said) == 1
-    assert json.loads(said.pop())["error"].startswith("key: expected one, got none")
+def test_a_caller_without_a_key_learns_nothing_about_the_paths(
+    ask: Ask, keyed: dict[str, str]
+) -> None:
+    texts = {ask(path).text for path in (PATH, "/metrics", "/nothing", "/fails/x", "/docs/x")}
+    assert len(texts) == 1
+    assert json.loads(texts.pop())["error"].startswith("key: expected one, got none")
     answer = ask(PATH)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -130,9 +132,9 @@ def test_a_proxy_on_this_machine_opens_nothing_to_its_callers(ask: Ask) -> None:
 
 
 def test_the_platforms_key_opens_no_route_of_operators(ask: Ask, keyed: dict[str, str]) -> None:
-    refused = ask("/metrics", headers=bearer(keyed["platform"]))
-    assert refused.status_code == 403
-    assert refused.json()["error"].startswith("key: expected one of role operator, got platform")
+    response = ask("/metrics", headers=bearer(keyed["platform"]))
+    assert response.status_code == 403
+    assert response.json()["error"].startswith("key: expected one of role operator, got platform")
     assert ask("/metrics", headers=bearer(keyed["operator"])).status_code == 200
     assert ask(PATH, headers=bearer(keyed["operator"])).status_code == 200
 
@@ -149,9 +151,11 @@ def test_a_request_id_comes_back(ask: Ask, sent: str) -> None:
 
 @pytest.mark.parametrize("sent", ["", "a b", "x" * 65, '{"a":1}', "a\tb", "é".encode()])
 def test_any_other_request_id_is_replaced(ask: Ask, sent: str) -> None:
-    given = [ask(PATH, headers={"X-Request-ID": sent}).headers["x-request-id"] for _ in range(2)]
-    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in given)
-    assert given[0] != given[1]
+    request_ids = [
+        ask(PATH, headers={"X-Request-ID": sent}).headers["x-request-id"] for _ in range(2)
+    ]
+    assert all(re.fullmatch("[0-9a-f]{16}", request_id) for request_id in request_ids)
+    assert request_ids[0] != request_ids[1]
 
 
 def test_every_answer_bears_the_headers_refusals_too(ask: Ask, keyed: dict[str, str]) -> None:
@@ -163,14 +167,14 @@ def test_every_answer_bears_the_headers_refusals_too(ask: Ask, keyed: dict[str, 
 
 
 def test_no_other_site_may_read_an_answer(ask: Ask) -> None:
-    asked = {"Origin": "https://example.org", "Access-Control-Request-Method": "GET"}
+    headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "GET"}
     for method in ("GET", "OPTIONS"):
-        answer = ask(PATH, method, headers=asked)
+        answer = ask(PATH, method, headers=headers)
         assert not [name for name in answer.headers if name.startswith("access-control")]
         assert answer.status_code == 403
-    refused = ask(PATH, "OPTIONS")
-    assert refused.status_code == 405
-    assert "GET" in refused.headers["allow"]
+    response = ask(PATH, "OPTIONS")
+    assert response.status_code == 405
+    assert "GET" in response.headers["allow"]
     assert ask(PATH, "HEAD").status_code == 200
 
 
@@ -188,7 +192,7 @@ def test_a_body_may_be_as_long_as_the_limit_and_no_longer(ask: Ask) -> None:
         assert answer.headers["connection"] == "close"
 
 
-def test_a_key_that_asks_too_often_is_refused_until_it_waited_and_others_are_not(
+def test_a_key_over_its_rate_limit_is_refused_until_it_waits_and_others_are_not(
     app: Starlette, keyed: dict[str, str]
 ) -> None:
     app.state.rates = RateLimiter(per_second=3)
@@ -197,11 +201,11 @@ def test_a_key_that_asks_too_often_is_refused_until_it_waited_and_others_are_not
         async def ask(role: str) -> httpx.Response:
             return await client.get(PATH, headers=bearer(keyed[role]))
 
-        while (refused := await ask("platform")).status_code == 200:
+        while (response := await ask("platform")).status_code == 200:
             pass
-        assert refused.status_code == 429
-        assert refused.headers["retry-after"] == "1"
-        assert refused.json()["error"].startswith("requests: expected at most 3 a second")
+        assert response.status_code == 429
+        assert response.headers["retry-after"] == "1"
+        assert response.json()["error"].startswith("requests: expected at most 3 a second")
         assert (await ask("operator")).status_code == 200
         assert (await client.get("/")).status_code == 200
         while (await ask("platform")).status_code == 429:
@@ -220,10 +224,10 @@ def test_a_long_path_and_many_headers_are_refused(ask: Ask) -> None:
 @pytest.mark.parametrize(
     "header", ["Host", "Authorization", "X-API-Key", "Origin", "Sec-Fetch-Site"]
 )
-def test_a_header_that_decides_who_asks_may_come_once(ask: Ask, header: str) -> None:
-    twice = [(header, "127.0.0.1"), (header.lower(), "127.0.0.1")]
+def test_a_header_that_identifies_the_caller_may_come_once(ask: Ask, header: str) -> None:
+    repeated = [(header, "127.0.0.1"), (header.lower(), "127.0.0.1")]
     for path in (PATH, "/", "/livez"):
-        answer = ask(path, headers=twice)
+        answer = ask(path, headers=repeated)
         assert answer.status_code == 400
         assert answer.json()["error"].startswith(f"{header.title()}: expected one")
     assert ask(PATH, headers=[("Accept", "a/b"), ("Accept", "c/d")]).status_code == 200
@@ -239,7 +243,7 @@ AMBIGUOUS_PATHS = [
 ]  # fmt: skip
 
 
-async def asked_raw(app: Starlette, path: str, method: str) -> int:
+async def status_of_raw_request(app: Starlette, path: str, method: str) -> int:
     """The status of a path that clients would tidy up."""
     status = 0
 
@@ -257,7 +261,9 @@ async def asked_raw(app: Starlette, path: str, method: str) -> int:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
 def test_a_path_that_others_may_read_as_another_one_is_refused(app: Starlette, method: str) -> None:
-    statuses = {path: asyncio.run(asked_raw(app, path, method)) for path in AMBIGUOUS_PATHS}
+    statuses = {
+        path: asyncio.run(status_of_raw_request(app, path, method)) for path in AMBIGUOUS_PATHS
+    }
     assert statuses == dict.fromkeys(AMBIGUOUS_PATHS, 400)
 
 
@@ -265,10 +271,10 @@ def test_a_name_with_dots_and_encoded_slashes_is_a_name(app: Starlette) -> None:
     names = ["a.b", "..a", "a..", "...", "mia@example.org", "a%2Fb", "a%2F%2Fb", "CORP%5Cmia"]
     for name in names:
         path = f"/api/user/{name}/recommendations"
-        assert asyncio.run(asked_raw(app, path, "GET")) == 200, name
+        assert asyncio.run(status_of_raw_request(app, path, "GET")) == 200, name
 
 
-def test_a_fault_of_ours_is_500_and_its_words_are_not_logged(
+def test_an_internal_error_is_500_and_its_message_is_not_logged(
     ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "serving"):
@@ -280,27 +286,27 @@ def test_a_fault_of_ours_is_500_and_its_words_are_not_logged(
     assert not [line for line in lines if "mia" in line or "0.85" in line]
 
 
-def test_a_line_is_logged_for_each_request_without_who_it_was_about(
+def test_a_line_is_logged_for_each_request_without_the_learner(
     ask: Ask, keyed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, kept, written = keyed["platform"], AccessLog(), StringIO()
-    monkeypatch.setattr("serving.http.guard.request_lines", kept)
+    key, request_log, stream = keyed["platform"], AccessLog(), StringIO()
+    monkeypatch.setattr("serving.http.guard.request_lines", request_log)
     ask(PATH, headers=bearer(key))  # not wanted yet
-    kept.wanted = True
+    request_log.wanted = True
     ask(f"{PATH}?count=7", headers=bearer(key))
     ask("/nothing/mia", headers=bearer(key))
-    kept.flush(written)
-    lines = [json.loads(each) for each in written.getvalue().splitlines()]
-    assert {each["logger"] for each in lines} == {"serving.requests"}
-    assert [(each["route"], each["status"]) for each in lines] == [
+    request_log.flush(stream)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert {line["logger"] for line in lines} == {"serving.requests"}
+    assert [(line["route"], line["status"]) for line in lines] == [
         ("/api/user/{username}/recommendations", 200),
         ("not served", 404),
     ]
-    assert {each["key"] for each in lines} == {key.split("_")[1]}
-    assert all(each["ms"] >= 0 and each["method"] == "GET" for each in lines)
-    said = json.dumps(lines)
-    assert "mia" not in said
-    assert key.split("_", 2)[2] not in said
+    assert {line["key"] for line in lines} == {key.split("_")[1]}
+    assert all(line["ms"] >= 0 and line["method"] == "GET" for line in lines)
+    text = json.dumps(lines)
+    assert "mia" not in text
+    assert key.split("_", 2)[2] not in text
 
 
 def test_ten_thousand_learners_leave_the_metrics_small_and_the_memory_flat(app: Starlette) -> None:
@@ -315,29 +321,29 @@ def test_ten_thousand_learners_leave_the_metrics_small_and_the_memory_flat(app: 
         await app(raw, receive, send)
 
     async def ask_all() -> list[int]:
-        held = []
+        sizes = []
         for learner in range(10_000):
             if learner % 2_500 == 2_499:
                 gc.collect()
-                held.append(tracemalloc.get_traced_memory()[0])
+                sizes.append(tracemalloc.get_traced_memory()[0])
             await get(f"/api/user/l{learner}/recommendations")
             if learner % 10 == 0:
                 await get(f"/elsewhere/{learner}")
                 await get("/", f"M{learner}")
-        return held
+        return sizes
 
     tracemalloc.start()
-    held = asyncio.run(ask_all())
+    sizes = asyncio.run(ask_all())
     tracemalloc.stop()
-    seen = exposition().decode()
-    assert len(seen) < 100_000
-    assert "l9999" not in seen
-    assert "elsewhere" not in seen
-    assert held[3] - held[1] < 250_000, held  # one text kept of each learner would be 500 kB
-    counted = re.search(
+    metrics = exposition().decode()
+    assert len(metrics) < 100_000
+    assert "l9999" not in metrics
+    assert "elsewhere" not in metrics
+    assert sizes[3] - sizes[1] < 250_000, sizes  # one text kept of each learner would be 500 kB
+    count_match = re.search(
         r'requests_total{method="GET",route="/api/user/{username}/recommendations",status="200"} '
         r"([\d.]+)",
-        seen,
+        metrics,
     )
-    assert counted
-    assert float(counted[1]) >= 10_000
+    assert count_match
+    assert float(count_match[1]) >= 10_000

@@ -15,7 +15,7 @@ from serving.http.keyless import (
     is_loopback,
     is_of_another_site,
     is_ours,
-    kernel_tells,
+    kernel_names_owners,
     owner_of,
 )
 
@@ -44,7 +44,9 @@ def test_an_address_is_loopback_or_reachable(address: str | None, expected: bool
         (b"[::1].evil.example", False), (b"localhost:" + b"9" * 9000, False),
     ],
 )  # fmt: skip
-def test_a_host_is_ours_by_a_name_of_loopback_and_our_own_port(host: bytes, expected: bool) -> None:
+def test_a_host_is_accepted_by_a_loopback_name_and_the_service_port(
+    host: bytes, expected: bool
+) -> None:
     assert is_ours(host, "127.0.0.1", 8000) is expected
     foreign = Keyless().foreign(HERE, {b"host": host})
     assert (foreign is None) is expected
@@ -69,8 +71,8 @@ def test_a_host_without_a_port_means_port_80_and_a_socket_file_has_none() -> Non
 )  # fmt: skip
 def test_one_header_of_a_proxy_alone_is_enough_to_refuse(header: str) -> None:
     assert Keyless().foreign(HERE, HOST | {b"accept": b"*/*"}) is None
-    said = Keyless().foreign(HERE, HOST | {header.encode(): b"x"})
-    assert said == "for a request that a proxy forwarded"
+    reason = Keyless().foreign(HERE, HOST | {header.encode(): b"x"})
+    assert reason == "for a request that a proxy forwarded"
 
 
 def test_what_nginx_sends_by_default_is_refused() -> None:
@@ -95,11 +97,13 @@ def test_what_nginx_sends_by_default_is_refused() -> None:
         ({b"origin": b""}, True),
     ],
 )
-def test_a_browser_says_which_page_asks(headers: dict[bytes, bytes], expected: bool) -> None:
+def test_a_browser_names_the_requesting_page(headers: dict[bytes, bytes], expected: bool) -> None:
     assert is_of_another_site(HOST | headers) is expected
 
 
-needs_kernel = pytest.mark.skipif(not kernel_tells(), reason="the kernel names no owner here")
+needs_kernel = pytest.mark.skipif(
+    not kernel_names_owners(), reason="the kernel names no owner here"
+)
 
 
 class Connection:
@@ -157,15 +161,15 @@ sys.stdin.readline()
 
 @pytest.fixture
 def connect() -> Iterator[Any]:
-    opened = []
+    connections = []
 
     def make(uid: int, family: Any = socket.AF_INET, client_family: str = "same") -> Connection:
-        opened.append(Connection(family, client_family, uid))
-        return opened[-1]
+        connections.append(Connection(family, client_family, uid))
+        return connections[-1]
 
     yield make
-    for each in opened:
-        each.close()
+    for connection in connections:
+        connection.close()
 
 
 @needs_kernel
@@ -187,11 +191,11 @@ def test_a_connection_of_another_account_is_refused(connect: Any) -> None:
     """nginx and every other proxy of a distribution has an account of its own."""
     connection = connect(33)
     assert connection.owner == 33
-    said = Keyless().foreign(connection.scope, connection.headers)
-    assert said == "for another account of this machine"
+    reason = Keyless().foreign(connection.scope, connection.headers)
+    assert reason == "for another account of this machine"
 
 
-def test_an_end_that_was_gone_at_once_is_nobodys() -> None:
+def test_a_request_without_a_client_address_is_refused() -> None:
     assert Keyless().foreign(HERE | {"client": None}, HOST)
 
 
@@ -204,7 +208,7 @@ def test_an_end_that_was_closed_is_nobodys(connect: Any) -> None:
 
 
 @needs_kernel
-def test_the_kernel_is_asked_once_per_connection_and_a_port_used_again_is_another_one(
+def test_the_kernel_is_asked_once_per_connection_and_a_reused_port_is_a_new_one(
     connect: Any,
 ) -> None:
     connection, keyless = connect(os.geteuid()), Keyless()

@@ -38,7 +38,7 @@ def test_a_plain_network_answers_success_at_each_level() -> None:
     free = rng.random((50, len(SUCCESS_INPUTS))).astype(np.float32)
     model = reference.plain_difficulty(inputs, free)
     answer = model({"inputs": inputs, "free": free})
-    assert {name: tuple(each.shape) for name, each in answer.items()} == {
+    assert {name: tuple(output.shape) for name, output in answer.items()} == {
         "difficulty": (50, 3),
         "success": (50, 3),
     }

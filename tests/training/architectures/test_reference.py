@@ -8,7 +8,7 @@ import pytest
 from sensei.contracts import RECOMMENDATION_INPUTS
 from training.architectures import reference
 
-NAMES = [each.name for each in RECOMMENDATION_INPUTS]
+NAMES = [definition.name for definition in RECOMMENDATION_INPUTS]
 
 
 @pytest.fixture(scope="module")
@@ -42,28 +42,28 @@ def test_difficulty_network_is_the_designs(inputs: np.ndarray) -> None:
 
 def test_unseen_slots_and_extremes_give_probabilities(inputs: np.ndarray) -> None:
     model = reference.recommendation(inputs, topics=9)
-    low = np.array([[each.low for each in RECOMMENDATION_INPUTS]], np.float32)
-    high = np.array([[each.high for each in RECOMMENDATION_INPUTS]], np.float32)
-    odd = np.full((1, 20), -3.0, np.float32)
-    got = np.asarray(model({"inputs": np.concatenate([low, high, odd])})["probability"])
-    assert np.isfinite(got).all()
-    assert got.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    low = np.array([[definition.low for definition in RECOMMENDATION_INPUTS]], np.float32)
+    high = np.array([[definition.high for definition in RECOMMENDATION_INPUTS]], np.float32)
+    outside = np.full((1, 20), -3.0, np.float32)
+    actual = np.asarray(model({"inputs": np.concatenate([low, high, outside])})["probability"])
+    assert np.isfinite(actual).all()
+    assert actual.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_unknown_slot_reads_as_no_topic(inputs: np.ndarray) -> None:
     model = reference.recommendation(inputs, topics=9)
     known, unknown = inputs[:1].copy(), inputs[:1].copy()
     known[0, 0], unknown[0, 0] = 0, 4000
-    same = [np.asarray(model({"inputs": x})["probability"]) for x in (known, unknown)]
-    assert (same[0] == same[1]).all()
+    probabilities = [np.asarray(model({"inputs": x})["probability"]) for x in (known, unknown)]
+    assert (probabilities[0] == probabilities[1]).all()
 
 
 def test_input_that_never_varied_is_silent(inputs: np.ndarray) -> None:
     model = reference.recommendation(inputs, topics=9)
     before, after = inputs[:1].copy(), inputs[:1].copy()
     after[0, NAMES.index("log_accepted")] = 3.0
-    same = [np.asarray(model({"inputs": x})["probability"]) for x in (before, after)]
-    assert same[0] == pytest.approx(same[1], abs=1e-6)
+    probabilities = [np.asarray(model({"inputs": x})["probability"]) for x in (before, after)]
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-6)
 
 
 def test_saved_network_answers_as_before(inputs: np.ndarray, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_saved_network_answers_as_before(inputs: np.ndarray, tmp_path: Path) -> 
     model = reference.recommendation(inputs, topics=9)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    given = {"inputs": inputs}
+    batch = {"inputs": inputs}
     assert (
-        np.asarray(loaded(given)["probability"]) == np.asarray(model(given)["probability"])
+        np.asarray(loaded(batch)["probability"]) == np.asarray(model(batch)["probability"])
     ).all()

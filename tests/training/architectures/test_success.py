@@ -16,23 +16,23 @@ def networks(prepared: Dataset) -> list[Network]:
     import_tensorflow()
     rows, topics = prepared.attempts.train, prepared.topics
     sizes = {"history": SuccessSize(), "tracing": SuccessSize(state=8)}
-    made = [success.difficulty(rows, topics, size, name) for name, size in sizes.items()]
+    built = [success.difficulty(rows, topics, size, name) for name, size in sizes.items()]
     rng = np.random.default_rng(0)
-    for each in made:
-        weights = [rng.normal(0, 3, w.shape) for w in each.scores.get_weights()]
-        each.scores.set_weights(weights)
-    return made
+    for network in built:
+        weights = [rng.normal(0, 3, w.shape) for w in network.scores.get_weights()]
+        network.scores.set_weights(weights)
+    return built
 
 
-def test_a_harder_level_is_never_said_to_be_passed_more_often(networks: list[Network]) -> None:
+def test_a_harder_level_never_has_a_higher_probability_of_success(networks: list[Network]) -> None:
     rng = np.random.default_rng(1)
     for network in (*networks, blend.of(networks, "both")):
-        given = {
-            name: rng.normal(0, 3, (200, each.shape[-1])).astype(np.float32)
-            for name, each in network.scores.input.items()
+        inputs = {
+            name: rng.normal(0, 3, (200, tensor.shape[-1])).astype(np.float32)
+            for name, tensor in network.scores.input.items()
         }
-        assert given["item"].shape[1] == len(ITEM_INPUTS)
-        answer = network.scores(given)
+        assert inputs["item"].shape[1] == len(ITEM_INPUTS)
+        answer = network.scores(inputs)
         for name in ("success", "levels"):
             odds = np.asarray(answer[name])
             assert (np.diff(odds, axis=1) <= 1e-4).all()

@@ -18,8 +18,8 @@ from training.data.dataset import Dataset
 
 def rows_of(frame: pd.DataFrame) -> Examples:
     events = encode(frame)
-    everything = np.ones(len(events), bool)
-    return examples(events, fit(events, everything), everything)
+    all_events = np.ones(len(events), bool)
+    return examples(events, fit(events, all_events), all_events)
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,10 @@ def test_another_order_every_time_but_the_same_by_seed(uneven: BatchFeed) -> Non
     rng = np.random.default_rng(0)
     first, second = (uneven.batches(256, 32, 8, rng) for _ in range(2))
     again = uneven.batches(256, 32, 8, np.random.default_rng(0))
-    assert [each.tolist() for each in first] == [each.tolist() for each in again]
-    assert [each.tolist() for each in first] != [each.tolist() for each in second]
+    assert [batch.tolist() for batch in first] == [batch.tolist() for batch in again]
+    assert [batch.tolist() for batch in first] != [batch.tolist() for batch in second]
     fixed = [uneven.batches(256, 32, 8) for _ in range(2)]
-    assert [each.tolist() for each in fixed[0]] == [each.tolist() for each in fixed[1]]
+    assert [batch.tolist() for batch in fixed[0]] == [batch.tolist() for batch in fixed[1]]
 
 
 def test_reach_cuts_the_events_before_a_piece(uneven: BatchFeed) -> None:
@@ -84,54 +84,54 @@ def test_reach_cuts_the_events_before_a_piece(uneven: BatchFeed) -> None:
 
 def test_inputs_are_those_named_and_of_the_rows_chosen(prepared: Dataset) -> None:
     rows, chosen = prepared.test, np.array([1, 5, 30])
-    every = {"inputs", "context", "topic", "topics", "free", "item", "state"}
+    all_names = {"inputs", "context", "topic", "topics", "free", "item", "state"}
     for vector in ("recommendation", "difficulty"):
-        found = BatchFeed(rows, vector).inputs(chosen, every)
-        assert found.keys() == every - {"state"} | {"events", "place"}
-        np.testing.assert_array_equal(found["inputs"], getattr(rows, vector)[chosen])
-        np.testing.assert_array_equal(found["context"], rows.recommendation[chosen])
-        assert found["topic"].tolist() == [[each] for each in rows.target[chosen].tolist()]
-        assert found["topics"].shape == (3, prepared.statistics.width * len(TOPIC_INPUTS))
-        assert found["free"].shape == (3, len(SUCCESS_INPUTS))
-        assert found["item"].shape == (3, len(ITEM_INPUTS))
-        alone = BatchFeed(rows, vector).inputs(chosen[1:2], {"topics"})
-        assert alone.keys() == {"topics"}
-        np.testing.assert_array_equal(alone["topics"][0], found["topics"][1])
+        inputs = BatchFeed(rows, vector).inputs(chosen, all_names)
+        assert inputs.keys() == all_names - {"state"} | {"events", "place"}
+        np.testing.assert_array_equal(inputs["inputs"], getattr(rows, vector)[chosen])
+        np.testing.assert_array_equal(inputs["context"], rows.recommendation[chosen])
+        assert inputs["topic"].tolist() == [[slot] for slot in rows.target[chosen].tolist()]
+        assert inputs["topics"].shape == (3, prepared.statistics.width * len(TOPIC_INPUTS))
+        assert inputs["free"].shape == (3, len(SUCCESS_INPUTS))
+        assert inputs["item"].shape == (3, len(ITEM_INPUTS))
+        single = BatchFeed(rows, vector).inputs(chosen[1:2], {"topics"})
+        assert single.keys() == {"topics"}
+        np.testing.assert_array_equal(single["topics"][0], inputs["topics"][1])
 
 
 def threads() -> set[threading.Thread]:
     return set(threading.enumerate())
 
 
-def gone(started: set[threading.Thread]) -> bool:
+def have_ended(started: set[threading.Thread]) -> bool:
     """Check if all threads end within five seconds."""
-    until = time.monotonic() + 5
-    while time.monotonic() < until and any(each.is_alive() for each in started):
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and any(thread.is_alive() for thread in started):
         time.sleep(0.01)
-    return not any(each.is_alive() for each in started)
+    return not any(thread.is_alive() for thread in started)
 
 
 def test_batches_come_in_their_order() -> None:
     before = threads()
-    read = [batch["rows"] for batch in ahead(lambda row: {"rows": row}, range(50))]
-    assert read == list(range(50))
-    assert gone(threads() - before)
+    rows = [batch["rows"] for batch in ahead(lambda row: {"rows": row}, range(50))]
+    assert rows == list(range(50))
+    assert have_ended(threads() - before)
 
 
-def test_what_the_maker_raised_reaches_the_reader_after_what_was_made() -> None:
+def test_an_error_of_the_maker_reaches_the_reader_after_the_batches_made_before() -> None:
     before, batches = threads(), ahead(lambda row: {"rows": 1 // (7 - row)}, range(50))
     assert [next(batches)["rows"] for _ in range(7)] == [0, 0, 0, 0, 0, 0, 1]
     with pytest.raises(ZeroDivisionError):
         next(batches)
-    assert gone(threads() - before)
+    assert have_ended(threads() - before)
 
 
 @pytest.mark.parametrize("how", ["close", "raise"])
 def test_the_thread_ends_when_the_reader_stops_early(how: str) -> None:
-    before, made = threads(), []
+    before, rows_made = threads(), []
 
     def make(row: int) -> dict[str, int]:
-        made.append(row)
+        rows_made.append(row)
         return {"rows": row}
 
     batches = ahead(make, range(50))
@@ -143,5 +143,5 @@ def test_the_thread_ends_when_the_reader_stops_early(how: str) -> None:
     else:
         with pytest.raises(KeyboardInterrupt):
             batches.throw(KeyboardInterrupt)
-    assert gone(started)
-    assert len(made) <= AHEAD + 3, "no more was made than fits beside the reader"
+    assert have_ended(started)
+    assert len(rows_made) <= AHEAD + 3, "no more was made than fits beside the reader"

@@ -29,9 +29,9 @@ PARTS = ("validate", "test")
 def walks(frame_of) -> pd.DataFrame:
     """90 learners in a circle of six topics; rows in no order, items on some attempts."""
     rng = np.random.default_rng(1)
-    taken = [[int(10 + (s + j) % 6) for j in range(rng.integers(8, 40))] for s in range(90)]
-    scores = [[float(rng.random() < 0.1 + 0.16 * (t - 10)) for t in walk] for walk in taken]
-    frame = frame_of(taken, scores)
+    topic_walks = [[int(10 + (s + j) % 6) for j in range(rng.integers(8, 40))] for s in range(90)]
+    scores = [[float(rng.random() < 0.1 + 0.16 * (t - 10)) for t in walk] for walk in topic_walks]
+    frame = frame_of(topic_walks, scores)
     items = pd.Categorical(rng.choice(["a", "b", None], len(frame)), categories=["b", "a", "c"])
     return frame.assign(item_id=items).sample(frac=1, random_state=0, ignore_index=True)
 
@@ -68,21 +68,21 @@ def by_user(rows: Examples) -> dict[str, np.ndarray]:
     return arrays | {"user": user[order], "time": rows.time[order], "topic": rows.topic_id[order]}
 
 
-def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-    for name, values in one.items():
-        np.testing.assert_array_equal(values, other[name], name)
+def same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
+    for name, values in left.items():
+        np.testing.assert_array_equal(values, right[name], name)
 
 
 def pairs_of(both: tuple[Dataset, Dataset]) -> list[tuple[Splits, Splits]]:
-    whole, parted = both
+    whole, sharded = both
     assert whole.attempts
-    assert parted.attempts
-    return [(whole, parted), (whole.attempts, parted.attempts)]
+    assert sharded.attempts
+    return [(whole, sharded), (whole.attempts, sharded.attempts)]
 
 
 def test_shards_hold_whole_learners_and_every_row_once(walks, shards: Shards) -> None:
     whole, again = encode(walks), together(list(shards))
-    assert len(again.user_ids) == sum(len(each.user_ids) for each in shards)
+    assert len(again.user_ids) == sum(len(shard.user_ids) for shard in shards)
     for name in ("user_ids", "offsets", "topic_ids", "item_ids", *PER_EVENT):
         if name != "row":
             np.testing.assert_array_equal(getattr(whole, name), getattr(again, name), name)
@@ -91,8 +91,8 @@ def test_shards_hold_whole_learners_and_every_row_once(walks, shards: Shards) ->
 def test_a_shard_is_read_from_disk_each_time(shards: Shards) -> None:
     first, second = shards[0], shards[0]
     assert first is not second
-    for each in dataclasses.fields(Events):
-        np.testing.assert_array_equal(getattr(first, each.name), getattr(second, each.name))
+    for field in dataclasses.fields(Events):
+        np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name))
     assert len(shards[1:3]) == 2
 
 
@@ -110,9 +110,9 @@ def test_a_short_log_is_one_piece_in_memory(walks, tmp_path: Path) -> None:
     (events,) = log
     assert events is log[0]
     assert not (tmp_path / "shards").exists()
-    for each in dataclasses.fields(Events):
+    for field in dataclasses.fields(Events):
         np.testing.assert_array_equal(
-            getattr(events, each.name), getattr(encode(walks), each.name), each.name
+            getattr(events, field.name), getattr(encode(walks), field.name), field.name
         )
 
 
@@ -137,69 +137,73 @@ def test_of_a_long_log_the_cuts_are_nearly_in_place(walks, shards, monkeypatch) 
 
 
 def test_statistics_of_shards_are_those_of_the_log(both) -> None:
-    for whole, parted in pairs_of(both):
-        same(whole.statistics.to_arrays(), parted.statistics.to_arrays())
-        for one, other in zip(whole.train.tables, parted.train.tables, strict=True):
-            same(one.to_arrays(), other.to_arrays())
-        assert (whole.learned == parted.learned).all()
-        assert whole.counts == parted.counts
+    for whole, sharded in pairs_of(both):
+        same(whole.statistics.to_arrays(), sharded.statistics.to_arrays())
+        for table, sharded_table in zip(whole.train.tables, sharded.train.tables, strict=True):
+            same(table.to_arrays(), sharded_table.to_arrays())
+        assert (whole.learned == sharded.learned).all()
+        assert whole.counts == sharded.counts
 
 
 def test_recency_of_shards_is_that_of_the_log(both) -> None:
-    for whole, parted in pairs_of(both):
-        one, other = whole.test.recency, parted.test.recency
-        same(vars(one) | {"first_day": one.first_day}, vars(other))
+    for whole, sharded in pairs_of(both):
+        recency, sharded_recency = whole.test.recency, sharded.test.recency
+        same(vars(recency) | {"first_day": recency.first_day}, vars(sharded_recency))
 
 
 def test_examples_of_shards_are_those_of_the_log(both) -> None:
-    for whole, parted in pairs_of(both):
-        pieces = [by_user(rows) for rows in parted.training]
-        joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-        order = np.argsort(joined["user"].astype(str), kind="stable")
-        same(by_user(whole.train), {name: values[order] for name, values in joined.items()})
+    for whole, sharded in pairs_of(both):
+        pieces = [by_user(rows) for rows in sharded.training]
+        sharded_rows = {
+            name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]
+        }
+        order = np.argsort(sharded_rows["user"].astype(str), kind="stable")
+        same(by_user(whole.train), {name: values[order] for name, values in sharded_rows.items()})
         for part in PARTS:
-            same(by_user(getattr(whole, part)), by_user(getattr(parted, part)))
+            same(by_user(getattr(whole, part)), by_user(getattr(sharded, part)))
 
 
 def test_extremes_of_shards_are_those_of_the_log(both) -> None:
-    whole, parted = (each.extremes() for each in both)
+    whole, sharded = (dataset.extremes() for dataset in both)
     for name, inputs in whole.items():
-        assert (inputs.min(axis=0) == parted[name].min(axis=0)).all()
-        assert (inputs.max(axis=0) == parted[name].max(axis=0)).all()
+        assert (inputs.min(axis=0) == sharded[name].min(axis=0)).all()
+        assert (inputs.max(axis=0) == sharded[name].max(axis=0)).all()
 
 
 def test_held_out_parts_of_a_long_log_are_bounded_to_whole_learners(shards, monkeypatch) -> None:
-    every = prepare_log(shards, by_learner(shards))
-    assert every.scored_share == 1.0
+    unbounded = prepare_log(shards, by_learner(shards))
+    assert unbounded.scored_share == 1.0
     monkeypatch.setattr(log_statistics, "HELD_OUT", 250)
-    some = prepare_log(shards, by_learner(shards))
-    assert 0 < some.scored_share < 1
-    assert some.attempts
+    bounded = prepare_log(shards, by_learner(shards))
+    assert 0 < bounded.scored_share < 1
+    assert bounded.attempts
     for part in PARTS:
-        all_of, kept = (by_user(getattr(each, part)) for each in (every, some))
-        assert 0 < len(kept["user"]) <= 250
-        chosen = np.isin(all_of["user"], kept["user"])
-        same({name: values[chosen] for name, values in all_of.items()}, kept)
-        assert set(by_user(getattr(some.attempts, part))["user"]) <= set(kept["user"])
-    assert len(some.training) == len(every.training)
+        all_of, bounded_rows = (by_user(getattr(dataset, part)) for dataset in (unbounded, bounded))
+        assert 0 < len(bounded_rows["user"]) <= 250
+        chosen = np.isin(all_of["user"], bounded_rows["user"])
+        same({name: values[chosen] for name, values in all_of.items()}, bounded_rows)
+        assert set(by_user(getattr(bounded.attempts, part))["user"]) <= set(bounded_rows["user"])
+    assert len(bounded.training) == len(unbounded.training)
 
 
 def test_both_held_out_parts_keep_a_learner_however_low_the_bound(shards, monkeypatch) -> None:
     monkeypatch.setattr(log_statistics, "HELD_OUT", 1)
-    some = prepare_log(shards, by_learner(shards))
-    assert some.counts["validate"]
-    assert some.counts["test"]
+    bounded = prepare_log(shards, by_learner(shards))
+    assert bounded.counts["validate"]
+    assert bounded.counts["test"]
 
 
 def test_counting_models_of_shards_are_those_of_the_log(both) -> None:
     names = ["most_popular", "repeat_last", "markov_1", "markov_2", "global_mean", "topic_mean"]
-    measured = [measure(train_candidates(each, 0, models=names), each, "test") for each in both]
-    one, other = measured
-    for name, scores in one.recommendation.items():
-        again = other.recommendation[name].table("all")
+    measured = [
+        measure(train_candidates(dataset, 0, models=names), dataset, "test") for dataset in both
+    ]
+    whole, sharded = measured
+    for name, scores in whole.recommendation.items():
+        again = sharded.recommendation[name].table("all")
         assert scores.table("all") == pytest.approx(again, nan_ok=True), name
-    for name, success in one.difficulty.items():
-        assert success.table() == pytest.approx(other.difficulty[name].table(), nan_ok=True), name
+    for name, success in whole.difficulty.items():
+        assert success.table() == pytest.approx(sharded.difficulty[name].table(), nan_ok=True), name
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_column_without_test_rows_is_refused(events: Events) -> None:
         split_by_column(events, ["train"] * len(events))
 
 
-def test_column_with_own_validation_is_kept(events: Events) -> None:
+def test_a_column_with_its_own_validation_part_is_used(events: Events) -> None:
     values = np.array(["train", "validation", "test", "later"])[np.arange(len(events)) % 4]
     part = split_by_column(events, values).part
     assert (part[values[events.row] == "validation"] == VALIDATE).all()
@@ -86,6 +86,6 @@ def test_window_on_a_learner_split_keeps_the_parts_inside(events: Events) -> Non
 def test_response_events_are_never_targets(planted: pd.DataFrame) -> None:
     frame = planted.copy()
     frame.loc[frame.index % 5 == 0, "interaction_type"] = "feedback_recommendation"
-    given = encode(frame)
-    for split in (split_by_time(given), split_by_learner(given)):
-        assert (split.part[given.kind == 6] == CONTEXT).all()
+    with_responses = encode(frame)
+    for split in (split_by_time(with_responses), split_by_learner(with_responses)):
+        assert (split.part[with_responses.kind == 6] == CONTEXT).all()

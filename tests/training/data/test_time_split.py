@@ -66,7 +66,7 @@ def test_attempts_get_a_timeline_of_their_own(planted: pd.DataFrame) -> None:
     assert events.time[attempts.known].max() < events.time[attempts.part == VALIDATE].min()
 
 
-def test_attempts_of_a_learner_stay_in_his_part(events: Events) -> None:
+def test_attempts_of_a_learner_stay_in_their_part(events: Events) -> None:
     split = split_by_learner(events)
     assert (of_attempts((events,), lambda _: split)(events).part == split.part).all()
 
@@ -121,16 +121,16 @@ def test_attempts_before_the_window_only_make_no_difficulty_model(frame_of) -> N
     assert "fewer than three different times" in prepared.no_success
 
 
-def test_of_a_long_log_a_moment_stands_for_several_targets(frame_of, monkeypatch) -> None:
+def test_in_a_long_log_a_time_represents_several_targets(frame_of, monkeypatch) -> None:
     halves = tuple(evenly(frame_of, 4_000, 90) for _ in range(2))
     monkeypatch.setattr(time_split, "SAMPLED_MOMENTS", 800)
     monkeypatch.setattr(time_split, "ENOUGH", 500)
     rule = by_time(halves, fresh=True)
-    held = sum(int(np.sum(rule(events).part == TEST)) for events in halves)
-    assert held == pytest.approx(500, abs=40)
+    test_count = sum(int(np.sum(rule(events).part == TEST)) for events in halves)
+    assert test_count == pytest.approx(500, abs=40)
 
 
 def test_of_a_short_log_a_fresh_split_holds_out_the_usual_share(frame_of) -> None:
     events = evenly(frame_of, 2_000, 90)
-    fresh, usual = (by_time((events,), fresh=each)(events) for each in (True, False))
+    fresh, usual = (by_time((events,), fresh=is_fresh)(events) for is_fresh in (True, False))
     assert (fresh.part == usual.part).all()

@@ -33,9 +33,9 @@ def test_gain_over_a_worse_model_excludes_zero_and_over_an_equal_one_does_not() 
 def test_saved_log_loss_is_a_gain() -> None:
     rng = np.random.default_rng(1)
     passed = (rng.random(300) < 0.5).astype(np.int8)
-    told = expected(passed, np.where(passed, 0.8, 0.2))
+    informed = expected(passed, np.where(passed, 0.8, 0.2))
     flat = expected(passed, np.full(300, 0.5))
-    found = success_intervals({"told": told, "flat": flat}, "told", seed=0)
-    assert found["flat"]["gain"]["low"] > 0
-    assert found["flat"]["auc"]["value"] == found["flat"]["auc"]["low"] == 0.5
-    assert found["told"]["auc"]["value"] == 1.0
+    intervals = success_intervals({"told": informed, "flat": flat}, "told", seed=0)
+    assert intervals["flat"]["gain"]["low"] > 0
+    assert intervals["flat"]["auc"]["value"] == intervals["flat"]["auc"]["low"] == 0.5
+    assert intervals["told"]["auc"]["value"] == 1.0

@@ -37,15 +37,15 @@ def result(planted: pd.DataFrame) -> Result:
 
 
 def test_json_has_the_agreed_form(result: Result) -> None:
-    found = json.loads(result.to_json())
-    assert {"next_topic", "success", "data"} <= found.keys()
-    assert found["next_topic"].keys() == {"all", "new"}
-    models = {each.name for each in NEXT_TOPIC if not each.slow}
-    for table in found["next_topic"].values():
+    document = json.loads(result.to_json())
+    assert {"next_topic", "success", "data"} <= document.keys()
+    assert document["next_topic"].keys() == {"all", "new"}
+    models = {recipe.name for recipe in NEXT_TOPIC if not recipe.slow}
+    for table in document["next_topic"].values():
         assert table.keys() == models
         assert all(figures.keys() == RANKING for figures in table.values())
-    assert found["success"].keys() == {each.name for each in SUCCESS if not each.slow}
-    assert all(figures.keys() == PROBABILITY for figures in found["success"].values())
+    assert document["success"].keys() == {recipe.name for recipe in SUCCESS if not recipe.slow}
+    assert all(figures.keys() == PROBABILITY for figures in document["success"].values())
 
 
 def test_planted_circle_is_found(result: Result) -> None:
@@ -85,7 +85,7 @@ def test_choice_is_the_best_on_validation(candidates: Candidates, validated: Mod
     assert loss[chosen["difficulty"]] == min(loss.values())
 
 
-def test_the_test_part_has_no_say_in_the_choice(planted: pd.DataFrame) -> None:
+def test_the_test_part_does_not_affect_the_choice(planted: pd.DataFrame) -> None:
     """Turn the rows of the test part into noise: figures change, the choice does not."""
     rng, noise = np.random.default_rng(2), planted.copy()
     test = planted["metadata"].str.contains("test")
@@ -97,7 +97,7 @@ def test_the_test_part_has_no_say_in_the_choice(planted: pd.DataFrame) -> None:
     )
     assert blind.data["selected"] == honest.data["selected"]
     assert blind.data["validation"] == honest.data["validation"]
-    ahead = {n: each["hr_at_1"] for n, each in blind.next_topic["new"].items()}
+    ahead = {n: figures["hr_at_1"] for n, figures in blind.next_topic["new"].items()}
     assert ahead["markov_1"] < 0.5 < honest.next_topic["new"]["markov_1"]["hr_at_1"]
 
 
@@ -143,10 +143,10 @@ def test_log_without_scores_has_no_success_table_but_a_reason(planted: pd.DataFr
 def test_figures_are_means_over_seeds_and_counting_models_are_made_once(
     planted: pd.DataFrame,
 ) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     names = ["markov_1", "reference"]
-    result = evaluate(planted, "learner", 0, budget_of(2), names, seeds=2, say=told.append)
-    of_seeds = [each["ndcg_at_5"] for each in result.seeds["next_topic"]["new"]["reference"]]
+    result = evaluate(planted, "learner", 0, budget_of(2), names, seeds=2, say=messages.append)
+    of_seeds = [scores["ndcg_at_5"] for scores in result.seeds["next_topic"]["new"]["reference"]]
     mean = result.next_topic["new"]["reference"]["ndcg_at_5"]
     assert len(set(of_seeds)) == 2
     assert mean == pytest.approx(sum(of_seeds) / 2)
@@ -154,7 +154,7 @@ def test_figures_are_means_over_seeds_and_counting_models_are_made_once(
         pytest.approx(mean)
     )
     assert len(result.seeds["next_topic"]["new"]["markov_1"]) == 1
-    assert told.count("Train: markov_1 recommendation, seed 0") == 1
+    assert messages.count("Train: markov_1 recommendation, seed 0") == 1
     assert result.data["budget"]["seeds"] == 2
 
 
@@ -174,12 +174,12 @@ def test_architecture_is_chosen_by_its_mean_not_by_a_lucky_seed() -> None:
 def test_success_is_chosen_by_the_answers_that_serving_gives() -> None:
     """A model that is good only if the item is known loses to one that is good without."""
     passed, learner = np.array([1, 0, 1, 0], np.int8), np.arange(4, dtype=np.int32)
-    right, wrong = np.array([0.9, 0.1, 0.9, 0.1]), np.array([0.5, 0.5, 0.4, 0.6])
+    good, poor = np.array([0.9, 0.1, 0.9, 0.1]), np.array([0.5, 0.5, 0.4, 0.6])
 
     def of(with_item: Floats, without: Floats) -> DifficultyRuns:
         return DifficultyRuns((DifficultyScores(passed, with_item, learner, without, without),))
 
-    success = {"by item": of(right, wrong), "by learner": of(wrong, right)}
+    success = {"by item": of(good, poor), "by learner": of(poor, good)}
     ranks = RecommendationRuns(
         (RecommendationScores(np.ones(4), np.ones(4), np.ones(4, bool), learner),)
     )
@@ -192,10 +192,12 @@ def test_success_is_chosen_by_the_answers_that_serving_gives() -> None:
 def test_models_are_chosen_by_name_and_what_they_need_is_trained_unseen(
     planted: pd.DataFrame,
 ) -> None:
-    told: list[str] = []
-    result = evaluate(planted, "learner", 0, budget_of(1), ["blend", "markov_1"], say=told.append)
+    messages: list[str] = []
+    result = evaluate(
+        planted, "learner", 0, budget_of(1), ["blend", "markov_1"], say=messages.append
+    )
     assert list(result.next_topic["new"]) == ["markov_1", "blend"]
-    assert any("Train: sequence recommendation, epoch 1" in line for line in told)
+    assert any("Train: sequence recommendation, epoch 1" in line for line in messages)
     assert "sequence" in result.data["left_out"]["recommendation"]
 
 
@@ -213,10 +215,12 @@ def test_models_of_one_job_only_leave_the_other_out(planted: pd.DataFrame) -> No
         evaluate(planted.assign(score=np.nan), "learner", models=["topic_mean"])
 
 
-def test_stopped_evaluation_goes_on_where_it_was(planted: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_stopped_evaluation_continues_where_it_stopped(
+    planted: pd.DataFrame, tmp_path: Path
+) -> None:
     names = ["markov_1", "reference", "topic_mean"]
 
-    def run(told: list[str]) -> Result:
+    def run(messages: list[str]) -> Result:
         return evaluate(
             planted,
             "learner",
@@ -224,18 +228,18 @@ def test_stopped_evaluation_goes_on_where_it_was(planted: pd.DataFrame, tmp_path
             budget_of(2),
             names,
             cache=lambda digest: ScoreCache(tmp_path, digest),
-            say=told.append,
+            say=messages.append,
         )
 
-    first, again, mended = [], [], []
+    first, again, after_loss = [], [], []
     whole = run(first).to_json()
     assert not any(line.startswith("Cached") for line in first)
     assert run(again).to_json() == whole
     assert not any(line.startswith("Train") for line in again)
     next(tmp_path.rglob("recommendation-reference-0.npz")).unlink()
-    assert run(mended).to_json() == whole
-    assert "Cached: markov_1 recommendation" in mended
-    assert "Train: reference recommendation" in mended
+    assert run(after_loss).to_json() == whole
+    assert "Cached: markov_1 recommendation" in after_loss
+    assert "Train: reference recommendation" in after_loss
     assert b"u0001" not in b"".join(p.read_bytes() for p in tmp_path.rglob("*.npz"))
 
 
@@ -247,7 +251,7 @@ def test_topic_only_is_a_table_of_its_own_without_models_that_need_a_level(resul
 
 def test_slices_hold_every_model_and_add_up(result: Result) -> None:
     by_length = result.slices["next_topic"]["history_length"]
-    counts = [each["all"]["markov_1"]["n"] for each in by_length.values()]
+    counts = [tables["all"]["markov_1"]["n"] for tables in by_length.values()]
     assert sum(counts) == result.next_topic["all"]["markov_1"]["n"]
     assert by_length["0"]["all"].keys() == result.next_topic["all"].keys()
     assert result.slices["next_topic"]["cold"]["unseen_topic"]["all"]["markov_1"]["n"] == 0
@@ -268,7 +272,7 @@ def real_log(name: str) -> Path:
 
 
 @pytest.mark.slow
-def test_real_log_beats_what_is_popular(planted: pd.DataFrame) -> None:
+def test_on_a_real_log_markov_beats_most_popular(planted: pd.DataFrame) -> None:
     frame = pd.read_parquet(real_log("assist09_skillbuilder.parquet"))
     frame = frame[frame["user_id"].isin(frame["user_id"].unique()[:150])].reset_index(drop=True)
     kinds = planted["interaction_type"].cat.categories

@@ -25,24 +25,24 @@ PREDICTED = DifficultyScores(
 TRIAL = SeedRun(RANKED, RANKED, {"loss": [2.0, 1.0]})
 
 
-def same(one: object, other: object) -> bool:
-    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
+def same(left: object, right: object) -> bool:
+    pairs = zip(vars(left).values(), vars(right).values(), strict=True)
     return all(a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
-def test_a_trial_is_given_back_as_it_was(tmp_path: Path) -> None:
+def test_a_trial_is_loaded_as_it_was_stored(tmp_path: Path) -> None:
     ScoreCache(tmp_path, "a").save("recommendation", "sequence", 3, TRIAL)
     ScoreCache(tmp_path, "a").save("difficulty", "history", 3, SeedRun(PREDICTED, PREDICTED, {}))
-    found = ScoreCache(tmp_path, "a").load("recommendation", "sequence", 3)
-    assert found is not None
-    assert found.curves == TRIAL.curves
-    assert same(found.test, RANKED)
-    other = ScoreCache(tmp_path, "a").load("difficulty", "history", 3)
-    assert other is not None
-    assert same(other.validate, PREDICTED)
+    trial = ScoreCache(tmp_path, "a").load("recommendation", "sequence", 3)
+    assert trial is not None
+    assert trial.curves == TRIAL.curves
+    assert same(trial.test, RANKED)
+    second_trial = ScoreCache(tmp_path, "a").load("difficulty", "history", 3)
+    assert second_trial is not None
+    assert same(second_trial.validate, PREDICTED)
 
 
-def test_another_seed_model_or_digest_is_not_known(tmp_path: Path) -> None:
+def test_another_seed_model_or_digest_is_not_cached(tmp_path: Path) -> None:
     cache = ScoreCache(tmp_path, "a")
     cache.save("recommendation", "sequence", 3, TRIAL)
     assert cache.load("recommendation", "sequence", 4) is None
@@ -50,7 +50,7 @@ def test_another_seed_model_or_digest_is_not_known(tmp_path: Path) -> None:
     assert ScoreCache(tmp_path, "b").load("recommendation", "sequence", 3) is None
 
 
-def test_what_was_half_written_is_not_known(tmp_path: Path) -> None:
+def test_a_half_written_file_is_not_cached(tmp_path: Path) -> None:
     cache = ScoreCache(tmp_path, "a")
     cache.save("recommendation", "sequence", 3, TRIAL)
     (path,) = (tmp_path / "a").iterdir()

@@ -30,21 +30,21 @@ def test_next_topic_figures_are_means_over_seeds() -> None:
 
 
 def test_success_figures_are_means_over_seeds_also_where_they_are_no_mean_over_rows() -> None:
-    right, wrong = predicted(0.9, 0.1, 0.9, 0.1), predicted(0.1, 0.9, 0.1, 0.9)
-    both = DifficultyRuns((right, wrong))
-    assert both.table()["auc"] == 0.5
-    assert both.table()["log_loss"] == pytest.approx(
-        (right.table()["log_loss"] + wrong.table()["log_loss"]) / 2
+    good, poor = predicted(0.9, 0.1, 0.9, 0.1), predicted(0.1, 0.9, 0.1, 0.9)
+    runs = DifficultyRuns((good, poor))
+    assert runs.table()["auc"] == 0.5
+    assert runs.table()["log_loss"] == pytest.approx(
+        (good.table()["log_loss"] + poor.table()["log_loss"]) / 2
     )
-    sure = success_intervals({"both": both, "right": DifficultyRuns((right,))}, "right", seed=0)
+    sure = success_intervals({"both": runs, "right": DifficultyRuns((good,))}, "right", seed=0)
     assert sure["both"]["auc"]["value"] == 0.5
     assert sure["both"]["gain"]["low"] > 0
 
 
 def test_intervals_of_one_seed_are_those_of_its_scores() -> None:
-    one = ranked(1, 2, 3, 9)
-    alone = recommendation_intervals({"m": one}, "m", seed=0)
-    assert recommendation_intervals({"m": RecommendationRuns((one,))}, "m", seed=0) == alone
+    scores = ranked(1, 2, 3, 9)
+    expected = recommendation_intervals({"m": scores}, "m", seed=0)
+    assert recommendation_intervals({"m": RecommendationRuns((scores,))}, "m", seed=0) == expected
 
 
 def test_topic_only_leaves_out_models_that_need_more() -> None:

@@ -34,7 +34,7 @@ def in_shards(data: tuple[np.ndarray, np.ndarray], size: int) -> RowChunks:
     rows = len(data[1])
     counts = tuple(min(size, rows - start) for start in range(0, rows, size))
     return RowChunks(
-        counts, lambda place: tuple(x[size * place : size * (place + 1)] for x in data)
+        counts, lambda position: tuple(x[size * position : size * (position + 1)] for x in data)
     )
 
 
@@ -58,22 +58,22 @@ def trained(seed: int, setting: FitSettings) -> list[np.ndarray]:
 @both
 def test_same_seed_gives_the_same_weights_and_another_one_others(setting: FitSettings) -> None:
     setting = brief(2, setting)
-    first, second, other = trained(3, setting), trained(3, setting), trained(4, setting)
+    first, second, other_seed = trained(3, setting), trained(3, setting), trained(4, setting)
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
-    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other_seed, strict=True))
 
 
 @both
-def test_progress_is_told_after_each_epoch_and_curves_have_one_value_each(
+def test_progress_is_reported_after_each_epoch_and_curves_have_one_value_per_epoch(
     setting: FitSettings,
 ) -> None:
     data = next_in_circle(200, 5)
-    told: list[int] = []
+    epochs: list[int] = []
     model = reference.recommendation(data[0], 5)
     curves = fit_recommendation(
-        model, in_memory(data), data, 0, brief(3, setting), lambda epoch, _: told.append(epoch)
+        model, in_memory(data), data, 0, brief(3, setting), lambda epoch, _: epochs.append(epoch)
     )
-    assert told == [1, 2, 3]
+    assert epochs == [1, 2, 3]
     assert {"loss", "val_loss"} <= curves.keys()
     assert {len(values) for values in curves.values()} == {3}
 
@@ -90,8 +90,8 @@ def test_network_learns_the_circle(setting: FitSettings) -> None:
     inputs, target = next_in_circle(2000, 5)
     model = reference.recommendation(inputs, 5)
     fit_recommendation(model, in_memory((inputs, target)), (inputs, target), 0, setting)
-    got = np.asarray(model({"inputs": inputs})["probability"]).argmax(axis=1) + 1
-    assert np.mean(got == target) > 0.9
+    actual = np.asarray(model({"inputs": inputs})["probability"]).argmax(axis=1) + 1
+    assert np.mean(actual == target) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_network_learns_the_circle_from_shards(setting: FitSettings) -> None:
     data = next_in_circle(2000, 5)
     model = reference.recommendation(data[0], 5)
     curves = fit_recommendation(model, in_shards(data, 700), data, 0, setting)
-    got = np.asarray(model({"inputs": data[0]})["probability"]).argmax(axis=1) + 1
-    assert np.mean(got == data[1]) > 0.9
+    actual = np.asarray(model({"inputs": data[0]})["probability"]).argmax(axis=1) + 1
+    assert np.mean(actual == data[1]) > 0.9
     assert len(curves["loss"]) == len(curves["val_loss"])
 
 
@@ -120,7 +120,7 @@ def test_an_epoch_reads_every_row_of_every_shard_once() -> None:
         np.concatenate([next(batches)[0]["x"][:, 7] for _ in range(4 + 4 + 4 + 2)])
         for _ in range(2)
     ]
-    assert all(np.sort(each).tolist() == list(range(100)) for each in epochs)
+    assert all(np.sort(rows).tolist() == list(range(100)) for rows in epochs)
     assert epochs[0].tolist() != epochs[1].tolist()
 
 
@@ -128,9 +128,9 @@ def test_an_epoch_reads_every_row_of_every_shard_once() -> None:
 def test_target_without_a_slot_teaches_nothing(setting: FitSettings) -> None:
     inputs, target = next_in_circle(200, 5)
     target[:50] = 0
-    one = brief(1, setting)
+    one_epoch = brief(1, setting)
     model = reference.recommendation(inputs, 5)
-    curves = fit_recommendation(model, in_memory((inputs, target)), (inputs, target), 0, one)
+    curves = fit_recommendation(model, in_memory((inputs, target)), (inputs, target), 0, one_epoch)
     assert np.isfinite(curves["val_loss"]).all()
 
 
@@ -149,8 +149,8 @@ def test_success_is_learned_at_the_level_taken(setting: FitSettings) -> None:
     }
     model = reference.difficulty(data["inputs"])
     curves = fit_difficulty(model, in_memory(data), data, 0, setting)
-    got = np.asarray(model({"inputs": data["inputs"]})["success"]).mean(axis=0)
-    assert got == pytest.approx([0.9, 0.6, 0.2], abs=0.05)
+    actual = np.asarray(model({"inputs": data["inputs"]})["success"]).mean(axis=0)
+    assert actual == pytest.approx([0.9, 0.6, 0.2], abs=0.05)
     assert "val_taken_loss" in curves
 
 
@@ -160,13 +160,13 @@ def test_the_weights_are_those_of_the_best_epoch(setting: FitSettings) -> None:
     import keras
 
     inputs, target = next_in_circle(64, 5)
-    held = inputs, target % 5 + 1
+    validation = inputs, target % 5 + 1
     keras.utils.set_random_seed(0)
     model = reference.recommendation(inputs, 5)
     setting = replace(setting, epochs=60, rate=1e-2, patience=3)
-    curves = fit_recommendation(model, in_memory((inputs, target)), held, 0, setting)
-    said = np.asarray(model({"inputs": held[0]})["probability"])
-    loss = -np.log(said[np.arange(64), held[1] - 1]).mean()
+    curves = fit_recommendation(model, in_memory((inputs, target)), validation, 0, setting)
+    probability = np.asarray(model({"inputs": validation[0]})["probability"])
+    loss = -np.log(probability[np.arange(64), validation[1] - 1]).mean()
     assert loss == pytest.approx(min(curves["val_loss"]), rel=1e-4)
     assert len(curves["val_loss"]) < 60
 

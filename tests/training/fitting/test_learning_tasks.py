@@ -45,26 +45,32 @@ def test_topics_shown_as_new_lose_id_and_priors_and_nothing_else(prepared, half_
     after = copied(before)
     learning_tasks.next_topic(prepared).hide(after, np.random.default_rng(0))
     assert after.keys() == before.keys()
-    was, now = by_topic(prepared, before), by_topic(prepared, after)
-    shown = (now[..., NEW] != was[..., NEW]).any(axis=0)
-    trained = shown[: prepared.topics]
+    topics_before, now = by_topic(prepared, before), by_topic(prepared, after)
+    shown_as_new = (now[..., NEW] != topics_before[..., NEW]).any(axis=0)
+    trained = shown_as_new[: prepared.topics]
     assert 0 < trained.sum() < prepared.topics
-    kept = [i for i in range(len(TOPIC_INPUTS)) if i not in (NEW, *PRIORS)]
-    np.testing.assert_array_equal(now[..., kept], was[..., kept])
+    unchanged = [i for i in range(len(TOPIC_INPUTS)) if i not in (NEW, *PRIORS)]
+    np.testing.assert_array_equal(now[..., unchanged], topics_before[..., unchanged])
     last = before["inputs"][:, place(RECOMMENDATION_INPUTS, "last_topic_1")].astype(int)
-    after_new = np.append(False, shown)[last]
-    np.testing.assert_array_equal(now[~after_new][:, ~shown], was[~after_new][:, ~shown])
+    after_new = np.append(False, shown_as_new)[last]
+    np.testing.assert_array_equal(
+        now[~after_new][:, ~shown_as_new], topics_before[~after_new][:, ~shown_as_new]
+    )
     assert after_new.any()
     for prior in PRIORS:
-        assert (now[after_new][:, ~shown, prior] == now[after_new][:1, ~shown, prior]).all()
-    assert (now[:, shown, NEW] == 1).all()
+        assert (
+            now[after_new][:, ~shown_as_new, prior] == now[after_new][:1, ~shown_as_new, prior]
+        ).all()
+    assert (now[:, shown_as_new, NEW] == 1).all()
     for prior in PRIORS:
-        assert (now[:, shown, prior] == 0).all()
-        assert (was[:, : prepared.topics][:, trained, prior] != 0).any()
-    hidden = np.append(False, shown)
+        assert (now[:, shown_as_new, prior] == 0).all()
+        assert (topics_before[:, : prepared.topics][:, trained, prior] != 0).any()
+    hidden = np.append(False, shown_as_new)
     for name, ids in (("inputs", IDS), ("events", [0])):
-        rest = [i for i in range(before[name].shape[-1]) if i not in ids]
-        np.testing.assert_array_equal(after[name][..., rest], before[name][..., rest])
+        unchanged_columns = [i for i in range(before[name].shape[-1]) if i not in ids]
+        np.testing.assert_array_equal(
+            after[name][..., unchanged_columns], before[name][..., unchanged_columns]
+        )
         slots = before[name][..., ids].astype(int)
         expected = np.where(hidden[slots], 0, slots)
         np.testing.assert_array_equal(after[name][..., ids], expected)
@@ -98,17 +104,17 @@ def drifting(frame_of) -> Dataset:
     that came after training is among them.
     """
     rng = np.random.default_rng(0)
-    offered = [rng.choice(6, 3, replace=False) + 1 for _ in range(DAYS // TERM)]
-    offered[-1] = np.array([99, 1, 2])
+    topics_of_term = [rng.choice(6, 3, replace=False) + 1 for _ in range(DAYS // TERM)]
+    topics_of_term[-1] = np.array([99, 1, 2])
     walks = [
-        [int(rng.choice(offered[day // TERM])) for day in range(DAYS) for _ in range(A_DAY)]
+        [int(rng.choice(topics_of_term[day // TERM])) for day in range(DAYS) for _ in range(A_DAY)]
         for _ in range(LEARNERS)
     ]
     frame = frame_of(walks)
     learner, at = np.divmod(np.arange(len(frame)), DAYS * A_DAY)
     minutes = at // A_DAY * 24 * 60 + at % A_DAY * 60 + learner
-    when = pd.Timestamp("2025-03-03", tz="UTC") + pd.to_timedelta(minutes, unit="m")
-    events = encode(frame.assign(timestamp=when.astype("datetime64[us, UTC]")))
+    timestamps = pd.Timestamp("2025-03-03", tz="UTC") + pd.to_timedelta(minutes, unit="m")
+    events = encode(frame.assign(timestamp=timestamps.astype("datetime64[us, UTC]")))
     return prepare(events, split_by_time(events))
 
 
@@ -127,23 +133,25 @@ def test_a_newcomer_gets_a_probability_that_rises_with_recent_popularity(driftin
     slot = drifting.topics  # of the first newcomer
     rows = drifting.test
     chosen = np.flatnonzero(rows.start // DAY == rows.start.max() // DAY)  # it is popular by now
-    given = BatchFeed(rows, "recommendation").inputs(chosen, set(network.read.input))
+    network_inputs = BatchFeed(rows, "recommendation").inputs(chosen, set(network.read.input))
 
     recent = [place(TOPIC_INPUTS, name) for name in ("recent_2", "recent_7")]
 
     def newcomer_with(popularity: float) -> np.ndarray:
         """Its probability with a share of what it is more popular than a topic nobody met."""
-        known = given["topics"].reshape(len(chosen), width, -1).copy()
-        nobody = known[:, slot + 1, recent]
-        known[:, slot, recent] = nobody + popularity * (known[:, slot, recent] - nobody)
-        asked = given | {"topics": known.reshape(len(chosen), -1)}
-        return np.asarray(network.read(asked)["probability"])[:, slot]
+        topic_inputs = network_inputs["topics"].reshape(len(chosen), width, -1).copy()
+        unseen = topic_inputs[:, slot + 1, recent]
+        topic_inputs[:, slot, recent] = unseen + popularity * (
+            topic_inputs[:, slot, recent] - unseen
+        )
+        changed_inputs = network_inputs | {"topics": topic_inputs.reshape(len(chosen), -1)}
+        return np.asarray(network.read(changed_inputs)["probability"])[:, slot]
 
     as_it_is, less, unpopular = (newcomer_with(share) for share in (1.0, 0.5, 0.0))
     assert (unpopular > 0).all()
     assert (less > unpopular).mean() > 0.9
     assert (as_it_is > less).mean() > 0.9
-    free = np.asarray(network.read(given)["probability"])[:, slot + 1 :]
+    free = np.asarray(network.read(network_inputs)["probability"])[:, slot + 1 :]
     assert (as_it_is > free.max(axis=1)).all(), "a popular one beats slots that no topic has"
 
 
@@ -168,50 +176,56 @@ def test_items_and_topics_of_some_attempts_are_hidden(taught) -> None:
     before = BatchFeed(attempts.train, "difficulty").inputs(rows, names)
     after = copied(before)
     learning_tasks.success(attempts).hide(after, np.random.default_rng(0))
-    known = before["item"].any(axis=1)
-    gone = known & ~after["item"].any(axis=1)
+    has_item = before["item"].any(axis=1)
+    item_hidden = has_item & ~after["item"].any(axis=1)
     new = (before["topic"] != after["topic"])[:, 0]
-    np.testing.assert_array_equal(gone, known & new)
+    np.testing.assert_array_equal(item_hidden, has_item & new)
     assert 0.03 < new.mean() < 0.2
     assert (after["item"][new] == 0).all(), "who knows no topic knows no item of it"
-    np.testing.assert_array_equal(after["item"][known & ~gone], before["item"][known & ~gone])
+    np.testing.assert_array_equal(
+        after["item"][has_item & ~item_hidden], before["item"][has_item & ~item_hidden]
+    )
     np.testing.assert_array_equal(after["free"][~new], before["free"][~new])
-    logit, tried = learning_tasks.TOPIC_LOGIT, learning_tasks.TOPIC_ATTEMPTS
+    logit, attempt_count = learning_tasks.TOPIC_LOGIT, learning_tasks.TOPIC_ATTEMPTS
     assert (after["topic"][new] == 0).all()
-    assert (after["free"][new, tried] == 0).all()
+    assert (after["free"][new, attempt_count] == 0).all()
     assert len(np.unique(after["free"][new, logit])) == 1
     change = after["free"][:, logit] - before["free"][:, logit]
-    told = (
+    logit_change = (
         after["inputs"][:, learning_tasks.PROFICIENCY]
         - before["inputs"][:, learning_tasks.PROFICIENCY]
     )
-    np.testing.assert_allclose(told, change, atol=1e-5)
-    rest = [i for i in range(after["free"].shape[1]) if i not in (logit, tried)]
-    others = [i for i in range(after["inputs"].shape[1]) if i != learning_tasks.PROFICIENCY]
-    for name, kept in (("free", rest), ("inputs", others), ("events", slice(None))):
-        np.testing.assert_array_equal(after[name][..., kept], before[name][..., kept])
+    np.testing.assert_allclose(logit_change, change, atol=1e-5)
+    free_columns = [i for i in range(after["free"].shape[1]) if i not in (logit, attempt_count)]
+    input_columns = [i for i in range(after["inputs"].shape[1]) if i != learning_tasks.PROFICIENCY]
+    for name, selected in (
+        ("free", free_columns),
+        ("inputs", input_columns),
+        ("events", slice(None)),
+    ):
+        np.testing.assert_array_equal(after[name][..., selected], before[name][..., selected])
 
 
 def test_success_is_judged_with_and_without_its_item(taught) -> None:
     attempts = taught.prepared.attempts
     task = learning_tasks.success(attempts)
 
-    def judged(success: float, overall: float) -> float:
+    def loss_of(success: float, overall: float) -> float:
         count = len(attempts.validate)
         answer = {"success": np.full((count, 3), success), "overall": np.full((count, 1), overall)}
         return task.judge(iter([(np.arange(count), answer)]))
 
     share = float(attempts.validate.passed.mean())
-    assert judged(share, 0.99) > judged(share, share) < judged(0.99, share)
-    assert judged(0.5, 0.5) == pytest.approx(np.log(2))
+    assert loss_of(share, 0.99) > loss_of(share, share) < loss_of(0.99, share)
+    assert loss_of(0.5, 0.5) == pytest.approx(np.log(2))
 
 
 def test_next_topic_is_judged_on_topics_that_are_new_to_the_learner(prepared: Dataset) -> None:
     task = learning_tasks.next_topic(prepared)
     rows = prepared.validate
-    right = np.eye(prepared.topics)[rows.target - 1]
+    perfect = np.eye(prepared.topics)[rows.target - 1]
     again = np.eye(prepared.topics + 1)[rows.last_topic, 1:]
-    every = np.arange(len(rows))
-    assert task.judge(iter([(every, {"probability": right})])) == pytest.approx(0.0)
+    all_rows = np.arange(len(rows))
+    assert task.judge(iter([(all_rows, {"probability": perfect})])) == pytest.approx(0.0)
     # the last topic is masked: naming it first as well costs nothing
-    assert task.judge(iter([(every, {"probability": right + again})])) == pytest.approx(0.0)
+    assert task.judge(iter([(all_rows, {"probability": perfect + again})])) == pytest.approx(0.0)

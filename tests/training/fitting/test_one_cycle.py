@@ -21,8 +21,8 @@ def shards(size: int) -> RowChunks[Data]:
     inputs, answers = line()
     counts = tuple(min(size, ROWS - start) for start in range(0, ROWS, size))
 
-    def make(place: int) -> Data:
-        rows = slice(size * place, size * (place + 1))
+    def make(position: int) -> Data:
+        rows = slice(size * position, size * (position + 1))
         return {"x": inputs["x"][rows]}, {"y": answers["y"][rows]}
 
     return RowChunks(counts, make)
@@ -31,8 +31,8 @@ def shards(size: int) -> RowChunks[Data]:
 def linear() -> object:
     import keras
 
-    given = keras.Input((1,), name="x")
-    return keras.Model({"x": given}, {"y": keras.layers.Dense(1, use_bias=False)(given)})
+    inputs = keras.Input((1,), name="x")
+    return keras.Model({"x": inputs}, {"y": keras.layers.Dense(1, use_bias=False)(inputs)})
 
 
 def run(
@@ -66,8 +66,10 @@ def test_a_planted_slope_is_found(size: int) -> None:
 def test_the_model_has_the_weights_that_were_judged() -> None:
     model, (inputs, answers) = linear(), line()
     for figures in run(model, shards(ROWS), 0.1):
-        said = np.asarray(model({"x": inputs["x"]})["y"])[:, 0]
-        assert figures["val_loss"] == pytest.approx(np.mean((said - answers["y"]) ** 2), rel=1e-4)
+        predicted = np.asarray(model({"x": inputs["x"]})["y"])[:, 0]
+        assert figures["val_loss"] == pytest.approx(
+            np.mean((predicted - answers["y"]) ** 2), rel=1e-4
+        )
 
 
 def test_a_small_log_gets_small_batches_and_a_rate_to_match() -> None:

@@ -63,35 +63,35 @@ def test_the_successor_is_learned(prepared: Dataset, size: SequenceSize) -> None
 
 
 def test_same_seed_gives_the_same_weights_and_another_one_others(prepared: Dataset) -> None:
-    first, second, other = (weights(trained(prepared, BRIEF, seed=seed)) for seed in (3, 3, 4))
+    first, second, other_seed = (weights(trained(prepared, BRIEF, seed=seed)) for seed in (3, 3, 4))
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
-    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other_seed, strict=True))
 
 
 def test_shuffled_topics_are_found_at_chance(planted: pd.DataFrame) -> None:
     """The canary: what a network finds where there is nothing to find."""
     rng = np.random.default_rng(5)
-    twice = pd.concat([planted.assign(user_id=planted["user_id"].astype(str) + c) for c in "ab"])
-    shuffled = twice.assign(
-        event_id=[f"{i:08d}" for i in range(len(twice))],
-        user_id=pd.Categorical(twice["user_id"]),
-        topic_id=rng.permutation(twice["topic_id"].to_numpy()),
+    doubled = pd.concat([planted.assign(user_id=planted["user_id"].astype(str) + c) for c in "ab"])
+    shuffled = doubled.assign(
+        event_id=[f"{i:08d}" for i in range(len(doubled))],
+        user_id=pd.Categorical(doubled["user_id"]),
+        topic_id=rng.permutation(doubled["topic_id"].to_numpy()),
     )
     events = encode(shuffled)
-    made = prepare(events, split_by_learner(events))
-    everything = replace(SMALL, priors=True, history=True)
-    network = trained(made, Schedule(epochs=4, cells=256, rate=1e-2), everything)
-    assert scored(network, made.test).table("all")["hr_at_1"] == pytest.approx(1 / 6, abs=0.06)
+    dataset = prepare(events, split_by_learner(events))
+    all_inputs = replace(SMALL, priors=True, history=True)
+    network = trained(dataset, Schedule(epochs=4, cells=256, rate=1e-2), all_inputs)
+    assert scored(network, dataset.test).table("all")["hr_at_1"] == pytest.approx(1 / 6, abs=0.06)
 
 
 def test_weights_are_those_of_the_best_epoch_and_patience_ends_it(prepared: Dataset) -> None:
-    network, seen, told = untrained(prepared), [], []
+    network, epoch_weights, progress = untrained(prepared), [], []
     figures = iter([0.5, 0.3, 0.4, 0.3, 0.6, 0.1])
 
     def judge(answers) -> float:
         rows = sum(len(chosen) for chosen, _ in answers)
         assert rows == len(prepared.validate), "the judge is shown every row once"
-        seen.append(weights(network))
+        epoch_weights.append(weights(network))
         return next(figures)
 
     task = replace(learning_tasks.next_topic(prepared), judge=judge)
@@ -100,15 +100,15 @@ def test_weights_are_those_of_the_best_epoch_and_patience_ends_it(prepared: Data
         task,
         Schedule(epochs=6, patience=2, cells=256),
         0,
-        lambda epoch, metrics: told.append((epoch, metrics["val_loss"])),
+        lambda epoch, metrics: progress.append((epoch, metrics["val_loss"])),
     )
     assert curves["val_loss"] == [0.5, 0.3, 0.4, 0.3, 0.6]
-    assert told == list(enumerate(curves["val_loss"], start=1))
-    assert {len(each) for each in curves.values()} == {5}
+    assert progress == list(enumerate(curves["val_loss"], start=1))
+    assert {len(curve) for curve in curves.values()} == {5}
     assert np.isfinite(curves["loss"]).all()
     best = weights(network)
-    assert all((a == b).all() for a, b in zip(best, seen[1], strict=True))
-    assert any((a != b).any() for a, b in zip(best, seen[4], strict=True))
+    assert all((a == b).all() for a, b in zip(best, epoch_weights[1], strict=True))
+    assert any((a != b).any() for a, b in zip(best, epoch_weights[4], strict=True))
 
 
 @pytest.mark.parametrize("figure", [float("nan"), float("inf")])
@@ -123,18 +123,22 @@ def test_a_network_that_cannot_be_judged_is_refused_not_left_as_it_was(
 
 
 def test_an_epoch_without_a_figure_is_never_the_best(prepared: Dataset) -> None:
-    network, seen, figures = untrained(prepared), [], iter([float("nan"), 0.5, float("nan")])
+    network, epoch_weights, figures = (
+        untrained(prepared),
+        [],
+        iter([float("nan"), 0.5, float("nan")]),
+    )
 
     def judge(answers) -> float:
-        seen.append(weights(network))
+        epoch_weights.append(weights(network))
         return next(figures)
 
     task = replace(learning_tasks.next_topic(prepared), judge=judge)
     fit(network, task, Schedule(epochs=3, cells=256), 0)
-    assert all((a == b).all() for a, b in zip(weights(network), seen[1], strict=True))
+    assert all((a == b).all() for a, b in zip(weights(network), epoch_weights[1], strict=True))
 
 
-def test_who_asks_again_after_weights_have_changed_gets_the_new_answers(
+def test_predictions_after_a_change_of_weights_are_those_of_the_new_weights(
     prepared: Dataset,
 ) -> None:
     network, feed = untrained(prepared), BatchFeed(prepared.test, "recommendation")

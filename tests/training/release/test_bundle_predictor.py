@@ -23,11 +23,12 @@ def rows_of(taught, name: str) -> Examples:
 
 def gathered(answers: Answers, count: int) -> dict[str, np.ndarray]:
     """Answers in the order of the rows, each row once."""
-    chosen, found = zip(*answers, strict=True)
+    chosen, outputs = zip(*answers, strict=True)
     order = np.concatenate(chosen)
     assert sorted(order) == list(range(count))
     return {
-        name: np.concatenate([each[name] for each in found])[np.argsort(order)] for name in found[0]
+        name: np.concatenate([output[name] for output in outputs])[np.argsort(order)]
+        for name in outputs[0]
     }
 
 
@@ -35,10 +36,10 @@ def gathered(answers: Answers, count: int) -> dict[str, np.ndarray]:
 def test_bundle_answers_as_the_network_it_was_exported_from(taught, bundle, name) -> None:
     rows = rows_of(taught, name)
     expected = gathered(predict(taught.networks[name], BatchFeed(rows, name)), len(rows))
-    got = gathered(bundle_predictor.answers_of(bundle, name)(rows), len(rows))
-    assert got.keys() == expected.keys()
+    actual = gathered(bundle_predictor.answers_of(bundle, name)(rows), len(rows))
+    assert actual.keys() == expected.keys()
     for key in expected:
-        np.testing.assert_allclose(got[key], expected[key], atol=1e-5)
+        np.testing.assert_allclose(actual[key], expected[key], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["recommendation", "difficulty"])

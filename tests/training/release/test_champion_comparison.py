@@ -23,7 +23,7 @@ def champion(
     candidates: Candidates,
     prepared: Dataset,
     chosen: ChosenCandidates,
-    until: datetime,
+    trained_until: datetime,
 ) -> Bundle:
     assert prepared.attempts is not None
     assert chosen["difficulty"] is not None
@@ -39,12 +39,12 @@ def champion(
             inputs={n: int(x.shape[-1]) for n, x in model.network.read.input.items()},
             outputs={n: int(y.shape[-1]) for n, y in model.network.read.output.items()},
             state=model.network.state,
-            trained_until=until,
+            trained_until=trained_until,
             topic_ids=tuple(parts.statistics.topic_ids.tolist()),
         )
         for name, (model, parts) in models.items()
     }
-    manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=until)
+    manifest = Manifest(fold_version=FOLD_VERSION, models=entries, created_at=trained_until)
     path = bundle_format.write(
         folder,
         manifest,
@@ -75,8 +75,8 @@ def test_without_a_champion_the_best_candidate_is_the_first(prepared, tested):
 def test_the_same_model_again_gains_nothing_and_is_kept_back(
     tmp_path, candidates, prepared, tested, chosen
 ):
-    same = champion(tmp_path, candidates, prepared, chosen, LONG_AGO)
-    decisions = decide_all(same, prepared, tested, chosen, 0.0, 0)
+    copy = champion(tmp_path, candidates, prepared, chosen, LONG_AGO)
+    decisions = decide_all(copy, prepared, tested, chosen, 0.0, 0)
     for decision in decisions.values():
         assert decision.gain == pytest.approx(0.0, abs=1e-6)
         assert not decision.promote
@@ -87,17 +87,17 @@ def test_a_better_model_replaces_a_worse_one_and_never_the_reverse(
 ):
     worse = champion(tmp_path, candidates, prepared, WORST, LONG_AGO)
     better = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
-    up = decide_all(worse, prepared, tested, BEST, 0.0, 0)
-    down = decide_all(better, prepared, tested, WORST, 0.0, 0)
-    assert all(decision.promote for decision in up.values())
-    assert not any(decision.promote for decision in down.values())
-    assert up["recommendation"].gain == pytest.approx(-down["recommendation"].gain)
+    upgrades = decide_all(worse, prepared, tested, BEST, 0.0, 0)
+    downgrades = decide_all(better, prepared, tested, WORST, 0.0, 0)
+    assert all(decision.promote for decision in upgrades.values())
+    assert not any(decision.promote for decision in downgrades.values())
+    assert upgrades["recommendation"].gain == pytest.approx(-downgrades["recommendation"].gain)
 
 
-def test_what_is_known_only_with_the_item_wins_nothing(tmp_path, candidates, prepared, tested):
+def test_a_gain_that_needs_the_item_does_not_count(tmp_path, candidates, prepared, tested):
     """A challenger that knows every outcome with the item, and serves what the worst one does."""
-    (served,) = (each.level_only for each in tested.difficulty["global_mean"].seeds)
-    clairvoyant = replace(served, probability=served.passed * 0.98 + 0.01)
+    (level_scores,) = (scores.level_only for scores in tested.difficulty["global_mean"].seeds)
+    clairvoyant = replace(level_scores, probability=level_scores.passed * 0.98 + 0.01)
     success = {"clairvoyant": DifficultyRuns((clairvoyant,))}
     better = champion(tmp_path, candidates, prepared, BEST, LONG_AGO)
     decision = decide_all(
@@ -108,9 +108,11 @@ def test_what_is_known_only_with_the_item_wins_nothing(tmp_path, candidates, pre
         0.0,
         0,
     )["difficulty"]
-    down = decide_all(better, prepared, tested, {"difficulty": "global_mean"}, 0.0, 0)["difficulty"]
+    downgrade = decide_all(better, prepared, tested, {"difficulty": "global_mean"}, 0.0, 0)[
+        "difficulty"
+    ]
     assert not decision.promote
-    assert decision.gain == pytest.approx(down.gain)
+    assert decision.gain == pytest.approx(downgrade.gain)
 
 
 def test_events_that_the_champion_was_trained_on_do_not_count(
@@ -122,7 +124,9 @@ def test_events_that_the_champion_was_trained_on_do_not_count(
     assert "too few" in decisions["recommendation"].reason
 
 
-def test_slices_of_newcomers_are_checked_beside_the_gain(tmp_path, candidates, prepared, tested):
+def test_slices_of_newcomers_are_checked_in_addition_to_the_gain(
+    tmp_path, candidates, prepared, tested
+):
     worse = champion(tmp_path, candidates, prepared, WORST, LONG_AGO)
     for decision in decide_all(worse, prepared, tested, BEST, 0.0, 0).values():
         named = {check.name: check.said for check in decision.checks}

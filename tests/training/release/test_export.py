@@ -37,8 +37,8 @@ def difficulty():
 
     inputs = keras.Input((4,), name="inputs")
     topic = keras.Input((1,), name="topic")
-    known = keras.layers.Flatten()(keras.layers.Embedding(TOPICS + 1, 2)(topic))
-    trunk = keras.layers.Dense(8, "relu")(keras.layers.Concatenate()([inputs, known]))
+    embedded = keras.layers.Flatten()(keras.layers.Embedding(TOPICS + 1, 2)(topic))
+    trunk = keras.layers.Dense(8, "relu")(keras.layers.Concatenate()([inputs, embedded]))
     return keras.Model(
         {"inputs": inputs, "topic": topic},
         {
@@ -102,7 +102,7 @@ def test_extremes_reach_both_ends_of_every_input():
         assert edge[:, column].max() == RECOMMENDATION_INPUTS[column].high
         assert edge[:, column].min() == RECOMMENDATION_INPUTS[column].low
     assert set(np.unique(edge[:, :6])) == {0, TOPICS}  # unknown, and the last known slot
-    both = extremes({"inputs": np.zeros((1, 4), np.float32), "topic": np.full((1, 1), 7)})
-    assert both["inputs"][:, 3].min() == DIFFICULTY_INPUTS[3].low
-    assert len(both["inputs"]) == len(both["topic"])
-    assert set(np.unique(both["topic"])) == {0, 7}
+    edges = extremes({"inputs": np.zeros((1, 4), np.float32), "topic": np.full((1, 1), 7)})
+    assert edges["inputs"][:, 3].min() == DIFFICULTY_INPUTS[3].low
+    assert len(edges["inputs"]) == len(edges["topic"])
+    assert set(np.unique(edges["topic"])) == {0, 7}

@@ -81,9 +81,9 @@ def test_the_same_seed_gives_the_same_decision():
 
 
 def test_one_learner_is_too_few():
-    one = PerLearner.of("log loss", False, np.zeros(5), np.zeros(5, int))
+    one_learner = PerLearner.of("log loss", False, np.zeros(5), np.zeros(5, int))
     none = PerLearner.of("log loss", False, np.zeros(0), np.zeros(0, int))
-    for scores in (one, none):
+    for scores in (one_learner, none):
         decision = decide(scores, scores, 0.0, 0)
         assert not decision.promote
         assert "too few" in decision.reason
@@ -133,9 +133,9 @@ def test_each_check_alone_keeps_the_challenger_back(at):
 def test_the_first_champion_too_must_pass_the_checks():
     first = decide(None, ndcg(RANK), 0.0, 0)
     assert judge(first, FINE).promote
-    refused = judge(first, [replace(FINE[0], passed=False, said="no such input")])
-    assert not refused.promote
-    assert refused.reason == "There is still no champion: schema: no such input."
+    decision = judge(first, [replace(FINE[0], passed=False, said="no such input")])
+    assert not decision.promote
+    assert decision.reason == "There is still no champion: schema: no such input."
 
 
 def test_checks_do_not_make_up_for_a_gain_that_is_missing():
@@ -145,10 +145,13 @@ def test_checks_do_not_make_up_for_a_gain_that_is_missing():
 def sliced(learners, shift, spread=0.0, higher=True):
     """Ten targets of each learner, the challenger ahead by `shift`, give or take `spread`."""
     learner = np.repeat(np.arange(learners), 10)
-    moved = shift + spread * np.random.default_rng(1).standard_normal(learners)[learner]
+    shifts = shift + spread * np.random.default_rng(1).standard_normal(learners)[learner]
     champion = np.full(len(learner), 0.5)
-    values = champion + moved if higher else champion - moved
-    return [PerLearner.of("metric", higher, each, learner) for each in (champion, values)]
+    values = champion + shifts if higher else champion - shifts
+    return [
+        PerLearner.of("metric", higher, metric_values, learner)
+        for metric_values in (champion, values)
+    ]
 
 
 @pytest.mark.parametrize("higher", [True, False], ids=["ndcg", "log loss"])

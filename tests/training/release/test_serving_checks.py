@@ -92,7 +92,7 @@ def test_an_answer_may_take_five_times_as_long_as_the_champions():
     assert not latency(2.1 * QUICK_MS, champion).passed
 
 
-def test_quick_answers_pass_beside_any_champion_and_slow_ones_beside_none():
+def test_quick_answers_pass_against_any_champion_and_slow_ones_against_none():
     assert latency(QUICK_MS, 0.001).passed
     assert latency(SLOWEST_MS, None).passed
     assert not latency(1.1 * SLOWEST_MS, None).passed
@@ -103,7 +103,7 @@ def exported(taught, model_name, parity=0.0):
     return Exported(taught.exported[model_name], parity)
 
 
-def test_a_trained_network_passes_and_so_it_does_beside_itself(taught):
+def test_a_trained_network_passes_alone_and_compared_with_itself(taught):
     for model_name, network in taught.exported.items():
         statistics = taught.prepared.parts(model_name).statistics
         size = len(statistics.topic_ids), statistics.width
@@ -134,4 +134,6 @@ def test_time_is_that_of_the_median_call_of_each_network(planted_bundle):
         (at, at + (0.002 if at // CALLS % 2 else 0.001) + (1.0 if at % 10 == 0 else 0.0))
         for at in range(2 * ROUNDS * CALLS)
     )
-    assert [round(each, 6) for each in milliseconds([network] * 2, lambda: next(seconds))] == [1, 2]
+    assert [
+        round(duration, 6) for duration in milliseconds([network] * 2, lambda: next(seconds))
+    ] == [1, 2]

@@ -27,9 +27,9 @@ def test_plots_show_curves_hit_rates_reliability_and_slices(
 
 
 def test_the_chosen_the_best_the_reference_and_the_plainest_are_named() -> None:
-    gain = {each.name: place / 100 for place, each in enumerate(NEXT_TOPIC)}
-    said = emphasis(NEXT_TOPIC, gain, "history")
-    assert said.chosen == "history"
-    assert said.networks == ("blend", "sequence", "reference")
-    assert said.baselines == ("markov_2", "markov_1", "most_popular")
-    assert "label" not in said.style("slots")
+    gain = {recipe.name: position / 100 for position, recipe in enumerate(NEXT_TOPIC)}
+    chosen_emphasis = emphasis(NEXT_TOPIC, gain, "history")
+    assert chosen_emphasis.chosen == "history"
+    assert chosen_emphasis.networks == ("blend", "sequence", "reference")
+    assert chosen_emphasis.baselines == ("markov_2", "markov_1", "most_popular")
+    assert "label" not in chosen_emphasis.style("slots")

@@ -10,7 +10,7 @@ from training.reports.model_card import Provenance, card, short
 Maker = Callable[..., Provenance]
 
 
-def test_card_holds_data_figures_beside_baselines_and_how_it_was_made(
+def test_the_card_holds_data_figures_of_model_and_baselines_and_provenance(
     result: Result, made: Maker
 ) -> None:
     text = card(result, made("recommendation"))
@@ -35,11 +35,11 @@ def test_repeat_last_is_not_among_the_answers_where_it_is_masked(
     assert card(result, made("recommendation")).count("| repeat last |") == 1
 
 
-def test_limits_name_slices_where_counting_does_better_and_where_little_is_known(
+def test_limits_name_slices_where_counting_does_better_and_those_with_few_targets(
     result: Result,
 ) -> None:
-    found = limits(CandidateComparison(result, "recommendation"), demo=False)
-    assert found == [
+    sentences = limits(CandidateComparison(result, "recommendation"), demo=False)
+    assert sentences == [
         "no history (50 targets, too few to be sure): Markov, last topic is better, "
         "0.200 against 0.100.",
         "unseen topic (50 targets, too few to be sure): weak, 0.050 against 0.500 overall.",
@@ -47,9 +47,9 @@ def test_limits_name_slices_where_counting_does_better_and_where_little_is_known
 
 
 def test_ties_with_counting_and_bad_calibration_are_limits(result: Result) -> None:
-    found = limits(CandidateComparison(result, "difficulty"), demo=False)
-    assert found[0] == "Tied with topic mean: a baseline without training does as well."
-    assert "Probabilities are off by 0.080 on average (ECE)." in found
+    sentences = limits(CandidateComparison(result, "difficulty"), demo=False)
+    assert sentences[0] == "Tied with topic mean: a baseline without training does as well."
+    assert "Probabilities are off by 0.080 on average (ECE)." in sentences
 
 
 def test_simulated_learners_are_the_first_limit(result: Result, made: Maker) -> None:
@@ -58,13 +58,13 @@ def test_simulated_learners_are_the_first_limit(result: Result, made: Maker) -> 
 
 
 def test_one_seed_and_a_split_by_learner_are_limits(result: Result) -> None:
-    other = result.data | {"split": "learner", "budget": result.data["budget"] | {"seeds": 1}}
-    found = limits(CandidateComparison(replace(result, data=other), "difficulty"), demo=False)
-    assert any("one seed" in line for line in found)
-    assert any("not on later events" in line for line in found)
+    data = result.data | {"split": "learner", "budget": result.data["budget"] | {"seeds": 1}}
+    sentences = limits(CandidateComparison(replace(result, data=data), "difficulty"), demo=False)
+    assert any("one seed" in line for line in sentences)
+    assert any("not on later events" in line for line in sentences)
 
 
-def test_short_form_says_figure_best_baseline_and_the_gravest_limits(
+def test_the_short_form_holds_figure_best_baseline_and_the_gravest_limits(
     result: Result, made: Maker
 ) -> None:
     text = short(result, made("difficulty"))

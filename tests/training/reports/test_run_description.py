@@ -6,17 +6,15 @@ CHOSEN = {"recommendation": "markov_1", "difficulty": "reference"}
 
 
 def test_words_name_the_choice_its_figure_and_every_other_model(candidates, tested):
-    found = {c.model: c for c in contests(candidates, tested, CHOSEN, "learner")}
-    words = found["recommendation"].description
+    by_model = {c.model: c for c in contests(candidates, tested, CHOSEN, "learner")}
+    words = by_model["recommendation"].description
     assert words.startswith("**markov_1**")
     assert "split by learner" in words
     assert all(name in words for name in candidates["recommendation"])
-    assert "log loss" in headline(found["difficulty"])
+    assert "log loss" in headline(by_model["difficulty"])
 
 
-def test_a_success_model_is_shown_by_what_serving_answers_and_with_the_item_besides(
-    candidates, tested
-):
+def test_a_difficulty_model_is_described_with_and_without_the_item(candidates, tested):
     (difficulty,) = (
         c for c in contests(candidates, tested, CHOSEN, "learner") if c.model == "difficulty"
     )

@@ -51,7 +51,7 @@ def test_the_page_holds_what_a_reviewer_needs(result: Result, made: Maker, model
         assert part in text
 
 
-def test_figures_stand_beside_those_of_models_that_need_no_training(
+def test_figures_are_compared_with_those_of_models_that_need_no_training(
     result: Result, made: Maker
 ) -> None:
     rows = page(result, made("recommendation"), KEPT_BACK, PLACE).splitlines()
@@ -68,11 +68,11 @@ def test_the_first_version_was_compared_with_no_champion(result: Result, made: M
 
 
 def test_versions_are_filtered_by_what_the_gate_found(made: Maker) -> None:
-    found = tags(made("recommendation"), KEPT_BACK, PLACE)
-    assert found["gate"] == "kept back"
-    assert found["gate_failed"] == "latency"
-    assert (found["gain"], found["against"]) == ("+0.0200", "3")
-    assert found["data_digest"] == "ab" * 8
+    kept_back_tags = tags(made("recommendation"), KEPT_BACK, PLACE)
+    assert kept_back_tags["gate"] == "kept back"
+    assert kept_back_tags["gate_failed"] == "latency"
+    assert (kept_back_tags["gain"], kept_back_tags["against"]) == ("+0.0200", "3")
+    assert kept_back_tags["data_digest"] == "ab" * 8
     first = tags(made("recommendation", demo=True), FIRST, replace(PLACE, against=None))
     assert (first["gate"], first["gate_failed"], first["gain"]) == ("passed", "none", "")
     assert (first["against"], first["learners"]) == ("none", "simulated")

@@ -123,7 +123,7 @@ class Kept:
     def moved(self) -> list[tuple]:
         """(model, from, to, status) of each line of the ledger."""
         lines = ledger.read(self.log)
-        return [(each.model, each.from_version, each.to_version, each.status) for each in lines]
+        return [(line.model, line.from_version, line.to_version, line.status) for line in lines]
 
     def agree(self) -> dict[str, str]:
         """The champions; ledger, pointer and aliases all say the same."""

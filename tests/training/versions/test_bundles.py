@@ -14,14 +14,14 @@ def log_url(sqlite_url):
     return sqlite_url
 
 
-def test_a_challenger_is_bundled_beside_the_champion_and_nothing_changes(kept):
+def test_a_challenger_is_bundled_with_the_champion_and_nothing_changes(kept):
     first, quiz = kept.version("recommendation"), kept.version("difficulty")
     kept.promote(None, first)
     kept.promote(None, quiz, "difficulty")
     challenger = kept.version("recommendation")
-    given = {"recommendation": challenger}
-    digest = bundle_with(kept.log, kept.registry, kept.folder, given)
-    assert bundle_with(kept.log, kept.registry, kept.folder, given) == digest
+    trial_version = {"recommendation": challenger}
+    digest = bundle_with(kept.log, kept.registry, kept.folder, trial_version)
+    assert bundle_with(kept.log, kept.registry, kept.folder, trial_version) == digest
     assert kept.agree() == {"recommendation": first, "difficulty": quiz}
     kept.log.set_pointer(digest)
     assert kept.serves() == {"recommendation": challenger, "difficulty": quiz}
@@ -30,27 +30,29 @@ def test_a_challenger_is_bundled_beside_the_champion_and_nothing_changes(kept):
 def test_a_damaged_bundle_is_passed_over_for_another_that_holds_the_version(kept):
     first, quiz = kept.version("recommendation"), kept.version("difficulty")
     kept.promote(None, first)
-    both = kept.promote(None, quiz, "difficulty")
+    digest = kept.promote(None, quiz, "difficulty")
     own = kept.folder / kept.registry.bundle("difficulty", quiz)
     (own / "difficulty.npz").write_bytes(b"")
-    assert bundle_with(kept.log, kept.registry, kept.folder, {}) == both
-    (kept.folder / both / "difficulty.npz").write_bytes(b"")
+    assert bundle_with(kept.log, kept.registry, kept.folder, {}) == digest
+    (kept.folder / digest / "difficulty.npz").write_bytes(b"")
     with pytest.raises(IncompatibleBundle, match=r"no usable one \(.*digest"):
         bundle_with(kept.log, kept.registry, kept.folder, {})
 
 
 def test_what_served_is_on_trial_or_waits_is_never_removed(kept):
-    served, trial = kept.version("recommendation"), kept.version("recommendation")
-    old, waiting = kept.version("difficulty"), kept.version("difficulty")
-    kept.promote(None, served)
-    kept.promote(served, trial)
+    predecessor, trial = kept.version("recommendation"), kept.version("recommendation")
+    unused, waiting = kept.version("difficulty"), kept.version("difficulty")
+    kept.promote(None, predecessor)
+    kept.promote(predecessor, trial)
     digest = kept.registry.bundle("recommendation", trial)
     kept.log.set_fact(TRIAL, {"bundle": digest, "share": 0.1})
-    bundles = {version: kept.registry.bundle("difficulty", version) for version in (old, waiting)}
+    bundles = {
+        version: kept.registry.bundle("difficulty", version) for version in (unused, waiting)
+    }
     (kept.folder / "by-hand").mkdir()
     removed = prune(kept.folder, used(kept.log, kept.registry), newest=0)
-    assert removed == [bundles[old]]
-    assert not (kept.folder / bundles[old]).exists()
+    assert removed == [bundles[unused]]
+    assert not (kept.folder / bundles[unused]).exists()
     assert (kept.folder / "by-hand").exists()
     assert kept.agree() == {"recommendation": trial}
 

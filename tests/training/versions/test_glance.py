@@ -27,28 +27,28 @@ MODELS = ("recommendation", "difficulty")
 @pytest.fixture(scope="module")
 def versions(registry, logged):
     """A champion and a challenger of each model."""
-    found = {}
+    version_pairs = {}
     for model in MODELS:
         first, second = (
             registry.register(model, logged.run_id, logged.models[model], "", {}) for _ in range(2)
         )
         registry.crown(model, first)
-        found[model] = first, second
-    return found
+        version_pairs[model] = first, second
+    return version_pairs
 
 
 def test_aliases_and_the_newest_run_are_those_of_mlflow(registry, logged, versions):
-    seen = read_tracked(registry.tracking_uri, MODELS)
+    tracked = read_tracked(registry.tracking_uri, MODELS)
     for model, (champion, challenger) in versions.items():
-        assert seen.version(model, "champion") == champion == registry.champion(model)
-        assert seen.version(model, "challenger") == challenger == registry.challenger(model)
+        assert tracked.version(model, "champion") == champion == registry.champion(model)
+        assert tracked.version(model, "challenger") == challenger == registry.challenger(model)
     (newest,) = registry.client.search_runs(
         [registry.experiment_id], max_results=1, order_by=["attributes.start_time DESC"]
     )
-    assert seen.last_run is not None
-    assert seen.last_run.name == newest.info.run_name
-    assert seen.last_run.status == newest.info.status
-    assert round(seen.last_run.started_at.timestamp() * 1000) == newest.info.start_time
+    assert tracked.last_run is not None
+    assert tracked.last_run.name == newest.info.run_name
+    assert tracked.last_run.status == newest.info.status
+    assert round(tracked.last_run.started_at.timestamp() * 1000) == newest.info.start_time
 
 
 def test_a_later_failed_run_does_not_hide_the_newest_finished_one(registry, logged):
@@ -56,16 +56,16 @@ def test_a_later_failed_run_does_not_hide_the_newest_finished_one(registry, logg
     assert before is not None
     failed = registry.client.create_run(registry.experiment_id, run_name="later")
     registry.client.set_terminated(failed.info.run_id, "FAILED")
-    seen = read_tracked(registry.tracking_uri, MODELS)
+    tracked = read_tracked(registry.tracking_uri, MODELS)
     registry.client.delete_run(failed.info.run_id)
-    assert seen.last_run is not None
-    assert (seen.last_run.name, seen.last_run.status) == ("later", "FAILED")
-    assert seen.last_finished == before
+    assert tracked.last_run is not None
+    assert (tracked.last_run.name, tracked.last_run.status) == ("later", "FAILED")
+    assert tracked.last_finished == before
 
 
 def test_only_the_models_asked_for_are_seen(registry, versions):
     aliases = read_tracked(registry.tracking_uri, MODELS[:1]).aliases
-    assert {each.model for each in aliases} == {"recommendation"}
+    assert {alias.model for alias in aliases} == {"recommendation"}
 
 
 def test_a_store_made_by_the_installed_mlflow_is_at_its_newest_migration(registry):
@@ -74,12 +74,12 @@ def test_a_store_made_by_the_installed_mlflow_is_at_its_newest_migration(registr
 
 def test_a_store_that_is_not_there_is_empty_and_not_made(tmp_path):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    seen = read_tracked(uri, MODELS)
-    assert (seen.aliases, seen.last_run, store_version(uri)) == ((), None, None)
+    tracked = read_tracked(uri, MODELS)
+    assert (tracked.aliases, tracked.last_run, store_version(uri)) == ((), None, None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_that_does_not_answer_is_said_with_the_next_step(tmp_path):
+def test_a_store_that_does_not_answer_is_reported_with_the_next_step(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database at all, but a text of some length")
     for uri in (f"sqlite:///{tmp_path / 'mlflow.db'}", "http://127.0.0.1:9"):
         for ask in (store_version, lambda uri: read_tracked(uri, MODELS)):
@@ -95,9 +95,9 @@ def test_a_store_that_does_not_answer_is_said_with_the_next_step(tmp_path):
     ],
 )
 def test_unknown_tables_at_a_known_migration_are_a_sentence(registry, tmp_path, change):
-    stored = Path(registry.tracking_uri.removeprefix("sqlite:///"))
+    database = Path(registry.tracking_uri.removeprefix("sqlite:///"))
     with (
-        closing(sqlite3.connect(stored)) as source,
+        closing(sqlite3.connect(database)) as source,
         closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy,
     ):
         source.backup(copy)
@@ -108,10 +108,10 @@ def test_unknown_tables_at_a_known_migration_are_a_sentence(registry, tmp_path, 
 
 
 def test_a_database_without_tables_is_empty(tmp_path):
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
-        other.execute("CREATE TABLE notes (line TEXT)")
-    seen = read_tracked(f"sqlite:///{tmp_path / 'mlflow.db'}", MODELS)
-    assert (seen.aliases, seen.last_run) == ((), None)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        connection.execute("CREATE TABLE notes (line TEXT)")
+    tracked = read_tracked(f"sqlite:///{tmp_path / 'mlflow.db'}", MODELS)
+    assert (tracked.aliases, tracked.last_run) == ((), None)
 
 
 def test_a_missing_driver_is_a_sentence():
@@ -142,7 +142,7 @@ def test_a_library_without_migrations_is_a_sentence(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_server_says_the_same_as_its_database(registry, versions):
+def test_a_server_answers_the_same_as_its_database(registry, versions):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -161,9 +161,12 @@ def test_a_server_says_the_same_as_its_database(registry, versions):
                 break
             except StorageUnavailable:
                 time.sleep(0.2)
-        served, stored = read_tracked(uri, MODELS), read_tracked(registry.tracking_uri, MODELS)
-        assert set(served.aliases) == set(stored.aliases)
-        assert served.last_run == stored.last_run
+        from_server, from_database = (
+            read_tracked(uri, MODELS),
+            read_tracked(registry.tracking_uri, MODELS),
+        )
+        assert set(from_server.aliases) == set(from_database.aliases)
+        assert from_server.last_run == from_database.last_run
         assert read_tracked(uri, ["nothing"]).aliases == ()
     finally:
         os.killpg(server.pid, 15)

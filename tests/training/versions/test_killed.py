@@ -67,21 +67,21 @@ def test_after_a_kill_anywhere_ledger_pointer_and_aliases_agree(kept, log_url):
     versions = [{model: kept.version(model) for model in MODELS} for _ in range(2)]
     first = [PlannedPromotion(model, None, version) for model, version in versions[0].items()]
     promote(kept.log, kept.registry, kept.folder, first, "gate", NOW)
-    champions, other = versions
+    champions, successors = versions
     with subprocess.Popen(
         [sys.executable, "-c", PROMOTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as promoter:
         for write in ("line", "pointer", "first-alias", "second-alias", "done"):
-            for when in ("before", "after"):
-                moves = [f"{model}:{champions[model]}:{other[model]}" for model in MODELS]
+            for moment in ("before", "after"):
+                moves = [f"{model}:{champions[model]}:{successors[model]}" for model in MODELS]
                 uri, folder = kept.registry.tracking_uri, kept.folder
-                print(log_url, uri, folder, write, when, *moves, file=promoter.stdin, flush=True)
-                assert promoter.stdout.readline() == "9\n", (write, when)
+                print(log_url, uri, folder, write, moment, *moves, file=promoter.stdin, flush=True)
+                assert promoter.stdout.readline() == "9\n", (write, moment)
                 lines = len(ledger.read(kept.log))
                 reconcile(kept.log, kept.registry, kept.folder, NOW)
-                if (write, when) != ("line", "before"):
-                    champions, other = other, champions
-                assert kept.agree() == champions, (write, when)
+                if (write, moment) != ("line", "before"):
+                    champions, successors = successors, champions
+                assert kept.agree() == champions, (write, moment)
                 assert len(ledger.read(kept.log)) == lines
         promoter.stdin.close()
     assert len(ledger.read(kept.log)) == 2 + 2 * 9

@@ -11,11 +11,11 @@ def _lines(*moves, status=DONE):
     """Lines of one model: `12` is a promotion of 2 in place of 1, `21r` a rollback."""
     return [
         LedgerEntry(
-            place, "recommendation", move[0].strip("-") or None, move[1], f"b{place}", status,
+            position, "recommendation", move[0].strip("-") or None, move[1], f"b{position}", status,
             "gate", {"action": "rollback"} if move.endswith("r") else {},
-            NOON + timedelta(days=place), None,
+            NOON + timedelta(days=position), None,
         )
-        for place, move in enumerate(moves)
+        for position, move in enumerate(moves)
     ]  # fmt: skip
 
 
@@ -43,5 +43,5 @@ def test_what_changed_last_changed_at_once_and_in_one_bundle():
     lines = _lines("-1", "12")
     assert last_changed([]) == []
     assert last_changed(lines) == ["recommendation"]
-    both = [LedgerEntry(**{**vars(lines[1]), "id": 2, "model": "difficulty"})]
-    assert last_changed(lines + both) == ["recommendation", "difficulty"]
+    other_model = [LedgerEntry(**{**vars(lines[1]), "id": 2, "model": "difficulty"})]
+    assert last_changed(lines + other_model) == ["recommendation", "difficulty"]

@@ -33,13 +33,15 @@ def champion(kept):
     return first
 
 
-def test_the_waiting_challenger_is_tried_beside_the_other_champion(kept, champion):
+def test_the_waiting_challenger_is_on_trial_with_the_other_champion(kept, champion):
     second = kept.version(MODEL)
-    begun = start(kept)
-    assert ab_test_state.current(kept.log) == begun
-    assert (begun.version, begun.against, begun.share) == (second, champion, 0.1)
-    tried = Bundle.load(kept.folder / begun.bundle, FOLD_VERSION).manifest.models
-    assert {name: each.version for name, each in tried.items()} == kept.serves() | {MODEL: second}
+    trial = start(kept)
+    assert ab_test_state.current(kept.log) == trial
+    assert (trial.version, trial.against, trial.share) == (second, champion, 0.1)
+    models = Bundle.load(kept.folder / trial.bundle, FOLD_VERSION).manifest.models
+    assert {name: entry.version for name, entry in models.items()} == kept.serves() | {
+        MODEL: second
+    }
     assert kept.log.get_fact(TRIAL)["bundle"] != kept.log.pointer()
 
 
@@ -50,10 +52,10 @@ def test_any_version_can_be_named(kept, champion):
 
 def test_only_one_trial_runs_until_it_is_stopped(kept, champion):
     kept.version(MODEL)
-    begun = start(kept)
+    trial = start(kept)
     with pytest.raises(InvalidInput, match="sensei trial stop"):
         start(kept)
-    assert ab_test_state.stop(kept.log) == begun
+    assert ab_test_state.stop(kept.log) == trial
     assert ab_test_state.current(kept.log) is None
     with pytest.raises(InvalidInput, match="sensei trial start"):
         ab_test_state.stop(kept.log)
@@ -94,14 +96,14 @@ def test_a_promotion_ends_the_trial(kept, champion):
 def test_a_trial_that_begins_during_a_promotion_waits_and_meets_the_new_champion(kept, champion):
     """Otherwise its bundle and `against` would be those of the champion that has just gone."""
     second, third = kept.version(MODEL), kept.version(MODEL)
-    with ThreadPoolExecutor(1) as another:
+    with ThreadPoolExecutor(1) as pool:
         with promote.one_at_a_time(kept.log):
-            begun = another.submit(start, kept, third)
-            assert not wait([begun], timeout=0.5).done
+            pending = pool.submit(start, kept, third)
+            assert not wait([pending], timeout=0.5).done
             assert ab_test_state.current(kept.log) is None
             moves = [PlannedPromotion(MODEL, champion, second, {})]
             promote.promote_alone(kept.log, kept.registry, kept.folder, moves, "gate", NOW)
-        running = begun.result()
+        running = pending.result()
     assert (running.version, running.against) == (third, second)
     assert ab_test_state.current(kept.log) == running
 
@@ -110,14 +112,14 @@ def test_a_trial_of_the_version_that_a_promotion_makes_champion_meanwhile_is_ref
     kept, champion
 ):
     second = kept.version(MODEL)
-    with ThreadPoolExecutor(1) as another:
+    with ThreadPoolExecutor(1) as pool:
         with promote.one_at_a_time(kept.log):
-            begun = another.submit(start, kept, second)
-            assert not wait([begun], timeout=0.5).done
+            pending = pool.submit(start, kept, second)
+            assert not wait([pending], timeout=0.5).done
             moves = [PlannedPromotion(MODEL, champion, second, {})]
             promote.promote_alone(kept.log, kept.registry, kept.folder, moves, "gate", NOW)
         with pytest.raises(InvalidInput, match="another one than the champion"):
-            begun.result()
+            pending.result()
     assert ab_test_state.current(kept.log) is None
 
 

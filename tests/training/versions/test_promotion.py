@@ -33,7 +33,7 @@ def test_ledger_pointer_and_alias_agree_after_a_promotion(kept):
     assert (after.from_version, after.to_version) == (first, second)
 
 
-def test_two_models_move_together_and_one_may_be_kept(kept):
+def test_two_models_are_promoted_together_or_one_alone(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     quiz = kept.version("difficulty")
     _promote(
@@ -56,15 +56,15 @@ def test_a_champion_that_changed_since_the_decision_refuses_the_promotion(kept):
     assert kept.agree() == {"recommendation": second}
 
 
-def test_a_promotion_of_the_other_model_in_between_is_kept(kept):
+def test_a_promotion_of_the_other_model_in_between_is_not_undone(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
-    old, new = kept.version("difficulty"), kept.version("difficulty")
+    predecessor, new = kept.version("difficulty"), kept.version("difficulty")
     _promote(
         kept,
         PlannedPromotion("recommendation", None, first),
-        PlannedPromotion("difficulty", None, old),
+        PlannedPromotion("difficulty", None, predecessor),
     )
-    kept.promote(old, new, "difficulty")
+    kept.promote(predecessor, new, "difficulty")
     kept.promote(first, second)
     assert kept.agree() == {"recommendation": second, "difficulty": new}
 
@@ -133,16 +133,16 @@ WRITES = [
 """Owner, name and index of each write in a promotion of two models."""
 
 
-def _cut_off(monkeypatch, target, name, place, before):
+def _cut_off(monkeypatch, target, name, position, before):
     """Die before or after the write."""
     real, calls = getattr(target, name), []
 
-    def write(*given, **named):
+    def write(*arguments, **named):
         calls.append(name)
-        if before and len(calls) > place:
+        if before and len(calls) > position:
             raise Killed
-        real(*given, **named)
-        if len(calls) > place:
+        real(*arguments, **named)
+        if len(calls) > position:
             raise Killed
 
     monkeypatch.setattr(target, name, write)
@@ -150,26 +150,37 @@ def _cut_off(monkeypatch, target, name, place, before):
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: f"{write[1]}-{write[2]}")
-def test_a_promotion_that_is_cut_off_anywhere_is_mended(kept, monkeypatch, write, before):
-    old = {model: kept.version(model) for model in ("recommendation", "difficulty")}
-    _promote(kept, *(PlannedPromotion(model, None, version) for model, version in old.items()))
-    new = {model: kept.version(model) for model in old}
+def test_a_promotion_that_is_cut_off_anywhere_is_repaired(kept, monkeypatch, write, before):
+    predecessors = {model: kept.version(model) for model in ("recommendation", "difficulty")}
+    _promote(
+        kept, *(PlannedPromotion(model, None, version) for model, version in predecessors.items())
+    )
+    successors = {model: kept.version(model) for model in predecessors}
     kept.log.set_fact(TRIAL, {"bundle": kept.log.pointer(), "share": 0.1})
     target = kept.registry.client if write[0] == "client" else write[0]
     with monkeypatch.context() as broken:
         _cut_off(broken, target, write[1], write[2], before)
         with pytest.raises(Killed):
-            _promote(kept, *(PlannedPromotion(model, old[model], new[model]) for model in old))
+            _promote(
+                kept,
+                *(
+                    PlannedPromotion(model, predecessors[model], successors[model])
+                    for model in predecessors
+                ),
+            )
     nothing_written = write[1] == "open_lines" and before
     reconcile(kept.log, kept.registry, kept.folder, NOW)
-    assert kept.agree() == (old if nothing_written else new)
+    assert kept.agree() == (predecessors if nothing_written else successors)
     assert len(ledger.read(kept.log)) == (2 if nothing_written else 4)
-    assert all(kept.registry.challenger(m) == (new[m] if nothing_written else None) for m in new)
+    assert all(
+        kept.registry.challenger(m) == (successors[m] if nothing_written else None)
+        for m in successors
+    )
     assert bool(kept.log.get_fact(TRIAL)) == nothing_written  # what it compared with is gone
     assert reconcile(kept.log, kept.registry, kept.folder, NOW) == []
 
 
-def test_what_was_cut_off_is_finished_by_asking_for_it_again(kept, monkeypatch):
+def test_an_interrupted_promotion_is_finished_by_repeating_it(kept, monkeypatch):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     kept.promote(None, first)
     with monkeypatch.context() as broken:
@@ -185,7 +196,7 @@ def test_of_promotions_at_once_exactly_one_wins(kept, log_url):
     first = kept.version("recommendation")
     rivals = [kept.version("recommendation") for _ in range(4)]
     kept.promote(None, first)
-    ready, won, refused = threading.Barrier(len(rivals)), [], []
+    ready, won, losers = threading.Barrier(len(rivals)), [], []
 
     def race(version):
         log = open_log(log_url)
@@ -195,7 +206,7 @@ def test_of_promotions_at_once_exactly_one_wins(kept, log_url):
             promote(log, kept.registry, kept.folder, [move], version, NOW)
             won.append(version)
         except PromotionRefused:
-            refused.append(version)
+            losers.append(version)
         log.close()
 
     threads = [threading.Thread(target=race, args=(version,)) for version in rivals]
@@ -204,5 +215,5 @@ def test_of_promotions_at_once_exactly_one_wins(kept, log_url):
     for thread in threads:
         thread.join()
     assert len(won) == 1
-    assert len(refused) == len(rivals) - 1
+    assert len(losers) == len(rivals) - 1
     assert kept.agree() == {"recommendation": won[0]}

@@ -43,9 +43,9 @@ def test_an_alias_moved_by_hand_is_a_promotion_by_unknown_and_serving_follows(ke
     kept.promote(None, first)
     kept.promote(None, quiz, "difficulty")
     _alias(kept, second)
-    (said,) = _reconcile(kept)
+    (sentence,) = _reconcile(kept)
     assert (
-        said
+        sentence
         == f"recommendation: version {second} is champion: its alias was moved by hand in MLflow."
     )
     assert kept.agree() == {"recommendation": second, "difficulty": quiz}
@@ -56,7 +56,7 @@ def test_an_alias_moved_by_hand_is_a_promotion_by_unknown_and_serving_follows(ke
     assert _reconcile(kept) == []
 
 
-def test_a_promotion_after_the_backup_that_was_restored_is_followed_and_says_so(kept):
+def test_a_promotion_after_the_restored_backup_is_followed_and_reported(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     kept.promote(None, first)
     serving = kept.log.pointer()
@@ -64,8 +64,8 @@ def test_a_promotion_after_the_backup_that_was_restored_is_followed_and_says_so(
     with write_transaction(kept.log.engine) as connection:  # yesterday's ledger and pointer
         connection.execute(delete(Promotion).where(Promotion.to_version == second))
     kept.log.set_pointer(serving)
-    (said,) = reconcile(kept.log, kept.registry, kept.folder, NOW, RESTORED)
-    assert "promoted after the restored backup" in said
+    (sentence,) = reconcile(kept.log, kept.registry, kept.folder, NOW, RESTORED)
+    assert "promoted after the restored backup" in sentence
     assert kept.agree() == {"recommendation": second}
     assert "backup" in ledger.read(kept.log)[-1].reason["reason"]
 
@@ -82,17 +82,17 @@ def test_an_alias_at_a_version_without_a_bundle_is_put_back(kept):
     first, bare = kept.version("recommendation"), kept.version("recommendation", packaged=False)
     kept.promote(None, first)
     _alias(kept, bare)
-    (said,) = _reconcile(kept)
-    assert f"to version {bare}, which cannot serve" in said
-    assert f"the alias is back at version {first}" in said
+    (sentence,) = _reconcile(kept)
+    assert f"to version {bare}, which cannot serve" in sentence
+    assert f"the alias is back at version {first}" in sentence
     assert kept.agree() == {"recommendation": first}
     assert len(ledger.read(kept.log)) == 1
 
 
 def test_an_alias_at_such_a_version_is_taken_away_where_there_is_no_champion(kept):
     _alias(kept, kept.version("recommendation", packaged=False))
-    (said,) = _reconcile(kept)
-    assert "the alias was removed" in said
+    (sentence,) = _reconcile(kept)
+    assert "the alias was removed" in sentence
     assert kept.agree() == {}
 
 
@@ -100,22 +100,22 @@ def test_an_alias_that_was_removed_is_put_back(kept):
     first = kept.version("recommendation")
     kept.promote(None, first)
     kept.registry.uncrown("recommendation")
-    (said,) = _reconcile(kept)
-    assert "was removed; the alias is back" in said
+    (sentence,) = _reconcile(kept)
+    assert "was removed; the alias is back" in sentence
     assert kept.agree() == {"recommendation": first}
 
 
-def test_a_champion_deleted_in_mlflow_is_said_and_goes_on_serving(kept):
+def test_a_champion_deleted_in_mlflow_is_reported_and_continues_to_serve(kept):
     first = kept.version("recommendation")
     kept.promote(None, first)
     kept.registry.client.delete_model_version("recommendation", first)
-    (said,) = _reconcile(kept)
-    assert f"version {first} serves, although MLflow no longer has it" in said
+    (sentence,) = _reconcile(kept)
+    assert f"version {first} serves, although MLflow no longer has it" in sentence
     assert kept.serves() == {"recommendation": first}
 
 
 @pytest.mark.parametrize("pointer", [None, "f" * 64])
-def test_a_pointer_that_is_not_what_the_ledger_says_is_set_right(kept, pointer):
+def test_a_pointer_that_differs_from_the_ledger_is_corrected(kept, pointer):
     first = kept.version("recommendation")
     kept.promote(None, first)
     with write_transaction(kept.log.engine) as connection:
@@ -126,7 +126,7 @@ def test_a_pointer_that_is_not_what_the_ledger_says_is_set_right(kept, pointer):
     assert kept.agree() == {"recommendation": first}
 
 
-def test_who_moves_an_alias_while_a_promotion_is_cut_off_decides_last(kept, monkeypatch):
+def test_an_alias_moved_during_an_interrupted_promotion_decides_last(kept, monkeypatch):
     first, second, third = (kept.version("recommendation") for _ in range(3))
     kept.promote(None, first)
 
@@ -140,7 +140,7 @@ def test_who_moves_an_alias_while_a_promotion_is_cut_off_decides_last(kept, monk
     _alias(kept, third)
     assert len(_reconcile(kept)) == 2
     assert kept.agree() == {"recommendation": third}
-    moves = [(each.from_version, each.to_version) for each in ledger.read(kept.log)]
+    moves = [(line.from_version, line.to_version) for line in ledger.read(kept.log)]
     assert moves == [(None, first), (first, second), (second, third)]
 
 
@@ -160,11 +160,11 @@ def test_a_promotion_by_hand_that_is_cut_off_is_finished_by_the_next(kept, monke
     assert kept.agree() == {"recommendation": second}
 
 
-def test_a_kept_champion_whose_bundle_is_gone_stops_what_is_moved_by_hand(kept):
+def test_a_missing_bundle_of_the_other_champion_stops_a_promotion_by_hand(kept):
     first, quiz = kept.version("recommendation"), kept.version("difficulty")
     kept.promote(None, quiz, "difficulty")
     shutil.rmtree(kept.folder / kept.log.pointer())
     _alias(kept, first)
-    (said,) = _reconcile(kept)
-    assert f"difficulty {quiz}: expected its bundle" in said
+    (sentence,) = _reconcile(kept)
+    assert f"difficulty {quiz}: expected its bundle" in sentence
     assert kept.registry.champion("recommendation") is None

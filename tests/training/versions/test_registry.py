@@ -18,13 +18,13 @@ def _register(registry, logged, model="recommendation", **tags):
     return registry.register(model, logged.run_id, logged.models[model], "In words.", tags)
 
 
-def test_a_new_version_is_the_challenger_and_says_what_it_is(registry, logged):
+def test_a_new_version_is_the_challenger_with_description_and_tags(registry, logged):
     version = _register(registry, logged, candidate="reference")
     assert registry.challenger("recommendation") == version
-    found = registry.client.get_model_version("recommendation", version)
-    assert found.description == "In words."
-    assert found.tags == {"candidate": "reference"}
-    assert found.run_id == logged.run_id
+    entry = registry.client.get_model_version("recommendation", version)
+    assert entry.description == "In words."
+    assert entry.tags == {"candidate": "reference"}
+    assert entry.run_id == logged.run_id
     assert int(_register(registry, logged)) == int(version) + 1
 
 
@@ -70,7 +70,7 @@ def test_tags_can_be_added_later(registry, logged):
     assert registry.client.get_model_version("recommendation", version).tags == {"bundle": "abc"}
 
 
-def test_storage_that_cannot_be_written_says_what_to_do(tmp_path):
+def test_storage_that_cannot_be_written_is_reported_with_the_next_step(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StorageUnavailable, match="SENSEI_HOME"):
         Registry(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}", tmp_path)
@@ -134,12 +134,12 @@ def test_all_of_it_works_against_a_server(server, tmp_path, contests, dataset):
     ],
     ids=["alias", "version", "crown", "tag", "list"],
 )
-def test_a_server_that_died_meanwhile_is_said(registry, monkeypatch, ask):
+def test_a_server_that_died_meanwhile_is_reported(registry, monkeypatch, ask):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    gone = object.__new__(Registry)  # connected once; the port has nobody now
-    gone.client = MlflowClient("http://127.0.0.1:9")
+    disconnected = object.__new__(Registry)  # connected once; the port has nobody now
+    disconnected.client = MlflowClient("http://127.0.0.1:9")
     with pytest.raises(StorageUnavailable, match=r"MLflow: expected an answer, got .*repeat"):
-        ask(gone)
+        ask(disconnected)
 
 
 def test_a_versions_words_are_replaced_and_figures_join_its_run(registry, logged):
@@ -165,10 +165,10 @@ def test_two_that_open_a_new_database_at_once_both_find_it(tmp_path):
         "print(Registry(sys.argv[1], Path(sys.argv[2])).experiment_id)"
     )
     command = [sys.executable, "-W", "ignore", "-c", code]
-    given = f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts")
-    both = [
-        subprocess.Popen([*command, *given], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    stores = f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts")
+    processes = [
+        subprocess.Popen([*command, *stores], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    found = [each.communicate()[0].strip() for each in both]
-    assert [each.returncode for each in both] == [0, 0]
-    assert found[0] == found[1] != ""
+    outputs = [process.communicate()[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert outputs[0] == outputs[1] != ""

@@ -31,7 +31,7 @@ def _back(kept, *models, reviewer="Ann"):
     return change_champions(kept.log, kept.registry, kept.folder, decision, NOW)
 
 
-def test_the_challenger_becomes_champion_and_the_ledger_says_who_and_why(kept):
+def test_the_challenger_becomes_champion_and_the_ledger_names_reviewer_and_reason(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     kept.promote(None, first)
     changed = _promote(kept, "challenger", reviewer=" Ann ")
@@ -42,7 +42,7 @@ def test_the_challenger_becomes_champion_and_the_ledger_says_who_and_why(kept):
     assert last.bundle == changed.bundle
 
 
-def test_a_version_that_waited_is_promoted_beside_what_was_promoted_since(kept):
+def test_a_waiting_version_is_promoted_with_the_champions_promoted_since(kept):
     waiting = kept.version("difficulty")
     first, second = kept.version("recommendation"), kept.version("recommendation")
     kept.promote(None, first)
@@ -96,22 +96,22 @@ def test_going_back_twice_leads_to_the_one_before_not_forward_again(kept):
 
 
 def test_what_changed_together_goes_back_together_unless_one_is_named(kept):
-    old = {model: kept.version(model) for model in ("recommendation", "difficulty")}
-    new = {model: kept.version(model) for model in old}
-    for day, versions, earlier in ((1, old, {}), (2, new, old)):
+    predecessors = {model: kept.version(model) for model in ("recommendation", "difficulty")}
+    new = {model: kept.version(model) for model in predecessors}
+    for day, versions, earlier in ((1, predecessors, {}), (2, new, predecessors)):
         moves = [
             PlannedPromotion(model, earlier.get(model), version)
             for model, version in versions.items()
         ]
-        when = NOW.replace(day=day)
-        promote(kept.log, kept.registry, kept.folder, moves, "gate", when)
+        decided_at = NOW.replace(day=day)
+        promote(kept.log, kept.registry, kept.folder, moves, "gate", decided_at)
     _back(kept, "difficulty")
-    assert kept.agree() == old | {"recommendation": new["recommendation"]}
+    assert kept.agree() == predecessors | {"recommendation": new["recommendation"]}
     _promote(kept, new["difficulty"], "difficulty")
     _back(kept)
-    assert kept.agree() == old | {"recommendation": new["recommendation"]}
+    assert kept.agree() == predecessors | {"recommendation": new["recommendation"]}
     _back(kept, "recommendation")
-    assert kept.agree() == old
+    assert kept.agree() == predecessors
 
 
 def test_without_any_champion_there_is_nothing_to_go_back_to(kept):
@@ -120,12 +120,12 @@ def test_without_any_champion_there_is_nothing_to_go_back_to(kept):
             _back(kept, *models)
 
 
-def test_a_bundle_gone_from_disk_is_said_before_anything_is_written(kept):
+def test_a_missing_bundle_is_reported_before_anything_is_written(kept):
     first, second = kept.version("recommendation"), kept.version("recommendation")
     kept.promote(None, first)
     kept.promote(first, second)
-    gone = bundle_with(kept.log, kept.registry, kept.folder, {"recommendation": first})
-    shutil.rmtree(kept.folder / gone)
+    removed = bundle_with(kept.log, kept.registry, kept.folder, {"recommendation": first})
+    shutil.rmtree(kept.folder / removed)
     with pytest.raises(IncompatibleBundle, match=f"recommendation {first}: expected its bundle"):
         _back(kept)
     assert kept.agree() == {"recommendation": second}

@@ -11,7 +11,7 @@ from training.code_version import code_version
 from training.tracking.run_logging import DatasetSummary, log_candidates, synthetic_example
 
 
-def test_a_run_tells_parameters_metrics_of_all_and_what_was_chosen(registry, logged):
+def test_a_run_stores_parameters_metrics_of_all_models_and_the_choice(registry, logged):
     run = registry.client.get_run(logged.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {
@@ -26,24 +26,24 @@ def test_a_run_tells_parameters_metrics_of_all_and_what_was_chosen(registry, log
     assert "Chosen for NDCG@5." in run.data.tags["mlflow.note.content"]
 
 
-def test_curves_are_kept_by_epoch(registry, logged):
+def test_curves_are_stored_by_epoch(registry, logged):
     name = "recommendation/reference/curve/val_loss"
     history = registry.client.get_metric_history(logged.run_id, name)
     assert [(point.step, point.value) for point in history] == [(1, 1.1), (2, 0.7)]
 
 
-def test_more_numbers_than_one_call_takes_are_all_kept(registry, contests, dataset):
-    long = replace(contests[1].candidates["reference"], curves={"loss": [0.5] * 1100})
-    contest = replace(contests[1], candidates={"reference": long})
+def test_more_numbers_than_one_call_takes_are_all_stored(registry, contests, dataset):
+    candidate = replace(contests[1].candidates["reference"], curves={"loss": [0.5] * 1100})
+    contest = replace(contests[1], candidates={"reference": candidate})
     run = log_candidates(registry, "long", {}, dataset, [contest])
     name = "difficulty/reference/curve/loss"
     assert len(registry.client.get_metric_history(run.run_id, name)) == 1100
 
 
 def test_a_run_names_its_data_by_digest_and_counts(registry, logged):
-    (used,) = registry.client.get_run(logged.run_id).inputs.dataset_inputs
-    assert used.dataset.digest == "d" * 36
-    facts = json.loads(used.dataset.source)["tags"]
+    (dataset_input,) = registry.client.get_run(logged.run_id).inputs.dataset_inputs
+    assert dataset_input.dataset.digest == "d" * 36
+    facts = json.loads(dataset_input.dataset.source)["tags"]
     assert facts["interactions"] == "1000"
     assert facts["digest"] == "d" * 64
     assert facts["last"] == "2024-03-01 00:00:00+00:00"

@@ -18,12 +18,12 @@ from training.tracking.model_version import Version, judged
         ),
     ],
 )
-def test_what_the_gate_found_is_said_in_short(tags: dict[str, str], said: str) -> None:
+def test_the_gate_verdict_is_summarised(tags: dict[str, str], said: str) -> None:
     assert judged(tags) == said
 
 
 def test_a_version_without_tags_is_listed_too() -> None:
     entry = SimpleNamespace(version=3, tags={}, creation_timestamp=1_000)
-    found = Version.of("difficulty", entry, ("champion",))
-    assert (found.version, found.candidate, found.judged) == ("3", "", "")
-    assert found.created_at.timestamp() == 1
+    version = Version.of("difficulty", entry, ("champion",))
+    assert (version.version, version.candidate, version.judged) == ("3", "", "")
+    assert version.created_at.timestamp() == 1

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from sensei.retention import beyond_newest, keep_newest
+from sensei.pruning import beyond_newest, keep_newest
 
 
 def make(path: Path, seconds: int) -> Path:

@@ -1,0 +1,253 @@
+"""Corrections, voids, undone imports and merges: the truth counts, and history is kept."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import text
+
+from sensei.errors import ConflictingEvent, InvalidInput, LearnerErased
+from sensei.events import rules
+from sensei.events.corrections import Correction, correct
+from sensei.events.importer import import_files
+from sensei.events.imports import newest_imports, undo_import
+from sensei.events.log import Log
+from sensei.events.merging import merge_learners
+from sensei.events.rules_arrow import check_table
+from sensei.privacy import audit_log
+from sensei.privacy.erasure import erase, export
+from sensei.storage import database
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def event(event_id: str, **values: object) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "user_id": "ann",
+        "interaction_type": "quiz_complete",
+        "topic_id": 1,
+        "score": 0.2,
+        "timestamp": NOON,
+    } | values
+
+
+def truth(log: Log, user_id: str = "ann") -> list[tuple[int, float | None]]:
+    """Topic and score of the valid events, which training and serving read alike."""
+    served = [(row.topic_id, row.score) for row in log.read_learner(user_id)]
+    frame = log.read()
+    mine = frame[frame["user_id"] == user_id].sort_values("timestamp", kind="stable")
+    scores = [None if score != score else score for score in mine["score"]]
+    assert list(zip(mine["topic_id"], scores, strict=True)) == served
+    return served
+
+
+def rows(log: Log, table: str) -> int:
+    with database.read_connection(log.engine) as connection:
+        return int(connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar_one())
+
+
+def rescored(score: float | None, event_id: str = "b") -> list[Correction]:
+    return [Correction("ann", event_id, {"score": score})]
+
+
+@pytest.fixture
+def three(log: Log) -> Log:
+    """Three events of one time, in the order a, b, c."""
+    log.append([event(name, topic_id=topic) for topic, name in enumerate("abc")], NOW)
+    return log
+
+
+def test_a_correction_counts_in_the_turn_of_the_event_it_corrects(three: Log) -> None:
+    (result,) = correct(three.engine, rescored(0.9))
+    assert result.is_new
+    assert result.event is not None
+    assert (result.event.event_id, result.event.score) == ("b", 0.9)
+    assert truth(three) == [(0, 0.2), (1, 0.9), (2, 0.2)]
+    assert three.count() == 4, "the first version is kept"
+
+
+def test_the_same_correction_again_changes_nothing(three: Log) -> None:
+    correct(three.engine, rescored(0.9))
+    revision = three.revision("ann")
+    (again,) = correct(three.engine, rescored(0.9))
+    assert not again.is_new
+    assert three.revision("ann") == revision
+    assert (three.count(), rows(three, "corrections")) == (4, 1)
+
+
+def test_a_later_correction_supersedes_the_earlier_one_even_back_and_forth(three: Log) -> None:
+    for score in (0.9, 0.4, 0.9, 0.2):
+        assert correct(three.engine, rescored(score))[0].is_new
+        assert truth(three)[1] == (1, score)
+    assert rows(three, "corrections") == 4
+
+
+def test_a_void_event_counts_no_more_until_it_is_corrected(three: Log) -> None:
+    (voided,) = correct(three.engine, [Correction("ann", "b")])
+    assert (voided.is_new, voided.event) == (True, None)
+    assert not correct(three.engine, [Correction("ann", "b")])[0].is_new
+    assert truth(three) == [(0, 0.2), (2, 0.2)]
+    correct(three.engine, rescored(0.7))
+    assert truth(three) == [(0, 0.2), (1, 0.7), (2, 0.2)]
+
+
+def test_what_is_sent_again_does_not_take_a_correction_back(three: Log) -> None:
+    correct(three.engine, [*rescored(0.9), Correction("ann", "c")])
+    sent = [event(name, topic_id=topic) for topic, name in enumerate("abc")]
+    assert three.append(sent, NOW).inserted == 0
+    assert truth(three) == [(0, 0.2), (1, 0.9)]
+
+
+def test_what_counts_now_may_be_sent_again_and_another_value_is_a_conflict(three: Log) -> None:
+    correct(three.engine, rescored(0.9))
+    rescored_event = event("b", topic_id=1, score=0.9)
+    assert three.append([rescored_event], NOW).inserted == 0
+    table = check_table(pa.Table.from_pylist([rescored_event]), rules.latest(NOW))[0]
+    assert three.append_table(table, "file").conflicts == ()
+    with pytest.raises(ConflictingEvent, match="or send a correction"):
+        three.append([event("b", topic_id=1, score=0.5)], NOW)
+
+
+def test_any_field_may_be_corrected_and_each_rule_holds(three: Log) -> None:
+    later = NOON + timedelta(hours=1)
+    changes = {"timestamp": later, "topic_id": 7, "score": None, "duration_seconds": 30}
+    correct(three.engine, [Correction("ann", "a", changes)])
+    assert truth(three) == [(1, 0.2), (2, 0.2), (7, None)]
+    with pytest.raises(InvalidInput, match="score: expected a fraction"):
+        correct(three.engine, [Correction("ann", "c"), *rescored(85)])
+    assert truth(three) == [(1, 0.2), (2, 0.2), (7, None)], "all or none"
+    with pytest.raises(InvalidInput, match="user_id: expected one of"):
+        correct(three.engine, [Correction("ann", "a", {"user_id": "bob"})])
+
+
+def test_an_event_that_is_not_stored_is_said_to_be_unknown(three: Log) -> None:
+    (result,) = correct(three.engine, rescored(0.9, "z"))
+    assert (result.is_known, result.is_new) == (False, False)
+
+
+def test_every_change_raises_the_revision_and_is_audited(three: Log) -> None:
+    before = three.log_revision()
+    correct(three.engine, rescored(0.9), audit_log.Actor("key k", "HTTP x"))
+    assert three.log_revision() >= before + 2
+    entry = audit_log.newest(three.engine, 1)[0]
+    assert (entry.action, entry.actor) == (audit_log.CORRECTED, "key k")
+    assert "ann" not in str(entry)
+
+
+def test_an_export_shows_corrections_and_an_erase_removes_them(three: Log) -> None:
+    correct(three.engine, [Correction("ann", "b", {"score": 0.9}, "regraded")])
+    (shown,) = export(three.engine, "ann")["corrections"]
+    assert (shown["action"], shown["reason"]) == ("correct", "regraded")
+    erase(three.engine, "ann", ())
+    assert rows(three, "corrections") == 0
+    with pytest.raises(LearnerErased):
+        correct(three.engine, rescored(0.9))
+
+
+def file_of(folder: Path, scores: list[float], name: str = "first.csv") -> Path:
+    path = folder / name
+    lines = [f"q{n},u{n},quiz_complete,1,2026-05-01T0{n}:00:00Z,{score}" for n, score in
+             enumerate(scores)]  # fmt: skip
+    header = "event_id,user_id,interaction_type,topic_id,timestamp,score"
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def test_an_import_is_undone_once_and_may_be_repeated(log: Log, tmp_path: Path) -> None:
+    log.append([event("kept", user_id="u0")], NOW)
+    imported = import_files(log, [file_of(tmp_path, [0.2, 0.3, 0.4])], {})
+    (noted,) = newest_imports(log.engine, 5)
+    assert (noted.id, noted.source, noted.rows) == (imported.import_id, "first.csv", 3)
+    correct(log.engine, [Correction("u1", "q1", {"score": 1.0})])
+    assert undo_import(log.engine, noted.id) == 3
+    assert undo_import(log.engine, noted.id) == 0
+    assert (truth(log, "u0"), truth(log, "u1")) == ([(1, 0.2)], [])
+    again = import_files(log, [file_of(tmp_path, [0.2, 0.9, 0.4], "fixed.csv")], {})
+    assert (again.inserted, again.repeated, again.quarantined) == (3, 0, 0)
+    assert [truth(log, f"u{n}")[-1][1] for n in range(3)] == [0.2, 0.9, 0.4]
+    assert again.import_id is not None
+    assert undo_import(log.engine, again.import_id) == 3
+    with pytest.raises(InvalidInput, match="expected the id of an import, got 99"):
+        undo_import(log.engine, 99)
+
+
+@pytest.fixture
+def pair(log: Log) -> Log:
+    """Two accounts of one person; their events alternate at one time."""
+    for number in range(4):
+        name = ("ann", "old")[number % 2]
+        log.append([event(f"e{number}", user_id=name, topic_id=number)], NOW)
+    return log
+
+
+def test_merged_learners_are_one_in_order_of_arrival(pair: Log) -> None:
+    assert merge_learners(pair.engine, "old", "ann") == 2
+    expected = [(number, 0.2) for number in range(4)]
+    assert truth(pair) == expected
+    assert [(row.topic_id, row.score) for row in pair.read_learner("old")] == expected
+    assert "old" not in set(pair.read()["user_id"])
+    assert merge_learners(pair.engine, "old", "ann") == 0
+
+
+def test_what_is_sent_under_the_former_id_arrives_at_the_present_one(pair: Log) -> None:
+    merge_learners(pair.engine, "old", "ann")
+    before = pair.revision("old")
+    assert pair.append([event("e1", user_id="old", topic_id=1)], NOW).repeated == 1
+    assert pair.append([event("new", user_id="old", topic_id=9)], NOW).inserted == 1
+    assert truth(pair)[-1] == (9, 0.2)
+    assert pair.revision("old") != before, "who asks under the former id reads again"
+    correct(pair.engine, [Correction("old", "e1", {"score": 1.0})])
+    assert truth(pair)[1] == (1, 1.0)
+
+
+def test_corrections_and_quarantine_move_with_the_events(pair: Log) -> None:
+    correct(pair.engine, [Correction("old", "e1", {"score": 0.9})])
+    key = pair.read_learner("old")[-1].id
+    pair.quarantine_interactions({key: "odd"}, "odd")
+    merge_learners(pair.engine, "old", "ann")
+    assert truth(pair) == [(0, 0.2), (1, 0.9), (2, 0.2)]
+    assert pair.append([event("e1", user_id="old", topic_id=1)], NOW).repeated == 1
+
+
+def test_one_event_of_both_accounts_counts_once_and_different_ones_both(log: Log) -> None:
+    for name in ("ann", "old"):
+        log.append(
+            [
+                event("same", user_id=name),
+                event("own", user_id=name, topic_id=len(name) + (name == "old")),
+            ],
+            NOW,
+        )
+    merge_learners(log.engine, "old", "ann")
+    assert sorted(truth(log)) == [(1, 0.2), (3, 0.2), (4, 0.2)]
+
+
+def test_merges_follow_each_other_and_end_in_one_learner(pair: Log) -> None:
+    pair.append([event("x", user_id="oldest", topic_id=8)], NOW)
+    merge_learners(pair.engine, "oldest", "old")
+    merge_learners(pair.engine, "old", "ann")
+    assert [topic for topic, _ in truth(pair)] == [0, 1, 2, 3, 8]
+    assert len(pair.read_learner("oldest")) == 5
+    with pytest.raises(InvalidInput, match="twice"):
+        merge_learners(pair.engine, "ann", "oldest")
+    with pytest.raises(InvalidInput, match="who was merged into 'ann'"):
+        merge_learners(pair.engine, "old", "bob")
+    with pytest.raises(InvalidInput, match="expected one of the log, got 'nobody'"):
+        merge_learners(pair.engine, "nobody", "ann")
+
+
+@pytest.mark.parametrize("name", ["ann", "old"])
+def test_a_merged_learner_is_exported_and_erased_under_all_ids(pair: Log, name: str) -> None:
+    merge_learners(pair.engine, "old", "ann")
+    held = export(pair.engine, name)
+    assert len(held["user_interactions"]) == 6
+    assert held["merged_learners"][0]["into_user_id"] == "ann"
+    erase(pair.engine, name, ())
+    assert pair.count() == rows(pair, "corrections") == rows(pair, "merged_learners") == 0
+    for gone in ("ann", "old"):
+        with pytest.raises(LearnerErased):
+            pair.append([event("late", user_id=gone)], NOW)
