@@ -165,12 +165,12 @@ def test_an_evaluation_refuses_the_same_files(case, command, home, tmp_path):
 
 USABLE = {
     "byte order mark": ("f.csv", "\ufeff" + csv(ROW), 1, 0),
-    "zones": ("f.csv", csv(ROW, ROW.replace("0Z", "0+05:30"), ROW.replace("Z", "")), 3, 0),
+    "zones": ("f.csv", csv(ROW, ROW.replace("0Z", "0+05:30"), ROW.replace("Z", "")), 2, 0),
     "topics as floats and text": ("f.csv", csv(ROW.replace(",1,", ",2.0,"), ROW, "x" + ROW), 3, 0),
     "largest topic": ("f.csv", csv(ROW.replace(",1,", f",{2**63 - 1},")), 1, 0),
     "other scripts": ("f.csv", csv(*(f"{u}{ROW}" for u in ("Zoë", "学习者", "💥", "Ω/μ"))), 4, 0),
-    "control characters and markup": ("f.csv", csv(f"\x1b[31m{ROW}", f"[/red]{ROW}"), 2, 0),
-    "ragged lines": ("f.csv", csv(ROW, "u,quiz\n", "1,2,3,4,5,6,7\n", ROW), 2, 2),
+    "control characters and markup": ("f.csv", csv(f"\x1b[31m{ROW}", f"[/red]{ROW}"), 1, 1),
+    "ragged lines": ("f.csv", csv(ROW, "u,quiz\n", "1,2,3,4,5,6,7\n", ROW), 1, 2),
     "a NUL in a row": ("f.csv", csv(ROW, "v\0" + ROW), 1, 1),
     "an open quote": ("f.csv", csv(ROW, '"v' + ROW, "w" + ROW), 1, 1),
     "duplicates": ("f.csv", "event_id," + csv(*["e," + ROW] * 3), 1, 0),
