@@ -136,8 +136,9 @@ def read_events(engine: Engine, users: pd.Index, start_us: int, end_us: int) -> 
 
 
 def count_topics(engine: Engine) -> int:
-    """Count the topics of the catalogue."""
-    counted = bulk_read.fetch(engine, "SELECT COUNT(*) FROM topics", pa.schema({"n": pa.int64()}))
+    """Count the topics that the catalogue offers."""
+    query = "SELECT COUNT(*) FROM topics WHERE NOT retired AND replaced_by IS NULL"
+    counted = bulk_read.fetch(engine, query, pa.schema({"n": pa.int64()}))
     return int(counted["n"][0].as_py())
 
 

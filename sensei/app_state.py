@@ -9,6 +9,9 @@ TRIAL = "trial"
 Its value has at least `{"bundle": digest, "share": in (0, 1]}`; null or absent without a test.
 """
 
+CATALOGUE = "catalogue"
+"""Fact name of the catalogue; its value changes with every loading of a curriculum."""
+
 MONITORED = "monitored"
 """Fact name of the monitor's last result, as `GET /api/monitoring/metrics` returns it."""
 

@@ -1,23 +1,36 @@
 """The curriculum: topics, their prerequisites and their resources."""
 
 import json
+import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy.orm import Session
 
+from sensei.app_state import CATALOGUE
 from sensei.contracts import Format
 from sensei.errors import InvalidInput
 from sensei.events.rules import MAX_TOPIC_ID
 from sensei.storage import database, tables
+from sensei.storage.revisions import raise_revisions
 
 MAX_MINUTES = 366 * 24 * 60
 """Maximum minutes of a topic or a resource: one year."""
+
+LOAD_CATALOGUE = (
+    "load a catalogue that has them with `sensei curriculum load FILE`; "
+    "there, a topic of the past is `retired`"
+)
+"""Next step after events on topics that the catalogue does not have."""
+
+SHOWN_IDS = 10
+"""Maximum number of topic ids that a sentence lists."""
 
 
 class Resource(BaseModel):
@@ -51,6 +64,20 @@ class Topic(BaseModel):
     summary: str = ""
     references: tuple[str, ...] = Field((), description="Names of standards and literature")
     resources: tuple[Resource, ...] = ()
+    retired: bool = Field(False, description="Not offered any more; its events stay")
+    replaced_by: int | None = Field(
+        None, description="Offered topic that this one's events count for; retires this one"
+    )
+
+    @property
+    def is_offered(self) -> bool:
+        """True if learners may be sent to the topic."""
+        return not self.retired and self.replaced_by is None
+
+    @property
+    def counts_for(self) -> int:
+        """Topic that events on this one count for: its replacement, or itself."""
+        return self.topic_id if self.replaced_by is None else self.replaced_by
 
 
 class Curriculum(BaseModel):
@@ -73,8 +100,29 @@ class Curriculum(BaseModel):
                         f"prerequisites: expected topics of this curriculum, got {prerequisite} at "
                         f"topic {topic.topic_id} ({topic.title}); add the topic or remove it there"
                     )
-        _check_acyclic(self.topics, titles)
+        _check_offered(self.topics)
+        open_prerequisites = {
+            topic.topic_id: self.offered_prerequisites(topic) for topic in self.offered
+        }
+        _check_acyclic(open_prerequisites, titles)
         return self
+
+    @property
+    def offered(self) -> tuple[Topic, ...]:
+        """Topics that learners may be sent to: those that are not retired."""
+        return tuple(topic for topic in self.topics if topic.is_offered)
+
+    def offered_prerequisites(self, topic: Topic) -> tuple[int, ...]:
+        """Return a topic's prerequisites as offered topics.
+
+        The replacement takes the place of a replaced topic; other retired topics are left out.
+        """
+        offered_as = {
+            other.topic_id: other.topic_id if other.is_offered else other.replaced_by
+            for other in self.topics
+        }
+        named = (offered_as[topic_id] for topic_id in topic.prerequisites)
+        return tuple(dict.fromkeys(topic_id for topic_id in named if topic_id is not None))
 
     @property
     def resources(self) -> tuple[tuple[int, Resource], ...]:
@@ -89,7 +137,10 @@ class Curriculum(BaseModel):
     def plain(self) -> list[dict[str, Any]]:
         """Return topics as plain values for `sensei.simulation`, which imports none of ours."""
         wanted = {"topic_id", "domain", "difficulty", "minutes", "prerequisites"}
-        return [topic.model_dump(include=wanted) for topic in self.topics]
+        return [
+            topic.model_dump(include=wanted) | {"prerequisites": self.offered_prerequisites(topic)}
+            for topic in self.offered
+        ]
 
 
 def load_file(path: Path | None = None) -> Curriculum:
@@ -124,26 +175,84 @@ def load_file(path: Path | None = None) -> Curriculum:
 def store(engine: Engine, curriculum: Curriculum) -> None:
     """Replace the stored curriculum in one transaction.
 
-    Interactions stay untouched: a log may name topics that no catalogue has.
+    No event changes. A learner's revision rises if one of their events counts from now on, counts
+    no more, or counts for another topic: their state is then computed again.
 
     Raises:
         StorageUnavailable: nothing was written.
     """
     topics = [
-        topic.model_dump(include={"topic_id", "title", "domain", "minutes"})
-        | {"prerequisites": list(topic.prerequisites)}
+        topic.model_dump(include={"topic_id", "title", "domain", "minutes", "retired"})
+        | {
+            "prerequisites": list(curriculum.offered_prerequisites(topic)),
+            "replaced_by": topic.replaced_by,
+        }
         for topic in curriculum.topics
     ]
     resources = [
         one.model_dump(exclude={"resource_id"}) | {"id": one.resource_id, "topic_id": topic_id}
         for topic_id, one in curriculum.resources
     ]
+    after = {topic.topic_id: topic.counts_for for topic in curriculum.topics}
+    with database.read_connection(engine) as connection:  # a long log is read without a lock
+        newest = connection.execute(select(func.max(tables.UserInteraction.id))).scalar() or 0
+        before = _counts_for(connection)
+        learners = _learners_between(connection, before, after, 0, newest)
     with database.write_transaction(engine) as connection:
+        if _counts_for(connection) != before:  # loaded twice at the same time
+            before, newest = _counts_for(connection), 0
+        later = _learners_between(connection, before, after, newest, None)
         connection.execute(delete(tables.ResourceRow))
         connection.execute(delete(tables.TopicRow))
         connection.execute(insert(tables.TopicRow), topics)
         if resources:
             connection.execute(insert(tables.ResourceRow), resources)
+        raise_revisions(connection, learners | later)
+        loaded = tables.AppStateRow(name=CATALOGUE, value=str(uuid.uuid4()))
+        with Session(connection) as session:
+            session.merge(loaded)
+            session.flush()
+
+
+def _counts_for(connection: Connection) -> dict[int, int]:
+    """Return the topic that events on each stored topic count for; empty without a catalogue."""
+    row = tables.TopicRow
+    query = select(row.topic_id, func.coalesce(row.replaced_by, row.topic_id))
+    return dict(connection.execute(query).tuples().all())
+
+
+def _learners_between(
+    connection: Connection,
+    before: Mapping[int, int],
+    after: Mapping[int, int],
+    after_id: int,
+    last_id: int | None,
+) -> set[str]:
+    """Return the learners of whom some event counts differently after another catalogue.
+
+    Args:
+        connection: connection to the log.
+        before: topic that events on each topic count for; empty without a catalogue.
+        after: the same for the new catalogue, which has topics.
+        after_id: key before the first event.
+        last_id: key of the last event; None for all.
+    """
+    event = tables.UserInteraction
+    changed = {
+        topic_id
+        for topic_id in before.keys() | after.keys()
+        if before.get(topic_id, None if before else topic_id) != after.get(topic_id)
+    }
+    query = select(event.user_id).distinct().where(event.id > after_id)
+    if last_id is not None:
+        query = query.where(event.id <= last_id)
+    if before:
+        if not changed:
+            return set()
+        query = query.where(event.topic_id.in_(sorted(changed)))
+    else:  # until now every topic counted
+        query = query.where(event.topic_id.not_in(sorted(after.keys() - changed)))
+    return set(connection.execute(query).scalars())
 
 
 def read(engine: Engine) -> Curriculum:
@@ -173,9 +282,27 @@ def read(engine: Engine) -> Curriculum:
                 minutes=row.minutes,
                 prerequisites=tuple(row.prerequisites),
                 resources=tuple(resources.get(row.topic_id, ())),
+                retired=row.retired,
+                replaced_by=row.replaced_by,
             )
             for row in topics
         ),
+    )
+
+
+def topic_ids(engine: Engine) -> set[int]:
+    """Return the ids of all topics of the catalogue, retired ones too; empty without one."""
+    with database.read_connection(engine) as connection:
+        return set(connection.execute(select(tables.TopicRow.topic_id)).scalars())
+
+
+def describe_outside(events_by_topic: Mapping[int, int]) -> str:
+    """Describe events on topics that the catalogue does not have: their number and the ids."""
+    events, ids = sum(events_by_topic.values()), sorted(events_by_topic)
+    more = f" and {len(ids) - SHOWN_IDS:,} more" if len(ids) > SHOWN_IDS else ""
+    return (
+        f"{events:,} events on topics that the catalogue does not have "
+        f"({', '.join(map(str, ids[:SHOWN_IDS]))}{more}): kept, and not counted"
     )
 
 
@@ -200,9 +327,23 @@ def _check_unique(field: str, values: Iterable[int]) -> None:
         raise ValueError(f"{field}: expected each value once, got {twice[0]} twice; renumber one")
 
 
-def _check_acyclic(topics: tuple[Topic, ...], titles: dict[int, str]) -> None:
+def _check_offered(topics: tuple[Topic, ...]) -> None:
+    """Check that some topic is offered, and that replacements are."""
+    offered = {topic.topic_id for topic in topics if topic.is_offered}
+    if not offered:
+        raise ValueError("topics: expected one that is not retired, got none; add one")
+    for topic in topics:
+        if topic.replaced_by is not None and topic.replaced_by not in offered:
+            raise ValueError(
+                "replaced_by: expected a topic of this curriculum that is not retired, got "
+                f"{topic.replaced_by} at topic {topic.topic_id} ({topic.title}); name the topic "
+                "that is offered now"
+            )
+
+
+def _check_acyclic(prerequisites: Mapping[int, tuple[int, ...]], titles: dict[int, str]) -> None:
     try:
-        TopologicalSorter({topic.topic_id: topic.prerequisites for topic in topics}).prepare()
+        TopologicalSorter(prerequisites).prepare()
     except CycleError as error:
         circle = " -> ".join(titles[topic_id] for topic_id in error.args[1])
         raise ValueError(

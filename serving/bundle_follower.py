@@ -4,6 +4,9 @@ Every second it reads the pointer row. If the row names another bundle, it loads
 bundle, adds recent popularity and tests it. Only then it replaces one reference. A request gets
 either the old model or the new one, and none waits. A bundle that cannot be served is refused and
 logged once; the old one continues to serve. If the log does not answer, nothing changes.
+
+It also reads the fact that each loading of a catalogue changes. A new catalogue is served at once;
+popularity is then counted again, because other events may count.
 """
 
 import logging
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from features.corpus.popularity import NEVER
 from features.history import FOLD_VERSION, History
 from sensei import curriculum
-from sensei.app_state import TRIAL
+from sensei.app_state import CATALOGUE, TRIAL
 from sensei.bundle.bundle_format import Bundle
 from sensei.errors import IncompatibleBundle, SchemaMismatch, StorageUnavailable
 from serving.background import RepeatingThread
@@ -150,6 +153,7 @@ class BundleFollower:
         self._log: Log | None = None
         self._popularity = TopicPopularity(monotonic)
         self._complete = False
+        self._catalogue: Any = None  # value of the fact when the catalogue was read
         self._champion, self._challenger, self._unpacked = _Slot(), _Slot(), _Slot()
         self._polled_at: float | None = None
         self._refreshed_at = -math.inf
@@ -204,8 +208,13 @@ class BundleFollower:
             self._log = self._log or self._connect()
             self._follow(self._log)
             self._polled_at = self._monotonic()
-            if not self._complete or self._polled_at - self._refreshed_at >= REFRESH_SECONDS:
+            loaded = self._log.get_fact(CATALOGUE)
+            is_due = self._polled_at - self._refreshed_at >= REFRESH_SECONDS
+            if loaded != self._catalogue:  # other events may count now: count all again
+                self._popularity, is_due = TopicPopularity(self._monotonic), True
+            if is_due or not self._complete:
                 self._refresh(self._log)
+                self._catalogue = loaded
         except StorageUnavailable as error:
             if not self._failing:  # once per outage
                 logger.warning("the log cannot be read, the served models stay: %s", error)
@@ -273,7 +282,7 @@ class BundleFollower:
         self._champion.again = self._challenger.again = True
 
     def _current(self, model: Model, catalogue: Catalogue) -> Model:
-        reading = self._popularity.of(catalogue.topics.values())
+        reading = self._popularity.of(catalogue.every_topic)
         return tried(model.with_popularity(reading), self._clock())
 
     def _folder(self, digest: str) -> Path:
@@ -288,7 +297,7 @@ class BundleFollower:
         folder = self._packed
         for bundle in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
             try:
-                model = tried(load(bundle), self._clock())
+                model = self._current(load(bundle), self._engine.state.catalogue)
                 self._engine.swap(model=model)
             except Exception as error:  # any error of a foreign bundle
                 self._unpacked.refuse(error)

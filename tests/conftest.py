@@ -125,6 +125,8 @@ def sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
 
 TO_0003 = (
     "DROP VIEW valid_interactions",
+    "ALTER TABLE topics DROP COLUMN retired",
+    "ALTER TABLE topics DROP COLUMN replaced_by",
     "DROP TABLE corrections",
     "DROP TABLE imports",
     "DROP TABLE merged_learners",

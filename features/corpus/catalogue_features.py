@@ -39,27 +39,47 @@ class CatalogueTopic(Protocol):
     def prerequisites(self) -> tuple[int, ...]:
         """Ids of the topics to know before this one."""
 
+    @property
+    def is_offered(self) -> bool:
+        """True if learners may be sent to the topic."""
+
+    @property
+    def replaced_by(self) -> int | None:
+        """Id of the topic that events on this one count for; None if there is none."""
+
 
 @dataclass(frozen=True)
 class CatalogueFeatures:
-    """Domains and prerequisites of a catalogue's topics; empty without a catalogue.
+    """Domains and prerequisites of the topics offered; empty without a catalogue.
 
     Attributes:
         domains: topic id -> name of its domain.
         prerequisites: topic id -> ids of its prerequisites.
+        replaced: id of each replaced topic -> id of its replacement.
     """
 
     domains: Mapping[int, str] = field(default_factory=dict)
     prerequisites: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    replaced: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, topics: Iterable[CatalogueTopic]) -> "CatalogueFeatures":
         """Collect the features of a catalogue's topics."""
         topics = tuple(topics)
+        offered = [topic for topic in topics if topic.is_offered]
         return cls(
-            {topic.topic_id: topic.domain for topic in topics},
-            {topic.topic_id: topic.prerequisites for topic in topics if topic.prerequisites},
+            {topic.topic_id: topic.domain for topic in offered},
+            {topic.topic_id: topic.prerequisites for topic in offered if topic.prerequisites},
+            {
+                topic.topic_id: topic.replaced_by
+                for topic in topics
+                if topic.replaced_by is not None
+            },
         )
+
+    def offers(self, topic_id: int) -> bool:
+        """Tell if a topic may be offered; without a catalogue every topic may."""
+        return not self.domains or topic_id in self.domains
 
     @cached_property
     def codes(self) -> Slots:

@@ -74,20 +74,19 @@ class SlotPopularity:
             day: (n,) UTC days since 1970.
             events: (n,) number of events of each row; one by default.
             offered: topics of the catalogue; those outside the vocabulary are newcomers from the
-                first day, with or without events.
+                first day, with or without events. With a catalogue, no other topic counts. By
+                default each topic with events does.
         """
         catalogue_ids = {*offered}
-        new_ids = [
-            topic_id
-            for topic_id in first.keys() | catalogue_ids
-            if not statistics.slot_of(topic_id)
-        ]
+        counted_ids = catalogue_ids or first.keys()
+        new_ids = [topic_id for topic_id in counted_ids if not statistics.slot_of(topic_id)]
         new_ids.sort(key=lambda topic_id: (first.get(topic_id, NEVER), topic_id))
-        arrived = [
-            ALWAYS if topic_id in catalogue_ids else first[topic_id] // DAY for topic_id in new_ids
-        ]
+        arrived = [ALWAYS if catalogue_ids else first[topic_id] // DAY for topic_id in new_ids]
         newcomers = np.array(new_ids, np.int64)
-        slot = slots_of(topic_ids, statistics, newcomers)[topic]
+        slots = slots_of(topic_ids, statistics, newcomers)
+        if catalogue_ids:
+            slots = np.where(np.isin(topic_ids, list(catalogue_ids)), slots, 0)
+        slot = slots[topic]
         has_slot = slot > 0
         slot, day = slot[has_slot], day[has_slot]
         start = int(day.min()) if len(day) else 0

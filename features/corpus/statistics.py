@@ -1,7 +1,7 @@
 """Corpus tables: counts over all learners, up to the training cutoff."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ class Statistics:
     Slot s of the vocabulary is `topic_ids[s - 1]`; slot 0 means none or unknown.
 
     Attributes:
-        topic_ids: (T,) int64, ascending.
+        topic_ids: (T,) int64; ascending, unless topics were renamed after training.
         topic_events: (T,) learning events.
         topic_attempts: (T,) scored attempts.
         topic_passes: (T,) passed attempts.
@@ -110,9 +110,10 @@ class Statistics:
 
     def slots_of(self, topic_ids: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return the slots of many topic ids; 0 for an unknown topic."""
-        index = np.searchsorted(self.topic_ids, topic_ids)
+        order = np.argsort(self.topic_ids, kind="stable")  # renamed topics keep their slots
+        index = np.searchsorted(self.topic_ids, topic_ids, sorter=order)
         in_vocabulary = np.isin(topic_ids, self.topic_ids)
-        return np.where(in_vocabulary, index + 1, 0).astype(np.int32)
+        return np.where(in_vocabulary, np.append(order, 0)[index] + 1, 0).astype(np.int32)
 
     @cached_property
     def _rates(self) -> list[float]:
@@ -137,6 +138,24 @@ class Statistics:
     def item_counts(self, item_id: str | None) -> tuple[int, int]:
         """Return the scored attempts on an item and the passes; zeros for an unknown item."""
         return self._items.get(item_id, (0, 0)) if item_id else (0, 0)
+
+    def renamed(self, replaced: Mapping[int, int]) -> "Statistics":
+        """Return statistics in which a topic's replacement has its slot and its counts.
+
+        If several topics have the same replacement, it gets the slot of the one with the most
+        events. A replacement that has a slot of its own keeps it.
+
+        Args:
+            replaced: topic id -> id of its replacement.
+        """
+        ids, by_events = self.topic_ids.copy(), np.argsort(-self.topic_events, kind="stable")
+        taken = set(ids.tolist())
+        for index in by_events.tolist():
+            replacement = replaced.get(int(ids[index]))
+            if replacement is not None and replacement not in taken:
+                ids[index] = replacement
+                taken.add(replacement)
+        return self if np.array_equal(ids, self.topic_ids) else replace(self, topic_ids=ids)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the tables by name, as a bundle stores them."""
@@ -232,11 +251,15 @@ def merged(
             get none.
         pairs: Maximum number of distinct pair transitions; the most frequent ones are kept.
         offered: Topics of the catalogue; each topic outside the vocabulary adds one spare slot.
+            With a catalogue, no other topic gets a slot.
     """
     met_ids = [part.topic_ids[part.topic_events > 0] for part in parts]
+    offered_ids = np.fromiter(offered, np.int64)
     ids = np.unique(np.concatenate([*met_ids, np.fromiter(extra_topics, np.int64)])).astype(
         np.int64
     )
+    if len(offered_ids):
+        ids = np.intersect1d(ids, offered_ids)
     items = np.unique(np.concatenate([part.item_ids for part in parts]))
     counts: dict[str, NDArray[np.int64]] = {
         **{name: np.zeros(len(ids) + 1, np.int64) for name in BY_TOPIC},
@@ -255,7 +278,7 @@ def merged(
         topic_ids=ids,
         item_ids=items,
         trained_until=np.array(max(int(part.trained_until) for part in parts), np.int64),
-        unmet=np.array(len(set(offered) - set(ids.tolist())), np.int64),
+        unmet=np.array(len(np.setdiff1d(offered_ids, ids)), np.int64),
         **{name: values[1:] if name in BY_TOPIC else values for name, values in counts.items()},
         **merge_continuations(continued, len(ids), pairs),
     )

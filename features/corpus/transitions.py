@@ -162,11 +162,11 @@ def count_continuations(
 def merge_continuations(
     parts: Sequence[tuple[dict[str, Ints], NDArray[Any]]], topics: int, pairs: int = PAIRS
 ) -> dict[str, Ints]:
-    """Add up transition counts of several vocabularies in one that has every counted topic.
+    """Add up transition counts of several vocabularies.
 
     Args:
         parts: count arrays of `Transitions`, and (T + 1,) the new slot of each old slot; 0 for a
-            topic outside the new vocabulary, which occurs only as context.
+            topic outside the new vocabulary; transitions to it are left out.
         topics: T of the new vocabulary.
         pairs: maximum number of distinct pair transitions.
     """
@@ -189,7 +189,8 @@ def _joined(parts: list[tuple[Any, Any, Any]]) -> tuple[Ints, Ints, Ints]:
     key, slot, count = (
         np.concatenate(columns).astype(np.int64) for columns in zip(*parts, strict=True)
     )
-    return key, slot, count
+    has_slot = slot > 0
+    return key[has_slot], slot[has_slot], count[has_slot]
 
 
 def _by_context(context: Ints, slot: Ints, count: Ints, topics: int) -> dict[str, Ints]:

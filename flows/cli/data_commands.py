@@ -155,7 +155,12 @@ def load(
     from flows.local.local_log import open_own_log
     from flows.presentation.run_summary import command
     from sensei import curriculum
+    from sensei.events.aggregates import outside_catalogue
 
-    catalogue = curriculum.load_file(file)
-    curriculum.store(open_own_log(Settings()).engine, catalogue)
-    console.print(f"{len(catalogue.topics)} topics loaded. Next: {command()} run", soft_wrap=True)
+    catalogue, log = curriculum.load_file(file), open_own_log(Settings())
+    curriculum.store(log.engine, catalogue)
+    if outside := outside_catalogue(log.engine):
+        console.print(f"{curriculum.describe_outside(outside)}.", soft_wrap=True)
+    retired = len(catalogue.topics) - len(catalogue.offered)
+    loaded = f"{len(catalogue.offered)} topics loaded" + (f", {retired} retired" if retired else "")
+    console.print(f"{loaded}. Next: {command()} run", soft_wrap=True)

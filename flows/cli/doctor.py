@@ -149,13 +149,17 @@ def mlflow(uri: str) -> Finding:
 
 
 def catalogue(log: "Log") -> Finding:
-    """Check that the catalogue has topics to recommend by name."""
+    """Check that the catalogue has topics to recommend by name, and the topics of all events."""
     from sensei import curriculum
+    from sensei.events.aggregates import outside_catalogue
 
     loaded = curriculum.read(log.engine)
     if not loaded.topics:
         return Finding("catalogue", "no topic is loaded", "`sensei curriculum load FILE`")
-    return Finding("catalogue", f"{len(loaded.topics)} topics")
+    if outside := outside_catalogue(log.engine):
+        return Finding("catalogue", curriculum.describe_outside(outside), curriculum.LOAD_CATALOGUE)
+    retired = len(loaded.topics) - len(loaded.offered)
+    return Finding("catalogue", f"{len(loaded.offered)} topics, {retired} retired")
 
 
 def keys(log: "Log", host: str) -> Finding:

@@ -55,6 +55,10 @@ def rows(findings: Findings) -> list[tuple[str, str, str]]:
         (guard.capitalize(), "ALARM" if verdict["fires"] else "ok", verdict["sentence"])
         for guard, verdict in findings.get("guards", {}).items()
     ]
+    outside = findings.get("outside_catalogue") or {"events": 0}
+    if outside["events"]:
+        topic_ids = ", ".join(map(str, outside["topics"]))
+        table_rows.append(("Events outside the catalogue", f"{outside['events']:,}", topic_ids))
     if findings.get("trial"):
         trial = findings["trial"]
         table_rows.append(("A/B test", "decided" if trial["enough"] else "open", trial["said"]))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows.presentation.terminal_document import show_document
+from sensei.curriculum import LOAD_CATALOGUE, describe_outside
 from sensei.settings import Settings
 from training.evaluation.metric_specs import PRECISE_DIGITS
 from training.reports.document import (
@@ -276,6 +277,8 @@ def show_import(console: Console, imported: "ImportSummary") -> None:
         )
     if imported.erased:
         console.print(f"{imported.erased:,} of learners who were erased: dropped")
+    if imported.outside:
+        console.print(f"{describe_outside(imported.outside)}; {LOAD_CATALOGUE}", soft_wrap=True)
     for reason, count in imported.reasons.most_common(5):
         example = next((e for e in imported.examples if e.startswith(reason)), reason)
         console.print(f"  {count:>8,}  {escape(example)}", soft_wrap=True)

@@ -67,6 +67,7 @@ class ObservedLog:
             start: microseconds since 1970.
             end: likewise, not included.
         """
+        statistics = statistics.renamed(self.outline.replaced)
         recency = self.daily.recency(statistics, self.outline.domains)
         frames = []
         for events in self.log:

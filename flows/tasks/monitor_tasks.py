@@ -12,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 from prefect.settings import get_current_settings
 
+from features.corpus.catalogue_features import CatalogueFeatures
 from features.corpus.statistics import Statistics
 from features.history import FOLD_VERSION
 from flows.presentation.monitoring_summary import findings_document, follows
@@ -27,11 +28,13 @@ from monitoring.guards import GuardVerdict
 from monitoring.monitor import figures
 from monitoring.outcomes import read_outcomes
 from monitoring.skew import Skew, compare
+from sensei import curriculum
 from sensei.ab_test_state import current
 from sensei.app_state import ALARMED, MONITORED
 from sensei.bundle.bundle_format import Bundle
 from sensei.contracts import DAY
 from sensei.errors import IncompatibleBundle
+from sensei.events.aggregates import outside_catalogue
 from sensei.events.log import open_log
 from sensei.settings import Settings
 from sensei.storage.tables import to_microseconds
@@ -58,10 +61,14 @@ def read_end(settings: Settings, as_of: datetime | None) -> datetime:
 
 @dataclass(frozen=True)
 class AnswerOutcomes:
-    """Outcomes of the answers of the last days, and of the windows before."""
+    """Outcomes of the answers of the last days, and of the windows before.
+
+    `outside` has the number of events on each topic that the catalogue does not have.
+    """
 
     current: pd.DataFrame
     before: pd.DataFrame
+    outside: dict[int, int]
 
 
 @task(name="read outcomes", **IO)
@@ -77,12 +84,17 @@ def read_answers(settings: Settings, end: datetime) -> AnswerOutcomes:
     get_run_logger().info(
         "Outcomes: of %s answers, and of %s before", f"{len(current):,}", f"{len(previous):,}"
     )
-    return AnswerOutcomes(current, previous)
+    outside = outside_catalogue(engine)
+    if outside:
+        get_run_logger().warning("Catalogue: %s", curriculum.describe_outside(outside))
+    return AnswerOutcomes(current, previous, outside)
 
 
 @task(name="compare inputs", **IO, **IN_MEMORY)
 def compare_inputs(settings: Settings, answers: AnswerOutcomes, end: datetime) -> Skew:
     """Compare the inputs that serving read with those of training for the same moments."""
+    engine = open_log(settings.log_url).engine
+    replaced = CatalogueFeatures.of(curriculum.read(engine).topics).replaced
     tables = {}
     for digest in answers.current["bundle"].dropna().unique():
         try:
@@ -91,11 +103,10 @@ def compare_inputs(settings: Settings, answers: AnswerOutcomes, end: datetime) -
             get_run_logger().warning("Skew: answers of a bundle are left out: %s", error)
             continue
         tables[digest] = {
-            model: Statistics.from_arrays(dict(arrays))
+            model: Statistics.from_arrays(dict(arrays)).renamed(replaced)
             for model, arrays in served_bundle.statistics.items()
         }
     stop = to_microseconds(end)
-    engine = open_log(settings.log_url).engine
     skew = compare(engine, tables, stop - settings.drift_days * DAY, stop)
     get_run_logger().info("Skew: %d of %d answers", skew.different, skew.compared)
     return skew

@@ -21,7 +21,8 @@ from flows.presentation.terminal import EPOCH, TrainingEpoch
 from flows.tasks.run_folders import keep_run_folders
 from sensei import curriculum
 from sensei.contracts import DAY
-from sensei.errors import SenseiError, StorageUnavailable
+from sensei.errors import NotEnoughData, SenseiError, StorageUnavailable
+from sensei.events.aggregates import outside_catalogue
 from sensei.events.log import open_log
 from sensei.events.refusals import recent_refusals
 from sensei.model_name import ModelName
@@ -113,7 +114,11 @@ def read_moment(settings: Settings, as_of: datetime | None) -> RunSnapshot:
     log = open_log(settings.log_url)
     refuse_empty(log)
     last_event = log.last_event()
-    assert last_event is not None, "an interaction has a time"
+    if last_event is None:
+        raise NotEnoughData(
+            "log: expected valid interactions to train on, got none: all are in quarantine or on "
+            "topics that the catalogue does not have; `sensei doctor` names the topics"
+        )
     end = (as_of or last_event + timedelta(microseconds=1)).astimezone(UTC)
     return RunSnapshot(end, str(log.log_revision()), code_version().digest)
 
@@ -183,14 +188,15 @@ def validate(settings: Settings, moment: RunSnapshot, extracted: Path) -> Valida
     path = extracted.with_name("valid.parquet")
     _write_parquet(validated.good, path, row_group_size=BATCH_ROWS)
     reasons = Counter(validated.bad["expectation"].tolist())
-    for warning in validated.warnings:
+    warnings, outside = validated.warnings, outside_catalogue(log.engine)
+    if outside:
+        warnings += (f"topic_id: {curriculum.describe_outside(outside)}",)
+    for warning in warnings:
         logger.info("Validate: note: %s", warning)
     logger.info(
         "Validate: %s rows good, %s quarantined", f"{len(validated.good):,}", len(validated.bad)
     )
-    return Validation(
-        path, len(frame), len(validated.bad), dict(reasons), validated.warnings, validated.docs
-    )
+    return Validation(path, len(frame), len(validated.bad), dict(reasons), warnings, validated.docs)
 
 
 @dataclass(frozen=True)

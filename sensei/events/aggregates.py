@@ -8,6 +8,15 @@ from sensei.contracts import DAY, LEARNING_KINDS
 from sensei.corrections.merged_ids import PRESENT_ID
 from sensei.storage import database
 
+_PRIME = 2_147_483_647
+
+_EVERY_EVENT = (
+    "(SELECT id, timestamp, interaction_type, COALESCE((SELECT topics.replaced_by FROM topics "
+    "WHERE topics.topic_id = user_interactions.topic_id), topic_id) AS topic_id "
+    "FROM user_interactions) AS user_interactions"
+)
+"""All events of the log by the newest ids of their topics, superseded events included."""
+
 
 def learned_between(
     engine: Engine, start_us: int, stop_us: int, last_id: int
@@ -67,24 +76,47 @@ def superseded_since(
         "(SELECT 1 FROM quarantine WHERE quarantine.interaction_id = user_interactions.id)"
     )
     values = {"after": after, "newest": newest, "last": last_id, "start": start_us}
-    return _learned(engine, where, "user_interactions", **values), newest
+    return _learned(engine, where, _EVERY_EVENT, **values), newest
 
 
-def taken(engine: Engine, user_id: str, last_id: int) -> tuple[int, int]:
-    """Return number and key sum of a learner's valid events up to a key.
+def taken(engine: Engine, user_id: str, last_id: int) -> tuple[int, int, int]:
+    """Return number, key sum and topic sum of a learner's valid events up to a key.
 
     Equal results mean equal events: events are never changed, only appended, superseded,
-    quarantined and erased.
+    quarantined and erased, and another catalogue may count them for other topics.
+
+    Returns:
+        Number of events, sum of their keys, and sum of `topic_checksum` of their topics.
 
     Raises:
         StorageUnavailable: the database cannot be read.
     """
     query = (
-        "SELECT COUNT(*), COALESCE(SUM(id), 0) FROM valid_interactions "  # noqa: S608
+        f"SELECT COUNT(*), COALESCE(SUM(id), 0), COALESCE(SUM(topic_id % {_PRIME}), 0) "  # noqa: S608
+        "FROM valid_interactions "
         f"WHERE user_id = {PRESENT_ID.format(':user')} AND id <= :last"
     )
-    ((count, keys),) = _rows(engine, query, user=user_id, last=last_id)
-    return int(count), int(keys)
+    ((count, keys, topics),) = _rows(engine, query, user=user_id, last=last_id)
+    return int(count), int(keys), int(topics)
+
+
+def topic_checksum(topic_id: int) -> int:
+    """Return a number that is added up per learner; a sum of ids could exceed 64 bits."""
+    return topic_id % _PRIME
+
+
+def outside_catalogue(engine: Engine) -> dict[int, int]:
+    """Count the events on each topic that the catalogue does not have; empty without a catalogue.
+
+    Raises:
+        StorageUnavailable: the database cannot be read.
+    """
+    query = (
+        "SELECT topic_id, COUNT(*) FROM user_interactions "
+        "WHERE topic_id NOT IN (SELECT topic_id FROM topics) AND EXISTS (SELECT 1 FROM topics) "
+        "GROUP BY 1 ORDER BY 1"
+    )
+    return dict(_rows(engine, query))
 
 
 def durations(

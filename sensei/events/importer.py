@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sensei.app_state import DEMO
 from sensei.corrections.imports import begin_import
+from sensei.curriculum import topic_ids
 from sensei.errors import InvalidInput
 from sensei.event_fields import CONTRACT_COLUMNS
 from sensei.events import files, frames, rules
@@ -25,6 +27,7 @@ _EXAMPLES = 5
 class ImportSummary:
     """Row counts of an import: read = inserted + repeated + quarantined + erased.
 
+    `outside` has the good rows on each topic that the catalogue does not have.
     `identical` counts those of the repeated rows that came in batches without any event id: each is
     identical to an earlier row, of this import or of an earlier one.
     """
@@ -38,6 +41,7 @@ class ImportSummary:
     import_id: int | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    outside: Counter[int] = field(default_factory=Counter)
 
     def refuse(self, rows: Sequence[BadRow]) -> None:
         """Count refused rows, and keep an example of each of the first few reasons."""
@@ -86,7 +90,7 @@ def import_files(
             "import: expected a log of real learners, got a database of simulated ones; "
             "set SENSEI_HOME to another folder and run `sensei db upgrade` there"
         )
-    total = sum(files.size(path) for path in paths)
+    total, catalogue = sum(files.size(path) for path in paths), topic_ids(log.engine)
     imported, done = ImportSummary(import_id=begin_import(log.engine, paths)), 0
     for path in paths:
         for batch in read_file(path, mapping):
@@ -99,10 +103,21 @@ def import_files(
             imported.identical += 0 if batch.has_ids else appended.repeated
             imported.erased += appended.erased
             imported.refuse([*appended.refused, *appended.conflicts])
+            imported.outside += _outside(batch.good["topic_id"], catalogue)
             if progress:
                 progress(done + batch.bytes_read, total)
         done += files.size(path)
     return imported
+
+
+def _outside(topics: pa.ChunkedArray, catalogue: set[int]) -> Counter[int]:
+    """Count the rows on each topic that the catalogue does not have; none without a catalogue."""
+    if not catalogue:
+        return Counter()
+    counts = pc.value_counts(topics).to_pylist()
+    return Counter(
+        {row["values"]: row["counts"] for row in counts if row["values"] not in catalogue}
+    )
 
 
 def read_file(

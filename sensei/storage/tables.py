@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Dialect,
     Float,
     ForeignKey,
@@ -135,6 +136,10 @@ class TopicRow(Base):
     domain: Mapped[str] = mapped_column(String)
     prerequisites: Mapped[list[int]] = mapped_column(JSON, default=list)
     minutes: Mapped[int | None] = mapped_column(Integer)
+    # A retired topic keeps its events and is never offered.
+    retired: Mapped[bool] = mapped_column(Boolean, default=False)
+    # Offered topic that the events on this one count for; null if there is none.
+    replaced_by: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class ResourceRow(Base):

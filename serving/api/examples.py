@@ -185,6 +185,7 @@ MONITORED: dict[str, Any] = {
         }
     },
     "held_back": [],
+    "outside_catalogue": {"events": 0, "topics": []},
     "measures": [
         {"version": "7", "arm": "champion", "day": "2026-01-30", "recommendation_acceptance": 0.39}
     ],

@@ -60,6 +60,13 @@ class GuardResponse(MonitoringModel):
     limit: float | None = Field(description="Value that the guard compares with")
 
 
+class OutsideCatalogueResponse(MonitoringModel):
+    """Events on topics that the catalogue does not have; they are kept and not counted."""
+
+    events: int = Field(description="Number of them in the whole log")
+    topics: list[int] = Field(description="Ids of their topics, the first ten")
+
+
 class Monitored(MonitoringModel):
     """Figures of the last days; all null before the first result."""
 
@@ -90,6 +97,7 @@ class Monitored(MonitoringModel):
     held_back: list[str] | None = Field(
         description="Alarms that start no training, because events are missing"
     )
+    outside_catalogue: OutsideCatalogueResponse | None
     measures: list[dict[str, Any]] | None = Field(description="Figures per version, arm and day")
     fallback: str | None = Field(
         description="Reason if these are not the newest figures, else null"

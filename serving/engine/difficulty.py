@@ -115,7 +115,12 @@ def suggested(context: RequestContext, topic_ids: Sequence[int]) -> list[dict[st
 
 
 def suggest(context: RequestContext, topic_id: int) -> EngineResult:
-    """Suggest the level of the next quiz on a topic; the easiest without a difficulty model."""
+    """Suggest the level of the next quiz on a topic; the easiest without a difficulty model.
+
+    The replacement answers for a replaced topic. A topic outside the catalogue is unknown, even if
+    the model was trained on it.
+    """
+    topic_id = context.catalogue.current(topic_id)
     model = context.able("difficulty")
     topic = {"topic_id": topic_id, "title": context.catalogue.title(topic_id)}
     if model is None:
@@ -134,6 +139,7 @@ def suggest(context: RequestContext, topic_id: int) -> EngineResult:
     level = suggest_level(success)
     row = context.learner.history.topics.get(topic_id)
     slot = model.corpora["difficulty"].statistics.slot_of(topic_id)
+    is_known = slot and context.catalogue.has(topic_id)
     content = {
         "difficulty": LEVELS[level],
         "success_probability": success[level],
@@ -141,7 +147,7 @@ def suggest(context: RequestContext, topic_id: int) -> EngineResult:
         "level_probabilities": by_level(outputs.get("difficulty") or level_probabilities(success)),
         "evidence": evidence(inputs["inputs"][0].tolist(), row, context.now_us),
         **model.source("difficulty"),
-        "fallback": context.unknown or (None if slot else UNKNOWN_TOPIC),
+        "fallback": context.unknown or (None if is_known else UNKNOWN_TOPIC),
     }
     shown = {"difficulty": LEVELS[level], "levels": success}
     return EngineResult(topic | content, shown, topic_id, inputs={"inputs": inputs["inputs"][0]})

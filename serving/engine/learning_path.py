@@ -1,7 +1,7 @@
 """Learning path: the next steps to a goal, with difficulty, minutes, resource and reason."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from features.learner_state import T_STREAK
@@ -39,11 +39,16 @@ class Goal:
         """Return the topics that the learner has to finish.
 
         Raises:
-            InvalidInput: two goals at once, or a domain that the catalogue lacks.
+            InvalidInput: two goals at once, or a goal that the catalogue does not offer.
         """
         if self.topic_id is not None:
             if self.domain is not None:
                 raise InvalidInput("domain: expected one goal, got a topic too; leave one out")
+            if catalogue.topics and self.topic_id not in catalogue.topics:
+                raise InvalidInput(
+                    "topic_id: expected a topic that the catalogue offers, got "
+                    f"{self.topic_id}; send one of its topics"
+                )
             return [self.topic_id]
         if self.domain is not None and self.domain not in catalogue.domains:
             domains = ", ".join(catalogue.domains) or "none"
@@ -77,6 +82,8 @@ def learning_path(
     """
     catalogue, topics = context.catalogue, context.learner.history.topics
     durations = context.state.durations
+    if goal.topic_id is not None:
+        goal = replace(goal, topic_id=catalogue.current(goal.topic_id))
     goals = goal.topics(catalogue)
     open_now = open_topics(goals, topics, catalogue)
     appeal, source = _appeal(context)

@@ -124,7 +124,7 @@ class FoldedLearner:
         revision: number of writes that had changed the learner.
         states_of: identity of the networks that computed the hidden states.
         learner: data after these events.
-        taken: number of events, and sum of their keys.
+        taken: number of events, sum of their keys, and checksum of their topics.
         last_id: greatest of their keys.
         last: sort key of the last event, see `Event.order`.
     """
@@ -132,7 +132,7 @@ class FoldedLearner:
     revision: int
     states_of: str
     learner: Learner
-    taken: tuple[int, int]
+    taken: tuple[int, int, int]
     last_id: int
     last: tuple[int, int]
 
@@ -140,7 +140,7 @@ class FoldedLearner:
     def nothing(cls, revision: int, networks: Networks) -> "FoldedLearner":
         """Return a learner with no events folded."""
         nobody = Learner(History.new(), networks.start())
-        return cls(revision, networks.states_of, nobody, (0, 0), 0, (-1, 0))
+        return cls(revision, networks.states_of, nobody, (0, 0, 0), 0, (-1, 0))
 
     def styled(self, chosen_style: str | None) -> "FoldedLearner":
         """Return a copy with the style that the learner chose."""
@@ -170,7 +170,11 @@ class FoldedLearner:
             revision,
             self.states_of,
             replace(self.learner, states=states, answers=AnswerCache()),
-            (self.taken[0] + len(ids), self.taken[1] + sum(ids)),
+            (
+                self.taken[0] + len(ids),
+                self.taken[1] + sum(ids),
+                self.taken[2] + sum(aggregates.topic_checksum(event.topic_id) for event in events),
+            ),
             max([self.last_id, *ids]),
             events[-1].order,
         )

@@ -28,24 +28,34 @@ Answers = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Model:
-    """Bundle with the corpus of each model; immutable, replaced as a whole."""
+    """Bundle with the corpus of each model; immutable, replaced as a whole.
+
+    Attributes:
+        bundle: networks and tables as trained.
+        trained: statistics by model, as trained.
+        corpora: corpus by model, with the names that the catalogue gives the topics.
+    """
 
     bundle: Bundle
+    trained: Mapping[str, Statistics]
     corpora: Mapping[str, Corpus]
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Model":
         """Build a model from a bundle, without popularity after the training cutoff."""
-        corpora = {}
-        for name, arrays in bundle.statistics.items():
-            statistics = Statistics.from_arrays(arrays)
-            corpora[name] = Corpus(statistics, SlotPopularity.nothing(statistics))
-        return cls(bundle, corpora)
+        trained = {
+            name: Statistics.from_arrays(arrays) for name, arrays in bundle.statistics.items()
+        }
+        corpora = {
+            name: Corpus(statistics, SlotPopularity.nothing(statistics))
+            for name, statistics in trained.items()
+        }
+        return cls(bundle, trained, corpora)
 
     def with_popularity(self, popularity: Callable[[Statistics], Corpus]) -> "Model":
         """Return a copy with the popularity after the training cutoff of each model."""
-        corpora = {name: popularity(corpus.statistics) for name, corpus in self.corpora.items()}
-        return Model(self.bundle, corpora)
+        corpora = {name: popularity(statistics) for name, statistics in self.trained.items()}
+        return Model(self.bundle, self.trained, corpora)
 
     @property
     def digest(self) -> str:
@@ -63,13 +73,20 @@ class Model:
         """Digests of all files that hidden states depend on; empty if no model has a state.
 
         The bundle's own digest is not used: two bundles with the same files have the same states.
+        Topics renamed after training are appended, because events on them get other slots.
         """
         files = self.bundle.manifest.files
         return " ".join(
-            f"{name} {files[entry.step]} {files[entry.statistics]}"
+            f"{name} {files[entry.step]} {files[entry.statistics]}{self._renamed(name)}"
             for name, entry in sorted(self.bundle.manifest.models.items())
             if entry.step
         )
+
+    def _renamed(self, name: str) -> str:
+        ids, now = (
+            tables.topic_ids for tables in (self.trained[name], self.corpora[name].statistics)
+        )
+        return "".join(f" {ids[at]}={now[at]}" for at in np.flatnonzero(ids != now))
 
     def start(self) -> States:
         """Return the hidden states of a learner without events."""
@@ -116,10 +133,14 @@ class Model:
 
     @cached_property
     def taken(self) -> NDArray[np.bool_]:
-        """(slots,) true if a topic has the slot in the recommendation model."""
-        ids = self.corpora["recommendation"].topic_ids
+        """(slots,) true if a topic has the slot in the recommendation model and may be offered."""
+        corpus = self.corpora["recommendation"]
         width = self.bundle.manifest.models["recommendation"].outputs["probability"]
-        return np.array([topic_id is not None for topic_id in ids[:width]], np.bool_)
+        offers = corpus.outline.offers
+        return np.array(
+            [topic_id is not None and offers(topic_id) for topic_id in corpus.topic_ids[:width]],
+            np.bool_,
+        )
 
     def next_topic_inputs(self, learner: Learner, now_us: int) -> Inputs:
         """Return the inputs of the recommendation model, (1, width) each."""

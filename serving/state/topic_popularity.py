@@ -81,7 +81,8 @@ class TopicPopularity:
         """Return the counts so far.
 
         Args:
-            catalogue: the topics that are offered, also those that no learner has met.
+            catalogue: all topics of the catalogue, also those that no learner has met; the
+                retired ones are not counted.
         """
         outline, first = CatalogueFeatures.of(catalogue), dict(self._first)
         rows = [(topic, day, events) for (topic, day), events in self._counts.items()]
@@ -90,8 +91,9 @@ class TopicPopularity:
 
         def reading(statistics: Statistics) -> Corpus:
             counted = first, ids, index, day, events
-            recency = SlotPopularity.counted(statistics, *counted, outline.domains)
-            return Corpus(statistics, recency, outline)
+            renamed = statistics.renamed(outline.replaced)
+            recency = SlotPopularity.counted(renamed, *counted, outline.domains)
+            return Corpus(renamed, recency, outline)
 
         return reading
 

@@ -1,12 +1,15 @@
 """The curriculum hangs together, and files that do not are refused in words."""
 
 import json
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from sensei import curriculum
 from sensei.errors import InvalidInput
+from sensei.events.aggregates import outside_catalogue
 from sensei.events.log import open_log
 from sensei.storage import database
 
@@ -15,6 +18,11 @@ def write(folder: Path, *topics: dict[str, object], **more: object) -> Path:
     path = folder / "curriculum.json"
     path.write_text(json.dumps({"name": "Test", "topics": topics, **more}), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def migrated_url(tmp_path: Path, migrated_file: Path) -> str:
+    return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'sensei.db')}"
 
 
 def topic(topic_id: int, **more: object) -> dict[str, object]:
@@ -63,6 +71,16 @@ def test_our_resources_lie_on_the_platform() -> None:
         ([topic(1, titel="x")], "topics.0.titel: .*not permitted"),
         ([topic(1, minutes=-5)], "topics.0.minutes: .*got -5"),
         ([], "topics: .*at least 1 item"),
+        ([topic(1, retired=True)], "topics: expected one that is not retired, got none"),
+        ([topic(1), topic(2, replaced_by=3)], "replaced_by: .*got 3 at topic 2"),
+        (
+            [topic(1), topic(2, replaced_by=3), topic(3, replaced_by=1)],
+            "replaced_by: expected a topic of this curriculum that is not retired, got 3",
+        ),
+        (
+            [topic(1, prerequisites=[2]), topic(2, replaced_by=3), topic(3, prerequisites=[1])],
+            "no cycle, got Topic",
+        ),
         (
             [topic(1, resources=[{"resource_id": 1, "kind": "song", "title": "x", "url": "y"}])],
             "topics.0.resources.0.kind: .*got 'song'",
@@ -95,6 +113,53 @@ def test_the_documented_example_loads(tmp_path: Path) -> None:
     example = page.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0]
     (tmp_path / "example.json").write_text(example, encoding="utf-8")
     assert len(curriculum.load_file(tmp_path / "example.json").topics) == 1
+
+
+def test_retired_topics_stay_and_are_no_prerequisites_of_offered_ones(
+    tmp_path: Path, migrated_url: str
+) -> None:
+    file = write(
+        tmp_path,
+        topic(1, prerequisites=[2, 3, 4, 5]),
+        topic(2, replaced_by=3),
+        topic(3),
+        topic(4, retired=True),
+        topic(5),
+    )
+    log = open_log(migrated_url)
+    curriculum.store(log.engine, curriculum.load_file(file))
+    stored = curriculum.read(log.engine)
+    log.close()
+    assert [one.topic_id for one in stored.topics] == [1, 2, 3, 4, 5]
+    assert [one.topic_id for one in stored.offered] == [1, 3, 5]
+    assert stored.topics[0].prerequisites == (3, 5)
+    assert (stored.topics[1].replaced_by, stored.topics[3].retired) == (3, True)
+
+
+def test_only_learners_whose_events_count_differently_are_computed_again(
+    tmp_path: Path, migrated_url: str
+) -> None:
+    log = open_log(migrated_url)
+    moment = datetime(2026, 1, 5, tzinfo=UTC)
+    log.append(
+        {"user_id": user, "interaction_type": "text_read", "topic_id": at, "timestamp": moment}
+        for user, at in (("ann", 1), ("bob", 2), ("cem", 9))
+    )
+
+    def revisions_after(*topics: dict[str, object]) -> dict[str, int]:
+        curriculum.store(log.engine, curriculum.load_file(write(tmp_path, *topics)))
+        return log.revisions(["ann", "bob", "cem"])
+
+    assert revisions_after(topic(1), topic(2)) == {"ann": 1, "bob": 1, "cem": 2}
+    assert revisions_after(topic(1), topic(2, retired=True)) == {"ann": 1, "bob": 1, "cem": 2}
+    assert revisions_after(topic(1), topic(2, replaced_by=1)) == {"ann": 1, "bob": 2, "cem": 2}
+    assert revisions_after(topic(1), topic(2), topic(9)) == {"ann": 1, "bob": 3, "cem": 3}
+    assert log.read()["topic_id"].tolist() == [1, 2, 9]
+    revisions_after(topic(1), topic(2, replaced_by=1))
+    assert log.read()["topic_id"].tolist() == [1, 1]
+    assert outside_catalogue(log.engine) == {9: 1}
+    assert log.count() == 3
+    log.close()
 
 
 def test_what_is_stored_is_read_and_the_next_one_takes_its_place(tmp_path: Path) -> None:

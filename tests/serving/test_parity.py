@@ -202,9 +202,8 @@ def test_a_bundle_that_differs_elsewhere_keeps_the_states(growing, taught, tmp_p
 def test_a_topic_of_the_catalogue_without_events_is_offered(growing, taught) -> None:
     now = int(LATER.timestamp() * 1e6)
     growing.go_to(now)
-    topics = [
-        Topic(topic_id=topic_id, title=str(topic_id), domain="web") for topic_id in (77, 10, 11)
-    ]
+    ids = (77, *range(10, 16), 98, 99)
+    topics = [Topic(topic_id=topic_id, title=str(topic_id), domain="web") for topic_id in ids]
     growing.engine.swap(
         model=growing.model.with_popularity(popularity_of_log(growing.log, topics, now))
     )

@@ -88,7 +88,8 @@ def test_every_candidate_is_saved_and_loaded(candidates: Candidates, tmp_path: P
 
 def test_catalogue_topics_without_events_have_a_slot(planted: pd.DataFrame) -> None:
     events = encode(planted)
-    dataset = prepare(events, split_by_learner(events), CatalogueFeatures({99: "web"}))
+    catalogue = CatalogueFeatures(dict.fromkeys([*events.topic_ids.tolist(), 99], "web"))
+    dataset = prepare(events, split_by_learner(events), catalogue)
     assert 99 in dataset.validate.recency.newcomers
 
 

@@ -19,7 +19,7 @@ from training.data.log_statistics import HELD_OUT_SALT, MIN_TARGETS, LogStatisti
 from training.data.row_chunks import RowChunks
 from training.data.shards import Log, hashes
 from training.data.splits import TEST, TRAIN, VALIDATE, Rule, SplitLabels, folds
-from training.data.time_split import of_attempts
+from training.data.time_split import of_attempts, of_offered
 
 FOLDS = 5
 """Number of learner folds; training rows of a fold use the statistics of the other folds."""
@@ -127,16 +127,17 @@ def prepare_log(log: Log, rule: Rule, outline: CatalogueFeatures | None = None) 
         log: the encoded log.
         rule: assigns each event to a part.
         outline: topics of the catalogue with their domains and prerequisites. Topics without any
-            event are treated as new topics.
+            event are treated as new topics. Topics that are not offered get no slot and are no
+            targets; events on them are history.
 
     Raises:
         NotEnoughData: the log has one learner, one topic, or a part without targets.
     """
+    outline = outline or CatalogueFeatures()
+    rule = of_offered(rule, outline.domains)
     census = LogStatistics.of(log, rule)
     census.check()
-    source = _Source(
-        log, _held_out(log, census), folds(log, FOLDS), census, outline or CatalogueFeatures()
-    )
+    source = _Source(log, _held_out(log, census), folds(log, FOLDS), census, outline)
     parts = source.parts(rule, census)
     attempts, no_success = _attempts(source, rule)
     return Dataset(**vars(parts), attempts=attempts, no_success=no_success, log=log, census=census)

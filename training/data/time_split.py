@@ -1,8 +1,8 @@
 """Split by time: train, then validate, then test; and the split of the scored attempts."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,33 @@ def of_attempts(log: Log, rule: Rule) -> Rule:
     if rule(log[0]).kind == "time":
         return TimeSplit.of(log, targets, isinstance(rule, TimeSplit) and rule.fresh)
     return attempts
+
+
+def of_offered(rule: Rule, offered: Collection[int]) -> Rule:
+    """Return a rule in which only events on offered topics are targets.
+
+    Args:
+        rule: assigns each event to a part.
+        offered: topic ids; empty without a catalogue, then the rule itself is returned.
+    """
+    if not offered:
+        return rule
+    ids = np.fromiter(offered, np.int64)
+
+    def is_offered(events: Events) -> NDArray[np.bool_]:
+        by_topic: NDArray[np.bool_] = np.isin(events.topic_ids, ids)
+        return by_topic[events.topic]
+
+    if isinstance(rule, TimeSplit):
+        targets = rule.targets
+        return replace(rule, targets=lambda events: targets(events) & is_offered(events))
+
+    def parts(events: Events) -> SplitLabels:
+        split = rule(events)
+        part = np.where(is_offered(events), split.part, CONTEXT).astype(np.int8)
+        return replace(split, part=part)
+
+    return parts
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def _read_with(
     """Return the same targets with the inputs that the champion would get in serving."""
     targets = np.zeros(len(test.events), bool)
     targets[test.event] = True
-    statistics = Statistics.from_arrays(dict(arrays))
+    statistics = Statistics.from_arrays(dict(arrays)).renamed(test.outline.replaced)
     recency = daily.recency(statistics, test.outline.domains)
     return examples(test.events, statistics, targets, recency, test.outline)
 

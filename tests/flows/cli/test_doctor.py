@@ -80,6 +80,21 @@ def test_an_installation_without_a_fault_is_well(tmp_path, planted_bundle, monke
     assert {finding.name for finding in findings} >= names
 
 
+def test_events_on_topics_that_the_catalogue_lacks_are_counted_with_their_ids(tmp_path):
+    settings = Settings(home=tmp_path)
+    upgrade(settings.log_url)
+    log = open_log(settings.log_url)
+    curriculum.store(log.engine, curriculum.load_file(None))
+    assert checkup.catalogue(log).fix == ""
+    quiz = {"user_id": "ann", "interaction_type": "text_read", "timestamp": NOW}
+    log.append([quiz | {"topic_id": topic, "event_id": str(topic)} for topic in range(80, 100)])
+    finding = checkup.catalogue(log)
+    log.close()
+    assert "17 events on topics that the catalogue does not have (83, 84," in finding.said
+    assert "92 and 7 more)" in finding.said
+    assert "sensei curriculum load FILE" in finding.fix
+
+
 def test_before_the_first_run_nothing_is_wrong_and_nothing_is_made(tmp_path):
     findings = list(checkup.checkup(Settings(home=tmp_path), {}, [], NOW))
     assert not [finding for finding in findings if finding.fix]

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sensei import curriculum
+from sensei.curriculum import Curriculum, Topic
 from sensei.errors import InvalidInput
 from sensei.events import files
 from sensei.events.importer import import_files, read_frame
@@ -89,6 +91,21 @@ def test_bad_rows_go_into_quarantine_once_and_good_ones_into_the_log(
     assert len(kept) == 4
     assert {row["source"] for row in kept} == {"events.jsonl"}
     assert {row["row"].get("score") for row in kept} >= {85}
+
+
+def test_rows_on_topics_that_the_catalogue_lacks_are_counted_by_topic_and_kept(
+    log: Log, tmp_path: Path
+) -> None:
+    topics = [Topic(topic_id=at, title=f"Topic {at}", domain="Web") for at in (0, 1)]
+    retired = Topic(topic_id=2, title="Old", domain="Web", retired=True)
+    path = write(tmp_path, "jsonl", [*rows(), *rows(4)])
+    assert not import_files(log, [path], {}).outside, "no catalogue is loaded"
+    curriculum.store(log.engine, Curriculum(name="Test", topics=(*topics, retired)))
+    imported = import_files(log, [path], {})
+    assert imported.outside == {3: 2, 4: 1, 5: 1}
+    assert imported.read == imported.repeated == 10
+    assert log.count() == 6
+    assert sorted(log.read()["topic_id"]) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])

@@ -159,10 +159,13 @@ def test_a_goal_that_is_none_is_refused_with_those_there_are(engine: Engine) -> 
         engine.adapt_learning_path(engine.blocking_context_for("mia"), topic_id=11, domain="Basics")
 
 
-def test_a_topic_of_no_catalogue_is_a_path_of_one_step_and_said(
+def test_without_a_catalogue_any_topic_is_a_path_of_one_step_and_said(
     engine: Engine, log: Log, quiz: Quiz
 ) -> None:
     log.append([quiz("mia", 11, 0)])
+    with pytest.raises(InvalidInput, match="topic that the catalogue offers, got 77"):
+        engine.adapt_learning_path(engine.blocking_context_for("mia"), topic_id=77)
+    engine.swap(catalogue=Catalogue())
     answer = engine.adapt_learning_path(engine.blocking_context_for("mia"), topic_id=77)
     assert topics(answer) == [77]
     assert answer["fallback"] == "unknown_topic"

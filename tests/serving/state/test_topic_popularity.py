@@ -125,14 +125,25 @@ def test_a_response_and_a_quarantined_event_make_no_newcomer(log: Log) -> None:
 def test_topics_of_the_catalogue_that_nobody_met_come_after_those_met(filled: Log) -> None:
     statistics = trained(encode(filled.read()), 20)
     met = popularity_of_log(filled, (), microseconds(46))(statistics).recency.newcomers.tolist()
-    corpus = popularity_of_log(filled, catalogue(900, 3, 800, met[-1]), microseconds(46))(
-        statistics
-    )
+    offered = catalogue(900, 3, 800, *met)
+    corpus = popularity_of_log(filled, offered, microseconds(46))(statistics)
     assert corpus.recency.newcomers.tolist() == [*met, 800, 900]
     topics = len(statistics.topic_ids)
     assert corpus.slots[800] == topics + len(met) + 1
     assert corpus.topic_ids[corpus.slots[900] - 1] == 900
     assert corpus.slots[3] == statistics.slot_of(3)
+
+
+def test_topics_outside_the_catalogue_take_no_slot_and_are_not_popular(filled: Log) -> None:
+    statistics = trained(encode(filled.read()), 20)
+    met = popularity_of_log(filled, (), microseconds(46))(statistics).recency.newcomers.tolist()
+    first, *others = statistics.topic_ids.tolist()
+    offered = catalogue(*others, 900)
+    recency = popularity_of_log(filled, offered, microseconds(46))(statistics).recency
+    assert met
+    assert recency.newcomers.tolist() == [900]
+    assert recency.counts[:, statistics.slot_of(first) - 1].sum() == 0
+    assert recency.counts.sum() > 0
 
 
 def test_more_topics_than_spare_slots_leave_the_last_ones_out(filled: Log) -> None:

@@ -51,7 +51,12 @@ def both(request, walks: pd.DataFrame, shards: Shards) -> tuple[Dataset, Dataset
     """The same log prepared in memory and in shards."""
     logs: list[Log] = [(encode(walks),), shards]
     return tuple(
-        prepare_log(log, RULES[request.param](log), CatalogueFeatures({99: "web"})) for log in logs
+        prepare_log(
+            log,
+            RULES[request.param](log),
+            CatalogueFeatures(dict.fromkeys([*range(10, 16), 99], "web")),
+        )
+        for log in logs
     )
 
 

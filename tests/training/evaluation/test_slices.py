@@ -29,7 +29,8 @@ def test_rare_topics_are_in_the_rarest_quarter_and_unseen_ones_in_none(frame_of)
     walks = [[1] * 8 + [2] * 4 + [3] * 2 + [4] for _ in range(30)]
     events = encode(frame_of(walks))
     split = split_by_learner(events)
-    dataset = prepare(events, split, CatalogueFeatures({9: "web"}))
+    catalogue = CatalogueFeatures(dict.fromkeys([1, 2, 3, 4, 9], "web"))
+    dataset = prepare(events, split, catalogue)
     quarters = slices_of(dataset.test, dataset)["topic_popularity"]
     topics = {name: set(dataset.test.topic_id[mask].tolist()) for name, mask in quarters.items()}
     assert topics == {"rarest": {4}, "rarer": {3}, "commoner": {2}, "commonest": {1}}
