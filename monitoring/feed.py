@@ -1,6 +1,5 @@
 """Counts and times of the log that the guards judge."""
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,11 +15,11 @@ LOOKBACK_DAYS = 400
 
 @dataclass(frozen=True)
 class FeedCounts:
-    """Events of the log by day, and when the newest one happened and arrived.
+    """Valid events of the log by day, and when the newest one happened and arrived.
 
     Attributes:
         daily: UTC day since 1970 -> number of events, at least one; the last `LOOKBACK_DAYS`.
-        newest: time of the newest event; None for an empty log.
+        newest: time of the newest event; None without one.
         last_received: time of arrival of the last row; None for an empty log.
     """
 
@@ -29,14 +28,15 @@ class FeedCounts:
     last_received: datetime | None
 
 
-_COUNTS = (
-    f"SELECT timestamp / {DAY}, COUNT(*) FROM user_interactions "  # noqa: S608 - our own SQL
-    "WHERE timestamp >= :start AND timestamp < :stop {condition} GROUP BY 1"
+_NEWEST = text("SELECT MAX(timestamp) FROM valid_interactions WHERE timestamp < :stop")
+_DAILY = text(
+    f"SELECT timestamp / {DAY}, COUNT(*) FROM valid_interactions "  # noqa: S608 - our own SQL
+    "WHERE timestamp >= :start AND timestamp < :stop GROUP BY 1"
 )
 
 
 def read_feed(engine: Engine, end: datetime) -> FeedCounts:
-    """Count the events before a time by day; the index on time suffices.
+    """Count the valid events before a time by day: those that training and serving read.
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -46,16 +46,9 @@ def read_feed(engine: Engine, end: datetime) -> FeedCounts:
     arrived = select(UserInteraction.received_at).where(UserInteraction.arrival.is_(None))
     last_row = arrived.order_by(UserInteraction.id.desc()).limit(1)
     with database.read_connection(engine) as connection:
-        newest = connection.execute(
-            text("SELECT MAX(timestamp) FROM user_interactions WHERE timestamp < :stop"),
-            {"stop": stop},
-        ).scalar()
+        newest = connection.execute(_NEWEST, {"stop": stop}).scalar()
         if newest is None:
             return FeedCounts({}, None, None)
         values = {"start": newest - LOOKBACK_DAYS * DAY, "stop": stop}
-        counts = connection.execute(text(_COUNTS.format(condition="")), values)
-        daily = Counter({int(day): int(count) for day, count in counts})
-        superseding = "AND id IN (SELECT replaced_by FROM corrections)"
-        counts = connection.execute(text(_COUNTS.format(condition=superseding)), values)
-        daily.subtract({int(day): int(count) for day, count in counts})
+        daily = {int(day): int(count) for day, count in connection.execute(_DAILY, values)}
         return FeedCounts(daily, to_datetime(newest), connection.execute(last_row).scalar())

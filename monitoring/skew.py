@@ -161,14 +161,17 @@ def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Log
 
 
 def _events(engine: Engine, users: Sequence[str]) -> pd.DataFrame:
-    """Read all events of these learners, quarantined ones too, with both times."""
+    """Read all events of these learners on topics that count, removed ones too, with both times."""
     query = text(
-        "SELECT user_id, interaction_type, topic_id, score, duration_seconds, timestamp, "
+        "SELECT user_id, interaction_type, COALESCE((SELECT topics.replaced_by FROM topics "
+        "WHERE topics.topic_id = user_interactions.topic_id), topic_id) AS topic_id, "
+        "score, duration_seconds, timestamp, "
         "difficulty, received_at AS received, COALESCE((SELECT MIN(created_at) FROM "
         "(SELECT interaction_id, created_at FROM quarantine "
         "UNION ALL SELECT interaction_id, created_at FROM corrections) AS removed "
         "WHERE interaction_id = user_interactions.id), :never) AS taken_out "
-        "FROM user_interactions WHERE user_id IN :users ORDER BY COALESCE(arrival, id)"
+        "FROM user_interactions WHERE user_id IN :users AND (topic_id IN (SELECT topics.topic_id "
+        "FROM topics) OR NOT EXISTS (SELECT 1 FROM topics)) ORDER BY COALESCE(arrival, id)"
     ).bindparams(bindparam("users", type_=String, expanding=True))
     with database.read_connection(engine) as connection:
         result = connection.execute(query, {"users": users, "never": NEVER})

@@ -267,10 +267,11 @@ class BundleFollower:
         """
         serving, topics = self._engine.state, curriculum.read(log.engine).topics
         loaded = Catalogue.of(topics)
-        # Keep the old catalogue if none was loaded, or an equal one: the identity of the catalogue
-        # keys cached answers.
-        catalogue = loaded if topics and loaded != serving.catalogue else serving.catalogue
         models = [model for model in (serving.model, serving.challenger) if model]
+        # Keep an equal catalogue: its identity keys cached answers. Without a catalogue in the log,
+        # the built-in one serves only until a model does: a platform has other topics.
+        is_new = loaded != serving.catalogue and bool(topics or models)
+        catalogue = loaded if is_new else serving.catalogue
         trained_until = min((model.trained_until for model in models), default=NEVER)
         self._complete = self._popularity.read(log, int(trained_until), self._clock(), READ_SECONDS)
         self._engine.swap(

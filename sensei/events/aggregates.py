@@ -8,7 +8,7 @@ from sensei.contracts import DAY, LEARNING_KINDS
 from sensei.corrections.merged_ids import PRESENT_ID
 from sensei.storage import database
 
-_PRIME = 2_147_483_647
+_PRIME, _KEYS = 16_777_213, 30_011
 
 _EVERY_EVENT = (
     "(SELECT id, timestamp, interaction_type, COALESCE((SELECT topics.replaced_by FROM topics "
@@ -92,17 +92,20 @@ def taken(engine: Engine, user_id: str, last_id: int) -> tuple[int, int, int]:
         StorageUnavailable: the database cannot be read.
     """
     query = (
-        f"SELECT COUNT(*), COALESCE(SUM(id), 0), COALESCE(SUM(topic_id % {_PRIME}), 0) "  # noqa: S608
-        "FROM valid_interactions "
+        "SELECT COUNT(*), COALESCE(SUM(id), 0), "  # noqa: S608 - our own numbers
+        f"COALESCE(SUM((id % {_KEYS} + 1) * (topic_id % {_PRIME})), 0) FROM valid_interactions "
         f"WHERE user_id = {PRESENT_ID.format(':user')} AND id <= :last"
     )
     ((count, keys, topics),) = _rows(engine, query, user=user_id, last=last_id)
     return int(count), int(keys), int(topics)
 
 
-def topic_checksum(topic_id: int) -> int:
-    """Return a number that is added up per learner; a sum of ids could exceed 64 bits."""
-    return topic_id % _PRIME
+def topic_checksum(key: int, topic_id: int) -> int:
+    """Return a number that is added up per learner: it depends on which event has which topic.
+
+    Its bounds keep the sum of ten million events within 64 bits.
+    """
+    return (key % _KEYS + 1) * (topic_id % _PRIME)
 
 
 def outside_catalogue(engine: Engine) -> dict[int, int]:

@@ -173,7 +173,8 @@ class FoldedLearner:
             (
                 self.taken[0] + len(ids),
                 self.taken[1] + sum(ids),
-                self.taken[2] + sum(aggregates.topic_checksum(event.topic_id) for event in events),
+                self.taken[2]
+                + sum(aggregates.topic_checksum(event.id, event.topic_id) for event in events),
             ),
             max([self.last_id, *ids]),
             events[-1].order,

@@ -12,7 +12,9 @@ from sqlalchemy import text
 from features.corpus.statistics import Statistics
 from features.history import FOLD_VERSION
 from monitoring.skew import Skew, compare
+from sensei import curriculum
 from sensei.bundle.bundle_format import Bundle
+from sensei.curriculum import Curriculum, Topic
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log
 from sensei.storage.tables import to_microseconds
@@ -98,6 +100,16 @@ def test_a_late_event_is_no_skew(platform: Platform, quiz: Given) -> None:
     quiz("ann", 3, 13, received=20)
     platform.request("ann", 30, topic_id=13)
     assert platform.skew() == Skew(compared=2, different=0)
+
+
+def test_events_outside_the_catalogue_are_no_skew(platform: Platform, quiz: Given) -> None:
+    topics = tuple(Topic(topic_id=n, title=f"Title {n}", domain="Web") for n in (11, 12, 13, 14))
+    curriculum.store(platform.log.engine, Curriculum(name="Test", topics=topics))
+    quiz("ann", 0, 11)
+    quiz("ann", 5, 12)
+    quiz("ann", 6, 99)
+    platform.request("ann", 10)
+    assert platform.skew() == Skew(compared=1, different=0)
 
 
 def test_an_event_quarantined_later_was_visible_to_the_answer(

@@ -240,3 +240,40 @@ def test_a_topic_outside_the_catalogue_is_unknown_even_if_the_model_was_trained_
     platform.load(*topics([11, 13]))
     answer = platform.engine.suggest_quiz_difficulty(platform.context("mia"), 14)
     assert answer["fallback"] == "unknown_topic"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            (topic(10), topic(11), topic(12)),
+            (topic(10, replaced_by=11), topic(11), topic(12, replaced_by=11)),
+        ),
+        ((topic(10),), (topic(10), topic(12))),
+    ],
+    ids=["two topics become one", "an unknown topic becomes known"],
+)
+def test_a_state_that_is_cached_equals_one_that_is_read_anew_after_each_load(
+    platform: Platform, quiz: Quiz, before: tuple[Topic, ...], after: tuple[Topic, ...]
+) -> None:
+    platform.load(*before)
+    platform.log.append([quiz("ann", 10, 0), quiz("ann", 12, 1)])
+    platform.context("ann")
+    platform.log.append([quiz("ann", 10, 2), quiz("ann", 12, 3)])
+    platform.context("ann")
+    platform.load(*after)
+    cached = platform.context("ann").learner.history
+    platform.engine.learners = LearnerCache(platform.connect, lambda: platform.seconds)
+    read = platform.context("ann").learner.history
+    assert (sorted(cached.topics), cached.events) == (sorted(read.topics), read.events)
+
+
+def test_the_built_in_catalogue_is_no_boundary_of_a_platform_without_a_catalogue(
+    platform: Platform,
+) -> None:
+    platform.engine.swap(catalogue=Catalogue.of(curriculum.load_file().topics), model=None)
+    platform.follower.look()
+    platform.seconds += 61
+    platform.follower.look()
+    assert {*PLANTED} <= {*platform.offered("nobody")}
+    assert platform.engine.state.catalogue.title(1) == "Topic 1"
