@@ -1,12 +1,14 @@
 """Readings of the guards: counts of the log and last good runs, judged together."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from monitoring.feed import read_feed
 from monitoring.guards import (
     FRESHNESS,
     MONITOR,
     NIGHTLY,
+    VOLUME,
+    WEEK,
     GuardVerdict,
     judge_freshness,
     judge_refusals,
@@ -28,7 +30,7 @@ def judge_guards(
 ) -> list[GuardVerdict]:
     """Judge all guards; it takes seconds for ten million events.
 
-    Simulated learners send no more events, so a demo is never stale.
+    A demo is judged by its refused rows only: its learners are simulated, and nothing is scheduled.
 
     Args:
         settings: limits, and the location of MLflow.
@@ -41,17 +43,22 @@ def judge_guards(
     """
     end = as_of or now
     feed = read_feed(log.engine, end)
+    refused = judge_refusals(recent_refusals(log.engine), settings.max_quarantined_share)
+    if log.get_fact(DEMO):
+        volume, freshness, *runs = (
+            GuardVerdict(guard, fires=False, sentence="not judged: simulated learners")
+            for guard in (VOLUME, FRESHNESS, NIGHTLY, MONITOR)
+        )
+        return [volume, freshness, refused, *runs]
+    if feed.newest and end - feed.newest > timedelta(days=WEEK):
+        sentence = "not judged: no event in the last week, see freshness"
+        volume = GuardVerdict(VOLUME, fires=False, sentence=sentence)
+    else:
+        volume = judge_volume(feed.daily, settings.volume_alarm)
     freshness = judge_freshness(
         feed.newest, feed.last_received, feed.daily, end, settings.max_silence_days
     )
-    if log.get_fact(DEMO):
-        freshness = GuardVerdict(FRESHNESS, fires=False, sentence="not judged: simulated learners")
-    return [
-        judge_volume(feed.daily, settings.volume_alarm),
-        freshness,
-        judge_refusals(recent_refusals(log.engine), settings.max_quarantined_share),
-        *judge_runs(settings, log, now),
-    ]
+    return [volume, freshness, refused, *judge_runs(settings, log, now)]
 
 
 def judge_runs(settings: Settings, log: Log, now: datetime) -> list[GuardVerdict]:
