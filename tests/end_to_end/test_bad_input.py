@@ -530,7 +530,9 @@ def _start(home: Path, *arguments: object) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_import_continues_when_repeated(how, command, home, tmp_path):
     file = _many(tmp_path / "many.parquet", 250_000)
     command("db", "upgrade")

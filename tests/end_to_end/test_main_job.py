@@ -105,6 +105,7 @@ def test_no_learner_is_named_in_reports_or_registry(home):
     assert [p for p in files if learner in p.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_same_log_again_with_one_model_keeps_the_champion_and_reads_nothing_twice(home, sensei):
     files = sorted((home / "runs").rglob("*.parquet"))
     before = {p: p.stat().st_mtime_ns for p in files}

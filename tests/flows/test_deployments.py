@@ -137,6 +137,7 @@ def test_a_promotion_without_a_name_or_of_no_version_is_refused_by_the_form(serv
     assert ("version" if "version" in given else "reviewer") in answer.text
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_a_worker_finds_the_flow_and_reports_why_an_empty_log_is_refused(server):
     url, environment = server

@@ -156,7 +156,13 @@ def stopped(url: str) -> Iterator[None]:
                 process.resume()
 
 
-@pytest.mark.parametrize("outage", [locked, stopped], ids=["locked tables", "stopped server"])
+@pytest.mark.parametrize(
+    "outage",
+    [
+        pytest.param(locked, id="locked tables"),
+        pytest.param(stopped, id="stopped server", marks=pytest.mark.slow),
+    ],
+)
 def test_a_silent_postgresql_stops_nobody_and_leaves_nothing_behind(
     tmp_path: Path,
     postgres_log: tuple[Log, str],

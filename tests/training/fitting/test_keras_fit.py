@@ -42,7 +42,10 @@ def brief(epochs: int, setting: FitSettings = SKETCH) -> FitSettings:
     return replace(setting, epochs=epochs)
 
 
-both = pytest.mark.parametrize("setting", [SKETCH, FAST], ids=["sketch", "fast"])
+both = pytest.mark.parametrize(
+    "setting",
+    [pytest.param(SKETCH, id="sketch", marks=pytest.mark.slow), pytest.param(FAST, id="fast")],
+)
 
 
 def trained(seed: int, setting: FitSettings) -> list[np.ndarray]:
@@ -134,7 +137,13 @@ def test_target_without_a_slot_teaches_nothing(setting: FitSettings) -> None:
     assert np.isfinite(curves["val_loss"]).all()
 
 
-@pytest.mark.parametrize("setting", [brief(6), brief(8, FAST)], ids=["sketch", "fast"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(brief(6), id="sketch", marks=pytest.mark.slow),
+        pytest.param(brief(8, FAST), id="fast"),
+    ],
+)
 def test_success_is_learned_at_the_level_taken(setting: FitSettings) -> None:
     import keras
 

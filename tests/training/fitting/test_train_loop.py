@@ -53,8 +53,11 @@ def scored(network: Network, rows: Examples) -> RecommendationScores:
 
 @pytest.mark.parametrize(
     "size",
-    [SMALL, replace(SMALL, state=0), replace(SMALL, priors=True, history=True)],
-    ids=["sequence", "no state", "everything"],
+    [
+        pytest.param(SMALL, id="sequence", marks=pytest.mark.slow),
+        pytest.param(replace(SMALL, state=0), id="no state", marks=pytest.mark.slow),
+        pytest.param(replace(SMALL, priors=True, history=True), id="everything"),
+    ],
 )
 def test_the_successor_is_learned(prepared: Dataset, size: SequenceSize) -> None:
     network = trained(prepared, Schedule(epochs=10, cells=256, rate=2e-2), size)
@@ -62,6 +65,7 @@ def test_the_successor_is_learned(prepared: Dataset, size: SequenceSize) -> None
     assert scored(network, test).table("all")["hr_at_1"] > 0.97
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_weights_and_another_one_others(prepared: Dataset) -> None:
     first, second, other_seed = (weights(trained(prepared, BRIEF, seed=seed)) for seed in (3, 3, 4))
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
@@ -111,7 +115,9 @@ def test_weights_are_those_of_the_best_epoch_and_patience_ends_it(prepared: Data
     assert any((a != b).any() for a, b in zip(best, epoch_weights[4], strict=True))
 
 
-@pytest.mark.parametrize("figure", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "figure", [float("nan"), pytest.param(float("inf"), marks=pytest.mark.slow)]
+)
 def test_a_network_that_cannot_be_judged_is_refused_not_left_as_it_was(
     prepared: Dataset, figure: float
 ) -> None:

@@ -71,7 +71,13 @@ def test_without_a_champion_the_best_candidate_is_the_first(prepared, tested):
     }
 
 
-@pytest.mark.parametrize("chosen", [BEST, NETWORKS], ids=["counting", "networks"])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        pytest.param(BEST, id="counting"),
+        pytest.param(NETWORKS, id="networks", marks=pytest.mark.slow),
+    ],
+)
 def test_the_same_model_again_gains_nothing_and_is_kept_back(
     tmp_path, candidates, prepared, tested, chosen
 ):
