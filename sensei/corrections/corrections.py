@@ -135,7 +135,7 @@ def _carry_out(
 
 
 def _changed(row: EventRow, changes: Mapping[str, object], now: datetime) -> EventRow:
-    """Return a row with new values.
+    """Return a row with new values, under the id of the learner as it is stored.
 
     Raises:
         InvalidInput: a value breaks its rule, or no field that may change is named.
@@ -154,9 +154,10 @@ def _changed(row: EventRow, changes: Mapping[str, object], now: datetime) -> Eve
         "timestamp": to_datetime(row.timestamp),
         "metadata": None if row.metadata is None else orjson.loads(row.metadata),
     }
-    event = {"user_id": row.user_id, "event_id": row.event_id, **stored, **changes}
+    # Older releases stored ids that the rule refuses or changes, so a valid id is checked.
+    event = {"user_id": "learner", "event_id": row.event_id, **stored, **changes}
     (pending,) = append.entries([append.parse(event)], now)
-    return pending.row
+    return pending.row._replace(user_id=row.user_id)
 
 
 def settle_superseded(

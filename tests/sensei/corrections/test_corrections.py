@@ -54,6 +54,15 @@ def rescored(score: float | None, event_id: str = "b") -> list[Correction]:
     return [Correction("ann", event_id, {"score": score})]
 
 
+def stored_by_older_release(log: Log, old: dict[str, Any]) -> None:
+    """Append an event to a log of before ids had a normal form."""
+    log.append([old | {"user_id": "stand-in"}], NOW)
+    with database.write_transaction(log.engine) as connection:
+        for table in ("user_interactions", "learners"):
+            change = text(f"UPDATE {table} SET user_id = :name WHERE user_id = 'stand-in'")
+            connection.execute(change, {"name": old["user_id"]})
+
+
 @pytest.fixture
 def three(log: Log) -> Log:
     """Three events of one time, in the order a, b, c."""
@@ -127,6 +136,17 @@ def test_any_field_may_be_corrected_and_each_rule_holds(three: Log) -> None:
 def test_an_event_that_is_not_stored_is_said_to_be_unknown(three: Log) -> None:
     (result,) = correct(three.engine, rescored(0.9, "z"))
     assert (result.is_known, result.is_new) == (False, False)
+
+
+@pytest.mark.parametrize("name", ["Jose\u0301", " ann ", "b\u200bob"])
+def test_an_event_under_an_id_of_an_older_release_is_corrected_in_its_place(
+    log: Log, name: str
+) -> None:
+    stored_by_older_release(log, event("old", user_id=name))
+    assert correct(log.engine, [Correction(name, "old", {"score": 0.9})])[0].is_new
+    assert truth(log, name) == [(1, 0.9)]
+    assert not correct(log.engine, [Correction(name, "old", {"score": 0.9})])[0].is_new
+    assert log.count() == 2
 
 
 def test_every_change_raises_the_revision_and_is_audited(three: Log) -> None:
