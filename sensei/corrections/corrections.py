@@ -8,13 +8,14 @@ from pathlib import Path
 import orjson
 from sqlalchemy import Connection, Engine
 
-from sensei.corrections.merged_ids import MergedIds
+from sensei.corrections.merged_ids import MergedIds, merged_ids
 from sensei.corrections.superseding import (
     CORRECT,
     UNDO,
     VOID,
     CurrentVersion,
     current_version,
+    has_clash,
     insert_superseding,
     invalidate,
     lock_learners,
@@ -88,7 +89,8 @@ def correct(
         The result of each order.
 
     Raises:
-        InvalidInput: a new value breaks a rule; nothing was written.
+        InvalidInput: a new value breaks a rule, or an id stands for two events since learners
+            were merged; nothing was written.
         LearnerErased: a learner was erased; nothing was written.
         StorageUnavailable: nothing was written.
     """
@@ -118,7 +120,14 @@ def _carry_out(
     actor: audit_log.Actor,
     now: datetime,
 ) -> CorrectionResult:
-    current = current_version(connection, merged.present(order.user_id), order.event_id)
+    present = merged.present(order.user_id)
+    if present != order.user_id and has_clash(connection, merged, present, order.event_id):
+        raise InvalidInput(
+            f"event_id: expected an id of one event, got {order.event_id!r}, which was another "
+            "event of the learner they were merged into; send the correction under the present "
+            "user_id, with the event_id that an export shows"
+        )
+    current = current_version(connection, present, order.event_id)
     if current is None:
         return CorrectionResult(None, is_known=False)
     stored, removed_by = current
@@ -179,7 +188,13 @@ def settle_superseded(
     actor, restored, unchanged = audit_log.process_owner(), [], []
     for row in rows:
         current = current_version(connection, row.user_id, row.event_id)
-        if current is not None and current.removed_by == UNDO:
+        if (
+            current is not None
+            and current.removed_by == UNDO
+            and not has_clash(
+                connection, merged_ids(connection, [row.user_id]), row.user_id, row.event_id
+            )
+        ):
             stored = current.stored._replace(import_id=import_id)
             key = insert_superseding(connection, stored, row, now)
             supersede(connection, stored, key, CORRECT, "imported again", actor, now)

@@ -83,6 +83,21 @@ def current_version(connection: Connection, user_id: str, event_id: str) -> Curr
     return None
 
 
+def has_clash(connection: Connection, merged: MergedIds, user_id: str, event_id: str) -> bool:
+    """Tell if an event id stood for other events of those who were merged into a learner.
+
+    Args:
+        connection: connection to the log.
+        merged: former ids of the learner.
+        user_id: present id of the learner.
+        event_id: id under which the events were first sent.
+    """
+    names = (former for former, into in merged.into.items() if into == user_id)
+    ids = (event_ids.superseding_id(event_id, former) for former in names)
+    where = "user_id = {sign} AND event_id = {sign}"
+    return any(_stored(connection, where, user_id, new_id) is not None for new_id in ids)
+
+
 def _stored(connection: Connection, where: str, *values: object) -> StoredRow | None:
     cursor = connection.connection.cursor()
     condition = where.format(sign=signs(connection, 1))

@@ -205,12 +205,12 @@ def pair(log: Log) -> Log:
 
 
 def test_merged_learners_are_one_in_order_of_arrival(pair: Log) -> None:
-    assert merge_learners(pair.engine, "old", "ann") == 2
+    assert merge_learners(pair.engine, "old", "ann") == (2, 0)
     expected = [(number, 0.2) for number in range(4)]
     assert truth(pair) == expected
     assert [(row.topic_id, row.score) for row in pair.read_learner("old")] == expected
     assert "old" not in set(pair.read()["user_id"])
-    assert merge_learners(pair.engine, "old", "ann") == 0
+    assert merge_learners(pair.engine, "old", "ann") == (0, 0)
 
 
 def test_what_is_sent_under_the_former_id_arrives_at_the_present_one(pair: Log) -> None:
@@ -246,6 +246,70 @@ def test_one_event_of_both_accounts_counts_once_and_different_ones_both(log: Log
     assert sorted(truth(log)) == [(1, 0.2), (3, 0.2), (4, 0.2)]
 
 
+@pytest.mark.parametrize(
+    ("former", "remaining", "expected"),
+    [
+        ([{"score": 0.9}], [], [0.9]),
+        ([None], [], []),
+        ([], [{"score": 0.9}], [0.9]),
+        ([], [None], []),
+        ([{"score": 0.9}], [{"score": 0.7}], [0.7]),
+        ([{"score": 0.9}], [{"score": 0.9}], [0.9]),
+        ([None], [{"score": 0.7}], [0.7]),
+        ([{"score": 0.9}, {"score": 0.4}], [], [0.4]),
+    ],
+)
+def test_an_event_of_both_accounts_counts_in_one_version(
+    log: Log, former: list[Any], remaining: list[Any], expected: list[float]
+) -> None:
+    for name, changes in (("ann", remaining), ("old", former)):
+        log.append([event("same", user_id=name)], NOW)
+        for change in changes:
+            correct(log.engine, [Correction(name, "same", change)])
+    assert merge_learners(log.engine, "old", "ann").clashes == 0
+    assert truth(log) == [(1, score) for score in expected]
+
+
+def test_an_event_whose_import_was_undone_counts_if_the_other_account_has_it(
+    log: Log, tmp_path: Path
+) -> None:
+    imported = import_files(log, [file_of(tmp_path, [0.2])], {})
+    assert imported.import_id is not None
+    sent = log.read_learner("u0")[0]
+    when = {"timestamp": NOON.fromtimestamp(sent.timestamp / 1e6, UTC)}
+    log.append([event("q0", user_id="old", **when)], NOW)
+    undo_import(log.engine, imported.import_id)
+    merge_learners(log.engine, "old", "u0")
+    assert truth(log, "u0") == [(1, 0.2)]
+
+
+def test_different_events_under_one_id_are_counted_and_never_confused(log: Log) -> None:
+    log.append([event("e"), event("e", user_id="old", score=0.7)], NOW)
+    assert merge_learners(log.engine, "old", "ann") == (1, 1)
+    assert sorted(truth(log)) == [(1, 0.2), (1, 0.7)]
+    for change in (None, {"score": 0.9}):
+        with pytest.raises(InvalidInput, match="expected an id of one event, got 'e'"):
+            correct(log.engine, [Correction("old", "e", change)])
+    with pytest.raises(ConflictingEvent):
+        log.append([event("e", user_id="old", score=0.7)], NOW)
+    correct(log.engine, [Correction("ann", "e", {"score": 0.4})])
+    assert sorted(truth(log)) == [(1, 0.4), (1, 0.7)]
+
+
+def test_an_undone_event_is_not_brought_back_as_the_other_event_under_its_id(
+    log: Log, tmp_path: Path
+) -> None:
+    imported = import_files(log, [file_of(tmp_path, [0.2])], {})
+    assert imported.import_id is not None
+    log.append([event("q0", user_id="old", score=0.7)], NOW)
+    merge_learners(log.engine, "old", "u0")
+    undo_import(log.engine, imported.import_id)
+    sent = [event("q0", user_id="old", score=0.7)]
+    table = check_table(pa.Table.from_pylist(sent), rules.latest(NOW))[0]
+    assert len(log.append_table(table, "file").conflicts) == 1
+    assert truth(log, "u0") == [(1, 0.7)]
+
+
 def test_merges_follow_each_other_and_end_in_one_learner(pair: Log) -> None:
     pair.append([event("x", user_id="oldest", topic_id=8)], NOW)
     merge_learners(pair.engine, "oldest", "old")
@@ -256,8 +320,18 @@ def test_merges_follow_each_other_and_end_in_one_learner(pair: Log) -> None:
         merge_learners(pair.engine, "ann", "oldest")
     with pytest.raises(InvalidInput, match="who was merged into 'ann'"):
         merge_learners(pair.engine, "old", "bob")
-    with pytest.raises(InvalidInput, match="expected one of the log, got 'nobody'"):
-        merge_learners(pair.engine, "nobody", "ann")
+    for names in (("nobody", "ann"), ("ann", "nobody")):
+        with pytest.raises(InvalidInput, match="expected one of the log, got 'nobody'"):
+            merge_learners(pair.engine, *names)
+
+
+def test_the_id_that_remains_has_the_normal_form_even_if_it_is_new(log: Log) -> None:
+    stored_by_older_release(log, event("e", user_id="Jose\u0301"))
+    log.append([event("f", user_id="ann")], NOW)
+    with pytest.raises(InvalidInput, match=r"name 'Jos\\xe9' as the one that remains"):
+        merge_learners(log.engine, "ann", "Jose\u0301")
+    merge_learners(log.engine, "Jose\u0301", "Jos\u00e9")
+    assert truth(log, "Jos\u00e9") == [(1, 0.2)]
 
 
 @pytest.mark.parametrize("name", ["ann", "old"])
