@@ -49,6 +49,7 @@ def lock_learners(connection: Connection, user_ids: Collection[str]) -> MergedId
     Raises:
         LearnerErased: one of them was erased.
     """
+    tombstones.join_writers(connection)
     merged = merged_ids(connection, user_ids)
     names = merged.all_of(user_ids)
     tombstones.refuse_erased(connection, names)

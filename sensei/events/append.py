@@ -267,6 +267,7 @@ def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> A
     if not rows:
         return AppendResult((), ())
     with database.write_transaction(engine) as connection:
+        tombstones.join_writers(connection)
         merged = merged_ids(connection, {row.user_id for row in rows})
         if merged.into:
             submission = [_under_present_id(entry, merged) for entry in submission]

@@ -1,12 +1,14 @@
 """Corrections, voids, undone imports and merges: the truth counts, and history is kept."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from sensei.corrections.corrections import Correction, correct
 from sensei.corrections.imports import newest_imports, undo_import
@@ -16,9 +18,11 @@ from sensei.events import rules
 from sensei.events.importer import import_files
 from sensei.events.log import Log
 from sensei.events.rules_arrow import check_table
-from sensei.privacy import audit_log
+from sensei.privacy import audit_log, tombstones
 from sensei.privacy.erasure import erase, export
+from sensei.privacy.preferences import set_style_override, style_override
 from sensei.storage import database
+from sensei.storage.tables import MergedLearner
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -345,3 +349,33 @@ def test_a_merged_learner_is_exported_and_erased_under_all_ids(pair: Log, name: 
     for gone in ("ann", "old"):
         with pytest.raises(LearnerErased):
             pair.append([event("late", user_id=gone)], NOW)
+
+
+def _append_late(log: Log) -> bool:
+    log.append([event("late", user_id="old")], NOW)
+    return len(log.read_learner("ann")) == 2
+
+
+def _correct_late(log: Log) -> bool:
+    return correct(log.engine, [Correction("old", "e", {"score": 0.9})])[0].is_new
+
+
+def _choose_late(log: Log) -> bool:
+    set_style_override(log.engine, "old", "visual")
+    return style_override(log.engine, "ann") == "visual"
+
+
+@pytest.mark.parametrize("write", [_append_late, _correct_late, _choose_late])
+def test_a_write_during_a_merge_counts_for_the_present_id(
+    log: Log, write: Callable[[Log], bool]
+) -> None:
+    log.append([event("e")], NOW)
+    with ThreadPoolExecutor(1) as pool:
+        with database.write_transaction(log.engine) as connection:
+            tombstones.exclude_writers(connection)
+            written = pool.submit(write, log)
+            with pytest.raises(TimeoutError):
+                written.result(timeout=0.3)
+            row = {"user_id": "old", "into_user_id": "ann", "created_at": NOW}
+            connection.execute(insert(MergedLearner).values(row))
+        assert written.result(timeout=20)
