@@ -132,9 +132,9 @@ def _carry_out(
         return CorrectionResult(None, is_known=False)
     stored, removed_by = current
     if order.changes is None:
-        if removed_by is None:
+        if removed_by != VOID:  # an undone import may be imported again, so it is not enough
             supersede(connection, stored, None, VOID, order.reason, actor, now)
-        return CorrectionResult(None, is_new=removed_by is None)
+        return CorrectionResult(None, is_new=removed_by != VOID)
     wanted = _changed(stored.row, order.changes, now)
     is_new = removed_by is not None or wanted != stored.row
     if is_new:
@@ -179,7 +179,7 @@ def settle_superseded(
     Args:
         connection: connection in a writing transaction.
         rows: checked rows whose stored rows are superseded.
-        import_id: the new import.
+        import_id: the new import, if any.
         now: time of receipt.
 
     Returns:
@@ -197,17 +197,12 @@ def settle_superseded(
         ):
             stored = current.stored._replace(import_id=import_id)
             key = insert_superseding(connection, stored, row, now)
-            supersede(connection, stored, key, CORRECT, "imported again", actor, now)
+            supersede(connection, stored, key, CORRECT, "sent again", actor, now)
             restored.append(row)
         elif _counts(current, row):
             unchanged.append(row)
     invalidate(connection, {row.user_id for row in restored})
     return restored, unchanged
-
-
-def is_current(connection: Connection, row: EventRow) -> bool:
-    """Tell if an event has the content of a row, after all corrections."""
-    return _counts(current_version(connection, row.user_id, row.event_id), row)
 
 
 def _counts(current: CurrentVersion | None, row: EventRow) -> bool:

@@ -199,6 +199,36 @@ def test_an_import_is_undone_once_and_may_be_repeated(log: Log, tmp_path: Path) 
         undo_import(log.engine, 99)
 
 
+def test_a_void_after_an_undone_import_outlasts_the_next_import(log: Log, tmp_path: Path) -> None:
+    file = file_of(tmp_path, [0.2])
+    first = import_files(log, [file], {})
+    assert first.import_id is not None
+    undo_import(log.engine, first.import_id)
+    void = [Correction("u0", "q0")]
+    assert [correct(log.engine, void)[0].is_new for _ in range(2)] == [True, False]
+    assert import_files(log, [file], {}).inserted == 0
+    assert truth(log, "u0") == []
+
+
+@pytest.mark.parametrize("score", [0.2, 0.9])
+def test_an_event_of_an_undone_import_counts_when_it_is_sent_again(
+    log: Log, tmp_path: Path, score: float
+) -> None:
+    first = import_files(log, [file_of(tmp_path, [0.2])], {})
+    assert first.import_id is not None
+    (imported,) = log.read_learner("u0")
+    undo_import(log.engine, first.import_id)
+    moment = datetime.fromtimestamp(imported.timestamp / 1e6, UTC)
+    sent = event("q0", user_id="u0", timestamp=moment, score=score)
+    revision = log.revision("u0")
+    done = log.append([event("new", user_id="u0", topic_id=3), sent, sent], NOW)
+    assert (done.inserted, done.repeated) == (2, 1)
+    assert truth(log, "u0") == [(3, 0.2), (1, score)]
+    assert log.revision("u0") != revision
+    assert log.append([sent], NOW).inserted == 0
+    assert undo_import(log.engine, first.import_id) == 0
+
+
 @pytest.fixture
 def pair(log: Log) -> Log:
     """Two accounts of one person; their events alternate at one time."""
@@ -280,7 +310,7 @@ def test_an_event_whose_import_was_undone_counts_if_the_other_account_has_it(
     imported = import_files(log, [file_of(tmp_path, [0.2])], {})
     assert imported.import_id is not None
     sent = log.read_learner("u0")[0]
-    when = {"timestamp": NOON.fromtimestamp(sent.timestamp / 1e6, UTC)}
+    when = {"timestamp": datetime.fromtimestamp(sent.timestamp / 1e6, UTC)}
     log.append([event("q0", user_id="old", **when)], NOW)
     undo_import(log.engine, imported.import_id)
     merge_learners(log.engine, "old", "u0")
