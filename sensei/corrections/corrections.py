@@ -103,7 +103,7 @@ def correct(
             for order, result in zip(orders, results, strict=True)
             if result.is_new
         }
-        invalidate(connection, merged.all_of(changed))
+        invalidate(connection, changed)
         key = tombstones.ensure_key(connection, suppression) if changed else ""
         for order, result in zip(orders, results, strict=True):
             if result.is_new:

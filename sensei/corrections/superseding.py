@@ -60,9 +60,13 @@ def lock_learners(connection: Connection, user_ids: Collection[str]) -> MergedId
 
 
 def invalidate(connection: Connection, user_ids: Collection[str]) -> None:
-    """Raise revisions by two: a reader may take one more write for one more event."""
-    raise_revisions(connection, user_ids)
-    raise_revisions(connection, user_ids)
+    """Raise revisions of learners, under all their ids, by two.
+
+    A reader may take one more write for one more event.
+    """
+    names = merged_ids(connection, user_ids).all_of(user_ids)
+    raise_revisions(connection, names)
+    raise_revisions(connection, names)
 
 
 def current_version(connection: Connection, user_id: str, event_id: str) -> CurrentVersion | None:

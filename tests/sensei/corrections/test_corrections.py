@@ -13,6 +13,8 @@ from sqlalchemy import insert, text
 from sensei.corrections.corrections import Correction, correct
 from sensei.corrections.imports import newest_imports, undo_import
 from sensei.corrections.merging import merge_learners
+from sensei.curriculum import Curriculum, Topic
+from sensei.curriculum import store as store_curriculum
 from sensei.errors import ConflictingEvent, InvalidInput, LearnerErased
 from sensei.events import rules
 from sensei.events.importer import import_files
@@ -366,6 +368,34 @@ def test_the_id_that_remains_has_the_normal_form_even_if_it_is_new(log: Log) -> 
         merge_learners(log.engine, "ann", "Jose\u0301")
     merge_learners(log.engine, "Jose\u0301", "Jos\u00e9")
     assert truth(log, "Jos\u00e9") == [(1, 0.2)]
+
+
+def test_every_change_of_a_merged_learner_is_seen_under_the_former_id(
+    log: Log, tmp_path: Path
+) -> None:
+    imported = import_files(log, [file_of(tmp_path, [0.2])], {})
+    assert imported.import_id is not None
+    log.append([event("f", topic_id=2)], NOW)
+    merge_learners(log.engine, "u0", "ann")
+
+    def quarantine() -> None:
+        log.quarantine_interactions({log.read_learner("ann")[0].id: "odd"}, "odd")
+
+    def store() -> None:
+        topics = [Topic(topic_id=n, title=f"T{n}", domain="Web") for n in range(3, 5)]
+        store_curriculum(log.engine, Curriculum(name="Test", topics=tuple(topics)))
+
+    changes: list[Callable[[], object]] = [
+        lambda: undo_import(log.engine, imported.import_id or 0),
+        lambda: import_files(log, [file_of(tmp_path, [0.2])], {}),
+        quarantine,
+        store,
+    ]
+    for change in changes:
+        before = log.revisions(["ann", "u0"])
+        change()
+        after = log.revisions(["ann", "u0"])
+        assert all(after[name] > before[name] for name in before)
 
 
 @pytest.mark.parametrize("name", ["ann", "old"])
