@@ -184,12 +184,12 @@ def look_alikes(log: "Log") -> Finding:
 
     groups_of_names = groups(log.engine)
     if not groups_of_names:
-        return Finding("names", "no two learners look the same")
+        return Finding("names", "all ids are in their normal form")
     shown = "; ".join(" and ".join(ascii(name) for name in names) for names in groups_of_names[:5])
     return Finding(
         "names",
-        f"{len(groups_of_names):,} groups of learners look the same: {shown}",
-        f"if they are one person, `{_merge_command(groups_of_names[0])}`",
+        f"{len(groups_of_names):,} groups of learners have ids of older releases: {shown}",
+        f"merge those of one person: `{_merge_command(groups_of_names[0])}`",
     )
 
 
