@@ -135,8 +135,11 @@ def _differences(
 
 
 def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Logged]:
+    """Read logged answers; one after a merge is about the present id, which has the events."""
     query = text(
-        "SELECT user_id, kind, topic_id, bundle, CAST(inputs AS TEXT), created_at FROM predictions "
+        "SELECT COALESCE((SELECT into_user_id FROM merged_learners AS merged WHERE "
+        "merged.user_id = predictions.user_id AND merged.created_at <= predictions.created_at), "
+        "user_id), kind, topic_id, bundle, CAST(inputs AS TEXT), created_at FROM predictions "
         "WHERE created_at >= :start AND created_at < :end AND inputs IS NOT NULL "
         "AND kind IN ('recommendation', 'difficulty') AND bundle IS NOT NULL "
         "AND (fallback IS NULL OR fallback NOT IN (:unreachable, :stale)) "

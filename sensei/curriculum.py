@@ -15,8 +15,10 @@ from sqlalchemy.orm import Session
 
 from sensei.app_state import CATALOGUE
 from sensei.contracts import Format
+from sensei.corrections.merged_ids import merged_ids
 from sensei.errors import InvalidInput
 from sensei.events.rules import MAX_TOPIC_ID
+from sensei.privacy import tombstones
 from sensei.storage import database, tables
 from sensei.storage.revisions import raise_revisions
 
@@ -199,6 +201,7 @@ def store(engine: Engine, curriculum: Curriculum) -> None:
         before = _counts_for(connection)
         learners = _learners_between(connection, before, after, 0, newest)
     with database.write_transaction(engine) as connection:
+        tombstones.join_writers(connection)
         if _counts_for(connection) != before:  # loaded twice at the same time
             before, newest = _counts_for(connection), 0
         later = _learners_between(connection, before, after, newest, None)
@@ -207,8 +210,9 @@ def store(engine: Engine, curriculum: Curriculum) -> None:
         connection.execute(insert(tables.TopicRow), topics)
         if resources:
             connection.execute(insert(tables.ResourceRow), resources)
+        changed = merged_ids(connection, learners | later).all_of(learners | later)
         for _ in range(2):  # a reader may take one more write for one more event
-            raise_revisions(connection, learners | later)
+            raise_revisions(connection, changed)
         loaded = tables.AppStateRow(name=CATALOGUE, value=str(uuid.uuid4()))
         with Session(connection) as session:
             session.merge(loaded)

@@ -1,6 +1,7 @@
 """Checks of `sensei doctor`; each function returns its findings."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version as installed
@@ -183,13 +184,32 @@ def look_alikes(log: "Log") -> Finding:
 
     groups_of_names = groups(log.engine)
     if not groups_of_names:
-        return Finding("names", "no two learners look the same")
+        return Finding("names", "all ids are in their normal form")
     shown = "; ".join(" and ".join(ascii(name) for name in names) for names in groups_of_names[:5])
     return Finding(
         "names",
-        f"{len(groups_of_names):,} groups of learners look the same: {shown}",
-        "if they are one person, `sensei learner merge FROM INTO`",
+        f"{len(groups_of_names):,} groups of learners have ids of older releases: {shown}",
+        f"merge those of one person: `{_merge_command(groups_of_names[0])}`",
     )
+
+
+def _merge_command(names: "Sequence[str]") -> str:
+    """Return the command that merges a stored id into its normal form, for a POSIX shell."""
+    from sensei.events.rules import appearance
+
+    normal = appearance(names[0])
+    stored = next((name for name in names if name != normal), names[0])
+    return f"sensei learner merge {_shell_text(stored)} {_shell_text(normal)}"
+
+
+def _shell_text(name: str) -> str:
+    """Quote a name so that each of its characters can be seen and typed."""
+    if name.isascii() and name.isprintable():
+        return f"'{name}'" if "'" not in name else shlex.quote(name)
+    characters = (
+        char if " " <= char <= "~" and char not in "'\\" else f"\\U{ord(char):08x}" for char in name
+    )
+    return f"$'{''.join(characters)}'"
 
 
 def clock(log: "Log", now: datetime) -> Finding:

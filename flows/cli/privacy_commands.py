@@ -73,8 +73,14 @@ def merge(
     settings = Settings()
     engine = open_own_log(settings).engine
     names = stored_id(engine, former), stored_id(engine, into)
-    moved = merge_learners(engine, *names, suppression=settings.suppression)
+    moved, clashes = merge_learners(engine, *names, suppression=settings.suppression)
     console.print(f"{moved:,} rows moved; later events of the first arrive at the second.")
+    if clashes:
+        console.print(
+            f"{clashes:,} events have new ids, as the second has other events under theirs; "
+            "`sensei learner export` shows them.",
+            soft_wrap=True,
+        )
 
 
 def _name_look_alikes(engine: "Engine", name: str) -> None:

@@ -2,6 +2,7 @@
 
 Columns: `user_id`, `event_id`, new values of fields that change, `void` (true voids the event) and
 `reason`. An empty cell of a CSV file or a column that is absent changes nothing.
+A row that voids an event and has new values too is refused.
 """
 
 import csv
@@ -95,6 +96,9 @@ def _refuse(summary: CorrectionSummary, message: str) -> None:
 def _orders(path: Path) -> Iterator[Correction | str]:
     """Yield each row as a correction, or the sentence about the rule that it breaks."""
     for row in _rows(path):
+        if not isinstance(row, dict):
+            yield f"row: expected a JSON object, got {row!s:.80}; send one per line"
+            continue
         unknown = sorted(row.keys() - {*_COLUMNS})
         if unknown:
             raise InvalidInput(
@@ -109,10 +113,14 @@ def _orders(path: Path) -> Iterator[Correction | str]:
 
 def _order(row: dict[str, Any]) -> Correction:
     reason = row.get("reason")
+    changes = {name: row[name] for name in CHANGEABLE if name in row}
+    is_void = _is_void(row.get("void"))
+    if is_void and changes:
+        rules.refuse("void", "no new values next to true", [*changes], "send one or the other")
     return Correction(
         rules.check_user_id("user_id", row.get("user_id")),
         rules.check_id("event_id", row.get("event_id")),
-        None if _is_void(row.get("void")) else {n: row[n] for n in CHANGEABLE if n in row},
+        None if is_void else changes,
         None if reason is None else rules.check_id("reason", reason),
     )
 
@@ -125,7 +133,7 @@ def _is_void(value: object) -> bool:
     rules.refuse("void", "true or false", value, "send true to void the event")
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path) -> Iterator[object]:
     readers = {".csv": _csv, ".jsonl": _json, ".ndjson": _json, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None or not path.is_file():
@@ -147,7 +155,7 @@ def _csv(path: Path) -> Iterator[dict[str, Any]]:
             yield {name: value for name, value in row.items() if name and value}
 
 
-def _json(path: Path) -> Iterator[dict[str, Any]]:
+def _json(path: Path) -> Iterator[object]:
     with path.open("rb") as file:
         for line in file:
             if line.strip():

@@ -8,13 +8,14 @@ from pathlib import Path
 import orjson
 from sqlalchemy import Connection, Engine
 
-from sensei.corrections.merged_ids import MergedIds
+from sensei.corrections.merged_ids import MergedIds, merged_ids
 from sensei.corrections.superseding import (
     CORRECT,
     UNDO,
     VOID,
     CurrentVersion,
     current_version,
+    has_clash,
     insert_superseding,
     invalidate,
     lock_learners,
@@ -88,7 +89,8 @@ def correct(
         The result of each order.
 
     Raises:
-        InvalidInput: a new value breaks a rule; nothing was written.
+        InvalidInput: a new value breaks a rule, or an id stands for two events since learners
+            were merged; nothing was written.
         LearnerErased: a learner was erased; nothing was written.
         StorageUnavailable: nothing was written.
     """
@@ -101,7 +103,7 @@ def correct(
             for order, result in zip(orders, results, strict=True)
             if result.is_new
         }
-        invalidate(connection, merged.all_of(changed))
+        invalidate(connection, changed)
         key = tombstones.ensure_key(connection, suppression) if changed else ""
         for order, result in zip(orders, results, strict=True):
             if result.is_new:
@@ -118,14 +120,21 @@ def _carry_out(
     actor: audit_log.Actor,
     now: datetime,
 ) -> CorrectionResult:
-    current = current_version(connection, merged.present(order.user_id), order.event_id)
+    present = merged.present(order.user_id)
+    if present != order.user_id and has_clash(connection, merged, present, order.event_id):
+        raise InvalidInput(
+            f"event_id: expected an id of one event, got {order.event_id!r}, which was another "
+            "event of the learner they were merged into; send the correction under the present "
+            "user_id, with the event_id that an export shows"
+        )
+    current = current_version(connection, present, order.event_id)
     if current is None:
         return CorrectionResult(None, is_known=False)
     stored, removed_by = current
     if order.changes is None:
-        if removed_by is None:
+        if removed_by != VOID:  # an undone import may be imported again, so it is not enough
             supersede(connection, stored, None, VOID, order.reason, actor, now)
-        return CorrectionResult(None, is_new=removed_by is None)
+        return CorrectionResult(None, is_new=removed_by != VOID)
     wanted = _changed(stored.row, order.changes, now)
     is_new = removed_by is not None or wanted != stored.row
     if is_new:
@@ -135,7 +144,7 @@ def _carry_out(
 
 
 def _changed(row: EventRow, changes: Mapping[str, object], now: datetime) -> EventRow:
-    """Return a row with new values.
+    """Return a row with new values, under the id of the learner as it is stored.
 
     Raises:
         InvalidInput: a value breaks its rule, or no field that may change is named.
@@ -154,9 +163,10 @@ def _changed(row: EventRow, changes: Mapping[str, object], now: datetime) -> Eve
         "timestamp": to_datetime(row.timestamp),
         "metadata": None if row.metadata is None else orjson.loads(row.metadata),
     }
-    event = {"user_id": row.user_id, "event_id": row.event_id, **stored, **changes}
+    # Older releases stored ids that the rule refuses or changes, so a valid id is checked.
+    event = {"user_id": "learner", "event_id": row.event_id, **stored, **changes}
     (pending,) = append.entries([append.parse(event)], now)
-    return pending.row
+    return pending.row._replace(user_id=row.user_id)
 
 
 def settle_superseded(
@@ -169,7 +179,7 @@ def settle_superseded(
     Args:
         connection: connection in a writing transaction.
         rows: checked rows whose stored rows are superseded.
-        import_id: the new import.
+        import_id: the new import, if any.
         now: time of receipt.
 
     Returns:
@@ -178,20 +188,21 @@ def settle_superseded(
     actor, restored, unchanged = audit_log.process_owner(), [], []
     for row in rows:
         current = current_version(connection, row.user_id, row.event_id)
-        if current is not None and current.removed_by == UNDO:
+        if (
+            current is not None
+            and current.removed_by == UNDO
+            and not has_clash(
+                connection, merged_ids(connection, [row.user_id]), row.user_id, row.event_id
+            )
+        ):
             stored = current.stored._replace(import_id=import_id)
             key = insert_superseding(connection, stored, row, now)
-            supersede(connection, stored, key, CORRECT, "imported again", actor, now)
+            supersede(connection, stored, key, CORRECT, "sent again", actor, now)
             restored.append(row)
         elif _counts(current, row):
             unchanged.append(row)
     invalidate(connection, {row.user_id for row in restored})
     return restored, unchanged
-
-
-def is_current(connection: Connection, row: EventRow) -> bool:
-    """Tell if an event has the content of a row, after all corrections."""
-    return _counts(current_version(connection, row.user_id, row.event_id), row)
 
 
 def _counts(current: CurrentVersion | None, row: EventRow) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
-from sensei.corrections.merged_ids import merged_ids
 from sensei.corrections.superseding import UNDO, invalidate
 from sensei.errors import InvalidInput
 from sensei.privacy import audit_log, tombstones
@@ -82,7 +81,7 @@ def undo_import(engine: Engine, import_id: int, by: audit_log.Actor | None = Non
         )
         values = {"import_id": import_id}
         users = connection.execute(text(f"SELECT DISTINCT user_id {theirs}"), values)
-        names = merged_ids(connection, user_ids := users.scalars().all()).all_of(user_ids)
+        names = users.scalars().all()
         voided = connection.execute(
             text(
                 "INSERT INTO corrections (user_id, interaction_id, action, actor, created_at) "

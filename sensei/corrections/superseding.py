@@ -49,6 +49,7 @@ def lock_learners(connection: Connection, user_ids: Collection[str]) -> MergedId
     Raises:
         LearnerErased: one of them was erased.
     """
+    tombstones.join_writers(connection)
     merged = merged_ids(connection, user_ids)
     names = merged.all_of(user_ids)
     tombstones.refuse_erased(connection, names)
@@ -59,9 +60,13 @@ def lock_learners(connection: Connection, user_ids: Collection[str]) -> MergedId
 
 
 def invalidate(connection: Connection, user_ids: Collection[str]) -> None:
-    """Raise revisions by two: a reader may take one more write for one more event."""
-    raise_revisions(connection, user_ids)
-    raise_revisions(connection, user_ids)
+    """Raise revisions of learners, under all their ids, by two.
+
+    A reader may take one more write for one more event.
+    """
+    names = merged_ids(connection, user_ids).all_of(user_ids)
+    raise_revisions(connection, names)
+    raise_revisions(connection, names)
 
 
 def current_version(connection: Connection, user_id: str, event_id: str) -> CurrentVersion | None:
@@ -81,6 +86,21 @@ def current_version(connection: Connection, user_id: str, event_id: str) -> Curr
             return CurrentVersion(stored, newest.action)
         stored = _stored(connection, "id = {sign}", newest.replaced_by)
     return None
+
+
+def has_clash(connection: Connection, merged: MergedIds, user_id: str, event_id: str) -> bool:
+    """Tell if an event id stood for other events of those who were merged into a learner.
+
+    Args:
+        connection: connection to the log.
+        merged: former ids of the learner.
+        user_id: present id of the learner.
+        event_id: id under which the events were first sent.
+    """
+    names = (former for former, into in merged.into.items() if into == user_id)
+    ids = (event_ids.superseding_id(event_id, former) for former in names)
+    where = "user_id = {sign} AND event_id = {sign}"
+    return any(_stored(connection, where, user_id, new_id) is not None for new_id in ids)
 
 
 def _stored(connection: Connection, where: str, *values: object) -> StoredRow | None:

@@ -111,12 +111,15 @@ def topic_checksum(key: int, topic_id: int) -> int:
 def outside_catalogue(engine: Engine) -> dict[int, int]:
     """Count the events on each topic that the catalogue does not have; empty without a catalogue.
 
+    Quarantined events are included, superseded ones are not.
+
     Raises:
         StorageUnavailable: the database cannot be read.
     """
     query = (
         "SELECT topic_id, COUNT(*) FROM user_interactions "
         "WHERE topic_id NOT IN (SELECT topic_id FROM topics) AND EXISTS (SELECT 1 FROM topics) "
+        "AND NOT EXISTS (SELECT 1 FROM corrections WHERE interaction_id = user_interactions.id) "
         "GROUP BY 1 ORDER BY 1"
     )
     return dict(_rows(engine, query))

@@ -258,6 +258,8 @@ def _alone(
 def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> AppendResult:
     """Append events in one transaction, all or none; events that are stored already stay unchanged.
 
+    Events whose import was undone are brought back.
+
     Raises:
         ConflictingEvent: an event id is stored with another payload.
         LearnerErased: a learner was erased.
@@ -267,6 +269,7 @@ def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> A
     if not rows:
         return AppendResult((), ())
     with database.write_transaction(engine) as connection:
+        tombstones.join_writers(connection)
         merged = merged_ids(connection, {row.user_id for row in rows})
         if merged.into:
             submission = [_under_present_id(entry, merged) for entry in submission]
@@ -277,8 +280,10 @@ def append(engine: Engine, submission: Sequence[PendingRow], now: datetime) -> A
         raise_revisions(connection, learners)
         inserted, is_new = _insert(connection, rows, now), (True,) * len(rows)
         if inserted < len(rows):
-            stored = [_stored(connection, entry) for entry in submission]
-            rows, is_new = tuple(row for _, row in stored), _added([i for i, _ in stored], inserted)
+            stored = [_stored(connection, entry, now) for entry in submission]
+            inserted += sum(row.is_restored for row in stored)
+            rows = tuple(row.row for row in stored)
+            is_new = _added([row.key for row in stored], inserted)
         if not inserted:  # nothing new: no revision may rise
             connection.get_transaction().rollback()  # type: ignore[union-attr]
     return AppendResult(rows, is_new)
@@ -299,31 +304,46 @@ def _insert(connection: Connection, rows: Sequence[EventRow], now: datetime) -> 
     return int(cursor.rowcount)
 
 
-def _stored(connection: Connection, entry: PendingRow) -> tuple[int, EventRow]:
+class _StoredRow(NamedTuple):
+    key: int
+    row: EventRow
+    is_restored: bool = False
+
+
+def _stored(connection: Connection, entry: PendingRow, now: datetime) -> _StoredRow:
     """Return key and row that the log stores under the entry's id.
+
+    An event whose import was undone is brought back, as it is sent; see `settle_superseded`.
 
     Raises:
         ConflictingEvent: the stored row has another payload.
     """
     cursor, sign = connection.connection.cursor(), signs(connection, 1)
     cursor.execute(
-        f"SELECT id, {_NAMES} FROM user_interactions WHERE user_id = {sign} AND event_id = {sign}",  # noqa: S608
+        "SELECT EXISTS (SELECT 1 FROM corrections WHERE interaction_id = user_interactions.id), "  # noqa: S608
+        f"id, {_NAMES} FROM user_interactions WHERE user_id = {sign} AND event_id = {sign}",
         (entry.row.user_id, entry.row.event_id),
     )
-    key, *values = cast("Sequence[Any]", cursor.fetchone())
+    is_superseded, key, *values = cast("Sequence[Any]", cursor.fetchone())
     stored = EventRow._make(values)
     sent = entry.row._replace(timestamp=stored.timestamp) if entry.stamped else entry.row
-    if sent != stored:
-        from sensei.corrections import corrections  # it appends rows, so it imports this module
+    if is_superseded:
+        from sensei.corrections import corrections, superseding  # they import this module
 
-        if corrections.is_current(connection, sent):
-            return key, sent
+        restored, unchanged = corrections.settle_superseded(connection, [sent], None, now)
+        if restored:
+            newest = superseding.current_version(connection, sent.user_id, sent.event_id)
+            assert newest is not None, "it was stored two lines above"
+            return _StoredRow(newest.stored.id, sent, is_restored=True)
+        if unchanged:
+            return _StoredRow(key, sent)
+    if sent != stored:
         raise ConflictingEvent(conflict(sent.event_id))
-    return key, stored
+    return _StoredRow(key, stored)
 
 
 def _added(keys: Sequence[int], inserted: int) -> tuple[bool, ...]:
-    """Mark the first mention of every row that this transaction inserted.
+    """Mark the first mention of every row that this transaction inserted or brought back.
 
     These rows have the greatest keys: keys only grow. No other writer can have added a row of these
     learners since this transaction locked them.

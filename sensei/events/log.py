@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from sensei.corrections.merged_ids import PRESENT_ID
+from sensei.corrections.merged_ids import PRESENT_ID, merged_ids
 from sensei.events import append, quarantine
 from sensei.events.append import Interaction
 from sensei.privacy import tombstones
@@ -234,8 +234,10 @@ class Log:
             Number of interactions that were not in quarantine before.
         """
         with database.write_transaction(self.engine) as connection:
+            tombstones.join_writers(connection)
             users, count = quarantine.take_out(connection, reasons, expectation, source)
-            revisions.raise_revisions(connection, users)
+            names = merged_ids(connection, users).all_of(users)
+            revisions.raise_revisions(connection, names)
         return count
 
     # Reading

@@ -33,7 +33,10 @@ def look_alikes(engine: Engine, user_id: str) -> list[str]:
 
 
 def groups(engine: Engine) -> Sequence[Sequence[str]]:
-    """Return the groups of two or more learners whose ids look the same.
+    """Return the groups of learners whose ids look the same, or look like an id that is new.
+
+    A group of one is an id that is not in its normal form: events that are sent now under any
+    spelling of it arrive at another learner.
 
     Raises:
         StorageUnavailable: the database cannot be read.
@@ -42,7 +45,7 @@ def groups(engine: Engine) -> Sequence[Sequence[str]]:
     with database.read_connection(engine) as connection:
         for name in connection.execute(_UNMERGED).scalars():
             names_of[rules.appearance(name)].append(name)
-    return [names for names in names_of.values() if len(names) > 1]
+    return [names for normal, names in names_of.items() if names != [normal]]
 
 
 def stored_id(engine: Engine, user_id: str) -> str:

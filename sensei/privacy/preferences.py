@@ -45,6 +45,7 @@ def set_style_override(engine: Engine, user_id: str, style: str | None) -> None:
         StorageUnavailable: nothing was written.
     """
     with database.write_transaction(engine) as connection:
+        tombstones.join_writers(connection)
         merged = merged_ids(connection, [user_id])
         names, present = merged.all_of([user_id]), merged.present(user_id)
         tombstones.refuse_erased(connection, names)

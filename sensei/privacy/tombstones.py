@@ -54,7 +54,7 @@ def erased(connection: Connection, user_ids: Iterable[str]) -> set[str]:
     No erasure starts until the transaction of `connection` ends. A later erasure therefore includes
     what the transaction writes.
     """
-    _lock(connection, "pg_advisory_xact_lock_shared")
+    join_writers(connection)
     key = key_of(connection)
     if key is None:
         return set()
@@ -79,6 +79,14 @@ def refuse_erased(connection: Connection, user_ids: Iterable[str]) -> None:
             "user_id: expected a learner who was not erased, got an erased one; "
             "give a new account a new id"
         )
+
+
+def join_writers(connection: Connection) -> None:
+    """Let no erasure or merge start until the transaction ends; wait for one that runs.
+
+    Call it before former ids of learners are read: a merge that commits in between would be missed.
+    """
+    _lock(connection, "pg_advisory_xact_lock_shared")
 
 
 def exclude_writers(connection: Connection) -> None:

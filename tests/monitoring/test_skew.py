@@ -14,6 +14,7 @@ from features.history import FOLD_VERSION
 from monitoring.skew import Skew, compare
 from sensei import curriculum
 from sensei.bundle.bundle_format import Bundle
+from sensei.corrections.merging import merge_learners
 from sensei.curriculum import Curriculum, Topic
 from sensei.errors import StorageUnavailable
 from sensei.events.log import Log
@@ -57,7 +58,7 @@ class Platform:
         served = {
             self.bundle.digest: {model: Statistics.from_arrays(tables) for model, tables in arrays}
         }
-        return compare(self.log.engine, served, at(-1000), at(1000), **options)
+        return compare(self.log.engine, served, at(-1000), at(10_000_000), **options)
 
 
 @pytest.fixture
@@ -120,6 +121,19 @@ def test_an_event_quarantined_later_was_visible_to_the_answer(
     platform.request("ann", 10)
     platform.log.quarantine_interactions({platform.log.last_id(): "planted"}, "planted")
     assert platform.skew() == Skew(compared=1, different=0)
+
+
+def test_answers_of_merged_learners_are_compared_before_and_after(
+    platform: Platform, quiz: Given
+) -> None:
+    quiz("ann", 0, 11)
+    quiz("old", 5, 12)
+    platform.request("old", 10)
+    merge_learners(platform.log.engine, "old", "ann")
+    minute_of_today = (datetime.now(UTC) - NOON) / timedelta(minutes=1)
+    for name in ("old", "ann"):
+        platform.request(name, minute_of_today + 1)
+    assert platform.skew() == Skew(compared=3, different=0)
 
 
 def test_an_event_being_written_may_be_missed(platform: Platform, quiz: Given) -> None:

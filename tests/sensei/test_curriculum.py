@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sensei import curriculum
+from sensei.corrections.corrections import Correction, correct
 from sensei.errors import InvalidInput
 from sensei.events.aggregates import outside_catalogue
 from sensei.events.log import open_log
@@ -159,6 +160,10 @@ def test_only_learners_whose_events_count_differently_are_computed_again(
     assert log.read()["topic_id"].tolist() == [1, 1]
     assert outside_catalogue(log.engine) == {9: 1}
     assert log.count() == 3
+    (event,) = log.read_learner("bob")
+    correct(log.engine, [Correction("bob", event.event_id, {"topic_id": 8})])
+    correct(log.engine, [Correction("bob", event.event_id, {"topic_id": 7})])
+    assert outside_catalogue(log.engine) == {7: 1, 9: 1}
     log.close()
 
 

@@ -73,6 +73,22 @@ def test_other_kinds_of_files_are_read(quizzes: Log, tmp_path: Path, kind: str) 
     assert scores(quizzes)[0] == [1.0]
 
 
+def test_a_line_that_is_no_order_or_two_is_refused(quizzes: Log, tmp_path: Path) -> None:
+    file = tmp_path / "corrections.jsonl"
+    lines = [
+        "[1, 2]",
+        "7",
+        '{"user_id": "u0", "event_id": "q0", "void": true, "score": 0.9}',
+        '{"user_id": "u1", "event_id": "q1", "void": false, "score": 0.9}',
+    ]
+    file.write_text("\n".join(lines))
+    done = correct_from_file(quizzes, file)
+    assert (done.read, done.changed, done.refused) == (4, 1, 3)
+    assert done.examples[0] == "row: expected a JSON object, got [1, 2]; send one per line"
+    assert "void: expected no new values next to true" in done.examples[2]
+    assert scores(quizzes) == [[0.2], [0.9], [0.2], [0.2]]
+
+
 def test_null_in_json_removes_a_value(quizzes: Log, tmp_path: Path) -> None:
     file = tmp_path / "corrections.jsonl"
     file.write_text('{"user_id": "u0", "event_id": "q0", "score": null}')

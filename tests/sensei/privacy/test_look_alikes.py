@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from flows.cli import doctor
 from sensei.corrections.merging import merge_learners
 from sensei.errors import InvalidInput, LearnerErased
 from sensei.events.log import Log
@@ -48,11 +49,26 @@ def test_two_spellings_of_one_name_are_one_learner(log: Log) -> None:
 
 
 def test_learners_of_an_old_log_who_look_the_same_are_named(log: Log) -> None:
-    old(log, COMPOSED, DECOMPOSED, "ann", " ann ", "bob", "b\u200bob", "Bob")
-    pairs = [{" ann ", "ann"}, {DECOMPOSED, COMPOSED}, {"bob", "b\u200bob"}]
+    old(log, COMPOSED, DECOMPOSED, "ann", " ann ", "bob", "b\u200bob", "Bob", "cem ")
+    pairs = [{" ann ", "ann"}, {DECOMPOSED, COMPOSED}, {"bob", "b\u200bob"}, {"cem "}]
     assert sorted(map(sorted, groups(log.engine))) == sorted(map(sorted, pairs))
     assert look_alikes(log.engine, COMPOSED) == [DECOMPOSED]
     assert look_alikes(log.engine, "Bob") == []
+
+
+def test_the_doctor_names_the_command_that_merges_into_the_normal_form(log: Log) -> None:
+    old(log, COMPOSED, DECOMPOSED)
+    command = r"`sensei learner merge $'Jose\U00000301' $'Jos\U000000e9'`"
+    assert command in doctor.look_alikes(log).fix
+
+
+def test_the_doctor_names_a_single_learner_whose_id_is_not_in_normal_form(log: Log) -> None:
+    old(log, "cem ")
+    finding = doctor.look_alikes(log)
+    assert "1 groups of learners" in finding.said
+    assert "`sensei learner merge 'cem ' 'cem'`" in finding.fix
+    merge_learners(log.engine, "cem ", "cem")
+    assert doctor.look_alikes(log).fix == ""
 
 
 def test_merged_look_alikes_are_named_no_more(log: Log) -> None:
