@@ -269,7 +269,11 @@ def show_import(console: Console, imported: "ImportSummary") -> None:
         f"stored, {imported.quarantined:,} quarantined"
     )
     if imported.import_id is not None and imported.inserted:
-        console.print(f"Import {imported.import_id}; `sensei import undo` takes it back")
+        console.print(
+            f"Take it back: {command()} import undo {imported.import_id}",
+            soft_wrap=True,
+            markup=False,
+        )
     if imported.identical:
         console.print(
             f"{imported.identical:,} of them without an event_id: rows that are equal count once; "

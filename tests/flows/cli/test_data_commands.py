@@ -70,7 +70,7 @@ def test_a_file_of_new_scores_corrects_and_may_be_repeated(
 
 def test_an_import_is_listed_and_undone_by_its_id(command: Command, tmp_path: Path) -> None:
     printed = command("import", write(tmp_path, "wrong.csv", [0.1, 0.2, 0.3]))
-    assert "Import 1; `sensei import undo` takes it back" in printed
+    assert "import undo 1" in printed
     assert "3 rows wrong.csv" in command("import", "list")
     assert "3 events of import 1 voided." in command("import", "undo", "1")
     assert "0 events of import 1 voided." in command("import", "undo", "1")
