@@ -154,6 +154,7 @@ class BundleFollower:
         self._popularity = TopicPopularity(monotonic)
         self._complete = False
         self._catalogue: Any = None  # value of the fact when the catalogue was read
+        self._has_catalogue = False  # true once the log had a catalogue
         self._champion, self._challenger, self._unpacked = _Slot(), _Slot(), _Slot()
         self._polled_at: float | None = None
         self._refreshed_at = -math.inf
@@ -268,9 +269,12 @@ class BundleFollower:
         serving, topics = self._engine.state, curriculum.read(log.engine).topics
         loaded = Catalogue.of(topics)
         models = [model for model in (serving.model, serving.challenger) if model]
-        # Keep an equal catalogue: its identity keys cached answers. Without a catalogue in the log,
-        # the built-in one serves only until a model does: a platform has other topics.
-        is_new = loaded != serving.catalogue and bool(topics or models)
+        # Keep an equal catalogue: its identity keys cached answers. A catalogue of the log is never
+        # forgotten; the built-in one serves only until a model does: a platform has other topics.
+        self._has_catalogue = self._has_catalogue or bool(topics)
+        is_new = loaded != serving.catalogue and bool(
+            topics or (models and not self._has_catalogue)
+        )
         catalogue = loaded if is_new else serving.catalogue
         trained_until = min((model.trained_until for model in models), default=NEVER)
         self._complete = self._popularity.read(log, int(trained_until), self._clock(), READ_SECONDS)

@@ -98,7 +98,7 @@ def start_worker(settings: Settings, packed: Path = PACKED) -> Worker:
 
 
 def _topics(connect: Callable[[], Log]) -> tuple[Sequence[Topic], bool]:
-    """Return the topics of the log, and true if the log is known to be empty."""
+    """Return the topics of the log, and true if the log is empty or unavailable."""
     try:
         log = connect()
         try:
@@ -109,4 +109,4 @@ def _topics(connect: Callable[[], Log]) -> tuple[Sequence[Topic], bool]:
             log.close()
     except StorageUnavailable as error:
         logger.warning("serving without the log: %s", error)
-        return (), False
+        return (), True
