@@ -29,6 +29,7 @@ from sensei.contracts import (
     STALE_LEARNER,
     Input,
 )
+from sensei.events.aggregates import TOPIC
 from sensei.storage import database
 
 INPUTS: Mapping[str, tuple[Input, ...]] = {
@@ -166,9 +167,7 @@ def _answers(engine: Engine, start_us: int, end_us: int, most: int) -> list[_Log
 def _events(engine: Engine, users: Sequence[str]) -> pd.DataFrame:
     """Read all events of these learners on topics that count, removed ones too, with both times."""
     query = text(
-        "SELECT user_id, interaction_type, COALESCE((SELECT topics.replaced_by FROM topics "
-        "WHERE topics.topic_id = user_interactions.topic_id), topic_id) AS topic_id, "
-        "score, duration_seconds, timestamp, "
+        f"SELECT user_id, interaction_type, {TOPIC}, score, duration_seconds, timestamp, "  # noqa: S608
         "difficulty, received_at AS received, COALESCE((SELECT MIN(created_at) FROM "
         "(SELECT interaction_id, created_at FROM quarantine "
         "UNION ALL SELECT interaction_id, created_at FROM corrections) AS removed "

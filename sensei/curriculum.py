@@ -4,6 +4,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 from pathlib import Path
@@ -16,11 +17,11 @@ from sqlalchemy.orm import Session
 from sensei.app_state import CATALOGUE
 from sensei.contracts import Format
 from sensei.corrections.merged_ids import merged_ids
+from sensei.corrections.superseding import invalidate
 from sensei.errors import InvalidInput
 from sensei.events.rules import MAX_TOPIC_ID
 from sensei.privacy import tombstones
 from sensei.storage import database, tables
-from sensei.storage.revisions import raise_revisions
 
 MAX_MINUTES = 366 * 24 * 60
 """Maximum minutes of a topic or a resource: one year."""
@@ -119,12 +120,16 @@ class Curriculum(BaseModel):
 
         The replacement takes the place of a replaced topic; other retired topics are left out.
         """
-        offered_as = {
-            other.topic_id: other.topic_id if other.is_offered else other.replaced_by
-            for other in self.topics
-        }
-        named = (offered_as[topic_id] for topic_id in topic.prerequisites)
+        named = (self.offered_as[topic_id] for topic_id in topic.prerequisites)
         return tuple(dict.fromkeys(topic_id for topic_id in named if topic_id is not None))
+
+    @cached_property
+    def offered_as(self) -> dict[int, int | None]:
+        """Offered topic by the id of a topic: itself or its replacement; None if it is retired."""
+        return {
+            topic.topic_id: topic.topic_id if topic.is_offered else topic.replaced_by
+            for topic in self.topics
+        }
 
     @property
     def resources(self) -> tuple[tuple[int, Resource], ...]:
@@ -210,9 +215,8 @@ def store(engine: Engine, curriculum: Curriculum) -> None:
         connection.execute(insert(tables.TopicRow), topics)
         if resources:
             connection.execute(insert(tables.ResourceRow), resources)
-        changed = merged_ids(connection, learners | later).all_of(learners | later)
-        for _ in range(2):  # a reader may take one more write for one more event
-            raise_revisions(connection, changed)
+        changed = learners | later
+        invalidate(connection, merged_ids(connection, changed).all_of(changed))
         loaded = tables.AppStateRow(name=CATALOGUE, value=str(uuid.uuid4()))
         with Session(connection) as session:
             session.merge(loaded)

@@ -1,6 +1,7 @@
 """Fixtures that every room may use: a log on each backend, a planted bundle, the real server."""
 
 import fcntl
+import gc
 import os
 import pwd
 import re
@@ -55,6 +56,37 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return _group_of(nodeid.partition("::")[0])
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+Typed = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Typed]:
+    """A `sensei` command without a process of its own: exit code and what was printed.
+
+    It is called with a home, the arguments and further variables of the environment.
+    """
+    from flows.cli import command_line
+    from flows.presentation import terminal
+
+    before = dict(os.environ)
+    clean = {k: v for k, v in before.items() if not k.startswith(("SENSEI_", "PREFECT_"))}
+
+    def run(home: Path, *arguments: object, **variables: str) -> tuple[int, str]:
+        values = clean | {"SENSEI_HOME": str(home), "COLUMNS": "200"} | variables
+        os.environ.clear()
+        os.environ.update(values)
+        monkeypatch.setattr(terminal.console, "width", int(values["COLUMNS"]))
+        monkeypatch.setattr(sys, "argv", ["sensei", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_error:
+            command_line.main()
+        gc.collect()  # the end of a process closes its connections
+        return int(exit_error.value.code or 0), capsys.readouterr().out
+
+    yield run
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

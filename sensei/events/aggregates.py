@@ -10,9 +10,14 @@ from sensei.storage import database
 
 _PRIME, _KEYS = 16_777_213, 30_011
 
+TOPIC = (
+    "COALESCE((SELECT topics.replaced_by FROM topics "
+    "WHERE topics.topic_id = user_interactions.topic_id), topic_id) AS topic_id"
+)
+"""SQL for the topic that a row of `user_interactions` counts for, as in `valid_interactions`."""
+
 _EVERY_EVENT = (
-    "(SELECT id, timestamp, interaction_type, COALESCE((SELECT topics.replaced_by FROM topics "
-    "WHERE topics.topic_id = user_interactions.topic_id), topic_id) AS topic_id "
+    f"(SELECT id, timestamp, interaction_type, {TOPIC} "  # noqa: S608 - our own SQL
     "FROM user_interactions) AS user_interactions"
 )
 """All events of the log by the newest ids of their topics, superseded events included."""

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,23 +46,9 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Command]:
-    """The `sensei` command without a process of its own: exit code and what was printed."""
-    before = dict(os.environ)
-
-    def run(*arguments: object, **environment: str) -> Said:
-        os.environ.clear()
-        os.environ.update(before | {"SENSEI_HOME": str(home), "COLUMNS": "120"} | environment)
-        monkeypatch.setattr(sys, "argv", ["sensei", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_error:
-            command_line.main()
-        return int(exit_error.value.code or 0), capsys.readouterr().out
-
-    yield run
-    os.environ.clear()
-    os.environ.update(before)
+def command(home: Path, typed: Callable[..., Said]) -> Command:
+    """The `sensei` command in the home of the test: exit code and what was printed."""
+    return lambda *arguments, **variables: typed(home, *arguments, COLUMNS="120", **variables)
 
 
 def assert_refused(result: Said, *words: str) -> None:

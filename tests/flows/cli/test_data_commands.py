@@ -1,15 +1,11 @@
 """`sensei import` and `sensei learner merge`: what was wrong is taken back by commands."""
 
-import gc
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from flows.cli import command_line
 from sensei.events.log import open_log
 from sensei.settings import Settings
 
@@ -18,29 +14,15 @@ HEADER = "event_id,user_id,interaction_type,topic_id,timestamp,score\n"
 
 
 @pytest.fixture
-def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Command]:
+def command(tmp_path: Path, typed: Callable[..., tuple[int, str]]) -> Command:
     """A `sensei` command in a home of its own; gives what was printed."""
-    before = dict(os.environ)
-    clean = {
-        key: value for key, value in before.items() if not key.startswith(("SENSEI_", "PREFECT_"))
-    }
 
     def run(*arguments: str, ok: bool = True) -> str:
-        os.environ.clear()
-        os.environ.update(clean | {"SENSEI_HOME": str(tmp_path / "home"), "COLUMNS": "200"})
-        monkeypatch.setattr(sys, "argv", ["sensei", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            command_line.main()
-        gc.collect()  # the end of a process closes its connections
-        printed = capsys.readouterr().out
-        assert (not ended.value.code) == ok, printed
+        code, printed = typed(tmp_path / "home", *arguments)
+        assert (not code) == ok, printed
         return " ".join(printed.split())
 
-    yield run
-    os.environ.clear()
-    os.environ.update(before)
+    return run
 
 
 def write(folder: Path, name: str, scores: list[float]) -> str:

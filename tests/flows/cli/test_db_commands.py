@@ -1,12 +1,11 @@
 """`sensei db`: the commands on a real home, and every command of the page about backups."""
 
-import gc
 import os
 import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from flows.cli import command_line
 from sensei import curriculum
 from sensei.events.log import open_log
 from sensei.settings import Settings
@@ -35,27 +33,15 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., str]]:
-    """A `sensei` command without a process of its own; gives what was printed."""
-    before = dict(os.environ)
+def command(typed: Callable[..., tuple[int, str]]) -> Command:
+    """A `sensei` command on free ports; gives what was printed."""
 
     def run(home: Path, *arguments: str, ok: bool = True, **variables: str) -> str:
-        values = environment(home, **variables)
-        os.environ.clear()
-        os.environ.update(values)
-        monkeypatch.setattr(sys, "argv", ["sensei", *arguments])
-        with pytest.raises(SystemExit) as exit_error:
-            command_line.main()
-        gc.collect()  # the end of a process closes its connections
-        output = capsys.readouterr().out
-        assert (not exit_error.value.code) == ok, output
+        code, output = typed(home, *arguments, **FREE | variables)
+        assert (not code) == ok, output
         return " ".join(output.split())
 
-    yield run
-    os.environ.clear()
-    os.environ.update(before)
+    return run
 
 
 @pytest.fixture

@@ -2,27 +2,27 @@
 
 import getpass
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+import pytest
+
+Command = Callable[..., str]
 
 
-def sensei(home: Path, *arguments: str) -> str:
-    completed = subprocess.run(
-        [sys.executable, "-c", "from flows.cli.command_line import main; main()", *arguments],
-        cwd=ROOT,
-        env={"SENSEI_HOME": str(home), "PATH": "", "COLUMNS": "200", "HOME": os.environ["HOME"]},
-        capture_output=True,
-        text=True,
-    )
-    assert completed.returncode == 0, completed.stderr
-    return completed.stdout
+@pytest.fixture
+def sensei(typed: Callable[..., tuple[int, str]]) -> Command:
+    def run(home: Path, *arguments: str) -> str:
+        code, output = typed(home, *arguments)
+        assert code == 0, output
+        return output
+
+    return run
 
 
-def test_what_is_done_by_the_command_line_is_shown_newest_first(tmp_path: Path) -> None:
+def test_what_is_done_by_the_command_line_is_shown_newest_first(
+    tmp_path: Path, sensei: Command
+) -> None:
     assert sensei(tmp_path, "audit") == "No entry yet.\n"
     sensei(tmp_path, "keys", "create", "--role", "operator")
     sensei(tmp_path, "learner", "export", "mia", "--out", str(tmp_path / "mia.json"))

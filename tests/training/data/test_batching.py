@@ -144,4 +144,4 @@ def test_the_thread_ends_when_the_reader_stops_early(how: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             batches.throw(KeyboardInterrupt)
     assert have_ended(started)
-    assert len(rows_made) <= AHEAD + 3, "no more was made than fits beside the reader"
+    assert len(rows_made) <= AHEAD + 3, "rows are made only a few batches ahead of the reader"
